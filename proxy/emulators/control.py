@@ -1,0 +1,178 @@
+"""What all emulators have in common: faults to order, a journal to read, and a server that can be told a free port.
+
+    POST   /_emulator/faults   order a fault (one object or a list of them)
+    GET    /_emulator/faults   the faults still in force
+    DELETE /_emulator/faults   call them all off
+    GET    /_emulator/journal  what came in, in order: {"entries": [...], "last": n}; ?after=n for what is new
+
+A fault is {"effect": ..., "times"?: n, "share"?: 0..1, "target"?: text, "status"?: n, "reason"?: text, "code"?: n,
+"delay_ms"?: n}: it hits the next `times` requests (for ever without), a `share` of them (all), only those whose target
+(device token, account, registration id, path: each emulator says which) is `target`. Which effects there are is the
+emulator's own; an unknown one is refused with the list.
+"""
+
+import random
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from flask import Blueprint, Flask, jsonify, request
+from flask.typing import ResponseReturnValue
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One ordered misbehaviour. None means: no limit, no matter."""
+
+    effect: str
+    times: int | None = None
+    share: float = 1.0
+    target: str | None = None
+    status: int | None = None
+    reason: str | None = None
+    code: int | None = None
+    delay_ms: int | None = None
+
+
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "effect": (str,), "times": (int,), "share": (int, float), "target": (str,),
+    "status": (int,), "reason": (str,), "code": (int,), "delay_ms": (int,),
+}  # fmt: skip
+
+
+def parse_fault(order: object, effects: Collection[str]) -> Fault:
+    """Read one ordered fault. Raises ValueError naming what is wrong with it."""
+    if not isinstance(order, dict):
+        raise ValueError("a fault is a JSON object")
+    if unknown := sorted(order.keys() - {field.name for field in fields(Fault)}):
+        raise ValueError(f"unknown members: {', '.join(unknown)}")
+    for name, value in order.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, _KINDS[name])):
+            raise ValueError(f"{name}: expected {_KINDS[name][-1].__name__}, got {type(value).__name__}")
+    if order.get("effect") not in effects:
+        raise ValueError(f"effect: expected one of {', '.join(sorted(effects))}")
+    fault = Fault(**order)
+    if not 0 <= fault.share <= 1:
+        raise ValueError("share: expected 0 to 1")
+    return fault
+
+
+class FaultBook:
+    """The faults in force, oldest first. Safe to use from several threads."""
+
+    def __init__(self, seed: int = 1) -> None:
+        self._faults: list[Fault] = []
+        self._lock = threading.Lock()
+        self._dice = random.Random(seed)  # noqa: S311  which request is hit is no secret
+
+    def order(self, fault: Fault) -> None:
+        with self._lock:
+            self._faults.append(fault)
+
+    def call_off(self) -> None:
+        with self._lock:
+            self._faults.clear()
+
+    def in_force(self) -> list[Fault]:
+        with self._lock:
+            return list(self._faults)
+
+    def take(self, target: str | None = None, effects: Collection[str] | None = None) -> Fault | None:
+        """The first fault that hits a request for `target`, counted down; `effects` limits it to some kinds."""
+        with self._lock:
+            for index, fault in enumerate(self._faults):
+                if fault.target not in (None, target) or (effects is not None and fault.effect not in effects):
+                    continue
+                if self._dice.random() >= fault.share:
+                    continue
+                if fault.times is not None:
+                    left = replace(fault, times=fault.times - 1)
+                    self._faults[index : index + 1] = [left] if left.times else []
+                return fault
+        return None
+
+
+class Journal:
+    """Every request an emulator took or refused, in order. Credentials are never part of it."""
+
+    def __init__(self) -> None:
+        self._entries: list[dict[str, Any]] = []
+        self._lock = threading.Lock()
+
+    def write(self, **facts: Any) -> int:
+        """Append an entry and return its number, from 1 on; `monotonic_ms` says when."""
+        with self._lock:
+            number = len(self._entries) + 1
+            self._entries.append({"number": number, "monotonic_ms": time.monotonic_ns() // 1_000_000, **facts})
+            return number
+
+    def read(self, after: int = 0) -> list[dict[str, Any]]:
+        with self._lock:
+            return self._entries[max(after, 0) :]
+
+
+def control_blueprint(
+    journal: Journal, faults: FaultBook, effects: Collection[str], counters: Callable[[], dict[str, int]] = dict
+) -> Blueprint:
+    """The control routes; `counters` adds an emulator's own figures to the journal's answer."""
+    bp = Blueprint("control", __name__, url_prefix="/_emulator")
+
+    @bp.post("/faults")
+    def order_faults() -> ResponseReturnValue:
+        orders = request.get_json(force=True, silent=True)
+        try:
+            parsed = [parse_fault(order, effects) for order in (orders if isinstance(orders, list) else [orders])]
+        except ValueError as error:
+            return jsonify(error=str(error)), 400
+        for fault in parsed:
+            faults.order(fault)
+        return jsonify(ordered=len(parsed))
+
+    @bp.get("/faults")
+    def faults_in_force() -> ResponseReturnValue:
+        return jsonify(faults=[asdict(fault) for fault in faults.in_force()])
+
+    @bp.delete("/faults")
+    def call_off_faults() -> ResponseReturnValue:
+        faults.call_off()
+        return jsonify(ordered=0)
+
+    @bp.get("/journal")
+    def read_journal() -> ResponseReturnValue:
+        after = request.args.get("after", 0, type=int)
+        entries = journal.read(after)
+        return jsonify(entries=entries, last=after + len(entries), counters=counters())
+
+    return bp
+
+
+class _QuietHandler(WSGIRequestHandler):
+    """HTTP/1.1 with keep-alive; writes no access log, for paths may hold secrets."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002  werkzeug's own name
+        """Say nothing."""
+
+    def make_environ(self) -> dict[str, Any]:
+        environ = super().make_environ()
+        environ["emulator.connection"] = self.client_address[1]  # the peer's port: one per connection
+        return environ
+
+
+def threaded_server(app: Flask, host: str, port: int, tls: ssl.SSLContext | None = None) -> BaseWSGIServer:
+    """A server bound already (`server.server_port` is the real one); call serve_forever(), then shutdown()."""
+    return make_server(host, port, app, threaded=True, request_handler=_QuietHandler, ssl_context=tls)
+
+
+def reset_connection(environ: Mapping[str, Any]) -> None:
+    """End the request's TCP connection with an RST instead of an answer."""
+    peer: socket.socket = environ["werkzeug.socket"]
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
