@@ -1,0 +1,110 @@
+"""What MIMC tells us: a message that somebody wrote, and who of its readers was not online."""
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """The callbacks that we read; MIMC's `msgType`. OFFLINE_* names people whom the message did not reach."""
+
+    NORMAL_MSG = "NORMAL_MSG"
+    OFFLINE_MSG = "OFFLINE_MSG"
+    NORMAL_TOPIC_MSG = "NORMAL_TOPIC_MSG"
+    OFFLINE_TOPIC_MSG = "OFFLINE_TOPIC_MSG"
+
+    @property
+    def is_offline(self) -> bool:
+        return self in (Kind.OFFLINE_MSG, Kind.OFFLINE_TOPIC_MSG)
+
+
+@dataclass(frozen=True)
+class Recipient:
+    """An account that missed the message; `resources` are the logins that missed it, none named: all of them."""
+
+    account: str
+    resources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a callback says about its origin: `authentication` as it came, None where the field is absent.
+
+    `recipient_app_id` decides which configured app it is for; `app_ids` are all that the body names; `timestamp` is
+    the body's own, as text, because `authentication` repeats it.
+    """
+
+    recipient_app_id: str | None
+    app_ids: tuple[str, ...]
+    timestamp: str | None
+    authentication: str | None = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Ignored:
+    """A callback that we take and drop: UCTOPIC_MSG, or a kind that we do not know. `kind` is text of theirs."""
+
+    kind: str
+    claim: Claim
+
+
+@dataclass(frozen=True)
+class Callback:
+    """One message callback. Ids are text: they exceed 2^53 and come as number or text. `sent_at` is aware UTC.
+
+    `topic_id` is None between two people. `payload` is out of MIMC's base64; what is inside is the app's own.
+    """
+
+    kind: Kind
+    app_id: str
+    from_account: str
+    topic_id: str | None
+    recipients: tuple[Recipient, ...]
+    payload: bytes = field(repr=False)
+    claim: Claim
+    sent_at: datetime | None = None
+    sequence: str | None = None
+    packet_id: str | None = None
+    biz_type: str = ""
+
+    @property
+    def message_id(self) -> str:
+        """Names the message: the same in every callback about it, NORMAL or OFFLINE, whoever is named. 32 hex digits.
+
+        (topicId, or sender and reader) and sequence; without it packetId and sender; without both a digest of
+        everything that the message itself is. Never `authentication`, which a repeat may carry anew.
+        """
+        people = ("topic", self.topic_id) if self.topic_id else ("p2p", self.from_account, self._reader)
+        if self.sequence:
+            return digest("sequence", *people, self.sequence)
+        if self.packet_id:
+            return digest("packet", self.packet_id, self.from_account)
+        apps = sorted(self.claim.app_ids)
+        return digest("content", *apps, self.from_account, *people, self.claim.timestamp or "", self.payload)
+
+    @property
+    def callback_id(self) -> str:
+        """Names this very callback: a repeat of it has the same, one with other recipients another. 32 hex digits."""
+        recipients = sorted((r.account, *sorted(r.resources)) for r in self.recipients)
+        flat = [digest(*recipient) for recipient in recipients]
+        return digest("callback", self.kind, self.app_id, self.message_id, *flat)
+
+    @property
+    def conversation(self) -> str:
+        """Where a reader finds the message: the group, or his talk with the sender."""
+        return f"topic:{self.topic_id}" if self.topic_id else f"p2p:{self.from_account}"
+
+    @property
+    def _reader(self) -> str:
+        return self.recipients[0].account if self.recipients else ""
+
+
+def digest(*parts: str | bytes | None) -> str:
+    """16 bytes of BLAKE2b over the parts, each with its length before it, as 32 hex digits."""
+    hasher = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        raw = part if isinstance(part, bytes) else (part or "").encode("utf-8", "surrogatepass")
+        hasher.update(len(raw).to_bytes(4, "big"))
+        hasher.update(raw)
+    return hasher.hexdigest()

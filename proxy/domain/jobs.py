@@ -1,0 +1,48 @@
+"""One alert for one device: what is planned, waits, is tried, and is settled."""
+
+import uuid
+from dataclasses import dataclass
+
+from proxy.domain.alerts import Alert
+from proxy.domain.callbacks import digest
+from proxy.domain.devices import Device
+
+
+@dataclass(frozen=True)
+class Job:
+    """One alert for one device of an account, or for the account itself where the provider knows accounts.
+
+    `device_id` is "" for the latter. The push token is not part of it: deliver reads the registration again, because a
+    phone may have changed hands since. `attempt` counts answers that asked us to come back; `second_chance` is spent
+    once, on a device that registered anew after its token had been called dead.
+    """
+
+    app: str
+    channel: str
+    account: str
+    device_id: str
+    alert: Alert
+    attempt: int = 0
+    second_chance: bool = False
+
+    @property
+    def mark(self) -> str:
+        """Names the target within a message: 20 hex digits."""
+        return digest("target", self.app, self.channel, self.account, self.device_id)[:20]
+
+    @property
+    def id(self) -> str:
+        """The same for every try and every plan of this message for this target: a UUID in canonical form."""
+        return str(uuid.UUID(digest("job", self.alert.message_id, self.mark)))
+
+
+@dataclass(frozen=True)
+class Push:
+    """A job with its address, ready to be sent. `device` is None where the account is the address."""
+
+    job: Job
+    device: Device | None
+
+    @property
+    def address(self) -> str:
+        return self.device.push_token if self.device else self.job.account

@@ -1,0 +1,122 @@
+"""What we do with a job once the provider has answered."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from proxy.domain.jobs import Job
+from proxy.domain.outcomes import (
+    Accepted,
+    CredentialsExpired,
+    Deferred,
+    Misaddressed,
+    OurFault,
+    Outcome,
+    Rejected,
+    Split,
+    UnknownAccount,
+    Unregistered,
+)
+
+
+@dataclass(frozen=True)
+class Done:
+    """Settled; `result` says how, for the records."""
+
+    result: str = "accepted"
+
+
+@dataclass(frozen=True)
+class RetryAt:
+    """Try again then, as this job."""
+
+    when: datetime
+    job: Job
+    reason: str
+
+
+@dataclass(frozen=True)
+class Forget:
+    """The registration goes if it is older than `since` (None: than this push); else the alert is tried once more."""
+
+    since: datetime | None
+
+
+@dataclass(frozen=True)
+class NoteTrouble:
+    """The registration stays and says why it does not work; the job is a dead letter."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class RememberUnknown:
+    """Nobody under this account: not tried again for a while."""
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """Ends here, kept for a person to look at."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class PauseLane:
+    """The job waits, no attempt counts, and so does its lane until a probe gets through."""
+
+    reason: str
+    until: datetime | None
+
+
+Step = Done | RetryAt | Forget | NoteTrouble | RememberUnknown | DeadLetter | PauseLane
+Backoff = Callable[[int], timedelta]
+
+
+def next_step(job: Job, outcome: Outcome, now: datetime, backoff: Backoff) -> Step:
+    """What to do with a job once the provider has answered. Only the alert's own expiry ends the retries."""
+    match outcome:
+        case Accepted():
+            return Done()
+        case Unregistered(since):
+            return Forget(since)
+        case Misaddressed(reason):
+            return NoteTrouble(reason)
+        case UnknownAccount():
+            return RememberUnknown()
+        case Rejected(reason):
+            return DeadLetter(reason)
+        case Deferred(reason, retry_after, counts):
+            attempt = job.attempt + 1 if counts else job.attempt
+            when = now + max(retry_after, backoff(job.attempt))
+            return retry_or_give_up(_replaced(job, attempt), when, reason)
+        case CredentialsExpired():  # the sender has renewed them once already
+            return PauseLane("provider token expired", None)
+        case OurFault(reason, until):
+            return PauseLane(reason, until)
+        case Split(reason):  # of one: there is nothing left to halve
+            return DeadLetter(reason)
+        case _:
+            assert_never(outcome)
+
+
+def retry_or_give_up(job: Job, when: datetime, reason: str) -> Step:
+    """Again at `when`, unless the alert is no longer worth showing then."""
+    return RetryAt(when, job, reason) if when < job.alert.expires_at else DeadLetter(f"too late: {reason}")
+
+
+def exponential_backoff(
+    jitter: Callable[[], float], first: timedelta = timedelta(seconds=1), most: timedelta = timedelta(minutes=5)
+) -> Backoff:
+    """Doubles from `first` to `most`; `jitter` gives 0..1 and takes off up to half, so that a crowd spreads out."""
+
+    def backoff(attempt: int) -> timedelta:
+        full = min(first * (1 << min(attempt, 30)), most)
+        return max(first, full * (1 - jitter() / 2))
+
+    return backoff
+
+
+def _replaced(job: Job, attempt: int) -> Job:
+    return Job(job.app, job.channel, job.account, job.device_id, job.alert, attempt, job.second_chance)

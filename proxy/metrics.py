@@ -1,0 +1,69 @@
+"""What the service counts. Labels are closed sets of ours or of the providers' documents; nothing personal.
+
+With PROMETHEUS_MULTIPROC_DIR in the environment (gunicorn's several processes share one folder) the figures of all
+processes are added up; without it this process speaks for itself.
+"""
+
+import os
+from collections.abc import Callable, Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import REGISTRY, Collector
+
+from proxy.ports import Figure
+
+_LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.8, 2.5, 5.0, 10.0)
+_AGES = (0.1, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 3600.0, 86400.0)
+
+callbacks_total = Counter("mimc_callbacks_total", "MIMC callbacks by kind and what became of them", ["kind", "result"])
+tokens_total = Counter("mimc_token_calls_total", "Token calls by the status given to the client", ["status"])
+token_seconds = Histogram("mimc_token_seconds", "Time of the call to MIMC's TokenService", buckets=_LATENCY)
+planned_total = Counter("push_jobs_planned_total", "Jobs that plan appended", ["app", "channel"])
+settled_total = Counter(
+    "push_jobs_settled_total", "Jobs by outcome", ["app", "channel", "outcome", "reason"]
+)
+push_seconds = Histogram("push_seconds", "From sending a push to its answer", ["channel"], buckets=_LATENCY)
+alert_seconds = Histogram("alert_seconds", "From accepting a callback to its alert's acceptance", buckets=_AGES)
+taken_over_total = Counter("stream_entries_taken_over_total", "Entries taken over from a worker that fell silent")
+lost_total = Counter("stream_entries_lost_total", "Entries that another worker took over from this one")
+gate_total = Counter("push_connection_events_total", "Connections opened, left as silent, recalled pushes", ["event"])
+
+_REASONS = 120
+_seen_reasons: set[str] = set()
+
+
+def bounded_reason(reason: str) -> str:
+    """A reason fit for a label: providers may invent new ones, but not without end."""
+    if reason in _seen_reasons:
+        return reason
+    if len(_seen_reasons) < _REASONS and len(reason) <= 60:
+        _seen_reasons.add(reason)
+        return reason
+    return "other"
+
+
+class StoreFigures(Collector):
+    """Figures that are in the store, read when asked for: `read` gives (name, help, labels, value) rows."""
+
+    def __init__(self, read: Callable[[], Iterable[Figure]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        families: dict[str, GaugeMetricFamily] = {}
+        for row in self._read():
+            family = families.setdefault(row.name, GaugeMetricFamily(row.name, row.help, labels=list(row.labels)))
+            family.add_metric(list(row.labels.values()), row.value)
+        return families.values()
+
+
+def exposition(*extra: Collector) -> bytes:
+    """The text for Prometheus: this service's counters over all its processes, and the extra figures."""
+    registry = CollectorRegistry()
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library has no types here
+    else:
+        registry.register(REGISTRY)
+    for collector in extra:
+        registry.register(collector)
+    return generate_latest(registry)
