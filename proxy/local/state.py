@@ -1,0 +1,71 @@
+"""The state folder of one local run: who holds it, which processes it started, and their logs.
+
+lock              held (flock) for the life of the supervisor, so freed by the kernel however that ends; its pid
+processes.json    every process started and not yet seen to end, written before the process may begin its work
+logs/NAME.log     what the process NAME wrote, since this run started; NAME.log.1 is the run before
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from proxy.errors import ProxyError
+from proxy.local.processes import ProcessRecord
+
+
+class FolderTaken(ProxyError):
+    """Another copy works in this state folder."""
+
+    def __init__(self, folder: Path, holder: str) -> None:
+        who = f"process {holder}" if holder.isdigit() else "another process"
+        super().__init__(f"another copy is running in {folder} ({who}): stop that one, or give this one another folder")
+
+
+class StateFolder:
+    """The folder, held. Raises FolderTaken when another process holds it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+        self._records = self.folder / "processes.json"
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self.folder / "logs").mkdir(exist_ok=True)
+        self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(self._lock, 20).decode(errors="replace").strip()
+            os.close(self._lock)
+            raise FolderTaken(self.folder, holder) from None
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Another copy may work here now."""
+        os.close(self._lock)
+
+    def recorded(self) -> list[ProcessRecord]:
+        """What was started here and not seen to end; nothing when the file is not one of ours."""
+        try:
+            return [ProcessRecord(**entry) for entry in json.loads(self._records.read_bytes())]
+        except (FileNotFoundError, ValueError, TypeError):
+            return []
+
+    def record(self, processes: Iterable[ProcessRecord]) -> None:
+        """Replace the record, all or nothing."""
+        new = self._records.with_suffix(".new")
+        new.write_text(json.dumps([asdict(process) for process in processes], indent=1))
+        new.replace(self._records)
+
+    def log_path(self, name: str) -> Path:
+        """Where the process of this name writes."""
+        return self.folder / "logs" / f"{name}.log"
+
+    def fresh_log(self, name: str) -> None:
+        """This name's log is empty; the former one is kept beside it."""
+        path = self.log_path(name)
+        if path.exists():
+            path.replace(path.with_suffix(".log.1"))
+        path.touch(mode=0o600)
