@@ -6,24 +6,26 @@
     GET    /_emulator/journal  what came in, in order: {"entries": [...], "last": n}; ?after=n for what is new
 
 A fault is {"effect": ..., "times"?: n, "share"?: 0..1, "target"?: text, "status"?: n, "reason"?: text, "code"?: n,
-"delay_ms"?: n}: it hits the next `times` requests (for ever without), a `share` of them (all), only those whose target
-(device token, account, registration id, path: each emulator says which) is `target`. Which effects there are is the
-emulator's own; an unknown one is refused with the list.
+"delay_ms"?: n, "body"?: text, "content_type"?: text}: it hits the next `times` requests (for ever without), a `share`
+of them (all), only those whose target (device token, account, registration id, path: each emulator says which) is
+`target`. Which effects there are is the emulator's own; an unknown one is refused with the list.
 """
 
 import random
-import socket
-import ssl
-import struct
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from flask import Blueprint, Flask, jsonify, request
+from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
-from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+
+from proxy.emulators.server import reset_connection, threaded_server
+
+__all__ = [
+    "Fault", "FaultBook", "Journal", "control_blueprint", "parse_fault", "reset_connection", "threaded_server",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,14 @@ class Fault:
     reason: str | None = None
     code: int | None = None
     delay_ms: int | None = None
+    body: str | None = None
+    content_type: str | None = None
 
 
 _KINDS: Mapping[str, tuple[type, ...]] = {
     "effect": (str,), "times": (int,), "share": (int, float), "target": (str,),
     "status": (int,), "reason": (str,), "code": (int,), "delay_ms": (int,),
+    "body": (str,), "content_type": (str,),
 }  # fmt: skip
 
 
@@ -83,11 +88,17 @@ class FaultBook:
         with self._lock:
             return list(self._faults)
 
-    def take(self, target: str | None = None, effects: Collection[str] | None = None) -> Fault | None:
-        """The first fault that hits a request for `target`, counted down; `effects` limits it to some kinds."""
+    def take(self, target: str | Collection[str] | None = None, effects: Collection[str] | None = None) -> Fault | None:
+        """The first fault that hits a request for `target` (or one of several), counted down.
+
+        `effects` limits it to some kinds.
+        """
+        targets = {target} if isinstance(target, str) else set(target or ())
         with self._lock:
             for index, fault in enumerate(self._faults):
-                if fault.target not in (None, target) or (effects is not None and fault.effect not in effects):
+                if (fault.target is not None and fault.target not in targets) or (
+                    effects is not None and fault.effect not in effects
+                ):
                     continue
                 if self._dice.random() >= fault.share:
                     continue
@@ -150,29 +161,3 @@ def control_blueprint(
         return jsonify(entries=entries, last=after + len(entries), counters=counters())
 
     return bp
-
-
-class _QuietHandler(WSGIRequestHandler):
-    """HTTP/1.1 with keep-alive; writes no access log, for paths may hold secrets."""
-
-    protocol_version = "HTTP/1.1"
-
-    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002  werkzeug's own name
-        """Say nothing."""
-
-    def make_environ(self) -> dict[str, Any]:
-        environ = super().make_environ()
-        environ["emulator.connection"] = self.client_address[1]  # the peer's port: one per connection
-        return environ
-
-
-def threaded_server(app: Flask, host: str, port: int, tls: ssl.SSLContext | None = None) -> BaseWSGIServer:
-    """A server bound already (`server.server_port` is the real one); call serve_forever(), then shutdown()."""
-    return make_server(host, port, app, threaded=True, request_handler=_QuietHandler, ssl_context=tls)
-
-
-def reset_connection(environ: Mapping[str, Any]) -> None:
-    """End the request's TCP connection with an RST instead of an answer."""
-    peer: socket.socket = environ["werkzeug.socket"]
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    peer.close()

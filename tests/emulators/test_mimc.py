@@ -1,0 +1,625 @@
+"""The emulated MIMC, talked to over sockets: what it answers, what it refuses, what it posts and how it can fail."""
+
+import base64
+import http.client
+import json
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+import requests
+
+from proxy.emulators.mimc import MimcConfig
+from proxy.emulators.mimc.accounts import authentication
+from proxy.emulators.sections import BadSettings
+
+APP_ID, OTHER_APP_ID = "2882303761517000001", "2882303761517000002"
+APP_SECRET, OTHER_SECRET = "PHqmE1sJ7uCk4eT0Yw9Zbg==", "c2Vjb25kLXNlY3JldC0xNg=="
+ASKED = {"appId": int(APP_ID), "appKey": "5800000000001", "appSecret": APP_SECRET, "appAccount": "1000"}
+
+
+class Listener:
+    """Where callbacks arrive. Answers with `statuses` in turn, then with 200."""
+
+    def __init__(self) -> None:
+        self.bodies: list[tuple[str, dict[str, Any]]] = []
+        self.content_types: set[str] = set()
+        self.statuses: list[int] = []
+        self.answer = b'{"code":200,"data":{"duplicate":true}}'
+        listener = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                content = self.rfile.read(int(self.headers["Content-Length"]))
+                listener.bodies.append((self.path, json.loads(content)))
+                listener.content_types.add(self.headers["Content-Type"])
+                self.send_response(listener.statuses.pop(0) if listener.statuses else 200)
+                self.send_header("Content-Length", str(len(listener.answer)))
+                self.end_headers()
+                self.wfile.write(listener.answer)
+
+            def log_message(self, *args: Any) -> None:
+                """Say nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    def by_kind(self) -> dict[str, dict[str, Any]]:
+        return {body["msgType"]: body for _, body in self.bodies}
+
+
+class Emulator:
+    """A running emulator and a client without keep-alive surprises."""
+
+    def __init__(self, announced: dict[str, Any]) -> None:
+        self.announced = announced
+        self.url, self.port = str(announced["url"]), int(announced["port"])
+        self.session = requests.Session()
+        self.session.trust_env = False
+
+    def token(self, **changes: Any) -> requests.Response:
+        return self.session.post(f"{self.url}/api/account/token", json=ASKED | changes, timeout=10)
+
+    def control(self, method: str, path: str, body: object = None) -> Any:
+        reply = self.session.request(method, f"{self.url}/_emulator/{path}", json=body, timeout=10)
+        assert reply.status_code == 200, reply.text
+        return reply.json()
+
+    def fault(self, **fault: Any) -> None:
+        self.control("POST", "faults", fault)
+
+    def write(self, **order: Any) -> dict[str, str]:
+        """Carry out an order and wait until MIMC has nothing more to say about it."""
+        ids: dict[str, str] = self.control("POST", "messages", {"app_id": APP_ID} | order)
+        assert self.control("GET", "callbacks/pending?wait_ms=9000") == {"pending": 0}
+        return ids
+
+    def journal(self) -> list[dict[str, Any]]:
+        entries: list[dict[str, Any]] = self.control("GET", "journal")["entries"]
+        return entries
+
+
+@contextmanager
+def running(folder: Path, settings: str) -> Iterator[tuple[Emulator, "subprocess.Popen[str]"]]:
+    file = folder / "mimc.toml"
+    file.write_text(settings)
+    command = [sys.executable, "-m", "proxy.emulators.mimc", str(file)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            emulator = Emulator(json.loads(process.stdout.readline()))
+            with emulator.session:
+                yield emulator, process
+        finally:
+            process.terminate()
+            out, err = process.communicate(timeout=10)
+        assert (process.returncode, out, err) == (0, "", "")
+
+
+def settings(listener: Listener, head: str = "") -> str:
+    return f"""
+        time_scale = 0.002
+        {head}
+        [[apps]]
+        app_id = "{APP_ID}"
+        app_key = "5800000000001"
+        app_secret = "{APP_SECRET}"
+        callback_url = "{listener.url}/one/url-secret"
+        [[apps]]
+        app_id = {OTHER_APP_ID}
+        app_key = "5800000000002"
+        app_secret = "{OTHER_SECRET}"
+        package = "com.example.other"
+        instant_callback_url = "{listener.url}/two/instant"
+        offline_callback_url = "{listener.url}/two/offline"
+    """
+
+
+@pytest.fixture(scope="module")
+def listening() -> Iterator[Listener]:
+    listener = Listener()
+    thread = threading.Thread(target=listener.server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield listener
+    listener.server.shutdown()
+    listener.server.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def started(listening: Listener, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    with running(tmp_path_factory.mktemp("mimc"), settings(listening)) as (emulator, _):
+        yield emulator
+
+
+@pytest.fixture
+def listener(listening: Listener) -> Listener:
+    listening.bodies.clear()
+    listening.statuses.clear()
+    return listening
+
+
+@pytest.fixture
+def mimc(started: Emulator) -> Emulator:
+    started.control("DELETE", "faults")
+    return started
+
+
+# --- the token service
+
+
+def test_a_token_reply_has_the_captured_shape_order_and_types(mimc: Emulator) -> None:
+    reply = mimc.token()
+    assert reply.status_code == 200
+    assert reply.headers["Content-Type"].startswith("application/json")
+    data = reply.json()["data"]
+    assert reply.content == json.dumps(reply.json(), separators=(",", ":")).encode()
+    assert list(reply.json()) == ["code", "message", "data"]
+    assert {name: type(value) for name, value in data.items()} == {
+        "appId": str, "appPackage": str, "appAccount": str, "miChid": int, "miUserId": str, "miUserSecurityKey": str,
+        "token": str, "regionBucket": int, "feDomainName": str, "relayDomainName": str,
+    }  # fmt: skip
+    assert list(data)[:4] == ["appId", "appPackage", "appAccount", "miChid"]
+    assert (data["appId"], data["appAccount"], data["miChid"]) == (APP_ID, "1000", 9)
+    assert len(data["miUserId"]) == 17
+    assert str(int(float(data["miUserId"]))) != data["miUserId"]
+    assert len(data["token"]) > 400
+    assert len(base64.b64decode(data["token"], validate=True)) == 322
+    assert len(data["miUserSecurityKey"]) == 24
+
+
+def test_an_account_keeps_its_user_id_and_gets_a_new_token_each_time(mimc: Emulator) -> None:
+    first, again = (mimc.token(appId=APP_ID, regionKey="REGION_CN").json()["data"] for _ in range(2))
+    other = mimc.token(appAccount="李雷").json()["data"]
+    assert first["miUserId"] == again["miUserId"] != other["miUserId"]
+    assert first["miUserSecurityKey"] == again["miUserSecurityKey"]
+    assert first["token"] != again["token"]
+    assert other["appAccount"] == "李雷"
+
+
+def test_each_app_is_known_by_its_own_credentials(mimc: Emulator) -> None:
+    data = mimc.token(appId=OTHER_APP_ID, appKey="5800000000002", appSecret=OTHER_SECRET).json()["data"]
+    assert (data["appId"], data["appPackage"]) == (OTHER_APP_ID, "com.example.other")
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"appSecret": OTHER_SECRET}, 401),
+        ({"appKey": "5800000000002"}, 401),
+        ({"appId": "2882303761517000009"}, 401),
+        ({"appId": 2.5}, 400),
+        ({"appId": True}, 400),
+        ({"appId": "१२"}, 400),
+        ({"appKey": 5800000000001}, 400),
+        ({"appAccount": ""}, 400),
+        ({"appAccount": 1000}, 400),
+        ({"regionKey": 1}, 400),
+    ],
+)
+def test_a_wrong_request_is_refused_in_the_envelope(mimc: Emulator, changes: dict[str, Any], code: int) -> None:
+    reply = mimc.token(**changes)
+    assert (reply.status_code, reply.json()["code"], reply.json()["data"]) == (200, code, None)
+    assert APP_SECRET not in reply.text
+
+
+def test_only_json_is_read(mimc: Emulator) -> None:
+    for content, kind in [(json.dumps(ASKED), "text/plain"), ("{", "application/json"), ("[]", "application/json")]:
+        headers = {"Content-Type": kind}
+        reply = mimc.session.post(f"{mimc.url}/api/account/token", data=content, headers=headers, timeout=10)
+        assert reply.json()["code"] == 400
+    assert mimc.session.get(f"{mimc.url}/api/account/token", timeout=10).json()["code"] == 405
+    assert mimc.session.get(f"{mimc.url}/api/elsewhere", timeout=10).json()["code"] == 404
+
+
+def test_the_journal_tells_who_asked_and_holds_no_secret(mimc: Emulator) -> None:
+    before = len(mimc.journal())
+    token = mimc.token(appAccount="journal").json()["data"]["token"]
+    mimc.token(appAccount="journal", appSecret="wrong-secret")
+    accepted, refused = mimc.journal()[before:]
+    assert (accepted["account"], accepted["app_id"], accepted["outcome"]) == ("journal", APP_ID, "accepted")
+    assert (refused["outcome"], refused["status"], refused["code"]) == ("refused", 200, 401)
+    written = json.dumps(mimc.journal())
+    assert not any(secret in written for secret in (token, APP_SECRET, "wrong-secret", "5800000000001", "url-secret"))
+
+
+def test_connections_are_kept_and_told_apart(mimc: Emulator) -> None:
+    before = len(mimc.journal())
+    mimc.token()
+    mimc.token()
+    with requests.Session() as other:
+        other.trust_env = False
+        other.post(f"{mimc.url}/api/account/token", json=ASKED, timeout=10)
+    first, second, third = (entry["connection"] for entry in mimc.journal()[before:])
+    assert first == second != third
+
+
+# --- faults
+
+
+GOLDEN = (
+    '{ "code" : 200,"message":"success" ,\n\t"data":{"appId":"2882303761517000001","miUserId":"15788717000364153",'
+    '"token":"ab\\/c+\\u00e9==","somethingNew":[1.0,1e5,null]}}\r\n'
+)
+
+
+def test_a_golden_body_comes_back_byte_for_byte(mimc: Emulator) -> None:
+    content_type = "application/json; charset=UTF-8"
+    mimc.fault(effect="raw", times=1, body=GOLDEN, status=203, content_type=content_type)
+    reply = mimc.token()
+    assert (reply.status_code, reply.content) == (203, GOLDEN.encode())
+    assert reply.headers["Content-Type"] == content_type
+    assert mimc.token().json()["code"] == 200
+
+
+def test_a_refusal_can_be_ordered_for_one_account(mimc: Emulator) -> None:
+    mimc.fault(effect="refuse", target="unlucky", status=503, code=500, reason="quit topic fail")
+    assert mimc.token(appAccount="lucky").status_code == 200
+    reply = mimc.token(appAccount="unlucky")
+    assert reply.status_code == 503
+    assert reply.content == b'{"code":500,"message":"quit topic fail","data":null}'
+
+
+def test_a_reset_reaches_the_client_as_a_reset(mimc: Emulator) -> None:
+    mimc.fault(effect="reset", times=1)
+    with socket.create_connection(("127.0.0.1", mimc.port)) as client:
+        client.sendall(_request_bytes())
+        with pytest.raises(ConnectionResetError):
+            client.recv(1000)
+
+
+@pytest.mark.parametrize(
+    ("effect", "failure"),
+    [
+        ("close", http.client.RemoteDisconnected),
+        ("not_http", http.client.BadStatusLine),
+        ("truncated", http.client.IncompleteRead),
+        ("silence", TimeoutError),
+    ],
+)
+def test_a_client_meets_the_ordered_failure(mimc: Emulator, effect: str, failure: type[Exception]) -> None:
+    mimc.fault(effect=effect, times=1)
+    client = http.client.HTTPConnection("127.0.0.1", mimc.port, timeout=0.2 if effect == "silence" else 10)
+    with pytest.raises(failure):
+        _ask(client)
+    client.close()
+    client.connect()
+    assert b'"code":200' in _ask(client)
+    client.close()
+
+
+def test_a_delayed_answer_is_late_and_whole(mimc: Emulator) -> None:
+    mimc.fault(effect="delay", times=1, delay_ms=120)
+    reply = mimc.token()
+    assert reply.elapsed.total_seconds() >= 0.12
+    assert reply.json()["code"] == 200
+
+
+def test_only_a_reused_connection_is_dropped(mimc: Emulator) -> None:
+    mimc.fault(effect="close_kept")
+    client = http.client.HTTPConnection("127.0.0.1", mimc.port, timeout=10)
+    for _ in range(2):
+        assert b'"code":200' in _ask(client)
+        with pytest.raises(http.client.RemoteDisconnected):
+            _ask(client)
+        client.close()
+
+
+def test_a_connection_can_be_closed_after_the_answer_without_a_word(mimc: Emulator) -> None:
+    mimc.fault(effect="close_after", times=1)
+    client = http.client.HTTPConnection("127.0.0.1", mimc.port, timeout=10)
+    client.request("POST", "/api/account/token", json.dumps(ASKED), {"Content-Type": "application/json"})
+    reply = client.getresponse()
+    assert b'"code":200' in reply.read()
+    assert reply.getheader("Connection") is None
+    assert client.sock.recv(1) == b""
+    client.close()
+
+
+def _ask(client: http.client.HTTPConnection) -> bytes:
+    client.request("POST", "/api/account/token", json.dumps(ASKED), {"Content-Type": "application/json"})
+    return client.getresponse().read()
+
+
+def _request_bytes() -> bytes:
+    body = json.dumps(ASKED).encode()
+    head = (
+        f"POST /api/account/token HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    )
+    return head.encode() + b"\r\n\r\n" + body
+
+
+# --- callbacks
+
+
+def test_a_message_to_somebody_offline_makes_two_callbacks_with_the_same_ids(
+    mimc: Emulator, listener: Listener
+) -> None:
+    ids = mimc.write(from_account="1000", to_account="2000", text="hello")
+    normal, offline = listener.by_kind()["NORMAL_MSG"], listener.by_kind()["OFFLINE_MSG"]
+    assert {path for path, _ in listener.bodies} == {"/one/url-secret"}
+    assert listener.content_types == {"application/json;charset=UTF-8"}
+    assert offline == normal | {"msgType": "OFFLINE_MSG"}
+    assert normal.items() >= {
+        "fromAppId": APP_ID, "fromAccount": "1000", "toAppId": APP_ID, "toAccount": "2000", "toResource": "",
+        "sequence": ids["sequence"], "packetId": ids["packet_id"], "bizType": "",
+    }.items()  # fmt: skip
+    assert len(ids["sequence"]) == 18
+    inner = json.loads(base64.b64decode(normal["payload"]))
+    assert inner.items() >= {"version": 0, "type": "TEXT", "payload": "hello", "timestamp": normal["timestamp"]}.items()
+    assert normal["authentication"] == authentication(APP_SECRET, normal["timestamp"], APP_ID)
+
+
+def test_a_message_to_somebody_online_makes_one_callback(mimc: Emulator, listener: Listener) -> None:
+    mimc.write(from_account="1000", to_account="2000", text="hello", offline=[])
+    assert list(listener.by_kind()) == ["NORMAL_MSG"]
+
+
+def test_the_old_form_has_the_members_of_2018_only(mimc: Emulator, listener: Listener) -> None:
+    mimc.write(from_account="1000", to_account="2000", text="hello", form="old", ids="number", inner="plain")
+    body = listener.by_kind()["OFFLINE_MSG"]
+    assert set(body) == {"msgType", "fromAppId", "fromAccount", "toAppId", "toAccount", "payload", "timestamp"}
+    assert (body["fromAppId"], body["toAppId"]) == (int(APP_ID), int(APP_ID))
+    assert isinstance(body["timestamp"], int)
+    assert base64.b64decode(body["payload"]) == b"hello"
+
+
+def test_a_topic_message_lists_all_members_and_then_those_who_missed_it(mimc: Emulator, listener: Listener) -> None:
+    ids = mimc.write(
+        from_account="1000", members=["1000", "2000", "3000"], text="hello", offline={"2000": ["res-a", "res-b"]}
+    )
+    normal, offline = listener.by_kind()["NORMAL_TOPIC_MSG"], listener.by_kind()["OFFLINE_TOPIC_MSG"]
+    assert normal["toAccounts"] == ["1000", "2000", "3000"]
+    assert offline["toAccounts"] == ["2000"]
+    assert offline["offlineAccounts"] == [{"toAccount": "2000", "offlineResources": ["res-a", "res-b"]}]
+    assert normal["topicId"] == offline["topicId"] == ids["topic_id"]
+    assert normal["sequence"] == offline["sequence"] == ids["sequence"]
+    assert len(ids["topic_id"]) == 17
+    assert offline["authentication"] == authentication(APP_SECRET, offline["timestamp"], APP_ID)
+
+
+def test_the_old_topic_form_may_list_every_member_when_one_was_offline(mimc: Emulator, listener: Listener) -> None:
+    order = {"members": ["1000", "2000", "3000"], "topic_id": 21351198708203520, "offline_to_accounts": "all"}
+    mimc.write(from_account="1000", **order, text="x", offline=["3000"], form="old", ids="number")
+    body = listener.by_kind()["OFFLINE_TOPIC_MSG"]
+    assert set(body) == {"msgType", "appId", "topicId", "fromAccount", "toAccounts", "payload", "timestamp"}
+    assert (body["topicId"], body["toAccounts"]) == (21351198708203520, ["1000", "2000", "3000"])
+
+
+def test_who_missed_a_message_is_by_default_everybody_but_the_sender(mimc: Emulator, listener: Listener) -> None:
+    mimc.write(from_account="1000", members=["1000", "2000", "3000"], text="hello")
+    assert listener.by_kind()["OFFLINE_TOPIC_MSG"]["toAccounts"] == ["2000", "3000"]
+
+
+def test_resources_that_missed_a_message_are_named(mimc: Emulator, listener: Listener) -> None:
+    mimc.write(from_account="1000", to_account="2000", text="hello", offline={"2000": ["res-a"]})
+    assert listener.by_kind()["OFFLINE_MSG"]["offlineResources"] == ["res-a"]
+    assert "offlineResources" not in listener.by_kind()["NORMAL_MSG"]
+
+
+def test_a_message_across_apps_goes_to_the_recipients_app(mimc: Emulator, listener: Listener) -> None:
+    mimc.write(from_account="1", to_account="2", text="x", from_app_id=APP_ID, to_app_id=OTHER_APP_ID)
+    assert {path: body["msgType"] for path, body in listener.bodies} == {
+        "/two/instant": "NORMAL_MSG",
+        "/two/offline": "OFFLINE_MSG",
+    }
+    body = listener.by_kind()["OFFLINE_MSG"]
+    assert (body["fromAppId"], body["toAppId"]) == (APP_ID, OTHER_APP_ID)
+    assert body["authentication"] == authentication(APP_SECRET, body["timestamp"], APP_ID)
+
+
+def test_a_foreign_sender_signs_with_a_secret_nobody_here_knows(mimc: Emulator, listener: Listener) -> None:
+    mimc.write(from_account="1", to_account="2", text="x", from_app_id="77")
+    body = listener.by_kind()["OFFLINE_MSG"]
+    assert body["fromAppId"] == "77"
+    assert body["authentication"] not in {
+        authentication(secret, body["timestamp"], "77") for secret in (APP_SECRET, OTHER_SECRET)
+    }
+
+
+@pytest.mark.parametrize(("given", "sent"), [(False, None), ("forged", "forged")])
+def test_authentication_can_be_left_out_or_forged(
+    mimc: Emulator, listener: Listener, given: bool | str, sent: str | None
+) -> None:
+    mimc.write(from_account="1", to_account="2", text="x", authentication=given)
+    assert listener.by_kind()["OFFLINE_MSG"].get("authentication") == sent
+
+
+def test_ids_may_be_chosen_so_that_a_message_is_told_again(mimc: Emulator, listener: Listener) -> None:
+    chosen = {"sequence": 154503794553568001, "packet_id": "Zx-1", "timestamp": 1700000000123}
+    mimc.write(from_account="1", to_account="2", text="x", offline=["2"], copies=2, **chosen)
+    bodies = [body for _, body in listener.bodies if body["msgType"] == "OFFLINE_MSG"]
+    assert len(bodies) == 2
+    assert bodies[0] == bodies[1]
+    assert (bodies[0]["sequence"], bodies[0]["packetId"]) == ("154503794553568001", "Zx-1")
+
+
+def test_sequences_grow(mimc: Emulator, listener: Listener) -> None:
+    orders = [{"app_id": APP_ID, "from_account": "1", "to_account": "2", "text": str(n)} for n in range(20)]
+    answers = mimc.control("POST", "messages", orders)
+    sequences = [int(answer["sequence"]) for answer in answers]
+    assert sequences == sorted(set(sequences))
+    assert mimc.control("GET", "callbacks/pending?wait_ms=9000") == {"pending": 0}
+    assert len(listener.bodies) == 40
+
+
+def _whole_is_base64(payload: bytes) -> str:
+    return str(json.loads(base64.b64decode(payload))["payload"])
+
+
+@pytest.mark.parametrize(
+    ("inner", "read", "biz_type"),
+    [
+        ("type", lambda payload: json.loads(payload)["payload"], ""),
+        ("msgType", lambda payload: json.loads(payload)["payload"], ""),
+        ("bizType", lambda payload: base64.b64decode(json.loads(payload)["payload"]).decode(), "TEXT"),
+        ("inner_bizType", lambda payload: json.loads(payload)["payload"], "TEXT"),
+        ("biz_type", _whole_is_base64, ""),
+        ("content", lambda payload: json.loads(payload)["content"], ""),
+        ("percent", lambda payload: unquote(base64.b64decode(json.loads(payload)["content"]).decode()), ""),
+        ("plain", lambda payload: payload.decode(), ""),
+    ],
+)
+def test_text_is_wrapped_as_apps_in_the_field_do(
+    mimc: Emulator, listener: Listener, inner: str, read: Callable[[bytes], str], biz_type: str
+) -> None:
+    mimc.write(from_account="1", to_account="2", text="晚上好 🙂", inner=inner, offline=[])
+    body = listener.by_kind()["NORMAL_MSG"]
+    assert read(base64.b64decode(body["payload"])) == "晚上好 🙂"
+    assert body["bizType"] == biz_type
+
+
+def test_payload_bytes_go_through_as_they_are(mimc: Emulator, listener: Listener) -> None:
+    mimc.write(from_account="1", to_account="2", payload_base64="AP+AgQ==", offline=[])
+    assert listener.by_kind()["NORMAL_MSG"]["payload"] == "AP+AgQ=="
+
+
+def test_a_refused_callback_is_repeated_three_times_and_then_lost(mimc: Emulator, listener: Listener) -> None:
+    listener.statuses += [503, 302, 201, 500]
+    before = len(mimc.journal())
+    ids = mimc.write(from_account="1", to_account="2", text="x", offline=[])
+    attempts = mimc.journal()[before:]
+    assert [(entry["attempt"], entry["status"], entry["outcome"]) for entry in attempts] == [
+        (1, 503, "refused"),
+        (2, 302, "refused"),
+        (3, 201, "refused"),
+        (4, 500, "given up"),
+    ]
+    assert {entry["sequence"] for entry in attempts} == {ids["sequence"]}
+    first, *_, last = (entry["monotonic_ms"] for entry in attempts)
+    assert last - first >= 335_000 * 0.002
+    assert [body for _, body in listener.bodies] == [listener.bodies[0][1]] * 4
+
+
+def test_a_repeat_stops_with_the_first_200_and_tells_what_was_answered(mimc: Emulator, listener: Listener) -> None:
+    listener.statuses += [500]
+    before = len(mimc.journal())
+    mimc.write(from_account="1", to_account="2", text="x", offline=[])
+    attempts = mimc.journal()[before:]
+    assert [(entry["status"], entry["duplicate"]) for entry in attempts] == [(500, True), (200, True)]
+
+
+def test_a_receiver_that_is_down_is_tried_again_and_its_address_can_be_changed(
+    mimc: Emulator, listener: Listener
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        nobody = f"http://127.0.0.1:{taken.getsockname()[1]}/secret-path"
+    urls = {"app_id": OTHER_APP_ID, "callback_url": listener.url, "offline_callback_url": None}
+    mimc.control("PUT", "callbacks/urls", urls | {"instant_callback_url": nobody})
+    before = len(mimc.journal())
+    mimc.write(app_id=OTHER_APP_ID, from_account="1", to_account="2", text="x")
+    entries = mimc.journal()[before:]
+    instant = [entry for entry in entries if entry["msg_type"] == "NORMAL_MSG"]
+    assert [entry["error"] for entry in instant] == ["ConnectionError"] * 4
+    assert [entry["outcome"] for entry in entries if entry["msg_type"] == "OFFLINE_MSG"] == ["accepted"]
+    assert "secret-path" not in json.dumps(entries)
+    mimc.control("PUT", "callbacks/urls", urls | {"instant_callback_url": f"{listener.url}/two/instant"})
+
+
+@pytest.mark.parametrize(
+    ("order", "complaint"),
+    [
+        ({"to_account": "2", "text": "x"}, "from_account"),
+        ({"from_account": "1", "text": "x"}, "to_account or members"),
+        ({"from_account": "1", "to_account": "2", "members": ["2"], "text": "x"}, "not to both"),
+        ({"from_account": "1", "to_account": "2"}, "text or payload_base64"),
+        ({"from_account": "1", "to_account": "2", "text": "x" * 15_361, "inner": "plain"}, "15360"),
+        ({"from_account": "1", "to_account": "2", "text": "x", "offline": ["3"]}, "not among the recipients: 3"),
+        ({"from_account": "1", "to_account": "2", "text": "x", "inner": "odd"}, "inner"),
+        ({"from_account": "1", "to_account": "2", "text": "x", "app_id": "9"}, "not configured"),
+        ({"from_account": "1", "to_account": "2", "txt": "x"}, "unknown members: txt"),
+        ({"from_account": 1, "to_account": "2", "text": "x"}, "from_account: expected str, got int"),
+    ],
+)
+def test_an_order_that_makes_no_sense_is_refused(mimc: Emulator, order: dict[str, Any], complaint: str) -> None:
+    reply = mimc.session.post(f"{mimc.url}/_emulator/messages", json={"app_id": APP_ID} | order, timeout=10)
+    assert reply.status_code == 400
+    assert complaint in reply.json()["error"]
+
+
+# --- authentication, TLS, settings
+
+
+@pytest.mark.parametrize(
+    ("app_secret", "timestamp", "app_id", "value"),
+    [
+        (
+            "b64-demo-secret+0123456789AB==", "1516763973000", "2882303761517000001",
+            "lSRe+2nN91bgK+SR9BPweFQpCGztJm5ozgPoQNrOp1FILzs4fKo4sS4gDYkRUr6O",
+        ),
+        (
+            "b64-demo-secret+0123456789AB==", "1516763973", "5800123456",
+            "lbmjtz9KrJTV3HS/ZChDQVmhjZZzelXq4YnP0Z0cXzw=",
+        ),
+        (
+            "PHqmE1sJ7uCk4eT0Yw9Zbg==", "1700000000123", "2882303761517999999",
+            "EFwPc7m46x6pRUX15UQiv7PZqUVq9G7jmXR7vbBGpmCPrflW5fIZx2BzyuXWnV4I",
+        ),
+    ],
+)  # fmt: skip
+def test_authentication_is_made_as_in_the_known_samples(
+    app_secret: str, timestamp: str, app_id: str, value: str
+) -> None:
+    assert authentication(app_secret, timestamp, app_id) == value
+
+
+def test_over_tls_only_those_who_trust_its_authority_are_served(listener: Listener, tmp_path: Path) -> None:
+    head = f'tls_folder = "{tmp_path / "tls"}"\nrefuse_with_http_status = true'
+    with running(tmp_path, settings(listener, head)) as (emulator, _):
+        with pytest.raises(requests.exceptions.SSLError):
+            emulator.token()
+        with socket.create_connection(("127.0.0.1", emulator.port)):  # who never shakes hands holds nobody up
+            emulator.session.verify = emulator.announced["ca_file"]
+            assert emulator.token().status_code == 200
+        assert emulator.token(appKey="wrong").status_code == 401
+
+
+def test_a_reset_is_a_reset_under_tls_too(listener: Listener, tmp_path: Path) -> None:
+    with running(tmp_path, settings(listener, f'tls_folder = "{tmp_path / "tls"}"')) as (emulator, _):
+        emulator.session.verify = emulator.announced["ca_file"]
+        emulator.fault(effect="reset", times=1)
+        context = ssl.create_default_context(cafile=emulator.announced["ca_file"])
+        plain = socket.create_connection(("127.0.0.1", emulator.port))
+        with plain.dup() as beneath, context.wrap_socket(plain, server_hostname="localhost") as client:
+            client.sendall(_request_bytes())
+            with pytest.raises(ConnectionResetError):  # read beneath TLS: Python's ssl calls an RST an end of file
+                _read_to_the_end(beneath)
+
+
+def _read_to_the_end(connection: socket.socket) -> None:
+    while connection.recv(10_000):  # session tickets come first
+        pass
+
+
+def test_all_faults_in_the_settings_are_named_and_no_secret_is_shown() -> None:
+    app = {"app_id": "12x", "app_key": 5, "app_secret": APP_SECRET, "calback_url": "http://127.0.0.1/secret"}
+    with pytest.raises(BadSettings) as caught:
+        MimcConfig.from_mapping({"apps": [app], "time_scale": "fast", "prot": 1})
+    assert str(caught.value).splitlines() == [
+        "apps[0].app_id: expected a number of digits",
+        "apps[0].app_key: expected a non-empty text, got int",
+        "apps[0].calback_url: unknown; did you mean callback_url?",
+        "time_scale: expected a number, got str",
+        "prot: unknown; did you mean port?",
+    ]
+    assert APP_SECRET not in str(caught.value)
+    with pytest.raises(BadSettings, match="at least one app"):
+        MimcConfig.from_mapping({})
+
+
+def test_a_config_shows_no_secret() -> None:
+    app = {"app_id": 1, "app_key": "the-key", "app_secret": "the-secret", "callback_url": "http://h/the-path"}
+    shown = repr(MimcConfig.from_mapping({"apps": [app]}))
+    assert not any(secret in shown for secret in ("the-key", "the-secret", "the-path"))
