@@ -1,0 +1,12 @@
+"""The emulated APNs: HTTP/2 over TLS that refuses what Apple refuses, and misbehaves when it is told to.
+
+    request -> judge -> Judgement -> the faults ordered -> answer, or whatever the fault makes of it -> journal
+
+`rules`, `tokens` and `answers` are pure; `connection` speaks HTTP/2; `server` runs it; `control` is what tests talk to.
+It shares no code with the relay: what both got wrong in one place, neither would ever notice.
+"""
+
+from proxy.emulators.apns.config import ApnsConfig, SigningKey, Team
+from proxy.emulators.apns.server import serve_apns
+
+__all__ = ["ApnsConfig", "SigningKey", "Team", "serve_apns"]

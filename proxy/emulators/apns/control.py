@@ -1,0 +1,100 @@
+"""The emulated APNs' own control routes, beside those that all emulators have.
+
+    POST /_emulator/devices      say what APNs knows of device tokens: {"device_token", "state", "timestamp_ms"?}
+    GET  /_emulator/connections  the live connections: streams open, stream limit, whether it is acknowledged
+    POST /_emulator/connections  do to all of them at once: {"effect": "close" | "goaway" | "reset" |
+                                 "silent_connection", "code"?, "reason"?}
+
+The faults to order (a target is a device token; they hit pushes that are otherwise in order):
+
+    answer             `status` (Apple's for the `reason` if left out) with `reason`, for a 410 `code` as its timestamp
+    no_body_503        503 without a body
+    delay              answered after `delay_ms`; any other answer can have its own `delay_ms` too
+    silence            accepted, never answered
+    rst_stream         RST_STREAM with `code` (2, INTERNAL_ERROR); with 7, REFUSED_STREAM, the push counts as not taken
+    reset              TCP reset; like all that are in flight the push was accepted
+    close              the same with an orderly end of the connection, but no GOAWAY
+    silent_connection  the connection reads and answers nothing more, for ever
+    goaway             GOAWAY; the `code` newest streams are above its last-stream-id and dropped, the others are
+                       answered, then the connection closes; `reason` goes into the debug data
+    limit              `code` is the stream limit, on live connections at once and on new ones, until the next order
+"""
+
+import asyncio
+import re
+from collections.abc import Callable, Collection
+
+from flask import Blueprint, Flask, jsonify, request
+from flask.typing import ResponseReturnValue
+
+from proxy.emulators.apns.connection import ApnsConnection
+from proxy.emulators.apns.rules import DEVICE_STATES, Device
+from proxy.emulators.apns.shared import CONNECTION_EFFECTS, EFFECTS, Shared, on_loop
+from proxy.emulators.control import control_blueprint, parse_fault
+
+_HEX = re.compile(r"([0-9a-f]{2})+")
+
+
+def control_app(shared: Shared, connections: Collection[ApnsConnection], loop: asyncio.AbstractEventLoop) -> Flask:
+    """The control server's application; what touches connections is handed to their loop."""
+    app = Flask(__name__)
+    app.register_blueprint(control_blueprint(shared.journal, shared.faults, EFFECTS, shared.counters))
+    app.register_blueprint(_own_routes(shared, connections, lambda work: on_loop(loop, work)))
+    return app
+
+
+def _own_routes(
+    shared: Shared, connections: Collection[ApnsConnection], run: Callable[[Callable[[], int]], int]
+) -> Blueprint:
+    bp = Blueprint("apns", __name__, url_prefix="/_emulator")
+
+    @bp.post("/devices")
+    def know_devices() -> ResponseReturnValue:
+        orders = request.get_json(force=True, silent=True)
+        try:
+            known = dict(_parse_device(order) for order in (orders if isinstance(orders, list) else [orders]))
+        except ValueError as error:
+            return jsonify(error=str(error)), 400
+        shared.devices.update(known)
+        return jsonify(known=len(known))
+
+    @bp.get("/connections")
+    def tell_connections() -> ResponseReturnValue:
+        told: list[dict[str, int | bool | None]] = []
+
+        def tell() -> int:
+            told.extend(connection.facts() for connection in connections)
+            return len(told)
+
+        run(tell)
+        return jsonify(connections=sorted(told, key=lambda facts: facts["connection"] or 0))
+
+    @bp.post("/connections")
+    def strike_connections() -> ResponseReturnValue:
+        try:
+            fault = parse_fault(request.get_json(force=True, silent=True), CONNECTION_EFFECTS)
+        except ValueError as error:
+            return jsonify(error=str(error)), 400
+
+        def strike() -> int:
+            struck = list(connections)
+            for connection in struck:
+                connection.strike(fault)
+            return len(struck)
+
+        return jsonify(struck=run(strike))
+
+    return bp
+
+
+def _parse_device(order: object) -> tuple[str, Device]:
+    if not isinstance(order, dict) or order.keys() - {"device_token", "state", "timestamp_ms"}:
+        raise ValueError("a device is a JSON object of device_token, state and perhaps timestamp_ms")
+    device_token, state, timestamp_ms = (order.get(name) for name in ("device_token", "state", "timestamp_ms"))
+    if not isinstance(device_token, str) or not _HEX.fullmatch(device_token.lower()):
+        raise ValueError("device_token: expected hexadecimal text")
+    if state not in DEVICE_STATES:
+        raise ValueError(f"state: expected one of {', '.join(DEVICE_STATES)}")
+    if timestamp_ms is not None and (isinstance(timestamp_ms, bool) or not isinstance(timestamp_ms, int)):
+        raise ValueError("timestamp_ms: expected milliseconds, an integer")
+    return device_token.lower(), Device(state, timestamp_ms)

@@ -1,0 +1,116 @@
+"""Who may push: the provider token, a JWT signed with ES256 by a team's key."""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+
+from proxy.emulators.apns.answers import Answer, refusal
+from proxy.emulators.apns.config import ApnsConfig, Environment, is_pem
+
+_LIFE_S = 3600
+_CLOCK_SKEW_S = 300
+_REMEMBERED = 1000
+
+
+@dataclass(frozen=True)
+class ProviderKey:
+    team_id: str
+    public_key: ec.EllipticCurvePublicKey
+    environment: Environment | None
+
+
+def load_keys(config: ApnsConfig) -> dict[str, ProviderKey]:
+    """Every team's keys by key id. Raises ValueError naming the key id of one that cannot be read."""
+    return {
+        key_id: ProviderKey(team.team_id, _public_key(key_id, key.key), key.environment)
+        for team in config.teams
+        for key_id, key in team.keys.items()
+    }
+
+
+class ProviderTokens:
+    """Tells good provider tokens from bad ones, and remembers the good, because verifying one costs 100 us.
+
+    APNs refuses a team that makes new tokens too often: at most `updates` in `window_s` seconds here (0: no limit).
+    """
+
+    def __init__(
+        self, keys: Mapping[str, ProviderKey], environment: Environment, updates: int = 2, window_s: float = 1200
+    ) -> None:
+        self._keys, self._environment, self._updates, self._window_s = keys, environment, updates, window_s
+        self._known: dict[str, tuple[str, float]] = {}
+        self._updated: dict[str, deque[float]] = {key.team_id: deque() for key in keys.values()}
+        self.updates_seen = 0
+
+    def check(self, authorization: str | None, now: float) -> str | Answer:
+        """The team id that the header's token speaks for, or the refusal; `now` is UNIX seconds."""
+        scheme, _, provider_token = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer" or not provider_token:
+            return refusal("MissingProviderToken")
+        known = self._known.get(provider_token)
+        if known is None:
+            return self._admit(provider_token, now)
+        team_id, issued_at = known
+        return team_id if now - issued_at <= _LIFE_S else refusal("ExpiredProviderToken")
+
+    def _admit(self, provider_token: str, now: float) -> str | Answer:
+        verified = self._verify(provider_token)
+        if isinstance(verified, Answer):
+            return verified
+        team_id, issued_at = verified
+        if issued_at > now + _CLOCK_SKEW_S:
+            return refusal("InvalidProviderToken")
+        if now - issued_at > _LIFE_S:
+            return refusal("ExpiredProviderToken")
+        if not self._may_update(team_id, now):
+            return refusal("TooManyProviderTokenUpdates")
+        while len(self._known) >= _REMEMBERED:
+            del self._known[next(iter(self._known))]
+        self._known[provider_token] = verified
+        return team_id
+
+    def _verify(self, provider_token: str) -> tuple[str, float] | Answer:
+        try:
+            header = jwt.get_unverified_header(provider_token)
+            key = self._keys[header["kid"]]
+            claims = jwt.decode(
+                provider_token,
+                key.public_key,
+                algorithms=["ES256"],
+                options={"verify_exp": False, "verify_iat": False, "verify_aud": False, "require": ["iss", "iat"]},
+            )
+        except (jwt.InvalidTokenError, KeyError, TypeError):  # TypeError: a kid that no mapping can hold
+            return refusal("InvalidProviderToken")
+        if key.environment not in (None, self._environment):
+            return refusal("BadEnvironmentKeyIdInToken")
+        issued_at = claims["iat"]
+        # a float is what one widespread client sends; text is not promised to work by anybody
+        if claims["iss"] != key.team_id or isinstance(issued_at, bool) or not isinstance(issued_at, int | float):
+            return refusal("InvalidProviderToken")
+        return key.team_id, issued_at
+
+    def _may_update(self, team_id: str, now: float) -> bool:
+        updated = self._updated[team_id]
+        while updated and updated[0] <= now - self._window_s:
+            updated.popleft()
+        if self._updates and len(updated) >= self._updates:
+            return False
+        updated.append(now)
+        self.updates_seen += 1
+        return True
+
+
+def _public_key(key_id: str, key: str) -> ec.EllipticCurvePublicKey:
+    try:
+        pem = key.encode() if is_pem(key) else Path(key).read_bytes()
+        loaded = load_pem_private_key(pem, None).public_key() if b"PRIVATE KEY" in pem else load_pem_public_key(pem)
+    except (OSError, ValueError, TypeError):  # TypeError: a PEM that wants a password
+        raise ValueError(f"key {key_id}: expected a readable PEM file or PEM text") from None
+    if not isinstance(loaded, ec.EllipticCurvePublicKey) or not isinstance(loaded.curve, ec.SECP256R1):
+        raise ValueError(f"key {key_id}: expected a P-256 key")
+    return loaded

@@ -1,0 +1,300 @@
+"""What the tests of the emulated APNs need: a running emulator, provider tokens, and a client made of bare frames.
+
+The client obeys no rule by itself: it can exceed limits, repeat headers and leave SETTINGS unacknowledged, which no
+well-behaved library allows.
+"""
+
+import json
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import hpack
+import jwt
+import requests
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from hyperframe.frame import (
+    DataFrame,
+    Frame,
+    GoAwayFrame,
+    HeadersFrame,
+    PingFrame,
+    RstStreamFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
+
+TEAM, KEY_ID, TOPIC = "TEAM123456", "KEY1234567", "com.example.chat"
+OTHER_TEAM, OTHER_KEY_ID, OTHER_TOPIC = "TEAM999999", "KEY9999999", "com.example.other"
+PRODUCTION_KEY_ID = "KEYPRODUCT"
+PHONE = "ab" * 32
+ALERT = {"aps": {"alert": "hello"}}
+
+_KEYS = {key_id: ec.generate_private_key(ec.SECP256R1()) for key_id in (KEY_ID, OTHER_KEY_ID, PRODUCTION_KEY_ID)}
+
+
+def private_pem(key_id: str = KEY_ID) -> str:
+    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    return _KEYS[key_id].private_bytes(pem, pkcs8, serialization.NoEncryption()).decode()
+
+
+def public_pem(key_id: str = KEY_ID) -> str:
+    spki = serialization.PublicFormat.SubjectPublicKeyInfo
+    return _KEYS[key_id].public_key().public_bytes(serialization.Encoding.PEM, spki).decode()
+
+
+def provider_token(
+    key_id: str = KEY_ID, team_id: str = TEAM, issued_at: object = None, signed_by: str | None = None, **claims: object
+) -> str:
+    said = {"iss": team_id, "iat": int(time.time()) if issued_at is None else issued_at, **claims}
+    return jwt.encode(said, _KEYS[signed_by or key_id], algorithm="ES256", headers={"kid": key_id})
+
+
+def section(folder: Path, **changes: Any) -> dict[str, Any]:
+    """A configuration of two teams, as TOML would give it."""
+    return {
+        "tls_folder": str(folder / "tls"),
+        "delay_ms": 0,
+        "token_updates": 0,
+        "teams": [
+            {
+                "team_id": TEAM,
+                "topics": [TOPIC, "com.example.chat.beta"],
+                "keys": {
+                    KEY_ID: private_pem(),
+                    PRODUCTION_KEY_ID: {"key": public_pem(PRODUCTION_KEY_ID), "environment": "production"},
+                },
+            },
+            {"team_id": OTHER_TEAM, "topics": [OTHER_TOPIC], "keys": {OTHER_KEY_ID: public_pem(OTHER_KEY_ID)}},
+        ],
+        **changes,
+    }
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """A running emulator and its control port."""
+
+    port: int
+    control: str
+    ca_file: str
+    session: requests.Session
+
+    def order(self, effect: str, **facts: object) -> None:
+        self._post("faults", {"effect": effect, **facts})
+
+    def know(self, device_token: str, state: str, timestamp_ms: int | None = None) -> None:
+        self._post("devices", {"device_token": device_token, "state": state, "timestamp_ms": timestamp_ms})
+
+    def strike(self, effect: str, **facts: object) -> None:
+        self._post("connections", {"effect": effect, **facts})
+
+    def connections(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.session.get(f"{self.control}/connections", timeout=5).json()["connections"]
+        return found
+
+    def journal(self, after: int = 0) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._journal(after)["entries"]
+        return found
+
+    def last(self) -> int:
+        return len(self.journal())
+
+    def counter(self, name: str) -> int:
+        count: int = self._journal(10**9)["counters"][name]
+        return count
+
+    def call_off(self) -> None:
+        self.session.delete(f"{self.control}/faults", timeout=5).raise_for_status()
+
+    def _journal(self, after: int) -> dict[str, Any]:
+        found: dict[str, Any] = self.session.get(f"{self.control}/journal", params={"after": after}, timeout=5).json()
+        return found
+
+    def _post(self, what: str, order: Mapping[str, object]) -> None:
+        self.session.post(f"{self.control}/{what}", json=order, timeout=5).raise_for_status()
+
+
+@contextmanager
+def emulator(folder: Path, **changes: Any) -> Iterator[Emulator]:
+    """An emulator in a process of its own, gone at the end."""
+    config = folder / "apns.json"
+    config.write_text(json.dumps(section(folder, **changes)))
+    code = (
+        "import json, pathlib, sys; from proxy.emulators.apns import ApnsConfig, serve_apns;"
+        "serve_apns(ApnsConfig.from_mapping(json.loads(pathlib.Path(sys.argv[1]).read_text())),"
+        "lambda told: print(json.dumps(told), flush=True))"
+    )
+    with (
+        subprocess.Popen([sys.executable, "-c", code, str(config)], stdout=subprocess.PIPE, text=True) as process,
+        requests.Session() as session,
+    ):
+        try:
+            assert process.stdout
+            told = json.loads(process.stdout.readline())
+            session.trust_env = False
+            yield Emulator(told["port"], f"http://127.0.0.1:{told['control_port']}/_emulator", told["ca_file"], session)
+        finally:
+            process.terminate()
+    assert process.returncode == 0
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    apns_id: str
+    said: dict[str, Any] | None
+
+    @property
+    def reason(self) -> str | None:
+        return self.said["reason"] if self.said else None
+
+
+@dataclass
+class Peer:
+    """A connection of bare frames. `ended` becomes "closed" or "reset" when the server ends it."""
+
+    emulator: Emulator
+    authorization: str | None = field(default_factory=lambda: f"bearer {provider_token()}")
+    replies: dict[int, Reply] = field(default_factory=dict)
+    resets: dict[int, int] = field(default_factory=dict)
+    goaways: list[GoAwayFrame] = field(default_factory=list)
+    settings: list[dict[int, int]] = field(default_factory=list)
+    pings: int = 0
+    credit: int = 0
+    ended: str | None = None
+
+    def __enter__(self) -> Self:
+        context = ssl.create_default_context(cafile=self.emulator.ca_file)
+        context.set_alpn_protocols(["h2"])
+        plain = socket.create_connection(("127.0.0.1", self.emulator.port), timeout=5)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = context.wrap_socket(plain, server_hostname="127.0.0.1")
+        self._encoder, self._decoder = hpack.Encoder(), hpack.Decoder()
+        self._next, self._unread = 1, b""
+        self._half: dict[int, tuple[dict[str, str], bytes]] = {}
+        self._socket.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame(0).serialize())
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._socket.close()
+
+    def frames(
+        self,
+        device_token: str = PHONE,
+        body: object = ALERT,
+        *,
+        method: str = "POST",
+        path: str | None = None,
+        more: tuple[tuple[str, str], ...] = (),
+        **changed: str | None,
+    ) -> tuple[int, bytes]:
+        """A stream id and the frames of a push; `changed` sets apns_* headers, or with None leaves one out."""
+        headers = {"authorization": self.authorization, "apns-topic": TOPIC, "apns-push-type": "alert"}
+        headers |= {name.replace("_", "-"): value for name, value in changed.items()}
+        listed = [(":method", method), (":scheme", "https"), (":authority", "localhost"),
+                  (":path", f"/3/device/{device_token}" if path is None else path),
+                  *((name, value) for name, value in headers.items() if value is not None), *more]  # fmt: skip
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        stream_id, self._next = self._next, self._next + 2
+        flags = ["END_HEADERS"] if raw else ["END_HEADERS", "END_STREAM"]
+        sent = HeadersFrame(stream_id, self._encoder.encode(listed), flags=flags).serialize()
+        for start in range(0, len(raw), 16384):
+            end = ["END_STREAM"] if start + 16384 >= len(raw) else []
+            sent += DataFrame(stream_id, raw[start : start + 16384], flags=end).serialize()
+        return stream_id, sent
+
+    def push(self, *args: Any, **changed: Any) -> int:
+        stream_id, sent = self.frames(*args, **changed)
+        self.write(sent)
+        return stream_id
+
+    def burst(self, device_tokens: list[str]) -> list[int]:
+        """Several pushes in one write."""
+        made = [self.frames(device_token) for device_token in device_tokens]
+        self.write(b"".join(sent for _, sent in made))
+        return [stream_id for stream_id, _ in made]
+
+    def ask(self, *args: Any, **changed: Any) -> Reply:
+        """Push and wait for the answer."""
+        stream_id = self.push(*args, **changed)
+        self.read(lambda: stream_id in self.replies)
+        return self.replies[stream_id]
+
+    def cancel(self, stream_id: int) -> None:
+        self.write(RstStreamFrame(stream_id, error_code=8).serialize())
+
+    def ping(self) -> None:
+        """Wait until the server has read all that was sent, and what it made of it has come back."""
+        self.write(PingFrame(0, opaque_data=b"12345678").serialize())
+        seen = self.pings
+        self.read(lambda: self.pings > seen)
+
+    def write(self, sent: bytes) -> None:
+        self._socket.sendall(sent)
+
+    def read(self, until: Callable[[], bool], timeout_s: float = 5) -> bool:
+        """Read frames until something holds; False when the time is over or the connection has ended before."""
+        due = time.monotonic() + timeout_s
+        while not until():
+            left = due - time.monotonic()
+            if left <= 0 or self.ended:
+                return False
+            self._socket.settimeout(left)
+            try:
+                received = self._socket.recv(65536)
+            except TimeoutError:
+                return False
+            except ConnectionResetError:
+                self.ended = "reset"
+                continue
+            self.ended = None if received else "closed"
+            self._unread += received
+            self._take_frames()
+        return True
+
+    def _take_frames(self) -> None:
+        while len(self._unread) >= 9:
+            frame, length = Frame.parse_frame_header(memoryview(self._unread[:9]))
+            if len(self._unread) < 9 + length:
+                return
+            frame.parse_body(memoryview(self._unread[9 : 9 + length]))
+            self._unread = self._unread[9 + length :]
+            self._take(frame)
+
+    def _take(self, frame: Frame) -> None:
+        match frame:
+            case SettingsFrame() if "ACK" not in frame.flags:
+                self.settings.append(dict(frame.settings))
+                self.write(SettingsFrame(0, flags=["ACK"]).serialize())
+            case HeadersFrame():
+                headers = {str(name): str(value) for name, value in self._decoder.decode(frame.data)}
+                self._half[frame.stream_id] = headers, b""
+                self._finish(frame)
+            case DataFrame():
+                headers, body = self._half[frame.stream_id]
+                self._half[frame.stream_id] = headers, body + frame.data
+                self._finish(frame)
+            case RstStreamFrame():
+                self.resets[frame.stream_id] = frame.error_code
+            case GoAwayFrame():
+                self.goaways.append(frame)
+            case PingFrame():
+                self.pings += 1
+            case WindowUpdateFrame():
+                self.credit += frame.window_increment
+
+    def _finish(self, frame: Frame) -> None:
+        if "END_STREAM" in frame.flags:
+            headers, body = self._half.pop(frame.stream_id)
+            said = json.loads(body) if body else None
+            self.replies[frame.stream_id] = Reply(int(headers[":status"]), headers["apns-id"], said)
