@@ -1,0 +1,53 @@
+# Everything starts from .venv, which is made from requirements.lock when it is missing or out of date.
+# Works with GNU make 3.81, as macOS has it.
+
+.PHONY: help run demo test lint types imports unit system lock clean env
+.DEFAULT_GOAL := help
+
+# A foreign PYTHONPATH would mix other packages into ours.
+unexport PYTHONHOME PYTHONPATH
+
+BIN := .venv/bin
+# Most system tests wait, so more workers than cores pay.
+WORKERS ?= 4
+UV ?= uv
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1#\2/p' Makefile | awk -F'#' '{printf "%-16s %s\n", $$1, $$2}'
+
+run: env ## store, emulators, web and worker on this machine; plays the main job, then stays up until Ctrl-C
+	@$(BIN)/app-proxy run
+
+demo: env ## the same, but stops after the main job
+	@$(BIN)/app-proxy run --demo
+
+test: lint imports types env ## everything that must pass: lint, import rules, types, all tests
+	@$(BIN)/pytest -n $(WORKERS)
+
+lint: env ## ruff: rules and layout
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+
+imports: env ## import-linter: which part may import which
+	@$(BIN)/lint-imports
+
+types: env ## mypy --strict
+	@$(BIN)/mypy
+
+unit: env ## the tests that start no process
+	@$(BIN)/pytest -n 2 -m "not system"
+
+system: env ## the tests that start real processes
+	@$(BIN)/pytest -n $(WORKERS) -m system
+
+lock: ## write requirements.lock anew from pyproject.toml (needs uv; UPGRADE=1 takes the newest versions)
+	$(UV) pip compile pyproject.toml --group dev --universal --generate-hashes --python-version 3.11 --no-header \
+	    --quiet $(if $(UPGRADE),--upgrade) -o requirements.lock
+
+clean: ## remove .venv and the tools' caches; what the local store holds (.state) stays
+	rm -rf .venv .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+env:
+	@$(BIN)/python -I tools/environment.py --check 2>/dev/null || \
+	    { python=`sh tools/find-python.sh` && "$$python" -I tools/environment.py; }
