@@ -1,38 +1,92 @@
-"""All that an operator can set: `config/proxy.toml`, overridden by the environment and by secret files.
+"""All that an operator can set: `config/proxy.toml` explains each key. `configuration.load_settings` reads it.
 
-A variable is `APP_PROXY_` and the path with two underscores between the levels: APP_PROXY_STORE__URL,
-APP_PROXY_APPS__MAIN__APP_SECRET. A secret is a text, `{ file = "path" }` or `{ env = "NAME" }`; its repr is `***`.
-Everything is checked at start, and every fault is told at once.
+A secret is a text, `{ file = "path" }` or `{ env = "NAME" }`; its repr is `***`. Everything is checked at start, and
+every fault is told at once. Validation's context may hold `folder`, where relative paths start (the current one when
+absent), and `environ`, where `{ env = ... }` looks (the process's when absent). No message repeats a value.
 """
 
 import os
+import re
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    model_validator,
+)
 
 
-def _read_secret(value: object) -> object:
+class Faults(ValueError):
+    """What a check of several keys found: the key within the section, and what is wrong with it."""
+
+    def __init__(self, faults: list[tuple[str, str]]) -> None:
+        super().__init__("\n".join(f"{key}: {text}" for key, text in faults))
+        self.faults = faults
+
+
+def _refuse(faults: list[tuple[str, str] | None]) -> None:
+    if found := [fault for fault in faults if fault]:
+        raise Faults(found)
+
+
+def _follow(value: object, info: ValidationInfo) -> object:
     """Follow `{ file = ... }` and `{ env = ... }` to the text; whatever else is left to the type check."""
     match value:
         case {"file": str(path), **rest} if not rest:
-            try:
-                return Path(path).expanduser().read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
-                raise ValueError(f"cannot read the secret file {path}: {type(error).__name__}") from None
+            return _read_text(_rooted(path, info))
         case {"env": str(name), **rest} if not rest:
-            if name not in os.environ:
-                raise ValueError(f"the environment has no variable {name}")
-            return os.environ[name]
+            environ: Mapping[str, str] = (info.context or {}).get("environ", os.environ)
+            if name not in environ:
+                # Only what must be a name is shown: somebody may have put the secret itself here.
+                shown = name if re.fullmatch(r"[A-Z][A-Z0-9_]{0,63}", name) else "of the name given under env"
+                raise ValueError(f"the environment has no variable {shown}")
+            return environ[name]
+        case dict():
+            raise ValueError('expected a text, { file = "path" } or { env = "NAME" }')
         case _:
             return value
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot read the secret file {path}: {type(error).__name__}") from None
+
+
+def _rooted(path: str | Path, info: ValidationInfo) -> Path:
+    """An absolute path, or one that starts at the configuration's folder."""
+    if "-----BEGIN" in str(path) or "\n" in str(path):
+        raise ValueError("expected the path of a file, not its content")
+    return Path((info.context or {}).get("folder", "."), Path(path).expanduser())
 
 
 def _not_empty(value: SecretStr) -> SecretStr:
     if not value.get_secret_value():
         raise ValueError("must not be empty")
+    return value
+
+
+def _at_least(characters: int, how: str) -> Callable[[SecretStr], SecretStr]:
+    def check(value: SecretStr) -> SecretStr:
+        if len(value.get_secret_value().encode()) < characters:
+            raise ValueError(f"at least {characters} bytes; make one with: {how}")
+        return value
+
+    return check
+
+
+def _fit_for_a_path(value: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", value.get_secret_value()):
+        raise ValueError("only letters, digits, - and _: it is a part of a URL")
     return value
 
 
@@ -46,18 +100,36 @@ def _web_address(value: str) -> str:
     return value.rstrip("/")
 
 
-def _readable(path: Path) -> Path:
-    path = path.expanduser()
+def _address_to_bind(value: str) -> str:
+    found = re.fullmatch(r"(?:\[[0-9A-Fa-f:]+\]|[A-Za-z0-9_.-]+):([0-9]{1,5})", value)
+    if not found or int(found[1]) > 65535:
+        raise ValueError("expected host:port, like 127.0.0.1:8080")
+    return value
+
+
+def _store_address(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("must start with redis://, rediss:// or unix://")
+    return value
+
+
+def _readable(path: Path, info: ValidationInfo) -> Path:
+    path = _rooted(path, info)
     if not path.is_file() or not os.access(path, os.R_OK):
         raise ValueError(f"no readable file at {path}")
     return path
 
 
-Secret = Annotated[SecretStr, BeforeValidator(_read_secret), AfterValidator(_not_empty)]
-Digits = Annotated[str, BeforeValidator(_digits), Field(pattern=r"^[0-9]{1,20}$")]
+Secret = Annotated[SecretStr, BeforeValidator(_follow), AfterValidator(_not_empty)]
+SigningSecret = Annotated[Secret, AfterValidator(_at_least(32, "openssl rand -base64 48"))]  # RFC 7518, 3.2
+UrlSecret = Annotated[Secret, AfterValidator(_at_least(16, "openssl rand -hex 24")), AfterValidator(_fit_for_a_path)]
+Digits = Annotated[str, Field(pattern=r"^[0-9]{1,20}$"), BeforeValidator(_digits), BeforeValidator(_follow)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
+BindAddress = Annotated[str, AfterValidator(_address_to_bind)]
 ReadableFile = Annotated[Path, AfterValidator(_readable)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
+# so long that a push has room for the rest
+ClickAddress = Annotated[str, Field(pattern=r"^[!-~]{0,1024}$")]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -68,8 +140,8 @@ class Section(BaseModel):
 class ServerSettings(Section):
     """Where gunicorn listens. The second address serves /metrics, /healthz and /readyz to the operator alone."""
 
-    bind: str = "127.0.0.1:8080"
-    operator_bind: str = "127.0.0.1:9464"
+    bind: BindAddress = "127.0.0.1:8080"
+    operator_bind: BindAddress = "127.0.0.1:9464"
     workers: Annotated[int, Field(ge=1, le=64)] = 2
     threads: Annotated[int, Field(ge=1, le=256)] = 16
     allowed_origins: tuple[str, ...] = ()
@@ -78,7 +150,7 @@ class ServerSettings(Section):
 class StoreSettings(Section):
     """Redis 6.2+ or Valkey. `timeout_s` bounds one call of the web processes."""
 
-    url: Annotated[SecretStr, BeforeValidator(_read_secret)] = SecretStr("redis://127.0.0.1:6379/0")
+    url: Annotated[Secret, AfterValidator(_store_address)] = SecretStr("redis://127.0.0.1:6379/0")
     timeout_s: Seconds = 1.0
     callbacks_cap: Annotated[int, Field(ge=1)] = 1_000_000
     jobs_cap: Annotated[int, Field(ge=1)] = 1_000_000
@@ -88,17 +160,9 @@ class StoreSettings(Section):
 class JwtSettings(Section):
     """Bearer tokens that the developer's own system signs; `sub` is the account."""
 
-    key: Secret
-    algorithms: tuple[Literal["HS256", "HS384", "HS512"], ...] = ("HS256",)
+    key: SigningSecret
+    algorithms: Annotated[tuple[Literal["HS256", "HS384", "HS512"], ...], Field(min_length=1)] = ("HS256",)
     leeway_s: Annotated[float, Field(ge=0, le=300)] = 10.0
-
-    @model_validator(mode="after")
-    def _long_enough(self) -> "JwtSettings":
-        if len(self.key.get_secret_value().encode()) < 32:
-            raise ValueError("key: at least 32 bytes (RFC 7518, 3.2); make one with: openssl rand -base64 48")
-        if not self.algorithms:
-            raise ValueError("algorithms: name at least one")
-        return self
 
 
 class AuthSettings(Section):
@@ -107,6 +171,18 @@ class AuthSettings(Section):
     order: tuple[Literal["jwt"], ...] = ("jwt",)
     jwt: JwtSettings | None = None
 
+    @model_validator(mode="after")
+    def _somebody_can_sign_in(self) -> "AuthSettings":
+        on = {"jwt"} if self.jwt else set[str]()
+        absent = [name for name in self.order if name not in on]
+        _refuse(
+            [
+                None if on else ("jwt", "no way of proving a user is on; add the section [auth.jwt]"),
+                ("order", f"names what has no section: {', '.join(absent)}") if on and absent else None,
+            ]
+        )
+        return self
+
 
 class ApnsSettings(Section):
     """One iOS app: the team's .p8 key and the bundle id. The addresses are Apple's unless a test says otherwise."""
@@ -114,26 +190,23 @@ class ApnsSettings(Section):
     team_id: Annotated[str, Field(pattern=r"^[A-Z0-9]{10}$")]
     key_id: Annotated[str, Field(pattern=r"^[A-Z0-9]{10}$")]
     key_file: ReadableFile
-    topic: Annotated[str, Field(min_length=1, max_length=255)]
+    topic: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,255}$")]
     production_url: WebAddress = "https://api.push.apple.com"
     sandbox_url: WebAddress = "https://api.sandbox.push.apple.com"
     ca_file: ReadableFile | None = None
     proxy: WebAddress | None = None
-    sound: str = "default"
+    sound: Annotated[str, Field(max_length=128)] = "default"
 
 
 class TemplateSettings(Section):
     """A MiPush template: its id, the variables in order, and which text fills each."""
 
-    id: Annotated[str, Field(min_length=1)]
-    variables: dict[Annotated[str, Field(min_length=1)], Literal["sender", "text", "group"]]
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    variables: Annotated[
+        dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{1,32}$")], Literal["sender", "text", "group"]],
+        Field(min_length=1, max_length=9),
+    ]
     fallback: Annotated[str, Field(min_length=1, max_length=128)] = "[message]"
-
-    @model_validator(mode="after")
-    def _at_most_nine(self) -> "TemplateSettings":
-        if not 1 <= len(self.variables) <= 9:
-            raise ValueError("variables: between 1 and 9")
-        return self
 
 
 class MipushSettings(Section):
@@ -142,12 +215,12 @@ class MipushSettings(Section):
     app_secret: Secret
     package: Annotated[str, Field(min_length=1)]
     address: Literal["account", "regid"] = "account"
-    channel_id: str = ""
+    channel_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,64}$"), BeforeValidator(_digits)] = ""
     template: TemplateSettings | None = None
     group_template: TemplateSettings | None = None
     notify_effect: Literal["1", "2", "3"] = "1"
-    intent_uri: str = ""
-    web_uri: str = ""
+    intent_uri: ClickAddress = ""
+    web_uri: ClickAddress = ""
     base_url: WebAddress = "https://api.xmpush.xiaomi.com"
     ca_file: ReadableFile | None = None
     proxy: WebAddress | None = None
@@ -155,10 +228,13 @@ class MipushSettings(Section):
 
     @model_validator(mode="after")
     def _effect_has_its_address(self) -> "MipushSettings":
-        if self.notify_effect == "2" and not self.intent_uri:
-            raise ValueError("intent_uri: required with notify_effect 2")
-        if self.notify_effect == "3" and not self.web_uri:
-            raise ValueError("web_uri: required with notify_effect 3")
+        effect = self.notify_effect
+        _refuse(
+            [
+                ("intent_uri", "required with notify_effect 2") if effect == "2" and not self.intent_uri else None,
+                ("web_uri", "required with notify_effect 3") if effect == "3" and not self.web_uri else None,
+            ]
+        )
         return self
 
 
@@ -168,7 +244,7 @@ class AppSettings(Section):
     app_id: Digits
     app_key: Secret
     app_secret: Secret
-    url_secret: Secret
+    url_secret: UrlSecret
     authentication: Literal["required", "if_present", "ignored"] = "if_present"
     base_url: WebAddress = "https://mimc.chat.xiaomi.net"
     ca_file: ReadableFile | None = None
@@ -176,11 +252,21 @@ class AppSettings(Section):
     apns: ApnsSettings | None = None
     mipush: MipushSettings | None = None
 
-    @model_validator(mode="after")
-    def _url_secret_is_long(self) -> "AppSettings":
-        if len(self.url_secret.get_secret_value()) < 16:
-            raise ValueError("url_secret: at least 16 characters; make one with: openssl rand -hex 24")
-        return self
+
+def _sections_agree(apps: dict[str, AppSettings]) -> dict[str, AppSettings]:
+    """Sections of one appId share its credentials, and a URL secret leads to one section."""
+    first: dict[str, tuple[str, AppSettings]] = {}
+    secrets: dict[str, str] = {}
+    faults: list[tuple[str, str] | None] = []
+    for name, app in apps.items():
+        twin_name, twin = first.setdefault(app.app_id, (name, app))
+        differing = [key for key in ("app_key", "app_secret") if getattr(twin, key) != getattr(app, key)]
+        told = f"differs from that of {twin_name}, which has the same app_id"
+        faults.extend((f"{name}.{key}", told) for key in differing)
+        if (owner := secrets.setdefault(app.url_secret.get_secret_value(), name)) != name:
+            faults.append((f"{name}.url_secret", f"is also that of {owner}; each section needs its own"))
+    _refuse(faults)
+    return apps
 
 
 class TokenSettings(Section):
@@ -205,18 +291,22 @@ class RelaySettings(Section):
     backoff_first_s: Seconds = 1
     backoff_most_s: Seconds = 300
     in_flight: Annotated[int, Field(ge=1, le=5000)] = 500
-    operator_bind: str = "127.0.0.1:9465"
+    operator_bind: BindAddress = "127.0.0.1:9465"
 
     @model_validator(mode="after")
     def _times_fit(self) -> "RelaySettings":
-        if self.push_timeout_s + self.heartbeat_s >= self.lease_s:
-            raise ValueError("lease_s: must exceed push_timeout_s + heartbeat_s, or a slow push is sent by two workers")
-        if self.silence_s >= self.push_timeout_s:
-            raise ValueError("silence_s: must be under push_timeout_s, or a silent connection is never left")
-        if self.marks_life_s < 335:
-            raise ValueError("marks_life_s: at least 335, MIMC repeats a callback for 5 min 35 s")
-        if self.backoff_most_s < self.backoff_first_s:
-            raise ValueError("backoff_most_s: must not be under backoff_first_s")
+        slow_push = self.push_timeout_s + self.heartbeat_s
+        rules = [
+            (
+                self.lease_s > slow_push,
+                "lease_s",
+                "must exceed push_timeout_s + heartbeat_s, or two workers send one push",
+            ),
+            (self.silence_s < self.push_timeout_s, "silence_s", "must be under push_timeout_s, or it never strikes"),
+            (self.marks_life_s >= 335, "marks_life_s", "at least 335: MIMC repeats a callback for 5 min 35 s"),
+            (self.backoff_most_s >= self.backoff_first_s, "backoff_most_s", "must not be under backoff_first_s"),
+        ]
+        _refuse([None if kept else (key, text) for kept, key, text in rules])
         return self
 
     @property
@@ -225,46 +315,19 @@ class RelaySettings(Section):
 
 
 class LogSettings(Section):
+    """What is written to stderr: `json` for machines, `console` for eyes."""
+
     format: Literal["json", "console"] = "json"
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class Settings(BaseSettings):
-    """The whole configuration. Build it with `load_settings`."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="APP_PROXY_", env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
-    )
+class Settings(Section):
+    """The whole configuration. `configuration.load_settings` builds it from the file and the environment."""
 
     server: ServerSettings = ServerSettings()
     store: StoreSettings = StoreSettings()
     auth: AuthSettings
-    apps: Annotated[dict[Name, AppSettings], Field(min_length=1)]
+    apps: Annotated[dict[Name, AppSettings], Field(min_length=1), AfterValidator(_sections_agree)]
     token: TokenSettings = TokenSettings()
     relay: RelaySettings = RelaySettings()
     logs: LogSettings = LogSettings()
-
-    @model_validator(mode="after")
-    def _sections_agree(self) -> "Settings":
-        if self.auth.jwt is None:
-            raise ValueError("auth: no way of proving a user is on; add [auth.jwt]")
-        first: dict[str, tuple[str, AppSettings]] = {}
-        secrets: dict[str, str] = {}
-        for name, app in self.apps.items():
-            other_name, other = first.setdefault(app.app_id, (name, app))
-            if (other.app_key, other.app_secret) != (app.app_key, app.app_secret):
-                raise ValueError(f"apps.{name}: shares its app_id with {other_name}, but not app_key and app_secret")
-            if (owner := secrets.setdefault(app.url_secret.get_secret_value(), name)) != name:
-                raise ValueError(f"apps.{name}: has the same url_secret as {owner}")
-        return self
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the signature is pydantic's
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)

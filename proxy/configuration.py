@@ -1,0 +1,190 @@
+"""From the configuration file and the environment to Settings, or to every fault at once.
+
+A variable overrides the key of its name: APP_PROXY_ and the path, two underscores between the levels, all in upper
+case, an app's `-` as `_`: APP_PROXY_STORE__URL, APP_PROXY_APPS__MAIN__APP_SECRET. A secret may also lie in a file:
+APP_PROXY_APPS__MAIN__APP_SECRET__FILE=/run/secrets/app. A list is written with commas, a table as JSON. Relative paths,
+in the file or in a variable, start at the file's folder.
+"""
+
+import difflib
+import json
+import os
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from pydantic import SecretStr, ValidationError
+
+from proxy.errors import BadSettings
+from proxy.settings import Faults, Section, Settings
+
+PREFIX = "APP_PROXY_"
+PATH_VARIABLE = "APP_PROXY_CONFIG"
+DEFAULT_PATH = Path("config/proxy.toml")
+
+Place = tuple[str | int, ...]
+
+
+def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings of the file at `path` (else APP_PROXY_CONFIG, else config/proxy.toml), overridden by `environ`.
+
+    `environ` is the process's environment unless given. Raises BadSettings with one line per fault; none of them
+    repeats a value.
+    """
+    environ = os.environ if environ is None else environ
+    path = path or Path(environ.get(PATH_VARIABLE) or DEFAULT_PATH)
+    document = _read_document(path)
+    origins, faults = _override(document, environ)
+    try:
+        settings = Settings.model_validate(document, context={"folder": path.parent, "environ": environ})
+    except ValidationError as error:
+        faults += [
+            line for one in error.errors(include_url=False, include_input=False) for line in _lines(one, origins)
+        ]
+        raise BadSettings(faults) from None
+    if faults:
+        raise BadSettings(faults)
+    return settings
+
+
+def _read_document(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        hint = f"copy config/proxy.toml of the project there, which explains every key, or set {PATH_VARIABLE}"
+        raise BadSettings([f"no configuration file at {path}; {hint}"]) from None
+    except OSError as error:
+        raise BadSettings([f"cannot read {path}: {type(error).__name__}"]) from None
+    except UnicodeDecodeError:
+        raise BadSettings([f"{path} is not UTF-8 text"]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise BadSettings([f"{path} is not TOML: {error}"]) from None
+
+
+@dataclass(frozen=True)
+class _Variable:
+    """Where a variable's text belongs; `annotation` is the field's type, `as_file` says the text is a path."""
+
+    place: tuple[str, ...]
+    annotation: Any
+    as_file: bool = False
+
+
+def _override(document: dict[str, Any], environ: Mapping[str, str]) -> tuple[dict[Place, str], list[str]]:
+    """Put the variables into the document. Returns which place came from which variable, and the faults."""
+    given = {name: text for name, text in environ.items() if name.startswith(PREFIX) and name != PATH_VARIABLE}
+    known = dict(_variables(Settings, PREFIX, (), _app_names(document, given)))
+    origins: dict[Place, str] = {}
+    faults: list[str] = []
+    for name, text in sorted(given.items()):
+        variable = known.get(name)
+        if variable is None:
+            faults.append(f"{name}: unknown variable{_nearest(name, known)}")
+        elif variable.place in origins:
+            faults.append(f"{name}: sets the same key as {origins[variable.place]}")
+        else:
+            origins[variable.place] = name
+            try:
+                _put(document, variable.place, _value(variable, text))
+            except ValueError:
+                faults.append(f"{name}: expected a JSON object or, for a list, texts with commas between them")
+    return origins, faults
+
+
+def _app_names(document: Mapping[str, Any], given: Iterable[str]) -> dict[str, str]:
+    """How apps are called in variables -> in the file. Those that only variables speak of are there too."""
+    start = f"{PREFIX}APPS__"
+    words = {name.removeprefix(start).partition("__")[0] for name in given if name.startswith(start)}
+    names = {word: word.lower() for word in words}
+    apps = document.get("apps")
+    return names | {name.upper().replace("-", "_"): name for name in (apps if isinstance(apps, dict) else ())}
+
+
+def _variables(
+    section: type[Section], prefix: str, place: tuple[str, ...], apps: Mapping[str, str]
+) -> Iterator[tuple[str, _Variable]]:
+    for key, field in section.model_fields.items():
+        name, here = prefix + key.upper(), (*place, key)
+        inner = _section_within(field.annotation)
+        if inner is None:
+            yield name, _Variable(here, field.annotation)
+            if field.annotation is SecretStr:
+                yield f"{name}__FILE", _Variable(here, field.annotation, as_file=True)
+        elif get_origin(field.annotation) is dict:
+            for word, app in apps.items():
+                yield from _variables(inner, f"{name}__{word}__", (*here, app), apps)
+        else:
+            yield from _variables(inner, f"{name}__", here, apps)
+
+
+def _section_within(annotation: Any) -> type[Section] | None:
+    """The section that a field holds: itself, or None, or a table of such sections."""
+    if isinstance(annotation, type) and get_origin(annotation) is None:
+        return annotation if issubclass(annotation, Section) else None
+    return next(filter(None, map(_section_within, get_args(annotation))), None)
+
+
+def _value(variable: _Variable, text: str) -> object:
+    if variable.as_file:
+        return {"file": text}
+    match get_origin(variable.annotation):
+        case kind if kind is dict:
+            return json.loads(text)
+        case kind if kind is tuple:
+            return [item.strip() for item in text.split(",") if item.strip()]
+        case _:
+            return text
+
+
+def _put(document: dict[str, Any], place: tuple[str, ...], value: object) -> None:
+    *sections, key = place
+    for section in sections:
+        document = document.setdefault(section, {})
+        if not isinstance(document, dict):
+            return  # the file has something else there, which validation will name
+    document[key] = value
+
+
+def _lines(error: Any, origins: Mapping[Place, str]) -> Iterator[str]:
+    """One of pydantic's errors in our words."""
+    place: Place = error["loc"]
+    cause = error.get("ctx", {}).get("error")
+    origin = f" (from {origins[place]})" if place in origins else ""
+    match error["type"], cause:
+        case "extra_forbidden", _:
+            yield f"{_dotted(place)}: unknown key{_nearest(str(place[-1]), _keys_at(place[:-1]))}"
+        case "missing", _:
+            yield f"{_dotted(place)}: missing, and it has no default"
+        case _, Faults(faults=faults):
+            yield from (f"{_dotted((*place, key))}: {text}" for key, text in faults)
+        case _, ValueError():
+            yield f"{_dotted(place)}{origin}: {cause}"
+        case _:
+            yield f"{_dotted(place)}{origin}: {error['msg'][:1].lower()}{error['msg'][1:]}"
+
+
+def _dotted(place: Place) -> str:
+    return ".".join(map(str, place))
+
+
+def _keys_at(place: Place) -> list[str]:
+    """The keys that the section at this place may have."""
+    section: type[Section] = Settings
+    names = iter(place)
+    for name in names:
+        annotation = section.model_fields[str(name)].annotation
+        inner = _section_within(annotation)
+        if inner is None:
+            return []
+        section = inner
+        if get_origin(annotation) is dict:
+            next(names, None)  # the app's own name
+    return list(section.model_fields)
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(names), 1)
+    return f'; did you mean "{near[0]}"?' if near else ""

@@ -1,0 +1,279 @@
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from proxy.configuration import load_settings
+from proxy.errors import BadSettings
+from proxy.settings import (
+    ApnsSettings,
+    AppSettings,
+    AuthSettings,
+    JwtSettings,
+    LogSettings,
+    MipushSettings,
+    RelaySettings,
+    Section,
+    ServerSettings,
+    Settings,
+    StoreSettings,
+    TemplateSettings,
+    TokenSettings,
+)
+
+CONFIG = Path(__file__).parent.parent / "config"
+TEMPLATE_SECRETS = {
+    "AUTH_JWT_KEY": "k" * 40,
+    "MIMC_APP_ID": "2882303761517000001",
+    "MIMC_APP_KEY": "an-app-key",
+    "MIMC_APP_SECRET": "an-app-secret",
+    "MIMC_URL_SECRET": "u" * 24,
+}
+SMALL = """
+[auth.jwt]
+key = "0123456789012345678901234567890123456789"
+[apps.chat-app]
+app_id = 2882303761517000001
+app_key = "an-app-key"
+app_secret = "an-app-secret"
+url_secret = "abcdefghijklmnopqrstuvwx"
+"""
+
+
+def load(tmp_path: Path, text: str = SMALL, **environ: str) -> Settings:
+    path = tmp_path / "proxy.toml"
+    path.write_text(text)
+    return load_settings(path, environ)
+
+
+def faults_of(tmp_path: Path, text: str = SMALL, **environ: str) -> list[str]:
+    with pytest.raises(BadSettings) as caught:
+        load(tmp_path, text, **environ)
+    return caught.value.faults
+
+
+def test_the_shipped_file_loads_once_its_secrets_are_given() -> None:
+    settings = load_settings(CONFIG / "proxy.toml", TEMPLATE_SECRETS)
+    assert settings.apps["main"].app_id == "2882303761517000001"
+
+
+def test_the_untouched_file_says_what_to_fill_in() -> None:
+    with pytest.raises(BadSettings) as caught:
+        load_settings(CONFIG / "proxy.toml", {})
+    assert caught.value.faults == [
+        "auth.jwt.key: the environment has no variable AUTH_JWT_KEY",
+        "apps.main.app_id: the environment has no variable MIMC_APP_ID",
+        "apps.main.app_key: the environment has no variable MIMC_APP_KEY",
+        "apps.main.app_secret: the environment has no variable MIMC_APP_SECRET",
+        "apps.main.url_secret: the environment has no variable MIMC_URL_SECRET",
+    ]
+
+
+def uncommented() -> dict[str, Any]:
+    """The shipped file with every commented key and section switched on."""
+    text = (CONFIG / "proxy.toml").read_text()
+    return tomllib.loads(re.sub(r"(?m)^# (?=\[[a-z_.]+\]$|[a-z_]+ = \S)", "", text.partition("[server]")[2]))
+
+
+def sections_of_the_file() -> Iterator[tuple[type[Section], dict[str, Any]]]:
+    document = uncommented()
+    app = document["apps"]["main"]
+    yield from (
+        (ServerSettings, {key: value for key, value in document.items() if not isinstance(value, dict)}),
+        (StoreSettings, document["store"]),
+        (AuthSettings, document["auth"]),
+        (JwtSettings, document["auth"]["jwt"]),
+        (AppSettings, app),
+        (ApnsSettings, app["apns"]),
+        (MipushSettings, app["mipush"]),
+        (TemplateSettings, app["mipush"]["template"]),
+        (TemplateSettings, app["mipush"]["group_template"]),
+        (TokenSettings, document["token"]),
+        (RelaySettings, document["relay"]),
+        (LogSettings, document["logs"]),
+    )
+
+
+@pytest.mark.parametrize(("section", "shown"), list(sections_of_the_file()))
+def test_the_shipped_file_shows_every_key_with_its_default(section: type[Section], shown: dict[str, Any]) -> None:
+    assert shown.keys() == section.model_fields.keys()
+    for key, field in section.model_fields.items():
+        default = field.get_default()
+        if isinstance(default, str | int | float | tuple) and not field.is_required():
+            assert shown[key] == (list(default) if isinstance(default, tuple) else default), key
+
+
+def test_the_local_file_wants_only_what_a_local_run_generates(tmp_path: Path) -> None:
+    (tmp_path / "key.p8").write_text("any")
+    settings = load_settings(
+        CONFIG / "local.toml",
+        {
+            "APP_PROXY_AUTH__JWT__KEY": "k" * 40,
+            "APP_PROXY_APPS__DEMO__URL_SECRET": "u" * 24,
+            "APP_PROXY_APPS__DEMO__APNS__KEY_FILE": str(tmp_path / "key.p8"),
+        },
+    )
+    assert re.fullmatch(r"[0-9]{19}", settings.apps["demo"].app_id)
+
+
+def test_the_argument_comes_before_the_variable_before_the_usual_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config").mkdir()
+    for name, workers in (("config/proxy", 3), ("other", 4), ("third", 5)):
+        (tmp_path / f"{name}.toml").write_text(f"{SMALL}\n[server]\nworkers = {workers}")
+    monkeypatch.chdir(tmp_path)
+    assert load_settings(environ={}).server.workers == 3
+    assert load_settings(environ={"APP_PROXY_CONFIG": "other.toml"}).server.workers == 4
+    assert load_settings(Path("third.toml"), {"APP_PROXY_CONFIG": "other.toml"}).server.workers == 5
+
+
+def test_a_missing_file_is_named_with_the_way_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(BadSettings, match=r"no configuration file at .*absent\.toml; copy config/proxy\.toml"):
+        load_settings(tmp_path / "absent.toml", {})
+
+
+def test_a_syntax_error_is_told_with_its_line(tmp_path: Path) -> None:
+    assert "at line 2" in faults_of(tmp_path, "[server]\nbind = my-canary")[0]
+    assert "my-canary" not in faults_of(tmp_path, "[server]\nbind = my-canary")[0]
+
+
+def test_a_file_that_is_not_utf8_or_not_a_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "latin.toml").write_bytes(b'a = "\xe4"')
+    with pytest.raises(BadSettings, match="not UTF-8"):
+        load_settings(tmp_path / "latin.toml", {})
+    with pytest.raises(BadSettings, match=r"cannot read .*IsADirectoryError"):
+        load_settings(tmp_path, {})
+
+
+def test_every_fault_is_told_at_once_and_a_mistyped_key_with_its_neighbour(tmp_path: Path) -> None:
+    text = SMALL + "[relay]\nlease_s = 3\nsilence_s = 30\n[stoer]\n[logs]\nlevle = 'info'\n[server]\nworkers = 0"
+    assert faults_of(tmp_path, text, APP_PROXY_RELAY__LEASES="1") == [
+        'APP_PROXY_RELAY__LEASES: unknown variable; did you mean "APP_PROXY_RELAY__LEASE_S"?',
+        "server.workers: input should be greater than or equal to 1",
+        "relay.lease_s: must exceed push_timeout_s + heartbeat_s, or two workers send one push",
+        "relay.silence_s: must be under push_timeout_s, or it never strikes",
+        'logs.levle: unknown key; did you mean "level"?',
+        'stoer: unknown key; did you mean "store"?',
+    ]
+
+
+def test_a_mistyped_key_of_an_app_gets_a_neighbour_from_its_own_section(tmp_path: Path) -> None:
+    text = SMALL + "base_ulr = 'x'\n[apps.chat-app.mipush]\nappsecret = 'y'\npackage = 'z'"
+    assert faults_of(tmp_path, text) == [
+        "apps.chat-app.mipush.app_secret: missing, and it has no default",
+        'apps.chat-app.mipush.appsecret: unknown key; did you mean "app_secret"?',
+        'apps.chat-app.base_ulr: unknown key; did you mean "base_url"?',
+    ]
+
+
+def test_a_single_underscore_between_levels_is_a_fault(tmp_path: Path) -> None:
+    told = ['APP_PROXY_STORE_URL: unknown variable; did you mean "APP_PROXY_STORE__URL"?']
+    assert faults_of(tmp_path, APP_PROXY_STORE_URL="redis://x") == told
+
+
+def test_variables_override_the_file(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path,
+        APP_PROXY_STORE__URL="redis://:pw@store:6379/1",
+        APP_PROXY_RELAY__LEASE_S="20",
+        APP_PROXY_SERVER__ALLOWED_ORIGINS="https://a.example, https://b.example",
+        APP_PROXY_APPS__CHAT_APP__APP_KEY="123e456",
+        APP_PROXY_APPS__CHAT_APP__MIPUSH__APP_SECRET="{not json}",
+        APP_PROXY_APPS__CHAT_APP__MIPUSH__PACKAGE="com.example",
+        APP_PROXY_APPS__CHAT_APP__MIPUSH__TEMPLATE__ID="P1",
+        APP_PROXY_APPS__CHAT_APP__MIPUSH__TEMPLATE__VARIABLES='{"name": "sender"}',
+    )
+    app = settings.apps["chat-app"]
+    assert settings.store.url.get_secret_value() == "redis://:pw@store:6379/1"
+    assert settings.relay.lease_s == 20
+    assert settings.server.allowed_origins == ("https://a.example", "https://b.example")
+    assert app.app_key.get_secret_value() == "123e456"
+    assert app.mipush is not None
+    assert app.mipush.app_secret.get_secret_value() == "{not json}"
+    assert app.mipush.template is not None
+    assert app.mipush.template.variables == {"name": "sender"}
+
+
+def test_an_app_may_come_from_variables_alone(tmp_path: Path) -> None:
+    start = "APP_PROXY_APPS__OTHER__"
+    settings = load(
+        tmp_path,
+        **{f"{start}APP_ID": "77", f"{start}APP_KEY": "k", f"{start}APP_SECRET": "s", f"{start}URL_SECRET": "v" * 16},
+    )
+    assert settings.apps.keys() == {"chat-app", "other"}
+
+
+def test_a_secret_file_replaces_the_file_s_secret_and_starts_at_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(" from-the-file\n")
+    by_variable = load(tmp_path, APP_PROXY_APPS__CHAT_APP__APP_SECRET__FILE="secret")
+    by_key = load(tmp_path, SMALL.replace('"an-app-secret"', '{ file = "secret" }'))
+    for settings in (by_variable, by_key):
+        assert settings.apps["chat-app"].app_secret.get_secret_value() == "from-the-file"
+
+
+def test_a_reference_is_replaced_by_a_variable_as_a_whole(tmp_path: Path) -> None:
+    text = SMALL.replace('"an-app-secret"', '{ file = "absent" }')
+    settings = load(tmp_path, text, APP_PROXY_APPS__CHAT_APP__APP_SECRET="x")
+    assert settings.apps["chat-app"].app_secret.get_secret_value() == "x"
+
+
+def test_two_variables_for_one_key_are_a_fault(tmp_path: Path) -> None:
+    environ = {"APP_PROXY_AUTH__JWT__KEY": "k" * 40, "APP_PROXY_AUTH__JWT__KEY__FILE": "k"}
+    told = "APP_PROXY_AUTH__JWT__KEY__FILE: sets the same key as APP_PROXY_AUTH__JWT__KEY"
+    assert faults_of(tmp_path, **environ) == [told]
+
+
+def test_a_fault_of_a_variable_s_value_names_the_variable(tmp_path: Path) -> None:
+    assert faults_of(tmp_path, APP_PROXY_SERVER__WORKERS="many") == [
+        "server.workers (from APP_PROXY_SERVER__WORKERS): "
+        "input should be a valid integer, unable to parse string as an integer"
+    ]
+
+
+def test_key_files_start_at_the_configuration_s_folder(tmp_path: Path) -> None:
+    apns = '[apps.chat-app.apns]\nteam_id="ABCDE12345"\nkey_id="ABCDE12345"\ntopic="t"\nkey_file="keys/a.p8"'
+    assert faults_of(tmp_path, SMALL + apns) == [
+        f"apps.chat-app.apns.key_file: no readable file at {tmp_path}/keys/a.p8"
+    ]
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "a.p8").write_text("a key")
+    found = load(tmp_path, SMALL + apns).apps["chat-app"].apns
+    assert found is not None
+    assert found.key_file == tmp_path / "keys" / "a.p8"
+
+
+CANARY = "cAnArY0123456789cAnArY0123456789"
+WRONG = [
+    CANARY,
+    [CANARY],
+    {"file": f"-----BEGIN {CANARY}"},
+    {"env": CANARY},
+    {"value": CANARY},
+    {"file": CANARY, "x": 1},
+]
+SECRET_PLACES = [
+    ("auth", "jwt", "key"),
+    *(("apps", "main", key) for key in ("app_id", "app_key", "app_secret", "url_secret", "apns", "mipush")),
+    ("apps", "main", "apns", "key_file"),
+    ("apps", "main", "mipush", "app_secret"),
+    ("store", "url"),
+]
+
+
+@given(st.sampled_from(SECRET_PLACES), st.sampled_from(WRONG))
+def test_no_fault_repeats_what_was_written_where_a_secret_belongs(place: tuple[str, ...], wrong: object) -> None:
+    document: dict[str, Any] = {"relay": {"lease_s": 1}}
+    inner = document
+    for key in place[:-1]:
+        inner = inner.setdefault(key, {})
+    inner[place[-1]] = wrong
+    with pytest.raises(ValidationError) as caught:
+        Settings.model_validate(document, context={"environ": {}, "folder": "/nowhere"})
+    assert CANARY not in str(caught.value).replace(f"/nowhere/{CANARY}", "")  # a path that does not exist is named
