@@ -133,14 +133,18 @@ def test_a_failed_install_leaves_no_marker(checkout: Path) -> None:
     assert not (checkout / ".venv" / ".complete").exists()
 
 
-def test_a_killed_install_leaves_no_marker(checkout: Path) -> None:
+def test_a_killed_install_leaves_no_marker_and_the_next_one_waits_for_its_orphan(checkout: Path) -> None:
     script(checkout / ".venv" / "bin" / "python", SLOW_PIP)
     with install(checkout) as killed:
         while not (checkout / "log").exists():
             time.sleep(0.01)
         killed.kill()
-        (checkout / "go").touch()
     assert not (checkout / ".venv" / ".complete").exists()
+    with install(checkout) as following:
+        assert following.stderr
+        assert following.stderr.readline() == "waiting for another install in this folder\n"
+        following.kill()
+    (checkout / "go").touch()
 
 
 def test_of_two_installs_at_once_the_second_waits_and_finds_it_done(checkout: Path) -> None:

@@ -39,24 +39,24 @@ def main() -> int:
         except BlockingIOError:
             say("waiting for another install in this folder")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        return 0 if found() == wanted else build(wanted)
+        return 0 if found() == wanted else build(wanted, lock.fileno())
 
 
-def build(wanted: list[str]) -> int:
+def build(wanted: list[str], lock: int) -> int:
     """Make or update .venv, then its marker."""
     same_base = found()[:2] == wanted[:2]
     MARKER.unlink(missing_ok=True)
     if not same_base:
         say(f"making .venv with Python {sys.version.split()[0]}")
-        made = run([sys.executable, "-I", "-m", "venv", "--clear", str(VENV)])
+        made = run([sys.executable, "-I", "-m", "venv", "--clear", str(VENV)], lock)
         if made:
             say(f"{sys.executable} cannot make a virtual environment. On Debian and Ubuntu this helps:")
             say("    sudo apt install python{}.{}-venv".format(*sys.version_info))
             return 2
     say("installing what requirements.lock names")
     pip = [str(VENV / "bin" / "python"), "-I", "-m", "pip", "install", "--quiet", "--no-input"]
-    failed = run([*pip, "--require-hashes", "-r", str(LOCK)])
-    failed = failed or run([*pip, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
+    failed = run([*pip, "--require-hashes", "-r", str(LOCK)], lock)
+    failed = failed or run([*pip, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)], lock)
     if failed:
         say("the install failed; the reason stands above. Run make again to go on.")
         return 1
@@ -78,10 +78,11 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def run(command: list[str]) -> int:
+def run(command: list[str], lock: int) -> int:
+    # The child inherits the lock: should we be killed, the next start waits until pip has stopped writing, too.
     environment = {name: value for name, value in os.environ.items() if name not in STRAY}
     environment.update(dict.fromkeys(DENIED, "0"), PIP_DISABLE_PIP_VERSION_CHECK="1")
-    return subprocess.run(command, env=environment, cwd=ROOT, check=False).returncode
+    return subprocess.run(command, env=environment, cwd=ROOT, check=False, pass_fds=[lock]).returncode
 
 
 def say(line: str) -> None:

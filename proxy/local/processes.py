@@ -26,15 +26,10 @@ class ProcessRecord:
 
 def started_at(pid: int) -> str | None:
     """When this process started, as a text only good for comparing; None when there is none or it is a zombie."""
-    if Path("/proc/self/stat").exists():
-        return _started_at_linux(pid)
-    columns = ["ps", "-o", "stat=,lstart=", "-p", str(pid)]
-    environment = {"PATH": "/bin:/usr/bin", "LC_ALL": "C", "TZ": "UTC"}  # lstart speaks the user's language otherwise
-    found = subprocess.run(columns, env=environment, capture_output=True, text=True, check=False).stdout.split(None, 1)
-    return None if len(found) < 2 or found[0].startswith("Z") else found[1].strip()
+    return _asked_of_proc(pid) if Path("/proc/self/stat").exists() else _asked_of_ps(pid)
 
 
-def _started_at_linux(pid: int) -> str | None:
+def _asked_of_proc(pid: int) -> str | None:
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
@@ -42,6 +37,14 @@ def _started_at_linux(pid: int) -> str | None:
     fields = stat.rpartition(")")[2].split()  # the name before it may hold spaces and brackets; fields[0] is field 3
     state, ticks_since_boot = fields[0], fields[19]
     return None if state in "ZX" else f"{_boot_id()}:{ticks_since_boot}"
+
+
+def _asked_of_ps(pid: int) -> str | None:
+    """For macOS, which has no /proc."""
+    columns = ["ps", "-o", "stat=", "-o", "lstart=", "-p", str(pid)]
+    environment = {"PATH": "/bin:/usr/bin", "LC_ALL": "C", "TZ": "UTC"}  # lstart speaks the user's language otherwise
+    found = subprocess.run(columns, env=environment, capture_output=True, text=True, check=False).stdout.split(None, 1)
+    return None if len(found) < 2 or found[0].startswith("Z") else found[1].strip()
 
 
 def _boot_id() -> str:

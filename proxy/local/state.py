@@ -24,23 +24,22 @@ class FolderTaken(ProxyError):
         super().__init__(f"another copy is running in {folder} ({who}): stop that one, or give this one another folder")
 
 
+class FolderUnusable(ProxyError):
+    """The state folder cannot be made, written or locked."""
+
+
 class StateFolder:
-    """The folder, held. Raises FolderTaken when another process holds it."""
+    """The folder, held. Raises FolderTaken when another process holds it, FolderUnusable when nobody can."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
         self._records = self.folder / "processes.json"
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (self.folder / "logs").mkdir(exist_ok=True)
-        self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(self._lock, 20).decode(errors="replace").strip()
-            os.close(self._lock)
-            raise FolderTaken(self.folder, holder) from None
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (self.folder / "logs").mkdir(exist_ok=True)
+            self._lock = _held_lock(self.folder)
+        except OSError as error:
+            raise FolderUnusable(f"cannot keep state in {self.folder}: {error}. Choose another folder") from error
 
     def release(self) -> None:
         """Another copy may work here now."""
@@ -69,3 +68,16 @@ class StateFolder:
         if path.exists():
             path.replace(path.with_suffix(".log.1"))
         path.touch(mode=0o600)
+
+
+def _held_lock(folder: Path) -> int:
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(lock, 20).decode(errors="replace").strip()
+        os.close(lock)
+        raise FolderTaken(folder, holder) from None
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    return lock

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from proxy.local.processes import started_at
-from proxy.local.state import FolderTaken
+from proxy.local.state import FolderTaken, FolderUnusable
 from proxy.local.supervisor import Announced, Child, ChildFailed, Restarts, StopRequested, Supervisor
 
 pytestmark = pytest.mark.system
@@ -188,6 +188,12 @@ def test_children_are_stopped_in_reverse_order(tmp_path: Path) -> None:
 def test_a_second_copy_is_told_who_holds_the_folder(tmp_path: Path, supervisor: Supervisor) -> None:
     with pytest.raises(FolderTaken, match=rf"another copy is running in .*state \(process {os.getpid()}\)"):
         Supervisor(tmp_path / "state").__enter__()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FolderUnusable, match=r"cannot keep state in .*/file/state: .*Choose another folder"):
+        Supervisor(tmp_path / "file" / "state").__enter__()
 
 
 def test_a_stop_signal_interrupts_whatever_the_block_does(tmp_path: Path) -> None:
