@@ -1,0 +1,162 @@
+"""APNs in its own words: a push to a request, an answer to an outcome.
+
+Source: Apple, "Sending notification requests to APNs" and "Handling notification responses from APNs".
+"""
+
+import re
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+from proxy.channels.answers import json_object, printable, retry_after
+from proxy.channels.apns.payload import payload_of
+from proxy.domain.devices import ApnsEnvironment
+from proxy.domain.jobs import Push
+from proxy.domain.outcomes import (
+    Accepted,
+    CredentialsExpired,
+    Deferred,
+    Misaddressed,
+    OurFault,
+    Outcome,
+    Rejected,
+    Unregistered,
+)
+from proxy.ports import Answer, Request
+from proxy.settings import ApnsSettings
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_LONGEST_STORED = timedelta(days=30)
+# of any length, for Apple promises none; the bound only keeps nonsense out of a URL
+_DEVICE_TOKEN = re.compile(r"([0-9a-fA-F]{2}){1,256}")
+
+_GONE = frozenset({"Unregistered", "ExpiredToken"})  # 410, with the time since when
+
+# What a reason means for the job. Neighbours at Apple's table share a status, which is said beside the first of them.
+_MEANING: Mapping[str, Callable[[str], Outcome]] = {
+    # of this device: the token of another environment or app, or nonsense; Apple tells these apart no better
+    "BadDeviceToken": Misaddressed,  # 400
+    "DeviceTokenNotForTopic": Misaddressed,
+    # of this request: a mistake of ours in it, the same at every repeat
+    "BadCollapseId": Rejected,  # 400
+    "BadExpirationDate": Rejected,
+    "BadMessageId": Rejected,
+    "BadPriority": Rejected,
+    "DuplicateHeaders": Rejected,
+    "InvalidPushType": Rejected,
+    "MissingDeviceToken": Rejected,
+    "PayloadEmpty": Rejected,
+    "BadPath": Rejected,  # 404
+    "MethodNotAllowed": Rejected,  # 405
+    "PayloadTooLarge": Rejected,  # 413
+    # of the configuration: topic, key or certificate; every job of the lane would fare the same
+    "BadTopic": OurFault,  # 400
+    "MissingTopic": OurFault,
+    "TopicDisallowed": OurFault,
+    "InvalidProviderToken": OurFault,  # 403; a new signature of the same key would be no better
+    "MissingProviderToken": OurFault,
+    "BadCertificate": OurFault,
+    "BadCertificateEnvironment": OurFault,
+    "BadEnvironmentKeyIdInToken": OurFault,
+    "UnrelatedKeyIdInToken": OurFault,
+    "Forbidden": OurFault,
+    # of the provider token's age
+    "ExpiredProviderToken": lambda _: CredentialsExpired(),  # 403
+    "TooManyProviderTokenUpdates": Deferred,  # 429; another new token would only prolong it
+    # of the moment
+    "TooManyRequests": Deferred,  # 429, counted per device
+    "IdleTimeout": Deferred,  # 400; the connection ends
+    "InternalServerError": Deferred,  # 500
+    "ServiceUnavailable": Deferred,  # 503
+    "Shutdown": Deferred,  # 503; the connection ends
+}
+
+
+class ApnsWire:
+    """One iOS app's pushes. A `proxy.ports.Wire`."""
+
+    batch_limit = 1
+
+    def __init__(self, settings: ApnsSettings) -> None:
+        self._sound = settings.sound
+        self._path = {
+            ApnsEnvironment.PRODUCTION: f"{settings.production_url}/3/device/",
+            ApnsEnvironment.SANDBOX: f"{settings.sandbox_url}/3/device/",
+        }
+        self._fixed_headers = (
+            f"apns-topic: {settings.topic}",
+            "apns-push-type: alert",
+            "apns-priority: 10",
+            # an empty one keeps libcurl from sending its own
+            "content-type:",
+            "user-agent:",
+            "accept:",
+        )
+
+    def batch_key(self, push: Push) -> Hashable:
+        """Never the same: APNs takes one device a request."""
+        return push.job.id
+
+    def refuse(self, push: Push) -> Outcome | None:
+        """Keep what cannot be a device token out of the URL."""
+        if push.device is None:
+            return Rejected("address")
+        return None if _DEVICE_TOKEN.fullmatch(push.address) else Misaddressed("address")
+
+    def build(self, pushes: Sequence[Push], authorization: str, now: datetime) -> Request:
+        """The request for one push; `authorization` is "bearer " and the provider token."""
+        (push,) = pushes
+        job, device = push.job, push.device
+        environment = device.environment if device else ApnsEnvironment.PRODUCTION
+        expires_at = min(job.alert.expires_at, now + _LONGEST_STORED)
+        headers = (
+            f"authorization: {authorization}",
+            f"apns-id: {job.id}",
+            f"apns-collapse-id: {job.alert.message_id}",
+            f"apns-expiration: {int(expires_at.timestamp())}",
+            *self._fixed_headers,
+        )
+        return Request(self._path[environment] + push.address, headers, payload_of(job.alert, self._sound))
+
+    def read(self, pushes: Sequence[Push], answer: Answer, now: datetime) -> list[Outcome]:
+        """What any answer means, unknown ones included. A reason of theirs is passed on in 60 characters of ASCII."""
+        return [_outcome(answer, now) for _ in pushes]
+
+
+def _outcome(answer: Answer, now: datetime) -> Outcome:
+    if answer.status == 200:
+        return Accepted(printable(answer.headers.get("apns-id", "")))
+    outcome = _refusal(answer, now)
+    return Deferred(outcome.reason, retry_after(answer.headers)) if isinstance(outcome, Deferred) else outcome
+
+
+def _refusal(answer: Answer, now: datetime) -> Outcome:
+    status, plain = answer.status, f"http {answer.status}"
+    if 100 <= status < 400:
+        # nothing that APNs says: a portal, a proxy or a wrong address speaks. A person must look; the jobs wait
+        return OurFault(plain)
+    details = json_object(answer.body)
+    if details is None:  # not APNs itself, which always says why
+        return Deferred(plain)
+    given = details.get("reason")
+    reason = printable(given) if isinstance(given, str) else ""
+    if not 400 <= status < 500:
+        return Deferred(reason or plain)
+    if reason in _GONE or (status == 410 and not reason):
+        return Unregistered(_moment(details.get("timestamp"), now))
+    if meaning := _MEANING.get(reason):
+        return meaning(reason)
+    # a reason newer than this table, which must neither be repeated for ever nor cost anybody his device
+    return Deferred(reason or plain) if status == 429 else Rejected(reason or plain)
+
+
+def _moment(timestamp_ms: object, now: datetime) -> datetime | None:
+    """Their milliseconds as a time up to now; None for what is none.
+
+    A time to come would also forget a device that registers after this answer.
+    """
+    if not isinstance(timestamp_ms, int) or isinstance(timestamp_ms, bool) or timestamp_ms <= 0:
+        return None
+    try:
+        return min(_EPOCH + timedelta(milliseconds=timestamp_ms), now)
+    except OverflowError:
+        return None

@@ -1,0 +1,170 @@
+"""Xiaomi push in its own words: pushes to one request, its answer to an outcome for each.
+
+Source: Xiaomi push server API, chapters on sending, message classes and templates (2024-10 to 2026-06).
+"""
+
+import base64
+import unicodedata
+import zlib
+from collections.abc import Hashable, Sequence
+from datetime import datetime, timedelta
+from urllib.parse import urlencode
+
+from proxy.channels.answers import json_object, printable, retry_after
+from proxy.channels.app_data import app_data, to_json
+from proxy.channels.mipush.codes import outcome_of
+from proxy.channels.mipush.template import FALLBACK, LONGEST_VALUE, template_param
+from proxy.channels.text import cut, is_blank, utf16_units
+from proxy.domain.alerts import Alert
+from proxy.domain.callbacks import digest
+from proxy.domain.jobs import Push
+from proxy.domain.outcomes import Accepted, Deferred, OurFault, Outcome, Rejected, Unregistered
+from proxy.ports import Answer, Request
+from proxy.settings import MipushSettings
+
+# "fewer than 50" and "fewer than 128" characters. They do not say how they count: a Java server's own measure is the
+# UTF-16 unit, which is never fewer than code points, so a text within it is short enough either way
+_LONGEST_TITLE, _LONGEST_DESCRIPTION = 49, 127
+_LONGEST_ADDRESS = 64
+# the older documents allow 1024 characters of extras, the newest 2048: template values give way down to 16
+_EXTRAS_ROOM = 1024
+_VALUE_LENGTHS = (LONGEST_VALUE, 96, 64, 48, 32, 16)
+_ONE_MS = timedelta(milliseconds=1)
+
+
+def authorization(settings: MipushSettings) -> str:
+    """The header's value. The secret is the AppSecret, and the word is `key`, no other scheme."""
+    return f"key={settings.app_secret.get_secret_value()}"
+
+
+class MipushWire:
+    """One Android app's pushes, to accounts or to regIds as configured. A `proxy.ports.Wire`."""
+
+    batch_limit = 1000
+
+    def __init__(self, settings: MipushSettings) -> None:
+        self._settings = settings
+        self._by_account = settings.address == "account"
+        self._target = "user_account" if self._by_account else "registration_id"
+        self._url = f"{settings.base_url}/v2/message/{'user_account' if self._by_account else 'regid'}"
+        self._fallback = settings.template.fallback if settings.template else FALLBACK
+        # kept at most: private messages 10 days, others one, since 2024-09-03
+        self._longest_kept = timedelta(days=10 if settings.channel_id else 1)
+
+    def batch_key(self, push: Push) -> Hashable:
+        """The alert: a request says nothing else but its targets."""
+        return push.job.alert
+
+    def refuse(self, push: Push) -> Outcome | None:
+        """Keep out of a target list what would not be exactly one target of the configured kind in it."""
+        right_kind = (push.device is None) == self._by_account
+        return None if right_kind and _is_one_target(push.address) else Rejected("address")
+
+    def build(self, pushes: Sequence[Push], authorization: str, now: datetime) -> Request:
+        """One form POST for pushes of one batch key; `authorization` is "key=" and the AppSecret."""
+        alert = pushes[0].job.alert
+        headers = (
+            f"authorization: {authorization}",
+            "content-type: application/x-www-form-urlencoded;charset=UTF-8",
+            # an empty one keeps libcurl from sending its own
+            "user-agent:",
+            "accept:",
+            "expect:",
+        )
+        form = {self._target: ",".join(push.address for push in pushes), **self._message(alert, now)}
+        return Request(self._url, headers, urlencode(form, errors="replace").encode())
+
+    def read(self, pushes: Sequence[Push], answer: Answer, now: datetime) -> list[Outcome]:
+        """What any answer means. Errors come as HTTP 200 with a code; without one the transport has failed."""
+        details = json_object(answer.body) if answer.status == 200 else None
+        code = details.get("code") if details else None
+        if details is None or not isinstance(code, int) or isinstance(code, bool):
+            return [_without_code(answer)] * len(pushes)
+        if code == 0:
+            return self._accepted(pushes, details)
+        outcome = outcome_of(code, several=len(pushes) > 1, by_account=self._by_account, now=now)
+        if isinstance(outcome, Deferred):
+            outcome = Deferred(outcome.reason, max(outcome.retry_after, retry_after(answer.headers)))
+        return [outcome] * len(pushes)
+
+    def _accepted(self, pushes: Sequence[Push], details: dict[str, object]) -> list[Outcome]:
+        data = details.get("data")
+        values = data if isinstance(data, dict) else {}
+        provider_id = values.get("id") or details.get("trace_id")
+        accepted = Accepted(printable(provider_id) if isinstance(provider_id, str) else "")
+        # accounts have no such list; the second spelling was seen once
+        bad = set() if self._by_account else _listed(values.get("bad_regids")) | _listed(values.get("bad_regIds"))
+        return [Unregistered(None) if push.address in bad else accepted for push in pushes]
+
+    def _message(self, alert: Alert, now: datetime) -> dict[str, str]:
+        time_to_live = min(alert.expires_at - now, self._longest_kept)
+        return {
+            "restricted_package_name": self._settings.package,
+            "title": _shown(alert.text.title, self._fallback, _LONGEST_TITLE),
+            "description": _shown(alert.text.body, self._fallback, _LONGEST_DESCRIPTION),
+            "pass_through": "0",
+            "notify_type": "-1",
+            "notify_id": str(_notify_id(alert)),
+            "time_to_live": str(max(time_to_live // _ONE_MS, 1)),  # 0 might mean "as long as you like"
+            "payload": to_json(app_data(alert)).decode(),
+            **self._extras(alert),
+        }
+
+    def _extras(self, alert: Alert) -> dict[str, str]:
+        for longest_value in _VALUE_LENGTHS:
+            extras = self._extras_with(alert, longest_value)
+            if sum(len(name) + sum(map(utf16_units, value)) for name, value in extras.items()) < _EXTRAS_ROOM:
+                break
+        return extras
+
+    def _extras_with(self, alert: Alert, longest_value: int) -> dict[str, str]:
+        """Since 2024-09-30 a notification without a click action shows nothing, so `notify_effect` is always there."""
+        settings = self._settings
+        extras = {"extra.notify_effect": settings.notify_effect, "extra.jobkey": _jobkey(alert)}
+        if settings.notify_effect == "2":
+            extras["extra.intent_uri"] = settings.intent_uri
+        if settings.notify_effect == "3":
+            extras["extra.web_uri"] = settings.web_uri
+        if settings.channel_id:
+            extras["extra.channel_id"] = settings.channel_id
+        is_group = alert.conversation.startswith("topic:")
+        if template := (is_group and settings.group_template) or settings.template:
+            extras["extra.template_id"] = template.id
+            extras["extra.template_param"] = template_param(template, alert, longest_value)
+        return extras
+
+
+def _is_one_target(address: str) -> bool:
+    """Commas separate targets; blanks, controls and lone surrogates (categories Z, Cc, Cs) survive no form field."""
+    return 0 < len(address) <= _LONGEST_ADDRESS and not any(
+        character == "," or character.isspace() or unicodedata.category(character) in ("Cc", "Cs", "Zs", "Zl", "Zp")
+        for character in address
+    )
+
+
+def _shown(text: str, fallback: str, longest: int) -> str:
+    seen = next((candidate for candidate in (text, fallback) if not is_blank(candidate)), FALLBACK)
+    return cut(seen.strip(), longest, utf16_units)
+
+
+def _notify_id(alert: Alert) -> int:
+    """One line on the phone per conversation: the newest message replaces the one before."""
+    return zlib.crc32(alert.conversation.encode("utf-8", "replace")) & 0x7FFF_FFFF
+
+
+def _jobkey(alert: Alert) -> str:
+    """Names the message in 12 of 0-9A-Za-z_-: the phone shows the first with it and drops repeats."""
+    first_nine = bytes.fromhex(digest("jobkey", alert.message_id))[:9]
+    jobkey = base64.urlsafe_b64encode(first_nine).decode()
+    return "0" + jobkey[1:] if jobkey[0] == "_" else jobkey  # their rule: "_" may not come first
+
+
+def _without_code(answer: Answer) -> Outcome:
+    if answer.status in (401, 403):
+        return OurFault(f"http {answer.status}")
+    return Deferred("no code" if answer.status == 200 else f"http {answer.status}", retry_after(answer.headers))
+
+
+def _listed(value: object) -> set[str]:
+    """The ids of a comma list."""
+    return {part.strip() for part in value.split(",")} if isinstance(value, str) else set()

@@ -1,0 +1,145 @@
+"""What the worker may rely on, whatever the provider: every wire passes this."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.channels.apns.wire import ApnsWire
+from proxy.channels.mipush.wire import MipushWire
+from proxy.domain.alerts import Alert
+from proxy.domain.jobs import Push
+from proxy.domain.outcomes import Accepted, Deferred, Misaddressed, OurFault, Outcome, Rejected, Split
+from proxy.ports import Answer, Wire
+from tests.channels.pushes import (
+    DEVICE_TOKEN,
+    NOON,
+    SECRET,
+    alerts,
+    an_alert,
+    answers,
+    apns_settings,
+    mipush_settings,
+    to_account,
+    to_device,
+    to_regid,
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A wire, a good push of the alert to the n-th target, and an address that must never be sent to."""
+
+    wire: Wire
+    push: Callable[[Alert, int], Push]
+    bad_pushes: tuple[Push, ...]
+
+
+CASES = {
+    "apns": Case(
+        ApnsWire(apns_settings()),
+        lambda alert, n: to_device(alert, f"{DEVICE_TOKEN}{n:04x}"),
+        (to_device(push_token=""), to_device(push_token="../../3/device/00"), to_account("abcd")),
+    ),
+    "mipush accounts": Case(
+        MipushWire(mipush_settings()),
+        lambda alert, n: to_account(f"account{n}", alert),
+        (to_account(""), to_account("alice,bob"), to_regid("alice")),
+    ),
+    "mipush regids": Case(
+        MipushWire(mipush_settings(address="regid")),
+        lambda alert, n: to_regid(f"regid+/={n}", alert),
+        (to_regid(""), to_regid("one,two"), to_account("alice")),
+    ),
+}
+every_wire = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+
+# reasons, codes and data as both providers shape them, right and wrong
+_values = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=90), st.just({"id": 1}))
+_bodies = st.fixed_dictionaries(
+    {},
+    optional={
+        "reason": st.sampled_from(["BadDeviceToken", "Unregistered", "TooManyRequests", "Teapot"]) | _values,
+        "timestamp": st.just(1_793_534_400_000) | _values,
+        "code": st.sampled_from([0, 1, 10017, 10041, 20301, 21301, 66007, 200001]) | _values,
+        "data": st.fixed_dictionaries({}, optional={"id": _values, "bad_regids": _values}) | _values,
+        "trace_id": _values,
+    },
+).map(lambda value: json.dumps(value).encode())
+
+
+@every_wire
+@given(answer=answers | st.builds(Answer, st.sampled_from([200, 400, 403, 410, 429, 500]), st.just({}), _bodies))
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_any_answer_gives_one_outcome_per_push(case: Case, count: int, answer: Answer) -> None:
+    pushes = [case.push(an_alert(), n) for n in range(min(count, case.wire.batch_limit))]
+
+    outcomes = case.wire.read(pushes, answer, NOON)
+
+    assert len(outcomes) == len(pushes)
+    for outcome in outcomes:
+        assert not isinstance(outcome, Split) or len(pushes) > 1
+        _is_bounded(outcome)
+
+
+def _is_bounded(outcome: Outcome) -> None:
+    match outcome:
+        case Misaddressed(reason) | Rejected(reason) | OurFault(reason) | Split(reason):
+            text, wait = reason, timedelta(0)
+        case Deferred(reason, wait):
+            text = reason
+        case Accepted(provider_id):
+            text, wait = provider_id + "x", timedelta(0)
+        case _:
+            return
+    assert 0 < len(text) <= 61
+    assert text.isascii()
+    assert text.isprintable()
+    assert timedelta(0) <= wait <= timedelta(hours=1)
+
+
+@every_wire
+@given(alert=alerts)
+def test_any_alert_becomes_a_request(case: Case, alert: Alert) -> None:
+    request = case.wire.build([case.push(alert, 1)], "key=k", NOON)
+
+    assert request.url.startswith("https://")
+    for line in request.headers:
+        assert line.isascii()
+        assert line.isprintable()
+        assert line.split(":")[0] == line.split(":")[0].lower()
+
+
+@every_wire
+def test_a_bad_address_is_refused_before_it_is_sent(case: Case) -> None:
+    assert case.wire.refuse(case.push(an_alert(), 1)) is None
+    for push in case.bad_pushes:
+        assert isinstance(case.wire.refuse(push), Rejected | Misaddressed)
+
+
+@every_wire
+def test_pushes_share_a_batch_only_if_their_requests_differ_in_the_target_alone(case: Case) -> None:
+    push, same, other = case.push(an_alert(), 1), case.push(an_alert(), 1), case.push(an_alert(body="bye"), 1)
+
+    assert case.wire.batch_key(push) == case.wire.batch_key(same)
+    assert hash(case.wire.batch_key(push)) == hash(case.wire.batch_key(same))
+    assert case.wire.build([push], "a", NOON) == case.wire.build([same], "a", NOON)
+    if case.wire.batch_limit > 1:
+        assert case.wire.batch_key(push) == case.wire.batch_key(case.push(an_alert(), 2))
+        assert case.wire.batch_key(push) != case.wire.batch_key(other)
+
+
+@every_wire
+def test_nothing_secret_is_in_a_repr(case: Case) -> None:
+    push = case.push(an_alert("WHO WRITES", "WHAT THEY WRITE"), 1)
+    request = case.wire.build([push], f"key={SECRET}", NOON)
+    answer = Answer(400, {}, json.dumps({"reason": "BadDeviceToken", "code": 20301}).encode())
+    shown = repr((case.wire, vars(case.wire), request, answer, case.wire.batch_key(push)))
+    shown += repr((case.wire.refuse(push), case.wire.read([push], answer, NOON)))
+
+    for secret in (SECRET, "WHO WRITES", "WHAT THEY WRITE", DEVICE_TOKEN):
+        assert secret not in shown

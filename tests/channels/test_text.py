@@ -1,0 +1,60 @@
+"""Cutting text to size."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.channels.text import cut, is_blank, json_bytes, utf16_units
+from tests.channels.pushes import words
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("short", "short"),
+        ("abcdefgh", "abcdefgh"),
+        ("abcdefghi", "abcdefg…"),
+        ("abcdeé" + "xyz", "abcdeéx…"),
+        ("abcdefe\u0301xyz", "abcdef…"),  # an accent of its own
+        ("abcde👍🏽xyz", "abcde…"),  # a hand and its skin tone
+        ("abc👨\u200d👩\u200d👧xyz", "abc…"),  # a family
+        ("abcd🇨🇳🇨🇳", "abcd…"),
+        ("abcde🇨🇳🇨🇳", "abcde…"),
+        ("🇨🇳🇨🇳🇨🇳", "🇨🇳…"),
+        ("ab🇨🇳🇨🇳", "ab🇨🇳…"),
+        ("abcdef\r\nxyz", "abcdef…"),
+        ("abcdef\u1100\u1161\u11a8xyz", "abcdef…"),  # three letters of one syllable
+        ("e" + "\u0301" * 100, "…"),
+        ("e\u0301" + "\u0301" * 100, "…"),
+    ],
+)
+def test_text_is_cut_between_characters_as_people_see_them(text: str, shown: str) -> None:
+    assert cut(text, 8, utf16_units) == shown
+
+
+def test_a_pile_of_accents_may_be_cut_inside() -> None:
+    assert cut("e" + "\u0301" * 100, 60, utf16_units) == "e" + "\u0301" * 58 + "…"
+
+
+@given(text=words, limit=st.integers(3, 400))
+def test_a_cut_text_fits_and_says_that_it_is_cut(text: str, limit: int) -> None:
+    for cost in (json_bytes, utf16_units):
+        shown = cut(text, limit, cost)
+
+        assert sum(map(cost, shown)) <= limit
+        assert shown == text or (shown.endswith("…") and text.startswith(shown[:-1]) and sum(map(cost, text)) > limit)
+
+
+@given(text=st.text())
+def test_the_costs_are_those_of_the_encoders(text: str) -> None:
+    sent = json.dumps(text, ensure_ascii=False).encode("utf-8", "replace")
+
+    assert sum(map(json_bytes, text)) == len(sent) - 2
+    assert sum(map(utf16_units, text)) == len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+@pytest.mark.parametrize(("text", "blank"), [("", True), (" \u3000\n\u200b\x00", True), ("👍", False), (" a ", False)])
+def test_blank_is_what_shows_nothing(text: str, blank: bool) -> None:
+    assert is_blank(text) == blank
