@@ -1,0 +1,84 @@
+"""Does a callback's `authentication` show that its sender knows the app's secret?
+
+A weak proof, so never the only one: it covers neither payload nor accounts, and one captured value stays good for any
+body that repeats its timestamp. Who may post is told by the URL's secret.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from enum import Enum
+from typing import Final, Literal
+
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from proxy.domain.callbacks import Claim
+from proxy.mimc.wire import read_base64, timestamp_ms
+
+TOLERANCE_MS: Final = 60_000  # between the value's timestamp and the callback's own, as the known consumer allows
+MAX_VALUE: Final = 4096  # characters; the real ones have 64
+_BLOCK: Final = 16
+
+
+class Authenticity(Enum):
+    """VALID: made with our secret. INVALID: it should have been. ABSENT: there is nothing that we could check."""
+
+    VALID = "valid"
+    INVALID = "invalid"
+    ABSENT = "absent"
+
+
+def authentic(claim: Claim, secrets: Mapping[str, str]) -> Authenticity:
+    """Judge a claim with the appSecrets we have, by app id; only those of the apps that the callback names count.
+
+    A callback that names an app of somebody else (chat across apps) may have been made with a secret that we do not
+    have, and is judged as if the field were absent.
+    """
+    if not claim.authentication:
+        return Authenticity.ABSENT
+    for app_id in claim.app_ids:
+        if app_id in secrets and is_authentic(claim.authentication, secrets[app_id], app_id, claim.timestamp):
+            return Authenticity.VALID
+    ours = all(app_id in secrets for app_id in claim.app_ids)
+    return Authenticity.INVALID if ours else Authenticity.ABSENT
+
+
+def is_authentic(value: str, app_secret: str, app_id: str, timestamp: str | None) -> bool:
+    """True if `value` hides this app's id and a timestamp at most a minute from the callback's. Never raises.
+
+    The value is base64 of AES-128-ECB under MD5(appSecret text), zero bytes to the end of the last block, of a 32-bit
+    length and that many bytes of `<timestamp>_<appId>`. Source: MIMC's manual names the ingredients; the order of
+    bytes is that of a public consumer, confirmed on no live callback, therefore both are read.
+    """
+    expected_ms = timestamp_ms(timestamp)
+    clear = _decrypt(value, app_secret)
+    if expected_ms is None or clear is None:
+        return False
+    return any(_says(clear, byteorder, app_id, expected_ms) for byteorder in ("little", "big"))
+
+
+def _says(clear: bytes, byteorder: Literal["little", "big"], app_id: str, expected_ms: int) -> bool:
+    length = int.from_bytes(clear[:4], byteorder)
+    if length > len(clear) - 4:
+        return False
+    try:
+        text = clear[4 : 4 + length].decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    made, _, named = text.partition("_")
+    made_ms = timestamp_ms(made)
+    return made_ms is not None and named.split("_")[0] == app_id and abs(made_ms - expected_ms) <= TOLERANCE_MS
+
+
+def _decrypt(value: str, app_secret: str) -> bytes | None:
+    """The clear bytes with their padding, None for what is no whole number of blocks in base64 of either alphabet."""
+    if len(value) > MAX_VALUE:
+        return None
+    try:
+        sealed = read_base64(value)
+    except ValueError:
+        return None
+    if not sealed or len(sealed) % _BLOCK:
+        return None
+    key = hashlib.md5(app_secret.encode(), usedforsecurity=False).digest()  # theirs to choose
+    decryptor = Cipher(algorithms.AES(key), modes.ECB()).decryptor()  # noqa: S305, theirs to choose as well
+    return decryptor.update(sealed) + decryptor.finalize()

@@ -1,0 +1,253 @@
+"""MIMC's message callbacks, as they are posted: the only place where their member names and units appear."""
+
+import base64
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from proxy.domain.callbacks import Callback, Claim, Ignored, Kind, Recipient
+from proxy.errors import BadCallback
+
+MAX_BODY: Final = 1 << 20  # bytes; MIMC's payload ends at 15 KiB, so the rest is room for recipients
+MAX_RECIPIENTS: Final = 10_000  # a group has 500 members unless Xiaomi raises it
+MAX_TEXT: Final = 1024  # characters of any id, account or resource
+MAX_DEPTH: Final = 64
+MAX_KIND: Final = 64  # characters of an unknown msgType that we keep
+
+_KINDS: Final = {kind.value: kind for kind in Kind}
+_GROUP_KINDS: Final = (Kind.NORMAL_TOPIC_MSG, Kind.OFFLINE_TOPIC_MSG)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_NOTHING: Final = object()
+
+_Members = Mapping[str, object]
+_Read = Callable[[object, str], str | None]
+
+
+def parse_callback(body: bytes) -> Callback | Ignored:
+    """Read one message callback.
+
+    `body` is the POST body: a UTF-8 JSON object, at most 64 levels deep, whose "msgType" is NORMAL_MSG, OFFLINE_MSG,
+    NORMAL_TOPIC_MSG or OFFLINE_TOPIC_MSG, in the form of 2018 or with the members added later; any other text becomes
+    Ignored(kind), whatever else is in it. Ids and the timestamp may be text or whole numbers and are kept as text;
+    null and "" are absent. In a Callback `payload` is out of base64 and `sent_at` is aware UTC. Nobody named is no
+    error: `recipients` is empty then. Raises BadCallback naming the first member that is missing or of another shape.
+    Source: MIMC operation manual, message callbacks; "offline..." members as a public consumer reads them.
+    """
+    members = _read_json(body)
+    name = _needed(members, "msgType", _text)
+    kind = _KINDS.get(name)
+    if kind is None:
+        return Ignored(name[:MAX_KIND], _lenient_claim(members))
+    return _group_message(kind, members) if kind in _GROUP_KINDS else _personal_message(kind, members)
+
+
+def timestamp_ms(text: str | None) -> int | None:
+    """Milliseconds since 1970, None for what is no number. The manual gives no unit: below 10^11 we take seconds."""
+    if text is None or not (text.isascii() and text.isdigit()) or len(text) > 20:
+        return None
+    number = int(text)
+    return number * 1000 if number < 10**11 else number
+
+
+def read_base64(text: str) -> bytes:
+    """Bytes out of base64 in either alphabet, padded or not, with white space or without. Raises ValueError."""
+    compact = "".join(text.split()).rstrip("=").replace("-", "+").replace("_", "/")
+    return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
+
+
+def _personal_message(kind: Kind, members: _Members) -> Callback:
+    app_id = _needed(members, "toAppId", _id)
+    return _callback(kind, members, app_id, topic_id=None, recipients=_reader(members))
+
+
+def _group_message(kind: Kind, members: _Members) -> Callback:
+    app_id = _needed(members, "appId", _id)
+    topic_id = _needed(members, "topicId", _id)
+    return _callback(kind, members, app_id, topic_id=topic_id, recipients=_readers(members))
+
+
+def _callback(
+    kind: Kind, members: _Members, app_id: str, *, topic_id: str | None, recipients: tuple[Recipient, ...]
+) -> Callback:
+    claim = _claim(members, app_id, _id, _text)
+    return Callback(
+        kind=kind,
+        app_id=app_id,
+        from_account=_needed(members, "fromAccount", _text),
+        topic_id=topic_id,
+        recipients=recipients,
+        payload=_payload(members.get("payload")),
+        claim=claim,
+        sent_at=_sent_at(claim.timestamp),
+        sequence=_id(members.get("sequence"), "sequence"),
+        packet_id=_id(members.get("packetId"), "packetId"),
+        biz_type=_id(members.get("bizType"), "bizType") or "",
+    )
+
+
+def _claim(members: _Members, recipient_app_id: str | None, read_id: _Read, read_text: _Read) -> Claim:
+    named = (read_id(members.get(name), name) for name in ("fromAppId", "toAppId", "appId"))
+    return Claim(
+        recipient_app_id=recipient_app_id,
+        app_ids=tuple(dict.fromkeys(app_id for app_id in named if app_id)),
+        timestamp=read_id(members.get("timestamp"), "timestamp"),
+        authentication=read_text(members.get("authentication"), "authentication"),
+    )
+
+
+def _lenient_claim(members: _Members) -> Claim:
+    """The claim of a kind that we do not know, whose members may mean anything: what we cannot read is absent."""
+    read_id, read_text = _lenient(_id), _lenient(_text)
+    recipient = read_id(members.get("toAppId"), "toAppId") or read_id(members.get("appId"), "appId")
+    return _claim(members, recipient, read_id, read_text)
+
+
+def _reader(members: _Members) -> tuple[Recipient, ...]:
+    account = _text(members.get("toAccount"), "toAccount")
+    resources = _texts(members.get("offlineResources"), "offlineResources")
+    return (Recipient(account, resources),) if account else ()
+
+
+def _readers(members: _Members) -> tuple[Recipient, ...]:
+    """Everybody named in either list; resources come from "offlineAccounts", and no resource means all of them."""
+    missed: dict[str, tuple[str, ...]] = {}
+    for index, entry in enumerate(_array(members.get("offlineAccounts"), "offlineAccounts")):
+        field = f"offlineAccounts[{index}]"
+        if not isinstance(entry, dict):
+            raise BadCallback(field, expected="an object", got=entry)
+        account = _text(entry.get("toAccount"), f"{field}.toAccount")
+        resources = _texts(entry.get("offlineResources"), f"{field}.offlineResources")
+        if account:
+            missed[account] = _merged(missed.get(account, resources), resources)
+    accounts = dict.fromkeys((*_texts(members.get("toAccounts"), "toAccounts"), *missed))
+    if len(accounts) > MAX_RECIPIENTS:
+        field = "toAccounts" if members.get("toAccounts") else "offlineAccounts"
+        raise BadCallback(field, expected=f"at most {MAX_RECIPIENTS} recipients", got=members[field])
+    return tuple(Recipient(account, missed.get(account, ())) for account in accounts)
+
+
+def _merged(some: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*some, *more))) if some and more else ()
+
+
+def _payload(value: object) -> bytes:
+    """The sender's bytes. Text that is no base64 is kept as it is: a detail of form must not cost an alert."""
+    if value is None:
+        return b""
+    if not isinstance(value, str):
+        raise BadCallback("payload", expected="base64 text", got=value)
+    try:
+        return read_base64(value)
+    except ValueError:
+        return value.encode("utf-8", "replace")
+
+
+def _sent_at(timestamp: str | None) -> datetime | None:
+    ms = timestamp_ms(timestamp)
+    if ms is None:
+        return None
+    try:
+        return _EPOCH + timedelta(milliseconds=ms)
+    except OverflowError:
+        return None
+
+
+def _needed(members: _Members, name: str, read: _Read) -> str:
+    value = read(members.get(name), name)
+    if value is None:
+        expected = "text that is not empty" if read is _text else "text or a whole number"
+        raise BadCallback(name, expected=expected, got=members.get(name, _NOTHING))
+    return value
+
+
+def _id(value: object, field: str) -> str | None:
+    """Text, or the digits of a whole number: MIMC's ids exceed 2^53, so nothing passes through a float."""
+    match value:
+        case bool() | float():
+            raise BadCallback(field, expected="text or a whole number", got=value)
+        case int():
+            if value < 0:
+                raise BadCallback(field, expected="text or a whole number that is not negative", got=value)
+            return str(value)
+        case _:
+            return _text(value, field)
+
+
+def _text(value: object, field: str) -> str | None:
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise BadCallback(field, expected="text", got=value)
+    if len(value) > MAX_TEXT:
+        raise BadCallback(field, expected=f"text of at most {MAX_TEXT} characters", got=value)
+    if not value.isascii() and _LONE_SURROGATE.search(value):
+        raise BadCallback(field, expected="text without lone surrogates", got=value)
+    return value
+
+
+def _lenient(read: _Read) -> _Read:
+    def read_or_none(value: object, field: str) -> str | None:
+        try:
+            return read(value, field)
+        except BadCallback:
+            return None
+
+    return read_or_none
+
+
+def _texts(value: object, field: str) -> tuple[str, ...]:
+    texts = (_text(item, f"{field}[{index}]") for index, item in enumerate(_array(value, field)))
+    return tuple(dict.fromkeys(text for text in texts if text))
+
+
+def _array(value: object, field: str) -> list[object]:
+    if value is None or value == "":
+        return []
+    if not isinstance(value, list):
+        raise BadCallback(field, expected="an array", got=value)
+    return value
+
+
+def _read_json(body: bytes) -> _Members:
+    try:
+        value = json.loads(body.decode("utf-8-sig"), parse_int=_whole_number, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        # the cause would carry the body, with what users wrote, into a traceback
+        raise BadCallback("body", expected="a JSON object in UTF-8", got=body) from None
+    if not isinstance(value, dict):
+        raise BadCallback("body", expected="a JSON object", got=value)
+    if not _is_within(MAX_DEPTH, value):
+        raise BadCallback("body", expected=f"at most {MAX_DEPTH} levels", got=value)
+    return value
+
+
+def _whole_number(literal: str) -> int | float:
+    """Exact up to any id's length; beyond, `int` would raise at some number of digits."""
+    return int(literal) if len(literal) <= 64 else float(literal)
+
+
+def _no_number(literal: str) -> float:
+    raise ValueError(literal)  # NaN and Infinity are Python's, not JSON's
+
+
+def _is_within(levels: int, value: object) -> bool:
+    """Level by level, so that the check itself cannot run out of stack."""
+    level = [value]
+    for _ in range(levels):
+        level = [child for node in level for child in _children(node) if isinstance(child, dict | list)]
+        if not level:
+            return True
+    return False
+
+
+def _children(node: object) -> Iterable[object]:
+    match node:
+        case dict():
+            return node.values()
+        case list():
+            return node
+        case _:
+            return ()
