@@ -176,13 +176,16 @@ class Peer:
     def __enter__(self) -> Self:
         context = ssl.create_default_context(cafile=self.emulator.ca_file)
         context.set_alpn_protocols(["h2"])
-        plain = socket.create_connection(("127.0.0.1", self.emulator.port), timeout=5)
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket = context.wrap_socket(plain, server_hostname="127.0.0.1")
+        self._socket = socket.create_connection(("127.0.0.1", self.emulator.port), timeout=5)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # on buffers, because an SSLSocket shows a TCP reset as an ordinary end
+        self._came, self._goes = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._came, self._goes, server_hostname="127.0.0.1")
+        self._shake_hands()
         self._encoder, self._decoder = hpack.Encoder(), hpack.Decoder()
         self._next, self._unread = 1, b""
         self._half: dict[int, tuple[dict[str, str], bytes]] = {}
-        self._socket.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame(0).serialize())
+        self.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame(0).serialize())
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -240,7 +243,8 @@ class Peer:
         self.read(lambda: self.pings > seen)
 
     def write(self, sent: bytes) -> None:
-        self._socket.sendall(sent)
+        self._tls.write(sent)
+        self._socket.sendall(self._goes.read())
 
     def read(self, until: Callable[[], bool], timeout_s: float = 5) -> bool:
         """Read frames until something holds; False when the time is over or the connection has ended before."""
@@ -251,7 +255,7 @@ class Peer:
                 return False
             self._socket.settimeout(left)
             try:
-                received = self._socket.recv(65536)
+                received = self._receive()
             except TimeoutError:
                 return False
             except ConnectionResetError:
@@ -261,6 +265,27 @@ class Peer:
             self._unread += received
             self._take_frames()
         return True
+
+    def _shake_hands(self) -> None:
+        while True:
+            try:
+                self._tls.do_handshake()
+                return
+            except ssl.SSLWantReadError:
+                self._socket.sendall(self._goes.read())
+                self._came.write(self._socket.recv(65536))
+
+    def _receive(self) -> bytes:
+        while True:
+            try:
+                return self._tls.read(65536)
+            except ssl.SSLZeroReturnError:
+                return b""
+            except ssl.SSLWantReadError:
+                received = self._socket.recv(65536)
+                if not received:
+                    return b""
+                self._came.write(received)
 
     def _take_frames(self) -> None:
         while len(self._unread) >= 9:

@@ -225,8 +225,8 @@ class ApnsConnection(asyncio.Protocol):
                 return
             case effect if effect in CONNECTION_EFFECTS:
                 self.strike(fault)
-                return
-        self._answer_later(stream, delay_ms)
+        if stream.stream_id in self._open:
+            self._answer_later(stream, delay_ms)
 
     def _answer_later(self, stream: _Stream, delay_ms: int) -> None:
         if delay_ms:

@@ -1,0 +1,153 @@
+"""The emulated APNs is told its teams, keys and habits by a mapping, and says all that is wrong with it at once."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+import requests
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from proxy.emulators.apns import ApnsConfig
+from proxy.emulators.apns.answers import Answer
+from proxy.emulators.apns.tokens import ProviderTokens, load_keys
+from tests.emulators.apns_peer import (
+    KEY_ID,
+    OTHER_KEY_ID,
+    OTHER_TEAM,
+    TEAM,
+    TOPIC,
+    private_pem,
+    provider_token,
+    public_pem,
+    section,
+)
+
+NOW = 1_793_534_400
+MINUTE = 60
+
+
+def test_the_defaults_are_those_of_apple(tmp_path: Path) -> None:
+    teams = [{"team_id": TEAM, "topics": [TOPIC], "keys": {KEY_ID: public_pem()}}]
+    config = ApnsConfig.from_mapping({"teams": teams, "tls_folder": str(tmp_path)})
+    assert (config.initial_streams, config.raised_streams, config.excess) == (1, 1000, "goaway")
+    assert (config.token_updates, config.token_window_s, config.delay_ms) == (2, 1200, 30)
+    assert (config.host, config.port, config.control_port) == ("127.0.0.1", 0, 0)
+
+
+def test_all_faults_are_named_at_once_and_no_key_is_shown() -> None:
+    team = {"team_id": "team", "topics": [], "keys": {KEY_ID: {"pem": private_pem()}}}
+    with pytest.raises(ValueError, match="teams") as refused:
+        ApnsConfig.from_mapping({"teams": [team], "port": 70000, "excess": "shrug", "dealy_ms": 3})
+    told = str(refused.value)
+    for name in ("teams.0.team_id", "teams.0.topics", "tls_folder", "port", "excess", "dealy_ms"):
+        assert name in told
+    assert "PRIVATE KEY" not in told
+    assert refused.value.__cause__ is None
+
+
+def test_a_key_does_not_show_in_the_repr(tmp_path: Path) -> None:
+    assert "KEY-----" not in repr(ApnsConfig.from_mapping(section(tmp_path)))
+
+
+def test_a_key_id_belongs_to_one_team(tmp_path: Path) -> None:
+    team = section(tmp_path)["teams"][0]
+    with pytest.raises(ValueError, match=KEY_ID):
+        ApnsConfig.from_mapping(section(tmp_path, teams=[team, {**team, "team_id": OTHER_TEAM}]))
+
+
+def test_paths_start_at_the_configurations_folder(tmp_path: Path) -> None:
+    (tmp_path / "a.p8").write_text(private_pem())
+    (tmp_path / "b.pem").write_text(public_pem(OTHER_KEY_ID))
+    keys = {KEY_ID: "a.p8", OTHER_KEY_ID: {"key": "b.pem", "environment": "sandbox"}}
+    teams = [{"team_id": TEAM, "topics": [TOPIC], "keys": keys}]
+    config = ApnsConfig.from_mapping({"teams": teams, "tls_folder": "tls"}, tmp_path)
+    assert config.tls_folder == tmp_path / "tls"
+    assert load_keys(config).keys() == keys.keys()
+
+
+def _wrong_curve() -> str:
+    key = ec.generate_private_key(ec.SECP384R1()).public_key()
+    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+@pytest.mark.parametrize("key", ["missing.p8", "-----BEGIN PUBLIC KEY-----\nabc", _wrong_curve()])
+def test_a_key_that_cannot_be_used_is_named_by_its_id(tmp_path: Path, key: str) -> None:
+    teams = [{"team_id": TEAM, "topics": [TOPIC], "keys": {KEY_ID: key}}]
+    config = ApnsConfig.from_mapping({"teams": teams, "tls_folder": str(tmp_path)})
+    with pytest.raises(ValueError, match=f"key {KEY_ID}: expected"):
+        load_keys(config)
+
+
+@pytest.fixture
+def tokens(tmp_path: Path) -> ProviderTokens:
+    config = ApnsConfig.from_mapping(section(tmp_path))
+    return ProviderTokens(load_keys(config), "sandbox", updates=2, window_s=20 * MINUTE)
+
+
+def check(tokens: ProviderTokens, token: str, now: float) -> str | None:
+    """The reason of the refusal, None for a token that is taken."""
+    found = tokens.check(f"bearer {token}", now)
+    return found.reason if isinstance(found, Answer) else None
+
+
+def test_a_provider_token_serves_for_an_hour_and_not_longer(tokens: ProviderTokens) -> None:
+    token = provider_token(issued_at=NOW)
+    assert check(tokens, token, NOW) is None
+    assert check(tokens, token, NOW + 60 * MINUTE) is None
+    assert check(tokens, token, NOW + 60 * MINUTE + 1) == "ExpiredProviderToken"
+
+
+def test_new_provider_tokens_come_at_most_twice_in_twenty_minutes(tokens: ProviderTokens) -> None:
+    first, second, third = (provider_token(issued_at=NOW + n) for n in range(3))
+    assert check(tokens, first, NOW) is None
+    assert check(tokens, second, NOW + 5 * MINUTE) is None
+    assert check(tokens, third, NOW + 6 * MINUTE) == "TooManyProviderTokenUpdates"
+    assert check(tokens, first, NOW + 7 * MINUTE) is None  # the old ones still serve
+    assert check(tokens, third, NOW + 20 * MINUTE) is None
+    assert tokens.updates_seen == 3
+
+
+def test_each_team_has_its_own_count_of_new_provider_tokens(tokens: ProviderTokens) -> None:
+    for n in range(2):
+        assert check(tokens, provider_token(issued_at=NOW + n), NOW) is None
+        assert check(tokens, provider_token(OTHER_KEY_ID, OTHER_TEAM, NOW + n), NOW) is None
+    assert check(tokens, provider_token(issued_at=NOW + 9), NOW) == "TooManyProviderTokenUpdates"
+
+
+def test_a_refused_provider_token_is_no_update(tokens: ProviderTokens) -> None:
+    for _ in range(9):
+        assert check(tokens, provider_token(issued_at=NOW, signed_by=OTHER_KEY_ID), NOW) == "InvalidProviderToken"
+    assert (check(tokens, provider_token(issued_at=NOW), NOW), tokens.updates_seen) == (None, 1)
+
+
+@pytest.mark.parametrize("missing", ["iss", "iat"])
+def test_a_provider_token_needs_its_claims(tokens: ProviderTokens, missing: str) -> None:
+    claims: dict[str, Any] = {"iss": TEAM, "iat": NOW}
+    del claims[missing]
+    token = jwt.encode(claims, private_pem(), algorithm="ES256", headers={"kid": KEY_ID})
+    assert check(tokens, token, NOW) == "InvalidProviderToken"
+
+
+def test_the_module_runs_by_itself_until_it_is_interrupted(tmp_path: Path) -> None:
+    (tmp_path / "key.p8").write_text(private_pem())
+    (tmp_path / "apns.toml").write_text(
+        f'tls_folder = "tls"\n[[teams]]\nteam_id = "{TEAM}"\ntopics = ["{TOPIC}"]\nkeys = {{ {KEY_ID} = "key.p8" }}\n'
+    )
+    command = [sys.executable, "-m", "proxy.emulators.apns", str(tmp_path / "apns.toml")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process, requests.Session() as session:
+        assert process.stdout
+        told = json.loads(process.stdout.readline())
+        session.trust_env = False
+        journal = session.get(f"http://127.0.0.1:{told['control_port']}/_emulator/journal", timeout=5).json()
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read()
+    assert told.keys() == {"emulator", "port", "control_port", "ca_file"}
+    assert (told["emulator"], told["ca_file"]) == ("apns", str(tmp_path / "tls" / "emulator-ca.pem"))
+    assert (journal["entries"], journal["counters"]["connections"]) == ([], 0)
+    assert (process.returncode, rest) == (0, "")

@@ -1,0 +1,195 @@
+"""The emulated APNs misbehaves when it is told to, and its journal tells what really happened to each push."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hyperframe.frame import RstStreamFrame
+
+from tests.emulators.apns_peer import PHONE, Emulator, Peer, emulator
+
+INTERNAL_ERROR, REFUSED_STREAM, CANCEL = 2, 7, 8
+PHONES = [f"{n:02x}" * 32 for n in range(1, 9)]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    with emulator(tmp_path_factory.mktemp("apns"), delay_ms=20) as started:
+        yield started
+
+
+@pytest.fixture
+def apns(running: Emulator) -> Iterator[Emulator]:
+    yield running
+    running.call_off()
+
+
+@pytest.fixture
+def peer(apns: Emulator) -> Iterator[Peer]:
+    """A connection that has had its first good answer."""
+    with Peer(apns) as connected:
+        assert connected.ask().status == 200
+        connected.ping()
+        yield connected
+
+
+def fates(apns: Emulator, after: int) -> dict[str, tuple[bool, bool]]:
+    """Of each device: whether its push was accepted, whether the client was told."""
+    return {entry["device_token"]: (entry["accepted"], entry["answered"]) for entry in apns.journal(after)}
+
+
+ORDERED: list[tuple[int, str]] = [
+    (400, "IdleTimeout"), (403, "BadCertificate"), (403, "BadCertificateEnvironment"), (403, "Forbidden"),
+    (403, "ExpiredProviderToken"), (410, "Unregistered"), (410, "ExpiredToken"), (413, "PayloadTooLarge"),
+    (429, "TooManyProviderTokenUpdates"), (429, "TooManyRequests"), (500, "InternalServerError"),
+    (503, "ServiceUnavailable"), (503, "Shutdown"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "reason"), ORDERED)
+def test_every_reason_can_be_ordered_for_a_device(apns: Emulator, peer: Peer, status: int, reason: str) -> None:
+    apns.order("answer", reason=reason, target=PHONES[0], times=1, delay_ms=0)
+    assert peer.ask(PHONE, apns_priority="5").status == 200
+    reply = peer.ask(PHONES[0])
+    assert (reply.status, reply.said) == (status, {"reason": reason})
+    assert peer.ask(PHONES[0]).status == 200
+
+
+@pytest.mark.parametrize(("order", "status", "said"), [
+    ({"effect": "answer", "status": 410, "reason": "Unregistered", "code": 1793534400000},
+     410, {"reason": "Unregistered", "timestamp": 1793534400000}),
+    ({"effect": "answer", "status": 418, "reason": "Teapot"}, 418, {"reason": "Teapot"}),
+    ({"effect": "answer", "reason": "Teapot"}, 500, {"reason": "Teapot"}),
+    ({"effect": "answer", "status": 502}, 502, None),
+    ({"effect": "no_body_503"}, 503, None),
+])  # fmt: skip
+def test_an_answer_can_be_anything(
+    apns: Emulator, peer: Peer, order: dict[str, Any], status: int, said: dict[str, Any] | None
+) -> None:
+    before = apns.last()
+    apns.order(**order, times=1)
+    reply = peer.ask(PHONES[0])
+    assert (reply.status, reply.said) == (status, said)
+    (entry,) = apns.journal(before)
+    assert (entry["accepted"], entry["answered"], entry["status"]) == (False, True, status)
+
+
+def test_a_clients_own_mistake_is_not_hidden_by_a_fault(apns: Emulator, peer: Peer) -> None:
+    apns.order("answer", reason="Shutdown")
+    assert peer.ask(PHONE, b"").reason == "PayloadEmpty"
+
+
+def test_a_share_of_the_pushes_can_be_hit(apns: Emulator, peer: Peer) -> None:
+    apns.order("answer", reason="Shutdown", share=0.5)
+    stream_ids = peer.burst([PHONE] * 200)
+    assert peer.read(lambda: peer.replies.keys() >= set(stream_ids))
+    assert 60 < sum(peer.replies[stream_id].status == 503 for stream_id in stream_ids) < 140
+
+
+def test_a_delayed_push_is_overtaken_by_the_next(apns: Emulator, peer: Peer) -> None:
+    apns.order("delay", delay_ms=200, target=PHONES[0])
+    late, soon = peer.burst(PHONES[:2])
+    assert peer.read(lambda: soon in peer.replies)
+    assert late not in peer.replies
+    assert peer.read(lambda: late in peer.replies)
+
+
+def test_a_silenced_push_is_accepted_and_never_answered(apns: Emulator, peer: Peer) -> None:
+    before = apns.last()
+    apns.order("silence", times=1)
+    silent, answered = peer.burst(PHONES[:2])
+    assert peer.read(lambda: answered in peer.replies)
+    assert not peer.read(lambda: silent in peer.replies, timeout_s=0.15)
+    assert fates(apns, before) == {PHONES[0]: (True, False), PHONES[1]: (True, True)}
+    assert apns.connections()[-1]["streams_open"] == 1
+    peer.cancel(silent)
+    peer.ping()
+    assert apns.connections()[-1]["streams_open"] == 0
+    assert len(apns.journal(before)) == 2
+
+
+def test_a_push_that_the_client_gives_up_stays_accepted(apns: Emulator, peer: Peer) -> None:
+    before = apns.last()
+    stream_id, sent = peer.frames(PHONES[0])
+    peer.write(sent + RstStreamFrame(stream_id, error_code=CANCEL).serialize())
+    peer.ping()
+    assert fates(apns, before) == {PHONES[0]: (True, False)}
+
+
+def test_a_connection_can_fall_silent_for_ever_while_others_live(apns: Emulator, peer: Peer) -> None:
+    before = apns.last()
+    apns.order("silent_connection", times=1, target=PHONES[1])
+    peer.burst(PHONES[:3])
+    assert not peer.read(lambda: bool(peer.ended) or len(peer.replies) > 1, timeout_s=0.2)
+    assert fates(apns, before) == {PHONES[0]: (True, False), PHONES[1]: (True, False)}
+    with Peer(apns) as other:
+        assert other.ask().status == 200
+
+
+@pytest.mark.parametrize(("effect", "ended"), [("reset", "reset"), ("close", "closed")])
+def test_what_is_in_flight_when_the_connection_ends_was_accepted_unheard(
+    apns: Emulator, peer: Peer, effect: str, ended: str
+) -> None:
+    before = apns.last()
+    apns.order(effect, times=1, target=PHONES[2])
+    peer.burst(PHONES[:3])
+    assert not peer.read(lambda: len(peer.replies) > 1)
+    assert (peer.ended, peer.goaways) == (ended, [])
+    assert fates(apns, before) == dict.fromkeys(PHONES[:3], (True, False))
+
+
+def test_goaway_drops_the_newest_answers_the_others_and_closes(apns: Emulator, peer: Peer) -> None:
+    before = apns.last()
+    arrived, dropped = (apns.counter(n) for n in ("arrivals_above_last_stream_id", "streams_dropped_by_goaway"))
+    apns.order("goaway", times=1, code=2, reason="Shutdown", target=PHONES[4])
+    stream_ids = peer.burst(PHONES[:6])
+    peer.read(lambda: False)
+    assert peer.ended == "closed"
+    (goaway,) = peer.goaways
+    assert (goaway.last_stream_id, goaway.error_code) == (stream_ids[2], 0)
+    assert goaway.additional_data == b'{"reason":"Shutdown"}'
+    assert sorted(peer.replies)[1:] == stream_ids[:3]
+    assert fates(apns, before) == dict.fromkeys(PHONES[:3], (True, True))
+    assert apns.counter("streams_dropped_by_goaway") == dropped + 2
+    assert apns.counter("arrivals_above_last_stream_id") == arrived + 1
+
+
+def test_goaway_may_drop_nothing(apns: Emulator, peer: Peer) -> None:
+    apns.order("goaway", times=1, target=PHONES[1])
+    stream_ids = peer.burst(PHONES[:2])
+    peer.read(lambda: False)
+    assert (peer.goaways[0].last_stream_id, sorted(peer.replies)[1:]) == (stream_ids[1], stream_ids)
+
+
+@pytest.mark.parametrize(("code", "sent", "accepted"), [
+    (None, INTERNAL_ERROR, True), (CANCEL, CANCEL, True), (REFUSED_STREAM, REFUSED_STREAM, False),
+])  # fmt: skip
+def test_a_stream_can_be_reset_with_any_code(
+    apns: Emulator, peer: Peer, code: int | None, sent: int, accepted: bool
+) -> None:
+    before = apns.last()
+    apns.order("rst_stream", times=1, code=code)
+    stream_id = peer.push(PHONES[0])
+    assert peer.read(lambda: stream_id in peer.resets)
+    assert peer.resets[stream_id] == sent
+    assert fates(apns, before) == {PHONES[0]: (accepted, False)}
+    assert peer.ask().status == 200
+
+
+@pytest.mark.parametrize(("effect", "ended", "goaways"), [("goaway", "closed", 1), ("close", "closed", 0),
+                                                          ("reset", "reset", 0)])  # fmt: skip
+def test_an_idle_connection_can_be_ended_at_once(
+    apns: Emulator, peer: Peer, effect: str, ended: str, goaways: int
+) -> None:
+    apns.strike(effect, reason="IdleTimeout")
+    peer.read(lambda: False)
+    assert (peer.ended, len(peer.goaways)) == (ended, goaways)
+
+
+@pytest.mark.parametrize(
+    ("what", "order"), [("faults", {"effect": "sulk"}), ("connections", {"effect": "answer"}), ("connections", [])]
+)
+def test_an_unknown_effect_is_refused_with_the_list(apns: Emulator, what: str, order: object) -> None:
+    answer = apns.session.post(f"{apns.control}/{what}", json=order, timeout=5)
+    assert answer.status_code == 400
+    assert answer.json()["error"]
