@@ -34,24 +34,21 @@ class Ending(StrEnum):
 
     RESET = "reset"  # an RST instead of an answer
     CLOSE = "close"  # closed instead of an answer
+    SILENCE = "silence"  # no answer; closed when the client hangs up or the time is over
     CLOSE_AFTER = "close_after"  # answered as if it were kept, then closed unannounced
     TRUNCATED = "truncated"  # half of the body that Content-Length promised, then closed
     NOT_HTTP = "not_http"  # bytes that no HTTP client can read, then closed
 
 
-def end_connection(environ: MutableMapping[str, Any], ending: Ending) -> None:
+def end_connection(environ: MutableMapping[str, Any], ending: Ending, silence_s: float = 0) -> None:
     """Let this request's connection end so, whatever the view returns."""
     environ["emulator.ending"] = ending
+    environ["emulator.silence_s"] = silence_s
 
 
 def reset_connection(environ: MutableMapping[str, Any]) -> None:
     """End the request's TCP connection with an RST instead of an answer."""
     end_connection(environ, Ending.RESET)
-
-
-def wait_for_the_peer_to_leave(environ: Mapping[str, Any], seconds: float) -> None:
-    """Say nothing until the client hangs up, or `seconds` have passed."""
-    select.select([environ["werkzeug.socket"]], [], [], seconds)
 
 
 def is_kept_connection(environ: Mapping[str, Any]) -> bool:
@@ -140,6 +137,8 @@ class _Handler(WSGIRequestHandler):
                 self.connection.close()  # in effect once finish() has closed the files on it
             case Ending.CLOSE:
                 pass
+            case Ending.SILENCE:  # what makes the socket readable is its end, or a request that gets no answer either
+                select.select([self.connection], [], [], self.environ["emulator.silence_s"])
             case Ending.NOT_HTTP:
                 self.wfile.write(b"\x16\x03\x00 this is no HTTP\r\n\r\n")
             case Ending.TRUNCATED:

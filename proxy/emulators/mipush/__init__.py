@@ -1,0 +1,16 @@
+"""An emulated Xiaomi push with phones that show what they get. Refuses what the real one refuses."""
+
+from proxy.emulators.mipush.config import Channel, MipushApp, MipushConfig, Template
+from proxy.emulators.mipush.service import Mipush, mipush_app
+from proxy.emulators.standalone import Announce, serve
+
+__all__ = ["Channel", "Mipush", "MipushApp", "MipushConfig", "Template", "mipush_app", "serve_mipush"]
+
+
+def serve_mipush(config: MipushConfig, announce: Announce) -> None:
+    """Serve until SIGTERM or SIGINT. `announce` is called once, when requests are taken, with the address."""
+    mipush = Mipush(config)
+    try:
+        serve("mipush", mipush_app(mipush), config.host, config.port, config.tls_folder, announce)
+    finally:
+        mipush.courier.close()

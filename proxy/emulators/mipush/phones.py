@@ -1,0 +1,127 @@
+"""Emulated phones: which targets they answer to, and what they show.
+
+A phone shows only the first message with a given jobkey, and of those with one notify_id only the last.
+"""
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from proxy.emulators.mipush.rules import Notification
+
+
+@dataclass
+class Phone:
+    """One app on one phone. `shown` holds what is in the notification bar, oldest first; `rings` counts."""
+
+    name: str
+    package: str
+    regid: str
+    accounts: tuple[str, ...]
+    shown: dict[int, dict[str, Any]] = field(default_factory=dict)
+    dropped: list[dict[str, Any]] = field(default_factory=list)
+    jobkeys: set[str] = field(default_factory=set)
+    rings: int = 0
+
+    def addresses(self) -> list[tuple[str, str, str]]:
+        """Package, kind of target and target, for each way to reach this phone."""
+        accounts = [(self.package, "user_account", account) for account in self.accounts]
+        return [(self.package, "registration_id", self.regid), *accounts]
+
+    def receive(self, notification: Notification, message_id: str) -> None:
+        jobkey = notification.jobkey
+        if jobkey is not None and jobkey in self.jobkeys:
+            self.dropped.append({"message_id": message_id, "jobkey": jobkey})
+            return
+        if jobkey is not None:
+            self.jobkeys.add(jobkey)
+        title, text = notification.shown_text()
+        self.shown.pop(notification.notify_id, None)  # so that it comes last again
+        self.shown[notification.notify_id] = {
+            "notify_id": notification.notify_id,
+            "title": title,
+            "description": text,
+            "payload": notification.payload,
+            "message_id": message_id,
+            "jobkey": jobkey,
+        }
+        self.rings += 1
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "phone": self.name, "package": self.package, "regid": self.regid, "accounts": list(self.accounts),
+            "shown": list(self.shown.values()), "dropped": list(self.dropped), "rings": self.rings,
+        }  # fmt: skip
+
+
+class Phones:
+    """All phones, found by registration id or account. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._phones: dict[tuple[str, str], Phone] = {}
+        self._by_target: dict[tuple[str, str, str], dict[str, Phone]] = {}
+        self._lock = threading.Lock()
+
+    def put(self, phones: Iterable[Phone]) -> None:
+        """Add phones; one of a known name keeps what it shows, its regid and accounts are the new ones."""
+        with self._lock:
+            for phone in phones:
+                known = self._phones.setdefault((phone.package, phone.name), phone)
+                self._unlist(known)
+                known.regid, known.accounts = phone.regid, phone.accounts
+                for address in known.addresses():
+                    self._by_target.setdefault(address, {})[known.name] = known
+
+    def forget(self, name: str | None = None) -> None:
+        """Forget one phone, or all."""
+        with self._lock:
+            for key in [key for key in self._phones if name in (None, key[1])]:
+                self._unlist(self._phones.pop(key))
+
+    def known(self, package: str, kind: str, targets: Sequence[str]) -> list[str]:
+        """Those targets that some phone answers to."""
+        with self._lock:
+            return [target for target in targets if (package, kind, target) in self._by_target]
+
+    def deliver(self, package: str, notification: Notification, targets: Sequence[str], message_id: str) -> None:
+        with self._lock:
+            addresses = [(package, notification.target_kind, target) for target in targets]
+            reached = {name: phone for at in addresses for name, phone in self._by_target.get(at, {}).items()}
+            for phone in reached.values():
+                phone.receive(notification, message_id)
+
+    def describe(self) -> list[dict[str, Any]]:
+        with self._lock:
+            return [phone.describe() for phone in self._phones.values()]
+
+    def _unlist(self, phone: Phone) -> None:
+        for address in phone.addresses():
+            found = self._by_target.get(address, {})
+            found.pop(phone.name, None)
+            if not found:
+                self._by_target.pop(address, None)
+
+
+def parse_phones(given: object, packages: Sequence[str]) -> list[Phone]:
+    """Read the body of POST /_emulator/devices. Raises ValueError."""
+    return [_parse_phone(one, packages) for one in (given if isinstance(given, list) else [given])]
+
+
+def _parse_phone(given: object, packages: Sequence[str]) -> Phone:
+    if not isinstance(given, dict):
+        raise ValueError("a phone is a JSON object")
+    if unknown := sorted(given.keys() - {"phone", "package", "regid", "accounts"}):
+        raise ValueError(f"unknown members: {', '.join(unknown)}")
+    name, accounts = given.get("phone"), given.get("accounts", [])
+    if not isinstance(name, str) or not name:
+        raise ValueError("phone: expected a name")
+    if not isinstance(accounts, list) or any(not isinstance(account, str) or not account for account in accounts):
+        raise ValueError("accounts: expected a list of non-empty texts")
+    regid = given.get("regid", f"regid-of-{name}")
+    if not isinstance(regid, str) or not regid or "," in regid:
+        raise ValueError("regid: expected a text without a comma")
+    package = given.get("package", packages[0] if len(packages) == 1 else "")
+    if package not in packages:
+        raise ValueError(f"package: expected one of {', '.join(packages)}")
+    return Phone(name, package, regid, tuple(accounts))

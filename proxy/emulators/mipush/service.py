@@ -1,0 +1,287 @@
+"""The emulated Xiaomi push over HTTP.
+
+    POST /v2/message/regid, /v2/message/user_account   as the real ones
+    GET  /v1/trace/quota/get                           the allowance; too often: 10027
+    POST /_emulator/devices    {"phone": name, "regid"?, "accounts"?: [...], "package"?} or a list of them
+    DELETE /_emulator/devices[/<phone>]
+    GET  /_emulator/phones     what each phone shows
+    PUT  /_emulator/settings   {"unknown_targets": "refuse" | "ignore" | "accept"}
+
+besides faults and journal (control.py). A fault's target is an account, a registration id or a path. "code" answers
+`code` (10001) with `reason` and HTTP `status` (200), "status" the HTTP status alone (503), "not_json" a web page; the
+other effects are those of misbehaviour.py. Receipts are posted once to extra.callback, as the real service does.
+"""
+
+import hmac
+import json
+import secrets
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+from urllib.parse import urlencode
+
+from flask import Flask, Response, jsonify, request
+from flask.typing import ResponseReturnValue
+from werkzeug.datastructures import Headers
+
+from proxy.emulators.control import Fault, FaultBook, Journal, control_blueprint
+from proxy.emulators.courier import Attempt, Courier, CourierBusy, Parcel
+from proxy.emulators.mipush.config import UNKNOWN_TARGETS, MipushApp, MipushConfig, UnknownTargets
+from proxy.emulators.mipush.phones import Phone, Phones, parse_phones
+from proxy.emulators.mipush.rules import Notification, Refused, read_form, read_notification
+from proxy.emulators.misbehaviour import WIRE_EFFECTS, misbehave, take_fault
+
+_EFFECTS = WIRE_EFFECTS | {"code", "status", "not_json"}
+_TARGET_KINDS = {"regid": "registration_id", "user_account": "user_account"}
+_DELIVERED, _INVALID_TARGET = 1, 16
+_WEB_PAGE = "<html><body><h1>Bad gateway</h1></body></html>"
+
+
+class Mipush:
+    """The emulated service: who may send, which phones there are, what was asked."""
+
+    def __init__(self, config: MipushConfig) -> None:
+        self._config = config
+        self.packages = [app.package for app in config.apps]
+        self.unknown_targets: UnknownTargets = config.unknown_targets
+        self.journal, self.faults, self.phones = Journal(), FaultBook(), Phones()
+        self._lock = threading.Lock()
+        self._acknowledged = 0
+        self._quota_asked: dict[str, float] = {}
+        self.courier = Courier(
+            self._note_receipt,
+            pauses_s=(),
+            threads=1,
+            timeout_s=config.receipt_timeout_s,
+            backlog=10_000,
+            ca_file=config.receipt_ca_file,
+        )
+
+    def send(self, kind: str, environ: dict[str, Any], headers: Headers, body: bytes) -> Response:
+        facts: dict[str, Any] = {"kind": "send", **_whence(environ)}
+        try:
+            form = read_form(headers.get("Content-Type", ""), body)
+        except Refused as refused:
+            return self._refuse(facts, refused)
+        facts |= _what(kind, form)
+        if wrong := self._fault(facts, environ, facts["targets"]):
+            return wrong
+        try:
+            app = self._authorized(headers)
+            notification = read_notification(form, app, kind, strict=self._config.require_template)
+            known, bad = self._sort_targets(app.package, notification)
+        except Refused as refused:
+            return self._refuse(facts, refused)
+        message_id = f"Xcm{secrets.token_hex(10)}"
+        self.phones.deliver(app.package, notification, known, message_id)
+        self._post_receipts(notification, message_id, known, bad)
+        title, text = notification.shown_text()
+        self.journal.write(
+            **facts, outcome="accepted", status=200, code=0, message_id=message_id, bad_targets=bad,
+            template_params=dict(notification.template_params), shown_title=title, shown_description=text,
+        )  # fmt: skip
+        return self._accepted(kind, message_id, known, bad)
+
+    def quota(self, environ: dict[str, Any], headers: Headers) -> Response:
+        facts: dict[str, Any] = {"kind": "quota", **_whence(environ)}
+        if wrong := self._fault(facts, environ, []):
+            return wrong
+        try:
+            app = self._authorized(headers)
+            with self._lock:
+                last, now = self._quota_asked.get(app.package), time.monotonic()
+                if last is not None and now - last < self._config.quota_interval_s:
+                    raise Refused(10027, "calls too frequent")
+                self._quota_asked[app.package] = now
+        except Refused as refused:
+            return self._refuse(facts, refused)
+        self.journal.write(**facts, outcome="accepted", status=200, code=0)
+        return _answer({"result": "ok", "trace_id": _trace_id(), "code": 0, "data": self._allowance()})
+
+    def _fault(self, facts: dict[str, Any], environ: dict[str, Any], targets: Sequence[str]) -> Response | None:
+        fault = take_fault(self.faults, environ, {*targets, facts["path"]}, _EFFECTS)
+        if fault is None:
+            return None
+        facts["fault"] = fault.effect
+        wrong = _business_fault(fault) or misbehave(fault, environ)
+        if wrong is not None:
+            self.journal.write(**facts, outcome="fault", status=wrong.status_code, code=fault.code)
+        return wrong
+
+    def _authorized(self, headers: Headers) -> MipushApp:
+        given = headers.get("Authorization", "").encode()
+        for app in self._config.apps:
+            if hmac.compare_digest(given, f"key={app.app_secret}".encode()):
+                return app
+        raise Refused(21301, "Invalid application secret.")
+
+    def _sort_targets(self, package: str, notification: Notification) -> tuple[list[str], list[str]]:
+        """The targets that phones answer to, and the others. Raises Refused if that ends the call."""
+        kind, targets = notification.target_kind, notification.targets
+        known = self.phones.known(package, kind, targets)
+        bad = [target for target in targets if target not in set(known)] if len(known) < len(targets) else []
+        if bad and self.unknown_targets == "accept":
+            self.phones.put(_phone_for(package, kind, target) for target in bad)
+            return list(targets), []
+        refuses_all = kind == "user_account" and self.unknown_targets == "refuse"
+        if not known or (bad and refuses_all):
+            raise Refused(20301, "No valid targets!")
+        return known, bad
+
+    def _accepted(self, kind: str, message_id: str, known: list[str], bad: list[str]) -> Response:
+        with self._lock:
+            self._acknowledged += len(known)
+        data = {"id": message_id, **self._allowance()}
+        if bad and kind == "registration_id":
+            data["bad_regids"] = ",".join(bad)
+        name = "REGID" if kind == "registration_id" else "USER_ACCOUNT"
+        info = f"Received push messages for {len(known)} {name}"
+        return _answer(
+            {"result": "ok", "trace_id": message_id, "code": 0, "description": "成功", "info": info, "data": data}
+        )
+
+    def _refuse(self, facts: dict[str, Any], refused: Refused) -> Response:
+        self.journal.write(**facts, outcome="refused", status=200, code=refused.code, reason=refused.reason)
+        return _failure(refused.code, refused.reason)
+
+    def _allowance(self) -> dict[str, str]:
+        return {"day_quota": "1000000", "day_acked": str(self._acknowledged)}
+
+    def _post_receipts(self, notification: Notification, message_id: str, known: list[str], bad: list[str]) -> None:
+        url = notification.extras.get("callback")
+        if url is None:
+            return
+        wanted = int(notification.extras.get("callback.type", "3"))
+        for kind, targets in ((_DELIVERED, known), (_INVALID_TARGET, bad)):
+            if targets and wanted & kind:
+                receipt = _receipt(notification, kind, targets)
+                content = urlencode({"data": json.dumps({message_id: receipt}, ensure_ascii=False)}).encode()
+                facts = {"message_id": message_id, "type": kind, "targets": targets}
+                parcel = Parcel(url, content, "application/x-www-form-urlencoded;charset=UTF-8", facts)
+                try:
+                    self.courier.send([parcel])
+                except CourierBusy:
+                    self.journal.write(kind="receipt", **facts, outcome="given up", status=None, error="CourierBusy")
+
+    def _note_receipt(self, attempt: Attempt) -> None:
+        outcome = "accepted" if attempt.accepted else "given up"
+        facts = attempt.parcel.facts
+        self.journal.write(kind="receipt", **facts, outcome=outcome, status=attempt.status, error=attempt.error)
+
+
+def mipush_app(mipush: Mipush) -> Flask:
+    app = Flask("emulated-mipush")
+    app.register_blueprint(
+        control_blueprint(mipush.journal, mipush.faults, _EFFECTS, lambda: {"pending": mipush.courier.pending})
+    )
+
+    @app.post("/v2/message/<any(regid, user_account):kind>")
+    def send(kind: str) -> ResponseReturnValue:
+        return mipush.send(_TARGET_KINDS[kind], request.environ, request.headers, request.get_data())
+
+    @app.get("/v1/trace/quota/get")
+    def quota() -> ResponseReturnValue:
+        return mipush.quota(request.environ, request.headers)
+
+    @app.errorhandler(404)
+    @app.errorhandler(405)
+    def no_such_call(error: Any) -> ResponseReturnValue:
+        answer = _failure(10020, "no such interface")
+        answer.status_code = error.code
+        return answer
+
+    _add_controls(app, mipush)
+    return app
+
+
+def _add_controls(app: Flask, mipush: Mipush) -> None:
+    @app.post("/_emulator/devices")
+    def put_phones() -> ResponseReturnValue:
+        try:
+            phones = parse_phones(request.get_json(force=True, silent=True), mipush.packages)
+        except ValueError as error:
+            return jsonify(error=str(error)), 400
+        mipush.phones.put(phones)
+        return jsonify(phones=len(phones))
+
+    @app.delete("/_emulator/devices")
+    @app.delete("/_emulator/devices/<phone>")
+    def forget_phones(phone: str | None = None) -> ResponseReturnValue:
+        mipush.phones.forget(phone)
+        return jsonify(ok=True)
+
+    @app.get("/_emulator/phones")
+    def phones() -> ResponseReturnValue:
+        return jsonify(phones=mipush.phones.describe())
+
+    @app.put("/_emulator/settings")
+    def change_settings() -> ResponseReturnValue:
+        given = request.get_json(force=True, silent=True)
+        if not isinstance(given, dict) or list(given) != ["unknown_targets"]:
+            return jsonify(error="expected an object with unknown_targets"), 400
+        if given["unknown_targets"] not in UNKNOWN_TARGETS:
+            return jsonify(error=f"unknown_targets: expected one of {', '.join(UNKNOWN_TARGETS)}"), 400
+        mipush.unknown_targets = cast(UnknownTargets, given["unknown_targets"])
+        return jsonify(ok=True)
+
+
+def _business_fault(fault: Fault) -> Response | None:
+    match fault.effect:
+        case "code":
+            answer = _failure(10001 if fault.code is None else fault.code, fault.reason or "ordered")
+            answer.status_code = fault.status or 200
+            return answer
+        case "status":
+            return Response(_WEB_PAGE, status=fault.status or 503, content_type="text/html")
+        case "not_json":
+            return Response(_WEB_PAGE, status=200, content_type="text/html")
+    return None
+
+
+def _whence(environ: dict[str, Any]) -> dict[str, Any]:
+    return {"path": environ["PATH_INFO"], "connection": environ["emulator.connection"]}
+
+
+def _what(kind: str, form: Mapping[str, str]) -> dict[str, Any]:
+    """What the journal keeps of a call; the callback's address holds a secret."""
+    extras = {name.removeprefix("extra."): value for name, value in form.items() if name.startswith("extra.")}
+    return {
+        "target_kind": kind,
+        "targets": form.get(kind, "").split(","),
+        "package": form.get("restricted_package_name"),
+        "title": form.get("title"),
+        "description": form.get("description"),
+        "payload": form.get("payload"),
+        "notify_id": form.get("notify_id"),
+        "time_to_live": form.get("time_to_live"),
+        "jobkey": extras.get("jobkey"),
+        "extras": {name: "***" if name == "callback" else value for name, value in extras.items()},
+    }
+
+
+def _phone_for(package: str, kind: str, target: str) -> Phone:
+    if kind == "registration_id":
+        return Phone(f"phone {target}", package, target, ())
+    return Phone(f"phone of {target}", package, f"regid-of-{target}", (target,))
+
+
+def _receipt(notification: Notification, kind: int, targets: list[str]) -> dict[str, Any]:
+    receipt: dict[str, Any] = {"type": kind, "targets": ",".join(targets), "timestamp": time.time_ns() // 1_000_000}
+    if "callback.param" in notification.extras:
+        receipt["param"] = notification.extras["callback.param"]
+    return receipt | ({"jobkey": notification.jobkey} if notification.jobkey else {})
+
+
+def _failure(code: int, reason: str) -> Response:
+    facts = {"result": "error", "reason": reason, "trace_id": _trace_id(), "code": code, "description": reason}
+    return _answer(facts)
+
+
+def _answer(facts: Mapping[str, Any]) -> Response:
+    body = json.dumps(facts, ensure_ascii=False, separators=(",", ":"))
+    return Response(body, content_type="application/json;charset=UTF-8")
+
+
+def _trace_id() -> str:
+    return f"Xdm{secrets.token_hex(10)}"
