@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.system
+
 ROOT = Path(__file__).resolve().parent.parent
 VERSION = "{}.{}".format(*sys.version_info)
 FAKE_PIP = '#!/bin/sh\necho "$PIP_USER/$PIP_TARGET/$PYTHONPATH: $*" >> log\n'
@@ -36,10 +38,10 @@ def fake_python(path: Path, version: str, *, venv: bool = True) -> Path:
     )
 
 
-def find_python(*folders: Path) -> "subprocess.CompletedProcess[str]":
+def find_python(*folders: Path, cwd: Path = ROOT) -> "subprocess.CompletedProcess[str]":
     path = ":".join(map(str, folders))
     command = ["/bin/sh", str(ROOT / "tools" / "find-python.sh")]
-    return subprocess.run(command, env={"PATH": path}, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=cwd, env={"PATH": path}, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
@@ -72,6 +74,12 @@ def test_a_shim_that_does_not_run_gives_way_to_the_real_one_behind_it(tmp_path: 
     script(tmp_path / "shims" / "python3.12", "#!/bin/sh\necho 'command not found' >&2\nexit 127\n")
     real = fake_python(tmp_path / "a folder" / "python3.12", "3.12")
     assert find_python(tmp_path / "shims", tmp_path / "a folder").stdout == f"{real}\n"
+
+
+def test_the_environment_that_is_made_anew_is_not_the_one_to_make_it(tmp_path: Path) -> None:
+    fake_python(tmp_path / ".venv" / "bin" / "python3.13", "3.13")
+    base = fake_python(tmp_path / "python3.11", "3.11")
+    assert find_python(tmp_path / ".venv" / "bin", tmp_path, cwd=tmp_path).stdout == f"{base}\n"
 
 
 def test_a_plain_python3_counts_when_its_version_does(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def build(wanted: list[str], lock: int) -> int:
             say(f"{sys.executable} cannot make a virtual environment. On Debian and Ubuntu this helps:")
             say("    sudo apt install python{}.{}-venv".format(*sys.version_info))
             return 2
-    say("installing what requirements.lock names")
+    say("installing what requirements.lock names (the first time this downloads some 50 MB)")
     pip = [str(VENV / "bin" / "python"), "-I", "-m", "pip", "install", "--quiet", "--no-input"]
     failed = run([*pip, "--require-hashes", "-r", str(LOCK)], lock)
     failed = failed or run([*pip, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)], lock)

@@ -12,6 +12,7 @@ for name in python3.14 python3.13 python3.12 python3.11 python3; do
   IFS=:
   for folder in $PATH; do
     IFS=$old_ifs
+    [ "$folder" != "$PWD/.venv/bin" ] || continue  # activated, but about to be made anew
     candidate=${folder:-.}/$name
     [ -f "$candidate" ] && [ -x "$candidate" ] || continue
     # A version manager's shim may stand there and run nothing, so ask it what it is.

@@ -232,7 +232,8 @@ class Supervisor:
         pause = self._restarts.pause_seconds(running.deaths)
         running.again_at = now + pause
         when = f"in {pause:g} s" if pause else "now"
-        self._say(f"{name} ended ({_how(running.process)}); starting it again {when}")
+        with suppress(OSError):  # nobody reads our output any more, which is no reason to stop watching
+            self._say(f"{name} ended ({_how(running.process)}); starting it again {when}")
 
     def _give_up(self, running: _Running, what: str) -> None:
         running.guarded = False

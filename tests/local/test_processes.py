@@ -11,6 +11,8 @@ import pytest
 
 from proxy.local.processes import ProcessRecord, _asked_of_proc, _asked_of_ps, end_recorded, started_at
 
+pytestmark = pytest.mark.system
+
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 ASKED = [
     pytest.param(_asked_of_proc, marks=pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc")),
