@@ -80,8 +80,8 @@ class Callback:
             return digest("sequence", *people, self.sequence)
         if self.packet_id:
             return digest("packet", self.packet_id, self.from_account)
-        apps = sorted(self.claim.app_ids)
-        return digest("content", *apps, self.from_account, *people, self.claim.timestamp or "", self.payload)
+        apps = digest(*sorted(self.claim.app_ids))
+        return digest("content", apps, self.from_account, *people, self.claim.timestamp or "", self.payload)
 
     @property
     def callback_id(self) -> str:
