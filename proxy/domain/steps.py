@@ -1,7 +1,7 @@
 """What we do with a job once the provider has answered."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
@@ -89,8 +89,9 @@ def next_step(job: Job, outcome: Outcome, now: datetime, backoff: Backoff) -> St
             return DeadLetter(reason)
         case Deferred(reason, retry_after, counts):
             attempt = job.attempt + 1 if counts else job.attempt
-            when = now + max(retry_after, backoff(job.attempt))
-            return retry_or_give_up(_replaced(job, attempt), when, reason)
+            remaining = max(job.alert.expires_at - now, timedelta(0))  # a longer wait could end beyond any calendar
+            when = now + min(max(retry_after, backoff(job.attempt)), remaining)
+            return retry_or_give_up(replace(job, attempt=attempt), when, reason)
         case CredentialsExpired():  # the sender has renewed them once already
             return PauseLane("provider token expired", None)
         case OurFault(reason, until):
@@ -109,14 +110,14 @@ def retry_or_give_up(job: Job, when: datetime, reason: str) -> Step:
 def exponential_backoff(
     jitter: Callable[[], float], first: timedelta = timedelta(seconds=1), most: timedelta = timedelta(minutes=5)
 ) -> Backoff:
-    """Doubles from `first` to `most`; `jitter` gives 0..1 and takes off up to half, so that a crowd spreads out."""
+    """Doubles from `first` to `most`; `jitter` gives 0..1 and takes off up to half, so that a crowd spreads out.
+
+    Never less than `first`.
+    """
 
     def backoff(attempt: int) -> timedelta:
-        full = min(first * (1 << min(attempt, 30)), most)
+        doublings = min(attempt, (most // first).bit_length())  # more would only be cut to `most`
+        full = min(first * (1 << doublings), most)
         return max(first, full * (1 - jitter() / 2))
 
     return backoff
-
-
-def _replaced(job: Job, attempt: int) -> Job:
-    return Job(job.app, job.channel, job.account, job.device_id, job.alert, attempt, job.second_chance)
