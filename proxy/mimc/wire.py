@@ -82,7 +82,7 @@ def _callback(
         payload=_payload(members.get("payload")),
         claim=claim,
         sent_at=_sent_at(claim.timestamp),
-        sequence=_id(members.get("sequence"), "sequence"),
+        sequence=_sequence(members.get("sequence")),
         packet_id=_id(members.get("packetId"), "packetId"),
         biz_type=_id(members.get("bizType"), "bizType") or "",
     )
@@ -145,9 +145,15 @@ def _payload(value: object) -> bytes:
         return value.encode("utf-8", "replace")
 
 
+def _sequence(value: object) -> str | None:
+    """None for 0 too, which is a number that was never set and would make all messages of two people one."""
+    text = _id(value, "sequence")
+    return None if text is None or not text.strip("0") else text
+
+
 def _sent_at(timestamp: str | None) -> datetime | None:
     ms = timestamp_ms(timestamp)
-    if ms is None:
+    if not ms:  # 0 is a number that was never set
         return None
     try:
         return _EPOCH + timedelta(milliseconds=ms)

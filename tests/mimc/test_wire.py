@@ -118,6 +118,11 @@ def test_what_may_be_absent_may_be_null_or_empty_too(name: str, nothing: str | N
     assert parse(PERSONAL | {name: nothing}) == parse({n: v for n, v in PERSONAL.items() if n != name})
 
 
+@pytest.mark.parametrize("sequence", [0, "0", "000"])
+def test_a_sequence_that_was_never_set_is_absent(sequence: object) -> None:
+    assert parse(PERSONAL | {"sequence": sequence}).sequence is None
+
+
 def test_members_that_nobody_knows_are_no_trouble() -> None:
     odd = {"huge": 10**3000, "nested": {"a": [{"b": None}]}, "": 1.5, "\ud800": "\ud800"}
     assert parse(PERSONAL | odd) == parse(PERSONAL)
@@ -306,6 +311,7 @@ def test_ten_thousand_readers_are_taken_and_no_more() -> None:
         ("²", None),
         ("١٢٣", None),
         ("2018-01-24", None),
+        ("0", None),  # never set
         ("", None),
         (None, None),
     ],
@@ -394,7 +400,7 @@ def mangled(draw: Callable[[st.SearchStrategy[Any]], Any]) -> bytes:
     return bytes(body)
 
 
-@RELAXED
+@settings(RELAXED, max_examples=300)
 @given(st.binary() | callbacks().map(lambda members: json.dumps(members).encode()) | mangled())
 def test_any_bytes_are_a_callback_ignored_or_refused(body: bytes) -> None:
     with suppress(BadCallback):
