@@ -138,7 +138,9 @@ class _Handler(WSGIRequestHandler):
             case Ending.CLOSE:
                 pass
             case Ending.SILENCE:  # what makes the socket readable is its end, or a request that gets no answer either
-                select.select([self.connection], [], [], self.environ["emulator.silence_s"])
+                poll = select.poll()
+                poll.register(self.connection, select.POLLIN)
+                poll.poll(self.environ["emulator.silence_s"] * 1000)
             case Ending.NOT_HTTP:
                 self.wfile.write(b"\x16\x03\x00 this is no HTTP\r\n\r\n")
             case Ending.TRUNCATED:
@@ -171,11 +173,12 @@ def _call(app: "WSGIApplication", environ: dict[str, Any]) -> tuple[str, list[tu
 
 def _read_body(environ: Mapping[str, Any]) -> bytes | None:
     """All of the request's body, so that the next request begins where this one ends; None if that cannot be."""
-    stream = environ["wsgi.input"]
-    if isinstance(stream, DechunkedInput):
-        return stream.readall()
     length = environ.get("CONTENT_LENGTH") or "0"
     if not (length.isascii() and length.isdigit()) or int(length) > _BODY_LIMIT:
         return None
-    body: bytes = stream.read(int(length))
-    return body if len(body) == int(length) else None
+    stream = environ["wsgi.input"]
+    try:
+        body: bytes = stream.readall() if isinstance(stream, DechunkedInput) else stream.read(int(length))
+    except OSError:  # it hung up, or its chunks are none
+        return None
+    return body if isinstance(stream, DechunkedInput) or len(body) == int(length) else None

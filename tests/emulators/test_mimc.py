@@ -206,6 +206,7 @@ def test_each_app_is_known_by_its_own_credentials(mimc: Emulator) -> None:
         ({"appKey": 5800000000001}, 400),
         ({"appAccount": ""}, 400),
         ({"appAccount": 1000}, 400),
+        ({"appAccount": "\ud800"}, 400),
         ({"regionKey": 1}, 400),
     ],
 )
@@ -244,6 +245,19 @@ def test_connections_are_kept_and_told_apart(mimc: Emulator) -> None:
         other.post(f"{mimc.url}/api/account/token", json=ASKED, timeout=10)
     first, second, third = (entry["connection"] for entry in mimc.journal()[before:])
     assert first == second != third
+
+
+def test_a_body_in_chunks_is_read_and_a_broken_one_ends_the_connection(mimc: Emulator) -> None:
+    client = http.client.HTTPConnection("127.0.0.1", mimc.port, timeout=10)
+    body, headers = json.dumps(ASKED).encode(), {"Content-Type": "application/json"}
+    for _ in range(2):
+        client.request("POST", "/api/account/token", iter([body[:9], body[9:]]), headers, encode_chunked=True)
+        assert b'"code":200' in client.getresponse().read()
+    client.close()
+    for rest in (b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n", b"Content-Length: -1\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", mimc.port)) as raw:
+            raw.sendall(b"POST /api/account/token HTTP/1.1\r\nHost: x\r\n" + rest)
+            assert raw.recv(100) == b""
 
 
 # --- faults
@@ -446,6 +460,19 @@ def test_ids_may_be_chosen_so_that_a_message_is_told_again(mimc: Emulator, liste
     assert (bodies[0]["sequence"], bodies[0]["packetId"]) == ("154503794553568001", "Zx-1")
 
 
+def test_others_who_missed_a_message_can_be_told_of_later(mimc: Emulator, listener: Listener) -> None:
+    order = {"from_account": "1", "members": ["2", "3"], "topic_id": "21351198708203520", "text": "x"}
+    ids = mimc.write(**order, offline=["2"])
+    mimc.write(**order, offline=["3"], instant=False, sequence=ids["sequence"], packet_id=ids["packet_id"])
+    told = [(body["msgType"], body["toAccounts"]) for _, body in listener.bodies]
+    assert sorted(told) == [
+        ("NORMAL_TOPIC_MSG", ["2", "3"]),
+        ("OFFLINE_TOPIC_MSG", ["2"]),
+        ("OFFLINE_TOPIC_MSG", ["3"]),
+    ]
+    assert {body["sequence"] for _, body in listener.bodies} == {ids["sequence"]}
+
+
 def test_sequences_grow(mimc: Emulator, listener: Listener) -> None:
     orders = [{"app_id": APP_ID, "from_account": "1", "to_account": "2", "text": str(n)} for n in range(20)]
     answers = mimc.control("POST", "messages", orders)
@@ -479,6 +506,13 @@ def test_text_is_wrapped_as_apps_in_the_field_do(
     body = listener.by_kind()["NORMAL_MSG"]
     assert read(base64.b64decode(body["payload"])) == "晚上好 🙂"
     assert body["bizType"] == biz_type
+
+
+def test_of_several_orders_all_are_carried_out_or_none(mimc: Emulator, listener: Listener) -> None:
+    orders = [{"app_id": APP_ID, "from_account": "1", "to_account": "2", "text": text} for text in ("x", "\ud800")]
+    assert mimc.session.post(f"{mimc.url}/_emulator/messages", json=orders, timeout=10).status_code == 400
+    assert mimc.control("GET", "callbacks/pending?wait_ms=9000") == {"pending": 0}
+    assert listener.bodies == []
 
 
 def test_payload_bytes_go_through_as_they_are(mimc: Emulator, listener: Listener) -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,11 @@ from urllib.parse import parse_qs, urlencode
 import pycurl
 import pytest
 import requests
+from hypothesis import given
+from hypothesis import strategies as st
 
-from proxy.emulators.mipush import MipushConfig
+from proxy.emulators.mipush import Channel, MipushApp, MipushConfig, Template
+from proxy.emulators.mipush.rules import Refused, read_form, read_notification
 from proxy.emulators.sections import BadSettings
 
 SECRET, OTHER_SECRET = "the-app-secret==", "the-other-secret=="
@@ -244,6 +247,7 @@ def test_the_journal_tells_what_was_asked_and_holds_no_secret(mipush: Emulator) 
         ({"extra_own": "x" * 2048}, 65015),
         ({"payload": "é" * 2049}, 65009),
         ({"extra_callback": "nowhere"}, 65037),
+        ({"extra_callback": "http://["}, 65037),
         ({"extra_callback_param": "é" * 33}, 65036),
         ({"extra_callback_type": "8"}, 10017),
         ({"extra_callback_type": "x"}, 10017),
@@ -256,6 +260,17 @@ def test_a_call_that_breaks_a_rule_is_refused(mipush: Emulator, changes: dict[st
     assert (answer["result"], answer["code"]) == ("error", code)
     assert answer["reason"]
     assert mipush.phone("first")["shown"] == []
+
+
+_NAMES = sorted(message(user_account="x", payload="x", extra_callback="x", extra_jobkey="x", notify_id="x"))
+_APP = MipushApp("com.example.chat", SECRET, (Channel("123456", templates=(Template("M12762", ("keywords1",)),)),))
+
+
+@given(st.dictionaries(st.sampled_from(_NAMES), st.text() | st.sampled_from(["1", "http://[", "[" * 2000, "{}"])))
+def test_any_parameters_are_a_notification_or_refused_with_a_code(changes: dict[str, str]) -> None:
+    form = read_form(FORM, urlencode(message(user_account="1001") | changes, errors="replace").encode())
+    with suppress(Refused):
+        assert read_notification(form, _APP, "user_account", strict=True).targets
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """An emulated MIMC: the token service, and somebody who posts message callbacks. Refuses what the real one refuses."""
 
 from proxy.emulators.mimc.config import MimcApp, MimcConfig
-from proxy.emulators.mimc.service import Mimc, mimc_app
+from proxy.emulators.mimc.routes import mimc_app
+from proxy.emulators.mimc.service import Mimc
 from proxy.emulators.standalone import Announce, serve
 
 __all__ = ["Mimc", "MimcApp", "MimcConfig", "mimc_app", "serve_mimc"]

@@ -1,13 +1,4 @@
-"""The emulated MIMC over HTTP: the token service, and the control routes that make people write.
-
-    POST /api/account/token              as the real one
-    POST /_emulator/messages             an order or a list of them, see messages.py; answers with the ids given
-    GET  /_emulator/callbacks/pending    {"pending": n}; ?wait_ms=n waits until it is 0
-    PUT  /_emulator/callbacks/urls       {"app_id"?, "callback_url"?, "instant_callback_url"?, "offline_callback_url"?}
-
-besides faults and journal (control.py). A fault's target is an app_account; it hits token requests. "refuse" answers
-MIMC's envelope with `code` (500), `reason` and HTTP `status`; the other effects are those of misbehaviour.py.
-"""
+"""The emulated MIMC: whom it gives tokens, and what it posts about messages."""
 
 import hmac
 import itertools
@@ -15,20 +6,21 @@ import json
 import secrets
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from flask import Flask, Response, jsonify, request
-from flask.typing import ResponseReturnValue
+from flask import Response
 
-from proxy.emulators.control import Fault, FaultBook, Journal, control_blueprint
-from proxy.emulators.courier import Attempt, Courier, CourierBusy, Parcel
+from proxy.emulators.control import Fault, FaultBook, Journal
+from proxy.emulators.courier import Attempt, Courier, Parcel
 from proxy.emulators.mimc.accounts import compact_json, token_reply
+from proxy.emulators.mimc.callbacks import CallbackBody, callbacks
 from proxy.emulators.mimc.config import MimcApp, MimcConfig
-from proxy.emulators.mimc.messages import BadOrder, CallbackBody, Numbers, callbacks, read_order
+from proxy.emulators.mimc.orders import BadOrder, Numbers, read_order
 from proxy.emulators.misbehaviour import WIRE_EFFECTS, misbehave, take_fault
 
-_EFFECTS = WIRE_EFFECTS | {"refuse"}
+EFFECTS = WIRE_EFFECTS | {"refuse"}
 _PAUSES_S = (5, 30, 300)
 _URLS = ("callback_url", "instant_callback_url", "offline_callback_url")
 
@@ -59,7 +51,7 @@ class Mimc:
         account = asked.get("appAccount") if isinstance(asked.get("appAccount"), str) else None
         facts = {"kind": "token", "account": account, "app_id": _text(asked.get("appId"))}
         facts["connection"] = environ["emulator.connection"]
-        if fault := take_fault(self.faults, environ, [account] if account else [], _EFFECTS):
+        if fault := take_fault(self.faults, environ, [account] if account else [], EFFECTS):
             facts["fault"] = fault.effect
             wrong = self._refusal(fault) if fault.effect == "refuse" else misbehave(fault, environ)
             if wrong is not None:
@@ -69,23 +61,19 @@ class Mimc:
         if complaint := _complaint(asked, content_type, app):
             status = complaint[0] if self._config.refuse_with_http_status else 200
             self.journal.write(**facts, outcome="refused", status=status, code=complaint[0], reason=complaint[1])
-            return _envelope(status, *complaint)
+            return envelope(status, *complaint)
         assert app is not None  # noqa: S101  or there had been a complaint
         self.journal.write(**facts, outcome="accepted", status=200, code=200)
         return Response(token_reply(app, asked["appAccount"]), content_type="application/json;charset=UTF-8")
 
-    def write(self, given: object) -> dict[str, str]:
-        """Carry out an order: post its callbacks, and say which ids the message got. Raises BadOrder, CourierBusy."""
-        only_app = next(iter(self._apps)) if len(self._apps) == 1 else None
-        order = read_order(given, only_app, self._fresh_numbers())
-        app = self._apps.get(order.app_id)
-        if app is None:
-            raise BadOrder("app_id: not configured here")
-        sender = self._apps.get(order.from_app_id)
-        bodies = callbacks(order, sender.app_secret if sender else self._foreign_secret)
-        self.courier.send([_parcel(body, app) for body in bodies for _ in range(order.copies)])
-        ids = {"sequence": order.sequence, "packet_id": order.packet_id}
-        return ids | ({"topic_id": order.topic_id} if order.topic_id else {})
+    def write(self, orders: Sequence[object]) -> list[dict[str, str]]:
+        """Carry out all orders or none: post their callbacks, and say which ids each message got.
+
+        Raises BadOrder, CourierBusy.
+        """
+        prepared = [self._prepare(order) for order in orders]
+        self.courier.send([parcel for _, parcels in prepared for parcel in parcels])
+        return [ids for ids, _ in prepared]
 
     def set_urls(self, given: object) -> None:
         """From now on post an app's callbacks there. Raises BadOrder."""
@@ -101,6 +89,18 @@ class Mimc:
                 raise BadOrder("app_id: not configured here")
             self._apps[app_id] = replace(self._apps[app_id], **urls)
 
+    def _prepare(self, given: object) -> tuple[dict[str, str], list[Parcel]]:
+        only_app = next(iter(self._apps)) if len(self._apps) == 1 else None
+        order = read_order(given, only_app, self._fresh_numbers())
+        app = self._apps.get(order.app_id)
+        if app is None:
+            raise BadOrder("app_id: not configured here")
+        sender = self._apps.get(order.from_app_id)
+        bodies = callbacks(order, sender.app_secret if sender else self._foreign_secret)
+        ids = {"sequence": order.sequence, "packet_id": order.packet_id}
+        ids |= {"topic_id": order.topic_id} if order.topic_id else {}
+        return ids, [_parcel(body, app) for body in bodies for _ in range(order.copies)]
+
     def _fresh_numbers(self) -> Numbers:
         now_ms = time.time_ns() // 1_000_000
         with self._lock:
@@ -110,7 +110,7 @@ class Mimc:
         return Numbers(str(sequence), packet_id, topic_id=str(sequence)[1:], timestamp_ms=now_ms)
 
     def _refusal(self, fault: Fault) -> Response:
-        return _envelope(fault.status or 200, 500 if fault.code is None else fault.code, fault.reason or "fail")
+        return envelope(fault.status or 200, 500 if fault.code is None else fault.code, fault.reason or "fail")
 
     def _note_attempt(self, attempt: Attempt) -> None:
         outcome = "accepted" if attempt.accepted else "given up" if attempt.last else "refused"
@@ -125,50 +125,6 @@ class Mimc:
         )
 
 
-def mimc_app(mimc: Mimc) -> Flask:
-    app = Flask("emulated-mimc")
-    app.register_blueprint(
-        control_blueprint(mimc.journal, mimc.faults, _EFFECTS, lambda: {"pending": mimc.courier.pending})
-    )
-
-    @app.post("/api/account/token")
-    def issue_token() -> ResponseReturnValue:
-        body = request.get_json(force=True, silent=True)
-        return mimc.issue_token(body, request.mimetype, request.environ)
-
-    @app.post("/_emulator/messages")
-    def write_messages() -> ResponseReturnValue:
-        given = request.get_json(force=True, silent=True)
-        try:
-            if isinstance(given, list):
-                return jsonify([mimc.write(order) for order in given])
-            return jsonify(mimc.write(given))
-        except BadOrder as error:
-            return jsonify(error=str(error)), 400
-        except CourierBusy:
-            return jsonify(error="too many callbacks are pending"), 503
-
-    @app.get("/_emulator/callbacks/pending")
-    def pending() -> ResponseReturnValue:
-        wait_ms = request.args.get("wait_ms", 0, type=int)
-        return jsonify(pending=mimc.courier.wait_until_idle(min(wait_ms, 600_000) / 1000))
-
-    @app.put("/_emulator/callbacks/urls")
-    def set_urls() -> ResponseReturnValue:
-        try:
-            mimc.set_urls(request.get_json(force=True, silent=True))
-        except BadOrder as error:
-            return jsonify(error=str(error)), 400
-        return jsonify(ok=True)
-
-    @app.errorhandler(404)
-    @app.errorhandler(405)
-    def no_such_call(error: Any) -> ResponseReturnValue:
-        return _envelope(error.code, error.code, error.name)
-
-    return app
-
-
 def _complaint(asked: dict[str, Any], content_type: str, app: MimcApp | None) -> tuple[int, str] | None:
     """Code and message if a token request must be refused. The codes are ours: MIMC publishes none."""
     if content_type != "application/json" or not asked:
@@ -176,7 +132,7 @@ def _complaint(asked: dict[str, Any], content_type: str, app: MimcApp | None) ->
     if _text(asked.get("appId")) is None:
         return 400, "appId: expected a number or a text of digits"
     for name in ("appKey", "appSecret", "appAccount"):
-        if not isinstance(asked.get(name), str) or not asked[name]:
+        if not _is_text(asked.get(name)):
             return 400, f"{name}: expected a non-empty text"
     if not isinstance(asked.get("regionKey", ""), str):
         return 400, "regionKey: expected a text"
@@ -192,11 +148,17 @@ def _text(app_id: object) -> str | None:
     return text if text.isascii() and text.isdigit() else None
 
 
+def _is_text(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    return bool(value) and not any("\ud800" <= character <= "\udfff" for character in value)
+
+
 def _same(given: str, expected: str) -> bool:
     return hmac.compare_digest(given.encode(), expected.encode())
 
 
-def _envelope(status: int, code: int, message: str) -> Response:
+def envelope(status: int, code: int, message: str) -> Response:
     body = compact_json({"code": code, "message": message, "data": None})
     return Response(body, status=status, content_type="application/json;charset=UTF-8")
 

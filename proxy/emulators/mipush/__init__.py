@@ -1,7 +1,8 @@
 """An emulated Xiaomi push with phones that show what they get. Refuses what the real one refuses."""
 
 from proxy.emulators.mipush.config import Channel, MipushApp, MipushConfig, Template
-from proxy.emulators.mipush.service import Mipush, mipush_app
+from proxy.emulators.mipush.routes import mipush_app
+from proxy.emulators.mipush.service import Mipush
 from proxy.emulators.standalone import Announce, serve
 
 __all__ = ["Channel", "Mipush", "MipushApp", "MipushConfig", "Template", "mipush_app", "serve_mipush"]

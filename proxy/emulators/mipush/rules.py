@@ -191,7 +191,7 @@ def _template(
 def _template_params(extras: Mapping[str, str], template: Template) -> dict[str, str]:
     try:
         given = json.loads(extras.get("template_param", "{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         given = None
     if not isinstance(given, dict):
         raise Refused(BAD_VALUE, "extra.template_param: expected the text of a JSON object")
@@ -219,7 +219,11 @@ def _longest_life(channel: Channel | None) -> int:
 
 
 def _is_address(text: str) -> bool:
-    return urlsplit(text).scheme in ("http", "https") and bool(urlsplit(text).netloc)
+    try:
+        address = urlsplit(text)
+    except ValueError:
+        return False
+    return address.scheme in ("http", "https") and bool(address.netloc)
 
 
 def _filled(pattern: str, params: Mapping[str, str]) -> str:

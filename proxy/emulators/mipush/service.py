@@ -1,16 +1,4 @@
-"""The emulated Xiaomi push over HTTP.
-
-    POST /v2/message/regid, /v2/message/user_account   as the real ones
-    GET  /v1/trace/quota/get                           the allowance; too often: 10027
-    POST /_emulator/devices    {"phone": name, "regid"?, "accounts"?: [...], "package"?} or a list of them
-    DELETE /_emulator/devices[/<phone>]
-    GET  /_emulator/phones     what each phone shows
-    PUT  /_emulator/settings   {"unknown_targets": "refuse" | "ignore" | "accept"}
-
-besides faults and journal (control.py). A fault's target is an account, a registration id or a path. "code" answers
-`code` (10001) with `reason` and HTTP `status` (200), "status" the HTTP status alone (503), "not_json" a web page; the
-other effects are those of misbehaviour.py. Receipts are posted once to extra.callback, as the real service does.
-"""
+"""The emulated Xiaomi push: who may send what to which phones, and what comes back."""
 
 import hmac
 import json
@@ -18,22 +6,20 @@ import secrets
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlencode
 
-from flask import Flask, Response, jsonify, request
-from flask.typing import ResponseReturnValue
+from flask import Response
 from werkzeug.datastructures import Headers
 
-from proxy.emulators.control import Fault, FaultBook, Journal, control_blueprint
+from proxy.emulators.control import Fault, FaultBook, Journal
 from proxy.emulators.courier import Attempt, Courier, CourierBusy, Parcel
-from proxy.emulators.mipush.config import UNKNOWN_TARGETS, MipushApp, MipushConfig, UnknownTargets
-from proxy.emulators.mipush.phones import Phone, Phones, parse_phones
+from proxy.emulators.mipush.config import MipushApp, MipushConfig, UnknownTargets
+from proxy.emulators.mipush.phones import Phone, Phones
 from proxy.emulators.mipush.rules import Notification, Refused, read_form, read_notification
 from proxy.emulators.misbehaviour import WIRE_EFFECTS, misbehave, take_fault
 
-_EFFECTS = WIRE_EFFECTS | {"code", "status", "not_json"}
-_TARGET_KINDS = {"regid": "registration_id", "user_account": "user_account"}
+EFFECTS = WIRE_EFFECTS | {"code", "status", "not_json"}
 _DELIVERED, _INVALID_TARGET = 1, 16
 _WEB_PAGE = "<html><body><h1>Bad gateway</h1></body></html>"
 
@@ -100,7 +86,7 @@ class Mipush:
         return _answer({"result": "ok", "trace_id": _trace_id(), "code": 0, "data": self._allowance()})
 
     def _fault(self, facts: dict[str, Any], environ: dict[str, Any], targets: Sequence[str]) -> Response | None:
-        fault = take_fault(self.faults, environ, {*targets, facts["path"]}, _EFFECTS)
+        fault = take_fault(self.faults, environ, {*targets, facts["path"]}, EFFECTS)
         if fault is None:
             return None
         facts["fault"] = fault.effect
@@ -143,7 +129,7 @@ class Mipush:
 
     def _refuse(self, facts: dict[str, Any], refused: Refused) -> Response:
         self.journal.write(**facts, outcome="refused", status=200, code=refused.code, reason=refused.reason)
-        return _failure(refused.code, refused.reason)
+        return failure(refused.code, refused.reason)
 
     def _allowance(self) -> dict[str, str]:
         return {"day_quota": "1000000", "day_acked": str(self._acknowledged)}
@@ -170,66 +156,10 @@ class Mipush:
         self.journal.write(kind="receipt", **facts, outcome=outcome, status=attempt.status, error=attempt.error)
 
 
-def mipush_app(mipush: Mipush) -> Flask:
-    app = Flask("emulated-mipush")
-    app.register_blueprint(
-        control_blueprint(mipush.journal, mipush.faults, _EFFECTS, lambda: {"pending": mipush.courier.pending})
-    )
-
-    @app.post("/v2/message/<any(regid, user_account):kind>")
-    def send(kind: str) -> ResponseReturnValue:
-        return mipush.send(_TARGET_KINDS[kind], request.environ, request.headers, request.get_data())
-
-    @app.get("/v1/trace/quota/get")
-    def quota() -> ResponseReturnValue:
-        return mipush.quota(request.environ, request.headers)
-
-    @app.errorhandler(404)
-    @app.errorhandler(405)
-    def no_such_call(error: Any) -> ResponseReturnValue:
-        answer = _failure(10020, "no such interface")
-        answer.status_code = error.code
-        return answer
-
-    _add_controls(app, mipush)
-    return app
-
-
-def _add_controls(app: Flask, mipush: Mipush) -> None:
-    @app.post("/_emulator/devices")
-    def put_phones() -> ResponseReturnValue:
-        try:
-            phones = parse_phones(request.get_json(force=True, silent=True), mipush.packages)
-        except ValueError as error:
-            return jsonify(error=str(error)), 400
-        mipush.phones.put(phones)
-        return jsonify(phones=len(phones))
-
-    @app.delete("/_emulator/devices")
-    @app.delete("/_emulator/devices/<phone>")
-    def forget_phones(phone: str | None = None) -> ResponseReturnValue:
-        mipush.phones.forget(phone)
-        return jsonify(ok=True)
-
-    @app.get("/_emulator/phones")
-    def phones() -> ResponseReturnValue:
-        return jsonify(phones=mipush.phones.describe())
-
-    @app.put("/_emulator/settings")
-    def change_settings() -> ResponseReturnValue:
-        given = request.get_json(force=True, silent=True)
-        if not isinstance(given, dict) or list(given) != ["unknown_targets"]:
-            return jsonify(error="expected an object with unknown_targets"), 400
-        if given["unknown_targets"] not in UNKNOWN_TARGETS:
-            return jsonify(error=f"unknown_targets: expected one of {', '.join(UNKNOWN_TARGETS)}"), 400
-        mipush.unknown_targets = cast(UnknownTargets, given["unknown_targets"])
-        return jsonify(ok=True)
-
-
 def _business_fault(fault: Fault) -> Response | None:
     match fault.effect:
         case "code":
-            answer = _failure(10001 if fault.code is None else fault.code, fault.reason or "ordered")
+            answer = failure(10001 if fault.code is None else fault.code, fault.reason or "ordered")
             answer.status_code = fault.status or 200
             return answer
         case "status":
@@ -273,7 +203,7 @@ def _receipt(notification: Notification, kind: int, targets: list[str]) -> dict[
     return receipt | ({"jobkey": notification.jobkey} if notification.jobkey else {})
 
 
-def _failure(code: int, reason: str) -> Response:
+def failure(code: int, reason: str) -> Response:
     facts = {"result": "error", "reason": reason, "trace_id": _trace_id(), "code": code, "description": reason}
     return _answer(facts)
 

@@ -1,4 +1,4 @@
-"""From "somebody writes to somebody" to the callbacks that MIMC posts about it.
+"""Orders that somebody writes to somebody.
 
 An order is what POST /_emulator/messages takes:
 
@@ -12,19 +12,17 @@ An order is what POST /_emulator/messages takes:
     authentication                      true, false or a text to send as it is; by default as the form has it
     sequence, packet_id, timestamp, biz_type, from_resource, to_resource
     offline_to_accounts                 "offline" (default) or "all": whom OFFLINE_TOPIC_MSG lists; MIMC's texts differ
-    copies                              how often MIMC says each callback without having been refused (1)
-
-Every message makes a NORMAL_MSG or NORMAL_TOPIC_MSG. If somebody missed it an OFFLINE_MSG or OFFLINE_TOPIC_MSG with the
-same ids follows. `offlineResources` and `offlineAccounts` are there in the new form where `offline` names resources.
+    instant                             whether NORMAL_MSG or NORMAL_TOPIC_MSG is posted (true); if not, with the ids
+                                        of an earlier message, others are said to have missed that one
+    copies                              how often each callback is posted though none was refused (1)
 """
 
 import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from proxy.emulators.mimc.accounts import authentication, compact_json
 from proxy.emulators.mimc.payloads import INNER_FORMS, wrap_text
 
 _PAYLOAD_LIMIT = 15_360
@@ -35,7 +33,7 @@ _MEMBERS: Mapping[str, _Kinds] = {
     "ids": (str,), "app_id": (str, int), "from_app_id": (str, int), "to_app_id": (str, int),
     "authentication": (bool, str), "sequence": (str, int), "packet_id": (str,), "timestamp": (str, int),
     "biz_type": (str,), "from_resource": (str,), "to_resource": (str,), "offline_to_accounts": (str,),
-    "copies": (int,),
+    "copies": (int,), "instant": (bool,),
 }  # fmt: skip
 
 
@@ -74,16 +72,8 @@ class Order:
     from_resource: str
     to_resource: str
     offline_lists_all: bool
+    instant: bool
     copies: int
-
-
-@dataclass(frozen=True)
-class CallbackBody:
-    """One body to post, with what the journal says about it."""
-
-    kind: Literal["NORMAL_MSG", "OFFLINE_MSG", "NORMAL_TOPIC_MSG", "OFFLINE_TOPIC_MSG"]
-    order: Order
-    content: bytes
 
 
 def read_order(given: object, only_app: str | None, fresh: Numbers) -> Order:
@@ -116,77 +106,9 @@ def read_order(given: object, only_app: str | None, fresh: Numbers) -> Order:
         from_resource=order.get("from_resource", "emulated"),
         to_resource=order.get("to_resource", ""),
         offline_lists_all=_choice(order, "offline_to_accounts", ("offline", "all")) == "all",
+        instant=order.get("instant", True),
         copies=order.get("copies", 1),
     )
-
-
-def callbacks(order: Order, app_secret: str) -> list[CallbackBody]:
-    """The bodies that tell about a message, in MIMC's order. `app_secret` is that of the sender's app."""
-    made = []
-    if order.topic_id is None:
-        made.append(CallbackBody("NORMAL_MSG", order, _personal("NORMAL_MSG", order, app_secret)))
-        if order.offline:
-            made.append(CallbackBody("OFFLINE_MSG", order, _personal("OFFLINE_MSG", order, app_secret)))
-    else:
-        made.append(CallbackBody("NORMAL_TOPIC_MSG", order, _topic("NORMAL_TOPIC_MSG", order, app_secret)))
-        if order.offline:
-            made.append(CallbackBody("OFFLINE_TOPIC_MSG", order, _topic("OFFLINE_TOPIC_MSG", order, app_secret)))
-    return made
-
-
-def _personal(kind: str, order: Order, app_secret: str) -> bytes:
-    to_account = order.recipients[0]
-    body: dict[str, Any] = {
-        "msgType": kind,
-        "fromAppId": _id(order, order.from_app_id),
-        "fromAccount": order.from_account,
-        "toAppId": _id(order, order.app_id),
-        "toAccount": to_account,
-        "payload": base64.b64encode(order.payload).decode(),
-        "timestamp": _id(order, order.timestamp),
-    }
-    if order.new_form:
-        body |= {"fromResource": order.from_resource, "toResource": order.to_resource, **_newer_members(order)}
-        if kind == "OFFLINE_MSG" and order.offline[to_account] is not None:
-            body["offlineResources"] = order.offline[to_account]
-    return compact_json(body | _authentication(order, order.from_app_id, app_secret))
-
-
-def _topic(kind: str, order: Order, app_secret: str) -> bytes:
-    whole = kind == "NORMAL_TOPIC_MSG" or order.offline_lists_all
-    body: dict[str, Any] = {
-        "msgType": kind,
-        "appId": _id(order, order.app_id),
-        "topicId": _id(order, order.topic_id or ""),
-        "fromAccount": order.from_account,
-        "toAccounts": list(order.recipients if whole else order.offline),
-        "payload": base64.b64encode(order.payload).decode(),
-        "timestamp": _id(order, order.timestamp),
-    }
-    if order.new_form:
-        body |= {"fromResource": order.from_resource, **_newer_members(order)}
-        missed = [
-            {"toAccount": account, "offlineResources": resources}
-            for account, resources in order.offline.items()
-            if resources is not None
-        ]
-        if kind == "OFFLINE_TOPIC_MSG" and missed:
-            body["offlineAccounts"] = missed
-    return compact_json(body | _authentication(order, order.app_id, app_secret))
-
-
-def _newer_members(order: Order) -> dict[str, Any]:
-    return {"packetId": order.packet_id, "sequence": _id(order, order.sequence), "bizType": order.biz_type}
-
-
-def _authentication(order: Order, app_id: str, app_secret: str) -> dict[str, str]:
-    if isinstance(order.authenticate, str):
-        return {"authentication": order.authenticate}
-    return {"authentication": authentication(app_secret, order.timestamp, app_id)} if order.authenticate else {}
-
-
-def _id(order: Order, value: str) -> str | int:
-    return int(value) if order.ids_as_numbers and value.isascii() and value.isdigit() else value
 
 
 def _checked(given: object) -> dict[str, Any]:

@@ -1,0 +1,62 @@
+"""The emulated MIMC over HTTP: the token service, and the control routes that make people write.
+
+    POST /api/account/token              as the real one
+    POST /_emulator/messages             an order or a list of them, see orders.py; answers with the ids given
+    GET  /_emulator/callbacks/pending    {"pending": n}; ?wait_ms=n waits until it is 0
+    PUT  /_emulator/callbacks/urls       {"app_id"?, "callback_url"?, "instant_callback_url"?, "offline_callback_url"?}
+
+besides faults and journal (control.py). A fault's target is an app_account; it hits token requests. "refuse" answers
+MIMC's envelope with `code` (500), `reason` and HTTP `status`; the other effects are those of misbehaviour.py.
+"""
+
+from typing import Any
+
+from flask import Flask, jsonify, request
+from flask.typing import ResponseReturnValue
+
+from proxy.emulators.control import control_blueprint
+from proxy.emulators.courier import CourierBusy
+from proxy.emulators.mimc.orders import BadOrder
+from proxy.emulators.mimc.service import EFFECTS, Mimc, envelope
+
+
+def mimc_app(mimc: Mimc) -> Flask:
+    app = Flask("emulated-mimc")
+    app.register_blueprint(
+        control_blueprint(mimc.journal, mimc.faults, EFFECTS, lambda: {"pending": mimc.courier.pending})
+    )
+
+    @app.post("/api/account/token")
+    def issue_token() -> ResponseReturnValue:
+        body = request.get_json(force=True, silent=True)
+        return mimc.issue_token(body, request.mimetype, request.environ)
+
+    @app.post("/_emulator/messages")
+    def write_messages() -> ResponseReturnValue:
+        given = request.get_json(force=True, silent=True)
+        try:
+            return jsonify(mimc.write(given) if isinstance(given, list) else mimc.write([given])[0])
+        except (BadOrder, UnicodeEncodeError) as error:
+            return jsonify(error=str(error)), 400
+        except CourierBusy:
+            return jsonify(error="too many callbacks are pending"), 503
+
+    @app.get("/_emulator/callbacks/pending")
+    def pending() -> ResponseReturnValue:
+        wait_ms = request.args.get("wait_ms", 0, type=int)
+        return jsonify(pending=mimc.courier.wait_until_idle(min(wait_ms, 600_000) / 1000))
+
+    @app.put("/_emulator/callbacks/urls")
+    def set_urls() -> ResponseReturnValue:
+        try:
+            mimc.set_urls(request.get_json(force=True, silent=True))
+        except BadOrder as error:
+            return jsonify(error=str(error)), 400
+        return jsonify(ok=True)
+
+    @app.errorhandler(404)
+    @app.errorhandler(405)
+    def no_such_call(error: Any) -> ResponseReturnValue:
+        return envelope(error.code, error.code, error.name)
+
+    return app
