@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from proxy.domain.alerts import Alert, AlertText, Order
@@ -13,6 +14,7 @@ from proxy.domain.jobs import Job, Push
 from proxy.ports import Answer
 from proxy.settings import ApnsSettings, MipushSettings
 
+RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 DEVICE_TOKEN = "0a1B" * 16
 SECRET = "vErYsEcReT"

@@ -18,6 +18,7 @@ from proxy.ports import Answer, Wire
 from tests.channels.pushes import (
     DEVICE_TOKEN,
     NOON,
+    RELAXED,
     SECRET,
     alerts,
     an_alert,
@@ -73,6 +74,7 @@ _bodies = st.fixed_dictionaries(
 
 
 @every_wire
+@RELAXED
 @given(answer=answers | st.builds(Answer, st.sampled_from([200, 400, 403, 410, 429, 500]), st.just({}), _bodies))
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_any_answer_gives_one_outcome_per_push(case: Case, count: int, answer: Answer) -> None:
@@ -103,6 +105,7 @@ def _is_bounded(outcome: Outcome) -> None:
 
 
 @every_wire
+@RELAXED
 @given(alert=alerts)
 def test_any_alert_becomes_a_request(case: Case, alert: Alert) -> None:
     request = case.wire.build([case.push(alert, 1)], "key=k", NOON)

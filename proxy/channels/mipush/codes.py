@@ -5,7 +5,7 @@ Source: Xiaomi push server documentation, error codes (2024-10-18), with codes s
 """
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from enum import Enum, auto
 
 from proxy.channels.answers import printable
@@ -161,4 +161,4 @@ def next_day_in_china(now: datetime) -> datetime:
     """The next midnight in China as aware UTC: when the daily allowances are taken to start anew."""
     tomorrow = now.astimezone(_CHINA) + timedelta(days=1)
     midnight = tomorrow.replace(hour=0, minute=0, second=0, microsecond=0)
-    return midnight.astimezone(now.tzinfo)
+    return midnight.astimezone(UTC)

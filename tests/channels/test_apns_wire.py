@@ -1,0 +1,261 @@
+"""APNs: what we send for a push, and what each of its answers means."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+
+from proxy.channels.apns.wire import ApnsWire
+from proxy.domain.alerts import Alert
+from proxy.domain.devices import ApnsEnvironment
+from proxy.domain.outcomes import (
+    Accepted,
+    CredentialsExpired,
+    Deferred,
+    Misaddressed,
+    OurFault,
+    Outcome,
+    Rejected,
+    Unregistered,
+)
+from proxy.ports import Answer, Request
+from tests.channels.pushes import (
+    DEVICE_TOKEN,
+    NOON,
+    RELAXED,
+    alerts,
+    an_alert,
+    apns_settings,
+    header,
+    to_account,
+    to_device,
+)
+
+WIRE = ApnsWire(apns_settings())
+NOON_MS = 1_795_435_200_000
+
+
+def built(alert: Alert) -> Request:
+    return WIRE.build([to_device(alert)], "bearer JWT", NOON)
+
+
+def read(status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> Outcome:
+    (outcome,) = WIRE.read([to_device()], Answer(status, headers or {}, body), NOON)
+    return outcome
+
+
+def refusal(reason: object, **more: object) -> bytes:
+    return json.dumps({"reason": reason, **more}).encode()
+
+
+@pytest.mark.parametrize(
+    ("environment", "host"),
+    [
+        (ApnsEnvironment.PRODUCTION, "https://api.push.apple.com"),
+        (ApnsEnvironment.SANDBOX, "https://api.sandbox.push.apple.com"),
+    ],
+)
+def test_a_push_goes_to_the_world_of_its_device(environment: ApnsEnvironment, host: str) -> None:
+    request = WIRE.build([to_device(environment=environment)], "bearer JWT", NOON)
+
+    assert request.url == f"{host}/3/device/{DEVICE_TOKEN}"
+
+
+def test_a_push_has_the_headers_that_apns_asks_for_and_none_of_libcurls_own() -> None:
+    push = to_device()
+    headers = WIRE.build([push], "bearer JWT", NOON).headers
+
+    assert sorted(headers) == sorted(
+        [
+            "authorization: bearer JWT",
+            "apns-topic: com.example.chat",
+            "apns-push-type: alert",
+            "apns-priority: 10",
+            f"apns-id: {push.job.id}",
+            f"apns-collapse-id: {push.job.alert.message_id}",
+            f"apns-expiration: {NOON_MS // 1000 + 86_400}",
+            "content-type:",
+            "user-agent:",
+            "accept:",
+        ]
+    )
+
+
+def test_a_repeat_has_the_same_identity_on_the_wire() -> None:
+    push = to_device()
+    again = replace(push, job=replace(push.job, attempt=5, second_chance=True))
+
+    assert WIRE.build([push], "a", NOON) == WIRE.build([again], "a", NOON + timedelta(hours=1))
+
+
+def test_no_push_is_to_be_stored_longer_than_thirty_days() -> None:
+    alert = replace(an_alert(), expires_at=NOON + timedelta(days=400))
+
+    assert header(built(alert).headers, "apns-expiration") == str(NOON_MS // 1000 + 30 * 86_400)
+
+
+def test_the_payload_shows_the_message_and_tells_the_app_where_it_is() -> None:
+    alert = an_alert("李雷", "你好 👋", "topic:9007199254740993", sequence=9_007_199_254_740_995)
+    body = built(alert).body
+
+    assert json.loads(body) == {
+        "aps": {"alert": {"title": "李雷", "body": "你好 👋"}, "thread-id": alert.conversation_id, "sound": "default"},
+        "mimc": {"conversation": "topic:9007199254740993", "sequence": "9007199254740995"},
+    }
+    assert "李雷".encode() in body
+    assert b": " not in body
+
+
+def test_an_app_without_sound_gets_none() -> None:
+    request = ApnsWire(apns_settings(sound="")).build([to_device()], "a", NOON)
+
+    assert "sound" not in json.loads(request.body)["aps"]
+
+
+@RELAXED
+@given(alert=alerts)
+def test_no_payload_is_over_4096_bytes_whatever_people_write(alert: Alert) -> None:
+    body = built(alert).body
+    shown = json.loads(body)["aps"]["alert"]
+
+    assert len(body) <= 4096
+    for text, whole in ((shown["title"], alert.text.title), (shown["body"], alert.text.body)):
+        assert text == whole or (text.endswith("…") and whole.startswith(text[:-1]))
+
+
+@pytest.mark.parametrize("character", ["a", '"', "\n", "\x01", "é", "你", "👍"])
+def test_a_long_text_fills_the_payload_up_to_its_last_character(character: str) -> None:
+    body = built(an_alert(body=character * 5000)).body
+
+    assert 4096 - 6 < len(body) <= 4096
+    assert json.loads(body)["aps"]["alert"]["body"].strip(character) == "…"
+
+
+def test_a_long_text_is_not_cut_inside_a_family() -> None:
+    family = "👨\u200d👩\u200d👧"
+    text = json.loads(built(an_alert(body=family * 1000)).body)["aps"]["alert"]["body"]
+
+    assert text.replace(family, "") == "…"
+
+
+def test_an_account_too_long_for_the_payload_leaves_room_for_the_text() -> None:
+    payload = json.loads(built(an_alert(conversation="p2p:" + "x" * 5000)).body)
+
+    assert payload["aps"]["alert"]["body"] == "hello"
+    assert payload["mimc"] == {"sequence": "7"}
+
+
+@pytest.mark.parametrize("address", ["", "abc", "zz" * 32, "00/../11", "00 ", "٠٠" * 16, "00\n", "00" * 257])
+def test_what_is_no_device_token_never_becomes_a_url(address: str) -> None:
+    assert WIRE.refuse(to_device(push_token=address)) == Misaddressed("address")
+
+
+@pytest.mark.parametrize("address", ["00", "aF" * 32, "1b" * 100])
+def test_a_device_token_may_have_any_length(address: str) -> None:
+    assert WIRE.refuse(to_device(push_token=address)) is None
+
+
+def test_an_account_is_no_device() -> None:
+    assert WIRE.refuse(to_account("abcd")) == Rejected("address")
+
+
+def test_a_200_is_accepted_under_the_id_that_apns_gives_back() -> None:
+    assert read(200) == Accepted()
+    assert read(200, headers={"apns-id": "0-0"}) == Accepted("0-0")
+
+
+# Apple, "Handling notification responses from APNs"; every row of its table
+@pytest.mark.parametrize(
+    ("status", "reason", "outcome"),
+    [
+        (400, "BadCollapseId", Rejected("BadCollapseId")),
+        (400, "BadDeviceToken", Misaddressed("BadDeviceToken")),
+        (400, "BadExpirationDate", Rejected("BadExpirationDate")),
+        (400, "BadMessageId", Rejected("BadMessageId")),
+        (400, "BadPriority", Rejected("BadPriority")),
+        (400, "BadTopic", OurFault("BadTopic")),
+        (400, "DeviceTokenNotForTopic", Misaddressed("DeviceTokenNotForTopic")),
+        (400, "DuplicateHeaders", Rejected("DuplicateHeaders")),
+        (400, "IdleTimeout", Deferred("IdleTimeout")),
+        (400, "InvalidPushType", Rejected("InvalidPushType")),
+        (400, "MissingDeviceToken", Rejected("MissingDeviceToken")),
+        (400, "MissingTopic", OurFault("MissingTopic")),
+        (400, "PayloadEmpty", Rejected("PayloadEmpty")),
+        (400, "TopicDisallowed", OurFault("TopicDisallowed")),
+        (403, "BadCertificate", OurFault("BadCertificate")),
+        (403, "BadCertificateEnvironment", OurFault("BadCertificateEnvironment")),
+        (403, "BadEnvironmentKeyIdInToken", OurFault("BadEnvironmentKeyIdInToken")),
+        (403, "ExpiredProviderToken", CredentialsExpired()),
+        (403, "Forbidden", OurFault("Forbidden")),
+        (403, "InvalidProviderToken", OurFault("InvalidProviderToken")),
+        (403, "MissingProviderToken", OurFault("MissingProviderToken")),
+        (403, "UnrelatedKeyIdInToken", OurFault("UnrelatedKeyIdInToken")),
+        (404, "BadPath", Rejected("BadPath")),
+        (405, "MethodNotAllowed", Rejected("MethodNotAllowed")),
+        (410, "ExpiredToken", Unregistered(None)),
+        (410, "Unregistered", Unregistered(None)),
+        (413, "PayloadTooLarge", Rejected("PayloadTooLarge")),
+        (429, "TooManyProviderTokenUpdates", Deferred("TooManyProviderTokenUpdates")),
+        (429, "TooManyRequests", Deferred("TooManyRequests")),
+        (500, "InternalServerError", Deferred("InternalServerError")),
+        (503, "ServiceUnavailable", Deferred("ServiceUnavailable")),
+        (503, "Shutdown", Deferred("Shutdown")),
+        # not in Apple's list: must neither be repeated for ever nor cost a device
+        (400, "Teapot", Rejected("Teapot")),
+        (418, "Teapot", Rejected("Teapot")),
+        (410, "Teapot", Rejected("Teapot")),
+        (400, 17, Rejected("http 400")),
+        (429, "Teapot", Deferred("Teapot")),
+        (502, "Teapot", Deferred("Teapot")),
+        (503, "BadDeviceToken", Deferred("BadDeviceToken")),  # a server in trouble judges nobody
+    ],
+)
+def test_a_reason_is_an_outcome(status: int, reason: object, outcome: Outcome) -> None:
+    assert read(status, refusal(reason)) == outcome
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "since"),
+    [
+        (NOON_MS - 1500, NOON - timedelta(seconds=1.5)),  # milliseconds
+        (NOON_MS // 1000, datetime(1970, 1, 21, 18, 43, 55, 200_000, UTC)),  # never taken for seconds
+        (NOON_MS + 60_000, NOON),  # a clock ahead of ours says no more than now
+        (10**400, None),
+        (0, None),
+        (-5, None),
+        (True, None),
+        (1.5, None),
+        ("1795435200000", None),
+        (None, None),
+    ],
+)
+@pytest.mark.parametrize("reason", ["Unregistered", "ExpiredToken", None])
+def test_a_dead_token_is_dead_since_its_timestamp(reason: str | None, timestamp: object, since: datetime) -> None:
+    assert read(410, refusal(reason, timestamp=timestamp)) == Unregistered(since)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 410, 413, 500, 502, 503, 0, 600])
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b"\xff", b"[" * 16_000])
+def test_an_answer_without_json_is_not_apns_speaking_and_comes_again(status: int, body: bytes) -> None:
+    assert read(status, body) == Deferred(f"http {status}")
+
+
+@pytest.mark.parametrize("status", [204, 301, 302, 307])
+def test_a_stranger_in_the_way_of_apns_pauses_the_lane(status: int) -> None:
+    assert read(status) == OurFault(f"http {status}")
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("17", 17), (" 17 ", 17), ("9" * 5000, 3600), ("", 0), ("-5", 0), ("١٧", 0), ("Mon, 23 Nov 2026 12:00:00 GMT", 0)],
+)
+def test_retry_after_is_honoured_up_to_an_hour(value: str, seconds: int) -> None:
+    outcome = read(429, refusal("TooManyRequests"), {"retry-after": value})
+
+    assert outcome == Deferred("TooManyRequests", timedelta(seconds=seconds))
+
+
+def test_an_invented_reason_is_passed_on_in_sixty_characters_of_ascii() -> None:
+    assert read(400, refusal("é\n" + "x" * 500)) == Rejected("??" + "x" * 58)
