@@ -1,13 +1,16 @@
 """All that the use cases ask of the world."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import Enum, auto
 from typing import Protocol
 
+from proxy.domain.alerts import Order
 from proxy.domain.callbacks import Callback
 from proxy.domain.devices import Device
-from proxy.domain.jobs import Push
+from proxy.domain.jobs import Job, Push
+from proxy.domain.lanes import Lane
 from proxy.domain.outcomes import Outcome
 
 
@@ -110,3 +113,98 @@ class Health:
 
 class HealthCheck(Protocol):
     def check(self) -> Health: ...
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A claimed stream entry. `deliveries` counts the claims so far, this one included."""
+
+    id: bytes
+    record: bytes = field(repr=False)
+    deliveries: int = 1
+
+
+@dataclass(frozen=True)
+class Finish:
+    """The entry is done with and goes."""
+
+    entry_id: bytes
+
+
+@dataclass(frozen=True)
+class Postpone:
+    """The entry goes; its job comes back to the lane at `when`."""
+
+    entry_id: bytes
+    job: Job
+    when: datetime
+
+
+@dataclass(frozen=True)
+class Bury:
+    """The entry becomes a dead letter. `job` None: a callback, or a record that nobody can read."""
+
+    entry_id: bytes
+    reason: str
+    job: Job | None
+
+
+Settlement = Finish | Postpone | Bury
+
+
+class JobQueue(Protocol):
+    """The streams as one worker instance holds them. See store/queue.py."""
+
+    async def append_jobs(
+        self, app_id: str, message_id: str, entry_id: bytes, jobs: Sequence[tuple[Lane, Job]], *, last: bool
+    ) -> list[bool] | None: ...
+
+
+class Removal(Enum):
+    """What became of a registration that was to be forgotten."""
+
+    REMOVED = auto()
+    KEPT = auto()  # registered again after the moment in question
+    GONE = auto()  # somebody else's by now, or nobody's
+
+
+class AddressBook(Protocol):
+    """Registrations and lines, for the worker. See store/addresses.py."""
+
+    async def devices_of(self, app: str, accounts: Sequence[str]) -> list[list[Device]]: ...
+
+    async def owned(self, app: str, targets: Sequence[tuple[str, str]]) -> list[Device | None]: ...
+
+    async def forget(self, device: Device, before: datetime) -> Removal: ...
+
+    async def note_trouble(self, device: Device, trouble: str) -> None: ...
+
+    async def unknown(self, lane: Lane, accounts: Sequence[str]) -> set[str]: ...
+
+    async def remember_unknown(self, lane: Lane, account: str, life: timedelta) -> None: ...
+
+    async def board(self, lane: Lane, lines: Sequence[str], lease: timedelta) -> list[tuple[bool, Order | None]]: ...
+
+    async def land(self, lane: Lane, landed: Sequence[tuple[str, Order | None]], life: timedelta) -> None: ...
+
+
+class LaneStates(Protocol):
+    """Which lanes stand still; one truth for all workers. See store/lanes.py."""
+
+    async def pause(self, lane: Lane, reason: str, now: datetime, first_probe: datetime) -> None: ...
+
+    async def resume(self, lane: Lane) -> None: ...
+
+
+class Transport(Protocol):
+    """Carries one request. `may_send` is asked at the last moment before the first byte leaves."""
+
+    async def send(self, request: Request, may_send: Callable[[], bool]) -> Answer | NoAnswer: ...
+
+
+class Authorization(Protocol):
+    """The value of a provider's authorization header."""
+
+    async def current(self) -> str: ...
+
+    async def renew(self, refused: str) -> bool: ...

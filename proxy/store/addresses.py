@@ -1,0 +1,103 @@
+"""Registrations and lines as the worker needs them: read in batches, forgotten in one step."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from proxy.domain.alerts import Order
+from proxy.domain.callbacks import digest
+from proxy.domain.devices import Device
+from proxy.domain.lanes import Lane
+from proxy.ports import Removal
+from proxy.store import keys
+from proxy.store.devices import registration_parts
+from proxy.store.records import dump_order, load_device, load_order, to_ms
+from proxy.store.scripts import Argument, script
+
+_MS = timedelta(milliseconds=1)
+
+
+class RedisAddresses:
+    """Reads are pipelines, one round trip for any number of accounts."""
+
+    def __init__(self, redis: Any, app_ids: Mapping[str, str], instance: str) -> None:
+        self._redis = redis
+        self._app_ids = app_ids
+        self._instance = instance
+
+    async def devices_of(self, app: str, accounts: Sequence[str]) -> list[list[Device]]:
+        """Each account's devices by its own list, in the order of `accounts`; ownership is checked when delivering."""
+        pipe = self._redis.pipeline(transaction=False)
+        for account in accounts:
+            pipe.hgetall(keys.account(self._app_ids[app], app, account))
+        return [
+            [load_device(app, id_.decode(), registration_parts(it)[1]) for id_, it in registrations.items()]
+            for registrations in await pipe.execute()
+        ]
+
+    async def owned(self, app: str, targets: Sequence[tuple[str, str]]) -> list[Device | None]:
+        """For each (account, device_id) its device, or None where it is gone or its push token has another owner."""
+        app_id = self._app_ids[app]
+        pipe = self._redis.pipeline(transaction=False)
+        for account, device_id in targets:
+            pipe.hget(keys.account(app_id, app, account), device_id)
+        registrations = [registration_parts(it) if it else None for it in await pipe.execute()]
+        present = [it for it in registrations if it]
+        pipe = self._redis.pipeline(transaction=False)
+        for owner_key, _ in present:
+            pipe.hmget(owner_key, "account", "device")
+        owners = iter(await pipe.execute() if present else [])
+        found: list[Device | None] = []
+        for (account, device_id), it in zip(targets, registrations, strict=True):
+            owner = next(owners) if it else None
+            is_owner = owner == [digest(account).encode(), device_id.encode()]
+            found.append(load_device(app, device_id, it[1]) if it and is_owner else None)
+        return found
+
+    async def forget(self, device: Device, before: datetime) -> Removal:
+        """Remove the registration if it was made before that moment and is still this device's."""
+        args: list[Argument] = [digest(device.account), device.device_id, to_ms(before)]
+        answer = await script("forget_device").run_async(self._redis, self._keys_of(device), args)
+        return {1: Removal.REMOVED, 0: Removal.KEPT}.get(answer, Removal.GONE)
+
+    async def note_trouble(self, device: Device, trouble: str) -> None:
+        args: list[Argument] = [digest(device.account), device.device_id, trouble]
+        await script("note_trouble").run_async(self._redis, self._keys_of(device)[1:], args)
+
+    async def unknown(self, lane: Lane, accounts: Sequence[str]) -> set[str]:
+        """Those of the accounts that the provider lately did not know."""
+        pipe = self._redis.pipeline(transaction=False)
+        for account in accounts:
+            pipe.exists(keys.unknown(lane, account))
+        return {account for account, found in zip(accounts, await pipe.execute(), strict=True) if found}
+
+    async def remember_unknown(self, lane: Lane, account: str, life: timedelta) -> None:
+        await self._redis.set(keys.unknown(lane, account), "1", px=life)
+
+    async def board(self, lane: Lane, lines: Sequence[str], lease: timedelta) -> list[tuple[bool, Order | None]]:
+        """For each line: may a push of it go out now (nobody else's is), and the latest alert accepted on it."""
+        pipe = self._redis.pipeline(transaction=False)
+        for line in lines:
+            pipe.set(keys.flying(lane, line), self._instance, nx=True, px=lease)
+            pipe.get(keys.shown(lane, line))
+        answers = await pipe.execute()
+        return [
+            (bool(answers[i]), load_order(answers[i + 1]) if answers[i + 1] else None)
+            for i in range(0, len(answers), 2)
+        ]
+
+    async def land(self, lane: Lane, landed: Sequence[tuple[str, Order | None]], life: timedelta) -> None:
+        """The pushes of these lines have ended, with the alert that was accepted, if one was."""
+        names: list[str] = []
+        args: list[Argument] = [self._instance, life // _MS]
+        for line, order in landed:
+            names += [keys.flying(lane, line), keys.shown(lane, line)]
+            args.append(dump_order(order) if order else b"")
+        await script("land").run_async(self._redis, names, args)
+
+    def _keys_of(self, device: Device) -> list[str]:
+        app_id = self._app_ids[device.app]
+        return [
+            keys.account(app_id, device.app, device.account),
+            keys.push_token(app_id, device.app, device.platform, device.push_token),
+        ]

@@ -1,0 +1,64 @@
+"""Backlogs, ages, pauses and dead letters as the store has them, for /metrics."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from proxy.domain.lanes import Lane
+from proxy.ports import Figure
+from proxy.store import keys
+from proxy.store.connection import Store
+from proxy.store.records import to_ms
+
+
+class RedisFigures:
+    """Implements ports.Figures."""
+
+    def __init__(self, store: Store, lanes: Sequence[Lane], now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._lanes = lanes
+        self._app_ids = sorted({lane.app_id for lane in lanes})
+        self._now = now
+
+    def read(self) -> list[Figure]:
+        """Raises StoreUnavailable."""
+        answers = iter(self._store.call(self._ask))
+        rows: list[Figure] = []
+        for app_id in self._app_ids:
+            by_app = {"app_id": app_id}
+            rows += _stream("mimc_callbacks", "Callbacks not yet planned", by_app, self._age(answers))
+            rows.append(Figure("push_dead_letters", "Dead letters kept", by_app, next(answers)))
+        for lane in self._lanes:
+            by_lane = {"app": lane.app, "channel": lane.channel}
+            rows += _stream("push_jobs", "Jobs in the lane", by_lane, self._age(answers))
+            rows.append(Figure("push_jobs_retrying", "Jobs that wait for another try", by_lane, next(answers)))
+            rows.append(Figure("push_lane_paused", "1 while the lane stands still", by_lane, next(answers)))
+        return rows
+
+    def _ask(self, redis: Any) -> list[Any]:
+        pipe = redis.pipeline(transaction=False)
+        for app_id in self._app_ids:
+            pipe.xlen(keys.callbacks(app_id))
+            pipe.xrange(keys.callbacks(app_id), count=1)
+            pipe.xlen(keys.dead_letters(app_id))
+        for lane in self._lanes:
+            pipe.xlen(keys.jobs(lane))
+            pipe.xrange(keys.jobs(lane), count=1)
+            pipe.zcard(keys.retries(lane))
+            pipe.exists(keys.pause(lane))
+        found: list[Any] = pipe.execute()
+        return found
+
+    def _age(self, answers: Any) -> tuple[int, float]:
+        """Length, and seconds since the oldest entry was appended: its id begins with the store's clock, in ms."""
+        length, oldest = next(answers), next(answers)
+        appended_ms = int(oldest[0][0].split(b"-")[0]) if oldest else to_ms(self._now())
+        return length, max(0.0, (to_ms(self._now()) - appended_ms) / 1000)
+
+
+def _stream(name: str, text: str, labels: dict[str, str], length_and_age: tuple[int, float]) -> list[Figure]:
+    length, age_s = length_and_age
+    return [
+        Figure(f"{name}_waiting", text, labels, length),
+        Figure(f"{name}_oldest_seconds", "Age of the oldest waiting entry", labels, age_s),
+    ]

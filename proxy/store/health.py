@@ -1,0 +1,94 @@
+"""Can the service do its work, and what does this store put at risk?"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from proxy.domain.lanes import Lane
+from proxy.errors import StoreUnavailable
+from proxy.ports import Health
+from proxy.store import keys
+from proxy.store.connection import Store
+from proxy.store.lanes import read_pause
+
+_READY_LIFE_S = 60
+
+
+class RedisHealth:
+    """Implements ports.HealthCheck."""
+
+    def __init__(self, store: Store, lanes: Sequence[Lane]) -> None:
+        self._store = store
+        self._lanes = lanes
+        self._app_ids = sorted({lane.app_id for lane in lanes})
+
+    def check(self) -> Health:
+        """Not ready without a writable store and its groups; what is merely at risk is told in the details."""
+        try:
+            return self._store.call(self._look)
+        except StoreUnavailable as error:
+            return Health(False, {"store": str(error)})
+
+    def _look(self, redis: Any) -> Health:
+        for app_id in self._app_ids:
+            redis.set(keys.ready(app_id), "1", ex=_READY_LIFE_S)
+        missing = [stream for stream in self._streams() if not _has_group(redis, stream)]
+        details = {"store": "writable", **_persistence(redis), **self._paused(redis)}
+        if missing:
+            details["groups"] = f"{len(missing)} streams have no consumer group: no worker has started yet"
+        return Health(not missing, details)
+
+    def _streams(self) -> list[str]:
+        return [*(keys.callbacks(app_id) for app_id in self._app_ids), *(keys.jobs(lane) for lane in self._lanes)]
+
+    def _paused(self, redis: Any) -> dict[str, str]:
+        pipe = redis.pipeline(transaction=False)
+        for lane in self._lanes:
+            pipe.hmget(keys.pause(lane), "reason", "since")
+        pauses = {
+            lane: read_pause(reason, since)
+            for lane, (reason, since) in zip(self._lanes, pipe.execute(), strict=True)
+            if reason
+        }
+        return {
+            f"lane {lane.app}/{lane.channel}": f"paused since {it.since:%Y-%m-%d %H:%M:%S} UTC: {it.reason}"
+            for lane, it in pauses.items()
+        }
+
+
+def _has_group(redis: Any, stream: str) -> bool:
+    try:
+        return any(group["name"] == keys.GROUP.encode() for group in redis.xinfo_groups(stream))
+    except ResponseError:  # no such key
+        return False
+
+
+def _persistence(redis: Any) -> dict[str, str]:
+    """What the store's own settings put at risk. Managed stores may hide them."""
+    try:
+        found: dict[str, str] = {}
+        for name in ("appendonly", "appendfsync", "maxmemory-policy"):
+            found |= {_text(key): _text(value) for key, value in redis.config_get(name).items()}
+    except ResponseError:
+        return {"persistence": "unknown: the store does not show its settings"}
+    return store_risks(found)
+
+
+def store_risks(config: dict[str, str]) -> dict[str, str]:
+    """Sentences about appendonly, appendfsync and maxmemory-policy; empty where nothing is at risk."""
+    risks: dict[str, str] = {}
+    if config.get("appendonly") != "yes":
+        risks["persistence"] = "at risk: appendonly is off, a restart of the store loses accepted callbacks"
+    elif config.get("appendfsync") != "always":
+        risks["persistence"] = (
+            f"at risk: appendfsync is {config.get('appendfsync')}, a crash of the store may lose what it had accepted "
+            "in the last seconds; always loses nothing"
+        )
+    if config.get("maxmemory-policy", "noeviction") != "noeviction":
+        risks["eviction"] = f"at risk: maxmemory-policy is {config['maxmemory-policy']}; noeviction drops no callback"
+    return risks
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

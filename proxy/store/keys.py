@@ -1,0 +1,105 @@
+"""Every key in the store: its type, its life, who writes it. Nothing else may make up a key.
+
+Keys that one script touches carry one hash tag, `{appId}`, so that they lie in one slot of a Cluster. Accounts are
+users' own names and may hold anything; they and push tokens enter a key as a digest.
+
+    key                                      type    life             written by            holds
+    proxy:{appId}:callbacks                  stream  until planned    web (accept)          messages not yet planned
+    proxy:{appId}:seen:<callback id>         string  marks' life      web (accept)          this callback is stored
+    proxy:{appId}:planned:<message id>       hash    marks' life      worker (plan)         a field per planned target
+    proxy:{appId}:jobs:<app>:<channel>       stream  until settled    worker (plan, move)   a lane's jobs
+    proxy:{appId}:retries:<app>:<channel>    zset    until due        worker (settle)       jobs by due time, ms
+    proxy:{appId}:pause:<app>:<channel>      hash    30 days          worker (deliver)      why the lane stands
+    proxy:{appId}:probe:<app>:<channel>      string  until due        worker (deliver)      no probe before this is gone
+    proxy:{appId}:shown:<app>:<channel>:<d>  string  marks' life      worker (settle)       latest accepted of a line
+    proxy:{appId}:flying:<app>:<channel>:<d> string  one lease        worker (deliver)      a push of this line is out
+    proxy:{appId}:unknown:<app>:<account d>  string  6 h              worker (settle)       MiPush knows nobody there
+    proxy:{appId}:dead                       stream  capped           worker (settle)       dead letters
+    proxy:{appId}:account:<app>:<account d>  hash    400 days         web (devices)         registration by device
+    proxy:{appId}:token:<app>:<platform>:<d> hash    400 days         web (devices)         the push token's owner
+    proxy:{<team>}:provider-token:<key id>   string  1 hour           worker (deliver)      the team's JWT for APNs
+    ...:signing                              string  5 s              worker (deliver)      somebody signs it
+    proxy:{appId}:ready                      string  1 minute         web (health)          can the store be written?
+
+A "line" is what a phone shows as one: the same target and conversation on a channel whose alerts replace each other.
+"""
+
+from proxy.domain.callbacks import digest
+from proxy.domain.lanes import Lane
+
+GROUP = "workers"
+DEVICE_LIFE_S = 400 * 86_400
+PAUSE_LIFE_S = 30 * 86_400
+PROVIDER_TOKEN_LIFE_S = 3_600
+
+
+def jobs(lane: Lane) -> str:
+    return _of("jobs", lane)
+
+
+def retries(lane: Lane) -> str:
+    return _of("retries", lane)
+
+
+def pause(lane: Lane) -> str:
+    return _of("pause", lane)
+
+
+def probe(lane: Lane) -> str:
+    return _of("probe", lane)
+
+
+def shown(lane: Lane, line: str) -> str:
+    return f"{_of('shown', lane)}:{line}"
+
+
+def flying(lane: Lane, line: str) -> str:
+    return f"{_of('flying', lane)}:{line}"
+
+
+def unknown(lane: Lane, account_name: str) -> str:
+    return f"proxy:{{{lane.app_id}}}:unknown:{lane.app}:{digest(account_name)}"
+
+
+def callbacks(app_id: str) -> str:
+    return f"proxy:{{{app_id}}}:callbacks"
+
+
+def seen(app_id: str, callback_id: str) -> str:
+    return f"proxy:{{{app_id}}}:seen:{callback_id}"
+
+
+def planned(app_id: str, message_id: str) -> str:
+    return f"proxy:{{{app_id}}}:planned:{message_id}"
+
+
+def dead_letters(app_id: str) -> str:
+    return f"proxy:{{{app_id}}}:dead"
+
+
+def account_prefix(app_id: str, app: str) -> str:
+    return f"proxy:{{{app_id}}}:account:{app}:"
+
+
+def account(app_id: str, app: str, name: str) -> str:
+    return account_prefix(app_id, app) + digest(name)
+
+
+def push_token_prefix(app_id: str, app: str) -> str:
+    return f"proxy:{{{app_id}}}:token:{app}:"
+
+
+def push_token(app_id: str, app: str, platform: str, token: str) -> str:
+    return f"{push_token_prefix(app_id, app)}{platform}:{digest(token)}"
+
+
+def provider_token(team_id: str, key_id: str) -> str:
+    return f"proxy:{{{team_id}}}:provider-token:{key_id}"
+
+
+def ready(app_id: str) -> str:
+    return f"proxy:{{{app_id}}}:ready"
+
+
+def _of(kind: str, lane: Lane) -> str:
+    return f"proxy:{{{lane.app_id}}}:{kind}:{lane.app}:{lane.channel}"

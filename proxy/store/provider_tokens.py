@@ -1,0 +1,82 @@
+"""A team's provider token, shared by all processes: Apple counts how often a team makes a new one."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from proxy.store import keys
+
+_SIGNING_TAKES = timedelta(seconds=5)
+_RULE = timedelta(minutes=20)  # Apple: no more often than every 20 minutes
+
+Sign = Callable[[datetime], str]
+IssuedAt = Callable[[str], datetime]
+IsFresh = Callable[[datetime, datetime], bool]
+
+
+class SharedProviderToken:
+    """Implements ports.Authorization. One process signs, under a lock in the store; the others take its token.
+
+    `sign`, `issued_at` and `is_fresh` are those of channels/apns/provider_token.py.
+    """
+
+    def __init__(
+        self, redis: Any, key: str, sign: Sign, issued_at: IssuedAt, is_fresh: IsFresh, now: Callable[[], datetime]
+    ) -> None:
+        self._redis = redis
+        self._key = key
+        self._sign = sign
+        self._issued_at = issued_at
+        self._is_fresh = is_fresh
+        self._now = now
+        self._mine: str | None = None
+        self._lock = asyncio.Lock()
+
+    async def current(self) -> str:
+        """`bearer <JWT>`."""
+        if self._mine is None or not self._is_fresh(self._issued_at(self._mine), self._now()):
+            async with self._lock:
+                if self._mine is None or not self._is_fresh(self._issued_at(self._mine), self._now()):
+                    self._mine = await self._shared(refused=None)
+        return f"bearer {self._mine}"
+
+    async def renew(self, refused: str) -> bool:
+        """Another token than the refused one is at hand now. False: a new one would break Apple's 20-minute rule."""
+        async with self._lock:
+            if f"bearer {self._mine}" != refused:
+                return True
+            stale = self._mine
+            if stale and self._now() - self._issued_at(stale) < _RULE and await self._read() in (None, stale):
+                return False
+            self._mine = await self._shared(refused=stale)
+            return self._mine != stale
+
+    async def _shared(self, refused: str | None) -> str:
+        while True:
+            found = await self._read()
+            if found and found != refused and self._is_fresh(self._issued_at(found), self._now()):
+                return found
+            if await self._redis.set(f"{self._key}:signing", "1", nx=True, px=_SIGNING_TAKES):
+                made = self._sign(self._now())
+                await self._redis.set(self._key, made, ex=keys.PROVIDER_TOKEN_LIFE_S)
+                await self._redis.delete(f"{self._key}:signing")
+                return made
+            await asyncio.sleep(0.05)
+
+    async def _read(self) -> str | None:
+        found: bytes | None = await self._redis.get(self._key)
+        return found.decode() if found else None
+
+
+class FixedAuthorization:
+    """Implements ports.Authorization for a provider whose key does not change."""
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    async def current(self) -> str:
+        return self._value
+
+    async def renew(self, refused: str) -> bool:  # noqa: ARG002  the port's
+        return False

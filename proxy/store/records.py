@@ -1,0 +1,114 @@
+"""How things lie in the store: compact JSON with a format number, so that two versions can run side by side."""
+
+import json
+from base64 import b64decode, b64encode
+from datetime import UTC, datetime
+from typing import Any
+
+from proxy.domain.alerts import Alert, AlertText, Order
+from proxy.domain.callbacks import Recipient
+from proxy.domain.devices import ApnsEnvironment, Device, Platform
+from proxy.domain.jobs import Job
+from proxy.domain.undelivered import Undelivered
+from proxy.errors import ProxyError
+
+FORMAT = 1
+
+
+class UnreadableRecord(ProxyError):
+    """Not one of ours, or of a later version than this program knows."""
+
+
+def dump_undelivered(it: Undelivered) -> bytes:
+    return _dump({
+        "v": FORMAT, "id": it.message_id, "app": it.app_id, "conv": it.conversation, "from": it.sender,
+        "to": [[r.account, list(r.resources)] if r.resources else r.account for r in it.recipients],
+        "payload": b64encode(it.payload).decode(), "biz": it.biz_type, "seq": it.sequence, "sent": it.sent_at_ms,
+        "at": to_ms(it.accepted_at),
+    })  # fmt: skip
+
+
+def load_undelivered(record: bytes) -> Undelivered:
+    """Raises UnreadableRecord."""
+    try:
+        it = _load(record)
+        to = tuple(Recipient(r) if isinstance(r, str) else Recipient(r[0], tuple(r[1])) for r in it["to"])
+        return Undelivered(
+            it["id"], it["app"], it["conv"], it["from"], to, b64decode(it["payload"]), it["biz"], it["seq"],
+            it["sent"], from_ms(it["at"]),
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise UnreadableRecord(f"callback record: {type(error).__name__}") from None
+
+
+def dump_job(job: Job, *, with_text: bool = True) -> bytes:
+    """`with_text` False leaves out what people wrote, for dead letters."""
+    alert, order = job.alert, job.alert.order
+    text = [alert.text.title, alert.text.body] if with_text else None
+    return _dump({
+        "v": FORMAT, "app": job.app, "channel": job.channel, "account": job.account, "device": job.device_id,
+        "message": alert.message_id, "conv": alert.conversation, "text": text,
+        "order": [order.sequence, order.sent_at_ms, order.accepted_at_ms], "until": to_ms(alert.expires_at),
+        "attempt": job.attempt, "second": int(job.second_chance),
+    })  # fmt: skip
+
+
+def load_job(record: bytes) -> Job:
+    """Raises UnreadableRecord."""
+    try:
+        it = _load(record)
+        title, body = it["text"] or ("", "")
+        alert = Alert(it["message"], it["conv"], AlertText(title, body), Order(*it["order"]), from_ms(it["until"]))
+        return Job(
+            it["app"], it["channel"], it["account"], it["device"], alert, it["attempt"], bool(it["second"])
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnreadableRecord(f"job record: {type(error).__name__}") from None
+
+
+def dump_device(device: Device) -> bytes:
+    return _dump({
+        "v": FORMAT, "account": device.account, "platform": device.platform, "token": device.push_token,
+        "at": to_ms(device.registered_at), "env": device.environment, "locale": device.locale,
+        "resource": device.resource,
+    })  # fmt: skip
+
+
+def load_device(app: str, device_id: str, record: bytes, trouble: str = "") -> Device:
+    """Raises UnreadableRecord."""
+    try:
+        it = _load(record)
+        return Device(
+            app, it["account"], device_id, Platform(it["platform"]), it["token"], from_ms(it["at"]),
+            ApnsEnvironment(it["env"]), it["locale"], it["resource"], trouble,
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnreadableRecord(f"device record: {type(error).__name__}") from None
+
+
+def dump_order(order: Order) -> bytes:
+    return f"{order.sequence},{order.sent_at_ms},{order.accepted_at_ms}".encode()
+
+
+def load_order(record: bytes) -> Order:
+    sequence, sent_at_ms, accepted_at_ms = map(int, record.split(b","))
+    return Order(sequence, sent_at_ms, accepted_at_ms)
+
+
+def to_ms(when: datetime) -> int:
+    return int(when.timestamp() * 1000)
+
+
+def from_ms(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def _dump(record: dict[str, Any]) -> bytes:
+    return json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _load(record: bytes) -> dict[str, Any]:
+    it = json.loads(record)
+    if not isinstance(it, dict) or it.get("v") != FORMAT:
+        raise ValueError("format")
+    return it

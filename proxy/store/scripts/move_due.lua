@@ -1,0 +1,9 @@
+-- Put due retries back into their lane. Returns how many.
+-- KEYS  1 retries   2 jobs
+-- ARGV  1 now, ms   2 at most so many
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])
+for _, record in ipairs(due) do
+  redis.call('XADD', KEYS[2], '*', 'r', record)
+  redis.call('ZREM', KEYS[1], record)
+end
+return #due

@@ -1,0 +1,284 @@
+"""Jobs become pushes, answers become steps, steps become settlements."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, assert_never
+
+from proxy.domain.alerts import Order
+from proxy.domain.callbacks import digest
+from proxy.domain.jobs import Job, Push
+from proxy.domain.lanes import Lane, Route
+from proxy.domain.outcomes import CredentialsExpired, Deferred, Outcome, Split
+from proxy.domain.steps import (
+    Backoff,
+    DeadLetter,
+    Done,
+    Forget,
+    NoteTrouble,
+    PauseLane,
+    RememberUnknown,
+    RetryAt,
+    Step,
+    next_step,
+    retry_or_give_up,
+)
+from proxy.ports import (
+    AddressBook,
+    Answer,
+    Authorization,
+    Bury,
+    Finish,
+    LaneStates,
+    NoAnswer,
+    Postpone,
+    Removal,
+    Settlement,
+    Transport,
+    Wire,
+)
+
+_BUSY_WAIT = timedelta(milliseconds=300)
+
+
+@dataclass(frozen=True)
+class Held:
+    """A claimed job and the entry it lies in."""
+
+    entry_id: bytes
+    job: Job
+
+
+@dataclass(frozen=True)
+class Settled:
+    """How a job ended, or why it goes on: for logs and metrics. `result` is of a closed set, `reason` a provider's."""
+
+    job: Job
+    result: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Channel:
+    """All that delivers the jobs of one lane. `replaces`: its alerts of one conversation replace each other."""
+
+    route: Route
+    wire: Wire
+    transport: Transport
+    authorization: Authorization
+    replaces: bool
+
+
+Report = Callable[[Settled], None]
+Settle = Callable[[Settlement], None]
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """The delivery of one lane. `settle` and `report` hear of each job once, when its outcome is decided."""
+
+    channel: Channel
+    addresses: AddressBook
+    lanes: LaneStates
+    backoff: Backoff
+    now: Callable[[], datetime]
+    settle: Settle
+    report: Report
+    lease: timedelta
+    marks_life: timedelta
+    unknown_life: timedelta
+    probe_every: timedelta
+
+    @property
+    def lane(self) -> Lane:
+        return self.channel.route.lane
+
+    async def ready(self, held: Sequence[Held]) -> list[list[tuple[Held, Push]]]:
+        """Look once more at where the jobs go, settle those that go nowhere, and batch the others."""
+        alive = [it for it in held if not self._too_late(it)]
+        addressed = await self._addressed(alive)
+        sendable = [(it, push) for it, push in addressed if not self._refused(it, push)]
+        if self.channel.replaces:
+            sendable = await self._board(sendable)
+        batches: dict[Hashable, list[tuple[Held, Push]]] = {}
+        for it, push in sendable:
+            batches.setdefault(self.channel.wire.batch_key(push), []).append((it, push))
+        limit = self.channel.wire.batch_limit
+        return [batch[i : i + limit] for batch in batches.values() for i in range(0, len(batch), limit)]
+
+    async def push(self, batch: Sequence[tuple[Held, Push]], may_send: Callable[[], bool]) -> list[Settled]:
+        """Send one batch, in halves where it must be, and settle each of its jobs by its own outcome."""
+        sent_at = self.now()
+        pushes = [push for _, push in batch]
+        outcomes = await self._outcomes(pushes, may_send)
+        if outcomes is None:  # the lease is lost: these jobs are another worker's
+            return []
+        settled = await all_or_raise(
+            self._carry_out(held, push, outcome, sent_at) for (held, push), outcome in zip(batch, outcomes, strict=True)
+        )
+        if self.channel.replaces:
+            orders = [it.job.alert.order if it.result == "accepted" else None for it in settled]
+            lines = [line_of(push.job) for push in pushes]
+            await self.addresses.land(self.lane, list(zip(lines, orders, strict=True)), self.marks_life)
+        return settled
+
+    def _too_late(self, held: Held) -> bool:
+        if held.job.alert.expires_at > self.now():
+            return False
+        self._bury(held, "too late: expired while waiting")
+        return True
+
+    async def _addressed(self, held: Sequence[Held]) -> list[tuple[Held, Push]]:
+        if not held:
+            return []
+        if self.channel.route.to_account:
+            unknown = await self.addresses.unknown(self.lane, [it.job.account for it in held])
+            for it in held:
+                if it.job.account in unknown:
+                    self._finish(it, "unknown account")
+            return [(it, Push(it.job, None)) for it in held if it.job.account not in unknown]
+        targets = [(it.job.account, it.job.device_id) for it in held]
+        devices = await self.addresses.owned(self.lane.app, targets)
+        for it, device in zip(held, devices, strict=True):
+            if device is None or device.platform != self.lane.channel:
+                self._finish(it, "device moved")
+        return [
+            (it, Push(it.job, device))
+            for it, device in zip(held, devices, strict=True)
+            if device is not None and device.platform == self.lane.channel
+        ]
+
+    def _refused(self, held: Held, push: Push) -> bool:
+        outcome = self.channel.wire.refuse(push)
+        if outcome is None:
+            return False
+        self._bury(held, getattr(outcome, "reason", type(outcome).__name__))
+        return True
+
+    async def _board(self, pushes: Sequence[tuple[Held, Push]]) -> list[tuple[Held, Push]]:
+        """At most one push of a line is out, and none that a later accepted one covers."""
+        if not pushes:
+            return []
+        latest_first = sorted(pushes, key=lambda it: _sort_key(it[1].job.alert.order), reverse=True)
+        answers = await self.addresses.board(self.lane, [line_of(push.job) for _, push in latest_first], self.lease)
+        boarded = []
+        for (held, push), (is_free, shown) in zip(latest_first, answers, strict=True):
+            if shown is not None and shown.is_later_than(held.job.alert.order):
+                self._finish(held, "superseded")
+                if is_free:
+                    await self.addresses.land(self.lane, [(line_of(held.job), None)], self.marks_life)
+            elif is_free:
+                boarded.append((held, push))
+            else:
+                self.settle(Postpone(held.entry_id, held.job, self.now() + _BUSY_WAIT))
+        return boarded
+
+    async def _outcomes(self, pushes: Sequence[Push], may_send: Callable[[], bool]) -> list[Outcome] | None:
+        answered = await self._answered(pushes, may_send)
+        if answered is None or not any(isinstance(outcome, Split) for outcome in answered):
+            return answered
+        if len(pushes) == 1:
+            return answered
+        middle = len(pushes) // 2
+        first = await self._outcomes(pushes[:middle], may_send)
+        if first is None:
+            return None
+        second = await self._outcomes(pushes[middle:], may_send)
+        return None if second is None else first + second
+
+    async def _answered(self, pushes: Sequence[Push], may_send: Callable[[], bool]) -> list[Outcome] | None:
+        authorization = await self.channel.authorization.current()
+        outcomes = await self._once(pushes, authorization, may_send)
+        expired = outcomes and any(isinstance(outcome, CredentialsExpired) for outcome in outcomes)
+        if expired and await self.channel.authorization.renew(authorization):
+            outcomes = await self._once(pushes, await self.channel.authorization.current(), may_send)
+        return outcomes
+
+    async def _once(
+        self, pushes: Sequence[Push], authorization: str, may_send: Callable[[], bool]
+    ) -> list[Outcome] | None:
+        request = self.channel.wire.build(pushes, authorization, self.now())
+        answer = await self.channel.transport.send(request, may_send)
+        match answer:
+            case Answer():
+                return self.channel.wire.read(pushes, answer, self.now())
+            case NoAnswer(reason, sent):
+                if not sent and not may_send():
+                    return None
+                return [Deferred(reason, counts=sent)] * len(pushes)
+
+    async def _carry_out(self, held: Held, push: Push, outcome: Outcome, sent_at: datetime) -> Settled:
+        step: Step = next_step(held.job, outcome, self.now(), self.backoff)
+        match step:
+            case Done(result):
+                return self._finish(held, result)
+            case RetryAt(when, job, reason):
+                return self._postpone(held, job, when, reason)
+            case DeadLetter(reason):
+                return self._bury(held, reason)
+            case Forget(since):
+                return await self._forget(held, push, since or sent_at)
+            case NoteTrouble(reason):
+                if push.device:
+                    await self.addresses.note_trouble(push.device, reason)
+                return self._bury(held, reason)
+            case RememberUnknown():
+                await self.addresses.remember_unknown(self.lane, held.job.account, self.unknown_life)
+                return self._finish(held, "unknown account")
+            case PauseLane(reason, until):
+                now = self.now()
+                await self.lanes.pause(self.lane, reason, now, until or now + self.probe_every)
+                self.settle(Postpone(held.entry_id, held.job, now))
+                return self._say(Settled(held.job, "paused", reason))
+            case _:
+                assert_never(step)
+
+    async def _forget(self, held: Held, push: Push, before: datetime) -> Settled:
+        if push.device is None:
+            return self._finish(held, "device gone")
+        removal = await self.addresses.forget(push.device, before)
+        if removal is not Removal.KEPT:
+            return self._finish(held, "device gone")
+        if held.job.second_chance:
+            return self._bury(held, "unregistered, yet registered again")
+        step = retry_or_give_up(replace(held.job, second_chance=True), self.now(), "registered again")
+        match step:
+            case RetryAt(when, job, reason):
+                return self._postpone(held, job, when, reason)
+            case _:
+                return self._bury(held, "too late: registered again")
+
+    def _finish(self, held: Held, result: str) -> Settled:
+        self.settle(Finish(held.entry_id))
+        return self._say(Settled(held.job, result))
+
+    def _postpone(self, held: Held, job: Job, when: datetime, reason: str) -> Settled:
+        self.settle(Postpone(held.entry_id, job, when))
+        return self._say(Settled(held.job, "retry", reason))
+
+    def _bury(self, held: Held, reason: str) -> Settled:
+        self.settle(Bury(held.entry_id, reason, held.job))
+        return self._say(Settled(held.job, "dead letter", reason))
+
+    def _say(self, settled: Settled) -> Settled:
+        self.report(settled)
+        return settled
+
+
+async def all_or_raise(steps: Iterable[Coroutine[Any, Any, Settled]]) -> list[Settled]:
+    """Let every step end, then raise what the first failed one raised: one job's trouble is not the others'."""
+    done = await asyncio.gather(*steps, return_exceptions=True)
+    for it in done:
+        if isinstance(it, BaseException):
+            raise it
+    return [it for it in done if isinstance(it, Settled)]
+
+
+def line_of(job: Job) -> str:
+    """What a phone shows as one: the target and the conversation, as a digest."""
+    return digest("line", job.account, job.device_id, job.alert.conversation)
+
+
+def _sort_key(order: Order) -> tuple[int, int, int]:
+    return order.sequence, order.sent_at_ms, order.accepted_at_ms

@@ -1,0 +1,87 @@
+"""One message becomes jobs: one alert for each device of each person whom it did not reach."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from proxy.domain.alerts import Alert
+from proxy.domain.callbacks import Recipient
+from proxy.domain.devices import Device
+from proxy.domain.jobs import Job
+from proxy.domain.lanes import Lane, Route
+from proxy.domain.messages import alert_text
+from proxy.domain.undelivered import Undelivered
+from proxy.ports import AddressBook, JobQueue
+
+RECIPIENTS_PER_LOOKUP = 100
+JOBS_PER_CHUNK = 200  # the store stands still for 1 to 2 ms a chunk; 1,000 at once would be 6 to 10
+
+Planned = Callable[[Lane], None]
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Plans an app's messages. `on_planned` hears of every job that was appended."""
+
+    routes: Sequence[Route]
+    addresses: AddressBook
+    queue: JobQueue
+    alert_life: timedelta
+    on_planned: Planned
+    full_lane_wait_s: float = 1.0
+
+    async def plan(self, entry_id: bytes, message: Undelivered, now: datetime) -> int:
+        """Append what is missing, then remove the callback; returns how many jobs were new.
+
+        Repeating it, after a crash or beside another worker, adds only what is missing.
+        """
+        planned, chunk = 0, list[tuple[Lane, Job]]()
+        async for jobs in self._jobs(message, now):
+            chunk += jobs
+            while len(chunk) > JOBS_PER_CHUNK:
+                planned += await self._append(message, entry_id, chunk[:JOBS_PER_CHUNK], last=False)
+                del chunk[:JOBS_PER_CHUNK]
+        return planned + await self._append(message, entry_id, chunk, last=True)
+
+    async def _jobs(self, message: Undelivered, now: datetime) -> AsyncIterator[list[tuple[Lane, Job]]]:
+        text = alert_text(message.payload, message.biz_type, message.sender)
+        readers = [reader for reader in message.recipients if reader.account != message.sender]
+        if text is None or not readers:
+            return
+        alert = message.alert(text, self.alert_life)
+        if alert.expires_at <= now:
+            return
+        for start in range(0, len(readers), RECIPIENTS_PER_LOOKUP):
+            some = readers[start : start + RECIPIENTS_PER_LOOKUP]
+            for route in self.routes:
+                yield await self._jobs_by(route, some, alert)
+
+    async def _jobs_by(self, route: Route, readers: Sequence[Recipient], alert: Alert) -> list[tuple[Lane, Job]]:
+        lane = route.lane
+        if route.to_account:
+            return [(lane, Job(lane.app, lane.channel, reader.account, "", alert)) for reader in readers]
+        found = await self.addresses.devices_of(lane.app, [reader.account for reader in readers])
+        return [
+            (lane, Job(lane.app, lane.channel, reader.account, device.device_id, alert))
+            for reader, devices in zip(readers, found, strict=True)
+            for device in devices
+            if device.platform == lane.channel and missed_it(device, reader)
+        ]
+
+    async def _append(
+        self, message: Undelivered, entry_id: bytes, jobs: Sequence[tuple[Lane, Job]], *, last: bool
+    ) -> int:
+        while (
+            new := await self.queue.append_jobs(message.app_id, message.message_id, entry_id, jobs, last=last)
+        ) is None:
+            await asyncio.sleep(self.full_lane_wait_s)  # a lane is full: nothing is trimmed, the callback waits
+        for (lane, _), is_new in zip(jobs, new, strict=True):
+            if is_new:
+                self.on_planned(lane)
+        return sum(new)
+
+
+def missed_it(device: Device, reader: Recipient) -> bool:
+    """MIMC may name the logins that missed a message; a device that named its own is alerted only if it is one."""
+    return not reader.resources or not device.resource or device.resource in reader.resources

@@ -1,0 +1,133 @@
+"""The worker process: claim, plan or deliver, settle, take over from the dead, finish on SIGTERM."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import structlog
+from redis.exceptions import RedisError
+
+from proxy.metrics import lost_total, taken_over_total
+from proxy.store.lanes import RedisLanes
+from proxy.store.queue import RedisQueue
+from proxy.worker.callbacks import CallbackWorker
+from proxy.worker.holdings import Holdings
+from proxy.worker.lane import LaneWorker
+from proxy.worker.settling import Settler
+
+_STORE_AWAY_S = 0.5
+_MOVE_EVERY_S = 0.2
+_LOOK_EVERY_S = 1.0
+_MOVE_MOST = 500
+
+log = structlog.get_logger()
+Round = Callable[[], Awaitable[None]]
+
+
+class StreamWorker(Protocol):
+    """What the loops need of whoever works on a stream: lanes and callbacks alike."""
+
+    settler: Settler
+
+    async def claim(self) -> None: ...
+
+    async def take_over(self) -> int: ...
+
+    async def drained(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One worker instance. Every loop outlives the store's absence."""
+
+    callbacks: Sequence[CallbackWorker]
+    lanes: Sequence[LaneWorker]
+    queue: RedisQueue
+    lane_states: RedisLanes
+    holdings: Holdings
+    now: Callable[[], datetime]
+    heartbeat_s: float
+    lease: timedelta
+    drain_s: float
+    close: Callable[[], Awaitable[None]]
+
+    async def run(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Work until SIGTERM or SIGINT; then claim nothing more, finish what is in flight, and leave the rest."""
+        stop = asyncio.Event()
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
+        claiming = [asyncio.create_task(_for_ever(round_)) for round_ in self._claiming()]
+        serving = [asyncio.create_task(_for_ever(round_)) for round_ in self._serving()]
+        settling = [asyncio.create_task(it.settler.run()) for it in self._streams()]
+        ready()
+        await stop.wait()
+        log.info("worker drains", in_hand=self.holdings.count())
+        await _cancel(claiming)
+        try:
+            async with asyncio.timeout(self.drain_s):
+                await asyncio.gather(*(it.drained() for it in self._streams()))
+        except TimeoutError:
+            log.warning("worker leaves work to others", in_hand=self.holdings.count())
+        await _cancel([*serving, *settling])
+        await self.close()
+        log.info("worker stopped")
+
+    def _streams(self) -> list[StreamWorker]:
+        return [*self.callbacks, *self.lanes]
+
+    def _claiming(self) -> list[Round]:
+        rounds = [it.claim for it in self._streams()]
+        return [*rounds, self._take_over, self._move_due]
+
+    def _serving(self) -> list[Round]:
+        return [self._renew, self._look_for_pauses]
+
+    async def _renew(self) -> None:
+        lost = await self.holdings.renew(self.queue.renew)
+        if lost:
+            lost_total.inc(lost)
+            log.warning("leases lost", count=lost)
+        await asyncio.sleep(self.heartbeat_s)
+
+    async def _take_over(self) -> None:
+        taken = 0
+        for it in self._streams():
+            taken += await it.take_over()
+        if taken:
+            taken_over_total.inc(taken)
+            log.warning("entries taken over", count=taken)
+        await asyncio.sleep(min(1.0, self.lease.total_seconds() / 5))
+
+    async def _move_due(self) -> None:
+        for it in self.lanes:
+            await self.queue.move_due(it.lane, self.now(), _MOVE_MOST)
+        await asyncio.sleep(_MOVE_EVERY_S)
+
+    async def _look_for_pauses(self) -> None:
+        pauses = await self.lane_states.pauses([it.lane for it in self.lanes])
+        for it in self.lanes:
+            it.paused = it.lane in pauses
+        await asyncio.sleep(_LOOK_EVERY_S)
+
+
+async def _for_ever(round_: Round) -> None:
+    away = False
+    while True:
+        try:
+            await round_()
+        except RedisError as error:
+            if not away:
+                log.warning("the store does not answer, waiting", error=type(error).__name__)
+            away = True
+            await asyncio.sleep(_STORE_AWAY_S)
+        else:
+            away = False
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

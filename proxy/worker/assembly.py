@@ -1,0 +1,100 @@
+"""A worker put together from its services."""
+
+import random
+from datetime import timedelta
+
+import structlog
+
+from proxy.domain.lanes import Lane
+from proxy.domain.steps import exponential_backoff
+from proxy.metrics import alert_seconds, bounded_reason, planned_total, settled_total
+from proxy.usecases.deliver import Channel, Delivery, Settled
+from proxy.usecases.plan_alerts import Planner
+from proxy.wiring import RelayServices
+from proxy.worker import Worker
+from proxy.worker.callbacks import CallbackWorker
+from proxy.worker.holdings import Holdings
+from proxy.worker.lane import LaneWorker
+
+log = structlog.get_logger()
+_BLOCK = timedelta(seconds=1)
+
+
+def build_worker(services: RelayServices) -> Worker:
+    """One worker instance: an intake per appId, a lane worker per lane."""
+    relay = services.settings.relay
+    holdings = Holdings(relay.lease_s)
+    app_ids = sorted({app.app_id for app in services.settings.apps.values()})
+    # an entry that arrives at the end of a blocking read is as old as the read: keep that well under the lease
+    block = min(_BLOCK, relay.lease / 8)
+    return Worker(
+        callbacks=[_callback_worker(app_id, services, holdings, block) for app_id in app_ids],
+        lanes=[_lane_worker(channel, services, holdings, block) for channel in services.channels],
+        queue=services.queue,
+        lane_states=services.lane_states,
+        holdings=holdings,
+        now=services.now,
+        heartbeat_s=relay.heartbeat_s,
+        lease=relay.lease,
+        drain_s=relay.drain_s,
+        close=services.close,
+    )
+
+
+def _callback_worker(app_id: str, services: RelayServices, holdings: Holdings, block: timedelta) -> CallbackWorker:
+    planner = Planner(
+        routes=[it.route for it in services.channels if it.route.lane.app_id == app_id],
+        addresses=services.addresses,
+        queue=services.queue,
+        alert_life=timedelta(seconds=services.settings.relay.alert_life_s),
+        on_planned=lambda lane: planned_total.labels(lane.app, lane.channel).inc(),
+    )
+    return CallbackWorker(app_id, planner, services.queue, holdings, now=services.now, block=block)
+
+
+def _lane_worker(channel: Channel, services: RelayServices, holdings: Holdings, block: timedelta) -> LaneWorker:
+    relay = services.settings.relay
+    lane = channel.route.lane
+    worker = LaneWorker(
+        lane,
+        services.queue,
+        services.lane_states,
+        holdings,
+        in_flight=relay.in_flight,
+        block=block,
+        probe_every=timedelta(seconds=relay.probe_s),
+    )
+
+    def report(settled: Settled) -> None:
+        worker.noted(settled)
+        _record(lane, settled, services)
+
+    worker.delivery = Delivery(
+        channel=channel,
+        addresses=services.addresses,
+        lanes=services.lane_states,
+        backoff=exponential_backoff(
+            random.random,
+            first=timedelta(seconds=relay.backoff_first_s),
+            most=timedelta(seconds=relay.backoff_most_s),
+        ),
+        now=services.now,
+        settle=worker.settle,
+        report=report,
+        lease=relay.lease,
+        marks_life=timedelta(seconds=relay.marks_life_s),
+        unknown_life=timedelta(seconds=relay.unknown_account_life_s),
+        probe_every=timedelta(seconds=relay.probe_s),
+    )
+    return worker
+
+
+def _record(lane: Lane, settled: Settled, services: RelayServices) -> None:
+    job, reason = settled.job, bounded_reason(settled.reason)
+    settled_total.labels(lane.app, lane.channel, settled.result, reason).inc()
+    if settled.result == "accepted":
+        alert_seconds.observe(max(0.0, services.now().timestamp() - job.alert.order.accepted_at_ms / 1000))
+    log.info(
+        "push settled", app=lane.app, channel=lane.channel, result=settled.result, reason=settled.reason,
+        job_id=job.id, message_id=job.alert.message_id, attempt=job.attempt,
+    )  # fmt: skip

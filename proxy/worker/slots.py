@@ -1,0 +1,35 @@
+"""How many entries of one stream may be in our hands at once."""
+
+import asyncio
+
+
+class Slots:
+    """Counts down and up; a reader waits until enough are free that reading stays a batch."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._used = 0
+        self._worth_reading = max(1, min(most // 8, 50))
+        self._freed = asyncio.Event()
+
+    @property
+    def free(self) -> int:
+        return self._most - self._used
+
+    @property
+    def used(self) -> int:
+        return self._used
+
+    def take(self, count: int) -> None:
+        self._used += count
+
+    def release(self, count: int) -> None:
+        self._used -= count
+        self._freed.set()
+
+    async def worth_reading(self) -> int:
+        """How many are free, once it is worth a read; at once where nothing is in flight."""
+        while self._used and self.free < self._worth_reading:
+            self._freed.clear()
+            await self._freed.wait()
+        return self.free

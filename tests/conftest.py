@@ -1,0 +1,42 @@
+"""A store of the tests' own, and how thorough the property tests are."""
+
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from proxy.store.connection import Store, async_redis
+from proxy.store.embedded import ensure_store, stop_store
+
+# shared cores: how long an example takes says nothing about the code
+settings.register_profile("shared-cores", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared-cores")
+
+
+@pytest.fixture(scope="session")
+def store_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real server, started for these tests alone and stopped after them."""
+    folder: Path = tmp_path_factory.mktemp("store")
+    yield ensure_store(folder)
+    stop_store(folder)
+
+
+@pytest.fixture
+def app_id() -> str:
+    """An appId that no other test uses, so that nothing has to be flushed."""
+    return str(uuid.uuid4().int)[:19]
+
+
+@pytest.fixture
+def store(store_url: str) -> Store:
+    return Store(store_url)
+
+
+@pytest.fixture
+async def redis(store_url: str) -> AsyncIterator[Any]:
+    client = async_redis(store_url, timeout_s=5.0)
+    yield client
+    await client.aclose()
