@@ -1,0 +1,173 @@
+"""MIMC's TokenService over libcurl: one easy handle, and so one kept connection, per thread and app.
+
+One call of ours reaches the service at most twice. libcurl repeats a request by itself when a kept connection turns
+out to be dead; that is the one repeat. Ours is only for a connection that never came about: nothing was sent.
+Source: MIMC operation manual, POST /api/account/token.
+"""
+
+import json
+import re
+import threading
+import time
+from collections.abc import Mapping
+
+import certifi
+import pycurl
+
+from proxy.ports import Answer, NoAnswer
+from proxy.settings import AppSettings, TokenSettings
+
+TIMED_OUT = "timed out"
+CONNECT_FAILED = "connect failed"
+TLS_FAILED = "TLS failed"
+NOT_HTTP = "not HTTP"
+TOO_LONG = "answer too long"
+CONNECTION_LOST = "connection lost"
+
+_MOST = 256 * 1024
+_LEAST_TRY_S = 0.05
+_PATH = "/api/account/token"
+_FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110, 5.5
+_LOOPBACK = "localhost,127.0.0.1,::1"
+_REASONS = {
+    pycurl.E_OPERATION_TIMEDOUT: TIMED_OUT,
+    pycurl.E_COULDNT_RESOLVE_HOST: CONNECT_FAILED,
+    pycurl.E_COULDNT_RESOLVE_PROXY: CONNECT_FAILED,
+    pycurl.E_COULDNT_CONNECT: CONNECT_FAILED,
+    pycurl.E_SSL_CONNECT_ERROR: TLS_FAILED,
+    pycurl.E_PEER_FAILED_VERIFICATION: TLS_FAILED,
+    pycurl.E_SSL_CACERT_BADFILE: TLS_FAILED,
+    pycurl.E_UNSUPPORTED_PROTOCOL: NOT_HTTP,  # an answer without a status line, which HTTP/0.9 allowed
+    pycurl.E_FTP_WEIRD_SERVER_REPLY: NOT_HTTP,  # libcurl: CURLE_WEIRD_SERVER_REPLY
+    pycurl.E_WRITE_ERROR: TOO_LONG,
+}
+_CONNECT_ERRORS = (
+    pycurl.E_COULDNT_RESOLVE_HOST,
+    pycurl.E_COULDNT_RESOLVE_PROXY,
+    pycurl.E_COULDNT_CONNECT,
+    pycurl.E_SSL_CONNECT_ERROR,
+    pycurl.E_OPERATION_TIMEDOUT,
+)
+
+
+class TokenClient:
+    """The TokenService of every configured app. Safe to share between threads."""
+
+    def __init__(self, apps: Mapping[str, AppSettings], limits: TokenSettings) -> None:
+        self._apps = apps
+        self._limits = limits
+        self._mine = threading.local()
+
+    def issue(self, app: str, account: str) -> Answer | NoAnswer:
+        """Ask for the token of `account`. `app` names a section. Ends within the limits' `timeout_s`.
+
+        The answer is whatever HTTP answer came; a NoAnswer's reason is one of this module's words.
+        """
+        deadline = time.monotonic() + self._limits.timeout_s
+        line = self._line(app)
+        body = _request_body(self._apps[app], account)
+        result = line.post(body, self._limits.timeout_s, self._limits.connect_timeout_s)
+        left = deadline - time.monotonic()
+        if isinstance(result, NoAnswer) and line.never_connected and left >= _LEAST_TRY_S:
+            result = line.post(body, left, min(left, self._limits.connect_timeout_s))
+        return result
+
+    def _line(self, app: str) -> "_Line":
+        lines: dict[str, _Line] | None = getattr(self._mine, "lines", None)
+        if lines is None:
+            lines = self._mine.lines = {}
+        if app not in lines:
+            lines[app] = _Line(self._apps[app])
+        return lines[app]
+
+
+class _Line:
+    """An easy handle with its connection. `never_connected` tells of the last post."""
+
+    def __init__(self, app: AppSettings) -> None:
+        self.never_connected = False
+        self._status_and_headers: list[bytes] = []
+        self._body: list[bytes] = []
+        self._size = 0
+        self._curl = _handle(app)
+        self._curl.setopt(pycurl.HEADERFUNCTION, self._take_header)
+        self._curl.setopt(pycurl.WRITEFUNCTION, self._take_body)
+
+    def post(self, body: bytes, timeout_s: float, connect_timeout_s: float) -> Answer | NoAnswer:
+        self.never_connected = False
+        curl = self._curl
+        curl.setopt(pycurl.POSTFIELDS, body)
+        curl.setopt(pycurl.TIMEOUT_MS, max(1, round(timeout_s * 1000)))
+        curl.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, round(connect_timeout_s * 1000)))
+        try:
+            curl.perform()
+            return Answer(curl.getinfo(pycurl.RESPONSE_CODE), self._headers(), b"".join(self._body))
+        except pycurl.error as error:
+            return self._failure(int(error.args[0]))
+        finally:
+            self._forget()
+
+    def _failure(self, code: int) -> NoAnswer:
+        # counts libcurl's own repeats too, so a repeat of ours cannot become a third
+        sent = self._curl.getinfo(pycurl.REQUEST_SIZE) > 0
+        self.never_connected = not sent and code in _CONNECT_ERRORS
+        return NoAnswer(_REASONS.get(code, CONNECTION_LOST), sent)
+
+    def _forget(self) -> None:
+        self._status_and_headers.clear()
+        self._body.clear()
+        self._size = 0
+
+    def _take_header(self, line: bytes) -> None:
+        if line.startswith(b"HTTP/"):  # the first block may have been an interim answer
+            self._status_and_headers.clear()
+        self._status_and_headers.append(line)
+
+    def _take_body(self, chunk: bytes) -> int:
+        self._size += len(chunk)
+        if self._size > _MOST:
+            return -1
+        self._body.append(chunk)
+        return len(chunk)
+
+    def _headers(self) -> dict[str, str]:
+        headers = {}
+        for line in self._status_and_headers[1:]:
+            name, _, value = line.decode("latin-1").partition(":")
+            if _FIELD_VALUE.fullmatch(value := value.strip()):
+                headers[name.strip().lower()] = value
+        return headers
+
+
+def _request_body(app: AppSettings, account: str) -> bytes:
+    return json.dumps(
+        {
+            "appId": app.app_id,
+            "appKey": app.app_key.get_secret_value(),
+            "appSecret": app.app_secret.get_secret_value(),
+            "appAccount": account,
+        }
+    ).encode()
+
+
+def _handle(app: AppSettings) -> pycurl.Curl:
+    """Every option that the environment or a default would otherwise decide."""
+    curl = pycurl.Curl()
+    for option, value in (
+        (pycurl.URL, app.base_url + _PATH),
+        (pycurl.POST, 1),
+        (pycurl.HTTPHEADER, ["Content-Type: application/json", "Accept:", "Expect:", "User-Agent: mimc-app-proxy"]),
+        (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
+        (pycurl.CAINFO, str(app.ca_file) if app.ca_file else certifi.where()),
+        (pycurl.SSL_VERIFYPEER, 1),
+        (pycurl.SSL_VERIFYHOST, 2),
+        (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
+        (pycurl.FOLLOWLOCATION, 0),
+        (pycurl.NOSIGNAL, 1),
+        (pycurl.PROXY, app.proxy or ""),
+        (pycurl.NOPROXY, _LOOPBACK if app.proxy else "*"),
+        (pycurl.TCP_KEEPALIVE, 1),
+        (pycurl.TCP_KEEPIDLE, 60),
+    ):
+        curl.setopt(option, value)
+    return curl

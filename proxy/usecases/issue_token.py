@@ -1,0 +1,54 @@
+"""Hand a signed-in user his MIMC token, and nobody else's."""
+
+from collections.abc import Mapping
+
+from proxy.errors import BadRequest, RequestRefused
+from proxy.ports import Answer, NoAnswer, TokenService
+
+
+def issue_token(
+    asked: Mapping[str, object], account: str, bound_app: str | None, app_ids: Mapping[str, str], tokens: TokenService
+) -> Answer | NoAnswer:
+    """The TokenService's answer for `account`, which comes from the session.
+
+    `asked` is the client's JSON object: its "appAccount" may only repeat who he is, its "appId" chooses the app.
+    Everything else in it, an appKey of an old client too, is not looked at. `app_ids` maps sections to appIds.
+    Raises RequestRefused (403 another account or app, 404 an app that is not configured) and BadRequest.
+    """
+    _only_himself(asked.get("appAccount"), account)
+    return tokens.issue(_section(asked.get("appId"), bound_app, app_ids), account)
+
+
+def _only_himself(named: object, account: str) -> None:
+    if named is None:
+        return
+    if not isinstance(named, str):
+        raise BadRequest("appAccount", expected="a string", got=named)
+    if named != account:
+        raise RequestRefused(403, "appAccount: is not the signed-in user")
+
+
+def _section(named: object, bound_app: str | None, app_ids: Mapping[str, str]) -> str:
+    """By the appId of the body, else the app that the session is bound to, else the only one there is."""
+    if named is None:
+        if bound_app is not None:
+            return bound_app
+        if len(set(app_ids.values())) == 1:  # sections of one appId share its credentials
+            return next(iter(app_ids))
+        raise BadRequest("appId", expected="the appId of one of the configured apps", got=None)
+    app_id = _app_id(named)
+    section = next((section for section, configured in app_ids.items() if configured == app_id), None)
+    if section is None:
+        raise RequestRefused(404, "appId: is not configured here")
+    if bound_app is not None and app_ids[bound_app] != app_id:
+        raise RequestRefused(403, "appId: is not the app of this session")
+    return bound_app or section
+
+
+def _app_id(named: object) -> str:
+    """Clients send it as a number or as text; it exceeds 2^53, so a float is already wrong."""
+    if isinstance(named, str):
+        return named
+    if isinstance(named, int) and not isinstance(named, bool):
+        return str(named)
+    raise BadRequest("appId", expected="a string or an integer", got=named)

@@ -1,0 +1,271 @@
+"""The TokenService's client, over real sockets."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from proxy.emulators.certificates import Certificates, ensure_certificates
+from proxy.mimc.client import TokenClient
+from proxy.ports import Answer, NoAnswer
+from proxy.settings import AppSettings, TokenSettings
+from tests.mimc.upstream import Conversation, Serve, answering, http, upstream
+
+GOLDEN = b'{"code":200,"message":"success","data":{"appId":"2882303761517000001","token":"a+/="},  "new":[1.0]}\r\n'
+LIMITS = TokenSettings(connect_timeout_s=0.3, timeout_s=0.6)
+
+
+def client(url: str, ca_file: Path | None = None, limits: TokenSettings = LIMITS, **more: object) -> TokenClient:
+    app = AppSettings.model_validate(
+        {
+            "app_id": "2882303761517000001",
+            "app_key": "the-key",
+            "app_secret": "the-secret",
+            "url_secret": "a-url-secret-of-32-characters-00",
+            "base_url": url,
+            "ca_file": ca_file,
+        }
+        | more
+    )
+    return TokenClient({"main": app}, limits)
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return ensure_certificates(tmp_path_factory.mktemp("tls"))
+
+
+def test_the_request_is_the_documented_one() -> None:
+    with upstream(answering(http(GOLDEN))) as service:
+        client(service.url).issue("main", "张三")
+    head, _, body = service.requests[0].partition(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    assert lines[0] == "POST /api/account/token HTTP/1.1"
+    assert "Content-Type: application/json" in lines
+    assert not [line for line in lines if line.lower().startswith(("expect", "accept-encoding"))]
+    assert json.loads(body) == {
+        "appId": "2882303761517000001",
+        "appKey": "the-key",
+        "appSecret": "the-secret",
+        "appAccount": "张三",
+    }
+
+
+@pytest.mark.parametrize(
+    ("raw", "status", "content_type", "body"),
+    [
+        (http(GOLDEN), 200, "application/json", GOLDEN),
+        (http(b"\x00\xff", b"500 Oops", b"content-type:  text/x; a=B \r\n"), 500, "text/x; a=B", b"\x00\xff"),
+        (http(b"", b"302 Found", b"Location: http://127.0.0.1:1/\r\n"), 302, None, b""),
+        (http(GOLDEN, headers=b"Content-Type: a\x01b\r\n"), 200, None, GOLDEN),
+        (b"HTTP/1.1 103 Early\r\nContent-Type: early\r\n\r\n" + http(GOLDEN), 200, "application/json", GOLDEN),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{\n \r\n1\r\n}\r\n0\r\n\r\n",
+            200,
+            None,
+            b"{\n }",
+        ),
+    ],
+)
+def test_status_type_and_bytes_come_back_as_they_are(
+    raw: bytes, status: int, content_type: str | None, body: bytes
+) -> None:
+    with upstream(answering(raw)) as service:
+        answer = client(service.url).issue("main", "1000")
+    assert isinstance(answer, Answer)
+    assert (answer.status, answer.headers.get("content-type"), answer.body) == (status, content_type, body)
+
+
+def test_a_connection_is_kept_from_call_to_call_and_by_each_thread() -> None:
+    with upstream(answering(http(GOLDEN))) as service:
+        tokens = client(service.url)
+        answers = [tokens.issue("main", str(number)) for number in range(20)]
+        assert service.connections == 1
+        other = threading.Thread(target=tokens.issue, args=("main", "other"))
+        other.start()
+        other.join()
+        assert service.connections == 2
+    assert all(isinstance(answer, Answer) and answer.body == GOLDEN for answer in answers)
+
+
+def close_idle(conversation: Conversation) -> None:
+    """One answer, then the end: what a balancer with a short idle time does."""
+    conversation.receive()
+    conversation.send(http(GOLDEN))
+
+
+def close_on_second(conversation: Conversation) -> None:
+    """Keeps the connection, reads the next request whole and ends without an answer."""
+    close_idle(conversation)
+    conversation.receive()
+
+
+def never_answer(conversation: Conversation) -> None:
+    conversation.receive()
+
+
+@pytest.mark.parametrize("serve", [close_idle, close_on_second])
+def test_a_closed_kept_connection_costs_at_most_one_repeat(serve: Serve) -> None:
+    with upstream(serve) as service:
+        tokens = client(service.url)
+        for number in range(6):
+            assert isinstance(tokens.issue("main", f"user-{number}"), Answer)
+    for number in range(6):
+        assert 1 <= sum(b"user-%d" % number in request for request in service.requests) <= 2
+
+
+def test_a_kept_connection_that_died_is_repeated_once_and_then_given_up() -> None:
+    def serve(conversation: Conversation) -> None:
+        close_on_second(conversation) if conversation.number == 1 else never_answer(conversation)
+
+    with upstream(serve) as service:
+        tokens = client(service.url)
+        tokens.issue("main", "first")
+        answer = tokens.issue("main", "second")
+    assert answer == NoAnswer("connection lost", sent=True)
+    assert sum(b"second" in request for request in service.requests) == 2
+
+
+def test_a_new_connection_that_dies_after_the_request_is_not_repeated() -> None:
+    with upstream(never_answer) as service:
+        answer = client(service.url).issue("main", "1000")
+    assert answer == NoAnswer("connection lost", sent=True)
+    assert len(service.requests) == 1
+
+
+@contextmanager
+def within_budget(budget_s: float = LIMITS.timeout_s) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    assert time.monotonic() - started < budget_s + 0.25
+
+
+def test_a_port_where_nobody_listens_is_a_failed_connect() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with within_budget():
+        answer = client(f"http://127.0.0.1:{port}").issue("main", "1000")
+    assert answer == NoAnswer("connect failed", sent=False)
+
+
+def test_a_failed_connect_is_tried_once_more_within_the_budget() -> None:
+    """A listener whose backlog is full takes no connection: two tries of 0.2 s each."""
+    limits = TokenSettings(connect_timeout_s=0.2, timeout_s=0.6)
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        waiting = [socket.socket() for _ in range(4)]
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(full.getsockname())
+        started = time.monotonic()
+        answer = client(f"http://127.0.0.1:{full.getsockname()[1]}", limits=limits).issue("main", "1000")
+        took = time.monotonic() - started
+        for each in waiting:
+            each.close()
+    assert answer == NoAnswer("timed out", sent=False)
+    assert 0.38 <= took < 0.6
+
+
+def stall_at_once(conversation: Conversation) -> None:
+    conversation.receive()
+    conversation.stall()
+
+
+def stall_in_head(conversation: Conversation) -> None:
+    conversation.receive()
+    conversation.send(b"HTTP/1.1 200 OK\r\nContent-")
+    conversation.stall()
+
+
+def stall_in_body(conversation: Conversation) -> None:
+    conversation.receive()
+    conversation.send(http(GOLDEN)[:-5])
+    conversation.stall()
+
+
+@pytest.mark.parametrize("serve", [stall_at_once, stall_in_head, stall_in_body])
+def test_a_slow_service_is_given_up_in_time_and_not_asked_again(serve: Serve) -> None:
+    limits = TokenSettings(connect_timeout_s=0.2, timeout_s=0.3)
+    with upstream(serve) as service, within_budget(0.3):
+        answer = client(service.url, limits=limits).issue("main", "1000")
+    assert answer == NoAnswer("timed out", sent=True)
+    assert len(service.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "not HTTP"),
+        (b"\x16\x03\x01\x00\x00", "not HTTP"),
+        (b"HTTP/1.1 abc\r\n\r\n", "not HTTP"),
+        (b"", "connection lost"),
+        (http(GOLDEN)[:-5], "connection lost"),
+        (http(b"x" * (256 * 1024 + 1)), "answer too long"),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (256 * 1024 + 1), "answer too long"),
+    ],
+)
+def test_what_is_no_whole_http_answer_is_no_answer(raw: bytes, reason: str) -> None:
+    def serve(conversation: Conversation) -> None:
+        conversation.receive()
+        conversation.send(raw)
+
+    with upstream(serve) as service, within_budget():
+        answer = client(service.url).issue("main", "1000")
+    assert answer == NoAnswer(reason, sent=True)
+    assert len(service.requests) == 1
+
+
+def test_tls_is_spoken_to_a_certificate_of_the_given_authority(certificates: Certificates) -> None:
+    with upstream(answering(http(GOLDEN)), certificates.server_context()) as service:
+        tokens = client(service.url, certificates.ca_file)
+        for _ in range(3):
+            answer = tokens.issue("main", "1000")
+            assert isinstance(answer, Answer)
+            assert answer.body == GOLDEN
+        assert service.connections == 1
+
+
+def test_an_unknown_authority_is_not_told_the_secret(certificates: Certificates) -> None:
+    with upstream(answering(http(GOLDEN)), certificates.server_context()) as service:
+        answer = client(service.url).issue("main", "1000")
+    assert answer == NoAnswer("TLS failed", sent=False)
+    assert service.requests == []
+
+
+def test_tls_to_a_service_without_it_fails() -> None:
+    def serve(conversation: Conversation) -> None:
+        conversation.connection.recv(100)
+        conversation.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with upstream(serve) as service, within_budget():
+        answer = client(service.url.replace("http:", "https:")).issue("main", "1000")
+    assert answer == NoAnswer("TLS failed", sent=False)
+
+
+def test_the_environments_proxies_and_authorities_are_not_asked(
+    monkeypatch: pytest.MonkeyPatch, certificates: Certificates
+) -> None:
+    for name in ("http_proxy", "https_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca_file))
+    monkeypatch.setenv("CURL_CA_BUNDLE", str(certificates.ca_file))
+    with upstream(answering(http(GOLDEN))) as plain:
+        assert isinstance(client(plain.url).issue("main", "1000"), Answer)
+    with upstream(answering(http(GOLDEN)), certificates.server_context()) as secure:
+        assert client(secure.url).issue("main", "1000") == NoAnswer("TLS failed", sent=False)
+
+
+def test_two_apps_have_a_connection_each() -> None:
+    with upstream(answering(http(b"one"))) as one, upstream(answering(http(b"two"))) as two:
+        apps = {"one": client(one.url), "two": client(two.url)}
+        bodies = {name: tokens.issue("main", "1000") for name, tokens in apps.items()}
+    assert {name: answer.body for name, answer in bodies.items() if isinstance(answer, Answer)} == {
+        "one": b"one",
+        "two": b"two",
+    }
