@@ -1,0 +1,48 @@
+"""gunicorn's settings, from the service's own. Environment: WEB_CONCURRENCY overrides server.workers."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+_METRICS = "PROMETHEUS_MULTIPROC_DIR"
+_PREFIX = "mimc-app-proxy-metrics-"
+
+# before anything imports prometheus_client, which looks once
+if not os.environ.get(_METRICS):
+    os.environ[_METRICS] = tempfile.mkdtemp(prefix=_PREFIX)
+
+from prometheus_client.multiprocess import mark_process_dead  # noqa: E402
+
+from proxy.configuration import load_settings  # noqa: E402
+from proxy.errors import BadSettings  # noqa: E402
+
+try:
+    _settings = load_settings()
+except BadSettings as error:
+    raise SystemExit(f"the settings cannot be used:\n{error}") from None
+
+bind = list(dict.fromkeys([_settings.server.bind, _settings.server.operator_bind]))
+worker_class = "proxy.web.server.Worker"
+workers = int(os.environ.get("WEB_CONCURRENCY") or _settings.server.workers)
+threads = _settings.server.threads
+keepalive = 5
+timeout = 30
+graceful_timeout = 10
+preload_app = False
+control_socket_disable = True
+accesslog = None  # the application logs each request, without its path
+errorlog = "-"
+if Path("/dev/shm").is_dir():  # noqa: S108, gunicorn's heartbeat file must not wait for a disk
+    worker_tmp_dir = "/dev/shm"  # noqa: S108
+
+
+def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001  the signature is gunicorn's
+    mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]  # the library has no types here
+
+
+def on_exit(server: Any) -> None:  # noqa: ARG001
+    folder = Path(os.environ[_METRICS])
+    if folder.name.startswith(_PREFIX):  # made above, not the operator's
+        shutil.rmtree(folder, ignore_errors=True)

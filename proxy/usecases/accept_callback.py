@@ -1,0 +1,37 @@
+"""Take a callback for good, or say why there is nothing to take."""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from proxy.domain.callbacks import Callback, Ignored
+from proxy.ports import CallbackInbox
+
+
+class Acceptance(StrEnum):
+    """What became of a callback that may be answered 200; the values are labels of a metric."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    STALE = "stale"
+    INSTANT = "instant"
+    NO_RECIPIENTS = "no_recipients"
+    IGNORED = "ignored"
+
+
+def accept_callback(
+    callback: Callback | Ignored, inbox: CallbackInbox, *, now: datetime, marks_life: timedelta
+) -> Acceptance:
+    """Store what may become an alert; nothing else reaches the store.
+
+    A callback older than `marks_life` is stale: the store would no longer know that it had it. Raises StoreUnavailable.
+    """
+    if isinstance(callback, Ignored):
+        return Acceptance.IGNORED
+    if not callback.kind.is_offline:  # MIMC announces the same message again when it misses somebody
+        return Acceptance.INSTANT
+    if not callback.recipients:
+        return Acceptance.NO_RECIPIENTS
+    if callback.sent_at is not None and now - callback.sent_at > marks_life:
+        return Acceptance.STALE
+    receipt = inbox.accept(callback, now)
+    return Acceptance.DUPLICATE if receipt.duplicate else Acceptance.ACCEPTED

@@ -1,0 +1,126 @@
+"""Read what a signed-in user says about his device."""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+
+from proxy.domain.devices import ApnsEnvironment, Device, Platform
+from proxy.errors import BadRequest, RequestRefused
+from proxy.settings import AppSettings
+
+_MEMBERS = {"app", "platform", "push_token", "environment", "locale", "resource"}
+_REG_ID = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,256}")  # several are joined by commas
+_HEX = re.compile(r"(?:[0-9a-fA-F]{2}){8,200}")  # Apple promises no length
+_LOCALE = re.compile(r"[A-Za-z0-9_-]{0,35}")
+
+
+def read_registration(
+    asked: Mapping[str, object],
+    *,
+    device_id: str,
+    account: str,
+    bound_app: str | None,
+    apps: Mapping[str, AppSettings],
+    now: datetime,
+) -> Device:
+    """A Device from the client's JSON object.
+
+    Members: "platform" ("apns" or "mipush"), "push_token", and optional "app" (the section), "environment" (APNs:
+    "production" or "sandbox"), "locale", "resource". Raises BadRequest naming the first member of another shape, and
+    RequestRefused: 404 a section that is not configured, 403 another than the session's, 409 a section that cannot
+    reach such a device.
+    """
+    if asked.keys() - _MEMBERS:
+        raise BadRequest("body", expected=f"no members but {', '.join(sorted(_MEMBERS))}", got=dict(asked))
+    section = choose_section(asked.get("app"), bound_app, apps)
+    platform = _platform(asked.get("platform"))
+    _require_channel(apps[section], platform)
+    return Device(
+        app=section,
+        account=account,
+        device_id=device_id,
+        platform=platform,
+        push_token=_push_token(asked.get("push_token"), platform),
+        registered_at=now,
+        environment=_environment(asked.get("environment"), platform),
+        locale=_text(asked, "locale", _LOCALE, "a language tag of at most 35 characters"),
+        resource=_resource(asked.get("resource")),
+    )
+
+
+def choose_section(named: object, bound_app: str | None, apps: Mapping[str, AppSettings]) -> str:
+    """The section that is named, else the session's, else the only one."""
+    if named is None:
+        if bound_app is not None:
+            return bound_app
+        if len(apps) == 1:
+            return next(iter(apps))
+        raise BadRequest("app", expected="the name of one of the configured apps", got=None)
+    if not isinstance(named, str):
+        raise BadRequest("app", expected="a string", got=named)
+    if named not in apps:
+        raise RequestRefused(404, "app: is not configured here")
+    if bound_app is not None and named != bound_app:
+        raise RequestRefused(403, "app: is not the app of this session")
+    return named
+
+
+def check_device_id(device_id: str) -> None:
+    """1 to 128 printable characters; U+FFFD stands for bytes that were not UTF-8."""
+    if not 1 <= len(device_id) <= 128 or not device_id.isprintable() or "\ufffd" in device_id:
+        raise BadRequest("device_id", expected="1 to 128 printable characters", got=device_id)
+
+
+def _platform(value: object) -> Platform:
+    try:
+        return Platform(value)  # type: ignore[arg-type]  # whatever is not one of its values is a ValueError
+    except ValueError:
+        raise BadRequest("platform", expected='"apns" or "mipush"', got=value) from None
+
+
+def _require_channel(app: AppSettings, platform: Platform) -> None:
+    settings = app.apns if platform is Platform.APNS else app.mipush
+    if settings is None:
+        raise RequestRefused(409, f"platform: the app has no {platform} section in this service's settings")
+    if platform is Platform.MIPUSH and app.mipush is not None and app.mipush.address == "account":
+        raise RequestRefused(
+            409, "platform: this app's Xiaomi devices are addressed by account; subscribe it on the phone instead"
+        )
+
+
+def _push_token(value: object, platform: Platform) -> str:
+    if platform is Platform.APNS:
+        if not isinstance(value, str) or not _HEX.fullmatch(value):
+            raise BadRequest("push_token", expected="the device token, 16 to 400 hex digits, an even number", got=value)
+        return value.lower()
+    if not isinstance(value, str) or not _REG_ID.fullmatch(value):
+        raise BadRequest("push_token", expected="the regId, at most 256 characters, no comma or blank", got=value)
+    return value
+
+
+def _environment(value: object, platform: Platform) -> ApnsEnvironment:
+    if value is None:
+        return ApnsEnvironment.PRODUCTION
+    if platform is not Platform.APNS:
+        raise BadRequest("environment", expected='nothing, it is for "apns" only', got=value)
+    try:
+        return ApnsEnvironment(value)  # type: ignore[arg-type]  # as above
+    except ValueError:
+        raise BadRequest("environment", expected='"production" or "sandbox"', got=value) from None
+
+
+def _text(asked: Mapping[str, object], field: str, shape: re.Pattern[str], expected: str) -> str:
+    value = asked.get(field)
+    if value is None:
+        return ""
+    if not isinstance(value, str) or not shape.fullmatch(value):
+        raise BadRequest(field, expected=expected, got=value)
+    return value
+
+
+def _resource(value: object) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str) or len(value) > 128 or not value.isprintable():
+        raise BadRequest("resource", expected="at most 128 printable characters", got=value)
+    return value

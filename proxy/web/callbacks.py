@@ -1,0 +1,67 @@
+"""MIMC's callbacks in: who may post, is it well formed, one round trip to the store, then 200."""
+
+from datetime import timedelta
+
+from flask import Blueprint, Response, request
+
+from proxy.domain.callbacks import Callback, Ignored
+from proxy.errors import BadCallback, RequestRefused, StoreUnavailable
+from proxy.metrics import callbacks_total
+from proxy.mimc.wire import MAX_BODY, parse_callback
+from proxy.usecases.accept_callback import Acceptance, accept_callback
+from proxy.web import wired
+from proxy.web.access import note
+from proxy.web.body import read_body
+from proxy.web.envelope import envelope
+
+bp = Blueprint("callbacks", __name__)
+
+# made once: building a Response costs more than all the checks together
+_TAKEN = envelope(200, data={"duplicate": False})
+_KNOWN = envelope(200, data={"duplicate": True})
+
+
+@bp.post("/callbacks/mimc/<url_secret>")
+def receive_callback(url_secret: str) -> Response:
+    """Answer 200 only once the callback is in the stream: MIMC repeats anything else, three times."""
+    callback = _from_a_sender(url_secret)
+    services = wired()
+    marks_life = timedelta(seconds=services.settings.relay.marks_life_s)
+    try:
+        acceptance = accept_callback(callback, services.inbox, now=services.now(), marks_life=marks_life)
+    except StoreUnavailable:
+        _count(_label(callback), "unavailable")
+        raise
+    _count(_label(callback), acceptance)
+    return _KNOWN if acceptance is Acceptance.DUPLICATE else _TAKEN
+
+
+def _from_a_sender(url_secret: str) -> Callback | Ignored:
+    """A callback of somebody who may post it. Raises RequestRefused, counted."""
+    senders = wired().senders
+    kind = "other"
+    try:
+        sender = senders.admit(url_secret)
+        note(app=sender.section)
+        callback = parse_callback(read_body(request.environ, MAX_BODY))
+        kind = _label(callback)
+        senders.check(sender, callback.claim)
+    except BadCallback:
+        _count(kind, "bad")
+        raise
+    except RequestRefused as error:
+        _count(kind, "refused" if error.status in (403, 404) else "bad")
+        raise
+    return callback
+
+
+def _label(callback: Callback | Ignored) -> str:
+    """A kind fit for a label: an unknown one is text of theirs."""
+    if isinstance(callback, Callback):
+        return callback.kind
+    return callback.kind if callback.kind == "UCTOPIC_MSG" else "other"
+
+
+def _count(kind: str, result: str) -> None:
+    note(kind=str(kind), result=str(result))
+    callbacks_total.labels(kind, result).inc()

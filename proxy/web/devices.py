@@ -1,0 +1,82 @@
+"""Where a signed-in user's devices are reached."""
+
+from flask import Blueprint, Response, request
+
+from proxy.auth import Authenticated
+from proxy.domain.devices import Device, Platform, fingerprint
+from proxy.errors import RequestRefused
+from proxy.usecases.register_device import check_device_id, choose_section, read_registration
+from proxy.web import wired
+from proxy.web.access import note
+from proxy.web.body import read_object
+from proxy.web.envelope import envelope
+from proxy.web.guards import signed_in
+
+bp = Blueprint("devices", __name__, url_prefix="/api/devices")
+
+
+@bp.put("/<device_id>")
+def register(device_id: str) -> Response:
+    """Registers, or replaces what was registered under this id. The push token moves here from wherever it was."""
+    services = wired()
+    user = signed_in()
+    check_device_id(device_id)
+    device = read_registration(
+        read_object(request.environ),
+        device_id=device_id,
+        account=user.app_account,
+        bound_app=user.bound_app,
+        apps=services.settings.apps,
+        now=services.now(),
+    )
+    services.devices.register(device)
+    note(app=device.app, platform=device.platform.value, fingerprint=fingerprint(device.push_token))
+    return envelope(200, data=_shown(device))
+
+
+@bp.get("/<device_id>")
+def show(device_id: str) -> Response:
+    user = signed_in()
+    check_device_id(device_id)
+    for device in wired().devices.devices_of(_section(user), user.app_account):
+        if device.device_id == device_id:
+            return envelope(200, data=_shown(device))
+    raise RequestRefused(404, "device_id: is not registered")
+
+
+@bp.get("")
+def list_all() -> Response:
+    user = signed_in()
+    devices = wired().devices.devices_of(_section(user), user.app_account)
+    return envelope(200, data=[_shown(device) for device in devices])
+
+
+@bp.delete("/<device_id>")
+def remove(device_id: str) -> Response:
+    user = signed_in()
+    check_device_id(device_id)
+    if not wired().devices.remove(_section(user), user.app_account, device_id):
+        raise RequestRefused(404, "device_id: is not registered")
+    return envelope(200)
+
+
+def _section(user: Authenticated) -> str:
+    """The section in the query's `app`, optional where there is only one."""
+    section = choose_section(request.args.get("app"), user.bound_app, wired().settings.apps)
+    note(app=section)
+    return section
+
+
+def _shown(device: Device) -> dict[str, object]:
+    """The push token itself goes in and never out."""
+    return {
+        "app": device.app,
+        "device_id": device.device_id,
+        "platform": device.platform.value,
+        "push_token_fingerprint": fingerprint(device.push_token),
+        "environment": device.environment.value if device.platform is Platform.APNS else None,
+        "locale": device.locale,
+        "resource": device.resource,
+        "registered_at": device.registered_at.isoformat(timespec="seconds"),
+        "trouble": device.trouble or None,
+    }

@@ -1,0 +1,64 @@
+"""Every answer of our own is MIMC's envelope: {"code": <int, the HTTP status>, "message": "...", "data": null}.
+
+The web SDK reads `code` alone and never the status, so an error without it would pass for a token.
+"""
+
+import json
+import traceback
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import structlog
+from flask import Flask, Response
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from proxy.errors import RequestRefused, StoreUnavailable
+from proxy.web.access import note
+
+log = structlog.get_logger()
+
+
+def envelope(
+    status: int, message: str = "success", data: object = None, headers: Mapping[str, str] | None = None
+) -> Response:
+    body = json.dumps({"code": status, "message": message, "data": data}, separators=(",", ":")) + "\n"
+    response = Response(body, status, content_type="application/json")
+    response.headers.update(headers or {})
+    return response
+
+
+def answer_errors(app: Flask) -> None:
+    """Whatever ends a request early is answered in the envelope, and never with the request's own content."""
+    app.register_error_handler(RequestRefused, _refused)
+    app.register_error_handler(StoreUnavailable, _unavailable)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def _refused(error: RequestRefused) -> Response:
+    return envelope(error.status, error.message, headers=error.headers)
+
+
+def _unavailable(error: StoreUnavailable) -> Response:
+    note(store=str(error))
+    return envelope(503, "the store is unavailable", headers={"Retry-After": str(error.retry_after_s)})
+
+
+def _http(error: HTTPException) -> Response:
+    """Flask's and Werkzeug's own; their descriptions may quote the request, so only the status is kept."""
+    status = error.code or 500
+    headers = {}
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+    return envelope(status, HTTPStatus(status).phrase.lower(), headers=headers)
+
+
+def _unexpected(error: Exception) -> Response:
+    note(error=type(error).__name__)
+    log.error("a request failed", error=type(error).__name__, trace=trace_without_values(error))
+    return envelope(500, "internal server error")
+
+
+def trace_without_values(error: BaseException) -> list[str]:
+    """Where it happened. Messages of foreign errors quote what they choked on, so they stay out."""
+    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]

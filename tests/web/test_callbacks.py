@@ -1,0 +1,213 @@
+"""The intake's route: who may post, what is taken, what is answered."""
+
+import io
+import json
+from typing import Any
+
+import pytest
+from prometheus_client import REGISTRY
+
+from proxy.errors import StoreFull, StoreUnavailable
+from tests.web.world import (
+    APP_ID,
+    APP_SECRET,
+    NOW,
+    OTHER_APP_ID,
+    OTHER_URL_SECRET,
+    URL_SECRET,
+    World,
+    app_section,
+    other_section,
+    settings,
+)
+
+PATH = f"/callbacks/mimc/{URL_SECRET}"
+NOW_MS = int(NOW.timestamp() * 1000)
+# made for 1516763973000_2882303761517000001 with APP_SECRET
+AUTHENTICATION = "lSRe+2nN91bgK+SR9BPweFQpCGztJm5ozgPoQNrOp1FILzs4fKo4sS4gDYkRUr6O"
+AUTHENTIC_MS = 1516763973000
+
+
+def offline(**changes: object) -> dict[str, object]:
+    body: dict[str, object] = {
+        "msgType": "OFFLINE_MSG",
+        "fromAppId": APP_ID,
+        "fromAccount": "1000",
+        "toAppId": int(APP_ID),
+        "toAccount": "1001",
+        "payload": "aGVsbG8=",
+        "timestamp": str(NOW_MS),
+        "sequence": "154503794553568001",
+        "packetId": "4711-1",
+    }
+    return body | changes
+
+
+def counted(kind: str, result: str) -> float:
+    return REGISTRY.get_sample_value("mimc_callbacks_total", {"kind": kind, "result": result}) or 0.0
+
+
+def test_a_callback_is_stored_and_then_answered_200() -> None:
+    world = World()
+    before = counted("OFFLINE_MSG", "accepted")
+    answer = world.client.post(PATH, json=offline())
+    assert (answer.status_code, answer.json) == (
+        200,
+        {"code": 200, "message": "success", "data": {"duplicate": False}},
+    )
+    (stored,) = world.inbox.stored.values()
+    assert (stored.recipients[0].account, stored.payload) == ("1001", b"hello")
+    assert counted("OFFLINE_MSG", "accepted") == before + 1
+
+
+def test_a_repeat_is_answered_200_and_says_so() -> None:
+    world = World()
+    world.client.post(PATH, json=offline())
+    answer = world.client.post(PATH, json=offline(timestamp=NOW_MS))
+    assert answer.status_code == 200
+    assert json.loads(answer.data)["data"] == {"duplicate": True}
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "result"),
+    [
+        (offline(msgType="NORMAL_MSG"), "NORMAL_MSG", "instant"),
+        (offline(msgType="UCTOPIC_MSG"), "UCTOPIC_MSG", "ignored"),
+        ({"msgType": "UCTOPIC_MSG"}, "UCTOPIC_MSG", "ignored"),
+        ({"msgType": "RESOURCE_OFFLINE", "appId": APP_ID}, "other", "ignored"),
+        (offline(toAccount=""), "OFFLINE_MSG", "no_recipients"),
+        (offline(timestamp=NOW_MS - 86_400_001), "OFFLINE_MSG", "stale"),
+    ],
+)
+def test_what_becomes_no_alert_is_answered_200_and_counted(body: dict[str, object], kind: str, result: str) -> None:
+    world = World()
+    before = counted(kind, result)
+    assert world.client.post(PATH, json=body).status_code == 200
+    assert world.inbox.stored == {}
+    assert counted(kind, result) == before + 1
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b"", "body"),
+        (b"{", "body"),
+        (b"[]", "body"),
+        (b"{}", "msgType"),
+        (json.dumps(offline(fromAccount=7)).encode(), "fromAccount"),
+    ],
+)
+def test_what_no_callback_can_be_is_400_and_names_the_field(body: bytes, field: str) -> None:
+    before = counted("other", "bad")
+    answer = World().client.post(PATH, data=body)
+    assert answer.status_code == 400
+    assert json.loads(answer.data)["message"].startswith(f"{field}: expected")
+    assert counted("other", "bad") == before + 1
+
+
+@pytest.mark.parametrize("secret", ["wrong", URL_SECRET[:-1], URL_SECRET + "0", "%ff%fe", "ü", OTHER_URL_SECRET])
+def test_a_wrong_url_secret_is_answered_as_a_path_that_does_not_exist(secret: str) -> None:
+    world = World()
+    answer = world.client.post(f"/callbacks/mimc/{secret}", json=offline())
+    nowhere = world.client.post("/nowhere", json=offline())
+    assert answer.status_code == 404
+    assert (answer.data, answer.headers) == (nowhere.data, nowhere.headers)
+    assert world.inbox.stored == {}
+
+
+def test_a_url_secret_is_good_for_its_own_app_only() -> None:
+    world = World(settings({"main": app_section(), "other": other_section()}))
+    elsewhere = offline(toAppId=OTHER_APP_ID)
+    assert world.client.post(PATH, json=elsewhere).status_code == 404
+    assert world.client.post(f"/callbacks/mimc/{OTHER_URL_SECRET}", json=elsewhere).status_code == 200
+    assert world.client.post(PATH, json=offline(toAppId="2882303761517999999")).status_code == 404
+    assert world.client.post(PATH, json={"msgType": "UCTOPIC_MSG", "appId": OTHER_APP_ID}).status_code == 404
+
+
+def authenticated(**changes: object) -> dict[str, object]:
+    return offline(timestamp=AUTHENTIC_MS, authentication=AUTHENTICATION) | changes
+
+
+@pytest.mark.parametrize(
+    ("rule", "body", "status"),
+    [
+        ("required", authenticated(), 200),
+        ("required", offline(), 403),
+        ("required", authenticated(timestamp=AUTHENTIC_MS + 61_000), 403),
+        ("required", {"msgType": "UCTOPIC_MSG"}, 403),
+        ("if_present", authenticated(), 200),
+        ("if_present", offline(), 200),
+        ("if_present", offline(authentication="bm9uc2Vuc2U="), 403),
+        ("if_present", offline(authentication="bm9uc2Vuc2U=", fromAppId="5800123456"), 200),
+        ("if_present", offline(authentication="bm9uc2Vuc2U=", msgType="SOMETHING_NEW"), 403),
+        ("ignored", offline(authentication="bm9uc2Vuc2U="), 200),
+    ],
+)
+def test_authentication_is_required_checked_or_ignored(rule: str, body: dict[str, object], status: int) -> None:
+    world = World(settings({"main": app_section(authentication=rule, app_secret=APP_SECRET)}))
+    answer = world.client.post(PATH, json=body)
+    assert answer.status_code == status
+    assert json.loads(answer.data)["code"] == status
+
+
+@pytest.mark.parametrize(
+    ("trouble", "seconds"), [(StoreUnavailable("the store does not answer"), "5"), (StoreFull("full"), "30")]
+)
+def test_what_cannot_be_stored_is_503_with_a_time_to_come_back(trouble: StoreUnavailable, seconds: str) -> None:
+    world = World()
+    world.inbox.trouble = trouble
+    before = counted("OFFLINE_MSG", "unavailable")
+    answer = world.client.post(PATH, json=offline())
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, seconds)
+    assert answer.json == {"code": 503, "message": "the store is unavailable", "data": None}
+    assert counted("OFFLINE_MSG", "unavailable") == before + 1
+
+
+def test_a_body_of_a_mebibyte_is_read_and_a_longer_one_is_not() -> None:
+    world = World()
+    body = json.dumps(offline()).encode()
+    assert world.client.post(PATH, data=body.ljust(1 << 20)).status_code == 200
+    answer = world.client.post(PATH, data=body.ljust((1 << 20) + 1))
+    assert (answer.status_code, json.loads(answer.data)["code"]) == (413, 413)
+
+
+def post(world: World, stream: io.BytesIO, **environ: Any) -> int:
+    """A request whose headers say something of their own about the body."""
+    response = world.client.post(PATH, input_stream=stream, environ_overrides=environ)
+    return response.status_code
+
+
+@pytest.mark.parametrize(
+    ("said", "length", "status"),
+    [
+        ("-1", 400, 400),
+        ("abc", 400, 400),
+        ("١٢", 400, 400),
+        ("+5", 400, 400),
+        ("9" * 5000, 400, 413),
+        ("1048577", 400, 413),
+        ("401", 400, 400),
+        ("400", 400, 200),
+        (None, 400, 400),
+    ],
+)
+def test_a_content_length_is_checked_before_it_is_believed(said: str | None, length: int, status: int) -> None:
+    stream = io.BytesIO(json.dumps(offline()).encode().ljust(length))
+    assert post(World(), stream, CONTENT_LENGTH=said) == status
+    if status == 413:
+        assert stream.tell() == 0
+
+
+def test_a_chunked_body_is_read_to_the_limit() -> None:
+    world, body = World(), json.dumps(offline()).encode()
+    chunked: dict[str, object] = {"CONTENT_LENGTH": None, "HTTP_TRANSFER_ENCODING": "chunked"}
+    assert post(world, io.BytesIO(body), **chunked) == 200
+    assert post(world, io.BytesIO(body.ljust(1 << 20)), **chunked) == 200
+    assert post(world, endless := io.BytesIO(body.ljust(1 << 22)), **chunked) == 413
+    assert endless.tell() == (1 << 20) + 1
+
+
+def test_a_callback_touches_no_session_and_asks_nobody_to_sign_in() -> None:
+    answer = World().client.post(PATH, json=offline(), headers={"Cookie": "session=x; remember_token=y"})
+    assert answer.status_code == 200
+    assert not {"Set-Cookie", "Vary", "Cache-Control"} & set(answer.headers.keys())

@@ -1,0 +1,143 @@
+"""Registrations by signed-in users."""
+
+import json
+
+import pytest
+
+from tests.web.world import World, app_section, bearer, mipush_section, other_section, settings
+
+PHONE = "/api/devices/phone"
+TOKEN = "AB" * 32
+KEY = {"platform": "apns", "push_token": TOKEN}
+
+
+@pytest.fixture(scope="module")
+def apns(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    key = tmp_path_factory.mktemp("key") / "key.p8"
+    key.write_text("-----BEGIN PRIVATE KEY-----\n")
+    return {"team_id": "TEAM000001", "key_id": "KEY0000001", "key_file": str(key), "topic": "com.example.chat"}
+
+
+@pytest.fixture
+def world(apns: dict[str, object]) -> World:
+    return World(settings({"main": app_section(apns=apns, mipush=mipush_section())}))
+
+
+def test_a_registration_is_kept_and_shown_without_its_push_token(world: World) -> None:
+    body = KEY | {"environment": "sandbox", "locale": "zh-Hans-CN", "resource": "ios 1", "app": "main"}
+    answer = world.client.put(PHONE, headers=bearer(), json=body)
+    assert answer.status_code == 200
+    (device,) = world.devices.stored.values()
+    assert (device.account, device.push_token, device.environment) == ("1000", TOKEN.lower(), "sandbox")
+    for shown in (answer, world.client.get(PHONE, headers=bearer())):
+        assert shown.status_code == 200
+        assert TOKEN.lower() not in shown.text.lower()
+        assert json.loads(shown.data)["data"] == {
+            "app": "main",
+            "device_id": "phone",
+            "platform": "apns",
+            "push_token_fingerprint": "271a413b",
+            "environment": "sandbox",
+            "locale": "zh-Hans-CN",
+            "resource": "ios 1",
+            "registered_at": "2026-11-23T12:00:00+00:00",
+            "trouble": None,
+        }
+    listed = world.client.get("/api/devices", headers=bearer())
+    assert [entry["device_id"] for entry in json.loads(listed.data)["data"]] == ["phone"]
+
+
+def test_a_device_is_its_users_alone(world: World) -> None:
+    world.client.put(PHONE, headers=bearer("1000"), json=KEY)
+    assert world.client.get(PHONE, headers=bearer("1001")).status_code == 404
+    assert world.client.delete(PHONE, headers=bearer("1001")).status_code == 404
+    assert world.client.delete(PHONE, headers=bearer("1000")).status_code == 200
+    assert world.client.delete(PHONE, headers=bearer("1000")).status_code == 404
+    assert world.devices.stored == {}
+
+
+@pytest.mark.parametrize("method", ["PUT", "GET", "DELETE"])
+def test_nobody_is_served_without_a_proof(world: World, method: str) -> None:
+    answer = world.client.open(PHONE, method=method, json=KEY)
+    assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
+    assert world.devices.stored == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"platform": None}, "platform"),
+        ({"platform": "fcm"}, "platform"),
+        ({"platform": []}, "platform"),
+        ({"push_token": None}, "push_token"),
+        ({"push_token": 5}, "push_token"),
+        ({"push_token": "ab" * 7}, "push_token"),
+        ({"push_token": "ab" * 201}, "push_token"),
+        ({"push_token": "abc" * 9}, "push_token"),
+        ({"push_token": "xy" * 32}, "push_token"),
+        ({"push_token": "ab" * 32 + "\n"}, "push_token"),
+        ({"platform": "mipush", "push_token": "a,b"}, "push_token"),
+        ({"platform": "mipush", "push_token": "a b"}, "push_token"),
+        ({"platform": "mipush", "push_token": "a" * 257}, "push_token"),
+        ({"platform": "mipush", "push_token": ""}, "push_token"),
+        ({"platform": "mipush", "push_token": "reg", "environment": "sandbox"}, "environment"),
+        ({"environment": "staging"}, "environment"),
+        ({"environment": {}}, "environment"),
+        ({"locale": 1}, "locale"),
+        ({"locale": "zh\nCN"}, "locale"),
+        ({"resource": "a\u0000"}, "resource"),
+        ({"resource": "a" * 129}, "resource"),
+        ({"app": 1}, "app"),
+        ({"enviroment": "sandbox"}, "body"),
+    ],
+)
+def test_a_wrong_member_is_named_and_nothing_kept(world: World, changes: dict[str, object], field: str) -> None:
+    answer = world.client.put(PHONE, headers=bearer(), json=KEY | changes)
+    assert answer.status_code == 400
+    assert json.loads(answer.data)["message"].startswith(f"{field}: expected")
+    assert world.devices.stored == {}
+
+
+@pytest.mark.parametrize("length", [16, 64, 160, 400])
+def test_a_device_token_may_have_any_length(world: World, length: int) -> None:
+    body = KEY | {"push_token": "a" * length}
+    assert world.client.put(PHONE, headers=bearer(), json=body).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("device_id", "status"),
+    [
+        ("a" * 128, 200),
+        ("a" * 129, 400),
+        ("a%20b", 200),
+        ("%E6%89%8B", 200),
+        ("%ff", 400),
+        ("a%0Ab", 400),
+        ("a/b", 404),
+    ],
+)
+def test_a_device_id_is_printable_and_short(world: World, device_id: str, status: int) -> None:
+    assert world.client.put(f"/api/devices/{device_id}", headers=bearer(), json=KEY).status_code == status
+
+
+def test_a_reg_id_is_refused_where_accounts_are_the_address() -> None:
+    world = World(settings({"main": app_section(mipush=mipush_section(address="account"))}))
+    answer = world.client.put(PHONE, headers=bearer(), json={"platform": "mipush", "push_token": "reg"})
+    assert answer.status_code == 409
+    assert "addressed by account" in json.loads(answer.data)["message"]
+
+
+def test_a_platform_that_the_app_has_no_section_for_is_refused() -> None:
+    answer = World().client.put(PHONE, headers=bearer(), json=KEY)
+    assert answer.status_code == 409
+    assert "no apns section" in json.loads(answer.data)["message"]
+
+
+def test_with_several_apps_the_caller_says_which(apns: dict[str, object]) -> None:
+    world = World(settings({"main": app_section(apns=apns), "other": other_section(apns=apns)}))
+    assert world.client.put(PHONE, headers=bearer(), json=KEY).status_code == 400
+    assert world.client.put(PHONE, headers=bearer(), json=KEY | {"app": "third"}).status_code == 404
+    assert world.client.put(PHONE, headers=bearer(), json=KEY | {"app": "other"}).status_code == 200
+    assert world.client.get(PHONE, headers=bearer()).status_code == 400
+    assert world.client.get(f"{PHONE}?app=main", headers=bearer()).status_code == 404
+    assert world.client.get(f"{PHONE}?app=other", headers=bearer()).status_code == 200

@@ -1,0 +1,130 @@
+"""The token broker's route."""
+
+import json
+
+import pytest
+
+from proxy.ports import Answer, NoAnswer
+from tests.web.world import APP_ID, ORIGIN, OTHER_APP_ID, World, app_section, bearer, other_section, settings
+
+PATH = "/api/account/token"
+
+
+def two_apps() -> World:
+    return World(settings({"main": app_section(), "other": other_section()}))
+
+
+def test_the_answer_goes_back_byte_for_byte() -> None:
+    world = World()
+    body = b'{ "code" : 200,\t"message":"\\u6210", "unknown": 2882303761517000001.50 }\r\n\x00\xff'
+    world.tokens.answer = Answer(200, {"content-type": "Application/JSON;Charset=utf-8", "set-cookie": "a=b"}, body)
+    answer = world.client.post(PATH, headers=bearer())
+    assert (answer.status_code, answer.data) == (200, body)
+    assert answer.headers["Content-Type"] == "Application/JSON;Charset=utf-8"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert "Set-Cookie" not in answer.headers
+    assert world.tokens.calls == [("main", "1000")]
+
+
+@pytest.mark.parametrize("status", [200, 302, 401, 403, 404, 429, 500, 503])
+def test_whatever_status_comes_goes_back(status: int) -> None:
+    world = World()
+    world.tokens.answer = Answer(status, {}, b"<html>")
+    answer = world.client.post(PATH, headers=bearer())
+    assert (answer.status_code, answer.data) == (status, b"<html>")
+    assert "Content-Type" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("reason", "status"),
+    [("timed out", 504), ("connect failed", 502), ("TLS failed", 502), ("not HTTP", 502), ("connection lost", 502)],
+)
+def test_no_answer_is_an_envelope_that_names_the_reason(reason: str, status: int) -> None:
+    world = World()
+    world.tokens.answer = NoAnswer(reason, sent=False)
+    answer = world.client.post(PATH, headers=bearer() | {"Origin": ORIGIN})
+    assert answer.status_code == status
+    assert answer.json == {"code": status, "message": f"MIMC's TokenService: {reason}", "data": None}
+    assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Basic YTpi"}, {"Authorization": "Bearer e30.e30.e30"}])
+def test_nobody_gets_a_token_without_a_proof(headers: dict[str, str]) -> None:
+    world = World()
+    answer = world.client.post(PATH, headers=headers, json={"appAccount": "1000"})
+    assert answer.status_code == 401
+    assert answer.json == {"code": 401, "message": "sign in first", "data": None}
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert world.tokens.calls == []
+
+
+def test_a_remember_cookie_does_not_keep_the_bearer_from_being_read() -> None:
+    answer = World().client.post(PATH, headers=bearer() | {"Cookie": "remember_token=a|b; session=x; ;=y"})
+    assert answer.status_code == 200
+    assert "Set-Cookie" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        (b"", 200, None),
+        (b" \r\n", 200, None),
+        (b"{}", 200, None),
+        (b'{"appAccount":"1000","appKey":"k","appSecret":"s","regionKey":"REGION_CN"}', 200, None),
+        (b'{"appId":2882303761517000001,"appAccount":null}', 200, None),
+        (b'{"appId":"2882303761517000001"}', 200, None),
+        (b'{"appAccount":"1001"}', 403, "appAccount: is not the signed-in user"),
+        (b'{"appAccount":1000}', 400, "appAccount: expected a string, got number"),
+        (b'{"appId":"2882303761517999999"}', 404, "appId: is not configured here"),
+        (b'{"appId":true}', 400, "appId: expected a string or an integer, got boolean"),
+        (b'{"appId":1e3}', 400, "appId: expected a string or an integer, got number"),
+        (b"[]", 400, "body: expected a JSON object, got array"),
+        (b"{", 400, "body: expected a JSON object in UTF-8, got bytes"),
+        (b"\xff\xfe", 400, "body: expected a JSON object in UTF-8, got bytes"),
+        (b"[" * 60_000, 400, "body: expected a JSON object in UTF-8, got bytes"),
+        (b"9" * 60_000, 400, "body: expected a JSON object in UTF-8, got bytes"),
+        (b" " * 65_537, 413, "body: expected at most 65536 bytes"),
+    ],
+)
+def test_the_body_may_choose_an_app_and_never_a_user(body: bytes, status: int, message: str | None) -> None:
+    world = World()
+    answer = world.client.post(PATH, headers=bearer(), data=body)
+    assert answer.status_code == status
+    if message is not None:
+        assert answer.json == {"code": status, "message": message, "data": None}
+        assert world.tokens.calls == []
+
+
+def test_with_several_apps_the_body_must_say_which() -> None:
+    world = two_apps()
+    answer = world.client.post(PATH, headers=bearer())
+    assert answer.status_code == 400
+    assert json.loads(answer.data)["message"].startswith("appId: expected")
+    assert world.client.post(PATH, headers=bearer(), json={"appId": OTHER_APP_ID}).status_code == 200
+    assert world.tokens.calls == [("other", "1000")]
+
+
+def test_sections_of_one_app_are_one_app() -> None:
+    world = World(settings({"main": app_section(), "pad": app_section(url_secret="url-secret-of-the-pad-0000000000")}))
+    assert world.client.post(PATH, headers=bearer()).status_code == 200
+    assert world.client.post(PATH, headers=bearer(), json={"appId": APP_ID}).status_code == 200
+    assert world.tokens.calls == [("main", "1000"), ("main", "1000")]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "PATCH"])
+def test_other_methods_are_405(method: str) -> None:
+    answer = World().client.open(PATH, method=method, headers={"Origin": ORIGIN})
+    assert answer.status_code == 405
+    assert answer.headers["Allow"] == "POST"
+    assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+    if method != "HEAD":
+        assert answer.json == {"code": 405, "message": "method not allowed", "data": None}
+
+
+def test_a_bug_is_an_envelope_without_content_that_the_page_may_read() -> None:
+    world = World()
+    world.tokens.answer = ZeroDivisionError("secret content")
+    answer = world.client.post(PATH, headers=bearer() | {"Origin": ORIGIN})
+    assert answer.status_code == 500
+    assert answer.json == {"code": 500, "message": "internal server error", "data": None}
+    assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN

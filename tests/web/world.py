@@ -1,0 +1,142 @@
+"""A web application whose ports are in memory, and what its callers send."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import jwt
+from flask.testing import FlaskClient
+
+from proxy.app import create_app
+from proxy.auth import build_authenticator
+from proxy.domain.callbacks import Callback
+from proxy.domain.devices import Device
+from proxy.errors import StoreUnavailable
+from proxy.mimc.senders import Senders
+from proxy.ports import Answer, Figure, Health, NoAnswer, Receipt
+from proxy.settings import Settings
+from proxy.wiring import Services
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+APP_ID, OTHER_APP_ID = "2882303761517000001", "2882303761517000002"
+APP_SECRET = "b64-demo-secret+0123456789AB=="
+JWT_KEY = "a key of the tests, never used anywhere else 0123456789"
+URL_SECRET, OTHER_URL_SECRET = "url-secret-of-main-000000000000", "url-secret-of-other-00000000000"
+ORIGIN = "https://chat.example.com"
+
+
+def app_section(**changes: object) -> dict[str, object]:
+    return {"app_id": APP_ID, "app_key": "key", "app_secret": APP_SECRET, "url_secret": URL_SECRET} | changes
+
+
+def other_section(**changes: object) -> dict[str, object]:
+    return app_section(app_id=OTHER_APP_ID, url_secret=OTHER_URL_SECRET) | changes
+
+
+def mipush_section(**changes: object) -> dict[str, object]:
+    return {"app_secret": "push", "package": "com.example.chat", "address": "regid"} | changes
+
+
+def settings(apps: Mapping[str, object] | None = None, **sections: object) -> Settings:
+    document: dict[str, Any] = {
+        "server": {"allowed_origins": [ORIGIN]},
+        "auth": {"jwt": {"key": JWT_KEY}},
+        "apps": apps or {"main": app_section()},
+    }
+    return Settings.model_validate(document | sections)
+
+
+@dataclass
+class MemoryInbox:
+    """Implements ports.CallbackInbox."""
+
+    stored: dict[str, Callback] = field(default_factory=dict)
+    trouble: StoreUnavailable | None = None
+
+    def accept(self, callback: Callback, now: datetime) -> Receipt:  # noqa: ARG002  the port's signature
+        if self.trouble:
+            raise self.trouble
+        known = callback.callback_id in self.stored
+        self.stored[callback.callback_id] = callback
+        return Receipt(duplicate=known)
+
+
+@dataclass
+class MemoryDevices:
+    """Implements ports.DeviceRegistry."""
+
+    stored: dict[tuple[str, str, str], Device] = field(default_factory=dict)
+
+    def register(self, device: Device) -> None:
+        self.stored[device.app, device.account, device.device_id] = device
+
+    def devices_of(self, app: str, account: str) -> list[Device]:
+        return [device for key, device in self.stored.items() if key[:2] == (app, account)]
+
+    def remove(self, app: str, account: str, device_id: str) -> bool:
+        return self.stored.pop((app, account, device_id), None) is not None
+
+
+@dataclass
+class ScriptedTokens:
+    """Implements ports.TokenService."""
+
+    answer: Answer | NoAnswer | Exception = field(
+        default_factory=lambda: Answer(200, {"content-type": "application/json"}, b'{"code":200}')
+    )
+    calls: list[tuple[str, str]] = field(default_factory=list)
+
+    def issue(self, app: str, account: str) -> Answer | NoAnswer:
+        self.calls.append((app, account))
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@dataclass
+class MemoryState:
+    """Implements ports.Figures and ports.HealthCheck."""
+
+    ready: bool = True
+    figures: list[Figure] | None = field(default_factory=list)
+
+    def check(self) -> Health:
+        return Health(self.ready, {"store": "a sentence"})
+
+    def read(self) -> list[Figure]:
+        if self.figures is None:
+            raise StoreUnavailable("the store does not answer")
+        return self.figures
+
+
+class World:
+    """The application with everything around it in reach."""
+
+    def __init__(self, configured: Settings | None = None) -> None:
+        self.settings = configured or settings()
+        self.inbox, self.devices = MemoryInbox(), MemoryDevices()
+        self.tokens, self.state = ScriptedTokens(), MemoryState()
+        self.services = Services(
+            settings=self.settings,
+            authenticator=build_authenticator(self.settings.auth),
+            senders=Senders(self.settings.apps),
+            tokens=self.tokens,
+            inbox=self.inbox,
+            devices=self.devices,
+            figures=self.state,
+            health=self.state,
+            now=lambda: NOW,
+        )
+        self.app = create_app(self.services)
+
+    @property
+    def client(self) -> FlaskClient:
+        return self.app.test_client()
+
+
+def bearer(account: str = "1000", **changes: object) -> dict[str, str]:
+    """The header of somebody whom the developer's system has signed in."""
+    claims = {"sub": account, "exp": int(time.time()) + 600} | changes
+    return {"Authorization": f"Bearer {jwt.encode(claims, JWT_KEY, 'HS256')}"}
