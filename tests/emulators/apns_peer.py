@@ -69,12 +69,16 @@ def section(folder: Path, **changes: Any) -> dict[str, Any]:
             {
                 "team_id": TEAM,
                 "topics": [TOPIC, "com.example.chat.beta"],
-                "keys": {
-                    KEY_ID: private_pem(),
-                    PRODUCTION_KEY_ID: {"key": public_pem(PRODUCTION_KEY_ID), "environment": "production"},
-                },
+                "keys": [
+                    {"key_id": KEY_ID, "key": private_pem()},
+                    {"key_id": PRODUCTION_KEY_ID, "key": public_pem(PRODUCTION_KEY_ID), "environment": "production"},
+                ],
             },
-            {"team_id": OTHER_TEAM, "topics": [OTHER_TOPIC], "keys": {OTHER_KEY_ID: public_pem(OTHER_KEY_ID)}},
+            {
+                "team_id": OTHER_TEAM,
+                "topics": [OTHER_TOPIC],
+                "keys": [{"key_id": OTHER_KEY_ID, "key": public_pem(OTHER_KEY_ID)}],
+            },
         ],
         **changes,
     }
@@ -135,7 +139,10 @@ def emulator(folder: Path, **changes: Any) -> Iterator[Emulator]:
         "lambda told: print(json.dumps(told), flush=True))"
     )
     with (
-        subprocess.Popen([sys.executable, "-c", code, str(config)], stdout=subprocess.PIPE, text=True) as process,
+        (folder / "stderr").open("w") as complaints,
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(config)], stdout=subprocess.PIPE, stderr=complaints, text=True
+        ) as process,
         requests.Session() as session,
     ):
         try:
@@ -145,13 +152,14 @@ def emulator(folder: Path, **changes: Any) -> Iterator[Emulator]:
             yield Emulator(told["port"], f"http://127.0.0.1:{told['control_port']}/_emulator", told["ca_file"], session)
         finally:
             process.terminate()
-    assert process.returncode == 0
+    assert (process.returncode, (folder / "stderr").read_text()) == (0, "")
 
 
 @dataclass(frozen=True)
 class Reply:
     status: int
     apns_id: str
+    apns_unique_id: str | None
     said: dict[str, Any] | None
 
     @property
@@ -322,4 +330,5 @@ class Peer:
         if "END_STREAM" in frame.flags:
             headers, body = self._half.pop(frame.stream_id)
             said = json.loads(body) if body else None
-            self.replies[frame.stream_id] = Reply(int(headers[":status"]), headers["apns-id"], said)
+            status, apns_id = int(headers[":status"]), headers["apns-id"]
+            self.replies[frame.stream_id] = Reply(status, apns_id, headers.get("apns-unique-id"), said)

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from proxy.emulators.apns import ApnsConfig
 from proxy.emulators.apns.answers import Answer
 from proxy.emulators.apns.tokens import ProviderTokens, load_keys
+from proxy.emulators.sections import BadSettings
 from tests.emulators.apns_peer import (
     KEY_ID,
     OTHER_KEY_ID,
@@ -33,7 +34,7 @@ MINUTE = 60
 
 
 def test_the_defaults_are_those_of_apple(tmp_path: Path) -> None:
-    teams = [{"team_id": TEAM, "topics": [TOPIC], "keys": {KEY_ID: public_pem()}}]
+    teams = [{"team_id": TEAM, "topics": [TOPIC], "keys": [{"key_id": KEY_ID, "key": public_pem()}]}]
     config = ApnsConfig.from_mapping({"teams": teams, "tls_folder": str(tmp_path)})
     assert (config.initial_streams, config.raised_streams, config.excess) == (1, 1000, "goaway")
     assert (config.token_updates, config.token_window_s, config.delay_ms) == (2, 1200, 30)
@@ -41,14 +42,23 @@ def test_the_defaults_are_those_of_apple(tmp_path: Path) -> None:
 
 
 def test_all_faults_are_named_at_once_and_no_key_is_shown() -> None:
-    team = {"team_id": "team", "topics": [], "keys": {KEY_ID: {"pem": private_pem()}}}
-    with pytest.raises(ValueError, match="teams") as refused:
-        ApnsConfig.from_mapping({"teams": [team], "port": 70000, "excess": "shrug", "dealy_ms": 3})
+    keys = [{"key_id": KEY_ID, "kee": private_pem()}, {"key_id": "7", "key": private_pem(), "environment": "both"}]
+    team = {"team_id": "team", "topics": ["no bundle id"], "keys": keys}
+    with pytest.raises(BadSettings) as refused:
+        ApnsConfig.from_mapping({"teams": [team, {"team_id": TEAM}], "port": 70000, "excess": "shrug", "dealy_ms": 3})
     told = str(refused.value)
-    for name in ("teams.0.team_id", "teams.0.topics", "tls_folder", "port", "excess", "dealy_ms"):
+    for name in (
+        "teams[0].team_id", "teams[0].topics", "teams[0].keys[0].key:", "teams[0].keys[0].kee",
+        "teams[0].keys[1].key_id", "teams[0].keys[1].environment", "teams[1].keys", "tls_folder",
+        "port", "excess", "did you mean delay_ms?",
+    ):  # fmt: skip
         assert name in told
     assert "PRIVATE KEY" not in told
-    assert refused.value.__cause__ is None
+
+
+def test_a_configuration_without_a_team_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadSettings, match="at least one team"):
+        ApnsConfig.from_mapping({"tls_folder": str(tmp_path)})
 
 
 def test_a_key_does_not_show_in_the_repr(tmp_path: Path) -> None:
@@ -57,18 +67,20 @@ def test_a_key_does_not_show_in_the_repr(tmp_path: Path) -> None:
 
 def test_a_key_id_belongs_to_one_team(tmp_path: Path) -> None:
     team = section(tmp_path)["teams"][0]
-    with pytest.raises(ValueError, match=KEY_ID):
+    with pytest.raises(BadSettings, match="same key_id"):
         ApnsConfig.from_mapping(section(tmp_path, teams=[team, {**team, "team_id": OTHER_TEAM}]))
 
 
-def test_paths_start_at_the_configurations_folder(tmp_path: Path) -> None:
+def test_a_key_may_lie_in_a_file_private_or_public(tmp_path: Path) -> None:
     (tmp_path / "a.p8").write_text(private_pem())
     (tmp_path / "b.pem").write_text(public_pem(OTHER_KEY_ID))
-    keys = {KEY_ID: "a.p8", OTHER_KEY_ID: {"key": "b.pem", "environment": "sandbox"}}
+    keys = [
+        {"key_id": KEY_ID, "key": str(tmp_path / "a.p8")},
+        {"key_id": OTHER_KEY_ID, "key": str(tmp_path / "b.pem"), "environment": "sandbox"},
+    ]
     teams = [{"team_id": TEAM, "topics": [TOPIC], "keys": keys}]
-    config = ApnsConfig.from_mapping({"teams": teams, "tls_folder": "tls"}, tmp_path)
-    assert config.tls_folder == tmp_path / "tls"
-    assert load_keys(config).keys() == keys.keys()
+    loaded = load_keys(ApnsConfig.from_mapping({"teams": teams, "tls_folder": str(tmp_path)}))
+    assert [(key_id, key.environment) for key_id, key in loaded.items()] == [(KEY_ID, None), (OTHER_KEY_ID, "sandbox")]
 
 
 def _wrong_curve() -> str:
@@ -76,11 +88,12 @@ def _wrong_curve() -> str:
     return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
 
 
-@pytest.mark.parametrize("key", ["missing.p8", "-----BEGIN PUBLIC KEY-----\nabc", _wrong_curve()])
+@pytest.mark.parametrize("key", ["missing.p8", "-----BEGIN PUBLIC KEY-----\nabc", _wrong_curve()],
+                         ids=["no file", "no key", "another curve"])  # fmt: skip
 def test_a_key_that_cannot_be_used_is_named_by_its_id(tmp_path: Path, key: str) -> None:
-    teams = [{"team_id": TEAM, "topics": [TOPIC], "keys": {KEY_ID: key}}]
+    teams = [{"team_id": TEAM, "topics": [TOPIC], "keys": [{"key_id": KEY_ID, "key": key}]}]
     config = ApnsConfig.from_mapping({"teams": teams, "tls_folder": str(tmp_path)})
-    with pytest.raises(ValueError, match=f"key {KEY_ID}: expected"):
+    with pytest.raises(BadSettings, match=f"key {KEY_ID}: expected"):
         load_keys(config)
 
 
@@ -137,10 +150,14 @@ def test_a_provider_token_needs_its_claims(tokens: ProviderTokens, missing: str)
 def test_the_module_runs_by_itself_until_it_is_interrupted(tmp_path: Path) -> None:
     (tmp_path / "key.p8").write_text(private_pem())
     (tmp_path / "apns.toml").write_text(
-        f'tls_folder = "tls"\n[[teams]]\nteam_id = "{TEAM}"\ntopics = ["{TOPIC}"]\nkeys = {{ {KEY_ID} = "key.p8" }}\n'
+        f'tls_folder = "tls"\n[[teams]]\nteam_id = "{TEAM}"\ntopics = ["{TOPIC}"]\n'
+        f'keys = [{{ key_id = "{KEY_ID}", key = "key.p8" }}]\n'
     )
     command = [sys.executable, "-m", "proxy.emulators.apns", str(tmp_path / "apns.toml")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process, requests.Session() as session:
+    with (
+        subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process,
+        requests.Session() as session,
+    ):
         assert process.stdout
         told = json.loads(process.stdout.readline())
         session.trust_env = False

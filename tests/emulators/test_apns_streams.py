@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import pytest
 
+from proxy.emulators.apns.limits import Admission, StreamLimit
 from tests.emulators.apns_peer import ALERT, PHONE, Emulator, Peer, emulator
 
 LIMIT, PROTOCOL_ERROR, FLOW_CONTROL_ERROR, REFUSED_STREAM = 3, 1, 3, 7
@@ -123,13 +124,29 @@ def test_a_policy_of_refusing_never_sends_away_and_settings_can_be_late(
 
 def test_a_policy_of_counting_serves_all_and_tells(tmp_path_factory: pytest.TempPathFactory) -> None:
     with (
-        emulator(tmp_path_factory.mktemp("count"), excess="count", initial_streams=2, delay_ms=20) as apns,
+        emulator(
+            tmp_path_factory.mktemp("count"), delay_ms=20, excess="count", initial_streams=2, environment="production"
+        ) as apns,
         Peer(apns) as peer,
     ):
         peer.burst([PHONE] * 5)
         assert peer.read(lambda: len(peer.replies) == 5)
+        assert {(reply.status, reply.apns_unique_id) for reply in peer.replies.values()} == {(200, None)}
         assert [entry["streams_open"] for entry in apns.journal()] == [1, 2, 3, 4, 5]
         assert apns.counter("streams_over_limit") == 3
+
+
+def test_a_lowered_limit_is_no_offence_before_the_client_has_acknowledged_it() -> None:
+    limit = StreamLimit(initial=1, raised=500, excess="goaway", ordered=None)
+    assert [limit.judge(1), limit.judge(2)] == [Admission.WITHIN, Admission.REFUSED]
+    limit.acknowledge()
+    assert limit.judge(2) is Admission.SENT_AWAY
+    limit.warm_up()
+    assert (limit.change(None), limit.judge(500)) == (500, Admission.WITHIN)
+    limit.acknowledge()
+    assert (limit.change(1), limit.judge(2)) == (1, Admission.REFUSED)
+    limit.acknowledge()
+    assert limit.judge(2) is Admission.SENT_AWAY
 
 
 def test_credit_comes_back_for_what_was_sent_and_too_much_at_once_ends_the_connection(apns: Emulator) -> None:

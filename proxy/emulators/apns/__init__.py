@@ -2,7 +2,8 @@
 
     request -> judge -> Judgement -> the faults ordered -> answer, or whatever the fault makes of it -> journal
 
-`rules`, `tokens` and `answers` are pure; `connection` speaks HTTP/2; `server` runs it; `control` is what tests talk to.
+`rules`, `tokens`, `limits` and `answers` are pure; `connection` speaks HTTP/2; `server` runs it; tests order faults
+and read the journal through `control`, which lists them.
 It shares no code with the relay: what both got wrong in one place, neither would ever notice.
 """
 

@@ -1,43 +1,43 @@
-"""All that the emulated APNs can be told at start."""
+"""All that the emulated APNs can be told at start.
 
+[[teams]]
+team_id = "TEAM123456"
+topics = ["com.example.chat"]                              # bundle ids
+keys = [{ key_id = "KEY1234567", key = "apns-key.p8" }]    # and perhaps environment = "production"
+"""
+
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Literal, cast, get_args
 
-from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from proxy.emulators.sections import Section
 
 Environment = Literal["production", "sandbox"]
 Excess = Literal["goaway", "refuse", "count"]
 
-_AppleId = Annotated[str, Field(pattern=r"^[A-Z0-9]{10}$")]
-_BundleId = Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]+$")]
-_Port = Annotated[int, Field(ge=0, le=65535)]
-_Count = Annotated[int, Field(ge=0, lt=2**31)]
-_STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
-
-def _alone(key: object) -> object:
-    return {"key": key} if isinstance(key, str) else key
+_APPLE_ID = re.compile(r"[A-Z0-9]{10}")
+_BUNDLE_ID = re.compile(r"[A-Za-z0-9.-]+")
+_DAY_MS = 24 * 3600 * 1000
 
 
 @dataclass(frozen=True)
 class SigningKey:
-    """A provider's key: PEM text or the path of a PEM file, public or the private .p8; one environment's, or both's."""
+    """A provider's key: PEM text or the path of a PEM file, public or the private .p8; for one environment or both."""
 
-    __pydantic_config__ = _STRICT
+    key_id: str
     key: str = field(repr=False)
     environment: Environment | None = None
 
 
 @dataclass(frozen=True)
 class Team:
-    """A developer team: its keys by key id, and the bundle ids that it may push to."""
+    """A developer team: its keys, and the bundle ids that it may push to."""
 
-    __pydantic_config__ = _STRICT
-    team_id: _AppleId
-    keys: Annotated[dict[_AppleId, Annotated[SigningKey, BeforeValidator(_alone)]], Field(min_length=1)]
-    topics: Annotated[tuple[_BundleId, ...], Field(min_length=1)]
+    team_id: str
+    keys: tuple[SigningKey, ...]
+    topics: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -48,56 +48,73 @@ class ApnsConfig:
     limit, GOAWAY after that), "refuse" (always REFUSED_STREAM) or "count" (served, and counted).
     """
 
-    __pydantic_config__ = _STRICT
-    teams: Annotated[tuple[Team, ...], Field(min_length=1)]
+    teams: tuple[Team, ...]
     tls_folder: Path
     environment: Environment = "sandbox"
     host: str = "127.0.0.1"
-    port: _Port = 0
-    control_port: _Port = 0
-    delay_ms: _Count = 30
-    initial_streams: _Count = 1
-    raised_streams: _Count = 1000
-    settings_delay_ms: _Count = 0
+    port: int = 0
+    control_port: int = 0
+    delay_ms: int = 30
+    initial_streams: int = 1
+    raised_streams: int = 1000
+    settings_delay_ms: int = 0
     excess: Excess = "goaway"
-    token_updates: _Count = 2
-    token_window_s: _Count = 1200
+    token_updates: int = 2
+    token_window_s: int = 1200
 
     @classmethod
-    def from_mapping(cls, section: Mapping[str, Any], folder: Path | None = None) -> Self:
-        """Read a TOML section; relative paths in it start at `folder`. Raises ValueError naming every fault at once."""
-        try:
-            config = TypeAdapter(cls).validate_python(_rooted(section, folder) if folder else dict(section))
-        except ValidationError as error:
-            faults = (f"{'.'.join(map(str, e['loc'])) or 'section'}: {e['msg']}" for e in error.errors())
-            raise ValueError("; ".join(faults)) from None  # the original shows the input, which may hold a key
-        key_ids = [key_id for team in config.teams for key_id in team.keys]
-        if twice := sorted({key_id for key_id in key_ids if key_ids.count(key_id) > 1}):
-            raise ValueError(f"teams: key id in use twice: {', '.join(twice)}")
+    def from_mapping(cls, values: Mapping[str, object]) -> "ApnsConfig":
+        """Read a TOML section. Raises BadSettings with all faults."""
+        section = Section(values)
+        config = cls(
+            teams=tuple(_read_team(team) for team in section.tables("teams")),
+            tls_folder=Path(section.text("tls_folder")),
+            environment=cast(Environment, section.choice("environment", get_args(Environment), cls.environment)),
+            host=section.text("host", cls.host),
+            port=section.integer("port", cls.port, 0, 65535),
+            control_port=section.integer("control_port", cls.control_port, 0, 65535),
+            delay_ms=section.integer("delay_ms", cls.delay_ms, 0, _DAY_MS),
+            initial_streams=section.integer("initial_streams", cls.initial_streams, 0, 2**31 - 1),
+            raised_streams=section.integer("raised_streams", cls.raised_streams, 0, 2**31 - 1),
+            settings_delay_ms=section.integer("settings_delay_ms", cls.settings_delay_ms, 0, _DAY_MS),
+            excess=cast(Excess, section.choice("excess", get_args(Excess), cls.excess)),
+            token_updates=section.integer("token_updates", cls.token_updates, 0, 1_000_000),
+            token_window_s=section.integer("token_window_s", cls.token_window_s, 1, 86400),
+        )
+        if not config.teams:
+            section.fault("teams", "expected at least one team")
+        key_ids = [key.key_id for team in config.teams for key in team.keys]
+        if len(set(key_ids)) < len(key_ids):
+            section.fault("teams", "two keys have the same key_id")
+        section.finish()
         return config
 
 
-def _rooted(section: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    rooted = dict(section)
-    if isinstance(rooted.get("tls_folder"), str | Path):
-        rooted["tls_folder"] = folder / rooted["tls_folder"]
-    if isinstance(rooted.get("teams"), list):
-        rooted["teams"] = [_rooted_team(team, folder) if isinstance(team, dict) else team for team in rooted["teams"]]
-    return rooted
+def _read_team(section: Section) -> Team:
+    team = Team(
+        team_id=_apple_id(section, "team_id"),
+        keys=tuple(_read_key(key) for key in section.tables("keys")),
+        topics=section.texts("topics"),
+    )
+    if not team.keys:
+        section.fault("keys", "expected at least one key")
+    if not team.topics or not all(_BUNDLE_ID.fullmatch(topic) for topic in team.topics):
+        section.fault("topics", "expected at least one bundle id, and nothing else")
+    section.finish()
+    return team
 
 
-def _rooted_team(team: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    def root(key: object) -> object:
-        match key:
-            case str() if not is_pem(key):
-                return str(folder / key)
-            case {"key": str(path), **rest} if not is_pem(path):
-                return {"key": str(folder / path), **rest}
-        return key
-
-    keys = team.get("keys")
-    return {**team, "keys": {name: root(key) for name, key in keys.items()}} if isinstance(keys, dict) else dict(team)
+def _read_key(section: Section) -> SigningKey:
+    environment = section.optional_text("environment")
+    if environment not in (None, *get_args(Environment)):
+        section.fault("environment", f"expected one of {', '.join(get_args(Environment))}")
+    key = SigningKey(_apple_id(section, "key_id"), section.text("key"), cast(Environment | None, environment))
+    section.finish()
+    return key
 
 
-def is_pem(key: str) -> bool:
-    return "-----BEGIN" in key
+def _apple_id(section: Section, member: str) -> str:
+    value = section.text(member)
+    if value and not _APPLE_ID.fullmatch(value):
+        section.fault(member, "expected ten capital letters and digits")
+    return value

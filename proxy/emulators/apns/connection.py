@@ -3,62 +3,32 @@
 import asyncio
 import socket
 import struct
-from collections import deque
+import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-import h2.config
-import h2.connection
 import h2.errors
 import h2.events
 import h2.exceptions
-import h2.settings
-from hyperframe.frame import GoAwayFrame
 
 from proxy.emulators.apns.answers import STATUS_OF, Answer
+from proxy.emulators.apns.http2 import LIMIT, Http2, goaway_frame, read_request
+from proxy.emulators.apns.limits import Admission, StreamLimit
 from proxy.emulators.apns.rules import Judgement, PushRequest
 from proxy.emulators.apns.shared import CONNECTION_EFFECTS, Shared
 from proxy.emulators.control import Fault
 
-_LIMIT = h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS
-# what APNs was seen to announce
-_SETTINGS = {
-    h2.settings.SettingCodes.HEADER_TABLE_SIZE: 4096,
-    h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 65535,
-    h2.settings.SettingCodes.MAX_FRAME_SIZE: 16384,
-    h2.settings.SettingCodes.MAX_HEADER_LIST_SIZE: 8000,
-}
+_ERROR = h2.errors.ErrorCodes
 # no payload may be larger; what comes beyond it is not kept
 _BODY_KEPT = 8192
 
 
-class _Settings(h2.settings.Settings):
-    """h2 ends the connection at the first stream over the limit, acknowledged or not: we count for ourselves."""
-
-    @property
-    def max_concurrent_streams(self) -> int:
-        return 2**31
-
-    @max_concurrent_streams.setter
-    def max_concurrent_streams(self, value: int) -> None:
-        self[_LIMIT] = value
-
-
-class _H2(h2.connection.H2Connection):
-    """h2 walks over all streams at each request, to count them and to forget the closed; now and then is enough."""
-
-    _asked = 0
-
-    @property
-    def open_inbound_streams(self) -> int:
-        self._asked += 1
-        return super().open_inbound_streams if self._asked % 100 == 0 else 0
-
-
 @dataclass(eq=False)
 class _Stream:
+    """A request on its way: headers, body, then the complete request with what is to be answered."""
+
     stream_id: int
     headers: list[tuple[bytes, bytes]]
     streams_open: int
@@ -70,24 +40,25 @@ class _Stream:
 
 
 class ApnsConnection(asyncio.Protocol):
-    """Speaks HTTP/2 with one client; every push ends in the journal, answered or not."""
+    """Speaks HTTP/2 with one client; every push ends in the journal, answered or not.
+
+    It is silent (reads and answers nothing more), draining (a GOAWAY is out) or ended, or none of these.
+    """
 
     _transport: asyncio.Transport
 
     def __init__(self, shared: Shared, connections: set["ApnsConnection"]) -> None:
+        config = shared.config
         self._shared, self._connections = shared, connections
-        self.number = 0
         self._loop = asyncio.get_running_loop()
-        self._h2 = _H2(h2.config.H2Configuration(
-            client_side=False, header_encoding=False,
-            validate_outbound_headers=False, normalize_outbound_headers=False,
-        ))  # fmt: skip
+        self._limit = StreamLimit(
+            config.initial_streams, config.raised_streams, config.excess, shared.faults.stream_limit
+        )
+        self._h2 = Http2(self._limit.current)
+        self._number = 0
         self._open: dict[int, _Stream] = {}
         self._team_id: str | None = None
-        self._warm = self._held = self._silent = self._ended = self._flush_due = False
-        self._limit = self._wanted_limit()
-        self._limits_sent: deque[int] = deque()
-        self._limit_acknowledged: int | None = None
+        self._held = self._silent = self._ended = self._flush_due = False
         self._last_stream_id: int | None = None
         self._newest_stream_id = self._refused_cold = 0
         self._handlers: Mapping[type[h2.events.Event], Callable[[Any], None]] = {
@@ -95,11 +66,11 @@ class ApnsConnection(asyncio.Protocol):
             h2.events.DataReceived: self._collect,
             h2.events.StreamEnded: self._complete,
             h2.events.StreamReset: self._forget,
-            h2.events.SettingsAcknowledged: self._acknowledged,
-            h2.events.ConnectionTerminated: self._left,
+            h2.events.SettingsAcknowledged: lambda _: self._limit.acknowledge(),
+            h2.events.ConnectionTerminated: lambda _: self._close(),
         }
 
-    # the transport's calls
+    # what the transport calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101  asyncio promises a transport of this kind
@@ -109,13 +80,8 @@ class ApnsConnection(asyncio.Protocol):
             transport.abort()
             return
         self._shared.counted["connections"] += 1
-        self.number = self._shared.counted["connections"]
+        self._number = self._shared.counted["connections"]
         self._connections.add(self)
-        # assigned as a whole: single items set afterwards would be announced only in a second frame
-        self._h2.local_settings = _Settings(client=False, initial_values={**_SETTINGS, _LIMIT: self._limit})
-        self._h2.decoder.max_header_list_size = self._h2.local_settings.max_header_list_size or 0
-        self._h2.initiate_connection()
-        self._limits_sent.append(self._limit)
         if delay_ms := self._shared.config.settings_delay_ms:
             self._held = True
             self._loop.call_later(delay_ms / 1000, self._release)
@@ -143,35 +109,32 @@ class ApnsConnection(asyncio.Protocol):
     # from frames to a request
 
     def _begin(self, event: h2.events.RequestReceived) -> None:
-        stream_id, shared = event.stream_id, self._shared
+        stream_id, counted = event.stream_id, self._shared.counted
         self._newest_stream_id = stream_id
         if self._last_stream_id is not None and stream_id > self._last_stream_id:
-            shared.counted["arrivals_above_last_stream_id"] += 1
+            counted["arrivals_above_last_stream_id"] += 1
             return
         streams_open = len(self._open) + 1
-        if not self._warm:
+        if not self._limit.warm:
             # those refused count too: a burst into a cold connection is what this figure is there to show
             name = "most_streams_before_first_good_answer"
-            shared.counted[name] = max(shared.counted[name], streams_open + self._refused_cold)
-        if streams_open > self._limit and not self._tolerate(stream_id, streams_open):
-            return
-        self._open[stream_id] = _Stream(stream_id, event.headers, streams_open)
+            counted[name] = max(counted[name], streams_open + self._refused_cold)
+        if self._admit(stream_id, streams_open):
+            self._open[stream_id] = _Stream(stream_id, event.headers, streams_open)
 
-    def _tolerate(self, stream_id: int, streams_open: int) -> bool:
-        """Whether a stream over the limit is served; if not, it has been refused."""
-        policy, counted = self._shared.config.excess, self._shared.counted
-        acknowledged = self._limit_acknowledged is not None and streams_open > self._limit_acknowledged
-        counted["streams_over_limit"] += 1
-        counted["streams_over_acknowledged_limit"] += acknowledged
-        if policy == "count":
+    def _admit(self, stream_id: int, streams_open: int) -> bool:
+        """Whether a stream is served; if not, it has been refused."""
+        verdict = self._limit.judge(streams_open)
+        if verdict is Admission.WITHIN:
             return True
-        if policy == "goaway" and acknowledged:
-            self._go_away(max(stream_id - 2, 0), h2.errors.ErrorCodes.PROTOCOL_ERROR,
-                          "maximum active streams violated")  # fmt: skip
-        else:
-            self._refused_cold += not self._warm
-            self._send_reset(stream_id, h2.errors.ErrorCodes.REFUSED_STREAM)
-        return False
+        self._shared.counted["streams_over_limit"] += 1
+        self._shared.counted["streams_over_acknowledged_limit"] += self._limit.knew_better(streams_open)
+        if verdict is Admission.SENT_AWAY:
+            self._go_away(max(stream_id - 2, 0), _ERROR.PROTOCOL_ERROR, "maximum active streams violated")
+        elif verdict is Admission.REFUSED:
+            self._refused_cold += not self._limit.warm
+            self._send_reset(stream_id, _ERROR.REFUSED_STREAM)
+        return verdict is Admission.TOLERATED
 
     def _collect(self, event: h2.events.DataReceived) -> None:
         # without it the client stalls once 65535 bytes have come
@@ -184,10 +147,9 @@ class ApnsConnection(asyncio.Protocol):
         stream = self._open.get(event.stream_id)
         if stream is None:
             return
-        stream.request = _read_request(stream)
+        stream.request = read_request(stream.headers, bytes(stream.body))
         stream.judgement = self._shared.judge(stream.request, self._team_id)
-        if stream.judgement.team_id:
-            self._team_id = stream.judgement.team_id
+        self._team_id = stream.judgement.team_id or self._team_id
         # faults hit only what is otherwise in order: a client's own mistake is never hidden by one
         accepted = stream.judgement.answer.status == 200
         fault = self._shared.faults.for_push(stream.request.device_token.lower()) if accepted else None
@@ -200,17 +162,9 @@ class ApnsConnection(asyncio.Protocol):
         if stream := self._open.get(event.stream_id):
             self._drop(stream, answered=False)
 
-    def _acknowledged(self, event: h2.events.SettingsAcknowledged) -> None:  # noqa: ARG002  one handler's shape for all
-        if self._limits_sent:
-            self._limit_acknowledged = self._limits_sent.popleft()
-
-    def _left(self, event: h2.events.ConnectionTerminated) -> None:  # noqa: ARG002  one handler's shape for all
-        self._close()
-
     # from a request to an answer
 
     def _misbehave(self, stream: _Stream, judgement: Judgement, fault: Fault) -> None:
-        delay_ms = self._shared.config.delay_ms if fault.delay_ms is None else fault.delay_ms
         match fault.effect:
             case "answer":
                 status = fault.status or STATUS_OF.get(fault.reason or "", 500)
@@ -222,11 +176,10 @@ class ApnsConnection(asyncio.Protocol):
                 return  # it stays open, and counts as open, until the client gives up
             case "rst_stream":
                 self._reset_stream(stream, judgement, fault.code)
-                return
             case effect if effect in CONNECTION_EFFECTS:
                 self.strike(fault)
         if stream.stream_id in self._open:
-            self._answer_later(stream, delay_ms)
+            self._answer_later(stream, self._shared.config.delay_ms if fault.delay_ms is None else fault.delay_ms)
 
     def _answer_later(self, stream: _Stream, delay_ms: int) -> None:
         if delay_ms:
@@ -239,6 +192,8 @@ class ApnsConnection(asyncio.Protocol):
         assert judgement is not None  # noqa: S101  only complete requests get here
         answer, body = judgement.answer, judgement.answer.body()
         headers = [(b":status", b"%d" % answer.status), (b"apns-id", judgement.apns_id.encode())]
+        if self._shared.config.environment == "sandbox":
+            headers.append((b"apns-unique-id", str(uuid.uuid4()).encode()))
         try:
             self._h2.send_headers(stream.stream_id, headers, end_stream=not body)
             if body:
@@ -247,14 +202,14 @@ class ApnsConnection(asyncio.Protocol):
             self._drop(stream, answered=False)
         else:
             self._drop(stream, answered=True)
-        if answer.status == 200 and not self._warm:
-            self._warm = True
+        if answer.status == 200 and not self._limit.warm:
+            self._limit.warm_up()
             self.adjust_limit()
         self._flush_soon()
 
     def _reset_stream(self, stream: _Stream, judgement: Judgement, code: int | None) -> None:
-        code = h2.errors.ErrorCodes.INTERNAL_ERROR if code is None else code
-        if code == h2.errors.ErrorCodes.REFUSED_STREAM:  # which promises that nothing was done (RFC 9113, 8.7)
+        code = _ERROR.INTERNAL_ERROR if code is None else code
+        if code == _ERROR.REFUSED_STREAM:  # which promises that nothing was done (RFC 9113, 8.7)
             stream.judgement = judgement._replace(answer=Answer(0, "REFUSED_STREAM"))
         self._send_reset(stream.stream_id, code)
         self._drop(stream, answered=False)
@@ -262,6 +217,8 @@ class ApnsConnection(asyncio.Protocol):
     def _send_reset(self, stream_id: int, code: int) -> None:
         with suppress(h2.exceptions.StreamClosedError):  # the client's own reset may lie behind, in the same bytes
             self._h2.reset_stream(stream_id, code)
+
+    # from a stream to the journal
 
     def _drop(self, stream: _Stream, *, answered: bool) -> None:
         if self._open.pop(stream.stream_id, None) is None:
@@ -284,7 +241,7 @@ class ApnsConnection(asyncio.Protocol):
         stream.journaled = True
         headers, answer = request.headers, judgement.answer
         self._shared.journal.write(
-            connection=self.number,
+            connection=self._number,
             stream_id=stream.stream_id,
             streams_open=stream.streams_open,
             device_token=request.device_token,
@@ -301,7 +258,7 @@ class ApnsConnection(asyncio.Protocol):
             payload=judgement.payload,
         )
 
-    # the connection as a whole; the control server calls these on the loop's thread
+    # the connection as a whole; the control server has these called on the loop's thread
 
     def strike(self, fault: Fault) -> None:
         """Do to this connection what the fault says: go silent, reset, go away or close."""
@@ -313,43 +270,37 @@ class ApnsConnection(asyncio.Protocol):
             case "reset":
                 self._reset()
             case "goaway":
-                self._go_away(self._below_newest(fault.code or 0), h2.errors.ErrorCodes.NO_ERROR, fault.reason)
+                self._go_away(self._below_newest(fault.code or 0), _ERROR.NO_ERROR, fault.reason)
             case "close":
                 self._close()
 
     def adjust_limit(self) -> None:
         """Announce the stream limit that now holds, where it is another than before."""
-        wanted = self._wanted_limit()
-        if wanted != self._limit and not (self._silent or self._ended) and self._last_stream_id is None:
-            self._limit = wanted
-            self._h2.update_settings({_LIMIT: wanted})
-            self._limits_sent.append(wanted)
+        if self._silent or self._ended or self._last_stream_id is not None:
+            return
+        changed = self._limit.change(self._shared.faults.stream_limit)
+        if changed is not None:
+            self._h2.update_settings({LIMIT: changed})
             self._flush_soon()
 
     def facts(self) -> dict[str, int | bool | None]:
         return {
-            "connection": self.number,
+            "connection": self._number,
             "streams_open": len(self._open),
-            "stream_limit": self._limit,
-            "stream_limit_acknowledged": self._limit_acknowledged,
+            "stream_limit": self._limit.current,
+            "stream_limit_acknowledged": self._limit.acknowledged,
             "silent": self._silent,
         }
 
     def abort(self) -> None:
         self._transport.abort()
 
-    def _wanted_limit(self) -> int:
-        config, ordered = self._shared.config, self._shared.faults.stream_limit
-        if self._warm:
-            return config.raised_streams if ordered is None else ordered
-        return config.initial_streams if ordered is None else min(config.initial_streams, ordered)
-
     def _below_newest(self, count: int) -> int:
         """The stream id below the `count` newest streams, as far as they are still open and next to each other."""
         last = self._newest_stream_id
         while count and last in self._open:
             last, count = last - 2, count - 1
-        return last
+        return max(last, 0)
 
     def _go_away(self, last_stream_id: int, code: int, reason: str | None) -> None:
         """Streams above `last_stream_id` never happened; the others are answered, then the connection closes."""
@@ -362,10 +313,7 @@ class ApnsConnection(asyncio.Protocol):
             if stream.timer:
                 stream.timer.cancel()
             self._shared.counted["streams_dropped_by_goaway"] += 1
-        # past h2, whose own close_connection() would forbid every answer that is still due
-        frame = GoAwayFrame(0, last_stream_id=last_stream_id, error_code=code,
-                            additional_data=Answer(0, reason).body())  # fmt: skip
-        self._transport.write(frame.serialize())
+        self._transport.write(goaway_frame(last_stream_id, code, Answer(0, reason).body()))
         if not self._open:
             self._loop.call_soon(self._close)
 
@@ -400,17 +348,3 @@ class ApnsConnection(asyncio.Protocol):
             return
         if data := self._h2.data_to_send():
             self._transport.write(data)
-
-
-def _read_request(stream: _Stream) -> PushRequest:
-    pseudo: dict[str, str] = {}
-    headers: dict[str, str] = {}
-    repeated = False
-    for raw_name, raw_value in stream.headers:
-        name, value = raw_name.decode("latin-1"), raw_value.decode("utf-8", "surrogateescape")
-        if name.startswith(":"):
-            pseudo[name] = value
-        else:
-            repeated = repeated or name in headers
-            headers[name] = value
-    return PushRequest(pseudo.get(":method", ""), pseudo.get(":path", ""), headers, repeated, bytes(stream.body))

@@ -3,7 +3,8 @@
 import asyncio
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from werkzeug.serving import BaseWSGIServer
 
@@ -14,14 +15,14 @@ from proxy.emulators.apns.shared import Shared, on_loop
 from proxy.emulators.certificates import ensure_certificates
 from proxy.emulators.control import threaded_server
 
-Announce = Callable[[dict[str, int | str]], None]
+Announce = Callable[[Mapping[str, Any]], None]
 
 
 def serve_apns(config: ApnsConfig, announce: Announce) -> None:
     """Serve until SIGTERM or SIGINT; to be called on the main thread.
 
     Once both ports listen, `announce` is called with "emulator", "port", "control_port" and "ca_file".
-    Raises ValueError for a key that cannot be read, OSError for a port that is taken.
+    Raises BadSettings for a key that cannot be read, OSError for a port that is taken.
     """
     asyncio.run(_serve(config, announce))
 

@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
 from proxy.emulators.apns.answers import Answer, refusal
-from proxy.emulators.apns.config import ApnsConfig, Environment, is_pem
+from proxy.emulators.apns.config import ApnsConfig, Environment, SigningKey
+from proxy.emulators.sections import BadSettings
 
 _LIFE_S = 3600
 _CLOCK_SKEW_S = 300
@@ -25,11 +26,11 @@ class ProviderKey:
 
 
 def load_keys(config: ApnsConfig) -> dict[str, ProviderKey]:
-    """Every team's keys by key id. Raises ValueError naming the key id of one that cannot be read."""
+    """Every team's keys by key id. Raises BadSettings naming the key id of one that cannot be read."""
     return {
-        key_id: ProviderKey(team.team_id, _public_key(key_id, key.key), key.environment)
+        key.key_id: ProviderKey(team.team_id, _public_key(key), key.environment)
         for team in config.teams
-        for key_id, key in team.keys.items()
+        for key in team.keys
     }
 
 
@@ -105,12 +106,12 @@ class ProviderTokens:
         return True
 
 
-def _public_key(key_id: str, key: str) -> ec.EllipticCurvePublicKey:
+def _public_key(key: SigningKey) -> ec.EllipticCurvePublicKey:
     try:
-        pem = key.encode() if is_pem(key) else Path(key).read_bytes()
+        pem = key.key.encode() if "-----BEGIN" in key.key else Path(key.key).read_bytes()
         loaded = load_pem_private_key(pem, None).public_key() if b"PRIVATE KEY" in pem else load_pem_public_key(pem)
     except (OSError, ValueError, TypeError):  # TypeError: a PEM that wants a password
-        raise ValueError(f"key {key_id}: expected a readable PEM file or PEM text") from None
+        raise BadSettings(f"key {key.key_id}: expected a readable PEM file or PEM text") from None
     if not isinstance(loaded, ec.EllipticCurvePublicKey) or not isinstance(loaded.curve, ec.SECP256R1):
-        raise ValueError(f"key {key_id}: expected a P-256 key")
+        raise BadSettings(f"key {key.key_id}: expected a P-256 key")
     return loaded
