@@ -104,16 +104,16 @@ class Http2Gate:
         while not self._is_open():
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             (self._queue.appendleft if waited else self._queue.append)(turn)
-            waited = True
+            waited, taken = True, False
             try:
                 async with asyncio.timeout(deadline - monotonic()):
                     await turn
+                taken = True
             except TimeoutError:
                 return False
             finally:
-                turn.cancel()
-                if not self._is_open():
-                    self._admit()
+                if not taken:
+                    self._admit()  # it may have been given already: pass it on
         return True
 
     def _is_open(self) -> bool:

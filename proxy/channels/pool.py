@@ -33,7 +33,6 @@ class Http1Pool:
         self._limits, self._on_event = limits, on_event
         self._transfers = TransferPool(curl_options(route, limits, pycurl.CURL_HTTP_VERSION_1_1), connections)
         self._slots = asyncio.Semaphore(connections)
-        self._flying: set[asyncio.Future[pycurl.Curl]] = set()
         self._multi = pycurl.AsyncCurlMulti()
         self._multi.setopt(pycurl.M_MAX_HOST_CONNECTIONS, connections)
 

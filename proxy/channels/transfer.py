@@ -66,6 +66,10 @@ class Route:
     ca_file: Path | None = None
     proxy: str | None = field(default=None, repr=False)  # may hold a password
 
+    @property
+    def trusted(self) -> Path:
+        return self.ca_file or Path(certifi.where())
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -171,7 +175,7 @@ class TransferPool:
 
 def curl_options(route: Route, limits: Limits, http_version: int) -> list[tuple[int, object]]:
     """The options that never change between two requests."""
-    ca_file = str(route.ca_file or certifi.where())
+    ca_file = str(route.trusted)
     return [
         (pycurl.POST, 1),
         (pycurl.HTTP_VERSION, http_version),
