@@ -77,7 +77,7 @@ def test_leeway_covers_clocks_that_differ() -> None:
     [
         signed({"sub": "1000", "exp": later()}, key=KEY[::-1]),
         signed({"sub": "1000", "exp": later()}, algorithm="HS384", key=KEY * 2),
-        jwt.encode({"sub": "1000", "exp": later()}, None, "none"),
+        jwt.encode({"sub": "1000", "exp": later()}, "", "none"),
         signed({"sub": "1000", "exp": later()})[:-2],
         signed({"sub": "1000", "exp": later()}).rpartition(".")[0] + ".",
         "",
