@@ -9,7 +9,7 @@ from hyperframe.frame import RstStreamFrame
 from tests.emulators.apns_peer import PHONE, Emulator, Peer, emulator
 
 INTERNAL_ERROR, REFUSED_STREAM, CANCEL = 2, 7, 8
-PHONES = [f"{n:02x}" * 32 for n in range(1, 9)]
+PHONES = [f"{n:02x}ab" * 16 for n in range(1, 9)]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ ORDERED: list[tuple[int, str]] = [
 
 @pytest.mark.parametrize(("status", "reason"), ORDERED)
 def test_every_reason_can_be_ordered_for_a_device(apns: Emulator, peer: Peer, status: int, reason: str) -> None:
-    apns.order("answer", reason=reason, target=PHONES[0], times=1, delay_ms=0)
+    apns.order("answer", reason=reason, target=PHONES[0].upper(), times=1, delay_ms=0)
     assert peer.ask(PHONE, apns_priority="5").status == 200
     reply = peer.ask(PHONES[0])
     assert (reply.status, reply.said) == (status, {"reason": reason})

@@ -6,7 +6,6 @@ import struct
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 import h2.errors
@@ -16,27 +15,12 @@ import h2.exceptions
 from proxy.emulators.apns.answers import STATUS_OF, Answer
 from proxy.emulators.apns.http2 import LIMIT, Http2, goaway_frame, read_request
 from proxy.emulators.apns.limits import Admission, StreamLimit
-from proxy.emulators.apns.rules import Judgement, PushRequest
+from proxy.emulators.apns.rules import Judgement
 from proxy.emulators.apns.shared import CONNECTION_EFFECTS, Shared
+from proxy.emulators.apns.streams import Stream
 from proxy.emulators.control import Fault
 
 _ERROR = h2.errors.ErrorCodes
-# no payload may be larger; what comes beyond it is not kept
-_BODY_KEPT = 8192
-
-
-@dataclass(eq=False)
-class _Stream:
-    """A request on its way: headers, body, then the complete request with what is to be answered."""
-
-    stream_id: int
-    headers: list[tuple[bytes, bytes]]
-    streams_open: int
-    body: bytearray = field(default_factory=bytearray)
-    request: PushRequest | None = None
-    judgement: Judgement | None = None
-    timer: asyncio.TimerHandle | None = None
-    journaled: bool = False
 
 
 class ApnsConnection(asyncio.Protocol):
@@ -56,7 +40,7 @@ class ApnsConnection(asyncio.Protocol):
         )
         self._h2 = Http2(self._limit.current)
         self._number = 0
-        self._open: dict[int, _Stream] = {}
+        self._open: dict[int, Stream] = {}
         self._team_id: str | None = None
         self._held = self._silent = self._ended = self._flush_due = False
         self._last_stream_id: int | None = None
@@ -120,7 +104,7 @@ class ApnsConnection(asyncio.Protocol):
             name = "most_streams_before_first_good_answer"
             counted[name] = max(counted[name], streams_open + self._refused_cold)
         if self._admit(stream_id, streams_open):
-            self._open[stream_id] = _Stream(stream_id, event.headers, streams_open)
+            self._open[stream_id] = Stream(stream_id, event.headers, streams_open)
 
     def _admit(self, stream_id: int, streams_open: int) -> bool:
         """Whether a stream is served; if not, it has been refused."""
@@ -139,9 +123,8 @@ class ApnsConnection(asyncio.Protocol):
     def _collect(self, event: h2.events.DataReceived) -> None:
         # without it the client stalls once 65535 bytes have come
         self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-        stream = self._open.get(event.stream_id)
-        if stream is not None and len(stream.body) < _BODY_KEPT:
-            stream.body += event.data
+        if stream := self._open.get(event.stream_id):
+            stream.collect(event.data)
 
     def _complete(self, event: h2.events.StreamEnded) -> None:
         stream = self._open.get(event.stream_id)
@@ -164,7 +147,7 @@ class ApnsConnection(asyncio.Protocol):
 
     # from a request to an answer
 
-    def _misbehave(self, stream: _Stream, judgement: Judgement, fault: Fault) -> None:
+    def _misbehave(self, stream: Stream, judgement: Judgement, fault: Fault) -> None:
         match fault.effect:
             case "answer":
                 status = fault.status or STATUS_OF.get(fault.reason or "", 500)
@@ -181,13 +164,13 @@ class ApnsConnection(asyncio.Protocol):
         if stream.stream_id in self._open:
             self._answer_later(stream, self._shared.config.delay_ms if fault.delay_ms is None else fault.delay_ms)
 
-    def _answer_later(self, stream: _Stream, delay_ms: int) -> None:
+    def _answer_later(self, stream: Stream, delay_ms: int) -> None:
         if delay_ms:
             stream.timer = self._loop.call_later(delay_ms / 1000, self._answer, stream)
         else:
             self._answer(stream)
 
-    def _answer(self, stream: _Stream) -> None:
+    def _answer(self, stream: Stream) -> None:
         judgement = stream.judgement
         assert judgement is not None  # noqa: S101  only complete requests get here
         answer, body = judgement.answer, judgement.answer.body()
@@ -207,7 +190,7 @@ class ApnsConnection(asyncio.Protocol):
             self.adjust_limit()
         self._flush_soon()
 
-    def _reset_stream(self, stream: _Stream, judgement: Judgement, code: int | None) -> None:
+    def _reset_stream(self, stream: Stream, judgement: Judgement, code: int | None) -> None:
         code = _ERROR.INTERNAL_ERROR if code is None else code
         if code == _ERROR.REFUSED_STREAM:  # which promises that nothing was done (RFC 9113, 8.7)
             stream.judgement = judgement._replace(answer=Answer(0, "REFUSED_STREAM"))
@@ -220,11 +203,10 @@ class ApnsConnection(asyncio.Protocol):
 
     # from a stream to the journal
 
-    def _drop(self, stream: _Stream, *, answered: bool) -> None:
+    def _drop(self, stream: Stream, *, answered: bool) -> None:
         if self._open.pop(stream.stream_id, None) is None:
             return
-        if stream.timer:
-            stream.timer.cancel()
+        stream.stop_timer()
         self._write_journal(stream, answered=answered)
         if self._last_stream_id is not None and not self._open:
             self._loop.call_soon(self._close)  # not before the answer just made has been written
@@ -234,29 +216,9 @@ class ApnsConnection(asyncio.Protocol):
         for stream in list(self._open.values()):
             self._drop(stream, answered=False)
 
-    def _write_journal(self, stream: _Stream, *, answered: bool) -> None:
-        request, judgement = stream.request, stream.judgement
-        if request is None or judgement is None or stream.journaled:
-            return
-        stream.journaled = True
-        headers, answer = request.headers, judgement.answer
-        self._shared.journal.write(
-            connection=self._number,
-            stream_id=stream.stream_id,
-            streams_open=stream.streams_open,
-            device_token=request.device_token,
-            accepted=answer.status == 200,
-            answered=answered,
-            status=answer.status or None,
-            reason=answer.reason,
-            apns_id=judgement.apns_id,
-            collapse_id=headers.get("apns-collapse-id"),
-            topic=headers.get("apns-topic"),
-            push_type=headers.get("apns-push-type"),
-            priority=headers.get("apns-priority"),
-            expiration=headers.get("apns-expiration"),
-            payload=judgement.payload,
-        )
+    def _write_journal(self, stream: Stream, *, answered: bool) -> None:
+        if entry := stream.entry(answered=answered):
+            self._shared.journal.write(connection=self._number, **entry)
 
     # the connection as a whole; the control server has these called on the loop's thread
 
@@ -264,6 +226,7 @@ class ApnsConnection(asyncio.Protocol):
         """Do to this connection what the fault says: go silent, reset, go away or close."""
         match fault.effect:
             case "silent_connection":
+                self._flush()  # what the journal calls answered has left
                 self._abandon()
                 self._silent = True
                 self._transport.pause_reading()
@@ -309,9 +272,7 @@ class ApnsConnection(asyncio.Protocol):
         self._flush()
         self._last_stream_id = last_stream_id
         for stream_id in [stream_id for stream_id in self._open if stream_id > last_stream_id]:
-            stream = self._open.pop(stream_id)
-            if stream.timer:
-                stream.timer.cancel()
+            self._open.pop(stream_id).stop_timer()
             self._shared.counted["streams_dropped_by_goaway"] += 1
         self._transport.write(goaway_frame(last_stream_id, code, Answer(0, reason).body()))
         if not self._open:
@@ -326,6 +287,7 @@ class ApnsConnection(asyncio.Protocol):
             self._transport.close()
 
     def _reset(self) -> None:
+        self._flush()
         self._ended = True
         self._abandon()
         peer = self._transport.get_extra_info("socket")

@@ -4,8 +4,9 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
-from proxy.emulators.apns.answers import Answer
+from proxy.emulators.apns.answers import Answer, refusal
 from proxy.emulators.apns.config import ApnsConfig
 from proxy.emulators.apns.rules import Device, Judgement, PushRequest, judge
 from proxy.emulators.apns.tokens import ProviderTokens, load_keys
@@ -25,7 +26,7 @@ class ApnsFaults(FaultBook):
         self.stream_limit: int | None = None
 
     def order(self, fault: Fault) -> None:
-        super().order(fault)
+        super().order(replace(fault, target=fault.target.lower()) if fault.target else fault)
         if fault.effect == "limit":
             self.stream_limit = fault.code
             self._changed()
@@ -60,7 +61,7 @@ class Shared:
         def authenticate(authorization: str | None) -> str | Answer:
             found = self.provider_tokens.check(authorization, time.time())
             if isinstance(found, str) and team_id not in (None, found):
-                return Answer(403, "UnrelatedKeyIdInToken")
+                return refusal("UnrelatedKeyIdInToken")
             return found
 
         return judge(request, authenticate, self._topics, lambda device_token: self.devices.get(device_token, _PLAIN))
