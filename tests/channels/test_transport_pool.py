@@ -1,0 +1,222 @@
+"""HTTP/1.1 over kept connections, and what both transports refuse to talk to."""
+
+import asyncio
+import socket
+import ssl
+import threading
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from flask import Flask, Response, request
+
+from proxy.channels.transport import LEASE_LOST, Http1Pool, Http2Gate, Limits, Route
+from proxy.emulators.certificates import Certificates, ensure_certificates
+from proxy.emulators.server import Ending, end_connection, threaded_server
+from proxy.ports import Answer, NoAnswer, Request
+
+LIMITS = Limits(push_timeout_s=1.0, connect_timeout_s=1.0, wait_s=0.5, silence_s=0.3)
+
+
+@dataclass
+class Provider:
+    """An HTTP/1.1 server that counts what it sees."""
+
+    origin: str = ""
+    ca_file: Path | None = None
+    connections: Counter[int] = field(default_factory=Counter)
+    bodies: list[bytes] = field(default_factory=list)
+    close_kept: bool = False
+
+    def post(self, path: str, body: bytes = b"a=1") -> Request:
+        return Request(f"{self.origin}{path}", ("authorization: key=x", "user-agent:", "accept:"), body)
+
+    def app(self) -> Flask:
+        app = Flask(__name__)
+
+        @app.post("/<what>")
+        def answer(what: str) -> Response:
+            if self.close_kept and request.environ["emulator.requests_before"]:
+                end_connection(request.environ, Ending.CLOSE)
+            self.connections[request.environ["emulator.connection"]] += 1
+            self.bodies.append(request.get_data())
+            match what:
+                case "slow":
+                    time.sleep(0.05)
+                case "large":
+                    return Response(b"x" * 10_000_000)
+                case "redirect":
+                    return Response(status=302, headers={"Location": "/elsewhere"})
+                case "later":
+                    return Response(b"{}", status=503, headers={"Retry-After": "7", "X-Odd": "a: b"})
+            return Response(what)
+
+        return app
+
+
+@contextmanager
+def serving(provider: Provider, tls: ssl.SSLContext | None = None) -> Iterator[Provider]:
+    server = threaded_server(provider.app(), "127.0.0.1", 0, tls)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    provider.origin = f"http{'s' if tls else ''}://127.0.0.1:{server.server_port}"
+    try:
+        yield provider
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return ensure_certificates(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture
+def provider(certificates: Certificates) -> Iterator[Provider]:
+    with serving(Provider(ca_file=certificates.ca_file), certificates.server_context()) as provider:
+        yield provider
+
+
+def play(provider: Provider, scene: Callable[[Http1Pool], Awaitable[None]], connections: int = 4) -> Counter[str]:
+    events: Counter[str] = Counter()
+
+    async def run() -> None:
+        pool = Http1Pool(Route(provider.ca_file), LIMITS, connections, lambda event: events.update([event]))
+        try:
+            async with asyncio.timeout(10):
+                await scene(pool)
+        finally:
+            await pool.aclose()
+
+    asyncio.run(run())
+    return events
+
+
+def test_connections_are_few_kept_and_shared(provider: Provider) -> None:
+    async def scene(pool: Http1Pool) -> None:
+        ended = await asyncio.gather(*(pool.send(provider.post("/slow")) for _ in range(20)))
+        assert {(answer.status, answer.body) for answer in ended if isinstance(answer, Answer)} == {(200, b"slow")}
+
+    assert play(provider, scene) == {"connection opened": 4}
+    assert sum(provider.connections.values()) == 20
+    assert len(provider.connections) == 4
+
+
+def test_who_finds_no_free_connection_in_time_has_sent_nothing(provider: Provider) -> None:
+    async def scene(pool: Http1Pool) -> None:
+        ended = await asyncio.gather(*(pool.send(provider.post("/slow")) for _ in range(15)))
+        assert ended[-1] == NoAnswer("no free connection in time", sent=False)
+        assert len(provider.bodies) < 15
+
+    play(provider, scene, connections=1)
+
+
+def test_header_names_come_back_in_lower_case_whatever_the_status(provider: Provider) -> None:
+    async def scene(pool: Http1Pool) -> None:
+        answer = await pool.send(provider.post("/later", b"payload"))
+        assert isinstance(answer, Answer)
+        assert (answer.status, answer.body) == (503, b"{}")
+        assert answer.headers["retry-after"] == "7"
+        assert answer.headers["x-odd"] == "a: b"
+        assert "date" in answer.headers
+
+    play(provider, scene)
+    assert provider.bodies == [b"payload"]
+
+
+def test_an_endless_body_is_cut_and_its_status_counts(provider: Provider) -> None:
+    async def scene(pool: Http1Pool) -> None:
+        answer = await pool.send(provider.post("/large"))
+        assert isinstance(answer, Answer)
+        assert (answer.status, len(answer.body)) == (200, 16 * 1024)
+        assert isinstance(await pool.send(provider.post("/ok")), Answer)
+
+    play(provider, scene)
+
+
+def test_a_redirect_is_an_answer_and_is_not_followed(provider: Provider) -> None:
+    async def scene(pool: Http1Pool) -> None:
+        answer = await pool.send(provider.post("/redirect"))
+        assert isinstance(answer, Answer)
+        assert answer.status == 302
+
+    play(provider, scene)
+    assert len(provider.bodies) == 1
+
+
+def test_a_request_that_met_a_closed_connection_may_be_repeated(provider: Provider) -> None:
+    async def scene(pool: Http1Pool) -> None:
+        assert isinstance(await pool.send(provider.post("/first")), Answer)
+        provider.close_kept = True
+        second = await pool.send(provider.post("/second"))
+        assert isinstance(second, Answer) or second.sent
+        assert isinstance(await pool.send(provider.post("/third")), Answer)
+
+    play(provider, scene)
+
+
+def test_without_the_lease_nothing_leaves(provider: Provider) -> None:
+    async def scene(pool: Http1Pool) -> None:
+        assert await pool.send(provider.post("/ok"), lambda: False) == NoAnswer(LEASE_LOST, sent=False)
+        asked = iter((True, False))  # lost between our question and libcurl's
+        assert await pool.send(provider.post("/ok"), lambda: next(asked)) == NoAnswer(LEASE_LOST, sent=False)
+        assert isinstance(await pool.send(provider.post("/ok")), Answer)
+
+    play(provider, scene)
+    assert len(provider.bodies) == 1
+
+
+def test_a_closed_pool_answers_those_in_flight_and_those_who_come(provider: Provider) -> None:
+    async def scene(pool: Http1Pool) -> None:
+        flying = asyncio.create_task(pool.send(provider.post("/slow")))
+        waiting = asyncio.create_task(pool.send(provider.post("/slow")))
+        cancelled = asyncio.create_task(pool.send(provider.post("/slow")))
+        await asyncio.sleep(0.03)
+        cancelled.cancel()
+        await pool.aclose()
+        assert await flying == NoAnswer("transport closed", sent=True)
+        assert await waiting == await pool.send(provider.post("/ok")) == NoAnswer("transport closed", sent=False)
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+
+    play(provider, scene, connections=1)
+
+
+def test_plain_http_is_spoken_to_this_machine_alone() -> None:
+    async def scene(pool: Http1Pool) -> None:
+        assert isinstance(await pool.send(plain.post("/ok")), Answer)
+        plain.origin = "http://203.0.113.1"  # TEST-NET-3: were it tried, it would time out
+        assert await pool.send(plain.post("/ok")) == NoAnswer("address of a forbidden kind", sent=False)
+        plain.origin = "file:///etc"
+        assert await pool.send(plain.post("/ok")) == NoAnswer("address of a forbidden kind", sent=False)
+
+    with serving(Provider()) as plain:
+        play(plain, scene)
+
+
+def test_a_reason_names_no_address(provider: Provider) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        provider.origin = f"https://127.0.0.1:{taken.getsockname()[1]}"
+
+        async def scene(pool: Http1Pool) -> None:
+            assert await pool.send(provider.post("/secret")) == NoAnswer("connection refused", sent=False)
+
+        play(provider, scene)
+
+
+def test_a_server_without_http_2_gets_no_push(provider: Provider) -> None:
+    async def run() -> None:
+        gate = Http2Gate(Route(provider.ca_file), LIMITS)
+        ended = await gate.send(provider.post("/ok"))
+        await gate.aclose()
+        assert isinstance(ended, NoAnswer)
+
+    asyncio.run(run())
+    assert not provider.bodies
