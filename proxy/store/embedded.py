@@ -80,6 +80,11 @@ def stop_store(folder: Path, timeout_seconds: float = 10) -> None:
         path.parent.rmdir()
 
 
+def answers(folder: Path) -> bool:
+    """A server is there and ready to work."""
+    return _answers(socket_path(folder)) is True
+
+
 def store_command(folder: Path) -> list[str]:
     """The command that runs this folder's server in the foreground until SIGTERM, for a supervisor or a Procfile."""
     return [sys.executable, "-m", "proxy.store.embedded", str(folder.absolute())]

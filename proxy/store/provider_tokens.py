@@ -54,15 +54,23 @@ class SharedProviderToken:
 
     async def _shared(self, refused: str | None) -> str:
         while True:
-            found = await self._read()
-            if found and found != refused and self._is_fresh(self._issued_at(found), self._now()):
+            if found := await self._usable(refused):
                 return found
             if await self._redis.set(f"{self._key}:signing", "1", nx=True, px=_SIGNING_TAKES):
-                made = self._sign(self._now())
-                await self._redis.set(self._key, made, ex=keys.PROVIDER_TOKEN_LIFE_S)
+                # another may have signed and gone between our look and our lock
+                found = await self._usable(refused) or await self._made()
                 await self._redis.delete(f"{self._key}:signing")
-                return made
+                return found
             await asyncio.sleep(0.05)
+
+    async def _usable(self, refused: str | None) -> str | None:
+        found = await self._read()
+        return found if found and found != refused and self._is_fresh(self._issued_at(found), self._now()) else None
+
+    async def _made(self) -> str:
+        made = self._sign(self._now())
+        await self._redis.set(self._key, made, ex=keys.PROVIDER_TOKEN_LIFE_S)
+        return made
 
     async def _read(self) -> str | None:
         found: bytes | None = await self._redis.get(self._key)

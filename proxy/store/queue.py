@@ -5,7 +5,6 @@ on entries that are still ours and say which are not. An entry nobody renewed fo
 """
 
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -36,8 +35,11 @@ class RedisQueue:
 
     async def ensure_group(self, stream: str) -> None:
         """The stream and its group exist. A store that came back empty has neither."""
-        with suppress(ResponseError):  # BUSYGROUP: it is there
+        try:
             await self._redis.xgroup_create(stream, keys.GROUP, id="0", mkstream=True)
+        except ResponseError as error:
+            if "BUSYGROUP" not in str(error):  # that one says it is there
+                raise
 
     async def claim(self, stream: str, count: int, block: timedelta) -> list[Entry]:
         """Up to `count` new entries; waits up to `block` for the first."""
@@ -90,8 +92,10 @@ class RedisQueue:
         Returns which were new, or None, with nothing done, where a lane is full.
         """
         lanes = sorted({lane for lane, _ in jobs})
-        place = {lane: index for index, lane in enumerate(lanes, start=3)}
-        names = [keys.callbacks(app_id), keys.planned(app_id, message_id), *(keys.jobs(lane) for lane in lanes)]
+        place = {lane: index for index, lane in enumerate(lanes)}
+        names = [keys.callbacks(app_id), keys.planned(app_id, message_id)]
+        for lane in lanes:
+            names += [keys.jobs(lane), keys.retries(lane)]
         args: list[Argument] = [keys.GROUP, entry_id, int(last), self._marks_life_ms, self._jobs_cap]
         for lane, job in jobs:
             args += [place[lane], job.mark, dump_job(job)]

@@ -4,13 +4,15 @@ import random
 from datetime import timedelta
 
 import structlog
+from prometheus_client import start_http_server
 
 from proxy.domain.lanes import Lane
 from proxy.domain.steps import exponential_backoff
 from proxy.metrics import alert_seconds, bounded_reason, planned_total, settled_total
+from proxy.settings import Settings
 from proxy.usecases.deliver import Channel, Delivery, Settled
 from proxy.usecases.plan_alerts import Planner
-from proxy.wiring import RelayServices
+from proxy.wiring import RelayServices, relay_services
 from proxy.worker import Worker
 from proxy.worker.callbacks import CallbackWorker
 from proxy.worker.holdings import Holdings
@@ -18,6 +20,24 @@ from proxy.worker.lane import LaneWorker
 
 log = structlog.get_logger()
 _BLOCK = timedelta(seconds=1)
+
+
+async def run_worker(settings: Settings) -> None:
+    """Serve the metrics and work until SIGTERM."""
+    serve_metrics(settings.relay.operator_bind)
+    services = relay_services(settings)
+    await build_worker(services).run(ready=lambda: log.info("worker started", instance=services.instance))
+
+
+def serve_metrics(bind: str) -> None:
+    """Answer GET /metrics there, from a thread; "" serves none. A taken port stops no delivery, it is logged."""
+    if not bind:
+        return
+    host, _, port = bind.rpartition(":")
+    try:
+        start_http_server(int(port), addr=host.strip("[]"))
+    except OSError as error:
+        log.error("no metrics: the port is taken or not ours", bind=bind, error=type(error).__name__)
 
 
 def build_worker(services: RelayServices) -> Worker:

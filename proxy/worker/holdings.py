@@ -40,7 +40,7 @@ class Holdings:
     async def renew(self, renew: Renew) -> int:
         """Renew everything held; what is no longer ours is forgotten. Returns how many were lost."""
         lost = 0
-        for stream, held in self._renewed.items():
+        for stream, held in list(self._renewed.items()):  # a stream may come in while we wait for the store
             ids = list(held)
             if not ids:
                 continue

@@ -101,6 +101,7 @@ class LaneWorker:
         elif await self._lanes.may_probe(self.lane, self._probe_every):
             since = self._holdings.clock()
             entries = await self._queue.claim(self.stream, 1, self._block)
+            entries = entries or await self._queue.take_over(self.stream, 1)  # all of them may be a dead worker's
             self._probing = bool(entries)
             self._start(entries, since)
         else:

@@ -1,0 +1,190 @@
+"""Would these settings work? Asks the store, MIMC, Apple and Xiaomi, changes nothing and sends no push.
+
+MIMC gets no credentials: a token call would create its user there. Xiaomi gets the AppSecret, on a route that only
+reads. The findings hold no secret and no address but those of the settings.
+"""
+
+import socket
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import requests
+from redis.exceptions import ResponseError
+
+from proxy.channels.apns.provider_token import sign_provider_token
+from proxy.errors import BadSettings, StoreUnavailable
+from proxy.settings import ApnsSettings, MipushSettings, Settings, StoreSettings
+from proxy.store.connection import Store
+
+_TIMEOUT_S = 5.0
+_OLDEST_REDIS = (6, 2)
+_WRONG_SECRET = {21301, 21302}
+_GOOD_SECRET = {0, 10027, 10038, 10039}  # read, or refused for what is no fault of the secret
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was seen at one place of the settings. A warning works, with a risk; a fault does not."""
+
+    verdict: Literal["ok", "warning", "fault"]
+    place: str
+    text: str
+
+
+def inspect_files(settings: Settings) -> Iterator[Finding]:
+    """What can be said without asking anybody: are the key files keys?"""
+    for name, app in settings.apps.items():
+        if app.apns is not None:
+            yield _signs(f"apps.{name}.apns.key_file", app.apns)
+
+
+def ask_services(settings: Settings) -> Iterator[Finding]:
+    """Ask everybody whom the settings name. Takes up to five seconds for each who does not answer."""
+    yield from _ask_store(settings.store)
+    asked: set[tuple[str, str | None]] = set()
+    for name, app in settings.apps.items():
+        place = f"apps.{name}"
+        if (app.base_url, app.proxy) not in asked:
+            asked.add((app.base_url, app.proxy))
+            yield _ask_mimc(f"{place}.base_url", app.base_url, app.ca_file, app.proxy)
+        if app.apns is not None:
+            yield from _ask_apns(f"{place}.apns", app.apns)
+        if app.mipush is not None:
+            yield _ask_mipush(f"{place}.mipush.app_secret", app.mipush)
+
+
+def _signs(place: str, apns: ApnsSettings) -> Finding:
+    try:
+        sign_provider_token(apns.key_file.read_bytes(), apns.key_id, apns.team_id, datetime.now(UTC))
+    except BadSettings:
+        return Finding("fault", place, "no P-256 private key in PEM; it should be the .p8 file as Apple gave it")
+    return Finding("ok", place, "a P-256 key that signs")
+
+
+def _ask_mimc(place: str, url: str, ca_file: Path | None, proxy: str | None) -> Finding:
+    answer = _get(place, url, ca_file, proxy)
+    return answer if isinstance(answer, Finding) else Finding("ok", place, f"{_host(url)} answers")
+
+
+def _ask_mipush(place: str, mipush: MipushSettings) -> Finding:
+    secret = mipush.app_secret.get_secret_value()
+    url = f"{mipush.base_url}/v1/trace/quota/get"
+    answer = _get(place, url, mipush.ca_file, mipush.proxy, {"Authorization": f"key={secret}"})
+    if isinstance(answer, Finding):
+        return answer
+    match _code(answer):
+        case code if code in _WRONG_SECRET:
+            return Finding("fault", place, "Xiaomi refuses it; it takes the AppSecret, not the AppKey")
+        case code if code in _GOOD_SECRET:
+            return Finding("ok", place, f"{_host(url)} accepts it")
+        case None:
+            return Finding("warning", place, f"{_host(url)} gave an answer of no known form, HTTP {answer.status_code}")
+        case code:
+            return Finding(
+                "warning", place, f"{_host(url)} answered code {code}, which does not tell whether it is good"
+            )
+
+
+def _code(answer: requests.Response) -> int | None:
+    try:
+        body = answer.json()
+    except requests.JSONDecodeError:
+        return None
+    code = body.get("code") if isinstance(body, dict) else None
+    return code if isinstance(code, int) else None
+
+
+def _get(
+    place: str, url: str, ca_file: Path | None, proxy: str | None, headers: dict[str, str] | None = None
+) -> requests.Response | Finding:
+    with requests.Session() as session:
+        session.trust_env = False  # as in service: only the settings say which proxy and which authorities
+        session.proxies = {"http": proxy, "https": proxy} if proxy else {}
+        session.verify = str(ca_file) if ca_file else True
+        try:
+            return session.get(url, headers=headers, timeout=_TIMEOUT_S, allow_redirects=False)
+        except requests.exceptions.SSLError:
+            return Finding(
+                "fault", place, f"the TLS certificate of {_host(url)} is not trusted; ca_file names authorities"
+            )
+        except (requests.RequestException, OSError) as error:
+            return Finding("fault", place, f"no answer from {_host(url)}: {type(error).__name__}")
+
+
+def _ask_apns(place: str, apns: ApnsSettings) -> Iterator[Finding]:
+    for key in ("production_url", "sandbox_url"):
+        url: str = getattr(apns, key)
+        if apns.proxy is not None:
+            yield Finding("warning", f"{place}.{key}", f"{_host(url)} not asked: it is reached through a proxy")
+        else:
+            yield _shake_hands(f"{place}.{key}", url, apns.ca_file)
+
+
+def _shake_hands(place: str, url: str, ca_file: Path | None) -> Finding:
+    address = urlsplit(url)
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+        context.set_alpn_protocols(["h2"])
+        with (
+            socket.create_connection((address.hostname, address.port or 443), timeout=_TIMEOUT_S) as plain,
+            context.wrap_socket(plain, server_hostname=address.hostname) as tls,
+        ):
+            chosen = tls.selected_alpn_protocol()
+    except ssl.SSLCertVerificationError:
+        return Finding("fault", place, f"the TLS certificate of {_host(url)} is not trusted; ca_file names authorities")
+    except (OSError, ValueError) as error:
+        return Finding("fault", place, f"no TLS connection to {_host(url)}: {type(error).__name__}")
+    if chosen != "h2":
+        return Finding("fault", place, f"{_host(url)} does not speak HTTP/2")
+    return Finding("ok", place, f"{_host(url)} answers with a certificate that is trusted")
+
+
+def _host(url: str) -> str:
+    address = urlsplit(url)
+    return f"{address.hostname}:{address.port}" if address.port else str(address.hostname)
+
+
+def _ask_store(settings: StoreSettings) -> Iterator[Finding]:
+    store = Store(settings.url.get_secret_value(), timeout_s=_TIMEOUT_S)
+    try:
+        facts: dict[str, Any] = store.call(lambda redis: redis.info())
+        fsync: str | None = store.call(_appendfsync)
+    except StoreUnavailable as error:
+        yield Finding("fault", "store.url", str(error))
+        return
+    yield _version(str(facts.get("redis_version", "")))
+    yield from _risks(facts, fsync)
+
+
+def _appendfsync(redis: Any) -> str | None:
+    try:
+        (value,) = redis.config_get("appendfsync").values()
+    except (ResponseError, ValueError):  # hosted stores forbid CONFIG
+        return None
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _version(version: str) -> Finding:
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if numbers < _OLDEST_REDIS:
+        return Finding("fault", "store.url", f"the store is of version {version or 'unknown'}; it takes 6.2 or newer")
+    return Finding("ok", "store.url", f"the store answers, compatible with Redis {version}")
+
+
+def _risks(facts: dict[str, Any], fsync: str | None) -> Iterator[Finding]:
+    if not facts.get("aof_enabled"):
+        yield Finding("warning", "store.url", "appendonly is off: a restart loses callbacks that were answered 200")
+    elif fsync != "always":
+        yield Finding(
+            "warning",
+            "store.url",
+            f"appendfsync is {fsync or 'not told'}: a crash may lose what was answered 200 just before",
+        )
+    policy = facts.get("maxmemory_policy", "not told")
+    if policy != "noeviction":
+        yield Finding("warning", "store.url", f"maxmemory-policy is {policy}: a full store drops alerts silently")

@@ -1,0 +1,184 @@
+"""The main job played once, told step by step: a token through the broker, an offline message to two phones."""
+
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+import requests
+
+from proxy.errors import ProxyError
+from proxy.local.stage import APP, Trial
+
+ALICE_PHONE = "alices-iphone"
+CAROL_PHONE = "carols-xiaomi"
+_PATIENCE_S = 20.0
+_BEARER_LIFE_S = 3600
+
+
+class ScenarioFailed(ProxyError):
+    """A step did not come out as it should."""
+
+
+@dataclass(frozen=True)
+class Alert:
+    """What a phone shows."""
+
+    phone: str
+    title: str
+    body: str
+    seconds: float
+
+
+class Scenario:
+    """Plays alice, bob and carol. `say` gets one line at a time."""
+
+    def __init__(self, trial: Trial, say: Callable[[str], None]) -> None:
+        self._trial = trial
+        self._say = say
+        self._http = requests.Session()
+        self._http.trust_env = False
+        self._iphone = secrets.token_hex(32)
+
+    def play(self) -> None:
+        """Raises ScenarioFailed with the step that went wrong."""
+        self._sign_in()
+        self._show_phones()
+        self._message(
+            "3. bob writes to alice, who is offline",
+            {"from_account": "bob", "to_account": "alice", "text": "Are you there? The tickets have come."},
+            {ALICE_PHONE},
+        )
+        self._message(
+            "4. bob writes into the group of alice, bob and carol; both friends are offline",
+            {"from_account": "bob", "members": ["alice", "bob", "carol"], "text": "Dinner at eight?"},
+            {ALICE_PHONE, CAROL_PHONE},
+        )
+
+    def bearer(self, account: str) -> str:
+        """What the developer's own system would hand to its signed-in user."""
+        now = int(time.time())
+        claims = {"sub": account, "iat": now, "exp": now + _BEARER_LIFE_S}
+        return jwt.encode(claims, self._trial.jwt_key, algorithm="HS256")
+
+    def _sign_in(self) -> None:
+        self._say("1. alice signs in; her app asks the broker for a MIMC token")
+        answer = self._http.post(f"{self._trial.web}/api/account/token", headers=self._as("alice"), timeout=5)
+        self._expect(answer, "the token call")
+        if answer.json().get("code") != 200:
+            raise ScenarioFailed("the TokenService refused")
+        self._say(f"   {answer.status_code} {answer.headers['Content-Type']}, {len(answer.content)} bytes, untouched:")
+        self._say(f"   {shortened(answer.json())}")
+
+    def _show_phones(self) -> None:
+        self._say("2. alice's iPhone registers its push token; carol's Xiaomi phone has set its user account")
+        body = {"app": APP, "platform": "apns", "push_token": self._iphone, "environment": "sandbox"}
+        url = f"{self._trial.web}/api/devices/{ALICE_PHONE}"
+        self._expect(self._http.put(url, json=body, headers=self._as("alice"), timeout=5), "registering the iPhone")
+        phone = {"phone": CAROL_PHONE, "accounts": ["carol"]}
+        self._expect(self._http.post(f"{self._mipush}/_emulator/devices", json=phone, timeout=5), "carol's phone")
+        self._say(f"   PUT /api/devices/{ALICE_PHONE} -> 200")
+
+    def _message(self, headline: str, order: dict[str, Any], phones: set[str]) -> None:
+        self._say(headline)
+        began = time.monotonic()
+        sent = self._http.post(f"{self._mimc}/_emulator/messages", json=order, timeout=5)
+        self._expect(sent, "writing the message")
+        sequence = str(sent.json()["sequence"])
+        for it in self._wait(lambda: self._callbacks(sequence), lambda them: len(them) >= 2, "the callbacks"):
+            self._say(f"   MIMC posts {it['msg_type']:<18} -> {it['status']}")
+        text = str(order["text"])
+        shown = self._wait(
+            lambda: [it for it in self._alerts(began) if it.body.endswith(text)],
+            lambda them: phones <= {it.phone for it in them},
+            f"the alert on {' and '.join(sorted(phones))}",
+        )
+        for it in shown:
+            self._say(f'   {it.phone:<14} shows  "{it.title}: {it.body}"  after {it.seconds * 1000:.0f} ms')
+
+    def _callbacks(self, sequence: str) -> list[dict[str, Any]]:
+        entries = self._read(f"{self._mimc}/_emulator/journal")["entries"]
+        mine = [it for it in entries if it.get("kind") == "callback" and str(it.get("sequence")) == sequence]
+        return [it for it in mine if it["status"] == 200]
+
+    def _alerts(self, began: float) -> Iterable[Alert]:
+        elapsed = time.monotonic() - began
+        for push in self._read(f"{self._apns_control}/_emulator/journal")["entries"]:
+            if push["accepted"] and push["device_token"] == self._iphone:
+                alert = push["payload"]["aps"]["alert"]
+                yield Alert(ALICE_PHONE, alert["title"], alert["body"], elapsed)
+        for phone in self._read(f"{self._mipush}/_emulator/phones")["phones"]:
+            for item in phone["shown"] if phone["phone"] == CAROL_PHONE else []:
+                yield Alert(CAROL_PHONE, item["title"], item["description"], elapsed)
+
+    def _wait(self, look: Callable[[], list[Any]], enough: Callable[[list[Any]], bool], what: str) -> list[Any]:
+        until = time.monotonic() + _PATIENCE_S
+        while not enough(found := look()):
+            if time.monotonic() > until:
+                raise ScenarioFailed(f"{what} did not come within {_PATIENCE_S:.0f} s")
+            time.sleep(0.02)
+        return found
+
+    def _read(self, url: str) -> Any:
+        answer = self._http.get(url, timeout=5)
+        self._expect(answer, "reading what the phones show")
+        return answer.json()
+
+    def _expect(self, answer: requests.Response, what: str) -> None:
+        if not answer.ok:
+            raise ScenarioFailed(f"{what} was answered {answer.status_code}: {answer.text[:200]}")
+
+    def _as(self, account: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.bearer(account)}"}
+
+    @property
+    def _mimc(self) -> str:
+        return f"http://127.0.0.1:{self._trial.ports.mimc}"
+
+    @property
+    def _mipush(self) -> str:
+        return f"http://127.0.0.1:{self._trial.ports.mipush}"
+
+    @property
+    def _apns_control(self) -> str:
+        return f"http://127.0.0.1:{self._trial.ports.apns_control}"
+
+
+def shortened(token_answer: dict[str, Any]) -> str:
+    """The answer in one line, its long texts cut: a token belongs on no screen, not even an emulated one."""
+    inner = token_answer.get("data") or {}
+    cut = {name: f"{it[:6]}..." if isinstance(it, str) and len(it) > 23 else it for name, it in inner.items()}
+    return json.dumps({**token_answer, "data": cut}, separators=(",", ":"))
+
+
+def how_to(trial: Trial) -> str:
+    """Where everything listens, and each step by hand."""
+    ports, state = trial.ports, trial.state
+    mimc, phones, pushes = (f"http://127.0.0.1:{port}" for port in (ports.mimc, ports.mipush, ports.apns_control))
+    return f"""
+Everything is up. Ctrl-C stops it all.
+
+  web               {trial.web}   /api/account/token  /api/devices/ID  /callbacks/mimc/URL-SECRET
+  operator          http://127.0.0.1:{ports.operator}   /readyz  /metrics  (the worker's /metrics: port {ports.worker})
+  emulated MIMC     {mimc}   /_emulator/messages  /_emulator/journal
+  emulated APNs     https://127.0.0.1:{ports.apns}  its journal: {pushes}/_emulator/journal
+  emulated Mi Push  {phones}   /_emulator/phones  /_emulator/journal
+  logs              {state}/logs/
+
+Each step by hand, in another terminal, in this folder:
+
+  . {state}/env
+  TOKEN=$(.venv/bin/app-proxy token --account alice)
+  curl -s -X POST -H "Authorization: Bearer $TOKEN" {trial.web}/api/account/token
+  curl -s -X PUT -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \\
+       -d '{{"platform":"apns","push_token":"{"ab" * 32}","environment":"sandbox"}}' \\
+       {trial.web}/api/devices/my-iphone
+  curl -s -H 'Content-Type: application/json' -d '{{"from_account":"bob","to_account":"alice","text":"Hello"}}' \\
+       {mimc}/_emulator/messages
+  curl -s {pushes}/_emulator/journal
+  curl -s {phones}/_emulator/phones
+  .venv/bin/app-proxy devices list
+"""

@@ -1,0 +1,196 @@
+"""The whole service on this machine: which processes there are, in which order, and what each is told.
+
+In a trial the emulators stand in for MIMC, Apple and Xiaomi; the keys, made at the first start, lie in the state
+folder and open nothing else. With a configuration of the operator's own only store, web and worker are started.
+"""
+
+import json
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import requests
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from proxy.local.ports import free_port, port_taken
+from proxy.local.supervisor import Announced, Child, Supervisor
+from proxy.settings import Settings
+from proxy.store.embedded import answers, store_command, store_url
+
+TRIAL_CONFIG = Path("config/local.toml")
+EMULATORS = Path("config/emulators.toml")
+APP = "demo"
+_HOST = "127.0.0.1"
+_ANNOUNCED = r'(\{"emulator".*\})'
+_PORTS = {
+    "web": 8080,
+    "operator": 9464,
+    "worker": 9465,
+    "mimc": 8601,
+    "apns": 8602,
+    "apns_control": 8604,
+    "mipush": 8603,
+}
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where everything listens, all on 127.0.0.1."""
+
+    web: int
+    operator: int
+    worker: int
+    mimc: int
+    apns: int
+    apns_control: int
+    mipush: int
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A service on emulators: its state folder, its ports, and the secrets made for it."""
+
+    state: Path
+    ports: Ports
+    jwt_key: str = field(repr=False)
+    url_secret: str = field(repr=False)
+    store: str = field(repr=False)
+
+    @property
+    def web(self) -> str:
+        return f"http://{_HOST}:{self.ports.web}"
+
+    @property
+    def callback_url(self) -> str:
+        return f"{self.web}/callbacks/mimc/{self.url_secret}"
+
+    def variables(self) -> dict[str, str]:
+        """The environment that turns config/local.toml into this trial."""
+        app, ports = f"APP_PROXY_APPS__{APP.upper()}", self.ports
+        apns = f"https://{_HOST}:{ports.apns}"
+        return {
+            "APP_PROXY_CONFIG": str(TRIAL_CONFIG.resolve()),
+            "APP_PROXY_STORE__URL": self.store,
+            "APP_PROXY_AUTH__JWT__KEY": self.jwt_key,
+            "APP_PROXY_SERVER__BIND": f"{_HOST}:{ports.web}",
+            "APP_PROXY_SERVER__OPERATOR_BIND": f"{_HOST}:{ports.operator}",
+            "APP_PROXY_RELAY__OPERATOR_BIND": f"{_HOST}:{ports.worker}",
+            f"{app}__URL_SECRET": self.url_secret,
+            f"{app}__BASE_URL": f"http://{_HOST}:{ports.mimc}",
+            f"{app}__APNS__KEY_FILE": str(_key_file()),
+            f"{app}__APNS__CA_FILE": str(_certificates() / "emulator-ca.pem"),
+            f"{app}__APNS__PRODUCTION_URL": apns,
+            f"{app}__APNS__SANDBOX_URL": apns,
+            f"{app}__MIPUSH__BASE_URL": f"http://{_HOST}:{ports.mipush}",
+        }
+
+
+def prepare_trial(state: Path, port: int | None) -> Trial:
+    """Choose ports and make the secrets that are missing. A standard port that is taken gives way to a free one."""
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    made = _secrets(state / "secrets.json")
+    _make_key(_key_file())
+    trial = Trial(
+        state,
+        Ports(**{name: _port(name, port if name == "web" else None) for name in _PORTS}),
+        made["jwt_key"],
+        made["url_secret"],
+        os.environ.get("REDIS_URL") or store_url(state / "store"),
+    )
+    _write_private(state / "env", "".join(f"export {name}='{value}'\n" for name, value in trial.variables().items()))
+    return trial
+
+
+def start_trial(supervisor: Supervisor, trial: Trial) -> None:
+    """Everything runs and is ready when this returns. Raises ChildFailed."""
+    _start_store(supervisor, trial.state)
+    ports = trial.ports
+    for name, options in (
+        ("mimc", ["--port", str(ports.mimc), "--callback-url", trial.callback_url]),
+        ("apns", ["--port", str(ports.apns), "--control-port", str(ports.apns_control)]),
+        ("mipush", ["--port", str(ports.mipush)]),
+    ):
+        argv = [*_app_proxy(), "emulate", name, "--config", str(EMULATORS.resolve()), *options]
+        supervisor.start(Child(f"emulated-{name}", argv, ready=Announced(_ANNOUNCED)))
+    _start_service(supervisor, trial.variables(), f"http://{_HOST}:{ports.operator}")
+
+
+def start_own(supervisor: Supervisor, state: Path, config: Path, settings: Settings, *, embedded: bool) -> None:
+    """Store (unless the configuration names one), web and worker with the operator's own configuration."""
+    variables = {"APP_PROXY_CONFIG": str(config.resolve())}
+    if embedded:
+        variables["APP_PROXY_STORE__URL"] = _start_store(supervisor, state)
+    _start_service(supervisor, variables, f"http://{settings.server.operator_bind}")
+
+
+def _start_store(supervisor: Supervisor, state: Path) -> str:
+    if url := os.environ.get("REDIS_URL"):
+        return url
+    folder = state / "store"
+    url = store_url(folder)
+    supervisor.start(Child("store", store_command(folder), ready=lambda: answers(folder)))
+    return url
+
+
+def _start_service(supervisor: Supervisor, variables: Mapping[str, str], operator: str) -> None:
+    gunicorn = [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.conf.py", "wsgi:app"]
+    supervisor.start(Child("web", gunicorn, ready=lambda: _status(f"{operator}/healthz") == 200, env=variables))
+    worker = [*_app_proxy(), "worker"]
+    supervisor.start(Child("worker", worker, ready=lambda: _status(f"{operator}/readyz") == 200, env=variables))
+
+
+def _status(url: str) -> int:
+    try:
+        with requests.Session() as session:
+            session.trust_env = False
+            return session.get(url, timeout=2).status_code
+    except requests.RequestException:
+        return 0
+
+
+def _app_proxy() -> list[str]:
+    return [sys.executable, "-m", "proxy"]
+
+
+def _port(name: str, wanted: int | None) -> int:
+    if wanted is not None:
+        return wanted
+    usual = _PORTS[name]
+    return free_port() if port_taken(_HOST, usual) else usual
+
+
+def _secrets(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        _write_private(path, json.dumps({"jwt_key": secrets.token_urlsafe(48), "url_secret": secrets.token_hex(24)}))
+    made: dict[str, Any] = json.loads(path.read_text())
+    return made
+
+
+def _certificates() -> Path:
+    return (EMULATORS.parent / "../.state/certificates").resolve()
+
+
+def _key_file() -> Path:
+    return (EMULATORS.parent / "../.state/apns.p8").resolve()
+
+
+def _make_key(path: Path) -> None:
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        key = ec.generate_private_key(ec.SECP256R1())
+        pem = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        _write_private(path, pem.decode())
+
+
+def _write_private(path: Path, text: str) -> None:
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+    draft.replace(path)

@@ -1,0 +1,160 @@
+"""The only place that builds things: from Settings to what a process works with. Nothing connects before it is used."""
+
+import os
+import platform
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from proxy.auth import Authenticator, build_authenticator
+from proxy.channels import APNS, MIPUSH
+from proxy.channels.apns.provider_token import fresh_enough, read_issued_at, sign_provider_token
+from proxy.channels.apns.wire import ApnsWire
+from proxy.channels.carriers import Carriers
+from proxy.channels.mipush.wire import MipushWire
+from proxy.channels.mipush.wire import authorization as mipush_authorization
+from proxy.channels.transport import Limits
+from proxy.domain.lanes import Lane, Route
+from proxy.metrics import gate_total
+from proxy.mimc.client import TokenClient
+from proxy.mimc.senders import Senders
+from proxy.ports import CallbackInbox, DeviceRegistry, Figures, HealthCheck, TokenService
+from proxy.settings import ApnsSettings, AppSettings, MipushSettings, Settings
+from proxy.store import keys
+from proxy.store.addresses import RedisAddresses
+from proxy.store.connection import Store, async_redis
+from proxy.store.devices import RedisDevices
+from proxy.store.figures import RedisFigures
+from proxy.store.health import RedisHealth
+from proxy.store.inbox import RedisInbox
+from proxy.store.lanes import RedisLanes
+from proxy.store.provider_tokens import FixedAuthorization, SharedProviderToken
+from proxy.store.queue import RedisQueue
+from proxy.usecases.deliver import Channel
+
+_ASYNC_STORE_TIMEOUT_S = 5.0  # above the longest blocking read
+
+
+@dataclass(frozen=True)
+class Services:
+    """All that a web process works with. Safe to share between its threads."""
+
+    settings: Settings
+    authenticator: Authenticator
+    senders: Senders
+    tokens: TokenService
+    inbox: CallbackInbox
+    devices: DeviceRegistry
+    figures: Figures
+    health: HealthCheck
+    now: Callable[[], datetime]
+
+
+def web_services(settings: Settings) -> Services:
+    store = Store(settings.store.url.get_secret_value(), settings.store.timeout_s)
+    app_ids = {name: app.app_id for name, app in settings.apps.items()}
+    marks_life = timedelta(seconds=settings.relay.marks_life_s)
+    lanes = lanes_of(settings)
+    return Services(
+        settings=settings,
+        authenticator=build_authenticator(settings.auth),
+        senders=Senders(settings.apps),
+        tokens=TokenClient(settings.apps, settings.token),
+        inbox=RedisInbox(store, marks_life, settings.store.callbacks_cap),
+        devices=RedisDevices(store, app_ids),
+        figures=RedisFigures(store, lanes, utc_now),
+        health=RedisHealth(store, lanes),
+        now=utc_now,
+    )
+
+
+@dataclass(frozen=True)
+class RelayServices:
+    """All that a worker process works with, on one event loop. `instance` names it anew at each start."""
+
+    settings: Settings
+    instance: str
+    queue: RedisQueue
+    addresses: RedisAddresses
+    lane_states: RedisLanes
+    channels: tuple[Channel, ...]
+    now: Callable[[], datetime]
+    close: Callable[[], Awaitable[None]]
+
+
+def relay_services(settings: Settings) -> RelayServices:
+    """Call it on the running event loop: the transports belong to it."""
+    relay = settings.relay
+    redis = async_redis(settings.store.url.get_secret_value(), timeout_s=_ASYNC_STORE_TIMEOUT_S)
+    instance = f"{platform.node()[:32]}-{os.getpid()}-{secrets.token_hex(4)}"
+    limits = Limits(push_timeout_s=relay.push_timeout_s, wait_s=relay.push_timeout_s, silence_s=relay.silence_s)
+    carriers = Carriers(limits, on_event=lambda event: gate_total.labels(event).inc())
+
+    async def close() -> None:
+        await carriers.aclose()
+        await redis.aclose()
+
+    return RelayServices(
+        settings=settings,
+        instance=instance,
+        queue=RedisQueue(
+            redis,
+            instance,
+            lease=relay.lease,
+            marks_life=timedelta(seconds=relay.marks_life_s),
+            jobs_cap=settings.store.jobs_cap,
+            dead_cap=settings.store.dead_letters_cap,
+        ),
+        addresses=RedisAddresses(redis, {name: app.app_id for name, app in settings.apps.items()}, instance),
+        lane_states=RedisLanes(redis),
+        channels=tuple(_channel(lane, settings.apps[lane.app], redis, carriers) for lane in lanes_of(settings)),
+        now=utc_now,
+        close=close,
+    )
+
+
+def lanes_of(settings: Settings) -> list[Lane]:
+    """Every lane that the settings open."""
+    return [
+        Lane(app.app_id, name, channel)
+        for name, app in settings.apps.items()
+        for channel, section in ((APNS, app.apns), (MIPUSH, app.mipush))
+        if section is not None
+    ]
+
+
+def _channel(lane: Lane, app: AppSettings, redis: Any, carriers: Carriers) -> Channel:
+    if lane.channel == APNS and app.apns is not None:
+        return _apns(lane, app.apns, redis, carriers)
+    if lane.channel == MIPUSH and app.mipush is not None:
+        return _mipush(lane, app.mipush, carriers)
+    raise LookupError(lane.channel)
+
+
+def _apns(lane: Lane, section: ApnsSettings, redis: Any, carriers: Carriers) -> Channel:
+    key_pem = section.key_file.read_bytes()
+    token = SharedProviderToken(
+        redis,
+        keys.provider_token(section.team_id, section.key_id),
+        sign=lambda now: sign_provider_token(key_pem, section.key_id, section.team_id, now),
+        issued_at=read_issued_at,
+        is_fresh=fresh_enough,
+        now=utc_now,
+    )
+    return Channel(Route(lane, to_account=False), ApnsWire(section), carriers.apns(section), token, replaces=False)
+
+
+def _mipush(lane: Lane, section: MipushSettings, carriers: Carriers) -> Channel:
+    return Channel(
+        Route(lane, to_account=section.address == "account"),
+        MipushWire(section),
+        carriers.mipush(section),
+        FixedAuthorization(mipush_authorization(section)),
+        replaces=True,
+    )
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
