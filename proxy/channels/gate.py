@@ -161,12 +161,12 @@ class Http2Gate:
     ) -> Answer | NoAnswer | None:
         task = asyncio.current_task()
         cancelled_before = task.cancelling() if task else 0
+        transfer.load(request, may_send, link, alone=not link.warm)
+        flight = link.launch(transfer)
+        if self._watch_timer is None:
+            self._watched_at = monotonic()
+            self._watch_again()
         try:
-            transfer.load(request, may_send, link, alone=not link.warm)
-            flight = link.launch(transfer)
-            if self._watch_timer is None:
-                self._watched_at = monotonic()
-                self._watch_again()
             await flight
         except pycurl.error as error:
             return self._judge(link, transfer, int(error.args[0]))

@@ -64,11 +64,11 @@ class Http1Pool:
         task = asyncio.current_task()
         cancelled_before = task.cancelling() if task else 0
         transfer = self._transfers.take()
+        transfer.load(request, may_send, self)
+        plain = pycurl.PROTO_HTTP if is_plain_loopback(request.url) else 0
+        transfer.curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTPS | plain)
         code = pycurl.E_OK
         try:
-            transfer.load(request, may_send, self)
-            plain = pycurl.PROTO_HTTP if is_plain_loopback(request.url) else 0
-            transfer.curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTPS | plain)
             await self._multi.add_handle(transfer.curl)
         except pycurl.error as error:
             code = int(error.args[0])

@@ -110,6 +110,7 @@ class Transfer:
         self.curl = pycurl.Curl()
         for option, value in options:
             self.curl.setopt(option, value)
+        self.curl.unsetopt(pycurl.CAPATH)  # a distribution's libcurl would trust its folder beside the CA file
         self.curl.setopt(pycurl.WRITEFUNCTION, self._take_body)
         self.curl.setopt(pycurl.HEADERFUNCTION, self._head.append)
         self.curl.setopt(pycurl.PREREQFUNCTION, self._leave)
@@ -132,7 +133,7 @@ class Transfer:
 
     def answer(self) -> Answer | None:
         """What came back. An answer that was cut short afterwards is one: its status decides."""
-        status = self.curl.getinfo(pycurl.RESPONSE_CODE)
+        status = self.curl.getinfo(pycurl.RESPONSE_CODE) if self.departed else 0
         return Answer(status, _parse_head(self._head), b"".join(self._body)) if status >= 200 else None
 
     def no_answer(self, code: int) -> NoAnswer:

@@ -23,7 +23,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from proxy.channels.transport import LEASE_LOST, Http2Gate, Limits, Route, always
 from proxy.ports import Answer, NoAnswer, Request
 
-LIMITS = Limits(push_timeout_s=1.0, connect_timeout_s=1.0, wait_s=4.0, silence_s=0.3)
+LIMITS = Limits(push_timeout_s=10.0, connect_timeout_s=5.0, wait_s=10.0, silence_s=5.0)
+HASTY = replace(LIMITS, push_timeout_s=1.0, silence_s=0.3)
 TOPIC = "com.example.chat"
 
 
@@ -240,10 +241,10 @@ def test_pushes_flow_again_within_a_time_out_once_a_connection_has_fallen_silent
             await asyncio.sleep(0.01)  # pushes keep coming
         await asyncio.gather(*pushes)
 
-    sender = play(apns, scene)
+    sender = play(apns, scene, HASTY)
     assert apns.arrived() == Counter(ids(range(101)))
     assert apns.connections() == 2
-    assert min(answered_after) < LIMITS.push_timeout_s
+    assert min(answered_after) < HASTY.push_timeout_s
     assert sender.events["silent connection left"] == 1
     assert sender.ambiguous < 90
 
@@ -257,7 +258,7 @@ def test_a_silent_connection_keeps_its_own_pushes_only(apns: Apns) -> None:
         await sender.push_all(*range(101, 301))
         await stuck
 
-    sender = play(apns, scene, replace(LIMITS, most_streams=100))
+    sender = play(apns, scene, replace(HASTY, most_streams=100))
     assert apns.arrived() == Counter(ids(range(301)))
     assert (apns.connections(), sender.ambiguous) == (2, 100)
     assert sender.events["push recalled"] == 200
@@ -274,7 +275,7 @@ def test_a_slow_push_on_a_connection_that_goes_away_holds_up_nobody(apns: Apns) 
         assert not slow.done()
         assert isinstance(await slow, Answer)  # the connection that was left ends by itself
 
-    sender = play(apns, scene, replace(LIMITS, push_timeout_s=3.0))
+    sender = play(apns, scene, replace(HASTY, push_timeout_s=3.0))
     assert apns.arrived() == Counter(ids(range(203)))
     assert (apns.connections(), sender.ambiguous) == (2, 0)
 
@@ -296,7 +297,7 @@ def test_pushes_that_are_never_answered_cost_only_themselves_a_time_out(apns: Ap
             apns.order(effect="silence", target=f"{number:064x}", times=1)
         await sender.push_all(*range(300))
 
-    sender = play(apns, scene)
+    sender = play(apns, scene, HASTY)
     assert apns.arrived().keys() == ids(range(300))
     assert sender.ambiguous == 6
     assert apns.connections() <= 4
@@ -424,10 +425,10 @@ def test_a_process_that_stood_still_does_not_blame_the_connection(apns: Apns) ->
         await sender.push_all(0)
         push = asyncio.create_task(sender.push(1))
         await asyncio.sleep(0.005)
-        time.sleep(2 * LIMITS.silence_s)
+        time.sleep(2 * HASTY.silence_s)
         await push
 
-    sender = play(apns, scene)
+    sender = play(apns, scene, HASTY)
     assert sender.events["silent connection left"] == 0
     assert (apns.connections(), sender.ambiguous) == (1, 0)
 
