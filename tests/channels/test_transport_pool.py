@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -209,6 +209,45 @@ def test_a_reason_names_no_address(provider: Provider) -> None:
             assert await pool.send(provider.post("/secret")) == NoAnswer("connection refused", sent=False)
 
         play(provider, scene)
+
+
+def test_a_request_goes_through_the_proxy_and_its_connect_counts_as_nothing_sent(provider: Provider) -> None:
+    asked: list[bytes] = []
+
+    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        port = int(provider.origin.rpartition(":")[2])
+        there, back = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"HTTP/1.1 200 Connection established\r\nVia: 1.1 proxy\r\n\r\n")
+        await asyncio.gather(_pump(reader, back), _pump(there, writer))
+
+    async def run() -> None:
+        async with await asyncio.start_server(connect, "127.0.0.1", 0) as proxy:
+            route = Route(provider.ca_file, f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}")
+            pool = Http1Pool(route, LIMITS)
+            elsewhere = replace(provider.post("/secret"), url="https://push.example/secret")
+            ended = await pool.send(elsewhere)  # the certificate behind the proxy is not push.example's
+            assert isinstance(await pool.send(provider.post("/ok")), Answer)
+            await pool.aclose()
+            await asyncio.sleep(0.05)  # the two ends hang up
+        assert ended == NoAnswer("certificate not trusted", sent=False)
+
+    asyncio.run(run())
+    assert [line.split(b"\r\n")[0] for line in asked] == [
+        b"CONNECT push.example:443 HTTP/1.1"
+    ]  # loopback goes straight
+    assert provider.bodies == [b"a=1"]
+
+
+def test_a_proxys_password_is_in_no_repr() -> None:
+    assert "hunter2" not in repr(Route(proxy="http://me:hunter2@proxy.example:3128"))
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while part := await reader.read(65536):
+        writer.write(part)
+        await writer.drain()
+    writer.close()
 
 
 def test_a_server_without_http_2_gets_no_push(provider: Provider) -> None:
