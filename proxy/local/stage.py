@@ -117,7 +117,7 @@ def start_trial(supervisor: Supervisor, trial: Trial) -> None:
     ):
         argv = [*_app_proxy(), "emulate", name, "--config", str(EMULATORS.resolve()), *options]
         supervisor.start(Child(f"emulated-{name}", argv, ready=Announced(_ANNOUNCED)))
-    _start_service(supervisor, trial.variables(), f"http://{_HOST}:{ports.operator}")
+    _start_service(supervisor, trial.variables(), f"{_HOST}:{ports.operator}", f"{_HOST}:{ports.worker}")
 
 
 def start_own(supervisor: Supervisor, state: Path, config: Path, settings: Settings, *, embedded: bool) -> None:
@@ -125,7 +125,7 @@ def start_own(supervisor: Supervisor, state: Path, config: Path, settings: Setti
     variables = {"APP_PROXY_CONFIG": str(config.resolve())}
     if embedded:
         variables["APP_PROXY_STORE__URL"] = _start_store(supervisor, state)
-    _start_service(supervisor, variables, f"http://{settings.server.operator_bind}")
+    _start_service(supervisor, variables, settings.server.operator_bind, settings.relay.operator_bind)
 
 
 def _start_store(supervisor: Supervisor, state: Path) -> str:
@@ -137,20 +137,20 @@ def _start_store(supervisor: Supervisor, state: Path) -> str:
     return url
 
 
-def _start_service(supervisor: Supervisor, variables: Mapping[str, str], operator: str) -> None:
+def _start_service(supervisor: Supervisor, variables: Mapping[str, str], web: str, worker: str) -> None:
     gunicorn = [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.conf.py", "wsgi:app"]
-    supervisor.start(Child("web", gunicorn, ready=lambda: _status(f"{operator}/healthz") == 200, env=variables))
-    worker = [*_app_proxy(), "worker"]
-    supervisor.start(Child("worker", worker, ready=lambda: _status(f"{operator}/readyz") == 200, env=variables))
+    supervisor.start(Child("web", gunicorn, ready=lambda: _is_up(f"http://{web}/healthz"), env=variables))
+    relay = [*_app_proxy(), "worker"]
+    supervisor.start(Child("worker", relay, ready=lambda: _is_up(f"http://{worker}/metrics"), env=variables))
 
 
-def _status(url: str) -> int:
+def _is_up(url: str) -> bool:
     try:
         with requests.Session() as session:
             session.trust_env = False
-            return session.get(url, timeout=2).status_code
+            return session.get(url, timeout=2).ok
     except requests.RequestException:
-        return 0
+        return False
 
 
 def _app_proxy() -> list[str]:

@@ -123,6 +123,9 @@ async def _for_ever(round_: Round) -> None:
                 log.warning("the store does not answer, waiting", error=type(error).__name__)
             away = True
             await asyncio.sleep(_STORE_AWAY_S)
+        except Exception:  # a bug of ours in one round must not end all the others' without a word
+            log.exception("a round of the worker failed, it goes on")
+            await asyncio.sleep(_STORE_AWAY_S)
         else:
             away = False
 

@@ -23,10 +23,14 @@ _BLOCK = timedelta(seconds=1)
 
 
 async def run_worker(settings: Settings) -> None:
-    """Serve the metrics and work until SIGTERM."""
-    serve_metrics(settings.relay.operator_bind)
+    """Work until SIGTERM; the metrics are there once it has begun."""
     services = relay_services(settings)
-    await build_worker(services).run(ready=lambda: log.info("worker started", instance=services.instance))
+
+    def ready() -> None:
+        log.info("worker started", instance=services.instance)
+        serve_metrics(settings.relay.operator_bind)
+
+    await build_worker(services).run(ready)
 
 
 def serve_metrics(bind: str) -> None:

@@ -54,7 +54,6 @@ class LaneWorker:
         self._holdings = holdings
         self._block = block
         self._probe_every = probe_every
-        self._probing = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def claim(self) -> None:
@@ -102,19 +101,23 @@ class LaneWorker:
             since = self._holdings.clock()
             entries = await self._queue.claim(self.stream, 1, self._block)
             entries = entries or await self._queue.take_over(self.stream, 1)  # all of them may be a dead worker's
-            self._probing = bool(entries)
-            self._start(entries, since)
+            self._start(entries, since, probing=True)
         else:
             await asyncio.sleep(self._block.total_seconds())
 
-    def _start(self, entries: Sequence[Entry], since: float) -> None:
+    def _start(self, entries: Sequence[Entry], since: float, *, probing: bool = False) -> None:
         self._holdings.take(self.stream, [entry.id for entry in entries], since)
-        new = [entry for entry in entries if entry.id not in self._open]  # else it was taken over from ourselves
+        new = [entry for entry in entries if not self._has(entry)]
         if not new:
             return
         self.slots.take(len(new))
         self._open.update(entry.id for entry in new)
-        self._spawn(self._deliver([it for entry in new if (it := self._readable(entry)) is not None]))
+        held = [it for entry in new if (it := self._readable(entry)) is not None]
+        self._spawn(self._deliver(held, probing=probing))
+
+    def _has(self, entry: Entry) -> bool:
+        """It was taken over from ourselves: it is in flight still, or decided while the store was away."""
+        return entry.id in self._open or self.settler.has(entry.id)
 
     def _readable(self, entry: Entry) -> Held | None:
         try:
@@ -129,7 +132,7 @@ class LaneWorker:
             return None
         return Held(entry.id, job)
 
-    async def _deliver(self, held: Sequence[Held]) -> None:
+    async def _deliver(self, held: Sequence[Held], *, probing: bool) -> None:
         try:
             batches = await self.delivery.ready(held)
         except RedisError as error:
@@ -138,9 +141,9 @@ class LaneWorker:
             self._bury_open(held)
         else:
             for batch in batches:
-                self._spawn(self._push(batch))
+                self._spawn(self._push(batch, probing=probing))
 
-    async def _push(self, batch: Sequence[tuple[Held, Push]]) -> None:
+    async def _push(self, batch: Sequence[tuple[Held, Push]], *, probing: bool) -> None:
         held = [it for it, _ in batch]
         ids = [it.entry_id for it in held]
         try:
@@ -152,14 +155,16 @@ class LaneWorker:
         else:
             if not settled:
                 self._give_back(ids, "lease lost")
-            elif self._probing:
+            elif probing:
                 await self._probed(settled)
 
     async def _probed(self, settled: Sequence[Settled]) -> None:
-        self._probing = False
         if any(it.result in ("paused", "retry") for it in settled):
             return
-        await self._lanes.resume(self.lane)
+        try:
+            await self._lanes.resume(self.lane)
+        except RedisError:  # the next probe says it again
+            return
         self.paused = False
         log.info("lane goes on", app=self.lane.app, channel=self.lane.channel)
 

@@ -29,14 +29,20 @@ class Settler:
         self._holdings = holdings
         self._freed = freed
         self._waiting: list[Settlement] = []
+        self._ids: set[bytes] = set()
         self._some = asyncio.Event()
         self._none = asyncio.Event()
         self._none.set()
 
     def add(self, settlement: Settlement) -> None:
         self._waiting.append(settlement)
+        self._ids.add(settlement.entry_id)
         self._none.clear()
         self._some.set()
+
+    def has(self, entry_id: bytes) -> bool:
+        """What becomes of this entry is decided, and the store has not taken it yet."""
+        return entry_id in self._ids
 
     async def run(self) -> None:
         """Until cancelled. A store that is away is waited for: the outcome is known, only the record is missing."""
@@ -64,6 +70,8 @@ class Settler:
             if foreign:
                 lost_total.inc(len(foreign))
                 log.warning("entries were taken over before we settled them", count=len(foreign))
-            self._holdings.drop(self._stream, [it.entry_id for it in batch])
+            ids = [it.entry_id for it in batch]
+            self._ids.difference_update(ids)
+            self._holdings.drop(self._stream, ids)
             self._freed(len(batch))
             return

@@ -1,0 +1,365 @@
+"""The whole service as real processes on free ports: store, emulators, gunicorn, workers. Times are short by setting.
+
+    with Rig(folder) as rig:
+        rig.start_web(); worker = rig.start_worker()
+        rig.register("alice", "phone", token)
+        rig.post(offline("bob", "alice", "hello", sequence=1))
+        rig.wait(lambda: rig.pushes(token), "the push")
+
+Two apps are configured: `main` (APNs, and MiPush by account) and `other` (APNs of another team, MiPush by regid).
+What every process prints lies in `folder/logs`.
+"""
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import jwt
+import requests
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from proxy.local.ports import free_port
+from proxy.store.embedded import store_command, store_url
+
+T = TypeVar("T")
+
+ROOT = Path(__file__).resolve().parents[2]
+JWT_KEY = "system-tests-jwt-key-0123456789-abcdefghij"
+MAIN, OTHER = "2882303761517000001", "2882303761517000002"
+URL_SECRET = {MAIN: "url-secret-of-main-0123456789abcdef", OTHER: "url-secret-of-other-0123456789abcdef"}
+APP_SECRET = {MAIN: "bWFpbi1hcHAtc2VjcmV0LTAxMg==", OTHER: "b3RoZXItYXBwLXNlY3JldC0wMQ=="}
+PUSH_SECRET = {MAIN: "push-secret-of-main", OTHER: "push-secret-of-other"}
+TEAM = {MAIN: "TEAMMAIN01", OTHER: "TEAMOTHER1"}
+KEY_ID = {MAIN: "KEYMAIN001", OTHER: "KEYOTHER01"}
+TOPIC = {MAIN: "com.example.main", OTHER: "com.example.other"}
+SECTION = {MAIN: "main", OTHER: "other"}
+
+# lease 2 s, so that a takeover is seen in seconds; the relations are those of the defaults
+SHORT_TIMES = {
+    "lease_s": 2.0, "heartbeat_s": 0.4, "push_timeout_s": 1.4, "silence_s": 0.5, "drain_s": 5.0, "probe_s": 1.0,
+    "backoff_first_s": 0.2, "backoff_most_s": 2.0,
+}  # fmt: skip
+
+
+@dataclass
+class Process:
+    """A running child; its output goes to `log`."""
+
+    name: str
+    popen: subprocess.Popen[bytes]
+    log: Path
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def signal(self, number: int) -> None:
+        """To the child and all of its own children."""
+        os.killpg(self.popen.pid, number)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        self.popen.wait(10)
+
+    def stop(self) -> int:
+        """SIGTERM and wait; the exit code."""
+        if self.popen.poll() is None:
+            self.signal(signal.SIGTERM)
+            try:
+                return self.popen.wait(15)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        return self.popen.returncode
+
+
+class Rig:
+    """See the module. `relay`, `apns`, `mipush`, `mimc` change what the defaults here are."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        relay: Mapping[str, Any] | None = None,
+        apns: Mapping[str, Any] | None = None,
+        mipush: Mapping[str, Any] | None = None,
+        mimc: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.logs = folder / "logs"
+        self._relay = {**SHORT_TIMES, **(relay or {})}
+        self._emulators = {"apns": apns or {}, "mipush": mipush or {}, "mimc": mimc or {}}
+        self._processes: list[Process] = []
+        self._local = threading.local()
+        self._web_port, self._operator_port = free_port(), free_port()
+        self.facts: dict[str, Mapping[str, Any]] = {}
+
+    def __enter__(self) -> Self:
+        self.logs.mkdir(parents=True)
+        for app_id in (MAIN, OTHER):
+            _write_key(self.folder / f"{SECTION[app_id]}.p8")
+        self.store = self.start_store()
+        for name in ("mimc", "apns", "mipush"):
+            self._start_emulator(name)
+        (self.folder / "proxy.toml").write_text(self._proxy_toml())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in reversed(self._processes):
+            process.stop()
+
+    # processes
+
+    def start_store(self) -> Process:
+        """The store, anew on the same folder after a kill: what it had synced is there again."""
+        folder = self.folder / "store"
+        process = self.start("store", store_command(folder))
+        client = self.redis()
+        self.wait(lambda: _answers(client), "the store")
+        return process
+
+    def start_web(self, workers: int = 2, **variables: str) -> Process:
+        argv = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "config/gunicorn.conf.py"), "wsgi:app"]
+        process = self.start("web", argv, WEB_CONCURRENCY=str(workers), **variables)
+        self.wait(lambda: self._is_up(f"http://127.0.0.1:{self._operator_port}/healthz"), "the web")
+        return process
+
+    def start_worker(self, **variables: str) -> Process:
+        port = free_port()
+        address = f"127.0.0.1:{port}"
+        process = self.start(
+            "worker",
+            [sys.executable, "-m", "proxy", "worker"],
+            **{"APP_PROXY_RELAY__OPERATOR_BIND": address} | variables,
+        )
+        process.facts = {"metrics": f"http://{address}/metrics"}
+        self.wait(lambda: self._is_up(f"http://{address}/metrics"), "the worker")
+        return process
+
+    def start(self, name: str, argv: Sequence[str], **variables: str) -> Process:
+        log = self.logs / f"{name}-{len(self._processes)}.log"
+        environment = {
+            key: value for key, value in os.environ.items() if not key.startswith(("APP_PROXY_", "PROMETHEUS_"))
+        }
+        environment |= {"APP_PROXY_CONFIG": str(self.folder / "proxy.toml"), "PYTHONUNBUFFERED": "1", **variables}
+        with log.open("wb") as output:
+            popen = subprocess.Popen(
+                argv, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )  # fmt: skip
+        process = Process(name, popen, log)
+        self._processes.append(process)
+        return process
+
+    def _start_emulator(self, name: str) -> None:
+        config = self.folder / f"{name}.toml"
+        config.write_text(self._emulator_toml(name))
+        process = self.start(name, [sys.executable, "-m", "proxy", "emulate", name, "--config", str(config)])
+        self.facts[name] = self.wait(lambda: _announced(process), f"the emulated {name}")
+
+    # what happens in the world
+
+    @property
+    def http(self) -> requests.Session:
+        """A session of this thread's own, without the environment's proxies."""
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = self._local.session = requests.Session()
+            session.trust_env = False
+        return session
+
+    @property
+    def web(self) -> str:
+        return f"http://127.0.0.1:{self._web_port}"
+
+    @property
+    def operator(self) -> str:
+        return f"http://127.0.0.1:{self._operator_port}"
+
+    def control(self, emulator: str) -> str:
+        facts = self.facts[emulator]
+        return f"http://127.0.0.1:{facts.get('control_port', facts['port'])}/_emulator"
+
+    def bearer(self, account: str) -> str:
+        return jwt.encode({"sub": account, "exp": int(time.time()) + 600}, JWT_KEY, algorithm="HS256")
+
+    def register(
+        self, account: str, device_id: str, push_token: str, *, app_id: str = MAIN, platform: str = "apns", **more: str
+    ) -> requests.Response:
+        body = {"app": SECTION[app_id], "platform": platform, "push_token": push_token, **more}
+        url = f"{self.web}/api/devices/{device_id}"
+        return self.http.put(url, json=body, headers={"Authorization": f"Bearer {self.bearer(account)}"}, timeout=10)
+
+    def post(self, body: Mapping[str, Any], app_id: str = MAIN) -> requests.Response:
+        """Post one callback, as MIMC does."""
+        return self.http.post(f"{self.web}/callbacks/mimc/{URL_SECRET[app_id]}", json=body, timeout=10)
+
+    def fault(self, emulator: str, **order: Any) -> None:
+        self.http.post(f"{self.control(emulator)}/faults", json=order, timeout=10).raise_for_status()
+
+    def end_faults(self, emulator: str) -> None:
+        self.http.delete(f"{self.control(emulator)}/faults", timeout=10).raise_for_status()
+
+    def journal(self, emulator: str, after: int = 0) -> list[dict[str, Any]]:
+        answer = self.http.get(f"{self.control(emulator)}/journal", params={"after": after}, timeout=30)
+        entries: list[dict[str, Any]] = answer.json()["entries"]
+        return entries
+
+    def counters(self, emulator: str) -> dict[str, int]:
+        answer = self.http.get(f"{self.control(emulator)}/journal", params={"after": 10**9}, timeout=10)
+        found: dict[str, int] = answer.json()["counters"]
+        return found
+
+    def accepted(self, push_token: str | None = None) -> list[dict[str, Any]]:
+        """The pushes that the emulated APNs accepted, for one device or all."""
+        return [it for it in self.journal("apns") if it["accepted"] and push_token in (None, it["device_token"])]
+
+    def redis(self) -> Any:
+        from redis import Redis  # noqa: PLC0415  only tests that look into the store need it
+
+        return Redis.from_url(store_url(self.folder / "store"), decode_responses=True)
+
+    def wait(self, look: Callable[[], T], what: str, seconds: float = 20) -> T:
+        """What `look` finds, once it is true."""
+        until = time.monotonic() + seconds
+        while not (found := look()):
+            if time.monotonic() > until:
+                raise AssertionError(f"{what} did not come within {seconds} s; logs: {self.logs}")
+            time.sleep(0.02)
+        return found
+
+    def everything_printed(self) -> str:
+        return "\n".join(path.read_text(errors="replace") for path in sorted(self.logs.iterdir()))
+
+    def _is_up(self, url: str) -> bool:
+        try:
+            return self.http.get(url, timeout=2).ok
+        except requests.RequestException:
+            return False
+
+    # settings
+
+    def _proxy_toml(self) -> str:
+        apns = f"https://127.0.0.1:{self.facts['apns']['port']}"
+        lines = [
+            "[server]", f'bind = "127.0.0.1:{self._web_port}"', f'operator_bind = "127.0.0.1:{self._operator_port}"',
+            "[store]", f'url = "{store_url(self.folder / "store")}"',
+            "[auth.jwt]", f'key = "{JWT_KEY}"',
+            "[relay]", *(f"{name} = {value}" for name, value in self._relay.items()),
+        ]  # fmt: skip
+        for app_id, section in SECTION.items():
+            lines += [
+                f"[apps.{section}]", f'app_id = "{app_id}"', f'app_key = "key-of-{section}"',
+                f'app_secret = "{APP_SECRET[app_id]}"', f'url_secret = "{URL_SECRET[app_id]}"',
+                f'base_url = "http://127.0.0.1:{self.facts["mimc"]["port"]}"',
+                f"[apps.{section}.apns]", f'team_id = "{TEAM[app_id]}"', f'key_id = "{KEY_ID[app_id]}"',
+                f'key_file = "{self.folder / section}.p8"', f'topic = "{TOPIC[app_id]}"',
+                f'production_url = "{apns}"', f'sandbox_url = "{apns}"',
+                f'ca_file = "{self.facts["apns"]["ca_file"]}"',
+                f"[apps.{section}.mipush]", f'app_secret = "{PUSH_SECRET[app_id]}"', f'package = "{TOPIC[app_id]}"',
+                f'base_url = "http://127.0.0.1:{self.facts["mipush"]["port"]}"', 'channel_id = "104551"',
+                f'address = "{"account" if app_id == MAIN else "regid"}"',
+                f"[apps.{section}.mipush.template]", 'id = "P00001"',
+                'variables = { name = "sender", words = "text" }',
+            ]  # fmt: skip
+        return "\n".join(lines) + "\n"
+
+    def _emulator_toml(self, name: str) -> str:
+        own = "".join(f"{key} = {json.dumps(value)}\n" for key, value in self._emulators[name].items())
+        match name:
+            case "apns":
+                teams = "".join(
+                    f'[[apns.teams]]\nteam_id = "{TEAM[app_id]}"\ntopics = ["{TOPIC[app_id]}"]\n'
+                    f'keys = [{{ key_id = "{KEY_ID[app_id]}", key = "{section}.p8" }}]\n'
+                    for app_id, section in SECTION.items()
+                )
+                return f'[apns]\nport = 0\ncontrol_port = 0\ntls_folder = "tls"\n{own}{teams}'
+            case "mipush":
+                apps = "".join(
+                    f'[[mipush.apps]]\npackage = "{TOPIC[app_id]}"\napp_secret = "{PUSH_SECRET[app_id]}"\n'
+                    '[[mipush.apps.channels]]\nchannel_id = "104551"\n[[mipush.apps.channels.templates]]\n'
+                    'template_id = "P00001"\nparameters = ["name", "words"]\ntitle = "{name}"\ntext = "{words}"\n'
+                    for app_id in SECTION
+                )
+                return f"[mipush]\nport = 0\n{own}{apps}"
+            case _:
+                apps = "".join(
+                    f'[[mimc.apps]]\napp_id = "{app_id}"\napp_key = "key-of-{section}"\n'
+                    f'app_secret = "{APP_SECRET[app_id]}"\npackage = "{TOPIC[app_id]}"\n'
+                    f'callback_url = "{self.web}/callbacks/mimc/{URL_SECRET[app_id]}"\n'
+                    for app_id, section in SECTION.items()
+                )
+                return f"[mimc]\nport = 0\n{own}{apps}"
+
+
+def offline(
+    sender: str,
+    reader: str,
+    text: str,
+    sequence: int,
+    *,
+    app_id: str = MAIN,
+    resources: Sequence[str] = (),
+    **more: Any,
+) -> dict[str, Any]:
+    """An OFFLINE_MSG as MIMC posts it, in the new form but for `authentication`."""
+    body = _body("OFFLINE_MSG", sender, text, sequence)
+    body |= {"fromAppId": app_id, "toAppId": app_id, "toAccount": reader}
+    return {**body, **({"offlineResources": list(resources)} if resources else {}), **more}
+
+
+def offline_topic(
+    sender: str, members: Sequence[str], text: str, sequence: int, *, topic_id: str = "21351198708203520",
+    app_id: str = MAIN, **more: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """An OFFLINE_TOPIC_MSG."""
+    body = _body("OFFLINE_TOPIC_MSG", sender, text, sequence)
+    return {**body, "appId": app_id, "topicId": topic_id, "toAccounts": list(members), **more}
+
+
+def push_token() -> str:
+    """A fresh APNs device token."""
+    return uuid.uuid4().hex * 2
+
+
+def _body(kind: str, sender: str, text: str, sequence: int) -> dict[str, Any]:
+    now_ms = str(int(time.time() * 1000))
+    inner = {"version": 0, "msgId": f"TEXT_{sequence}", "msgType": "TEXT", "timestamp": now_ms, "payload": text}
+    return {
+        "msgType": kind, "fromAccount": sender, "fromResource": "r1", "timestamp": now_ms,
+        "payload": base64.b64encode(json.dumps(inner).encode()).decode(),
+        "packetId": f"packet-{sender}-{sequence}", "sequence": str(154503794553568000 + sequence), "bizType": "",
+    }  # fmt: skip
+
+
+def _announced(process: Process) -> Mapping[str, Any] | None:
+    for line in process.log.read_text().splitlines():
+        if line.startswith('{"emulator"'):
+            facts: Mapping[str, Any] = json.loads(line)
+            return facts
+    return None
+
+
+def _answers(client: Any) -> bool:
+    from redis.exceptions import RedisError  # noqa: PLC0415
+
+    try:
+        return bool(client.ping())
+    except RedisError:
+        return False
+
+
+def _write_key(path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    encoding, kind = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    path.write_bytes(key.private_bytes(encoding, kind, serialization.NoEncryption()))
