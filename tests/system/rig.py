@@ -229,7 +229,7 @@ class Rig:
 
         return Redis.from_url(store_url(self.folder / "store"), decode_responses=True)
 
-    def wait(self, look: Callable[[], T], what: str, seconds: float = 20) -> T:
+    def wait(self, look: Callable[[], T | None], what: str, seconds: float = 20) -> T:
         """What `look` finds, once it is true."""
         until = time.monotonic() + seconds
         while not (found := look()):
