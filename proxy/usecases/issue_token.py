@@ -35,7 +35,7 @@ def _section(named: object, bound_app: str | None, app_ids: Mapping[str, str]) -
             return bound_app
         if len(set(app_ids.values())) == 1:  # sections of one appId share its credentials
             return next(iter(app_ids))
-        raise BadRequest("appId", expected="the appId of one of the configured apps", got=None)
+        raise BadRequest("appId", expected="the appId of one of the configured apps", got=...)
     app_id = _app_id(named)
     section = next((section for section, configured in app_ids.items() if configured == app_id), None)
     if section is None:

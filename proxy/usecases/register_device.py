@@ -33,14 +33,14 @@ def read_registration(
     if asked.keys() - _MEMBERS:
         raise BadRequest("body", expected=f"no members but {', '.join(sorted(_MEMBERS))}", got=dict(asked))
     section = choose_section(asked.get("app"), bound_app, apps)
-    platform = _platform(asked.get("platform"))
+    platform = _platform(asked.get("platform", ...))
     _require_channel(apps[section], platform)
     return Device(
         app=section,
         account=account,
         device_id=device_id,
         platform=platform,
-        push_token=_push_token(asked.get("push_token"), platform),
+        push_token=_push_token(asked.get("push_token", ...), platform),
         registered_at=now,
         environment=_environment(asked.get("environment"), platform),
         locale=_text(asked, "locale", _LOCALE, "a language tag of at most 35 characters"),
@@ -55,7 +55,7 @@ def choose_section(named: object, bound_app: str | None, apps: Mapping[str, AppS
             return bound_app
         if len(apps) == 1:
             return next(iter(apps))
-        raise BadRequest("app", expected="the name of one of the configured apps", got=None)
+        raise BadRequest("app", expected="the name of one of the configured apps", got=...)
     if not isinstance(named, str):
         raise BadRequest("app", expected="a string", got=named)
     if named not in apps:

@@ -52,6 +52,8 @@ def read_object(environ: Environ) -> dict[str, object]:
 def _read(environ: Environ, most: int) -> bytes:
     try:
         body: bytes = environ["wsgi.input"].read(most)
+    except BlockingIOError:
+        raise RequestRefused(408, "body: did not come in time") from None
     except (OSError, ParseException):  # the caller went away, or his chunks are none
         raise RequestRefused(400, "body: cannot be read to its end") from None
     return body

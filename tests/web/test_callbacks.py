@@ -211,3 +211,14 @@ def test_a_callback_touches_no_session_and_asks_nobody_to_sign_in() -> None:
     answer = World().client.post(PATH, json=offline(), headers={"Cookie": "session=x; remember_token=y"})
     assert answer.status_code == 200
     assert not {"Set-Cookie", "Vary", "Cache-Control"} & set(answer.headers.keys())
+
+
+class Silent(io.BytesIO):
+    """What a body is whose sender stops in the middle, once the server's patience ends."""
+
+    def read(self, size: int | None = -1, /) -> bytes:  # noqa: ARG002  the base's signature
+        raise BlockingIOError
+
+
+def test_a_body_that_does_not_come_is_408() -> None:
+    assert post(World(), Silent(), CONTENT_LENGTH="400") == 408
