@@ -1,10 +1,12 @@
 """A message and the people whom it did not reach: what intake stores and plan reads."""
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from proxy.domain.alerts import Alert, AlertText, Order
 from proxy.domain.callbacks import Callback, Recipient
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True)
@@ -54,4 +56,4 @@ def undelivered(callback: Callback, accepted_at: datetime) -> Undelivered:
 
 
 def _ms(when: datetime) -> int:
-    return int(when.timestamp() * 1000)
+    return (when - _EPOCH) // timedelta(milliseconds=1)

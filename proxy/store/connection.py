@@ -81,7 +81,7 @@ class Store:
 
 
 # no HELLO and no CLIENT SETINFO: two round trips less on every new connection
-_PLAIN: dict[str, Any] = {"protocol": 2, "lib_name": None, "lib_version": None}
+_PLAIN: dict[str, Any] = {"protocol": 2, "driver_info": None}
 
 
 def async_redis(url: str, timeout_s: float) -> AsyncRedis:

@@ -2,7 +2,7 @@
 
 import json
 from base64 import b64decode, b64encode
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from proxy.domain.alerts import Alert, AlertText, Order
@@ -13,6 +13,9 @@ from proxy.domain.undelivered import Undelivered
 from proxy.errors import ProxyError
 
 FORMAT = 1
+_EPOCH = datetime.fromtimestamp(0, UTC)  # integers all the way: floating point loses a millisecond now and then
+_MS = timedelta(milliseconds=1)
+_NOT_OURS = (KeyError, TypeError, ValueError, IndexError, OverflowError)  # the last: a year beyond all calendars
 
 
 class UnreadableRecord(ProxyError):
@@ -37,7 +40,7 @@ def load_undelivered(record: bytes) -> Undelivered:
             it["id"], it["app"], it["conv"], it["from"], to, b64decode(it["payload"]), it["biz"], it["seq"],
             it["sent"], from_ms(it["at"]),
         )  # fmt: skip
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except _NOT_OURS as error:
         raise UnreadableRecord(f"callback record: {type(error).__name__}") from None
 
 
@@ -62,7 +65,7 @@ def load_job(record: bytes) -> Job:
         return Job(
             it["app"], it["channel"], it["account"], it["device"], alert, it["attempt"], bool(it["second"])
         )  # fmt: skip
-    except (KeyError, TypeError, ValueError) as error:
+    except _NOT_OURS as error:
         raise UnreadableRecord(f"job record: {type(error).__name__}") from None
 
 
@@ -82,7 +85,7 @@ def load_device(app: str, device_id: str, record: bytes, trouble: str = "") -> D
             app, it["account"], device_id, Platform(it["platform"]), it["token"], from_ms(it["at"]),
             ApnsEnvironment(it["env"]), it["locale"], it["resource"], trouble,
         )  # fmt: skip
-    except (KeyError, TypeError, ValueError) as error:
+    except _NOT_OURS as error:
         raise UnreadableRecord(f"device record: {type(error).__name__}") from None
 
 
@@ -96,11 +99,11 @@ def load_order(record: bytes) -> Order:
 
 
 def to_ms(when: datetime) -> int:
-    return int(when.timestamp() * 1000)
+    return (when - _EPOCH) // _MS
 
 
 def from_ms(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)
+    return _EPOCH + ms * _MS
 
 
 def _dump(record: dict[str, Any]) -> bytes:

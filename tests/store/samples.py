@@ -1,0 +1,95 @@
+"""What the tests of the store and of its users put into it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from proxy.domain.alerts import Alert, AlertText, Order
+from proxy.domain.callbacks import Callback, Claim, Kind, Recipient
+from proxy.domain.devices import Device, Platform
+from proxy.domain.jobs import Job
+from proxy.domain.lanes import Lane
+from proxy.store.connection import Store, async_redis
+from proxy.store.queue import RedisQueue
+
+T = TypeVar("T")
+
+NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+MS = timedelta(milliseconds=1)
+SECOND = timedelta(seconds=1)
+DAY = timedelta(days=1)
+LEASE = timedelta(seconds=15)
+SHORT_LEASE = 20 * MS
+NO_WAIT = MS
+
+
+def with_redis(url: str, scenario: Callable[[Any], Awaitable[T]]) -> T:
+    """Run `scenario` on an event loop of its own, with a client of the store."""
+
+    async def run() -> T:
+        redis = async_redis(url, timeout_s=5.0)
+        try:
+            return await scenario(redis)
+        finally:
+            await redis.aclose()
+
+    return asyncio.run(run())
+
+
+def apns_lane(app_id: str, app: str = "main") -> Lane:
+    return Lane(app_id, app, "apns")
+
+
+def mipush_lane(app_id: str, app: str = "main") -> Lane:
+    return Lane(app_id, app, "mipush")
+
+
+def queue_of(redis: Any, instance: str = "worker-1", lease: timedelta = LEASE, jobs_cap: int = 10_000) -> RedisQueue:
+    return RedisQueue(redis, instance, lease=lease, marks_life=DAY, jobs_cap=jobs_cap, dead_cap=100)
+
+
+def alert(message_id: str = "m1", conversation: str = "p2p:ann", sequence: int = 1, life: timedelta = DAY) -> Alert:
+    order = Order(sequence, 0, int(NOON.timestamp() * 1000))
+    return Alert(message_id, conversation, AlertText("ann", "the words of ann"), order, NOON + life)
+
+
+def job(lane: Lane, account: str = "ben", device_id: str = "phone", of: Alert | None = None) -> Job:
+    return Job(lane.app, lane.channel, account, device_id, of or alert())
+
+
+def device(
+    account: str = "ben",
+    device_id: str = "phone",
+    push_token: str = "a1b2",  # noqa: S107  of no phone
+    registered_at: datetime = NOON,
+    platform: Platform = Platform.APNS,
+    resource: str = "",
+) -> Device:
+    return Device("main", account, device_id, platform, push_token, registered_at, resource=resource)
+
+
+def callback(
+    app_id: str, recipients: Sequence[Recipient] = (Recipient("ben"),), sequence: str = "7", topic_id: str | None = "t1"
+) -> Callback:
+    return Callback(
+        kind=Kind.OFFLINE_TOPIC_MSG if topic_id else Kind.OFFLINE_MSG,
+        app_id=app_id,
+        from_account="ann",
+        topic_id=topic_id,
+        recipients=tuple(recipients),
+        payload=b"the words of ann",
+        claim=Claim(app_id, (app_id,), None, None),
+        sequence=sequence,
+    )
+
+
+def raw(store: Store, command: str, *args: Any) -> Any:
+    """One command's answer, as the server gives it."""
+    return store.call(lambda redis: redis.execute_command(command, *args))
+
+
+async def put_jobs(redis: Any, lane: Lane, jobs: Sequence[Job]) -> None:
+    """Through plan's own script, as if their message had been planned."""
+    for some in jobs:
+        await queue_of(redis).append_jobs(lane.app_id, some.alert.message_id, b"0-1", [(lane, some)], last=False)

@@ -1,0 +1,144 @@
+"""What the worker reads and forgets of registrations, and which line of alerts is in the air."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from proxy.domain.alerts import Order
+from proxy.ports import Removal
+from proxy.store import keys
+from proxy.store.addresses import RedisAddresses
+from proxy.store.connection import Store
+from proxy.store.devices import RedisDevices
+from tests.store.samples import DAY, LEASE, MS, NOON, SECOND, device, mipush_lane, raw, with_redis
+
+
+@pytest.fixture
+def devices(store: Store, app_id: str) -> RedisDevices:
+    return RedisDevices(store, {"main": app_id})
+
+
+def book(redis: object, app_id: str, instance: str = "worker-1") -> RedisAddresses:
+    return RedisAddresses(redis, {"main": app_id}, instance)
+
+
+def test_many_accounts_devices_come_in_the_order_asked_for(devices: RedisDevices, store_url: str, app_id: str) -> None:
+    phone, pad = device(), device("cai", "pad", "c3")
+    for one in (phone, pad):
+        devices.register(one)
+    found = with_redis(store_url, lambda it: book(it, app_id).devices_of("main", ["cai", "nobody", "ben"]))
+    assert found == [[pad], [], [phone]]
+
+
+def test_what_is_owned_is_told_from_what_is_gone_or_moved(devices: RedisDevices, store_url: str, app_id: str) -> None:
+    kept, moved = device("ben"), device("cai", push_token="c3")
+    for one in (kept, moved, device("dan", push_token="c3")):
+        devices.register(one)
+    targets = [("ben", "phone"), ("cai", "phone"), ("ben", "never"), ("ben", "phone")]
+    assert with_redis(store_url, lambda it: book(it, app_id).owned("main", targets)) == [kept, None, None, kept]
+    assert with_redis(store_url, lambda it: book(it, app_id).owned("main", [])) == []
+
+
+def test_an_index_that_still_names_a_moved_token_does_not_count(
+    devices: RedisDevices, store: Store, store_url: str, app_id: str
+) -> None:
+    devices.register(device("ben"))
+    stale = raw(store, "HGET", keys.account(app_id, "main", "ben"), "phone")
+    devices.register(device("cai"))
+    raw(store, "HSET", keys.account(app_id, "main", "ben"), "phone", stale)
+    found = with_redis(store_url, lambda it: book(it, app_id).owned("main", [("ben", "phone"), ("cai", "phone")]))
+    assert found == [None, device("cai")]
+
+
+@pytest.mark.parametrize(("since", "removal", "left"), [
+    (NOON + MS, Removal.REMOVED, 0),
+    (NOON, Removal.KEPT, 1),
+    (NOON - SECOND, Removal.KEPT, 1),
+])  # fmt: skip
+def test_a_dead_tokens_registration_goes_only_if_it_was_made_before(
+    devices: RedisDevices, store_url: str, app_id: str, since: datetime, removal: Removal, left: int
+) -> None:
+    devices.register(device())
+    assert with_redis(store_url, lambda it: book(it, app_id).forget(device(), since)) is removal
+    assert len(devices.devices_of("main", "ben")) == left
+
+
+def test_a_registration_that_moved_since_the_push_stays_its_new_owners(
+    devices: RedisDevices, store_url: str, app_id: str
+) -> None:
+    devices.register(device("cai"))
+    assert with_redis(store_url, lambda it: book(it, app_id).forget(device("ben"), NOON + DAY)) is Removal.GONE
+    assert len(devices.devices_of("main", "cai")) == 1
+
+
+def test_forgetting_an_old_token_leaves_the_new_one_of_the_same_device(
+    devices: RedisDevices, store_url: str, app_id: str
+) -> None:
+    devices.register(device(push_token="a1"))
+    devices.register(device(push_token="b2"))
+    assert (
+        with_redis(store_url, lambda it: book(it, app_id).forget(device(push_token="a1"), NOON + DAY)) is Removal.GONE
+    )
+    assert [it.push_token for it in devices.devices_of("main", "ben")] == ["b2"]
+
+
+def test_trouble_is_noted_and_cleared_by_registering_again(devices: RedisDevices, store_url: str, app_id: str) -> None:
+    devices.register(device())
+    with_redis(store_url, lambda it: book(it, app_id).note_trouble(device(), "BadDeviceToken"))
+    assert [it.trouble for it in devices.devices_of("main", "ben")] == ["BadDeviceToken"]
+    assert [it.trouble for it in devices.all_devices("main")] == ["BadDeviceToken"]
+    devices.register(device())
+    assert [it.trouble for it in devices.devices_of("main", "ben")] == [""]
+
+
+def test_trouble_of_a_former_owner_is_not_noted_on_the_new_one(
+    devices: RedisDevices, store: Store, store_url: str, app_id: str
+) -> None:
+    devices.register(device("cai"))
+    with_redis(store_url, lambda it: book(it, app_id).note_trouble(device("ben"), "BadDeviceToken"))
+    with_redis(store_url, lambda it: book(it, app_id).note_trouble(device("ben", push_token="never"), "BadDeviceToken"))
+    assert [it.trouble for it in devices.devices_of("main", "cai")] == [""]
+    assert raw(store, "EXISTS", keys.push_token(app_id, "main", "apns", "never")) == 0
+
+
+def test_an_unknown_account_is_remembered_for_a_while(store: Store, store_url: str, app_id: str) -> None:
+    lane = mipush_lane(app_id)
+
+    async def scenario(redis: object) -> set[str]:
+        await book(redis, app_id).remember_unknown(lane, "ben", 6 * 3600 * SECOND)
+        return await book(redis, app_id).unknown(lane, ["ann", "ben", "cai"])
+
+    assert with_redis(store_url, scenario) == {"ben"}
+    assert 0 < raw(store, "TTL", keys.unknown(lane, "ben")) <= 6 * 3600
+
+
+def test_a_line_carries_one_push_at_a_time_and_remembers_the_latest(store: Store, store_url: str, app_id: str) -> None:
+    lane, first, later = mipush_lane(app_id), Order(1, 0, 5), Order(2, 0, 6)
+
+    async def scenario(redis: object) -> None:
+        mine, other = book(redis, app_id), book(redis, app_id, "worker-2")
+        assert await mine.board(lane, ["a", "b"], LEASE) == [(True, None), (True, None)]
+        assert await other.board(lane, ["a"], LEASE) == [(False, None)]
+        await other.land(lane, [("a", None)], DAY)  # not its own: stays out
+        assert await other.board(lane, ["a"], LEASE) == [(False, None)]
+        await mine.land(lane, [("a", first), ("b", None)], DAY)
+        assert await other.board(lane, ["a", "b"], LEASE) == [(True, first), (True, None)]
+        await other.land(lane, [("a", later), ("b", None)], DAY)
+        assert await mine.board(lane, ["a"], LEASE) == [(True, later)]
+
+    with_redis(store_url, scenario)
+    assert 0 < raw(store, "PTTL", keys.shown(lane, "a")) <= DAY / timedelta(milliseconds=1)
+    assert 0 < raw(store, "PTTL", keys.flying(lane, "a")) <= LEASE / timedelta(milliseconds=1)
+
+
+def test_a_late_landing_does_not_take_back_what_a_later_alert_shows(store_url: str, app_id: str) -> None:
+    lane = mipush_lane(app_id)
+
+    async def scenario(redis: object) -> None:
+        slow, quick = book(redis, app_id), book(redis, app_id, "worker-2")
+        await slow.board(lane, ["a"], LEASE)
+        await quick.land(lane, [("a", Order(2, 0, 6))], DAY)  # after slow's claim on the line had run out
+        await slow.land(lane, [("a", Order(1, 0, 5))], DAY)
+        assert await quick.board(lane, ["a"], LEASE) == [(True, Order(2, 0, 6))]
+
+    with_redis(store_url, scenario)

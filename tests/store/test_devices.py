@@ -1,0 +1,133 @@
+"""Registrations: a push token has one owner at any moment, whoever registers or forgets it at the same time."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from proxy.domain.devices import ApnsEnvironment, Device, Platform
+from proxy.store import keys
+from proxy.store.addresses import RedisAddresses
+from proxy.store.connection import Store
+from proxy.store.devices import RedisDevices
+from tests.store.samples import NOON, SECOND, device, raw, with_redis
+
+
+@pytest.fixture
+def devices(store: Store, app_id: str) -> RedisDevices:
+    return RedisDevices(store, {"main": app_id, "beta": app_id})
+
+
+def owned(url: str, app_id: str, targets: Sequence[tuple[str, str]]) -> list[Device | None]:
+    return with_redis(url, lambda redis: RedisAddresses(redis, {"main": app_id}, "w").owned("main", targets))
+
+
+def test_a_registration_is_read_back_whole(devices: RedisDevices) -> None:
+    one = replace(device(resource="r1"), environment=ApnsEnvironment.SANDBOX, locale="zh-CN")
+    devices.register(one)
+    assert devices.devices_of("main", "ben") == [one]
+    assert devices.devices_of("main", "cai") == []
+    assert devices.devices_of("beta", "ben") == []
+
+
+def test_an_accounts_devices_come_oldest_first(devices: RedisDevices) -> None:
+    pad, phone = device(device_id="pad", push_token="c3", registered_at=NOON + SECOND), device()
+    for one in (pad, phone):
+        devices.register(one)
+    assert devices.devices_of("main", "ben") == [phone, pad]
+
+
+def test_a_token_that_turns_up_under_another_user_moves_in_one_step(
+    devices: RedisDevices, store_url: str, app_id: str
+) -> None:
+    devices.register(device("ben"))
+    devices.register(device("cai", registered_at=NOON + SECOND))
+    assert devices.devices_of("main", "ben") == []
+    assert [it.account for it in devices.devices_of("main", "cai")] == ["cai"]
+    assert owned(store_url, app_id, [("ben", "phone")]) == [None]
+
+
+def test_a_token_moves_between_two_devices_of_one_account(devices: RedisDevices) -> None:
+    devices.register(device(device_id="old-id"))
+    devices.register(device(device_id="new-id"))
+    assert [it.device_id for it in devices.devices_of("main", "ben")] == ["new-id"]
+
+
+def test_a_token_is_another_one_in_another_section_or_on_another_platform(devices: RedisDevices) -> None:
+    first, second = device("ben"), replace(device("cai"), app="beta")
+    third = device("dan", platform=Platform.MIPUSH)
+    for one in (first, second, third):
+        devices.register(one)
+    assert devices.devices_of("main", "ben") == [first]
+    assert devices.devices_of("beta", "cai") == [second]
+    assert devices.devices_of("main", "dan") == [third]
+
+
+def test_registering_with_a_new_token_frees_the_old_one(devices: RedisDevices, store: Store, app_id: str) -> None:
+    devices.register(device(push_token="a1"))
+    devices.register(device(push_token="b2"))
+    assert raw(store, "EXISTS", keys.push_token(app_id, "main", "apns", "a1")) == 0
+    devices.register(device("cai", push_token="a1"))
+    assert [it.push_token for it in devices.devices_of("main", "ben")] == ["b2"]
+
+
+def test_a_token_that_was_lost_to_another_user_is_not_taken_from_him_by_a_new_registration(
+    devices: RedisDevices, store: Store, app_id: str
+) -> None:
+    devices.register(device("ben"))
+    # the index of a store that lost one step: ben's list still names the token that is cai's
+    stale = raw(store, "HGET", keys.account(app_id, "main", "ben"), "phone")
+    devices.register(device("cai"))
+    raw(store, "HSET", keys.account(app_id, "main", "ben"), "phone", stale)
+    assert devices.devices_of("main", "ben") == []
+    devices.register(device("ben", push_token="b2"))
+    assert [it.push_token for it in devices.devices_of("main", "cai")] == ["a1b2"]
+    assert [it.push_token for it in devices.devices_of("main", "ben")] == ["b2"]
+
+
+def test_of_many_users_who_register_a_token_at_once_one_has_it(devices: RedisDevices) -> None:
+    users = [f"user-{n}" for n in range(24)]
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda user: devices.register(device(user)), users))
+    assert sum(len(devices.devices_of("main", user)) for user in users) == 1
+    assert len(list(devices.all_devices("main"))) == 1
+
+
+def test_a_removed_device_is_gone_and_its_token_free(devices: RedisDevices, store: Store, app_id: str) -> None:
+    devices.register(device())
+    assert devices.remove("main", "ben", "phone")
+    assert not devices.remove("main", "ben", "phone")
+    assert devices.devices_of("main", "ben") == []
+    assert raw(store, "EXISTS", keys.push_token(app_id, "main", "apns", "a1b2")) == 0
+
+
+def test_nobody_removes_a_device_of_another_user(devices: RedisDevices, store: Store, app_id: str) -> None:
+    devices.register(device("cai"))
+    assert not devices.remove("main", "ben", "phone")
+    devices.register(device("ben", push_token="b2"))
+    stale = raw(store, "HGET", keys.account(app_id, "main", "ben"), "phone")
+    devices.register(device("cai", device_id="pad", push_token="b2"))
+    raw(store, "HSET", keys.account(app_id, "main", "ben"), "phone", stale)
+    assert not devices.remove("main", "ben", "phone")
+    assert len(devices.devices_of("main", "cai")) == 2
+
+
+def test_all_devices_of_a_section_are_found_and_no_others(devices: RedisDevices) -> None:
+    mine = [device(f"user-{n}", push_token=f"{n:04x}") for n in range(30)]
+    for one in (*mine, replace(device(), app="beta")):
+        devices.register(one)
+    assert sorted(it.account for it in devices.all_devices("main")) == sorted(it.account for it in mine)
+
+
+def test_registrations_end_after_400_days_without_a_new_one(devices: RedisDevices, store: Store, app_id: str) -> None:
+    devices.register(device())
+    for key in (keys.account(app_id, "main", "ben"), keys.push_token(app_id, "main", "apns", "a1b2")):
+        assert 0 < raw(store, "TTL", key) <= keys.DEVICE_LIFE_S
+
+
+def test_no_key_shows_an_account_or_a_push_token(devices: RedisDevices, store: Store, app_id: str) -> None:
+    devices.register(device("someone", push_token="deadbeef"))
+    names = store.call(lambda it: list(it.scan_iter(match=f"proxy:{{{app_id}}}*", count=1000)))
+    assert len(names) == 2
+    assert not [name for name in names if b"someone" in name or b"deadbeef" in name]

@@ -1,0 +1,139 @@
+"""What is written is read back the same, by this version and by no other."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.domain.alerts import Alert, AlertText, Order
+from proxy.domain.callbacks import Recipient
+from proxy.domain.devices import ApnsEnvironment, Device, Platform
+from proxy.domain.jobs import Job
+from proxy.domain.undelivered import Undelivered, undelivered
+from proxy.store.records import (
+    UnreadableRecord,
+    dump_device,
+    dump_job,
+    dump_order,
+    dump_undelivered,
+    from_ms,
+    load_device,
+    load_job,
+    load_order,
+    load_undelivered,
+    to_ms,
+)
+from tests.store.samples import DAY, NOON, SECOND, apns_lane, callback, device, job
+
+moments = st.integers(min_value=0, max_value=4_102_444_800_000).map(from_ms)
+counts = st.integers(min_value=0, max_value=2**70)
+words = st.text()
+orders = st.builds(Order, counts, counts, counts)
+recipients = st.builds(Recipient, words, st.lists(words, max_size=3).map(tuple))
+messages = st.builds(
+    Undelivered, words, words, words, words, st.lists(recipients, max_size=4).map(tuple), st.binary(), words, words,
+    counts, moments,
+)  # fmt: skip
+alerts = st.builds(Alert, words, words, st.builds(AlertText, words, words), orders, moments)
+jobs = st.builds(Job, words, words, words, words, alerts, counts, st.booleans())
+devices = st.builds(
+    Device, st.just("main"), words, st.just("phone"), st.sampled_from(Platform), words, moments,
+    st.sampled_from(ApnsEnvironment), words, words, st.just("BadDeviceToken"),
+)  # fmt: skip
+
+
+@given(messages)
+def test_a_message_is_read_back_as_it_was(message: Undelivered) -> None:
+    assert load_undelivered(dump_undelivered(message)) == message
+
+
+@given(jobs)
+def test_a_job_is_read_back_as_it_was(one: Job) -> None:
+    assert load_job(dump_job(one)) == one
+
+
+@given(devices)
+def test_a_device_is_read_back_as_it_was(one: Device) -> None:
+    assert load_device("main", "phone", dump_device(one), "BadDeviceToken") == one
+
+
+@given(orders)
+def test_an_order_is_read_back_as_it_was(order: Order) -> None:
+    assert load_order(dump_order(order)) == order
+
+
+@given(st.integers(min_value=0, max_value=4_102_444_800_000))
+def test_a_moment_keeps_its_millisecond(ms: int) -> None:
+    assert to_ms(from_ms(ms)) == ms
+
+
+def test_a_job_without_text_is_read_as_one_that_says_nothing() -> None:
+    record = dump_job(job(apns_lane("7")), with_text=False)
+    assert b"words" not in record
+    assert load_job(record).alert.text == AlertText("", "")
+    assert load_job(record).id == job(apns_lane("7")).id
+
+
+@given(
+    st.binary()
+    | st.recursive(
+        st.none() | st.integers() | st.text(),
+        lambda it: (
+            st.lists(it)
+            | st.dictionaries(st.sampled_from(["v", "id", "app", "to", "text", "order", "until", "at"]), it)
+        ),
+    ).map(lambda it: json.dumps(it).encode())
+)
+def test_any_bytes_are_a_record_or_an_unreadable_one(record: bytes) -> None:
+    for read in (load_job, load_undelivered, lambda it: load_device("main", "phone", it)):
+        with pytest.raises(UnreadableRecord):
+            read(record)
+
+
+@pytest.mark.parametrize(
+    ("record", "read"),
+    [
+        (dump_job(job(apns_lane("7"))), load_job),
+        (dump_undelivered(undelivered(callback("7"), NOON)), load_undelivered),
+        (dump_device(device()), lambda it: load_device("main", "phone", it)),
+    ],
+)
+def test_a_later_versions_or_a_damaged_record_is_unreadable_and_shows_nothing(record: bytes, read) -> None:  # type: ignore[no-untyped-def]
+    whole = json.loads(record)
+    damaged = [json.dumps({**whole, "v": 2}).encode(), record[:-1], b"[]"]
+    damaged += [json.dumps({k: v for k, v in whole.items() if k != name}).encode() for name in whole]
+    damaged += [json.dumps({**whole, "at": 10**30, "until": 10**30}).encode()]
+    for it in damaged:
+        with pytest.raises(UnreadableRecord) as caught:
+            read(it)
+        assert "words" not in str(caught.value)
+        assert "a1b2" not in str(caught.value)
+
+
+def test_an_undelivered_message_keeps_what_plan_needs() -> None:
+    message = undelivered(callback("7", [Recipient("ben", ("r1",))], sequence="41"), NOON)
+    assert (message.sender, message.conversation, message.accepted_at) == ("ann", "topic:t1", NOON)
+    assert message.recipients == (Recipient("ben", ("r1",)),)
+    assert message.order == Order(41, 0, to_ms(NOON))
+    assert "words" not in repr(message)
+
+
+@pytest.mark.parametrize(("sent_ago", "life_left"), [
+    (None, DAY),
+    (60 * SECOND, DAY - 60 * SECOND),  # the message was a minute old when it came
+    (DAY - SECOND, SECOND),
+    (DAY, DAY),  # a clock that far off is not believed
+    (-60 * SECOND, DAY),  # from the future: ours counts
+    (timedelta(days=400), DAY),
+])  # fmt: skip
+def test_an_alert_lives_from_our_acceptance_and_shorter_where_the_message_says_when_it_was_written(
+    sent_ago: timedelta | None, life_left: timedelta
+) -> None:
+    sent_at_ms = to_ms(NOON - sent_ago) if sent_ago is not None else 0
+    message = Undelivered("m1", "7", "p2p:ann", "ann", (), b"", "", "x1", sent_at_ms, NOON)
+    made = message.alert(AlertText("ann", "hi"), DAY)
+    assert made.expires_at == NOON + life_left
+    assert made.order.sequence == 0  # no number: by time then
+    assert made.message_id == "m1"
