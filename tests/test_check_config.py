@@ -1,0 +1,171 @@
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask, Response, request
+from redis import Redis
+
+from proxy.check_config import Finding, ask_services
+from proxy.emulators.certificates import ensure_certificates
+from proxy.emulators.server import threaded_server
+from proxy.settings import Settings
+from proxy.store.embedded import server_binary
+
+SECRET = "push-secret-canary"
+
+
+@contextmanager
+def served(answer: Any, seen: list[dict[str, str]] | None = None) -> Iterator[str]:
+    """A server on loopback that answers every request alike; its address."""
+    app = Flask(__name__)
+
+    @app.route("/", defaults={"path": ""})
+    @app.route("/<path:path>")
+    def any_path(path: str) -> Response:
+        if seen is not None:
+            seen.append({"path": path, **{name.lower(): value for name, value in request.headers}})
+        return Response(*answer)
+
+    server = threaded_server(app, "127.0.0.1", 0)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def findings(base_url: str, store_url: str = "redis://127.0.0.1:1/0", **app: Any) -> dict[str, list[Finding]]:
+    settings = Settings.model_validate(
+        {
+            "auth": {"jwt": {"key": "k" * 40}},
+            "store": {"url": store_url},
+            "apps": {
+                "main": {"app_id": "1", "app_key": "k", "app_secret": "s", "url_secret": "u" * 16, "base_url": base_url}
+                | app
+            },
+        }
+    )
+    found: dict[str, list[Finding]] = {}
+    for finding in ask_services(settings):
+        assert SECRET not in repr(finding)
+        found.setdefault(finding.place, []).append(finding)
+    return found
+
+
+def test_mimc_is_asked_without_credentials() -> None:
+    seen: list[dict[str, str]] = []
+    with served(("not here", 404), seen) as url:
+        (finding,) = findings(url)["apps.main.base_url"]
+    assert finding.verdict == "ok"
+    assert [(one["path"], "authorization" in one) for one in seen] == [("", False)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [
+        (('{"result":"ok","code":0}', 200), "ok"),
+        (('{"result":"error","code":10038}', 200), "ok"),
+        (('{"result":"error","code":21301}', 401), "fault"),
+        (('{"result":"error","code":21302}', 200), "fault"),
+        (('{"result":"error","code":10001}', 200), "warning"),
+        (('{"code":"0"}', 200), "warning"),
+        (("[]", 200), "warning"),
+        (("<html>", 502), "warning"),
+        (("", 302, {"Location": "http://127.0.0.1:1/"}), "warning"),
+    ],
+)
+def test_the_code_of_xiaomi_s_answer_tells_whether_the_secret_is_good(answer: Any, verdict: str) -> None:
+    seen: list[dict[str, str]] = []
+    with served(answer, seen) as url:
+        (finding,) = findings(url, mipush={"app_secret": SECRET, "package": "p", "base_url": url})[
+            "apps.main.mipush.app_secret"
+        ]
+    assert finding.verdict == verdict
+    assert (seen[-1]["path"], seen[-1]["authorization"]) == ("v1/trace/quota/get", f"key={SECRET}")
+
+
+def test_who_does_not_listen_is_a_fault() -> None:
+    found = findings("http://127.0.0.1:1")
+    assert {one.verdict for ones in found.values() for one in ones} == {"fault"}
+    assert found.keys() == {"store.url", "apps.main.base_url"}
+
+
+def test_the_environment_s_proxy_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    with served(("fine", 200)) as url:
+        assert findings(url)["apps.main.base_url"][0].verdict == "ok"
+
+
+def test_the_settings_proxy_is_used() -> None:
+    with served(("fine", 200)) as proxy:
+        found = findings("http://mimc.invalid", proxy=proxy)
+    assert found["apps.main.base_url"][0].verdict == "ok"
+
+
+def test_an_apns_host_without_http2_is_a_fault(tmp_path: Path) -> None:
+    certificates = ensure_certificates(tmp_path / "tls")
+    (tmp_path / "key.p8").write_text("not looked at here")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=_shake_twice, args=(listener, certificates.server_context(["http/1.1"])))
+        thread.start()
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        apns = {
+            "team_id": "A" * 10, "key_id": "B" * 10, "topic": "t", "key_file": str(tmp_path / "key.p8"),
+            "ca_file": str(certificates.ca_file), "production_url": url, "sandbox_url": url,
+        }  # fmt: skip
+        found = findings("http://127.0.0.1:1", apns=apns)
+        thread.join()
+    for key in ("production_url", "sandbox_url"):
+        (finding,) = found[f"apps.main.apns.{key}"]
+        assert finding.verdict == "fault"
+        assert "TLS" in finding.text or "HTTP/2" in finding.text
+
+
+def _shake_twice(listener: socket.socket, context: ssl.SSLContext) -> None:
+    for _ in range(2):
+        connection = listener.accept()[0]
+        try:
+            context.wrap_socket(connection, server_side=True).close()
+        except OSError:  # a library may refuse protocols that do not match
+            connection.close()
+
+
+def test_apns_through_a_proxy_is_not_asked() -> None:
+    apns = {
+        "team_id": "A" * 10, "key_id": "B" * 10, "topic": "t", "key_file": __file__, "proxy": "http://127.0.0.1:1",
+    }  # fmt: skip
+    found = findings("http://127.0.0.1:1", apns=apns)
+    assert found["apps.main.apns.production_url"][0].verdict == "warning"
+
+
+def test_a_store_that_may_forget_is_warned_of(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    options = ["--port", "0", "--unixsocket", str(path), "--save", "", "--appendonly", "yes"]  # everysec by default
+    server = subprocess.Popen([server_binary(), *options], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        next(line for line in server.stdout if "ready to accept connections" in line.lower())
+        with Redis(unix_socket_path=str(path)) as redis:
+            everysec = findings("http://127.0.0.1:1", f"unix://{path}")["store.url"]
+            redis.execute_command("ACL", "SETUSER", "asked", "on", "nopass", "+@all", "-config", "~*")
+            hosted = findings("http://127.0.0.1:1", f"unix://asked:any@{path}")["store.url"]
+            redis.config_set("appendonly", "no")
+            redis.config_set("maxmemory-policy", "allkeys-lru")
+            volatile = findings("http://127.0.0.1:1", f"unix://{path}")["store.url"]
+    finally:
+        server.terminate()
+        server.communicate(timeout=10)
+    assert [one.verdict for one in volatile] == ["ok", "warning", "warning"]
+    assert "appendonly is off" in volatile[1].text
+    assert "allkeys-lru" in volatile[2].text
+    assert ["appendfsync is everysec" in one.text for one in everysec] == [False, True]
+    assert ["appendfsync is not told" in one.text for one in hosted] == [False, True]

@@ -1,0 +1,204 @@
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from click.testing import CliRunner, Result
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from proxy.cli import cli
+from proxy.store.embedded import ensure_store, stop_store
+
+ROOT = Path(__file__).parent.parent
+KEY = "0123456789" * 5
+APP_SECRET = "app-secret-canary"
+PUSH_SECRET = "push-secret-canary"
+URL_SECRET = "url-secret-canary-0123"
+CANARIES = (KEY, APP_SECRET, PUSH_SECRET, URL_SECRET)
+
+
+def write_config(folder: Path, extra: str = "") -> Path:
+    path = folder / "proxy.toml"
+    path.write_text(
+        f'[auth.jwt]\nkey = "{KEY}"\n[apps.main]\napp_id = 2882303761517000001\napp_key = "k"\n'
+        f'app_secret = "{APP_SECRET}"\nurl_secret = "{URL_SECRET}"\n{extra}'
+    )
+    return path
+
+
+def write_key(path: Path, curve: ec.EllipticCurve) -> Path:
+    pem, pkcs8, plain = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    path.write_bytes(ec.generate_private_key(curve).private_bytes(pem, pkcs8, plain))
+    return path
+
+
+def run(*arguments: str) -> Result:
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    assert not any(canary in result.output for canary in CANARIES)
+    return result
+
+
+def test_help_teaches_the_way_in() -> None:
+    output = run("--help").output
+    assert "app-proxy check-config --offline" in output
+    assert "Bearer $TOKEN" in output
+
+
+def test_every_command_explains_itself_and_its_options() -> None:
+    for name, command in cli.commands.items():
+        assert run(name, "--help").exit_code == 0
+        assert command.help
+        assert all(getattr(option, "help", "") for option in command.params if option.param_type_name == "option")
+
+
+def test_token_prints_a_bearer_for_the_account_and_nothing_else(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    result = run("token", "--config", str(config), "--account", "小明", "--ttl", "60")
+    assert result.exit_code == 0
+    claims = jwt.decode(result.stdout.removesuffix("\n"), KEY, algorithms=["HS256"])
+    assert claims["sub"] == "小明"
+    assert claims["exp"] - claims["iat"] == 60
+
+
+def test_token_signs_with_the_algorithm_of_the_settings(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    config.write_text(config.read_text().replace("[apps.main]", 'algorithms = ["HS384"]\n[apps.main]'))
+    token = run("token", "--config", str(config), "--account", "a").stdout.strip()
+    assert jwt.get_unverified_header(token)["alg"] == "HS384"
+
+
+@pytest.mark.parametrize("arguments", [("--account", ""), ("--account", "a\nb"), (), ("--account", "a", "--ttl", "0")])
+def test_a_token_for_no_account_is_a_wrong_command_line(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    assert run("token", "--config", str(write_config(tmp_path)), *arguments).exit_code == 2
+
+
+def test_wrong_settings_are_all_told_and_exit_with_2(tmp_path: Path) -> None:
+    config = write_config(tmp_path, "base_ulr = 'x'\n[logs]\nlevel = 'loud'\n")
+    for command in (("check-config",), ("token", "--account", "a")):
+        result = run(*command, "--config", str(config))
+        assert result.exit_code == 2
+        assert result.stdout == ""
+        assert result.stderr.splitlines() == [
+            "2 wrong in the settings:",
+            '  apps.main.base_ulr: unknown key; did you mean "base_url"?',
+            "  logs.level: input should be 'debug', 'info', 'warning' or 'error'",
+        ]
+
+
+def test_offline_asks_nobody_and_says_so(tmp_path: Path) -> None:
+    result = run("check-config", "--offline", "--config", str(write_config(tmp_path)))
+    assert result.exit_code == 0
+    assert "apps.main: appId 2882303761517000001, tokens only, no alerts" in result.stdout
+    assert "offline: the store, MIMC, Apple and Xiaomi were not asked" in result.stdout
+
+
+APNS = '[apps.main.apns]\nteam_id = "EMULATED01"\nkey_id = "EMULATEKEY"\ntopic = "com.example.chat"\n'
+
+
+@pytest.mark.parametrize("what", ["text", "P-384"])
+def test_a_key_file_that_is_no_p256_key_is_a_fault(tmp_path: Path, what: str) -> None:
+    (tmp_path / "key.p8").write_text("no key")
+    if what == "P-384":
+        write_key(tmp_path / "key.p8", ec.SECP384R1())
+    config = write_config(tmp_path, APNS + 'key_file = "key.p8"')
+    result = run("check-config", "--offline", "--config", str(config))
+    assert result.exit_code == 1
+    assert "FAULT   apps.main.apns.key_file: no P-256 private key in PEM" in result.stdout
+
+
+@dataclass(frozen=True)
+class Emulated:
+    """What the emulators announced, and the key that the emulated Apple knows."""
+
+    facts: dict[str, dict[str, Any]]
+    key_file: Path
+
+
+@pytest.fixture(scope="module")
+def emulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
+    """The three emulators of the shipped file, started as an operator would."""
+    folder = tmp_path_factory.mktemp("emulators")
+    (folder / "config").mkdir()
+    (folder / ".state").mkdir()
+    config = folder / "config" / "emulators.toml"
+    config.write_text((ROOT / "config" / "emulators.toml").read_text())
+    key_file = write_key(folder / ".state" / "apns.p8", ec.SECP256R1())
+    command = [sys.executable, "-c", "from proxy.cli import main; main()", "emulate", "--config", str(config), "--port"]
+    children = {
+        name: subprocess.Popen([*command, "0", name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for name in ("mimc", "apns", "mipush")
+    }
+    try:
+        yield Emulated(
+            {name: json.loads(child.stdout.readline()) for name, child in children.items() if child.stdout}, key_file
+        )
+    finally:
+        for child in children.values():
+            child.terminate()
+        for child in children.values():
+            out, errors = child.communicate(timeout=10)
+            assert (child.returncode, out, errors) == (0, "", "")
+
+
+@pytest.fixture(scope="module")
+def store_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("store")
+    yield ensure_store(folder)
+    stop_store(folder)
+
+
+def check(tmp_path: Path, emulated: Emulated, store_url: str, push_secret: str, trust: bool = True) -> Result:
+    apns = f"https://127.0.0.1:{emulated.facts['apns']['port']}"
+    ca_file = f'ca_file = "{emulated.facts["apns"]["ca_file"]}"\n' if trust else ""
+    config = write_config(
+        tmp_path,
+        f'base_url = "{emulated.facts["mimc"]["url"]}"\n{APNS}key_file = "{emulated.key_file}"\n{ca_file}'
+        f'production_url = "{apns}"\nsandbox_url = "{apns}"\n'
+        f'[apps.main.mipush]\npackage = "com.example.chat"\napp_secret = "{push_secret}"\n'
+        f'base_url = "{emulated.facts["mipush"]["url"]}"\n[store]\nurl = "{store_url}"\n',
+    )
+    return run("check-config", "--config", str(config))
+
+
+def test_settings_that_work_are_fit_for_service(tmp_path: Path, emulated: Emulated, store_url: str) -> None:
+    result = check(tmp_path, emulated, store_url, "emulated-push-secret")
+    assert result.exit_code == 0, result.output
+    assert {line.split(":")[0] for line in result.stdout.splitlines()} == {
+        "ok      apps.main",
+        "ok      apps.main.apns.key_file",
+        "ok      store.url",
+        "ok      apps.main.base_url",
+        "ok      apps.main.apns.production_url",
+        "ok      apps.main.apns.sandbox_url",
+        "ok      apps.main.mipush.app_secret",
+    }
+
+
+def test_who_refuses_us_or_is_not_trusted_is_a_fault(tmp_path: Path, emulated: Emulated, store_url: str) -> None:
+    result = check(tmp_path, emulated, store_url, PUSH_SECRET, trust=False)
+    assert result.exit_code == 1
+    assert "FAULT   apps.main.mipush.app_secret: Xiaomi refuses it" in result.stdout
+    assert "FAULT   apps.main.apns.production_url: the TLS certificate of 127.0.0.1:" in result.stdout
+
+
+def test_an_emulator_without_its_section_is_told(tmp_path: Path) -> None:
+    (tmp_path / "emulators.toml").write_text("[mimc]\n")
+    for name, told in (("apns", "has no section [apns]"), ("mimc", "mimc: apps: expected at least one app")):
+        result = run("emulate", name, "--config", str(tmp_path / "emulators.toml"))
+        assert result.exit_code == 2
+        assert told in result.stderr
+    assert run("emulate", "mimc", "--config", str(tmp_path / "absent.toml")).exit_code == 2
+
+
+def test_the_command_is_installed() -> None:
+    command = Path(sys.executable).parent / "app-proxy"
+    done = subprocess.run([command, "--version"], capture_output=True, text=True, check=True, env={**os.environ})
+    assert done.stdout.startswith("app-proxy, version ")
