@@ -4,11 +4,14 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.records import UnreadableRecord, from_ms, load_job
+
+_PAGE = 100
 
 
 @dataclass(frozen=True)
@@ -36,14 +39,19 @@ class RedisDeadLetters:
     def recent(self, count: int, app: str | None = None) -> Iterator[DeadLetter]:
         """At most `count` of each appId, the newest first; `app` limits them to one section."""
         for app_id in self._app_ids:
-            name = keys.dead_letters(app_id)
-            for id_, fields in self._newest(name, count):
-                letter = _read(id_.decode(), fields)
-                if app in (None, letter.app):
-                    yield letter
+            letters = self._newest_first(keys.dead_letters(app_id))
+            yield from islice((letter for letter in letters if app in (None, letter.app)), count)
 
-    def _newest(self, name: str, count: int) -> list[tuple[bytes, dict[bytes, bytes]]]:
-        found: list[tuple[bytes, dict[bytes, bytes]]] = self._store.call(lambda it: it.xrevrange(name, count=count))
+    def _newest_first(self, name: str) -> Iterator[DeadLetter]:
+        start = "+"
+        while found := self._page(name, start):
+            yield from (_read(id_.decode(), fields) for id_, fields in found)
+            start = f"({found[-1][0].decode()}"  # before the last one
+
+    def _page(self, name: str, start: str) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        found: list[tuple[bytes, dict[bytes, bytes]]] = self._store.call(
+            lambda redis: redis.xrevrange(name, max=start, count=_PAGE)
+        )
         return found
 
 

@@ -1,0 +1,156 @@
+"""How the web's calls fare when the store is away, hangs, or has come back as another process."""
+
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from proxy.errors import StoreUnavailable
+from proxy.store.connection import Store
+from proxy.store.embedded import ensure_store, stop_store
+from proxy.store.inbox import RedisInbox
+from tests.store.samples import DAY, NOON, callback
+
+
+@dataclass
+class Clock:
+    """The real one, which can be put forward."""
+
+    ahead_s: float = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.ahead_s
+
+
+@dataclass
+class Asked:
+    """Counts how often the store was really asked."""
+
+    times: list[float] = field(default_factory=list)
+
+    def __call__(self, redis: Any) -> bool:
+        self.times.append(time.monotonic())
+        return bool(redis.ping())
+
+
+def seconds_of(call: Callable[[], object]) -> float:
+    """How long a refusal took."""
+    started = time.monotonic()
+    with pytest.raises(StoreUnavailable):
+        call()
+    return time.monotonic() - started
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A short folder, in which no server runs at the end."""
+    with tempfile.TemporaryDirectory(prefix="store-", dir="/tmp") as place:
+        yield Path(place)
+        stop_store(Path(place))
+
+
+@pytest.fixture
+def stopped(folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
+    """A server that was stopped like a hung one, and a way to let it go on."""
+    url = ensure_store(folder)
+    with Redis.from_url(url) as redis:
+        pid = int(redis.info("server")["process_id"])
+    os.kill(pid, signal.SIGSTOP)
+    yield url, lambda: os.kill(pid, signal.SIGCONT)
+    os.kill(pid, signal.SIGCONT)
+
+
+def test_a_store_that_is_not_there_is_tried_once_a_second_and_the_others_are_told_at_once() -> None:
+    clock, asked = Clock(), Asked()
+    store = Store("unix:///nonexistent/socket", clock=clock)
+    assert seconds_of(lambda: store.call(asked)) < 0.5
+    tries = len(asked.times)
+    for _ in range(5):
+        assert seconds_of(lambda: store.call(asked)) < 0.05
+    assert len(asked.times) == tries
+    clock.ahead_s += 1.0
+    with ThreadPoolExecutor(8) as threads:
+        took = list(threads.map(lambda _: seconds_of(lambda: store.call(asked)), range(8)))
+    assert max(took) < 0.5
+    assert len(asked.times) == 2 * tries  # one of the eight
+
+
+def test_what_the_caller_is_told_names_no_address() -> None:
+    with pytest.raises(StoreUnavailable) as caught:
+        Store("redis://:hidden@127.0.0.1:1/0").call(lambda redis: redis.ping())
+    assert str(caught.value) == "the store did not answer: ConnectionError"
+    assert caught.value.__cause__ is None
+
+
+def test_an_answer_is_an_answer_again_after_one_good_probe(store_url: str) -> None:
+    clock, asked = Clock(), Asked()
+    store = Store(store_url, clock=clock)
+    with pytest.raises(StoreUnavailable):
+        store.call(lambda redis: redis.execute_command("NO SUCH COMMAND"))
+    with pytest.raises(StoreUnavailable, match="does not answer"):
+        store.call(asked)
+    clock.ahead_s += 1.0
+    assert [store.call(asked) for _ in range(3)] == [True] * 3
+
+
+def test_each_thread_has_a_connection_of_its_own(store_url: str) -> None:
+    store = Store(store_url)
+
+    def identity(_: int) -> tuple[int, int]:
+        ids = [store.call(lambda redis: redis.client_id()) for _ in range(3)]
+        time.sleep(0.02)  # so that no thread takes two of the four
+        return len(set(ids)), ids[0]
+
+    with ThreadPoolExecutor(4) as threads:
+        seen = list(threads.map(identity, range(4)))
+    assert [count for count, _ in seen] == [1] * 4
+    assert len({id_ for _, id_ in seen}) == 4
+
+
+@pytest.mark.system
+def test_a_hung_store_costs_one_caller_about_a_second_and_the_others_nothing(
+    stopped: tuple[str, Callable[[], None]],
+) -> None:
+    url, go_on = stopped
+    clock = Clock()
+    store = Store(url, clock=clock)
+    assert 0.3 < seconds_of(lambda: store.call(lambda redis: redis.ping())) < 1.2
+    assert seconds_of(lambda: store.call(lambda redis: redis.ping())) < 0.05
+    go_on()
+    clock.ahead_s += 1.0
+    assert store.call(lambda redis: redis.ping())
+
+
+@pytest.mark.system
+def test_a_restarted_store_is_used_again_without_an_error_to_the_caller(folder: Path, app_id: str) -> None:
+    store = Store(ensure_store(folder))
+    inbox = RedisInbox(store, marks_life=DAY, cap=10)
+    inbox.accept(callback(app_id, sequence="1"), NOON)
+    with Redis.from_url(ensure_store(folder)) as redis:
+        pid = int(redis.info("server")["process_id"])
+    os.kill(pid, signal.SIGKILL)
+    ensure_store(folder)  # with its data, and without our script; our kept connection is dead
+    assert inbox.accept(callback(app_id, sequence="1"), NOON).duplicate
+    assert not inbox.accept(callback(app_id, sequence="2"), NOON).duplicate
+
+
+@pytest.mark.system
+def test_a_store_that_went_away_under_a_kept_connection_is_said_to_be_away_at_once(folder: Path) -> None:
+    clock = Clock()
+    store = Store(ensure_store(folder), clock=clock)
+    assert store.call(lambda redis: redis.ping())
+    stop_store(folder)
+    assert seconds_of(lambda: store.call(lambda redis: redis.ping())) < 0.5
+    ensure_store(folder)
+    with pytest.raises(StoreUnavailable):  # not yet: one probe a second
+        store.call(lambda redis: redis.ping())
+    clock.ahead_s += 1.0
+    assert store.call(lambda redis: redis.ping())
