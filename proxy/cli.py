@@ -68,6 +68,10 @@ def cli() -> None:
     The settings are config/proxy.toml, which explains every key; variables like APP_PROXY_STORE__URL override it.
 
     \b
+    To see it work, without any account:
+      app-proxy run --demo                   store, emulators, web and worker here; plays the main job
+
+    \b
     To begin with an app of yours:
       app-proxy check-config --offline       what is still to be filled in
       app-proxy check-config                 would MIMC, Apple, Xiaomi and the store work?

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from proxy.cli import cli
+from proxy.domain.devices import Device, Platform, fingerprint
+from proxy.store.connection import Store
+from proxy.store.devices import RedisDevices
 from proxy.store.embedded import ensure_store, stop_store
 
 ROOT = Path(__file__).parent.parent
@@ -48,6 +52,7 @@ def run(*arguments: str) -> Result:
 
 def test_help_teaches_the_way_in() -> None:
     output = run("--help").output
+    assert "app-proxy run --demo" in output
     assert "app-proxy check-config --offline" in output
     assert "Bearer $TOKEN" in output
 
@@ -187,6 +192,33 @@ def test_who_refuses_us_or_is_not_trusted_is_a_fault(tmp_path: Path, emulated: E
     assert result.exit_code == 1
     assert "FAULT   apps.main.mipush.app_secret: Xiaomi refuses it" in result.stdout
     assert "FAULT   apps.main.apns.production_url: the TLS certificate of 127.0.0.1:" in result.stdout
+
+
+def test_devices_are_listed_without_their_push_tokens(tmp_path: Path, store_url: str) -> None:
+    config = write_config(tmp_path, f'[store]\nurl = "{store_url}"\n')
+    registry = RedisDevices(Store(store_url), {"main": "2882303761517000001"})
+    noon = datetime(2026, 11, 1, 12, tzinfo=UTC)
+    for account in ("alice", "bob"):
+        registry.register(Device("main", account, "phone", Platform.APNS, f"{PUSH_SECRET}-{account}", noon))
+    listed = [json.loads(line) for line in run("devices", "list", "--config", str(config)).stdout.splitlines()]
+    assert {device["account"] for device in listed} == {"alice", "bob"}
+    (bobs,) = run("devices", "list", "--config", str(config), "--account", "bob").stdout.splitlines()
+    assert json.loads(bobs)["push_token"] == fingerprint(f"{PUSH_SECRET}-bob")
+    assert run("devices", "list", "--config", str(config), "--app", "other").exit_code == 2
+
+
+def test_a_store_without_dead_letters_lists_none(tmp_path: Path, store_url: str) -> None:
+    config = write_config(tmp_path, f'[store]\nurl = "{store_url}"\n')
+    result = run("dead-letters", "list", "--config", str(config))
+    assert (result.exit_code, result.output) == (0, "")
+
+
+def test_a_store_that_does_not_answer_is_told_in_a_sentence(tmp_path: Path) -> None:
+    config = write_config(tmp_path, '[store]\nurl = "redis://127.0.0.1:1/0"\n')
+    for command in ("devices", "dead-letters"):
+        result = run(command, "list", "--config", str(config))
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr.startswith("error: the store did not answer")
 
 
 def test_an_emulator_without_its_section_is_told(tmp_path: Path) -> None:
