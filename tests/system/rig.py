@@ -21,6 +21,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -30,7 +31,10 @@ import requests
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from proxy.channels import APNS, MIPUSH
+from proxy.domain.lanes import Lane
 from proxy.local.ports import free_port
+from proxy.store import keys
 from proxy.store.embedded import store_command, store_url
 
 T = TypeVar("T")
@@ -44,6 +48,7 @@ PUSH_SECRET = {MAIN: "push-secret-of-main", OTHER: "push-secret-of-other"}
 TEAM = {MAIN: "TEAMMAIN01", OTHER: "TEAMOTHER1"}
 KEY_ID = {MAIN: "KEYMAIN001", OTHER: "KEYOTHER01"}
 TOPIC = {MAIN: "com.example.main", OTHER: "com.example.other"}
+CHANNELS = (APNS, MIPUSH)
 SECTION = {MAIN: "main", OTHER: "other"}
 
 # lease 2 s, so that a takeover is seen in seconds; the relations are those of the defaults
@@ -82,7 +87,10 @@ class Process:
 
 
 class Rig:
-    """See the module. `relay`, `apns`, `mipush`, `mimc` change what the defaults here are."""
+    """See the module. `relay`, `apns`, `mipush`, `mimc` change what the defaults here are.
+
+    `without` names emulators that are not started; what would speak to them finds nobody.
+    """
 
     def __init__(
         self,
@@ -92,31 +100,48 @@ class Rig:
         apns: Mapping[str, Any] | None = None,
         mipush: Mapping[str, Any] | None = None,
         mimc: Mapping[str, Any] | None = None,
+        without: Sequence[str] = (),
     ) -> None:
         self.folder = folder
-        self.logs = folder / "logs"
+        self.logs, self.temporary = folder / "logs", folder / "tmp"
         self._relay = {**SHORT_TIMES, **(relay or {})}
-        self._emulators = {"apns": apns or {}, "mipush": mipush or {}, "mimc": mimc or {}}
+        emulators = {"apns": apns or {}, "mipush": mipush or {}, "mimc": mimc or {}}
+        self._emulators = {name: own for name, own in emulators.items() if name not in without}
         self._processes: list[Process] = []
         self._local = threading.local()
         self._web_port, self._operator_port = free_port(), free_port()
-        self.facts: dict[str, Mapping[str, Any]] = {}
+        self.facts: dict[str, Mapping[str, Any]] = {name: {"port": free_port()} for name in without}
 
     def __enter__(self) -> Self:
-        self.logs.mkdir(parents=True)
-        for app_id in (MAIN, OTHER):
-            _write_key(self.folder / f"{SECTION[app_id]}.p8")
-        self.store = self.start_store()
-        for name in ("mimc", "apns", "mipush"):
-            self._start_emulator(name)
-        (self.folder / "proxy.toml").write_text(self._proxy_toml())
+        try:
+            self._begin()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for process in reversed(self._processes):
+        self.close()
+
+    def close(self) -> None:
+        running = [process for process in self._processes if process.popen.poll() is None]
+        for process in running:  # all at once: most of the end is waiting
+            if process.name != "store":
+                process.signal(signal.SIGTERM)
+        for process in reversed(running):  # the store, which a worker needs to finish, last
             process.stop()
+
+    def _begin(self) -> None:
+        self.logs.mkdir(parents=True)
+        self.temporary.mkdir()
+        for app_id in (MAIN, OTHER):
+            _write_key(self.folder / f"{SECTION[app_id]}.p8")
+        self.store = self.start_store()
+        for name, process in [(name, self._start_emulator(name)) for name in self._emulators]:
+            self.facts[name] = self.wait(partial(_announced, process), f"the emulated {name}")
+        (self.folder / "proxy.toml").write_text(self._proxy_toml())
 
     # processes
 
@@ -151,7 +176,8 @@ class Rig:
         environment = {
             key: value for key, value in os.environ.items() if not key.startswith(("APP_PROXY_", "PROMETHEUS_"))
         }
-        environment |= {"APP_PROXY_CONFIG": str(self.folder / "proxy.toml"), "PYTHONUNBUFFERED": "1", **variables}
+        environment |= {"APP_PROXY_CONFIG": str(self.folder / "proxy.toml"), "PYTHONUNBUFFERED": "1"}
+        environment |= {"TMPDIR": str(self.temporary), **variables}  # what a killed process leaves, goes with the rig
         with log.open("wb") as output:
             popen = subprocess.Popen(
                 argv, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
@@ -161,11 +187,10 @@ class Rig:
         self._processes.append(process)
         return process
 
-    def _start_emulator(self, name: str) -> None:
+    def _start_emulator(self, name: str) -> Process:
         config = self.folder / f"{name}.toml"
         config.write_text(self._emulator_toml(name))
-        process = self.start(name, [sys.executable, "-m", "proxy", "emulate", name, "--config", str(config)])
-        self.facts[name] = self.wait(lambda: _announced(process), f"the emulated {name}")
+        return self.start(name, [sys.executable, "-m", "proxy", "emulate", name, "--config", str(config)])
 
     # what happens in the world
 
@@ -223,6 +248,19 @@ class Rig:
     def accepted(self, push_token: str | None = None) -> list[dict[str, Any]]:
         """The pushes that the emulated APNs accepted, for one device or all."""
         return [it for it in self.journal("apns") if it["accepted"] and push_token in (None, it["device_token"])]
+
+    def backlog(self, app_id: str = MAIN) -> int:
+        """How many callbacks, jobs and retries of this app the store still holds: 0 once all is settled."""
+        with self.redis() as redis, redis.pipeline(transaction=True) as pipe:
+            pipe.xlen(keys.callbacks(app_id))
+            for channel in CHANNELS:
+                lane = Lane(app_id, SECTION[app_id], channel)
+                pipe.xlen(keys.jobs(lane)).zcard(keys.retries(lane))
+            return sum(pipe.execute())
+
+    def settled(self, app_id: str = MAIN, seconds: float = 30) -> None:
+        """Wait until nothing of this app is left to do."""
+        self.wait(lambda: not self.backlog(app_id), f"the end of all work of {SECTION[app_id]}", seconds)
 
     def redis(self) -> Any:
         from redis import Redis  # noqa: PLC0415  only tests that look into the store need it
