@@ -17,6 +17,7 @@ from proxy.store import keys
 from proxy.store.records import dump_job, to_ms
 from proxy.store.scripts import Argument, script
 
+_GONE_MS = 3_600_000
 _IDS_PER_CALL = 500  # Lua's unpack and the store's patience both have limits
 
 
@@ -102,6 +103,15 @@ class RedisQueue:
         answer = await script("plan_chunk").run_async(self._redis, names, args)
         return None if answer == [-1] else [new == 1 for new in answer]
 
+    async def forget_instances(self, stream: str) -> int:
+        """Drop the names of instances that hold nothing and have been gone for an hour; returns how many."""
+        try:
+            gone: int = await script("forget_instances").run_async(self._redis, [stream], [keys.GROUP, _GONE_MS])
+        except ResponseError as error:
+            _only_no_group(error)
+            return 0
+        return gone
+
     async def length(self, stream: str) -> int:
         count: int = await self._redis.xlen(stream)
         return count
@@ -129,7 +139,7 @@ class RedisQueue:
 
 def _only_no_group(error: ResponseError) -> None:
     """Go on if the stream's group is missing; raise anything else."""
-    if "NOGROUP" not in str(error):
+    if "NOGROUP" not in str(error) and "no such key" not in str(error):
         raise error
 
 

@@ -22,6 +22,8 @@ _STORE_AWAY_S = 0.5
 _MOVE_EVERY_S = 0.2
 _LOOK_EVERY_S = 1.0
 _MOVE_MOST = 500
+_LAST_CLAIM_S = 2.0  # a blocking read and a little
+_SWEEP_EVERY_S = 600.0
 
 log = structlog.get_logger()
 Round = Callable[[], Awaitable[None]]
@@ -30,6 +32,7 @@ Round = Callable[[], Awaitable[None]]
 class StreamWorker(Protocol):
     """What the loops need of whoever works on a stream: lanes and callbacks alike."""
 
+    stream: str
     settler: Settler
 
     async def claim(self) -> None: ...
@@ -55,16 +58,22 @@ class Worker:
     close: Callable[[], Awaitable[None]]
 
     async def run(self, ready: Callable[[], None] = lambda: None) -> None:
-        """Work until SIGTERM or SIGINT; then claim nothing more, finish what is in flight, and leave the rest."""
+        """Work until SIGTERM or SIGINT; then claim nothing more, finish what is in flight, and leave the rest.
+
+        A loop that ends by a bug ends the worker, after the same drain: whoever supervises it starts another.
+        """
         stop = asyncio.Event()
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
-        claiming = [asyncio.create_task(_for_ever(round_)) for round_ in self._claiming()]
+        claiming = [asyncio.create_task(_until(stop, round_)) for round_ in self._claiming()]
         serving = [asyncio.create_task(_for_ever(round_)) for round_ in self._serving()]
         settling = [asyncio.create_task(it.settler.run()) for it in self._streams()]
         ready()
-        await stop.wait()
+        told = asyncio.create_task(stop.wait())
+        await asyncio.wait([told, *claiming, *serving, *settling], return_when=asyncio.FIRST_COMPLETED)
+        stop.set()
         log.info("worker drains", in_hand=self.holdings.count())
+        await asyncio.wait(claiming, timeout=_LAST_CLAIM_S)  # a read that is cancelled would strand what it brings
         await _cancel(claiming)
         try:
             async with asyncio.timeout(self.drain_s):
@@ -74,6 +83,9 @@ class Worker:
         await _cancel([*serving, *settling])
         await self.close()
         log.info("worker stopped")
+        for task in (*claiming, *serving, *settling):
+            if not task.cancelled() and (error := task.exception()):
+                raise error
 
     def _streams(self) -> list[StreamWorker]:
         return [*self.callbacks, *self.lanes]
@@ -83,7 +95,7 @@ class Worker:
         return [*rounds, self._take_over, self._move_due]
 
     def _serving(self) -> list[Round]:
-        return [self._renew, self._look_for_pauses]
+        return [self._renew, self._look_for_pauses, self._sweep]
 
     async def _renew(self) -> None:
         lost = await self.holdings.renew(self.queue.renew)
@@ -106,6 +118,11 @@ class Worker:
             await self.queue.move_due(it.lane, self.now(), _MOVE_MOST)
         await asyncio.sleep(_MOVE_EVERY_S)
 
+    async def _sweep(self) -> None:
+        for it in self._streams():
+            await self.queue.forget_instances(it.stream)
+        await asyncio.sleep(_SWEEP_EVERY_S)
+
     async def _look_for_pauses(self) -> None:
         pauses = await self.lane_states.pauses([it.lane for it in self.lanes])
         for it in self.lanes:
@@ -113,21 +130,28 @@ class Worker:
         await asyncio.sleep(_LOOK_EVERY_S)
 
 
+async def _until(stop: asyncio.Event, round_: Round) -> None:
+    away = False
+    while not stop.is_set():
+        away = await _one(round_, away)
+
+
 async def _for_ever(round_: Round) -> None:
     away = False
     while True:
-        try:
-            await round_()
-        except RedisError as error:
-            if not away:
-                log.warning("the store does not answer, waiting", error=type(error).__name__)
-            away = True
-            await asyncio.sleep(_STORE_AWAY_S)
-        except Exception:  # a bug of ours in one round must not end all the others' without a word
-            log.exception("a round of the worker failed, it goes on")
-            await asyncio.sleep(_STORE_AWAY_S)
-        else:
-            away = False
+        away = await _one(round_, away)
+
+
+async def _one(round_: Round, was_away: bool) -> bool:
+    """One round; True where the store did not answer, which is said once and waited for."""
+    try:
+        await round_()
+    except RedisError as error:
+        if not was_away:
+            log.warning("the store does not answer, waiting", error=type(error).__name__)
+        await asyncio.sleep(_STORE_AWAY_S)
+        return True
+    return False
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
