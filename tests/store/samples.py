@@ -81,6 +81,7 @@ def callback(
         payload=b"the words of ann",
         claim=Claim(app_id, (app_id,), None, None),
         sequence=sequence,
+        biz_type="TEXT",
     )
 
 
