@@ -86,7 +86,7 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
     unwanted = ("WEB_CONCURRENCY", "PROMETHEUS_MULTIPROC_DIR", "GUNICORN_CMD_ARGS")
     environ = {name: value for name, value in os.environ.items() if name not in unwanted}
     environ |= {"APP_PROXY_CONFIG": str(folder / "proxy.toml"), "TMPDIR": str(folder / "tmp")}
-    command = [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.conf.py", "wsgi:app"]
+    command = [sys.executable, "-W", "error", "-m", "gunicorn", "-c", "config/gunicorn.conf.py", "wsgi:app"]
     with (folder / "log").open("wb") as log:
         return subprocess.Popen(command, cwd=ROOT, env=environ, stdout=log, stderr=log)
 
