@@ -30,6 +30,7 @@ import jwt
 import requests
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.channels import APNS, MIPUSH
 from proxy.domain.lanes import Lane
@@ -128,6 +129,7 @@ class Rig:
     def close(self) -> None:
         running = [process for process in self._processes if process.popen.poll() is None]
         for process in running:  # all at once: most of the end is waiting
+            process.signal(signal.SIGCONT)
             if process.name != "store":
                 process.signal(signal.SIGTERM)
         for process in reversed(running):  # the store, which a worker needs to finish, last
@@ -160,16 +162,19 @@ class Rig:
         return process
 
     def start_worker(self, **variables: str) -> Process:
-        port = free_port()
-        address = f"127.0.0.1:{port}"
-        process = self.start(
-            "worker",
-            [sys.executable, "-m", "proxy", "worker"],
-            **{"APP_PROXY_RELAY__OPERATOR_BIND": address} | variables,
-        )
-        process.facts = {"metrics": f"http://{address}/metrics"}
-        self.wait(lambda: self._is_up(f"http://{address}/metrics"), "the worker")
-        return process
+        return self.start_workers(1, **variables)[0]
+
+    def start_workers(self, count: int, **variables: str) -> list[Process]:
+        """Side by side, each with a port for its metrics."""
+        started = []
+        for _ in range(count):
+            address = f"127.0.0.1:{free_port()}"
+            bind = {"APP_PROXY_RELAY__OPERATOR_BIND": address}
+            started.append(self.start("worker", [sys.executable, "-m", "proxy", "worker"], **bind | variables))
+            started[-1].facts = {"metrics": f"http://{address}/metrics"}
+        for process in started:
+            self.wait(partial(self._is_up, process.facts["metrics"]), "the worker")
+        return started
 
     def start(self, name: str, argv: Sequence[str], **variables: str) -> Process:
         log = self.logs / f"{name}-{len(self._processes)}.log"
@@ -261,6 +266,28 @@ class Rig:
     def settled(self, app_id: str = MAIN, seconds: float = 30) -> None:
         """Wait until nothing of this app is left to do."""
         self.wait(lambda: not self.backlog(app_id), f"the end of all work of {SECTION[app_id]}", seconds)
+
+    def holders(self, app_id: str = MAIN, channel: str = APNS) -> dict[int, int]:
+        """How many of the lane's jobs each worker holds, by process id."""
+        with self.redis() as redis:
+            found = redis.xpending(keys.jobs(Lane(app_id, SECTION[app_id], channel)), keys.GROUP)
+        return {int(it["name"].split("-")[-2]): it["pending"] for it in found["consumers"]}
+
+    def dead_letters(self, app_id: str = MAIN) -> list[str]:
+        """Their reasons."""
+        with self.redis() as redis:
+            return [fields["reason"] for _, fields in redis.xrange(keys.dead_letters(app_id))]
+
+    def metric(self, worker: Process, name: str, **labels: str) -> float:
+        """The sum of a worker's samples of that name with at least those labels."""
+        text = self.http.get(worker.facts["metrics"], timeout=10).text
+        samples = [it for family in text_string_to_metric_families(text) for it in family.samples]
+        return sum(it.value for it in samples if it.name == name and labels.items() <= it.labels.items())
+
+    def readiness(self) -> dict[str, str]:
+        """What /readyz tells the operator."""
+        told: dict[str, str] = self.http.get(f"{self.operator}/readyz", timeout=10).json()["data"]
+        return told
 
     def redis(self) -> Any:
         from redis import Redis  # noqa: PLC0415  only tests that look into the store need it
