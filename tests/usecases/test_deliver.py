@@ -1,0 +1,436 @@
+"""Deliver, with a provider that answers as told and real registrations, lines and pauses."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from proxy.domain.devices import Device
+from proxy.domain.jobs import Job, Push
+from proxy.domain.lanes import Lane, Pause, Route
+from proxy.domain.outcomes import (
+    Accepted,
+    CredentialsExpired,
+    Deferred,
+    Misaddressed,
+    OurFault,
+    Outcome,
+    Rejected,
+    Split,
+    UnknownAccount,
+    Unregistered,
+)
+from proxy.ports import Answer, Bury, Finish, NoAnswer, Postpone, Request, Settlement
+from proxy.store import keys
+from proxy.store.addresses import RedisAddresses
+from proxy.store.connection import Store
+from proxy.store.devices import RedisDevices
+from proxy.store.lanes import RedisLanes
+from proxy.usecases.deliver import Channel, Delivery, Held, Settled, all_or_raise
+from tests.store.samples import (
+    DAY,
+    LEASE,
+    MS,
+    NOON,
+    SECOND,
+    alert,
+    apns_lane,
+    device,
+    job,
+    mipush_lane,
+    raw,
+    with_redis,
+)
+
+Verdict = Callable[[Sequence[Push], str], list[Outcome]]
+
+
+def always(outcome: Outcome) -> Verdict:
+    return lambda pushes, _authorization: [outcome] * len(pushes)
+
+
+@dataclass
+class Provider:
+    """A channel's words and its far end in one: `verdict` answers. Implements ports.Wire and ports.Transport."""
+
+    verdict: Verdict
+    batch_limit: int = 1000
+    refusal: Outcome | None = None
+    failures: list[NoAnswer] = field(default_factory=list)
+    sent: list[list[str]] = field(default_factory=list)
+
+    def batch_key(self, push: Push) -> Hashable:
+        return push.job.alert
+
+    def refuse(self, push: Push) -> Outcome | None:
+        return self.refusal if push.job.account == "refused" else None
+
+    def build(self, pushes: Sequence[Push], authorization: str, now: datetime) -> Request:  # noqa: ARG002  the port's
+        return Request(",".join(push.address for push in pushes), (authorization,), b"")
+
+    async def send(self, request: Request, may_send: Callable[[], bool]) -> Answer | NoAnswer:
+        await asyncio.sleep(0)
+        if not may_send():
+            return NoAnswer("the lease is lost", sent=False)
+        self.sent.append(request.url.split(","))
+        return self.failures.pop() if self.failures else Answer(200, {}, request.headers[0].encode())
+
+    def read(self, pushes: Sequence[Push], answer: Answer, now: datetime) -> list[Outcome]:  # noqa: ARG002
+        return self.verdict(pushes, answer.body.decode())
+
+
+@dataclass
+class Keys:
+    """Implements ports.Authorization: the first key expires, and is renewed if `renewable`."""
+
+    renewable: bool = True
+    used: str = "key-1"
+    renewals: list[str] = field(default_factory=list)
+
+    async def current(self) -> str:
+        return self.used
+
+    async def renew(self, refused: str) -> bool:
+        self.renewals.append(refused)
+        self.used = f"key-{len(self.renewals) + 1}" if self.renewable else self.used
+        return self.renewable
+
+
+class Bench:
+    """One lane's delivery, and what it settled and reported."""
+
+    def __init__(self, redis: Any, app_id: str, provider: Provider, *, to_account: bool = False) -> None:
+        self.redis, self.provider, self.to_account = redis, provider, to_account
+        self.lane = mipush_lane(app_id) if to_account else apns_lane(app_id)
+        self.lanes = RedisLanes(redis)
+        self.authorization = Keys()
+        self.now = NOON
+        self.settled: list[Settlement] = []
+        self.reported: list[Settled] = []
+        self.delivery = self.by("worker-1")
+
+    def by(self, instance: str) -> Delivery:
+        """The delivery of a worker instance."""
+        route = Route(self.lane, self.to_account)
+        return Delivery(
+            channel=Channel(route, self.provider, self.provider, self.authorization, replaces=self.to_account),
+            addresses=RedisAddresses(self.redis, {"main": self.lane.app_id}, instance),
+            lanes=self.lanes,
+            backoff=lambda attempt: (attempt + 1) * SECOND,
+            now=lambda: self.now,
+            settle=self.settled.append,
+            report=self.reported.append,
+            lease=LEASE,
+            marks_life=DAY,
+            unknown_life=6 * 3600 * SECOND,
+            probe_every=30 * SECOND,
+        )
+
+    def job(self, account: str = "ben", **of: Any) -> Job:
+        return job(self.lane, account, "" if self.to_account else "phone", alert(**of))
+
+    async def deliver(
+        self, jobs: Iterable[Job], may_send: Callable[[], bool] = lambda: True, by: Delivery | None = None
+    ) -> list[tuple[str, str]]:
+        """From claim to settlement; returns results and reasons of this run, in order of settlement."""
+        before, delivery = len(self.reported), by or self.delivery
+        held = [Held(f"{n}-1".encode(), it) for n, it in enumerate(jobs)]
+        for batch in await delivery.ready(held):
+            await delivery.push(batch, may_send)
+        return [(it.result, it.reason) for it in self.reported[before:]]
+
+
+Setting = Callable[..., None]
+
+
+@pytest.fixture
+def on_bench(store_url: str, store: Store, app_id: str) -> Setting:
+    """Runs a scenario; ben and cai have a phone each."""
+
+    def run(scenario: Callable[[Bench], Awaitable[None]], provider: Provider, *, to_account: bool = False) -> None:
+        for name in ("ben", "cai", "refused"):
+            register(store, app_id, device(name, push_token=f"{name}-token"))
+        with_redis(store_url, lambda redis: scenario(Bench(redis, app_id, provider, to_account=to_account)))
+
+    return run
+
+
+def register(store: Store, app_id: str, one: Device) -> None:
+    RedisDevices(store, {"main": app_id}).register(one)
+
+
+def registered(store: Store, app_id: str, account: str = "ben") -> list[Device]:
+    return RedisDevices(store, {"main": app_id}).devices_of("main", account)
+
+
+ENTRY = b"0-1"
+JOB = job(Lane("any", "main", "apns"))
+AGAIN = replace(JOB, second_chance=True)
+
+
+@pytest.mark.parametrize(("outcome", "settlement", "report"), [
+    (Accepted("id-1"), Finish(ENTRY), ("accepted", "")),
+    (Unregistered(NOON + MS), Finish(ENTRY), ("device gone", "")),
+    (Unregistered(NOON), Postpone(ENTRY, AGAIN, NOON + SECOND), ("retry", "registered again")),
+    (Misaddressed("BadDeviceToken"), Bury(ENTRY, "BadDeviceToken", JOB), ("dead letter", "BadDeviceToken")),
+    (UnknownAccount(), Finish(ENTRY), ("unknown account", "")),
+    (Rejected("PayloadTooLarge"), Bury(ENTRY, "PayloadTooLarge", JOB), ("dead letter", "PayloadTooLarge")),
+    (Deferred("busy"), Postpone(ENTRY, replace(JOB, attempt=1), NOON + 2 * SECOND), ("retry", "busy")),
+    (Deferred("busy", 9 * SECOND), Postpone(ENTRY, replace(JOB, attempt=1), NOON + 10 * SECOND), ("retry", "busy")),
+    (Deferred("unsent", counts=False), Postpone(ENTRY, JOB, NOON + 2 * SECOND), ("retry", "unsent")),
+    (Deferred("busy", DAY), Bury(ENTRY, "too late: busy", JOB), ("dead letter", "too late: busy")),
+    (CredentialsExpired(), Postpone(ENTRY, JOB, NOON + SECOND), ("paused", "provider token expired")),
+    (OurFault("TopicDisallowed"), Postpone(ENTRY, JOB, NOON + SECOND), ("paused", "TopicDisallowed")),
+    (Split("invalid target"), Bury(ENTRY, "invalid target", JOB), ("dead letter", "invalid target")),
+])  # fmt: skip
+def test_each_outcome_has_its_settlement_and_its_report(
+    on_bench: Setting, outcome: Outcome, settlement: Settlement, report: tuple[str, str]
+) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.now = NOON + SECOND
+        assert await bench.deliver([bench.job()]) == [report]
+        assert bench.settled == [settlement]
+
+    on_bench(scenario, Provider(always(outcome)))
+
+
+@pytest.mark.parametrize(("no_answer", "attempts"), [
+    (NoAnswer("connection refused", sent=False), 0),
+    (NoAnswer("timed out", sent=True), 1),
+])  # fmt: skip
+def test_only_what_the_provider_may_have_seen_counts_as_an_attempt(
+    on_bench: Setting, no_answer: NoAnswer, attempts: int
+) -> None:
+    async def scenario(bench: Bench) -> None:
+        assert await bench.deliver([bench.job()]) == [("retry", no_answer.reason)]
+        assert bench.settled == [Postpone(ENTRY, replace(bench.job(), attempt=attempts), NOON + SECOND)]
+
+    on_bench(scenario, Provider(always(Accepted()), failures=[no_answer]))
+
+
+def test_a_registration_goes_when_apns_called_its_token_dead_after_it_was_made(
+    on_bench: Setting, store: Store, app_id: str
+) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.now = NOON + SECOND
+        assert await bench.deliver([bench.job()]) == [("device gone", "")]
+
+    on_bench(scenario, Provider(always(Unregistered(None))))  # no time said: since before this push
+    assert registered(store, app_id) == []
+
+
+def test_a_device_that_registered_between_push_and_answer_is_kept_and_gets_the_alert_once_more(
+    on_bench: Setting, store: Store, app_id: str
+) -> None:
+    def registers_meanwhile(pushes: Sequence[Push], _authorization: str) -> list[Outcome]:
+        register(store, app_id, device("ben", push_token="ben-token", registered_at=NOON + 5 * SECOND))
+        return [Unregistered(None)]
+
+    async def scenario(bench: Bench) -> None:
+        assert await bench.deliver([bench.job()]) == [("retry", "registered again")]
+        (again,) = bench.settled
+        assert isinstance(again, Postpone)
+        assert again.job.second_chance
+        assert await bench.deliver([again.job]) == [("dead letter", "unregistered, yet registered again")]
+
+    on_bench(scenario, Provider(registers_meanwhile))
+    assert [it.registered_at for it in registered(store, app_id)] == [NOON + 5 * SECOND]
+
+
+def test_a_wrong_address_is_noted_on_the_registration_which_stays(on_bench: Setting, store: Store, app_id: str) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.deliver([bench.job()])
+
+    on_bench(scenario, Provider(always(Misaddressed("DeviceTokenNotForTopic"))))
+    assert [it.trouble for it in registered(store, app_id)] == ["DeviceTokenNotForTopic"]
+
+
+def test_a_job_whose_device_is_gone_or_has_another_owner_is_not_sent(
+    on_bench: Setting, store: Store, app_id: str
+) -> None:
+    async def scenario(bench: Bench) -> None:
+        register(store, app_id, device("cai", "second", push_token="ben-token"))  # ben's phone is cai's now
+        assert await bench.deliver([bench.job(), bench.job("nobody"), bench.job("cai")]) == [
+            ("device moved", ""), ("device moved", ""), ("accepted", ""),
+        ]  # fmt: skip
+        assert bench.provider.sent == [["cai-token"]]
+        assert bench.settled == [Finish(b"0-1"), Finish(b"1-1"), Finish(b"2-1")]
+
+    on_bench(scenario, Provider(always(Accepted())))
+
+
+def test_an_expired_job_and_one_that_the_channel_cannot_say_are_dead_letters_unsent(on_bench: Setting) -> None:
+    async def scenario(bench: Bench) -> None:
+        late = bench.job(life=timedelta(0))
+        assert await bench.deliver([late, bench.job("refused"), bench.job("cai")]) == [
+            ("dead letter", "too late: expired while waiting"), ("dead letter", "too long"), ("accepted", ""),
+        ]  # fmt: skip
+        assert bench.provider.sent == [["cai-token"]]
+
+    on_bench(scenario, Provider(always(Accepted()), refusal=Rejected("too long")))
+
+
+def test_jobs_are_batched_by_key_up_to_the_channels_limit(on_bench: Setting) -> None:
+    async def scenario(bench: Bench) -> None:
+        jobs = [bench.job(f"user-{n}") for n in range(5)] + [bench.job("zed", message_id="m2")]
+        assert await bench.deliver(jobs) == [("accepted", "")] * 6
+        assert sorted(map(len, bench.provider.sent)) == [1, 1, 2, 2]
+
+    on_bench(scenario, Provider(always(Accepted()), batch_limit=2), to_account=True)
+
+
+def test_one_culprit_among_500_is_found_by_halving_and_all_are_settled_after_the_last_answer(
+    on_bench: Setting,
+) -> None:
+    settled_meanwhile = []
+
+    async def scenario(bench: Bench) -> None:
+        def one_is_bad(pushes: Sequence[Push], _authorization: str) -> list[Outcome]:
+            settled_meanwhile.append(len(bench.settled))
+            has_culprit = any(push.address == "user-333" for push in pushes)
+            return [Split("invalid target") if has_culprit else Accepted()] * len(pushes)
+
+        bench.provider.verdict = one_is_bad
+        results = await bench.deliver([bench.job(f"user-{n}") for n in range(500)])
+        assert results.count(("accepted", "")) == 499
+        assert results[333] == ("dead letter", "invalid target")
+        assert len(bench.settled) == 500
+        assert len(bench.provider.sent) <= 2 * 9 + 1  # 2^9 > 500
+
+    on_bench(scenario, Provider(always(Accepted())), to_account=True)
+    assert set(settled_meanwhile) == {0}
+
+
+def test_a_lease_that_is_lost_between_halves_settles_nothing(on_bench: Setting) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.provider.verdict = lambda pushes, _: [Split("bad") if len(pushes) > 2 else Accepted()] * len(pushes)
+        jobs = [bench.job(f"user-{n}") for n in range(4)]
+        assert await bench.deliver(jobs, may_send=lambda: len(bench.provider.sent) < 2) == []
+        assert len(bench.provider.sent) == 2
+        assert bench.settled == []
+
+    on_bench(scenario, Provider(always(Accepted())), to_account=True)
+
+
+def test_without_a_lease_nothing_is_sent_settled_or_reported(on_bench: Setting) -> None:
+    async def scenario(bench: Bench) -> None:
+        assert await bench.deliver([bench.job()], may_send=lambda: False) == []
+        assert (bench.provider.sent, bench.settled) == ([], [])
+
+    on_bench(scenario, Provider(always(Accepted())))
+
+
+def test_an_expired_key_is_renewed_once_and_the_push_repeated(on_bench: Setting) -> None:
+    def first_is_old(pushes: Sequence[Push], authorization: str) -> list[Outcome]:
+        return [CredentialsExpired() if authorization == "key-1" else Accepted()]
+
+    async def scenario(bench: Bench) -> None:
+        assert await bench.deliver([bench.job()]) == [("accepted", "")]
+        assert bench.authorization.renewals == ["key-1"]
+        assert await bench.lanes.pauses([bench.lane]) == {}
+
+    on_bench(scenario, Provider(first_is_old))
+
+
+@pytest.mark.parametrize(("renewable", "requests"), [(True, 2), (False, 1)])
+def test_a_key_that_stays_expired_pauses_the_lane(on_bench: Setting, renewable: bool, requests: int) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.authorization.renewable = renewable
+        assert await bench.deliver([bench.job()]) == [("paused", "provider token expired")]
+        assert len(bench.provider.sent) == requests
+        assert len(bench.authorization.renewals) == 1
+        assert await bench.lanes.pauses([bench.lane]) == {bench.lane: Pause("provider token expired", NOON)}
+
+    on_bench(scenario, Provider(always(CredentialsExpired())))
+
+
+@pytest.mark.parametrize(("until", "probe_after_s"), [(None, 30), (NOON + timedelta(hours=4), 4 * 3600)])
+def test_a_fault_of_ours_pauses_the_lane_until_its_time_and_counts_no_attempt(
+    on_bench: Setting, store: Store, app_id: str, until: datetime | None, probe_after_s: int
+) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.deliver([bench.job(), bench.job("cai")])
+        assert bench.settled == [Postpone(b"0-1", bench.job(), NOON), Postpone(b"1-1", bench.job("cai"), NOON)]
+        assert await bench.lanes.pauses([bench.lane]) == {bench.lane: Pause("quota", NOON)}
+
+    on_bench(scenario, Provider(always(OurFault("quota", until))))
+    assert raw(store, "PTTL", keys.probe(apns_lane(app_id))) == pytest.approx(probe_after_s * 1000, abs=5000)
+
+
+def test_an_account_that_nobody_uses_is_not_tried_again_for_a_while(on_bench: Setting) -> None:
+    async def scenario(bench: Bench) -> None:
+        assert await bench.deliver([bench.job("ghost")]) == [("unknown account", "")]
+        assert await bench.deliver([bench.job("ghost", message_id="m2")]) == [("unknown account", "")]
+        assert bench.provider.sent == [["ghost"]]
+
+    on_bench(scenario, Provider(always(UnknownAccount())), to_account=True)
+
+
+def test_of_one_line_the_latest_goes_first_and_the_others_give_way(on_bench: Setting) -> None:
+    async def scenario(bench: Bench) -> None:
+        one, two, three = (bench.job(message_id=f"m{n}", sequence=n) for n in (1, 2, 3))
+        elsewhere = bench.job(message_id="m4", conversation="p2p:dan", sequence=1)
+        assert await bench.deliver([one, three, two, elsewhere]) == [("accepted", ""), ("accepted", "")]
+        waits = [it for it in bench.settled if isinstance(it, Postpone)]
+        assert {it.job.alert.message_id for it in waits} == {"m1", "m2"}
+        assert {it.when for it in waits} == {NOON + 300 * MS}
+        assert [it.job for it in waits] == [two, one]  # as they were: waiting is no attempt
+        assert await bench.deliver([one, two]) == [("superseded", "")] * 2
+        assert await bench.deliver([three]) == [("accepted", "")]  # the same again replaces itself
+        assert await bench.deliver([bench.job(message_id="m5", sequence=5)]) == [("accepted", "")]
+
+    on_bench(scenario, Provider(always(Accepted())), to_account=True)
+
+
+def test_at_most_one_push_of_a_line_is_out_whichever_worker_has_it(on_bench: Setting) -> None:
+    async def scenario(bench: Bench) -> None:
+        other = bench.by("worker-2")
+        (batch,) = await bench.delivery.ready([Held(b"1-1", bench.job(sequence=1))])
+        assert await other.ready([Held(b"2-1", bench.job(message_id="m2", sequence=2))]) == []
+        assert bench.settled == [Postpone(b"2-1", bench.job(message_id="m2", sequence=2), NOON + 300 * MS)]
+        await bench.delivery.push(batch, lambda: True)
+        assert await bench.deliver([bench.job(message_id="m2", sequence=2)], by=other) == [("accepted", "")]
+
+    on_bench(scenario, Provider(always(Accepted())), to_account=True)
+
+
+@pytest.mark.parametrize("outcome", [Deferred("busy"), Rejected("bad"), OurFault("quota"), UnknownAccount()])
+def test_a_push_that_was_not_accepted_supersedes_nothing_and_frees_its_line(
+    on_bench: Setting, outcome: Outcome
+) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.deliver([bench.job(sequence=9)])
+        addresses = RedisAddresses(bench.redis, {"main": bench.lane.app_id}, "w")
+        await bench.redis.delete(keys.unknown(bench.lane, "ben"))
+        bench.provider.verdict = always(Accepted())
+        assert await bench.deliver([bench.job(message_id="m2", sequence=2)]) == [("accepted", "")]
+        assert await addresses.unknown(bench.lane, ["ben"]) == set()
+
+    on_bench(scenario, Provider(always(outcome)), to_account=True)
+
+
+def test_alerts_that_cover_nothing_go_out_side_by_side_in_any_order(on_bench: Setting) -> None:
+    async def scenario(bench: Bench) -> None:
+        jobs = [bench.job(message_id=f"m{n}", sequence=n) for n in (3, 1, 2)]
+        assert await bench.deliver(jobs) == [("accepted", "")] * 3
+        assert await bench.deliver(jobs[1:]) == [("accepted", "")] * 2
+
+    on_bench(scenario, Provider(always(Accepted())))
+
+
+def test_one_jobs_trouble_is_raised_only_after_the_others_have_ended() -> None:
+    ended = []
+
+    async def step(name: str) -> Settled:
+        await asyncio.sleep(0)
+        if name == "bad":
+            raise ConnectionError(name)
+        ended.append(name)
+        return Settled(JOB, "accepted")
+
+    with pytest.raises(ConnectionError, match="bad"):
+        asyncio.run(all_or_raise(step(name) for name in ("one", "bad", "two")))
+    assert ended == ["one", "two"]
