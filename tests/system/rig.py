@@ -7,12 +7,14 @@
         rig.wait(lambda: rig.pushes(token), "the push")
 
 Two apps are configured: `main` (APNs, and MiPush by account) and `other` (APNs of another team, MiPush by regid).
-What every process prints lies in `folder/logs`.
+What every process prints lies in `folder/logs`. At the end none of the rig's secrets may be in there: those of its
+settings, the bearers and push tokens that it used, and the texts that were marked with `secret`.
 """
 
 import base64
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -39,6 +41,7 @@ from proxy.store import keys
 from proxy.store.embedded import store_command, store_url
 
 T = TypeVar("T")
+_WORD = re.compile(r"[\w-]+", re.ASCII)
 
 ROOT = Path(__file__).resolve().parents[2]
 JWT_KEY = "system-tests-jwt-key-0123456789-abcdefghij"
@@ -110,6 +113,8 @@ class Rig:
         self._emulators = {name: own for name, own in emulators.items() if name not in without}
         self._processes: list[Process] = []
         self._local = threading.local()
+        self._secrets = {**_settings_secrets()}
+        self._tokens: dict[str, str] = {}
         self._web_port, self._operator_port = free_port(), free_port()
         self.facts: dict[str, Mapping[str, Any]] = {name: {"port": free_port()} for name in without}
 
@@ -125,6 +130,11 @@ class Rig:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+        found = self.leaks()
+        if found and error is None:
+            raise AssertionError(f"secrets in the logs: {found}")
+        if found and error is not None:
+            error.add_note(f"and secrets in the logs: {found}")
 
     def close(self) -> None:
         running = [process for process in self._processes if process.popen.poll() is None]
@@ -139,7 +149,7 @@ class Rig:
         self.logs.mkdir(parents=True)
         self.temporary.mkdir()
         for app_id in (MAIN, OTHER):
-            _write_key(self.folder / f"{SECTION[app_id]}.p8")
+            self.secret("p8 key", _write_key(self.folder / f"{SECTION[app_id]}.p8"))
         self.store = self.start_store()
         for name, process in [(name, self._start_emulator(name)) for name in self._emulators]:
             self.facts[name] = self.wait(partial(_announced, process), f"the emulated {name}")
@@ -221,11 +231,12 @@ class Rig:
         return f"http://127.0.0.1:{facts.get('control_port', facts['port'])}/_emulator"
 
     def bearer(self, account: str) -> str:
-        return jwt.encode({"sub": account, "exp": int(time.time()) + 600}, JWT_KEY, algorithm="HS256")
+        return self._token("bearer", jwt.encode({"sub": account, "exp": int(time.time()) + 600}, JWT_KEY, "HS256"))
 
     def register(
         self, account: str, device_id: str, push_token: str, *, app_id: str = MAIN, platform: str = "apns", **more: str
     ) -> requests.Response:
+        self._token("push token", push_token)
         body = {"app": SECTION[app_id], "platform": platform, "push_token": push_token, **more}
         url = f"{self.web}/api/devices/{device_id}"
         return self.http.put(url, json=body, headers={"Authorization": f"Bearer {self.bearer(account)}"}, timeout=10)
@@ -302,6 +313,28 @@ class Rig:
                 raise AssertionError(f"{what} did not come within {seconds} s; logs: {self.logs}")
             time.sleep(0.02)
         return found
+
+    def secret(self, kind: str, text: str) -> str:
+        """The same text, which from now on must be in no log."""
+        self._secrets[text] = kind
+        return text
+
+    def leaks(self, *printed: str) -> list[str]:
+        """Which kinds of secrets are in the logs, and in what else was `printed`."""
+        texts = {path.name: path.read_text(errors="replace") for path in sorted(self.logs.glob("*"))}
+        texts |= {f"printed {number}": text for number, text in enumerate(printed)}
+        return [f"{kind} in {name}" for name, text in texts.items() for kind in sorted(self._kinds_in(text))]
+
+    def _kinds_in(self, text: str) -> set[str]:
+        kinds = {kind for secret, kind in self._secrets.items() if secret in text}
+        if not self._tokens:
+            return kinds
+        words = set(_WORD.findall(text))  # they are many: one pass for all of them
+        return kinds | {self._tokens[word] for word in words & self._tokens.keys()}
+
+    def _token(self, kind: str, token: str) -> str:
+        self._tokens[max(_WORD.findall(token), key=len, default=token)] = kind
+        return token
 
     def everything_printed(self) -> str:
         return "\n".join(path.read_text(errors="replace") for path in sorted(self.logs.iterdir()))
@@ -424,7 +457,19 @@ def _answers(client: Any) -> bool:
         return False
 
 
-def _write_key(path: Path) -> None:
+def _settings_secrets() -> dict[str, str]:
+    """Text -> what it is."""
+    found = {JWT_KEY: "auth.jwt.key"}
+    for app_id, section in SECTION.items():
+        found |= {f"key-of-{section}": "app_key", APP_SECRET[app_id]: "app_secret", URL_SECRET[app_id]: "url_secret"}
+        found |= {PUSH_SECRET[app_id]: "mipush.app_secret"}
+    return found
+
+
+def _write_key(path: Path) -> str:
+    """Returns a line of it."""
     key = ec.generate_private_key(ec.SECP256R1())
     encoding, kind = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    path.write_bytes(key.private_bytes(encoding, kind, serialization.NoEncryption()))
+    pem = key.private_bytes(encoding, kind, serialization.NoEncryption())
+    path.write_bytes(pem)
+    return pem.decode().splitlines()[1]
