@@ -23,6 +23,7 @@ TLS_FAILED = "TLS failed"
 NOT_HTTP = "not HTTP"
 TOO_LONG = "answer too long"
 CONNECTION_LOST = "connection lost"
+REPEATS_US = "answer repeats our credentials"
 
 _MOST = 256 * 1024
 _LEAST_TRY_S = 0.05
@@ -61,11 +62,18 @@ class TokenClient:
     def issue(self, app: str, account: str) -> Answer | NoAnswer:
         """Ask for the token of `account`. `app` names a section. Ends within the limits' `timeout_s`.
 
-        The answer is whatever HTTP answer came; a NoAnswer's reason is one of this module's words.
+        The answer is whatever HTTP answer came, but for one that repeats our appSecret, as error pages of gateways
+        repeat requests: the client would read it. A NoAnswer's reason is one of this module's words.
         """
+        section = self._apps[app]
+        result = self._ask(app, _request_body(section, account))
+        if isinstance(result, Answer) and _repeats(section.app_secret.get_secret_value(), result.body):
+            return NoAnswer(REPEATS_US, sent=True)
+        return result
+
+    def _ask(self, app: str, body: bytes) -> Answer | NoAnswer:
         deadline = time.monotonic() + self._limits.timeout_s
         line = self._line(app)
-        body = _request_body(self._apps[app], account)
         result = line.post(body, self._limits.timeout_s, self._limits.connect_timeout_s)
         left = deadline - time.monotonic()
         if isinstance(result, NoAnswer) and line.never_connected and left >= _LEAST_TRY_S:
@@ -148,6 +156,10 @@ def _request_body(app: AppSettings, account: str) -> bytes:
             "appAccount": account,
         }
     ).encode()
+
+
+def _repeats(secret: str, body: bytes) -> bool:
+    return secret.encode() in body.replace(b"\\/", b"/")  # JSON may write a slash either way
 
 
 def _handle(app: AppSettings) -> pycurl.Curl:

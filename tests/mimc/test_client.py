@@ -81,6 +81,13 @@ def test_status_type_and_bytes_come_back_as_they_are(
     assert (answer.status, answer.headers.get("content-type"), answer.body) == (status, content_type, body)
 
 
+@pytest.mark.parametrize("spelled", [b"c/of+app==", b"c\\/of+app=="])
+def test_an_answer_that_repeats_our_secret_is_none(spelled: bytes) -> None:
+    with upstream(answering(http(b'{"error":"unexpected","request":"' + spelled + b'"}'))) as service:
+        answer = client(service.url, app_secret="c/of+app==").issue("main", "1000")
+    assert answer == NoAnswer("answer repeats our credentials", sent=True)
+
+
 def test_a_connection_is_kept_from_call_to_call_and_by_each_thread() -> None:
     with upstream(answering(http(GOLDEN))) as service:
         tokens = client(service.url)
