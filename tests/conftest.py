@@ -1,14 +1,13 @@
 """A store of the tests' own, and how thorough the property tests are."""
 
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from proxy.store.connection import Store, async_redis
+from proxy.store.connection import Store
 from proxy.store.embedded import ensure_store, stop_store
 
 # shared cores: how long an example takes says nothing about the code
@@ -33,10 +32,3 @@ def app_id() -> str:
 @pytest.fixture
 def store(store_url: str) -> Store:
     return Store(store_url)
-
-
-@pytest.fixture
-async def redis(store_url: str) -> AsyncIterator[Any]:
-    client = async_redis(store_url, timeout_s=5.0)
-    yield client
-    await client.aclose()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from redis import Redis
+from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
@@ -20,14 +21,17 @@ T = TypeVar("T")
 Commands = Any  # a Redis client; its own types cannot tell that all our answers are bytes
 
 _PROBE_EVERY_S = 1.0
+_PROBE_TAKES_S = 0.1  # at most, where the store is well again
+_MOST_CONNECTIONS = 200  # opened as needed; every stream's blocking read takes one
 _AT_ONCE_S = 0.1  # a dead kept connection fails at once: then there is time for a fresh one
 
 
 class Store:
     """Redis for threads. Every call ends within about `timeout_s`, or at once while the store is known to be away.
 
-    After a failure one caller a second tries again, the others are told at once. redis-py 8 by itself would repeat a
-    dead call for 4.6 s; a thread keeps its connection because a pool costs 40 us a call (both measured).
+    After a failure one caller a second tries again. Who comes while he tries waits a moment for what he finds: a
+    callback refused then may have been MIMC's last try. All others are told at once. redis-py 8 by itself would repeat
+    a dead call for 4.6 s; a thread keeps its connection because a pool costs 40 us a call (both measured).
     """
 
     def __init__(self, url: str, timeout_s: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
@@ -35,8 +39,9 @@ class Store:
         self._timeout_s = timeout_s
         self._clock = clock
         self._local = threading.local()
-        self._lock = threading.Lock()
+        self._probed = threading.Condition()
         self._next_probe: float | None = None  # None: the store answered last time
+        self._probe_ends = 0.0  # until then somebody is trying
 
     def call(self, do: Callable[[Commands], T]) -> T:
         """What `do` returns. Raises StoreUnavailable for whatever Redis or the way to it does not do."""
@@ -52,19 +57,30 @@ class Store:
                     raise
                 result = do(self._redis())
         except RedisError as error:
-            self._next_probe = self._clock() + _PROBE_EVERY_S
+            self._learn(self._clock() + _PROBE_EVERY_S)
             raise StoreUnavailable(f"the store did not answer: {type(error).__name__}") from None
-        self._next_probe = None
+        if self._next_probe is not None:
+            self._learn(None)
         return result
 
     def _admit(self) -> None:
+        """Returns for whoever may ask the store."""
         if self._next_probe is None:
             return
-        with self._lock:
+        with self._probed:
             now = self._clock()
-            if self._next_probe is not None and now < self._next_probe:
+            if self._next_probe is not None and now >= self._next_probe:
+                self._next_probe, self._probe_ends = now + _PROBE_EVERY_S, now + _PROBE_TAKES_S
+                return
+            if now < self._probe_ends:
+                self._probed.wait(self._probe_ends - now)
+            if self._next_probe is not None:
                 raise StoreUnavailable("the store does not answer")
-            self._next_probe = now + _PROBE_EVERY_S
+
+    def _learn(self, next_probe: float | None) -> None:
+        with self._probed:
+            self._next_probe, self._probe_ends = next_probe, 0.0
+            self._probed.notify_all()
 
     def _redis(self) -> Redis:
         redis: Redis | None = getattr(self._local, "redis", None)
@@ -85,7 +101,18 @@ _PLAIN: dict[str, Any] = {"protocol": 2, "driver_info": None}
 
 
 def async_redis(url: str, timeout_s: float) -> AsyncRedis:
-    """Redis for the worker's event loop. `timeout_s` must exceed the longest blocking read."""
-    return AsyncRedis.from_url(
-        url, socket_connect_timeout=timeout_s, socket_timeout=timeout_s, **_PLAIN, retry=AsyncRetry(NoBackoff(), 0)
+    """Redis for the worker's event loop. `timeout_s` must exceed the longest blocking read.
+
+    Who finds all connections taken waits for one: an answer about a batch makes as many calls as it has targets, and
+    the library's ordinary pool fails the 101st.
+    """
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=_MOST_CONNECTIONS,
+        timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        socket_timeout=timeout_s,
+        **_PLAIN,
+        retry=AsyncRetry(NoBackoff(), 0),
     )
+    return AsyncRedis.from_pool(pool)

@@ -353,11 +353,23 @@ def test_a_fault_of_ours_pauses_the_lane_until_its_time_and_counts_no_attempt(
 ) -> None:
     async def scenario(bench: Bench) -> None:
         await bench.deliver([bench.job(), bench.job("cai")])
-        assert bench.settled == [Postpone(b"0-1", bench.job(), NOON), Postpone(b"1-1", bench.job("cai"), NOON)]
+        assert {it.entry_id: it for it in bench.settled} == {
+            b"0-1": Postpone(b"0-1", bench.job(), NOON),
+            b"1-1": Postpone(b"1-1", bench.job("cai"), NOON),
+        }
         assert await bench.lanes.pauses([bench.lane]) == {bench.lane: Pause("quota", NOON)}
 
     on_bench(scenario, Provider(always(OurFault("quota", until))))
     assert raw(store, "PTTL", keys.probe(apns_lane(app_id))) == pytest.approx(probe_after_s * 1000, abs=5000)
+
+
+@pytest.mark.parametrize("outcome", [OurFault("quota"), UnknownAccount()])
+def test_an_answer_about_a_whole_batch_is_carried_out_for_each_of_it(on_bench: Setting, outcome: Outcome) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.deliver([bench.job(f"user-{n}") for n in range(1000)])
+        assert len({it.entry_id for it in bench.settled}) == 1000
+
+    on_bench(scenario, Provider(always(outcome)), to_account=True)
 
 
 def test_an_account_that_nobody_uses_is_not_tried_again_for_a_while(on_bench: Setting) -> None:
