@@ -3,6 +3,7 @@
 import os
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -99,6 +100,22 @@ def test_an_answer_is_an_answer_again_after_one_good_probe(store_url: str) -> No
         store.call(asked)
     clock.ahead_s += 1.0
     assert [store.call(asked) for _ in range(3)] == [True] * 3
+
+
+def test_who_comes_while_the_probe_is_out_is_served_too_if_the_store_is_well_again(store_url: str) -> None:
+    clock = Clock()
+    store = Store(store_url, clock=clock)
+    with pytest.raises(StoreUnavailable):
+        store.call(lambda redis: redis.execute_command("NO SUCH COMMAND"))
+    clock.ahead_s += 1.0
+    begin = threading.Barrier(8)
+
+    def call(_: int) -> bool:
+        begin.wait(5)
+        return bool(store.call(lambda redis: redis.ping()))
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(call, range(8))) == [True] * 8
 
 
 def test_each_thread_has_a_connection_of_its_own(store_url: str) -> None:
