@@ -21,6 +21,7 @@ users' own names and may hold anything; they and push tokens enter a key as a di
     ...:signing                              string  5 s              worker (deliver)      somebody signs it
     proxy:{appId}:ready                      string  1 minute         web (health)          can the store be written?
 
+What lives until it is planned, settled or due has a cap instead: callbacks one, a lane's jobs and retries together one.
 A "line" is what a phone shows as one: the same target and conversation on a channel whose alerts replace each other.
 """
 

@@ -9,7 +9,29 @@ from typing import Any
 import pytest
 
 from proxy.domain.lanes import Lane
+from proxy.ports import Bury, Postpone
 from proxy.store import keys
+from proxy.store.addresses import RedisAddresses
+from proxy.store.connection import Store
+from proxy.store.devices import RedisDevices
+from proxy.store.health import RedisHealth
+from proxy.store.inbox import RedisInbox
+from proxy.store.lanes import RedisLanes
+from tests.store.samples import (
+    DAY,
+    LEASE,
+    NO_WAIT,
+    NOON,
+    SECOND,
+    callback,
+    device,
+    job,
+    mipush_lane,
+    put_jobs,
+    queue_of,
+    raw,
+    with_redis,
+)
 
 LANE = Lane("77", "main", "apns")
 SAMPLES: dict[str, Callable[[], str]] = {
@@ -75,3 +97,36 @@ def test_what_users_name_enters_a_key_as_a_digest(make: Callable[[Any], str]) ->
     assert "ben" not in odd
     assert re.fullmatch(r"[0-9a-f]{32}", odd.rsplit(":", 1)[1])
     assert make("other") != odd
+
+
+def test_all_that_a_message_leaves_in_the_store_is_in_the_catalogue_and_ends_by_itself_or_is_capped(
+    store: Store, store_url: str, app_id: str
+) -> None:
+    lane = mipush_lane(app_id)
+    RedisInbox(store, DAY, 10).accept(callback(app_id), NOON)
+    RedisDevices(store, {"main": app_id}).register(device())
+    RedisHealth(store, [lane]).check()
+
+    async def scenario(redis: Any) -> None:
+        queue, addresses = queue_of(redis), RedisAddresses(redis, {"main": app_id}, "worker-1")
+        await queue.ensure_group(keys.jobs(lane))
+        await put_jobs(redis, lane, [job(lane, name, "") for name in ("ben", "cai", "dan")])
+        late, dead, _ = await queue.claim(keys.jobs(lane), 10, NO_WAIT)
+        one = job(lane)
+        await queue.settle_jobs(lane, [Postpone(late.id, one, NOON), Bury(dead.id, "late", one)])
+        await RedisLanes(redis).pause(lane, "quota", NOON, NOON + SECOND)
+        await addresses.remember_unknown(lane, "ghost", DAY)
+        await addresses.board(lane, ["line-1", "line-2"], LEASE)
+        await addresses.land(lane, [("line-1", one.alert.order)], DAY)
+
+    with_redis(store_url, scenario)
+    names = [it.decode() for it in store.call(lambda it: list(it.scan_iter(match=f"proxy:{{{app_id}}}*", count=1000)))]
+    kinds = {name.split(":")[2] for name in names}
+    assert kinds == {
+        "callbacks", "seen", "planned", "jobs", "retries", "pause", "probe", "shown", "flying", "unknown", "dead",
+        "account", "token", "ready",
+    }  # fmt: skip
+    for name in names:
+        assert [row for row in catalogue() if row.fullmatch(name.replace(app_id, "77"))], name
+    endless = {name.split(":")[2] for name in names if raw(store, "TTL", name) < 0}
+    assert endless == {"callbacks", "jobs", "retries", "dead"}  # jobs and retries share the lane's cap

@@ -1,8 +1,8 @@
 """Deliver, with a provider that answers as told and real registrations, lines and pauses."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,7 +23,7 @@ from proxy.domain.outcomes import (
     UnknownAccount,
     Unregistered,
 )
-from proxy.ports import Answer, Bury, Finish, NoAnswer, Postpone, Request, Settlement
+from proxy.ports import Bury, Finish, NoAnswer, Postpone, Settlement
 from proxy.store import keys
 from proxy.store.addresses import RedisAddresses
 from proxy.store.connection import Store
@@ -44,59 +44,7 @@ from tests.store.samples import (
     raw,
     with_redis,
 )
-
-Verdict = Callable[[Sequence[Push], str], list[Outcome]]
-
-
-def always(outcome: Outcome) -> Verdict:
-    return lambda pushes, _authorization: [outcome] * len(pushes)
-
-
-@dataclass
-class Provider:
-    """A channel's words and its far end in one: `verdict` answers. Implements ports.Wire and ports.Transport."""
-
-    verdict: Verdict
-    batch_limit: int = 1000
-    refusal: Outcome | None = None
-    failures: list[NoAnswer] = field(default_factory=list)
-    sent: list[list[str]] = field(default_factory=list)
-
-    def batch_key(self, push: Push) -> Hashable:
-        return push.job.alert
-
-    def refuse(self, push: Push) -> Outcome | None:
-        return self.refusal if push.job.account == "refused" else None
-
-    def build(self, pushes: Sequence[Push], authorization: str, now: datetime) -> Request:  # noqa: ARG002  the port's
-        return Request(",".join(push.address for push in pushes), (authorization,), b"")
-
-    async def send(self, request: Request, may_send: Callable[[], bool]) -> Answer | NoAnswer:
-        await asyncio.sleep(0)
-        if not may_send():
-            return NoAnswer("the lease is lost", sent=False)
-        self.sent.append(request.url.split(","))
-        return self.failures.pop() if self.failures else Answer(200, {}, request.headers[0].encode())
-
-    def read(self, pushes: Sequence[Push], answer: Answer, now: datetime) -> list[Outcome]:  # noqa: ARG002
-        return self.verdict(pushes, answer.body.decode())
-
-
-@dataclass
-class Keys:
-    """Implements ports.Authorization: the first key expires, and is renewed if `renewable`."""
-
-    renewable: bool = True
-    used: str = "key-1"
-    renewals: list[str] = field(default_factory=list)
-
-    async def current(self) -> str:
-        return self.used
-
-    async def renew(self, refused: str) -> bool:
-        self.renewals.append(refused)
-        self.used = f"key-{len(self.renewals) + 1}" if self.renewable else self.used
-        return self.renewable
+from tests.usecases.provider import Keys, Provider, always
 
 
 class Bench:

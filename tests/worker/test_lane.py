@@ -1,0 +1,382 @@
+"""A lane at work on a real store: what it takes, what it gives back, when it stands and when it goes on."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from proxy.domain.devices import Device
+from proxy.domain.jobs import Job, Push
+from proxy.domain.lanes import Route
+from proxy.domain.outcomes import Accepted, Deferred, OurFault, Outcome, Rejected
+from proxy.ports import Settlement
+from proxy.store import keys
+from proxy.store.addresses import RedisAddresses
+from proxy.store.lanes import RedisLanes
+from proxy.store.queue import RedisQueue
+from proxy.usecases.deliver import Channel, Delivery, Settled
+from proxy.worker.holdings import Holdings
+from proxy.worker.lane import LaneWorker
+from tests.store.samples import (
+    DAY,
+    LEASE,
+    MS,
+    NO_WAIT,
+    NOON,
+    SECOND,
+    alert,
+    mipush_lane,
+    put_jobs,
+    queue_of,
+    with_redis,
+)
+from tests.usecases.provider import Keys, Provider, always
+
+
+@dataclass
+class Clock:
+    now: float = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Unsure(RedisQueue):
+    """A hand on the store that fails to settle as long as `away`."""
+
+    away = False
+
+    async def settle_jobs(self, lane: Any, settlements: Sequence[Settlement]) -> list[bytes]:
+        if self.away:
+            raise RedisConnectionError
+        return await super().settle_jobs(lane, settlements)
+
+
+class Forgetful(RedisAddresses):
+    """Addresses that cannot be read as long as `away`."""
+
+    away = False
+
+    async def unknown(self, lane: Any, accounts: Sequence[str]) -> set[str]:
+        if self.away:
+            raise RedisConnectionError
+        return await super().unknown(lane, accounts)
+
+    async def owned(self, app: str, targets: Sequence[tuple[str, str]]) -> list[Device | None]:
+        raise NotImplementedError
+
+
+class Bench:
+    """One lane worker to accounts, and its provider."""
+
+    def __init__(self, redis: Any, app_id: str, *, in_flight: int = 100) -> None:
+        self.redis = redis
+        self.lane = mipush_lane(app_id)
+        self.stream = keys.jobs(self.lane)
+        self.provider = Provider(always(Accepted()), batch_limit=1)
+        self.clock = Clock()
+        self.holdings = Holdings(LEASE.total_seconds(), self.clock)
+        # the store's own lease is short, so that take-overs need no waiting; ours is told by the clock above
+        self.queue = Unsure(redis, "worker-1", lease=MS, marks_life=DAY, jobs_cap=1000, dead_cap=100)
+        self.addresses = Forgetful(redis, {"main": app_id}, "worker-1")
+        self.lanes = RedisLanes(redis)
+        self.reported: list[Settled] = []
+        self.worker = LaneWorker(
+            self.lane, self.queue, self.lanes, self.holdings,
+            in_flight=in_flight, block=NO_WAIT, probe_every=30 * SECOND,
+        )  # fmt: skip
+        self.worker.delivery = Delivery(
+            channel=Channel(Route(self.lane, to_account=True), self.provider, self.provider, Keys(), replaces=False),
+            addresses=self.addresses,
+            lanes=self.lanes,
+            backoff=lambda _attempt: SECOND,
+            now=lambda: NOON,
+            settle=self.worker.settle,
+            report=self._report,
+            lease=LEASE,
+            marks_life=DAY,
+            unknown_life=DAY,
+            probe_every=30 * SECOND,
+        )
+
+    def _report(self, settled: Settled) -> None:
+        self.worker.noted(settled)
+        self.reported.append(settled)
+
+    async def put(self, *accounts: str) -> None:
+        await self.queue.ensure_group(self.stream)
+        await put_jobs(self.redis, self.lane, [Job("main", "mipush", name, "", alert()) for name in accounts])
+
+    async def turn(self) -> None:
+        """One claim, to its end."""
+        await self.worker.claim()
+        await self.worker.drained()
+
+    async def taken_over(self) -> int:
+        """What one round of take-over brings, to its end."""
+        await asyncio.sleep(0.005)
+        count = await self.worker.take_over()
+        await self.worker.drained()
+        return count
+
+    async def backlog(self) -> tuple[int, int]:
+        """Entries of the stream, and how many of them somebody holds."""
+        pending = await self.redis.xpending(self.stream, keys.GROUP)
+        return await self.redis.xlen(self.stream), pending["pending"]
+
+    async def dead_letters(self) -> list[bytes]:
+        return [fields[b"reason"] for _, fields in await self.redis.xrange(keys.dead_letters(self.lane.app_id))]
+
+    @property
+    def results(self) -> list[tuple[str, str]]:
+        return [(it.job.account, it.result) for it in self.reported]
+
+
+OnLane = Callable[..., None]
+
+
+@pytest.fixture
+def on_lane(store_url: str, app_id: str) -> OnLane:
+    """Runs a scenario while the lane's settlements are carried out."""
+
+    def run(scenario: Callable[[Bench], Awaitable[None]], *, in_flight: int = 100) -> None:
+        async def beside_the_settler(redis: Any) -> None:
+            bench = Bench(redis, app_id, in_flight=in_flight)
+            settling = asyncio.create_task(bench.worker.settler.run())
+            try:
+                async with asyncio.timeout(10):
+                    await scenario(bench)
+            finally:
+                settling.cancel()
+                await asyncio.gather(settling, return_exceptions=True)
+
+        with_redis(store_url, beside_the_settler)
+
+    return run
+
+
+def test_jobs_are_claimed_pushed_and_settled_and_leave_nothing_behind(on_lane: OnLane) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.put("ben", "cai", "dan")
+        await bench.turn()
+        assert sorted(bench.results) == [("ben", "accepted"), ("cai", "accepted"), ("dan", "accepted")]
+        assert await bench.backlog() == (0, 0)
+        assert (bench.worker.slots.used, bench.holdings.count()) == (0, 0)
+
+    on_lane(scenario)
+
+
+def test_no_more_is_read_than_may_be_in_flight(on_lane: OnLane) -> None:
+    async def scenario(bench: Bench) -> None:
+        go_on = asyncio.Event()
+        send = bench.provider.send
+
+        class Slow:
+            async def send(self, *args: Any) -> Any:
+                await go_on.wait()
+                return await send(*args)
+
+        channel = Channel(Route(bench.lane, to_account=True), bench.provider, Slow(), Keys(), replaces=False)
+        bench.worker.delivery = replace(bench.worker.delivery, channel=channel)
+        await bench.put("ben", "cai", "dan")
+        await bench.worker.claim()
+        waiting = asyncio.create_task(bench.worker.claim())
+        await asyncio.sleep(0.02)
+        assert await bench.backlog() == (3, 2)
+        assert await bench.worker.take_over() == 0
+        assert not waiting.done()
+        go_on.set()
+        await waiting
+        await bench.worker.drained()
+        assert len(bench.provider.sent) == 3
+
+    on_lane(scenario, in_flight=2)
+
+
+@pytest.mark.parametrize("where", ["read", "refuse", "build"])
+def test_a_surprise_in_the_wire_is_a_dead_letter_and_the_lane_goes_on(on_lane: OnLane, where: str) -> None:
+    def surprise(*_args: object) -> Any:
+        raise KeyError("a provider's new idea")
+
+    async def scenario(bench: Bench) -> None:
+        good = getattr(bench.provider, where)
+        setattr(bench.provider, where, surprise)  # a wire with a bug
+        await bench.put("ben")
+        await bench.turn()
+        assert await bench.dead_letters() == [b"internal error"]
+        assert await bench.backlog() == (0, 0)
+        setattr(bench.provider, where, good)
+        await bench.put("cai")
+        await bench.turn()
+        assert bench.results == [("cai", "accepted")]
+        assert bench.worker.slots.used == 0
+
+    on_lane(scenario)
+
+
+def test_a_record_that_nobody_can_read_is_a_dead_letter_and_its_neighbours_go_out(on_lane: OnLane) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.put("ben")
+        await bench.redis.xadd(bench.stream, {"r": '{"v":2}'})
+        await bench.turn()
+        assert await bench.dead_letters() == [b"unreadable record"]
+        assert bench.results == [("ben", "accepted")]
+        assert await bench.backlog() == (0, 0)
+
+    on_lane(scenario)
+
+
+@pytest.mark.parametrize(("earlier", "dead"), [(4, []), (5, [b"poison"])])
+def test_what_was_taken_over_five_times_without_an_end_is_poison(
+    on_lane: OnLane, earlier: int, dead: list[bytes]
+) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.put("ben")
+        await queue_of(bench.redis, "w0").claim(bench.stream, 1, NO_WAIT)
+        for n in range(1, earlier + 1):
+            await asyncio.sleep(0.003)
+            await queue_of(bench.redis, f"w{n}", MS).take_over(bench.stream, 1)
+        assert await bench.taken_over() == 1
+        assert await bench.dead_letters() == dead
+        assert len(bench.provider.sent) == (0 if dead else 1)
+        assert await bench.backlog() == (0, 0)
+
+    on_lane(scenario)
+
+
+def test_without_the_store_jobs_are_given_back_and_come_again_after_a_lease(on_lane: OnLane) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.put("ben")
+        bench.addresses.away = True
+        await bench.turn()
+        assert await bench.backlog() == (1, 1)
+        assert (bench.worker.slots.used, bench.holdings.count()) == (0, 0)  # so nobody renews it
+        bench.addresses.away = False
+        assert await bench.taken_over() == 1
+        assert bench.results == [("ben", "accepted")]
+        assert await bench.dead_letters() == []
+
+    on_lane(scenario)
+
+
+def test_a_job_whose_lease_ran_out_is_not_sent_and_given_back(on_lane: OnLane) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.put("ben")
+        await bench.worker.claim()
+        bench.clock.now += LEASE.total_seconds()  # we were stopped between claim and push
+        await bench.worker.drained()
+        assert bench.provider.sent == []
+        assert await bench.backlog() == (1, 1)
+        assert bench.worker.slots.used == 0
+        await asyncio.sleep(0.003)
+        assert len(await queue_of(bench.redis, "worker-2", MS).take_over(bench.stream, 10)) == 1
+
+    on_lane(scenario)
+
+
+def test_a_job_that_was_decided_while_the_store_was_away_is_not_sent_again_when_it_is_taken_over(
+    on_lane: OnLane,
+) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.put("ben")
+        bench.queue.away = True
+        await bench.worker.claim()
+        while not bench.reported:
+            await asyncio.sleep(0.002)
+        await asyncio.sleep(0.005)
+        assert await bench.worker.take_over() == 1  # from ourselves
+        bench.queue.away = False
+        await bench.worker.drained()
+        assert bench.provider.sent == [["ben"]]
+        assert await bench.backlog() == (0, 0)
+        assert (bench.worker.slots.used, bench.holdings.count()) == (0, 0)
+
+    on_lane(scenario)
+
+
+def test_a_fault_of_ours_stops_the_lane_at_once_and_nothing_more_is_read(on_lane: OnLane) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.provider.verdict = always(OurFault("InvalidProviderToken"))
+        await bench.put("ben")
+        await bench.turn()
+        assert bench.worker.paused
+        await bench.put("cai")
+        for _ in range(3):
+            await bench.turn()
+        assert await bench.taken_over() == 0
+        assert bench.provider.sent == [["ben"]]
+        assert await bench.backlog() == (1, 0)
+        assert await bench.redis.zcard(keys.retries(bench.lane)) == 1
+        await bench.queue.move_due(bench.lane, NOON, 10)
+        assert await bench.backlog() == (2, 0)  # ben's waits in the lane
+
+    on_lane(scenario)
+
+
+@pytest.mark.parametrize(("answer", "goes_on"), [
+    (Accepted(), True),
+    (Rejected("bad device"), True),  # the provider speaks with us again: it judged this one job
+    (OurFault("quota"), False),
+    (Deferred("busy"), False),
+])  # fmt: skip
+def test_a_paused_lane_goes_on_when_a_probe_gets_through(on_lane: OnLane, answer: Outcome, goes_on: bool) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.put("ben", "cai")
+        await bench.lanes.pause(bench.lane, "quota", NOON, NOON + MS)
+        bench.worker.paused = True
+        bench.provider.verdict = always(answer)
+        await asyncio.sleep(0.005)
+        await bench.turn()
+        assert len(bench.provider.sent) == 1
+        assert bench.worker.paused is not goes_on
+        assert bool(await bench.lanes.pauses([bench.lane])) is not goes_on
+        await bench.turn()
+        assert len(bench.provider.sent) == (2 if goes_on else 1)  # no second probe within 30 s
+
+    on_lane(scenario)
+
+
+def test_a_probe_may_be_a_job_that_a_dead_worker_left(on_lane: OnLane) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.put("ben")
+        await queue_of(bench.redis, "dead").claim(bench.stream, 1, NO_WAIT)
+        await bench.lanes.pause(bench.lane, "quota", NOON, NOON + MS)
+        bench.worker.paused = True
+        await asyncio.sleep(0.005)
+        await bench.turn()
+        assert bench.results == [("ben", "accepted")]
+        assert not bench.worker.paused
+
+    on_lane(scenario)
+
+
+def test_an_empty_paused_lane_keeps_its_probe_for_the_first_job(on_lane: OnLane) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.put()
+        await bench.lanes.pause(bench.lane, "quota", NOON, NOON + MS)
+        bench.worker.paused = True
+        await asyncio.sleep(0.005)
+        await bench.turn()
+        await bench.put("ben")
+        await bench.turn()
+        assert bench.results == [("ben", "accepted")]
+
+    on_lane(scenario)
+
+
+def test_only_the_probe_lets_a_lane_go_on_and_no_push_that_was_out_before(on_lane: OnLane) -> None:
+    async def scenario(bench: Bench) -> None:
+        def first_fails(pushes: Sequence[Push], _authorization: str) -> list[Outcome]:
+            return [OurFault("quota") if pushes[0].address == "ben" else Accepted()]
+
+        bench.provider.verdict = first_fails
+        await bench.put("ben", "cai")
+        await bench.turn()
+        assert sorted(bench.results) == [("ben", "paused"), ("cai", "accepted")]
+        assert bench.worker.paused
+        assert await bench.lanes.pauses([bench.lane])
+
+    on_lane(scenario)
