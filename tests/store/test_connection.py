@@ -4,6 +4,7 @@ import os
 import signal
 import tempfile
 import threading
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -121,9 +122,11 @@ def test_who_comes_while_the_probe_is_out_is_served_too_if_the_store_is_well_aga
 def test_each_thread_has_a_connection_of_its_own(store_url: str) -> None:
     store = Store(store_url)
 
+    all_there = threading.Barrier(4)
+
     def identity(_: int) -> tuple[int, int]:
+        all_there.wait(timeout=10)
         ids = [store.call(lambda redis: redis.client_id()) for _ in range(3)]
-        time.sleep(0.02)  # so that no thread takes two of the four
         return len(set(ids)), ids[0]
 
     with ThreadPoolExecutor(4) as threads:

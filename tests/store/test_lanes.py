@@ -44,9 +44,9 @@ def test_one_worker_at_a_time_probes_and_none_before_its_time(store: Store, stor
 
     async def scenario(redis: Any) -> None:
         workers = [RedisLanes(redis) for _ in range(5)]
-        await workers[0].pause(lane, "quota", NOON, NOON + 50 * MS)
+        await workers[0].pause(lane, "quota", NOON, NOON + 200 * MS)
         assert not await workers[0].may_probe(lane, SECOND)
-        await asyncio.sleep(0.06)
+        await asyncio.sleep(0.21)
         asked = await asyncio.gather(*(it.may_probe(lane, 30 * SECOND) for it in workers))
         assert sorted(asked) == [False] * 4 + [True]
 

@@ -1,12 +1,13 @@
 """A lane at work on a real store: what it takes, what it gives back, when it stands and when it goes on."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
+from structlog.testing import capture_logs
 
 from proxy.domain.devices import Device
 from proxy.domain.jobs import Job, Push
@@ -136,6 +137,14 @@ class Bench:
 
 
 OnLane = Callable[..., None]
+
+
+@pytest.fixture(autouse=True)
+def logged() -> Iterator[list[MutableMapping[str, Any]]]:
+    """What was logged; and a traceback for a screen would take a third of a second."""
+    with capture_logs() as entries:
+        yield entries
+    assert "words" not in str(entries)  # of a message
 
 
 @pytest.fixture
