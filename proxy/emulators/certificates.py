@@ -1,5 +1,6 @@
 """A private certificate authority for the emulators' TLS, made anew where none lies in the folder yet."""
 
+import fcntl
 import ipaddress
 import os
 import ssl
@@ -33,11 +34,16 @@ class Certificates:
 
 
 def ensure_certificates(folder: Path) -> Certificates:
-    """The folder's certificates for localhost, 127.0.0.1 and ::1; written on the first call, readable by us alone."""
+    """The folder's certificates for localhost, 127.0.0.1 and ::1; written on the first call, readable by us alone.
+
+    Any number of processes may call this at once: all get the same.
+    """
     found = Certificates(folder / "emulator-ca.pem", folder / "emulator.pem", folder / "emulator-key.pem")
-    if not (found.ca_file.exists() and found.certificate.exists() and found.key.exists()):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write(found)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (found.ca_file.exists() and found.certificate.exists() and found.key.exists()):
+            _write(found)
     return found
 
 

@@ -4,11 +4,13 @@ In a trial the emulators stand in for MIMC, Apple and Xiaomi; the keys, made at 
 folder and open nothing else. With a configuration of the operator's own only store, web and worker are started.
 """
 
+import fcntl
 import json
 import os
 import secrets
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,13 +93,14 @@ class Trial:
 
 
 def prepare_trial(state: Path, port: int | None) -> Trial:
-    """Choose ports and make the secrets that are missing. A standard port that is taken gives way to a free one."""
+    """Choose ports and make the secrets that are missing. A usual port that is taken gives way to a free one."""
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     made = _secrets(state / "secrets.json")
     _make_key(_key_file())
+    usual = _claim_usual_ports()
     trial = Trial(
         state,
-        Ports(**{name: _port(name, port if name == "web" else None) for name in _PORTS}),
+        Ports(**{name: port if port and name == "web" else _port(name, usual=usual) for name in _PORTS}),
         made["jwt_key"],
         made["url_secret"],
         os.environ.get("REDIS_URL") or store_url(state / "store"),
@@ -157,11 +160,22 @@ def _app_proxy() -> list[str]:
     return [sys.executable, "-m", "proxy"]
 
 
-def _port(name: str, wanted: int | None) -> int:
-    if wanted is not None:
-        return wanted
-    usual = _PORTS[name]
-    return free_port() if port_taken(_HOST, usual) else usual
+def _claim_usual_ports() -> bool:
+    """May this trial listen at the usual ports? Until it ends no other one of this checkout may.
+
+    Looking whether a port is taken is not enough: a trial that has just begun does not listen yet.
+    """
+    lock = os.open(_shared("usual-ports.lock"), os.O_RDWR | os.O_CREAT, 0o600)  # the kernel frees it with the process
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return False
+    return True
+
+
+def _port(name: str, *, usual: bool) -> int:
+    return _PORTS[name] if usual and not port_taken(_HOST, _PORTS[name]) else free_port()
 
 
 def _secrets(path: Path) -> dict[str, Any]:
@@ -172,25 +186,37 @@ def _secrets(path: Path) -> dict[str, Any]:
 
 
 def _certificates() -> Path:
-    return (EMULATORS.parent / "../.state/certificates").resolve()
+    return _shared("certificates")
 
 
 def _key_file() -> Path:
-    return (EMULATORS.parent / "../.state/apns.p8").resolve()
+    return _shared("apns.p8")
+
+
+def _shared(name: str) -> Path:
+    """What all trials of this checkout have in common: config/emulators.toml says where the keys lie."""
+    return (EMULATORS.parent / "../.state" / name).resolve()
 
 
 def _make_key(path: Path) -> None:
-    if not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        key = ec.generate_private_key(ec.SECP256R1())
-        pem = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        _write_private(path, pem.decode())
+    """There is a key, and none that another trial may have read already is replaced."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.exists():
+        return
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    draft = _draft(path, pem.decode())
+    with suppress(FileExistsError):
+        os.link(draft, path)
+    draft.unlink()
 
 
 def _write_private(path: Path, text: str) -> None:
+    _draft(path, text).replace(path)
+
+
+def _draft(path: Path, text: str) -> Path:
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(text)
-    draft.replace(path)
+    return draft

@@ -1,0 +1,241 @@
+"""`app-proxy run` as a stranger uses it, and as he misuses it: real processes in state folders of their own."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import requests
+
+from proxy.local.ports import free_port
+from proxy.local.processes import started_at
+
+T = TypeVar("T")
+ROOT = Path(__file__).resolve().parents[2]
+PHONES = ("alices-iphone  shows", "carols-xiaomi  shows")
+DEAD_PORT = "http://127.0.0.1:1"
+# what a developer's machine may have in its environment
+HOSTILE: dict[str, str] = {
+    **dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"), DEAD_PORT),
+    **dict.fromkeys(("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"), "/nonsense"),
+    "WEB_CONCURRENCY": "",
+}
+
+
+class Run:
+    """An `app-proxy run` with its own state folder; `said` is what it has printed."""
+
+    def __init__(self, state: Path, *options: str, environ: Mapping[str, str] | None = None) -> None:
+        self.state = state
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115  closed with the run
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("APP_PROXY_") and k != "REDIS_URL"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "proxy", "run", "--state", str(state), *options],
+            cwd=ROOT, env={**inherited, **(environ or {})}, stdin=subprocess.DEVNULL,
+            stdout=self._output, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+
+    @property
+    def said(self) -> str:
+        return os.pread(self._output.fileno(), 1 << 20, 0).decode()
+
+    def until_up(self) -> None:
+        self.wait(lambda: "Ctrl-C stops it all" in self.said, "the start")
+
+    def wait(self, look: Callable[[], T | None], what: str, seconds: float = 40) -> T:
+        deadline = time.monotonic() + seconds
+        while not (found := look()):
+            assert self.process.poll() is None, f"{what}: it ended with {self.process.poll()}: {self.said}"
+            assert time.monotonic() < deadline, f"{what} did not come: {self.said}"
+            time.sleep(0.02)
+        return found
+
+    def end(self, seconds: float = 60) -> int:
+        """The exit code, once it has ended by itself."""
+        return self.process.wait(seconds)
+
+    def interrupt(self) -> int:
+        self.process.send_signal(signal.SIGINT)
+        return self.end(15)
+
+    def children(self) -> dict[str, int]:
+        return {it["name"]: it["pid"] for it in json.loads((self.state / "processes.json").read_text())}
+
+    def address(self, of: str) -> str:
+        """What the printed list of addresses says."""
+        found = re.search(rf"^  {of} +(https?://\S+)", self.said, re.MULTILINE)
+        assert found, self.said
+        return found[1]
+
+    def journal(self) -> list[dict[str, Any]]:
+        """The emulated APNs'."""
+        found = re.search(r"its journal: (\S+)", self.said)
+        assert found, self.said
+        entries: list[dict[str, Any]] = get(found[1]).json()["entries"]
+        return entries
+
+    def bearer(self, account: str) -> str:
+        """By the printed command."""
+        command = f". {shlex.quote(str(self.state / 'env'))}; {shlex.quote(sys.executable)} -m proxy token --account"
+        done = subprocess.run(
+            ["/bin/sh", "-c", f"{command} {account}"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    def printed(self) -> str:
+        """All that it and its children have said."""
+        logs = (self.state / "logs").glob("*")
+        return "\n".join([self.said, *(path.read_text(errors="replace") for path in logs)])
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(20)
+        self._output.close()
+
+
+@contextmanager
+def running(state: Path, *options: str, environ: Mapping[str, str] | None = None) -> Iterator[Run]:
+    run = Run(state, *options, environ=environ)
+    try:
+        yield run
+    finally:
+        run.close()
+
+
+def http() -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False
+    return session
+
+
+def get(url: str) -> requests.Response:
+    with http() as session:
+        return session.get(url, timeout=5)
+
+
+def is_up(url: str) -> bool:
+    try:
+        return get(url).ok
+    except requests.RequestException:
+        return False
+
+
+def test_two_demos_at_once_both_play_the_main_job_whatever_the_environment(place: Path) -> None:
+    deep = place / "a-folder-whose-name-alone-is-longer-than-a-unix-socket-may-have" / ("x" * 60) / "state"
+    with running(place / "one", "--demo") as one, running(deep, "--demo", environ=HOSTILE) as two:
+        for run in (one, two):
+            assert run.end() == 0, run.printed()
+            assert all(phone in run.said for phone in PHONES)
+            assert "done: both phones show what they should" in run.said
+            assert run.children() == {}
+            for secret in json.loads((run.state / "secrets.json").read_text()).values():
+                assert secret not in run.printed()
+
+
+def test_a_trial_outlives_what_is_killed_and_is_cleared_up_when_it_is_killed_itself(place: Path) -> None:
+    with running(place / "one") as first:
+        first.until_up()
+        register(first, "ab" * 32)
+        for name in ("store", "web", "worker"):
+            kill(first, name)
+            write(first, f"Hello after the {name}")
+            first.wait(partial(arrived, first, f"Hello after the {name}"), f"the message after the {name}")
+        is_told_who_holds_the_folder(first)
+        is_told_that_the_port_is_taken(place / "two", first.address("web"))
+        left = first.children()
+        os.kill(first.process.pid, signal.SIGKILL)
+        first.process.wait()
+        assert {name for name, pid in left.items() if started_at(pid)} == left.keys()
+        with running(place / "one") as second:
+            second.until_up()
+            told = re.findall(r"^ended (\S+) \(process (\d+)\), left behind", second.said, re.MULTILINE)
+            assert {name: int(pid) for name, pid in told} == left
+            ends_all_within_seconds_of_an_interrupt(second, [*left.values(), *second.children().values()])
+
+
+def is_told_who_holds_the_folder(holder: Run) -> None:
+    with running(holder.state) as run:
+        assert run.end() == 2
+        assert f"another copy is running in {holder.state} (process {holder.process.pid})" in run.said
+
+
+def is_told_that_the_port_is_taken(state: Path, url: str) -> None:
+    port = url.rpartition(":")[2]
+    with running(state, "--port", port) as run:
+        assert run.end() == 2
+        assert f"port {port} on 127.0.0.1 is taken by another process: stop it, or set --port" in run.said
+
+
+def ends_all_within_seconds_of_an_interrupt(run: Run, pids: Iterable[int]) -> None:
+    began = time.monotonic()
+    assert run.interrupt() == 0
+    assert time.monotonic() - began < 12
+    assert [pid for pid in pids if started_at(pid)] == []
+
+
+def register(run: Run, push_token: str) -> None:
+    body = {"platform": "apns", "push_token": push_token, "environment": "sandbox"}
+    headers = {"Authorization": f"Bearer {run.bearer('alice')}"}
+    with http() as session:
+        answer = session.put(f"{run.address('web')}/api/devices/my-iphone", json=body, headers=headers, timeout=5)
+    assert answer.status_code == 200
+
+
+def write(run: Run, text: str) -> None:
+    order = {"from_account": "bob", "to_account": "alice", "text": text}
+    with http() as session:
+        answer = session.post(f"{run.address('emulated MIMC')}/_emulator/messages", json=order, timeout=5)
+    assert answer.status_code == 200
+
+
+def kill(run: Run, name: str) -> None:
+    """SIGKILL; returns when the service is ready again."""
+    before, ready = run.children()[name], f"{run.address('operator')}/readyz"
+    os.kill(before, signal.SIGKILL)
+    run.wait(lambda: run.children().get(name, before) != before, f"a new {name}")
+    run.wait(lambda: is_up(ready), "a web that is ready")
+    assert f"{name} ended (killed by SIGKILL); starting it again now" in run.said
+
+
+def arrived(run: Run, text: str) -> bool:
+    mine = [it for it in run.journal() if it["accepted"] and it["device_token"] == "ab" * 32]
+    return text in [it["payload"]["aps"]["alert"]["body"] for it in mine]
+
+
+def test_with_a_configuration_of_ones_own_only_the_service_is_started(place: Path) -> None:
+    place.mkdir()
+    public, operator, relay = free_port(), free_port(), free_port()
+    (place / "proxy.toml").write_text(
+        f'[server]\nbind = "127.0.0.1:{public}"\noperator_bind = "127.0.0.1:{operator}"\n'
+        f'[relay]\noperator_bind = "127.0.0.1:{relay}"\n[auth.jwt]\nkey = "{"k" * 40}"\n[apps.mine]\napp_id = 1\n'
+        f'app_key = "k"\napp_secret = "s"\nurl_secret = "{"u" * 20}"\nbase_url = "{DEAD_PORT}"\n'
+    )
+    options = ("--config", str(place / "proxy.toml"))
+    with running(place / "state", *options, environ=HOSTILE) as run:
+        run.until_up()
+        assert set(run.children()) == {"store", "web", "worker"}
+        run.wait(lambda: is_up(f"http://127.0.0.1:{operator}/readyz"), "a service that is ready")
+        assert "emulate" not in run.printed()
+        ends_all_within_seconds_of_an_interrupt(run, run.children().values())
+
+
+@pytest.mark.parametrize("wrong", ["url_secret = 5", 'url_secret = "short-canary"'])
+def test_wrong_settings_of_ones_own_are_told_without_their_values(place: Path, wrong: str) -> None:
+    place.mkdir()
+    (place / "proxy.toml").write_text(f'[auth.jwt]\nkey = "jwt-canary"\n[apps.mine]\napp_id = 1\n{wrong}\n')
+    with running(place / "state", "--config", str(place / "proxy.toml")) as run:
+        assert run.end() == 2
+        assert "apps.mine.url_secret: " in run.said
+        assert "canary" not in run.said
