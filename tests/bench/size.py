@@ -1,0 +1,25 @@
+"""How much is measured. Every load is bounded by these numbers and ends by itself."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Size:
+    """`requests` a round and server at full speed, `calm_requests` at half of it. In a round of pushes `callbacks` of
+    `members` accounts with two phones each are planned and pushed; the peer sends `peer_pushes`."""
+
+    rounds: int
+    requests: int
+    calm_requests: int
+    push_rounds: int
+    callbacks: int
+    members: int
+    peer_pushes: dict[int, int]  # by the provider's delay in ms
+    workers: int = 1
+    threads: int = 4
+    connections: int = 32
+
+
+FULL = Size(5, 1500, 1000, 3, 10, 500, {30: 60, 0: 400})
+QUICK = Size(3, 500, 300, 1, 3, 500, {30: 20, 0: 100})
+TINY = Size(1, 40, 40, 1, 2, 3, {0: 3}, connections=4)

@@ -1,0 +1,113 @@
+"""The service's web process and an empty Flask view under the same gunicorn line, hit in turns.
+
+Both run on config/gunicorn.conf.py: the same worker class (the service's own, a thread worker with error pages), the
+same number of workers and threads, each alone on the first core while it is hit; store, emulators and load have the
+others.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from proxy.local.ports import free_port, listens
+from tests.bench.figures import Row, Spread, number
+from tests.bench.processes import MeasuredRig, cores, cpu_seconds, pin
+from tests.bench.size import Size
+from tests.system.rig import ROOT, Process
+
+_MOST_SECONDS = 60.0
+Bodies = Callable[[int], list[str]]
+
+
+@dataclass(frozen=True)
+class Shot:
+    """What one round gave."""
+
+    per_second: float
+    cpu_us: float
+    p50_ms: float
+    p99_ms: float
+
+
+Pair = tuple[Shot, Shot]  # ours, the empty view's
+
+
+@dataclass(frozen=True)
+class Target:
+    """A route to be hit, and the gunicorn behind it."""
+
+    server: Process
+    port: int
+    path: str
+    bodies: Bodies
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def start_servers(rig: MeasuredRig, size: Size, **variables: str) -> tuple[Process, Process, int]:
+    """The service's gunicorn, the empty view's and its port."""
+    measured, others = cores()
+    for process in rig.processes.values():
+        pin(process, others)
+    threads = {"APP_PROXY_SERVER__THREADS": str(size.threads), **variables}
+    service = rig.start_web(size.workers, **threads)
+    port = free_port()
+    argv = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "config/gunicorn.conf.py"), "tests.bench.empty_view:app"]
+    own = {
+        "APP_PROXY_SERVER__BIND": f"127.0.0.1:{port}",
+        "APP_PROXY_SERVER__OPERATOR_BIND": f"127.0.0.1:{free_port()}",
+    }
+    empty = rig.start("empty", argv, WEB_CONCURRENCY=str(size.workers), **threads, **own)
+    rig.wait(lambda: listens("127.0.0.1", port), "the empty view")
+    for process in (service, empty):
+        pin(process, measured)
+    return service, empty, port
+
+
+def compare(name: str, ours: Target, empty: Target, size: Size) -> tuple[list[Row], int]:
+    """Rounds in turns: at full speed for CPU and rate, and at half of each one's own rate for the times.
+
+    Returns the rows, and how many requests of ours were answered 200, which is all of them or an error.
+    """
+    warm = max(size.requests // 4, size.connections)  # caches, pools, connections
+    for target in (ours, empty):
+        shoot(target, warm, size.connections)
+    full, calm = list[Pair](), list[Pair]()
+    for _ in range(size.rounds):
+        mine, other = (shoot(it, size.requests, size.connections) for it in (ours, empty))
+        full.append((mine, other))
+        half = zip((ours, empty), (mine.per_second / 2, other.per_second / 2), strict=True)
+        mine, other = (shoot(it, size.calm_requests, size.connections, rate) for it, rate in half)
+        calm.append((mine, other))
+    rows = [
+        _row(f"{name}: CPU / empty view's", full, lambda shot: shot.cpu_us, "us"),
+        _row(f"{name}: calls per second / empty view's", full, lambda shot: shot.per_second, "/s"),
+        _row(f"{name}: p50 at half load / empty view's", calm, lambda shot: shot.p50_ms, "ms"),
+        _row(f"{name}: p99 at half load / empty view's", calm, lambda shot: shot.p99_ms, "ms"),
+    ]
+    return rows, warm + size.rounds * (size.requests + size.calm_requests)
+
+
+def shoot(target: Target, count: int, connections: int, per_second: float = 0.0) -> Shot:
+    """One round from a process of its own. Raises AssertionError where an answer is not 200."""
+    order = {
+        "port": target.port, "path": target.path, "headers": dict(target.headers), "bodies": target.bodies(count),
+        "connections": connections, "per_second": per_second, "most_seconds": _MOST_SECONDS,
+    }  # fmt: skip
+    before = cpu_seconds(target.server)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench.load"], input=json.dumps(order), stdout=subprocess.PIPE, text=True,
+        cwd=ROOT, timeout=_MOST_SECONDS + 30, check=True,
+    )  # fmt: skip
+    used = cpu_seconds(target.server) - before
+    found = json.loads(done.stdout)
+    if found["statuses"] != {"200": count}:
+        raise AssertionError(f"{target.path.split('/')[1] or 'the empty view'} answered {found['statuses']}")
+    return Shot(count / found["seconds"], used / count * 1e6, found["p50_ms"], found["p99_ms"])
+
+
+def _row(what: str, rounds: Sequence[Pair], value: Callable[[Shot], float], unit: str) -> Row:
+    ours, empty = (Spread.of([value(shots[i]) for shots in rounds]).middle for i in (0, 1))
+    ratios = [value(mine) / max(value(other), 1e-9) for mine, other in rounds]
+    return Row(what, Spread.of(ratios), f"{number(ours)} {unit} to {number(empty)} {unit}")
