@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -56,6 +56,7 @@ class Worker:
     lease: timedelta
     drain_s: float
     close: Callable[[], Awaitable[None]]
+    pauses_known: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Work until SIGTERM or SIGINT; then claim nothing more, finish what is in flight, and leave the rest.
@@ -65,7 +66,7 @@ class Worker:
         stop = asyncio.Event()
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
-        claiming = [asyncio.create_task(_until(stop, round_)) for round_ in self._claiming()]
+        claiming = [asyncio.create_task(self._claim(stop, round_)) for round_ in self._claiming()]
         serving = [asyncio.create_task(_for_ever(round_)) for round_ in self._serving()]
         settling = [asyncio.create_task(it.settler.run()) for it in self._streams()]
         ready()
@@ -97,6 +98,10 @@ class Worker:
     def _serving(self) -> list[Round]:
         return [self._renew, self._look_for_pauses, self._sweep]
 
+    async def _claim(self, stop: asyncio.Event, round_: Round) -> None:
+        await self.pauses_known.wait()  # else a worker would begin with hundreds of pushes of a lane that stands
+        await _until(stop, round_)
+
     async def _renew(self) -> None:
         lost = await self.holdings.renew(self.queue.renew)
         if lost:
@@ -127,6 +132,7 @@ class Worker:
         pauses = await self.lane_states.pauses([it.lane for it in self.lanes])
         for it in self.lanes:
             it.paused = it.lane in pauses
+        self.pauses_known.set()
         await asyncio.sleep(_LOOK_EVERY_S)
 
 
