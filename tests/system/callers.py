@@ -4,13 +4,14 @@ import http.client
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.system.rig import MAIN, URL_SECRET, Rig
+from tests.system.rig import MAIN, URL_SECRET, Rig, push_token
 
 _AGAIN_AFTER_S = 0.05
 _PATIENCE_S = 20.0
@@ -90,6 +91,19 @@ class Caller:
             time.sleep(_AGAIN_AFTER_S)
             tries += 1
         return Answer(answer.status, answer.duplicate, answer.retry_after, answer.seconds, tries)
+
+
+def register_all(rig: Rig, accounts: list[str], *, app_id: str, platform: str = "apns") -> dict[str, str]:
+    """A phone for each account; the push tokens by account."""
+    tokens = {account: push_token() for account in accounts}
+    for account, token in tokens.items():
+        assert rig.register(account, f"phone-{platform}", token, app_id=app_id, platform=platform).ok
+    return tokens
+
+
+def alerts(rig: Rig) -> Counter[tuple[str, str]]:
+    """How often the emulated APNs accepted a text for a device."""
+    return Counter((it["device_token"], it["payload"]["aps"]["alert"]["body"]) for it in rig.accepted())
 
 
 def _shared(items: Iterable[tuple[int, Mapping[str, Any]]]) -> Iterator[tuple[int, Mapping[str, Any]]]:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from proxy.store import keys
-from tests.system.callers import Answer, Caller, Seen, post_all
-from tests.system.rig import OTHER, Process, Rig, offline, offline_topic, push_token
+from tests.system.callers import Answer, Caller, Seen, alerts, post_all, register_all
+from tests.system.rig import OTHER, Process, Rig, offline, offline_topic
 
 # where no process dies that holds pushes, a push that takes long on a busy machine must not be repeated
 PATIENT = {"lease_s": 15.0, "heartbeat_s": 4.0, "push_timeout_s": 10.0, "silence_s": 8.0}
@@ -154,14 +154,6 @@ def test_mimcs_own_callbacks_reach_the_phone_once_though_the_store_was_away(plac
         assert alerts(rig) == Counter([*everybody, (iphones["alice"], "new form"), (iphones["alice"], "old form")])
 
 
-def register_all(rig: Rig, accounts: list[str], *, app_id: str, platform: str = "apns") -> dict[str, str]:
-    """A phone for each account; the push tokens by account."""
-    tokens = {account: push_token() for account in accounts}
-    for account, token in tokens.items():
-        assert rig.register(account, f"phone-{platform}", token, app_id=app_id, platform=platform).ok
-    return tokens
-
-
 @contextmanager
 def posting(rig: Rig, bodies: Sequence[Mapping[str, Any]], seen: Seen) -> Iterator[list[Answer]]:
     """Posts in the background until each is taken; the answers are there at the end of the block."""
@@ -197,11 +189,6 @@ def write(rig: Rig, **order: object) -> None:
 
 def callback_attempts(rig: Rig) -> list[dict[str, Any]]:
     return [it for it in rig.journal("mimc") if it["kind"] == "callback"]
-
-
-def alerts(rig: Rig) -> Counter[tuple[str, str]]:
-    """How often the emulated APNs accepted a text for a device."""
-    return Counter((it["device_token"], it["payload"]["aps"]["alert"]["body"]) for it in rig.accepted())
 
 
 def once_each(iphones: Mapping[str, str], count: int = len(MESSAGES)) -> Counter[tuple[str, str]]:
