@@ -9,14 +9,17 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from types import TracebackType
 from typing import Any, Literal
 
 import structlog
 from structlog.processors import ExceptionRenderer, TimeStamper
-from structlog.tracebacks import ExceptionDictTransformer
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
+
+from proxy.errors import ProxyError
 
 MASK = "***"
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -57,6 +60,7 @@ def configure_logs(format: Literal["json", "console"] = "json", level: str = "in
         cache_logger_on_first_use=True,
     )
     _route_stdlib(shared, last)
+    sys.excepthook = _tell_uncaught
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -102,15 +106,52 @@ def _names_a_secret(key: str) -> bool:
 
 def _shared(format: str) -> list[Processor]:  # noqa: A002
     return [
-        _EXCEPTIONS if format == "json" else structlog.processors.format_exc_info,
+        ExceptionRenderer(_tell_exception if format == "json" else _print_exception),
         redact,
         structlog.processors.add_log_level,
         TimeStamper(fmt="iso", utc=True, key="time"),
     ]
 
 
-# Local variables hold what users wrote.
-_EXCEPTIONS = ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
+def _tell_exception(exc_info: ExcInfo) -> list[dict[str, Any]]:
+    """The error, then what it came of. No local variables: they hold what users wrote."""
+    return [
+        {
+            "exc_type": type(error).__name__,
+            "exc_value": _message(error),
+            "frames": [
+                {"filename": frame.filename, "lineno": frame.lineno, "name": frame.name}
+                for frame in traceback.extract_tb(error.__traceback__)
+            ],
+        }
+        for error in _chain(exc_info[1])
+    ]
+
+
+def _print_exception(exc_info: ExcInfo) -> str:
+    parts = [
+        "".join([*traceback.format_tb(error.__traceback__), f"{type(error).__name__}: {_message(error)}"])
+        for error in _chain(exc_info[1])
+    ]
+    return "\nwhich came of\n".join(parts)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        if isinstance(error, BaseExceptionGroup):
+            for inner in error.exceptions:
+                yield from _chain(inner)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _message(error: BaseException) -> str:
+    """Ours name no content and the system's know none; those of others quote what they choked on."""
+    return str(error) if isinstance(error, ProxyError | OSError) else MASK
+
+
+def _tell_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    structlog.get_logger().critical("ended by an error", exc_info=(kind, error, trace))
 
 
 def _last(format: str) -> list[Processor]:  # noqa: A002

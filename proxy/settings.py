@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -97,7 +98,18 @@ def _digits(value: object) -> object:
 def _web_address(value: str) -> str:
     if not value.startswith(("http://", "https://")):
         raise ValueError("must start with http:// or https://")
+    _refuse_what_is_no_url(value)
     return value.rstrip("/")
+
+
+def _refuse_what_is_no_url(value: str) -> None:
+    """Whoever connects there would raise an error that repeats a part of it, perhaps of the password."""
+    try:
+        readable = urlsplit(value).port != 0
+    except ValueError:
+        readable = False
+    if not readable:
+        raise ValueError("not a URL; in a name or password, / ? # @ : must be written as %2F %3F %23 %40 %3A")
 
 
 def _address_to_bind(value: str) -> str:
@@ -110,6 +122,7 @@ def _address_to_bind(value: str) -> str:
 def _store_address(value: SecretStr) -> SecretStr:
     if not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("must start with redis://, rediss:// or unix://")
+    _refuse_what_is_no_url(value.get_secret_value())
     return value
 
 
@@ -125,6 +138,7 @@ SigningSecret = Annotated[Secret, AfterValidator(_at_least(32, "openssl rand -ba
 UrlSecret = Annotated[Secret, AfterValidator(_at_least(16, "openssl rand -hex 24")), AfterValidator(_fit_for_a_path)]
 Digits = Annotated[str, Field(pattern=r"^[0-9]{1,20}$"), BeforeValidator(_digits), BeforeValidator(_follow)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
+ProxyAddress = Annotated[WebAddress | None, Field(repr=False)]  # may hold a password
 BindAddress = Annotated[str, AfterValidator(_address_to_bind)]
 ReadableFile = Annotated[Path, AfterValidator(_readable)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
@@ -194,7 +208,7 @@ class ApnsSettings(Section):
     production_url: WebAddress = "https://api.push.apple.com"
     sandbox_url: WebAddress = "https://api.sandbox.push.apple.com"
     ca_file: ReadableFile | None = None
-    proxy: WebAddress | None = None
+    proxy: ProxyAddress = None
     sound: Annotated[str, Field(max_length=128)] = "default"
 
 
@@ -223,7 +237,7 @@ class MipushSettings(Section):
     web_uri: ClickAddress = ""
     base_url: WebAddress = "https://api.xmpush.xiaomi.com"
     ca_file: ReadableFile | None = None
-    proxy: WebAddress | None = None
+    proxy: ProxyAddress = None
     connections: Annotated[int, Field(ge=1, le=64)] = 16
 
     @model_validator(mode="after")
@@ -248,7 +262,7 @@ class AppSettings(Section):
     authentication: Literal["required", "if_present", "ignored"] = "if_present"
     base_url: WebAddress = "https://mimc.chat.xiaomi.net"
     ca_file: ReadableFile | None = None
-    proxy: WebAddress | None = None
+    proxy: ProxyAddress = None
     apns: ApnsSettings | None = None
     mipush: MipushSettings | None = None
 

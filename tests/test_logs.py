@@ -40,12 +40,12 @@ def test_events_below_the_level_are_not_written() -> None:
     assert "b" in logged("log.debug('b')", level="debug")
 
 
-def test_an_exception_is_told_without_local_variables() -> None:
+def test_an_exception_is_told_without_local_variables_and_foreign_words() -> None:
     line = logged(
         f"""
         def fail():
             words = '{CANARY}' * 2
-            raise ValueError('Bearer {CANARY}')
+            raise ValueError('invalid literal for int(): {CANARY}')
         try:
             fail()
         except ValueError:
@@ -53,9 +53,37 @@ def test_an_exception_is_told_without_local_variables() -> None:
         """
     )
     (told,) = json.loads(line)["exception"]
-    assert (told["exc_type"], told["exc_value"]) == ("ValueError", f"Bearer {MASK}")
+    assert (told["exc_type"], told["exc_value"]) == ("ValueError", MASK)
     assert told["frames"][-1]["name"] == "fail"
     assert CANARY not in line
+
+
+CHAIN = f"""
+from proxy.errors import StoreUnavailable
+def chain():
+    try:
+        int('{CANARY}')
+    except ValueError as error:
+        raise ExceptionGroup('{CANARY}', [StoreUnavailable('the store is away'), KeyError('{CANARY}')]) from error
+"""
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_the_causes_and_parts_of_an_exception_are_told_too(form: str) -> None:
+    out = logged(CHAIN + "\ntry:\n    chain()\nexcept ExceptionGroup:\n    log.exception('failed')", form)
+    for word in ("ExceptionGroup", "StoreUnavailable", "the store is away", "KeyError", "ValueError"):
+        assert word in out
+    assert CANARY not in out
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_what_nobody_caught_is_told_as_any_event(form: str) -> None:
+    program = f"from proxy.logs import configure_logs\nconfigure_logs({form!r})\n{CHAIN}\nchain()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=20)
+    assert done.returncode == 1
+    assert "ended by an error" in done.stderr
+    assert "the store is away" in done.stderr
+    assert CANARY not in done.stderr
 
 
 @pytest.mark.parametrize("form", ["json", "console"])

@@ -3,7 +3,15 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from proxy.settings import AppSettings, AuthSettings, MipushSettings, RelaySettings, ServerSettings, Settings
+from proxy.settings import (
+    AppSettings,
+    AuthSettings,
+    MipushSettings,
+    RelaySettings,
+    ServerSettings,
+    Settings,
+    StoreSettings,
+)
 
 APP: dict[str, Any] = {"app_id": 2882303761517000001, "app_key": "k", "app_secret": "s", "url_secret": "u" * 16}
 JWT = {"jwt": {"key": "x" * 32}}
@@ -12,6 +20,23 @@ JWT = {"jwt": {"key": "x" * 32}}
 def test_secrets_are_masked_in_every_repr() -> None:
     settings = Settings.model_validate({"auth": JWT, "apps": {"main": {**APP, "app_secret": "canary"}}})
     assert "canary" not in f"{settings!r} {settings} {settings.model_dump()}"
+
+
+def test_a_proxy_s_password_is_in_no_repr() -> None:
+    app = AppSettings.model_validate({**APP, "proxy": "http://user:canary@10.0.0.1:3128"})
+    assert app.proxy == "http://user:canary@10.0.0.1:3128"
+    assert "canary" not in f"{app!r} {app}"
+
+
+@pytest.mark.parametrize("rest", [":can/ary@host:6379/0", "host:canary/0", "[canary/0", "user:can#ary@host"])
+def test_an_address_that_is_no_url_is_told_without_its_password(rest: str) -> None:
+    for model, document in (
+        (StoreSettings, {"url": f"redis://{rest}"}),
+        (MipushSettings, {"app_secret": "s", "package": "com.example", "proxy": f"http://{rest}"}),
+    ):
+        with pytest.raises(ValidationError, match=r"not a URL; in a name or password") as failure:
+            model.model_validate(document)
+        assert "canary" not in str(failure.value)
 
 
 def test_settings_cannot_be_changed() -> None:

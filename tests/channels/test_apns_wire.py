@@ -257,5 +257,7 @@ def test_retry_after_is_honoured_up_to_an_hour(value: str, seconds: int) -> None
     assert outcome == Deferred("TooManyRequests", timedelta(seconds=seconds))
 
 
-def test_an_invented_reason_is_passed_on_in_sixty_characters_of_ascii() -> None:
-    assert read(400, refusal("é\n" + "x" * 500)) == Rejected("??" + "x" * 58)
+@pytest.mark.parametrize("reason", ["é", "x" * 61, "no Hello for you", "ab12" * 8, "Bad\nToken"])
+def test_an_invented_reason_that_is_not_one_word_is_not_repeated(reason: str) -> None:
+    assert read(400, refusal(reason)) == Rejected("unreadable reason")
+    assert read(500, refusal(reason)) == Deferred("unreadable reason")

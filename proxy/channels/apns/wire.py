@@ -29,6 +29,7 @@ _LONGEST_STORED = timedelta(days=30)
 # of any length, for Apple promises none; the bound only keeps nonsense out of a URL
 _DEVICE_TOKEN = re.compile(r"([0-9a-fA-F]{2}){1,256}")
 
+_ONE_WORD = re.compile(r"[A-Za-z]{1,60}")  # device tokens have digits, sentences have blanks
 _GONE = frozenset({"Unregistered", "ExpiredToken"})  # 410, with the time since when
 
 # What a reason means for the job. Neighbours at Apple's table share a status, which is said beside the first of them.
@@ -118,7 +119,7 @@ class ApnsWire:
         return Request(self._path[environment] + push.address, headers, payload_of(job.alert, self._sound))
 
     def read(self, pushes: Sequence[Push], answer: Answer, now: datetime) -> list[Outcome]:
-        """What any answer means, unknown ones included. A reason of theirs is passed on in 60 characters of ASCII."""
+        """What any answer means, unknown ones included. A reason is passed on only if it is one word, as Apple's are."""
         return [_outcome(answer, now) for _ in pushes]
 
 
@@ -137,8 +138,7 @@ def _refusal(answer: Answer, now: datetime) -> Outcome:
     details = json_object(answer.body)
     if details is None:  # not APNs itself, which always says why
         return Deferred(plain)
-    given = details.get("reason")
-    reason = printable(given) if isinstance(given, str) else ""
+    reason = _reason(details.get("reason"))
     if not 400 <= status < 500:
         return Deferred(reason or plain)
     if reason in _GONE or (status == 410 and not reason):
@@ -147,6 +147,13 @@ def _refusal(answer: Answer, now: datetime) -> Outcome:
         return meaning(reason)
     # a reason newer than this table, which must neither be repeated for ever nor cost anybody his device
     return Deferred(reason or plain) if status == 429 else Rejected(reason or plain)
+
+
+def _reason(given: object) -> str:
+    """One word; "" where there is none. Whatever else might repeat the push, and reasons are logged and kept."""
+    if not isinstance(given, str):
+        return ""
+    return given if _ONE_WORD.fullmatch(given) else "unreadable reason"
 
 
 def _moment(timestamp_ms: object, now: datetime) -> datetime | None:
