@@ -119,7 +119,7 @@ class ApnsWire:
         return Request(self._path[environment] + push.address, headers, payload_of(job.alert, self._sound))
 
     def read(self, pushes: Sequence[Push], answer: Answer, now: datetime) -> list[Outcome]:
-        """What any answer means, unknown ones included. A reason is passed on only if it is one word, as Apple's are."""
+        """What any answer means, unknown ones included. A reason is passed on only if it is one word, as Apple's."""
         return [_outcome(answer, now) for _ in pushes]
 
 
