@@ -26,4 +26,6 @@ def retry_after(headers: Mapping[str, str]) -> timedelta:
 
 def printable(text: str, limit: int = 60) -> str:
     """At most `limit` characters, the ones that are not printable ASCII as "?"."""
+    if text.isascii() and text.isprintable():
+        return text[:limit]
     return "".join(character if " " <= character <= "~" else "?" for character in text[:limit])

@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 
 
 class Kind(StrEnum):
@@ -68,7 +69,7 @@ class Callback:
     packet_id: str | None = None
     biz_type: str = ""
 
-    @property
+    @cached_property
     def message_id(self) -> str:
         """Names the message: the same in every callback about it, NORMAL or OFFLINE, whoever is named. 32 hex digits.
 

@@ -2,6 +2,7 @@
 
 import uuid
 from dataclasses import dataclass
+from functools import cached_property
 
 from proxy.domain.alerts import Alert
 from proxy.domain.callbacks import digest
@@ -25,12 +26,12 @@ class Job:
     attempt: int = 0
     second_chance: bool = False
 
-    @property
+    @cached_property
     def mark(self) -> str:
         """Names the target within a message: 20 hex digits."""
         return digest("target", self.app, self.channel, self.account, self.device_id)[:20]
 
-    @property
+    @cached_property
     def id(self) -> str:
         """The same for every try and every plan of this message for this target: a UUID in canonical form."""
         return str(uuid.UUID(digest("job", self.alert.message_id, self.mark)))
