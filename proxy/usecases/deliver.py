@@ -108,17 +108,21 @@ class Delivery:
         return [batch[i : i + limit] for batch in batches.values() for i in range(0, len(batch), limit)]
 
     async def push(self, batch: Sequence[tuple[Held, Push]], may_send: Callable[[], bool]) -> list[Settled]:
-        """Send one batch, in halves where it must be, and settle each of its jobs by its own outcome."""
+        """Send one batch, in halves where it must be, and settle each of its jobs by its own outcome.
+
+        What could not leave because `may_send` said no is not settled.
+        """
         sent_at = self.now()
         pushes = [push for _, push in batch]
         outcomes = await self._outcomes(pushes, may_send)
-        if outcomes is None:  # the lease is lost: these jobs are another worker's
-            return []
         settled = await all_or_raise(
-            self._carry_out(held, push, outcome, sent_at) for (held, push), outcome in zip(batch, outcomes, strict=True)
+            self._carry_out(held, push, outcome, sent_at)
+            for (held, push), outcome in zip(batch, outcomes, strict=True)
+            if outcome is not None
         )
         if self.channel.replaces:
-            orders = [it.job.alert.order if it.result == "accepted" else None for it in settled]
+            shown = {it.job.id for it in settled if it.result == "accepted"}
+            orders = [push.job.alert.order if push.job.id in shown else None for push in pushes]
             lines = [line_of(push.job) for push in pushes]
             await self.addresses.land(self.lane, list(zip(lines, orders, strict=True)), self.marks_life)
         return settled
@@ -174,39 +178,33 @@ class Delivery:
                 self.settle(Postpone(held.entry_id, held.job, self.now() + _BUSY_WAIT))
         return boarded
 
-    async def _outcomes(self, pushes: Sequence[Push], may_send: Callable[[], bool]) -> list[Outcome] | None:
+    async def _outcomes(self, pushes: Sequence[Push], may_send: Callable[[], bool]) -> list[Outcome | None]:
+        """None for those that we may not send."""
         answered = await self._answered(pushes, may_send)
-        if answered is None or not any(isinstance(outcome, Split) for outcome in answered):
-            return answered
-        if len(pushes) == 1:
+        if len(pushes) == 1 or not any(isinstance(outcome, Split) for outcome in answered):
             return answered
         middle = len(pushes) // 2
         first = await self._outcomes(pushes[:middle], may_send)
-        if first is None:
-            return None
-        second = await self._outcomes(pushes[middle:], may_send)
-        return None if second is None else first + second
+        return first + await self._outcomes(pushes[middle:], may_send)
 
-    async def _answered(self, pushes: Sequence[Push], may_send: Callable[[], bool]) -> list[Outcome] | None:
+    async def _answered(self, pushes: Sequence[Push], may_send: Callable[[], bool]) -> list[Outcome | None]:
         authorization = await self.channel.authorization.current()
         outcomes = await self._once(pushes, authorization, may_send)
-        expired = outcomes and any(isinstance(outcome, CredentialsExpired) for outcome in outcomes)
+        expired = any(isinstance(outcome, CredentialsExpired) for outcome in outcomes)
         if expired and await self.channel.authorization.renew(authorization):
             outcomes = await self._once(pushes, await self.channel.authorization.current(), may_send)
         return outcomes
 
     async def _once(
         self, pushes: Sequence[Push], authorization: str, may_send: Callable[[], bool]
-    ) -> list[Outcome] | None:
+    ) -> list[Outcome | None]:
         request = self.channel.wire.build(pushes, authorization, self.now())
         answer = await self.channel.transport.send(request, may_send)
         match answer:
             case Answer():
-                return self.channel.wire.read(pushes, answer, self.now())
+                return [*self.channel.wire.read(pushes, answer, self.now())]
             case NoAnswer(reason, sent):
-                if not sent and not may_send():
-                    return None
-                return [Deferred(reason, counts=sent)] * len(pushes)
+                return [Deferred(reason, counts=sent) if sent or may_send() else None] * len(pushes)
 
     async def _carry_out(self, held: Held, push: Push, outcome: Outcome, sent_at: datetime) -> Settled:
         step: Step = next_step(held.job, outcome, self.now(), self.backoff)

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from proxy.domain.jobs import Push
 from proxy.domain.lanes import Lane
-from proxy.ports import Bury, Entry, Settlement
+from proxy.ports import Bury, Entry, Postpone, Settlement
 from proxy.store import keys
 from proxy.store.lanes import RedisLanes
 from proxy.store.queue import RedisQueue
@@ -146,16 +146,19 @@ class LaneWorker:
     async def _push(self, batch: Sequence[tuple[Held, Push]], *, probing: bool) -> None:
         held = [it for it, _ in batch]
         ids = [it.entry_id for it in held]
+
+        def may_send() -> bool:
+            return (probing or not self.paused) and self._holdings.may_act(self.stream, ids)
+
         try:
-            settled = await self.delivery.push(batch, lambda: self._holdings.may_act(self.stream, ids))
+            settled = await self.delivery.push(batch, may_send)
         except RedisError as error:
             self._give_back(ids, type(error).__name__)
         except Exception:  # noqa: BLE001  see above
             self._bury_open(held)
         else:
-            if not settled:
-                self._give_back(ids, "lease lost")
-            elif probing:
+            self._put_aside([it for it in held if it.entry_id in self._open])
+            if probing and settled:
                 await self._probed(settled)
 
     async def _probed(self, settled: Sequence[Settled]) -> None:
@@ -167,6 +170,14 @@ class LaneWorker:
             return
         self.paused = False
         log.info("lane goes on", app=self.lane.app, channel=self.lane.channel)
+
+    def _put_aside(self, unsent: Sequence[Held]) -> None:
+        """They may not leave: the lane stands, and they wait with it; or their lease is lost."""
+        if self.paused:
+            for it in unsent:
+                self.settle(Postpone(it.entry_id, it.job, self.delivery.now()))
+        elif unsent:
+            self._give_back([it.entry_id for it in unsent], "lease lost")
 
     def _give_back(self, ids: Sequence[bytes], why: str) -> None:
         """Nothing is decided and nothing renewed: whoever takes them over after a lease tries again."""
