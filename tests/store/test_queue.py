@@ -156,7 +156,7 @@ def test_a_renewed_lease_is_not_taken_over(store_url: str, app_id: str) -> None:
         await put_jobs(redis, lane, people(lane, 2))
         kept, let_go = await claimed(holder, lane)
         for it in (kept, let_go):  # as if they had been silent for a minute
-            await redis.execute_command("XCLAIM", stream, keys.GROUP, "holder", 0, it.id, "IDLE", 60_000, "JUSTID")
+            await redis.xclaim(stream, keys.GROUP, "holder", 0, [it.id], idle=60_000, justid=True)
         assert await holder.renew(stream, [kept.id]) == []
         assert [it.id for it in await other.take_over(stream, 10)] == [let_go.id]
         rows = await redis.xpending_range(stream, keys.GROUP, kept.id, kept.id, 1)
