@@ -4,7 +4,6 @@ import os
 import signal
 import tempfile
 import threading
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
