@@ -137,7 +137,7 @@ def _apns(lane: Lane, section: ApnsSettings, redis: Any, carriers: Carriers) -> 
     key_pem = section.key_file.read_bytes()
     token = SharedProviderToken(
         redis,
-        keys.provider_token(section.team_id, section.key_id),
+        keys.provider_token(section.team_id, section.key_id, key_pem),
         sign=lambda now: sign_provider_token(key_pem, section.key_id, section.team_id, now),
         issued_at=read_issued_at,
         is_fresh=fresh_enough,

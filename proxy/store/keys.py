@@ -17,7 +17,7 @@ users' own names and may hold anything; they and push tokens enter a key as a di
     proxy:{appId}:dead                       stream  capped           worker (settle)       dead letters
     proxy:{appId}:account:<app>:<account d>  hash    400 days         web (devices)         registration by device
     proxy:{appId}:token:<app>:<platform>:<d> hash    400 days         web (devices)         the push token's owner
-    proxy:{<team>}:provider-token:<key id>   string  1 hour           worker (deliver)      the team's JWT for APNs
+    proxy:{<team>}:provider-token:<id>:<d>   string  1 hour           worker (deliver)      the key's JWT for APNs
     ...:signing                              string  5 s              worker (deliver)      somebody signs it
     proxy:{appId}:ready                      string  1 minute         web (health)          can the store be written?
 
@@ -94,8 +94,9 @@ def push_token(app_id: str, app: str, platform: str, token: str) -> str:
     return f"{push_token_prefix(app_id, app)}{platform}:{digest(token)}"
 
 
-def provider_token(team_id: str, key_id: str) -> str:
-    return f"proxy:{{{team_id}}}:provider-token:{key_id}"
+def provider_token(team_id: str, key_id: str, key_pem: bytes) -> str:
+    """Another key file, another token: one that a wrong file signed must not outlive its mending."""
+    return f"proxy:{{{team_id}}}:provider-token:{key_id}:{digest(key_pem)}"
 
 
 def ready(app_id: str) -> str:

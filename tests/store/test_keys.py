@@ -48,7 +48,7 @@ SAMPLES: dict[str, Callable[[], str]] = {
     "dead_letters": lambda: keys.dead_letters("77"),
     "account": lambda: keys.account("77", "main", "ben"),
     "push_token": lambda: keys.push_token("77", "main", "apns", "a1b2"),
-    "provider_token": lambda: keys.provider_token("TEAM", "KEY"),
+    "provider_token": lambda: keys.provider_token("TEAM", "KEY", b"PEM"),
     "ready": lambda: keys.ready("77"),
 }
 
