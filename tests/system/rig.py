@@ -62,7 +62,7 @@ SHORT_TIMES = {
 }  # fmt: skip
 
 
-@dataclass
+@dataclass(eq=False)
 class Process:
     """A running child; its output goes to `log`."""
 
@@ -363,7 +363,7 @@ class Rig:
                 f"[apps.{section}.apns]", f'team_id = "{TEAM[app_id]}"', f'key_id = "{KEY_ID[app_id]}"',
                 f'key_file = "{self.folder / section}.p8"', f'topic = "{TOPIC[app_id]}"',
                 f'production_url = "{apns}"', f'sandbox_url = "{apns}"',
-                f'ca_file = "{self.facts["apns"]["ca_file"]}"',
+                *(f'ca_file = "{path}"' for name, path in self.facts["apns"].items() if name == "ca_file"),
                 f"[apps.{section}.mipush]", f'app_secret = "{PUSH_SECRET[app_id]}"', f'package = "{TOPIC[app_id]}"',
                 f'base_url = "http://127.0.0.1:{self.facts["mipush"]["port"]}"', 'channel_id = "104551"',
                 f'address = "{"account" if app_id == MAIN else "regid"}"',
