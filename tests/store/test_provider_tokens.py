@@ -39,7 +39,7 @@ def shared(redis: Any, key: str, signer: Signer) -> SharedProviderToken:
 
 @pytest.fixture
 def key() -> str:
-    return keys.provider_token("TEAM", uuid.uuid4().hex)
+    return keys.provider_token("TEAM", uuid.uuid4().hex, b"PEM")
 
 
 def test_of_twenty_processes_one_signs(store: Store, store_url: str, key: str) -> None:
