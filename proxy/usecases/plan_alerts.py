@@ -54,20 +54,16 @@ class Planner:
             return
         for start in range(0, len(readers), RECIPIENTS_PER_LOOKUP):
             some = readers[start : start + RECIPIENTS_PER_LOOKUP]
+            accounts = [reader.account for reader in some]
+            found: dict[str, list[list[Device]]] = {}  # by section: its channels share one look-up
             for route in self.routes:
-                yield await self._jobs_by(route, some, alert)
-
-    async def _jobs_by(self, route: Route, readers: Sequence[Recipient], alert: Alert) -> list[tuple[Lane, Job]]:
-        lane = route.lane
-        if route.to_account:
-            return [(lane, Job(lane.app, lane.channel, reader.account, "", alert)) for reader in readers]
-        found = await self.addresses.devices_of(lane.app, [reader.account for reader in readers])
-        return [
-            (lane, Job(lane.app, lane.channel, reader.account, device.device_id, alert))
-            for reader, devices in zip(readers, found, strict=True)
-            for device in devices
-            if device.platform == lane.channel and missed_it(device, reader)
-        ]
+                app = route.lane.app
+                if route.to_account:
+                    yield _jobs_to_accounts(route, some, alert)
+                    continue
+                if app not in found:
+                    found[app] = await self.addresses.devices_of(app, accounts)
+                yield _jobs_to_devices(route, some, found[app], alert)
 
     async def _append(
         self, message: Undelivered, entry_id: bytes, jobs: Sequence[tuple[Lane, Job]], *, last: bool
@@ -80,6 +76,23 @@ class Planner:
             if is_new:
                 self.on_planned(lane)
         return sum(new)
+
+
+def _jobs_to_accounts(route: Route, readers: Sequence[Recipient], alert: Alert) -> list[tuple[Lane, Job]]:
+    lane = route.lane
+    return [(lane, Job(lane.app, lane.channel, reader.account, "", alert)) for reader in readers]
+
+
+def _jobs_to_devices(
+    route: Route, readers: Sequence[Recipient], found: Sequence[Sequence[Device]], alert: Alert
+) -> list[tuple[Lane, Job]]:
+    lane = route.lane
+    return [
+        (lane, Job(lane.app, lane.channel, reader.account, device.device_id, alert))
+        for reader, devices in zip(readers, found, strict=True)
+        for device in devices
+        if device.platform == lane.channel and missed_it(device, reader)
+    ]
 
 
 def missed_it(device: Device, reader: Recipient) -> bool:
