@@ -61,6 +61,8 @@ def load_job(record: bytes) -> Job:
     try:
         it = _load(record)
         title, body = it["text"] or ("", "")
+        _only(str, it["app"], it["channel"], it["account"], it["device"], it["message"], it["conv"], title, body)
+        _only(int, *it["order"], it["attempt"])
         alert = Alert(it["message"], it["conv"], AlertText(title, body), Order(*it["order"]), from_ms(it["until"]))
         return Job(
             it["app"], it["channel"], it["account"], it["device"], alert, it["attempt"], bool(it["second"])
@@ -81,6 +83,7 @@ def load_device(app: str, device_id: str, record: bytes, trouble: str = "") -> D
     """Raises UnreadableRecord."""
     try:
         it = _load(record)
+        _only(str, it["account"], it["token"], it["locale"], it["resource"])
         return Device(
             app, it["account"], device_id, Platform(it["platform"]), it["token"], from_ms(it["at"]),
             ApnsEnvironment(it["env"]), it["locale"], it["resource"], trouble,
@@ -104,6 +107,12 @@ def to_ms(when: datetime) -> int:
 
 def from_ms(ms: int) -> datetime:
     return _EPOCH + ms * _MS
+
+
+def _only(kind: type, *values: object) -> None:
+    for value in values:
+        if type(value) is not kind:
+            raise TypeError(kind.__name__)
 
 
 def _dump(record: dict[str, Any]) -> bytes:

@@ -112,6 +112,19 @@ def test_a_later_versions_or_a_damaged_record_is_unreadable_and_shows_nothing(re
         assert "a1b2" not in str(caught.value)
 
 
+@pytest.mark.parametrize("wrong", [5, None, ["words"], {"words": 1}, True])
+def test_a_job_or_a_device_with_a_member_of_another_type_is_unreadable(wrong: object) -> None:
+    one, registered = json.loads(dump_job(job(apns_lane("7")))), json.loads(dump_device(device()))
+    jobs_ = [one | {name: wrong} for name in ("app", "channel", "account", "device", "message", "conv")]
+    jobs_ += [one | {"text": ["words", wrong]}, one | {"order": [1, 2, str(wrong)]}, one | {"attempt": str(wrong)}]
+    for it in jobs_:
+        with pytest.raises(UnreadableRecord):
+            load_job(json.dumps(it).encode())
+    for name in ("account", "token", "locale", "resource"):
+        with pytest.raises(UnreadableRecord):
+            load_device("main", "phone", json.dumps(registered | {name: wrong}).encode())
+
+
 def test_an_undelivered_message_keeps_what_plan_needs() -> None:
     message = undelivered(callback("7", [Recipient("ben", ("r1",))], sequence="41"), NOON)
     assert (message.sender, message.conversation, message.accepted_at) == ("ann", "topic:t1", NOON)

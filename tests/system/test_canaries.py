@@ -1,0 +1,365 @@
+"""No secret and no word of a message is told to anybody who should not have it, whatever goes well or wrong.
+
+The rig's own secrets are the canaries, with those that are added here: each is unlike all others and is looked for in
+everything that the processes print and answer.
+"""
+
+import base64
+import http.client
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import jwt
+import pytest
+import requests
+
+from proxy.domain.lanes import Lane
+from proxy.store import keys
+from proxy.store.embedded import store_url
+from tests.system.rig import (
+    APP_SECRET,
+    JWT_KEY,
+    MAIN,
+    OTHER,
+    PUSH_SECRET,
+    URL_SECRET,
+    Process,
+    Rig,
+    offline,
+    offline_topic,
+    push_token,
+)
+
+STORE_PASSWORD = "store-password-kq83nv"
+PROXY_PASSWORD = "proxy-password-xw51mz"
+TEXT = "Text{}ofbobqz71"  # one word of letters and digits: the same however it is encoded
+MARK = "ofbobqz71"
+
+
+@pytest.fixture(params=["json", "console"])
+def told(request: pytest.FixtureRequest, place: Path) -> Iterator["Told"]:
+    """A rig whose processes log all they can, on a store with a password."""
+    with Rig(place, mipush={"unknown_targets": "accept"}) as rig:
+        rig.secret("text", MARK)
+        rig.secret("store password", STORE_PASSWORD)
+        variables = {
+            "APP_PROXY_LOGS__FORMAT": request.param,
+            "APP_PROXY_LOGS__LEVEL": "debug",
+            "APP_PROXY_STORE__URL": store_url(place / "store").replace("unix://", f"unix://canary:{STORE_PASSWORD}@"),
+            "PYTHONWARNINGS": "default",
+        }
+        yield Told(rig, variables)
+
+
+class Told:
+    """A rig, and all that was answered to anybody; `answers` are for callers, `shown` is for the operator."""
+
+    def __init__(self, rig: Rig, variables: dict[str, str]) -> None:
+        self.rig, self.variables = rig, variables
+        self.iphone, self.regid = push_token(), f"regid-{push_token()[:50]}"
+        self.answers: list[str] = []
+        self.shown: list[str] = []
+        self._number = 0
+        self.let_in()
+        rig.start_web(2, **variables)
+        self.worker = rig.start_worker(**variables)
+
+    def let_in(self) -> None:
+        """The store knows the password, until it ends."""
+        with self.rig.redis() as redis:
+            redis.execute_command("ACL", "SETUSER", "canary", "on", f">{STORE_PASSWORD}", "~*", "&*", "+@all")
+
+    def ask(self, method: str, path: str, **more: Any) -> requests.Response:
+        answer = self.rig.http.request(method, f"{self.rig.web}{path}", timeout=10, **more)
+        self.answers.append(f"{answer.headers} {answer.text}")
+        return answer
+
+    def token(self, account: str = "alice") -> requests.Response:
+        """Asked through the rig's session alone: a good answer has a token in it."""
+        headers = {"Authorization": f"Bearer {self.rig.bearer(account)}"}
+        url = f"{self.rig.web}/api/account/token"
+        return self.rig.http.post(url, json={"appId": MAIN}, headers=headers, timeout=10)
+
+    def message(self, reader: str = "alice", app_id: str = MAIN, **more: Any) -> dict[str, Any]:
+        """A callback with a text of its own."""
+        self._number += 1
+        body = offline("bob", reader, TEXT.format(self._number), self._number, app_id=app_id, **more)
+        self.rig.secret("text in base64", body["payload"])
+        return body
+
+    def post(self, body: dict[str, Any], app_id: str = MAIN) -> int:
+        return self.ask("POST", f"/callbacks/mimc/{URL_SECRET[app_id]}", json=body).status_code
+
+    def command(self, *arguments: str, **variables: str) -> Process:
+        """A command of the operator's, begun."""
+        argv = [sys.executable, "-m", "proxy", *arguments]
+        return self.rig.start(arguments[0], argv, **self.variables | variables)
+
+    def look(self) -> None:
+        """What the operator sees."""
+        for url in (f"{self.rig.operator}/metrics", f"{self.rig.operator}/readyz", self.worker.facts["metrics"]):
+            self.shown.append(self.rig.http.get(url, timeout=10).text)
+
+    def leaks(self) -> list[str]:
+        return self.rig.leaks("\n".join(self.answers), "\n".join(self.shown), *self._dead_letters())
+
+    def _dead_letters(self) -> list[str]:
+        with self.rig.redis() as redis:
+            return [repr(redis.xrange(keys.dead_letters(app_id))) for app_id in (MAIN, OTHER)]
+
+
+def test_nothing_secret_is_told_whatever_goes_well_or_wrong(told: Told) -> None:
+    rig = told.rig
+    all_goes_well(told)
+    callers_are_refused(told)
+    mimc_fails(told)
+    apns_fails(told)
+    mipush_fails(told)
+    records_are_broken(told)
+    the_operator_looks(told)
+    the_store_is_away(told)
+    everything_ends_in_the_middle(told)
+    assert told.leaks() == []
+    assert credentials_in_journals(rig) == []
+    printed = rig.everything_printed()
+    for event in ("push settled", "lane paused", "callback planned", "job cannot be read", "worker stopped"):
+        assert event in printed, f"{event}: this test looks at nothing"
+
+
+def all_goes_well(told: Told) -> None:
+    rig = told.rig
+    assert rig.register("alice", "iphone", told.iphone).status_code == 200
+    assert rig.register("alice", "xiaomi", told.regid, app_id=OTHER, platform="mipush").status_code == 200
+    headers = {"Authorization": f"Bearer {rig.bearer('alice')}"}
+    for path in ("/api/devices?app=main", "/api/devices/iphone?app=main", "/api/devices/xiaomi?app=other"):
+        assert told.ask("GET", path, headers=headers).status_code == 200
+    assert told.post(told.message()) == told.post(told.message(app_id=OTHER), OTHER) == 200
+    group = offline_topic("bob", ["alice", "carol"], TEXT.format("group"), 900)
+    assert told.post(group) == told.post(group) == 200
+    data = told.token().json()["data"]
+    rig.secret("MIMC token", data["token"])
+    rig.secret("miUserSecurityKey", data["miUserSecurityKey"])
+    rig.wait(lambda: len(rig.accepted(told.iphone)) == 2, "both alerts")
+    rig.wait(lambda: rig.journal("mipush"), "the alert by regid")
+    with rig.redis() as redis:
+        found = [str(redis.get(name)) for name in redis.scan_iter("*:provider-token:*")]
+    for provider_token in (it for it in found if it.startswith("ey")):
+        rig.secret("provider token", provider_token.rpartition(".")[2])
+
+
+def callers_are_refused(told: Told) -> None:
+    rig = told.rig
+    forged = rig.secret("forged bearer", jwt.encode({"sub": "alice", "exp": time.time() + 60}, "x" * 32, "HS256"))
+    expired = rig.secret("expired bearer", jwt.encode({"sub": "alice", "exp": 1}, JWT_KEY, "HS256"))
+    wrong = rig.secret("wrong url secret", "wrong-url-secret-0123456789")
+    for bearer in (forged, expired, forged[:-9], "not.a.jwt", f"{forged} {forged}"):
+        for scheme in ("Bearer", "Basic", "key="):
+            headers = {"Authorization": f"{scheme} {bearer}", "Cookie": f"session={forged}; remember_token={forged}"}
+            assert told.ask("POST", "/api/account/token", headers=headers).status_code == 401
+            assert told.ask("PUT", "/api/devices/x", headers=headers, data=forged).status_code == 401
+    good = told.message()
+    for path in (f"/callbacks/mimc/{wrong}", f"//callbacks/mimc/{wrong}", f"/callbacks/mimc/{wrong}/x"):
+        assert told.ask("POST", path, json=good).status_code == 404
+        assert told.ask("GET", path).status_code in (404, 405)
+    for name in good:
+        for value in (None, [good["payload"]], {MARK: good["payload"]}, MARK, 5):
+            assert told.post({**good, name: value, "sequence": f"9{name}"}) in (200, 400, 404)
+    assert told.post({**good, "authentication": base64.b64encode(MARK.encode() * 8).decode()}) == 403
+    for raw in (json.dumps(good)[:-9], f'"{MARK}"', f"{MARK}\xff", "[" * 5000 + MARK):
+        assert told.ask("POST", f"/callbacks/mimc/{URL_SECRET[MAIN]}", data=raw.encode("latin-1")).status_code == 400
+    headers = {"Authorization": f"Bearer {rig.bearer('alice')}"}
+    for body in ({"push_token": [told.iphone]}, {"platform": told.iphone}, {"push_token": f"{told.iphone}\n"}):
+        registration = {"app": "main", "platform": "apns", "push_token": told.iphone, **body}
+        assert told.ask("PUT", "/api/devices/x", json=registration, headers=headers).status_code == 400
+    for body in ({"appAccount": forged}, {"appId": wrong}, {"appKey": "key-of-main", "appSecret": APP_SECRET[MAIN]}):
+        told.ask("POST", "/api/account/token", json=body, headers=headers)
+    speak_no_http(told, good)
+
+
+def speak_no_http(told: Told, message: dict[str, Any]) -> None:
+    """What gunicorn refuses by itself, with secrets at every place of it."""
+    path, body = f"/callbacks/mimc/{URL_SECRET[MAIN]}", json.dumps(message)
+    heads = (
+        f"POST {path} HTP/1.1\r\n", f"POST {path} HTTP/1.1\r\nContent-Length: {MARK}\r\n",
+        f"POST {path} HTTP/1.1\r\nBad Header {MARK}: x\r\n", f"POST {path} HTTP/1.1\r\nContent-Length: 9999\r\n",
+        f"POST {path} HTTP/1.1\r\nTransfer-Encoding: chunked\r\n", f"{MARK} {path}{'x' * 9000} HTTP/1.1\r\n",
+    )  # fmt: skip
+    for head in heads:
+        connection = http.client.HTTPConnection(urlsplit(told.rig.web).netloc, timeout=10)
+        connection.connect()
+        connection.sock.sendall(f"{head}\r\n{body}".encode())
+        connection.sock.shutdown(1)
+        told.answers.append(connection.sock.recv(65536).decode())
+        connection.close()
+
+
+def mimc_fails(told: Told) -> None:
+    echo = json.dumps({"appId": MAIN, "appKey": "key-of-main", "appSecret": APP_SECRET[MAIN], "appAccount": "alice"})
+    faults: list[dict[str, Any]] = [
+        {"effect": "raw", "status": 500, "body": echo}, {"effect": "raw", "body": f"<html>{echo}", "status": 403},
+        {"effect": "not_http"}, {"effect": "truncated"}, {"effect": "reset"}, {"effect": "delay", "delay_ms": 2200},
+    ]  # fmt: skip
+    for fault in faults:
+        told.rig.fault("mimc", times=1, **fault)
+        answer = told.token()
+        assert answer.status_code in (502, 504)
+        told.answers.append(answer.text)
+
+
+def apns_fails(told: Told) -> None:
+    """Apple would never say such reasons; a gateway between us might say anything."""
+    rig = told.rig
+    before = told.worker
+    for status, reason in (
+        (400, f"cannot alert {MARK}"), (400, f"no {told.iphone}"), (400, told.iphone), (500, f"text {MARK}"),
+        (429, f"slow down with {MARK}"), (410, f"gone {told.iphone}"), (400, "BadDeviceToken"),
+    ):  # fmt: skip
+        assert rig.register("alice", "iphone", told.iphone).status_code == 200
+        rig.fault("apns", effect="answer", times=1, status=status, reason=reason)
+        assert told.post(told.message()) == 200
+    for effect in ("rst_stream", "goaway", "reset", "close"):
+        rig.fault("apns", effect=effect, times=1, code=2, reason=f"debug data {MARK}")
+        assert told.post(told.message()) == 200
+    rig.settled()
+    rig.fault("apns", effect="answer", times=2, status=403, reason="InvalidProviderToken")
+    assert told.post(told.message()) == 200
+    rig.wait(lambda: "paused" in str(rig.readiness()), "the pause of the lane")
+    told.look()
+    rig.settled()
+    assert told.worker is before
+
+
+def mipush_fails(told: Told) -> None:
+    rig = told.rig
+    echo = f"{PUSH_SECRET[OTHER]} {told.regid} {MARK}"
+    faults: list[dict[str, Any]] = [
+        {"effect": "code", "code": 10016, "reason": echo}, {"effect": "code", "code": 77777, "reason": echo},
+        {"effect": "raw", "body": echo, "status": 500}, {"effect": "not_http"}, {"effect": "reset"},
+        {"effect": "raw", "body": json.dumps({"code": echo, "reason": echo})},
+        {"effect": "code", "code": 21301, "reason": echo},
+    ]  # fmt: skip
+    for fault in faults:
+        rig.fault("mipush", times=1, **fault)
+        assert told.post(told.message(app_id=OTHER), OTHER) == 200
+        rig.wait(lambda: has_no_fault(rig, "mipush"), f"the fault {fault['effect']}")
+    told.look()
+
+
+def has_no_fault(rig: Rig, emulator: str) -> bool:
+    found: dict[str, list[object]] = rig.http.get(f"{rig.control(emulator)}/faults", timeout=10).json()
+    return not found["faults"]
+
+
+def records_are_broken(told: Told) -> None:
+    """Records that are no records, and such whose work raises what nobody foresaw."""
+    rig = told.rig
+    lane, by_regid = Lane(MAIN, "main", "apns"), Lane(OTHER, "other", "mipush")
+    job = {
+        "v": 1, "app": "main", "channel": "apns", "account": "alice", "device": "iphone", "message": "m1",
+        "conv": "c", "text": [MARK, MARK], "order": [1, 2, 3], "until": int(time.time() * 1000) + 60_000,
+        "attempt": 0, "second": 0,
+    }  # fmt: skip
+    strange: list[dict[str, Any]] = [
+        {"text": MARK}, {"text": [{MARK: MARK}, [MARK]]}, {"order": [MARK, MARK, MARK]}, {"v": MARK}, {"until": MARK},
+        {"attempt": MARK}, {"account": {MARK: 1}}, {"conv": [MARK]}, {"message": {MARK: 1}}, {"device": [MARK]},
+    ]  # fmt: skip
+    callback = {
+        "v": 1, "id": "m2", "app": MAIN, "conv": "c", "from": "bob", "to": ["alice"], "payload": "e30=", "biz": "",
+        "seq": "1", "sent": 0, "at": int(time.time() * 1000),
+    }  # fmt: skip
+    worse: list[dict[str, Any]] = [
+        {"payload": f"{MARK}é"}, {"to": [MARK, {MARK: 1}]}, {"biz": {MARK: 1}}, {"from": [MARK]}, {"seq": {MARK: 1}},
+        {"to": [{MARK: MARK}]}, {"conv": {MARK: 1}}, {"at": MARK}, {"sent": MARK},
+    ]  # fmt: skip
+    with rig.redis() as redis:
+        for record in [f"{MARK}", f'{{"v":1,"{MARK}":', *(json.dumps(job | it) for it in strange)]:
+            redis.xadd(keys.jobs(lane), {"r": record})
+            redis.xadd(keys.jobs(by_regid), {"r": record.replace('"apns"', '"mipush"').replace("iphone", "xiaomi")})
+        for record in [f"{MARK}", *(json.dumps(callback | it) for it in worse)]:
+            redis.xadd(keys.callbacks(MAIN), {"r": record})
+        shown_of_every_line(redis, by_regid)
+    for app_id in (MAIN, OTHER):
+        assert told.post(told.message(app_id=app_id), app_id) == 200
+    rig.wait(lambda: "internal error" in rig.dead_letters(OTHER), "a job whose work raised what nobody foresaw")
+    told.look()
+
+
+def shown_of_every_line(redis: Any, lane: Lane) -> None:
+    """What is read back as a number is a text that must not be told."""
+    for name in redis.scan_iter(f"{keys.shown(lane, '')}*"):
+        redis.set(name, f"{MARK},{MARK},{MARK}")
+
+
+def the_operator_looks(told: Told) -> None:
+    rig = told.rig
+    rig.secret("proxy password", PROXY_PASSWORD)
+    (rig.folder / "cut.p8").write_text((rig.folder / "main.p8").read_text()[:100])
+    section = "APP_PROXY_APPS__MAIN"
+    away = {
+        "APP_PROXY_STORE__URL": f"redis://canary:{STORE_PASSWORD}@127.0.0.1:1/0",
+        f"{section}__APNS__KEY_FILE": str(rig.folder / "cut.p8"),
+        f"{section}__PROXY": f"http://canary:{PROXY_PASSWORD}@127.0.0.1:1",
+        f"{section}__MIPUSH__APP_SECRET": rig.secret("wrong mipush secret", "wrong-mipush-secret"),
+    }
+    wrong = {
+        "APP_PROXY_STORE__URL": f"redis://canary:{STORE_PASSWORD}/x@127.0.0.1:6379/0",
+        "APP_PROXY_AUTH__JWT__ALGORITHMS": JWT_KEY,
+        f"{section}__URL_SECRET": f"{URL_SECRET[MAIN]}/é",
+        f"{section}__APP_ID": APP_SECRET[MAIN],
+        f"{section}__APP_SECRETT": APP_SECRET[MAIN],
+        f"{section}__MIPUSH__TEMPLATE__VARIABLES": PUSH_SECRET[MAIN],
+        f"{section}__APNS__KEY_FILE": (rig.folder / "main.p8").read_text(),
+        f"{section}__PROXY": f"http://canary:{PROXY_PASSWORD}/x@127.0.0.1:1",
+    }
+    gunicorn = [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.conf.py", "wsgi:app"]
+    begun: dict[Process, int] = {
+        told.command("devices", "list"): 0,
+        told.command("dead-letters", "list"): 0,
+        told.command("check-config"): 0,
+        told.command("check-config", **away): 1,
+        told.command("check-config", **wrong): 2,
+        told.command("worker", **wrong): 2,
+        rig.start("wrong-web", gunicorn, **told.variables | wrong): 1,
+    }
+    for process, code in begun.items():
+        assert process.popen.wait(40) == code, process.log.read_text()
+    told.look()
+
+
+def the_store_is_away(told: Told) -> None:
+    rig = told.rig
+    rig.store.kill()
+    for _ in range(2):
+        assert told.post(told.message()) == 503
+    headers = {"Authorization": f"Bearer {rig.bearer('alice')}"}
+    assert told.ask("GET", "/api/devices?app=main", headers=headers).status_code == 503
+    told.look()
+    for process in (told.command("devices", "list"), told.command("dead-letters", "list")):
+        assert process.popen.wait(40) == 1
+    rig.store = rig.start_store()
+    rig.wait(lambda: told.post(told.message()) == 503, "a store that does not know the password any more")
+    told.look()
+    told.let_in()
+    rig.wait(lambda: told.post(told.message()) == 200, "the store's return")
+
+
+def everything_ends_in_the_middle(told: Told) -> None:
+    rig = told.rig
+    rig.fault("apns", effect="silence")
+    rig.fault("mipush", effect="silence", delay_ms=3000)
+    for _ in range(5):
+        assert told.post(told.message()) == told.post(told.message(app_id=OTHER), OTHER) == 200
+    rig.wait(lambda: rig.holders().get(told.worker.popen.pid, 0) > 0, "jobs in flight")
+    assert told.worker.stop() == 0
+
+
+def credentials_in_journals(rig: Rig) -> list[str]:
+    """An emulator's journal tells texts and push tokens, which is what it is for; never a credential."""
+    journals = [json.dumps(rig.journal(name)) for name in ("mimc", "apns", "mipush")]
+    found = [it for it in rig.leaks(*journals) if " in printed " in it]
+    return [it for it in found if not it.startswith(("text", "push token"))]
