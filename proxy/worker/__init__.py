@@ -19,6 +19,7 @@ from proxy.worker.lane import LaneWorker
 from proxy.worker.settling import Settler
 
 _STORE_AWAY_S = 0.5
+_CANCEL_AGAIN_S = 0.2
 _MOVE_EVERY_S = 0.2
 _LOOK_EVERY_S = 1.0
 _MOVE_MOST = 500
@@ -161,6 +162,8 @@ async def _one(round_: Round, was_away: bool) -> bool:
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    """Cancel them until they have ended: Python 3.11's wait_for, by which redis-py sends, may swallow it once."""
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=_CANCEL_AGAIN_S)
