@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,9 +19,24 @@ import jwt
 import pytest
 import requests
 
+from proxy.auth.credentials import Credentials
+from proxy.channels.mipush.wire import MipushWire
+from proxy.channels.transfer import Route as TransportRoute
+from proxy.domain.alerts import AlertText
+from proxy.domain.callbacks import Callback
+from proxy.domain.devices import Device, Platform
+from proxy.domain.jobs import Job, Push
 from proxy.domain.lanes import Lane
+from proxy.domain.steps import RetryAt
+from proxy.domain.undelivered import undelivered
+from proxy.errors import BadCallback
+from proxy.mimc.wire import parse_callback
+from proxy.ports import Answer, Bury, Entry, Postpone
+from proxy.settings import Settings
 from proxy.store import keys
 from proxy.store.embedded import store_url
+from proxy.usecases.deliver import Held, Settled
+from proxy.wiring import web_services
 from tests.system.rig import (
     APP_SECRET,
     JWT_KEY,
@@ -363,3 +379,41 @@ def credentials_in_journals(rig: Rig) -> list[str]:
     journals = [json.dumps(rig.journal(name)) for name in ("mimc", "apns", "mipush")]
     found = [it for it in rig.leaks(*journals) if " in printed " in it]
     return [it for it in found if not it.startswith(("text", "push token"))]
+
+
+def test_no_repr_of_ours_shows_a_secret_or_a_word_of_a_message(place: Path) -> None:
+    place.mkdir()
+    canary = "canary" * 8
+    section = {"app_id": 1, "app_key": canary, "app_secret": canary, "url_secret": canary}
+    proxy = f"http://{canary}:{canary}@10.0.0.1:3128"
+    mipush = {"app_secret": canary, "package": "com.example", "proxy": proxy}
+    settings = Settings.model_validate({
+        "auth": {"jwt": {"key": canary}}, "store": {"url": f"redis://{canary}:{canary}@127.0.0.1/0"},
+        "apps": {"main": {**section, "proxy": proxy, "mipush": mipush}},
+    })  # fmt: skip
+    services = web_services(settings)
+    body = offline("bob", "alice", canary, 1, authentication=canary, toAppId="1", fromAppId="1")
+    callback = parse_callback(json.dumps(body).encode())
+    assert isinstance(callback, Callback)
+    message = undelivered(callback, services.now())
+    alert = message.alert(AlertText(canary, canary), timedelta(hours=1))
+    device = Device("main", "alice", "phone", Platform.MIPUSH, canary, services.now())
+    job = Job("main", "mipush", "alice", "phone", alert)
+    push = Push(job, device)
+    wire = MipushWire(settings.apps["main"].mipush or pytest.fail("no section"))
+    request = wire.build([push], f"key={canary}", services.now())
+    answer = Answer(200, {"set-cookie": canary}, canary.encode())
+    entry = Entry(b"1-1", canary.encode())
+    shown = [
+        settings, services, callback, message, alert, device, job, push, wire, request, answer, entry,
+        *vars(services).values(), Credentials(f"Bearer {canary}", {"session": canary}), Bury(b"1-1", "poison", job),
+        Postpone(b"1-1", job, services.now()), RetryAt(services.now(), job, "busy"), Settled(job, "accepted"),
+        TransportRoute(None, proxy), Held(b"1-1", job), BadCallback("payload", expected="base64", got=canary),
+ ignored_of(body, canary),
+    ]  # fmt: skip
+    found = [type(it).__name__ for it in shown if "canary" in f"{it!r} {it}" or body["payload"] in repr(it)]
+    assert found == []
+
+
+def ignored_of(body: dict[str, Any], canary: str) -> object:
+    return parse_callback(json.dumps({**body, "msgType": "UCTOPIC_MSG", "authentication": canary}).encode())
