@@ -409,7 +409,7 @@ def test_no_repr_of_ours_shows_a_secret_or_a_word_of_a_message(place: Path) -> N
         *vars(services).values(), Credentials(f"Bearer {canary}", {"session": canary}), Bury(b"1-1", "poison", job),
         Postpone(b"1-1", job, services.now()), RetryAt(services.now(), job, "busy"), Settled(job, "accepted"),
         TransportRoute(None, proxy), Held(b"1-1", job), BadCallback("payload", expected="base64", got=canary),
- ignored_of(body, canary),
+        ignored_of(body, canary),
     ]  # fmt: skip
     found = [type(it).__name__ for it in shown if "canary" in f"{it!r} {it}" or body["payload"] in repr(it)]
     assert found == []
