@@ -34,10 +34,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class NoAnswer:
-    """The transport failed. `sent` is False only where not one byte of the request can have left."""
+    """The transport failed. `sent` is False only where not one byte of the request can have left.
+
+    `broken`: it may have left, and its connection ended before the answer, which says nothing about the next one.
+    """
 
     reason: str
     sent: bool
+    broken: bool = False
 
 
 class Wire(Protocol):
@@ -79,6 +83,18 @@ class DeviceRegistry(Protocol):
     def devices_of(self, app: str, account: str) -> list[Device]: ...
 
     def remove(self, app: str, account: str, device_id: str) -> bool: ...
+
+
+class BlockList(Protocol):
+    """Accounts and sessions that may do nothing any more. Raises StoreUnavailable. See store/blocks.py."""
+
+    def is_blocked(self, account: str, session_id: str | None) -> bool: ...
+
+    def block(self, account: str) -> None: ...
+
+    def unblock(self, account: str) -> None: ...
+
+    def block_session(self, session_id: str, life: timedelta) -> None: ...
 
 
 class TokenService(Protocol):
@@ -178,6 +194,8 @@ class AddressBook(Protocol):
     async def forget(self, device: Device, before: datetime) -> Removal: ...
 
     async def note_trouble(self, device: Device, trouble: str) -> None: ...
+
+    async def blocked(self, accounts: Sequence[str]) -> set[str]: ...
 
     async def unknown(self, lane: Lane, accounts: Sequence[str]) -> set[str]: ...
 

@@ -46,6 +46,7 @@ _REASONS: dict[int, str] = {
     HTTP2_STREAM: "stream reset",
     PROXY: "proxy refused",
 }
+_BROKEN = frozenset({pycurl.E_HTTP2, pycurl.E_GOT_NOTHING, pycurl.E_SEND_ERROR, pycurl.E_RECV_ERROR})
 
 
 def always() -> bool:
@@ -137,7 +138,8 @@ class Transfer:
         return Answer(status, _parse_head(self._head), b"".join(self._body)) if status >= 200 else None
 
     def no_answer(self, code: int) -> NoAnswer:
-        return NoAnswer(_REASONS.get(code, f"curl error {code}"), self.sent)
+        sent = self.sent
+        return NoAnswer(_REASONS.get(code, f"curl error {code}"), sent, broken=sent and code in _BROKEN)
 
     def _leave(self, *_addresses: object) -> int:
         """libcurl asks when the request is next on the wire: also on a reused connection, also after a wait."""

@@ -136,6 +136,7 @@ class Delivery:
     async def _addressed(self, held: Sequence[Held]) -> list[tuple[Held, Push]]:
         if not held:
             return []
+        held = await self._unblocked(held)
         if self.channel.route.to_account:
             unknown = await self.addresses.unknown(self.lane, [it.job.account for it in held])
             for it in held:
@@ -152,6 +153,13 @@ class Delivery:
             for it, device in zip(held, devices, strict=True)
             if device is not None and device.platform == self.lane.channel
         ]
+
+    async def _unblocked(self, held: Sequence[Held]) -> list[Held]:
+        blocked = await self.addresses.blocked([it.job.account for it in held])
+        for it in held:
+            if it.job.account in blocked:
+                self._finish(it, "blocked")
+        return [it for it in held if it.job.account not in blocked]
 
     def _refused(self, held: Held, push: Push) -> bool:
         outcome = self.channel.wire.refuse(push)
@@ -200,6 +208,8 @@ class Delivery:
     ) -> list[Outcome | None]:
         request = self.channel.wire.build(pushes, authorization, self.now())
         answer = await self.channel.transport.send(request, may_send)
+        if isinstance(answer, NoAnswer) and answer.broken:  # as when an idle one was closed: once more, on a new one
+            answer = await self.channel.transport.send(request, may_send)
         match answer:
             case Answer():
                 return [*self.channel.wire.read(pushes, answer, self.now())]

@@ -159,6 +159,19 @@ def test_only_what_the_provider_may_have_seen_counts_as_an_attempt(
     on_bench(scenario, Provider(always(Accepted()), failures=[no_answer]))
 
 
+@pytest.mark.parametrize(("breaks", "end"), [(1, ("accepted", "")), (2, ("retry", "connection broke"))])
+def test_a_push_whose_connection_broke_is_repeated_at_once_and_once(
+    on_bench: Setting, breaks: int, end: tuple[str, str]
+) -> None:
+    broken = NoAnswer("connection broke", sent=True, broken=True)
+
+    async def scenario(bench: Bench) -> None:
+        assert await bench.deliver([bench.job()]) == [end]
+        assert len(bench.provider.sent) == 2
+
+    on_bench(scenario, Provider(always(Accepted()), failures=[broken] * breaks))
+
+
 def test_a_registration_goes_when_apns_called_its_token_dead_after_it_was_made(
     on_bench: Setting, store: Store, app_id: str
 ) -> None:
