@@ -274,7 +274,7 @@ class Rig:
                 pipe.xlen(keys.jobs(lane)).zcard(keys.retries(lane))
             return sum(pipe.execute())
 
-    def settled(self, app_id: str = MAIN, seconds: float = 30) -> None:
+    def settled(self, app_id: str = MAIN, seconds: float = 60) -> None:
         """Wait until nothing of this app is left to do."""
         self.wait(lambda: not self.backlog(app_id), f"the end of all work of {SECTION[app_id]}", seconds)
 
