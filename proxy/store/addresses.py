@@ -10,6 +10,7 @@ from proxy.domain.devices import Device
 from proxy.domain.lanes import Lane
 from proxy.ports import Removal
 from proxy.store import keys
+from proxy.store.blocks import blocked_among
 from proxy.store.devices import registration_parts
 from proxy.store.records import dump_order, load_device, load_order, to_ms
 from proxy.store.scripts import Argument, script
@@ -63,6 +64,10 @@ class RedisAddresses:
     async def note_trouble(self, device: Device, trouble: str) -> None:
         args: list[Argument] = [digest(device.account), device.device_id, trouble]
         await script("note_trouble").run_async(self._redis, self._keys_of(device)[1:], args)
+
+    async def blocked(self, accounts: Sequence[str]) -> set[str]:
+        """Those of the accounts that may do nothing any more."""
+        return await blocked_among(self._redis, accounts)
 
     async def unknown(self, lane: Lane, accounts: Sequence[str]) -> set[str]:
         """Those of the accounts that the provider lately did not know."""

@@ -20,6 +20,8 @@ users' own names and may hold anything; they and push tokens enter a key as a di
     proxy:{<team>}:provider-token:<id>:<d>   string  1 hour           worker (deliver)      the key's JWT for APNs
     ...:signing                              string  5 s              worker (deliver)      somebody signs it
     proxy:{appId}:ready                      string  1 minute         web (health)          can the store be written?
+    proxy:{blocked}:accounts                 set     until lifted     web, cli              digests of blocked accounts
+    proxy:{blocked}:session:<d>              string  the session's    web (sign-out)        this session has ended
 
 What lives until it is planned, settled or due has a cap instead: callbacks one, a lane's jobs and retries together one.
 A "line" is what a phone shows as one: the same target and conversation on a channel whose alerts replace each other.
@@ -97,6 +99,14 @@ def push_token(app_id: str, app: str, platform: str, token: str) -> str:
 def provider_token(team_id: str, key_id: str, key_pem: bytes) -> str:
     """Another key file, another token: one that a wrong file signed must not outlive its mending."""
     return f"proxy:{{{team_id}}}:provider-token:{key_id}:{digest(key_pem)}"
+
+
+def blocked_accounts() -> str:
+    return "proxy:{blocked}:accounts"
+
+
+def blocked_session(session_id: str) -> str:
+    return f"proxy:{{blocked}}:session:{digest(session_id)}"
 
 
 def ready(app_id: str) -> str:

@@ -1,6 +1,7 @@
 """One message becomes jobs: one alert for each device of each person whom it did not reach."""
 
 import asyncio
+import unicodedata
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -53,8 +54,10 @@ class Planner:
         if alert.expires_at <= now:
             return
         for start in range(0, len(readers), RECIPIENTS_PER_LOOKUP):
-            some = readers[start : start + RECIPIENTS_PER_LOOKUP]
-            accounts = [reader.account for reader in some]
+            asked = readers[start : start + RECIPIENTS_PER_LOOKUP]
+            blocked = await self.addresses.blocked([reader.account for reader in asked])
+            some = [reader for reader in asked if reader.account not in blocked]
+            accounts = [unicodedata.normalize("NFC", reader.account) for reader in some]  # as devices are registered
             found: dict[str, list[list[Device]]] = {}  # by section: its channels share one look-up
             for route in self.routes:
                 app = route.lane.app
@@ -88,7 +91,7 @@ def _jobs_to_devices(
 ) -> list[tuple[Lane, Job]]:
     lane = route.lane
     return [
-        (lane, Job(lane.app, lane.channel, reader.account, device.device_id, alert))
+        (lane, Job(lane.app, lane.channel, device.account, device.device_id, alert))
         for reader, devices in zip(readers, found, strict=True)
         for device in devices
         if device.platform == lane.channel and missed_it(device, reader)

@@ -50,13 +50,18 @@ SAMPLES: dict[str, Callable[[], str]] = {
     "push_token": lambda: keys.push_token("77", "main", "apns", "a1b2"),
     "provider_token": lambda: keys.provider_token("TEAM", "KEY", b"PEM"),
     "ready": lambda: keys.ready("77"),
+    "blocked_accounts": keys.blocked_accounts,
+    "blocked_session": lambda: keys.blocked_session("s1"),
 }
+
+
+SHARED = {"provider_token", "blocked_accounts", "blocked_session"}  # not one app's own
 
 
 def catalogue() -> list[re.Pattern[str]]:
     """The rows of the module's docstring, each <placeholder> standing for any text without a colon."""
     rows = re.findall(r"^    (proxy:\S*(?: d>\S*| id>\S*)?)", inspect.getdoc(keys) or "", re.MULTILINE)
-    assert len(rows) == 15
+    assert len(rows) == 17
     row_texts = [re.escape(row).replace(r"\ ", " ") for row in rows]
     texts = [
         text.replace(re.escape("{appId}"), r"\{77\}").replace(re.escape("{<team>}"), r"\{TEAM\}") for text in row_texts
@@ -79,7 +84,7 @@ def test_every_function_makes_a_key_of_the_catalogue_and_every_row_has_one() -> 
         assert [key for key in made if row.fullmatch(key)], row
 
 
-@pytest.mark.parametrize("name", [name for name in SAMPLES if name != "provider_token"])
+@pytest.mark.parametrize("name", [name for name in SAMPLES if name not in SHARED])
 def test_all_keys_of_an_app_carry_its_hash_tag(name: str) -> None:
     assert re.findall(r"\{(.*?)\}", SAMPLES[name]()) == ["77"]
 

@@ -1,0 +1,57 @@
+"""Accounts and sessions that may do nothing any more: the mark that token, plan and deliver look at.
+
+The mark is a fact of this service alone: a MIMC token that was given out before stays valid at MIMC.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from proxy.domain.callbacks import digest
+from proxy.store import keys
+from proxy.store.connection import Store
+
+
+class RedisBlocks:
+    """Implements ports.BlockList, for the web and the command line. Every call raises StoreUnavailable."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def is_blocked(self, account: str, session_id: str | None) -> bool:
+        """One round trip; the store's silence is no yes."""
+
+        def do(redis: Any) -> bool:
+            if session_id is None:
+                return bool(redis.sismember(keys.blocked_accounts(), account_mark(account)))
+            pipe = redis.pipeline(transaction=False)
+            pipe.sismember(keys.blocked_accounts(), account_mark(account))
+            pipe.exists(keys.blocked_session(session_id))
+            return any(pipe.execute())
+
+        return self._store.call(do)
+
+    def block(self, account: str) -> None:
+        self._store.call(lambda redis: redis.sadd(keys.blocked_accounts(), account_mark(account)))
+
+    def unblock(self, account: str) -> None:
+        self._store.call(lambda redis: redis.srem(keys.blocked_accounts(), account_mark(account)))
+
+    def block_session(self, session_id: str, life: timedelta) -> None:
+        """`life` must cover whatever proves the session by itself, like an access token."""
+        self._store.call(lambda redis: redis.set(keys.blocked_session(session_id), "1", px=life))
+
+
+async def blocked_among(redis: Any, accounts: Sequence[str]) -> set[str]:
+    """Those of the accounts that are blocked, for the worker: one call for any number."""
+    if not accounts:
+        return set()
+    marks = [account_mark(account) for account in accounts]
+    found = await redis.smismember(keys.blocked_accounts(), marks)
+    return {account for account, is_blocked in zip(accounts, found, strict=True) if is_blocked}
+
+
+def account_mark(account: str) -> str:
+    """An account's place in the list: whatever way its letters are composed."""
+    return digest("blocked", unicodedata.normalize("NFC", account))
