@@ -15,7 +15,7 @@ from typing import Any
 import click
 import jwt
 
-from proxy.auth.credentials import is_account
+from proxy.auth.credentials import account_of
 from proxy.check_config import Finding, ask_services, inspect_files
 from proxy.configuration import load_settings
 from proxy.domain.devices import Device, fingerprint
@@ -126,7 +126,7 @@ def token(config: Path | None, account: str, ttl: int) -> None:
 
     For trying things out: whoever has it acts as this account until it expires.
     """
-    if not is_account(account):
+    if account_of(account) is None:
         raise click.BadParameter("1 to 256 bytes, without control characters", param_hint="--account")
     settings = load_settings(config).auth.jwt
     if settings is None:

@@ -1,11 +1,18 @@
 """What a caller shows, and what a way of proving a user makes of it. No web framework in sight."""
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 MAX_ACCOUNT_BYTES = 256
+
+# RFC 6750, 2.1: the scheme's name in any case, one space or more, b64token.
+_BEARER = re.compile(r"bearer +([A-Za-z0-9\-._~+/]+=*)", re.IGNORECASE | re.ASCII)
+
+# They let two accounts look alike, or a text run backwards, and mean nothing by themselves (Unicode UAX 9).
+_BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 @dataclass(frozen=True)
@@ -15,38 +22,61 @@ class Credentials:
     authorization: str | None = field(repr=False)
     cookies: Mapping[str, str] = field(repr=False)
 
+    def bearer(self) -> str | None:
+        """The bearer in the Authorization header; None when it holds none, or more than one."""
+        match = _BEARER.fullmatch((self.authorization or "").strip(" \t"))
+        return match[1] if match else None
+
 
 @dataclass(frozen=True)
 class Authenticated:
-    """A user. `bound_app` names the section that the proof is good for, None: any."""
+    """A user. `bound_app` names the section that the proof is good for, None: any.
+
+    `session_id` is that of a sign-in which can be ended by itself, None: the proof knows no sessions.
+    """
 
     app_account: str
     bound_app: str | None
     backend: str
+    session_id: str | None = None
 
 
 @dataclass(frozen=True)
 class Refused:
-    """No user; `reason` is a word of ours for the log, never content."""
+    """No user. `reason` is one of a closed set of words of the backend, never content.
+
+    `each` says who refused and why, once several were asked: (backend, reason).
+    """
+
+    reason: str
+    each: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Unavailable:
+    """Whether this is a user cannot be told now; the caller may repeat. `reason` as in Refused."""
 
     reason: str
 
 
 class Backend(Protocol):
-    """One way of proving a user. Raises nothing, whatever the credentials hold."""
+    """One way of proving a user. Raises nothing, whatever the credentials hold.
 
-    def authenticate(self, credentials: Credentials) -> Authenticated | Refused: ...
-
-
-def is_account(value: object) -> bool:
-    """Can this be an appAccount? Any text that is not empty, of at most 256 bytes in UTF-8, without control characters.
-
-    It is compared and passed on as it is: a client's SDK insists on the very same text, so nothing is normalised.
+    None: these credentials are not of its kind, another backend may know them.
     """
-    if not isinstance(value, str) or not value:
-        return False
-    try:
-        fits = len(value.encode()) <= MAX_ACCOUNT_BYTES
-    except UnicodeEncodeError:  # half of a surrogate pair
-        return False
-    return fits and not any(unicodedata.category(character) == "Cc" for character in value)
+
+    def authenticate(self, credentials: Credentials) -> Authenticated | Refused | Unavailable | None: ...
+
+
+def account_of(value: object) -> str | None:
+    """The appAccount that this text is, in NFC: the same name typed on two systems is one account.
+
+    None when it cannot be one: no text, empty, over 256 bytes in UTF-8, or with a control character, half of a
+    surrogate pair or a bidi control in it.
+    """
+    if not isinstance(value, str) or not value or len(value) > 4 * MAX_ACCOUNT_BYTES:  # NFC may shorten a text
+        return None
+    account = unicodedata.normalize("NFC", value)
+    if any(unicodedata.category(character) in {"Cc", "Cs"} or character in _BIDI_CONTROLS for character in account):
+        return None
+    return account if len(account.encode()) <= MAX_ACCOUNT_BYTES else None

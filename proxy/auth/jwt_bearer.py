@@ -1,14 +1,9 @@
 """`Authorization: Bearer <JWT>`, signed by the developer's own system with a key that both know."""
 
-import re
-
 import jwt
 
-from proxy.auth.credentials import Authenticated, Credentials, Refused, is_account
+from proxy.auth.credentials import Authenticated, Credentials, Refused, account_of
 from proxy.settings import JwtSettings
-
-# RFC 6750, 2.1: the scheme's name in any case, one space or more, b64token.
-_BEARER = re.compile(r"bearer +([A-Za-z0-9\-._~+/]+=*)", re.IGNORECASE)
 
 
 class JwtBearer:
@@ -19,15 +14,13 @@ class JwtBearer:
         self._algorithms = list(settings.algorithms)
         self._leeway = settings.leeway_s
 
-    def authenticate(self, credentials: Credentials) -> Authenticated | Refused:
-        if credentials.authorization is None:
-            return Refused("no bearer")
-        match = _BEARER.fullmatch(credentials.authorization.strip())
-        if match is None:
-            return Refused("not a bearer")
+    def authenticate(self, credentials: Credentials) -> Authenticated | Refused | None:
+        bearer = credentials.bearer()
+        if bearer is None:
+            return None
         try:
             claims = jwt.decode(
-                match[1],
+                bearer,
                 self._key,
                 algorithms=self._algorithms,
                 leeway=self._leeway,
@@ -38,5 +31,5 @@ class JwtBearer:
         except (RecursionError, OverflowError, ValueError) as error:
             # the library lets these through: deeply nested JSON, an infinite `exp`, a lone surrogate
             return Refused(type(error).__name__)
-        account = claims["sub"]
-        return Authenticated(account, None, "jwt") if is_account(account) else Refused("sub is not an account")
+        account = account_of(claims["sub"])
+        return Authenticated(account, None, "jwt") if account is not None else Refused("sub is not an account")

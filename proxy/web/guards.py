@@ -6,7 +6,7 @@ from flask import Flask, Request
 from flask.sessions import NullSession, SessionInterface
 from flask_login import LoginManager, UserMixin, current_user
 
-from proxy.auth import Authenticated, Credentials, Refused
+from proxy.auth import Authenticated, Credentials, Refused, Unavailable
 from proxy.errors import RequestRefused
 from proxy.web import wired
 from proxy.web.access import note
@@ -76,3 +76,6 @@ def _load_user(request: Request) -> User | None:
         case Refused(reason):
             note(refused=reason)
             return None
+        case Unavailable(reason):
+            note(unavailable=reason)
+            raise RequestRefused(503, "sign-in is unavailable", {"Retry-After": "5"})
