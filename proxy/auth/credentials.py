@@ -32,13 +32,15 @@ class Credentials:
 class Authenticated:
     """A user. `bound_app` names the section that the proof is good for, None: any.
 
-    `session_id` is that of a sign-in which can be ended by itself, None: the proof knows no sessions.
+    `session_id` is that of a sign-in which can be ended by itself, None: the proof knows no sessions. `by_cookie`: a
+    browser may have sent the proof by itself, at the wish of a foreign page.
     """
 
     app_account: str
     bound_app: str | None
     backend: str
     session_id: str | None = None
+    by_cookie: bool = False
 
 
 @dataclass(frozen=True)
