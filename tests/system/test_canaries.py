@@ -137,7 +137,8 @@ def test_nothing_secret_is_told_whatever_goes_well_or_wrong(told: Told) -> None:
     apns_fails(told)
     mipush_fails(told)
     records_are_broken(told)
-    the_operator_looks(told)
+    if told.variables["APP_PROXY_LOGS__FORMAT"] == "json":  # what commands print has no other form
+        commands_are_given(told)
     the_store_is_away(told)
     everything_ends_in_the_middle(told)
     assert told.leaks() == []
@@ -311,7 +312,7 @@ def shown_of_every_line(redis: Any, lane: Lane) -> None:
         redis.set(name, f"{MARK},{MARK},{MARK}")
 
 
-def the_operator_looks(told: Told) -> None:
+def commands_are_given(told: Told) -> None:
     rig = told.rig
     rig.secret("proxy password", PROXY_PASSWORD)
     (rig.folder / "cut.p8").write_text((rig.folder / "main.p8").read_text()[:100])
@@ -355,8 +356,7 @@ def the_store_is_away(told: Told) -> None:
     headers = {"Authorization": f"Bearer {rig.bearer('alice')}"}
     assert told.ask("GET", "/api/devices?app=main", headers=headers).status_code == 503
     told.look()
-    for process in (told.command("devices", "list"), told.command("dead-letters", "list")):
-        assert process.popen.wait(40) == 1
+    assert told.command("dead-letters", "list").popen.wait(40) == 1
     rig.store = rig.start_store()
     rig.wait(lambda: told.post(told.message()) == 503, "a store that does not know the password any more")
     told.look()
