@@ -12,7 +12,7 @@ from proxy.ports import Removal
 from proxy.store import keys
 from proxy.store.blocks import blocked_among
 from proxy.store.devices import registration_parts
-from proxy.store.records import dump_order, load_device, load_order, to_ms
+from proxy.store.records import device_or_none, dump_order, load_order, to_ms
 from proxy.store.scripts import Argument, script
 
 _MS = timedelta(milliseconds=1)
@@ -27,12 +27,15 @@ class RedisAddresses:
         self._instance = instance
 
     async def devices_of(self, app: str, accounts: Sequence[str]) -> list[list[Device]]:
-        """Each account's devices by its own list, in the order of `accounts`; ownership is checked when delivering."""
+        """Each account's devices by its own list, in the order of `accounts`; ownership is checked when delivering.
+
+        A record of a later version, or damaged, is left out.
+        """
         pipe = self._redis.pipeline(transaction=False)
         for account in accounts:
             pipe.hgetall(keys.account(self._app_ids[app], app, account))
         return [
-            [load_device(app, id_.decode(), registration_parts(it)[1]) for id_, it in registrations.items()]
+            [device for id_, it in registrations.items() if (device := _device(app, id_, it))]
             for registrations in await pipe.execute()
         ]
 
@@ -52,7 +55,7 @@ class RedisAddresses:
         for (account, device_id), it in zip(targets, registrations, strict=True):
             owner = next(owners) if it else None
             is_owner = owner == [digest(account).encode(), device_id.encode()]
-            found.append(load_device(app, device_id, it[1]) if it and is_owner else None)
+            found.append(device_or_none(app, device_id, it[1]) if it and is_owner else None)
         return found
 
     async def forget(self, device: Device, before: datetime) -> Removal:
@@ -106,3 +109,7 @@ class RedisAddresses:
             keys.account(app_id, device.app, device.account),
             keys.push_token(app_id, device.app, device.platform, device.push_token),
         ]
+
+
+def _device(app: str, device_id: bytes, registration: bytes) -> Device | None:
+    return device_or_none(app, device_id.decode(), registration_parts(registration)[1])

@@ -11,7 +11,7 @@ from proxy.domain.callbacks import digest
 from proxy.domain.devices import Device
 from proxy.store import keys
 from proxy.store.connection import Commands, Store
-from proxy.store.records import dump_device, load_device, to_ms
+from proxy.store.records import device_or_none, dump_device, to_ms
 from proxy.store.scripts import Argument, script
 
 
@@ -72,8 +72,8 @@ def _owned(redis: Commands, app: str, account_key: str, account_digest: str) -> 
         owner_key, record = registration_parts(registration)
         account, device, trouble = redis.hmget(owner_key, "account", "device", "trouble")
         if account == account_digest.encode() and device == device_id:
-            found.append(load_device(app, device_id.decode(), record, (trouble or b"").decode()))
-    return found
+            found.append(device_or_none(app, device_id.decode(), record, (trouble or b"").decode()))
+    return [device for device in found if device]
 
 
 def _owner_key(app_id: str, device: Device) -> str:

@@ -92,6 +92,14 @@ def load_device(app: str, device_id: str, record: bytes, trouble: str = "") -> D
         raise UnreadableRecord(f"device record: {type(error).__name__}") from None
 
 
+def device_or_none(app: str, device_id: str, record: bytes, trouble: str = "") -> Device | None:
+    """None for a record that is unreadable here: one phone's trouble must not cost its neighbours their alerts."""
+    try:
+        return load_device(app, device_id, record, trouble)
+    except UnreadableRecord:
+        return None
+
+
 def dump_order(order: Order) -> bytes:
     return f"{order.sequence},{order.sent_at_ms},{order.accepted_at_ms}".encode()
 

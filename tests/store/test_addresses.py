@@ -30,6 +30,20 @@ def test_many_accounts_devices_come_in_the_order_asked_for(devices: RedisDevices
     assert found == [[pad], [], [phone]]
 
 
+def test_an_unreadable_registration_is_no_device_and_costs_no_other_its_alert(
+    devices: RedisDevices, store: Store, store_url: str, app_id: str
+) -> None:
+    phone, broken = device(), device("ben", "pad", "c3")
+    for one in (phone, broken):
+        devices.register(one)
+    account = keys.account(app_id, "main", "ben")
+    raw(store, "HSET", account, "pad", raw(store, "HGET", account, "pad").replace(b'"v":1', b'"v":99'))
+    assert with_redis(store_url, lambda it: book(it, app_id).devices_of("main", ["ben"])) == [[phone]]
+    targets = [("ben", "pad"), ("ben", "phone")]
+    assert with_redis(store_url, lambda it: book(it, app_id).owned("main", targets)) == [None, phone]
+    assert devices.devices_of("main", "ben") == [phone]
+
+
 def test_what_is_owned_is_told_from_what_is_gone_or_moved(devices: RedisDevices, store_url: str, app_id: str) -> None:
     kept, moved = device("ben"), device("cai", push_token="c3")
     for one in (kept, moved, device("dan", push_token="c3")):
