@@ -3,8 +3,9 @@
     python -m tests.bench.plan_beside_intake [rounds]
 
 The same load of p2p callbacks in turns: alone, and beside a worker that plans one group message for 10,000 accounts
-after the other, without a pause. The lanes stand, so that it is plan that is measured, not delivery. Nothing is pinned
-to a core: gunicorn, worker, store and load share what there is. About 12 s a round.
+after the other, without a pause. The groups' callbacks are put into the store from here and the lanes stand, so that
+it is plan that is measured, not intake or delivery. Nothing is pinned to a core: gunicorn, worker, store and load
+share what there is. About 12 s a round.
 """
 
 import asyncio
@@ -17,12 +18,13 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from proxy.domain.callbacks import Callback, Ignored
+from proxy.domain.callbacks import Callback
 from proxy.domain.lanes import Lane
 from proxy.mimc.wire import parse_callback
 from proxy.store import keys
-from proxy.store.connection import async_redis
+from proxy.store.connection import Store, async_redis
 from proxy.store.embedded import store_url
+from proxy.store.inbox import RedisInbox
 from proxy.store.lanes import RedisLanes
 from tests.bench.figures import Row, Spread, machine, number, table
 from tests.bench.processes import MeasuredRig
@@ -82,19 +84,19 @@ class Groups:
 
     def _run(self) -> None:
         members = [f"member-{number}" for number in range(ACCOUNTS)]
+        store = Store(store_url(self._rig.folder / "store"))
+        inbox = RedisInbox(store, timedelta(days=1), cap=1_000)
         while not self._enough.is_set():
-            body = offline_topic("speaker", members, "to all", next(_numbers))
-            self._rig.post(body).raise_for_status()
+            group = parse_callback(json.dumps(offline_topic("speaker", members, "to all", next(_numbers))).encode())
+            assert isinstance(group, Callback)
+            inbox.accept(group, datetime.now(UTC))
             self._begun.set()
-            self._rig.wait(
-                partial(self._is_planned, parse_callback(json.dumps(body).encode())), "the end of a plan", 60
-            )
+            self._rig.wait(partial(self._is_planned, group.message_id), "the end of a plan", 60)
             self.planned += 1
 
-    def _is_planned(self, group: Callback | Ignored) -> bool:
-        assert isinstance(group, Callback)
+    def _is_planned(self, message_id: str) -> bool:
         with self._rig.redis() as redis:
-            return bool(redis.hlen(keys.planned(MAIN, group.message_id)) == ACCOUNTS)
+            return bool(redis.hlen(keys.planned(MAIN, message_id)) == ACCOUNTS)
 
 
 def bodies(count: int) -> list[str]:
