@@ -14,6 +14,7 @@ settings, the bearers and push tokens that it used, and the texts that were mark
 import base64
 import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -36,7 +37,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.channels import APNS, MIPUSH
 from proxy.domain.lanes import Lane
-from proxy.local.ports import free_port
+from proxy.local.ports import port_taken
 from proxy.store import keys
 from proxy.store.embedded import store_command, store_url
 
@@ -115,8 +116,8 @@ class Rig:
         self._local = threading.local()
         self._secrets = {**_settings_secrets()}
         self._tokens: dict[str, str] = {}
-        self._web_port, self._operator_port = free_port(), free_port()
-        self.facts: dict[str, Mapping[str, Any]] = {name: {"port": free_port()} for name in without}
+        self._web_port, self._operator_port = _free_port(), _free_port()
+        self.facts: dict[str, Mapping[str, Any]] = {name: {"port": _free_port()} for name in without}
 
     def __enter__(self) -> Self:
         try:
@@ -168,7 +169,7 @@ class Rig:
     def start_web(self, workers: int = 2, **variables: str) -> Process:
         argv = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "config/gunicorn.conf.py"), "wsgi:app"]
         process = self.start("web", argv, WEB_CONCURRENCY=str(workers), **variables)
-        self.wait(lambda: self._is_up(f"http://127.0.0.1:{self._operator_port}/healthz"), "the web")
+        self.wait(lambda: self._is_up(process, f"{self.operator}/healthz"), "the web")
         return process
 
     def start_worker(self, **variables: str) -> Process:
@@ -178,12 +179,12 @@ class Rig:
         """Side by side, each with a port for its metrics."""
         started = []
         for _ in range(count):
-            address = f"127.0.0.1:{free_port()}"
+            address = f"127.0.0.1:{_free_port()}"
             bind = {"APP_PROXY_RELAY__OPERATOR_BIND": address}
             started.append(self.start("worker", [sys.executable, "-m", "proxy", "worker"], **bind | variables))
             started[-1].facts = {"metrics": f"http://{address}/metrics"}
         for process in started:
-            self.wait(partial(self._is_up, process.facts["metrics"]), "the worker")
+            self.wait(partial(self._is_up, process, process.facts["metrics"]), "the worker")
         return started
 
     def start(self, name: str, argv: Sequence[str], **variables: str) -> Process:
@@ -339,7 +340,8 @@ class Rig:
     def everything_printed(self) -> str:
         return "\n".join(path.read_text(errors="replace") for path in sorted(self.logs.iterdir()))
 
-    def _is_up(self, url: str) -> bool:
+    def _is_up(self, process: Process, url: str) -> bool:
+        assert process.popen.poll() is None, process.log.read_text()[-2000:]
         try:
             return self.http.get(url, timeout=2).ok
         except requests.RequestException:
@@ -438,6 +440,13 @@ def _body(kind: str, sender: str, text: str, sequence: int) -> dict[str, Any]:
         "payload": base64.b64encode(json.dumps(inner).encode()).decode(),
         "packetId": f"packet-{sender}-{sequence}", "sequence": str(154503794553568000 + sequence), "bizType": "",
     }  # fmt: skip
+
+
+def _free_port() -> int:
+    """Below those that the system gives to outgoing connections, of which one could be quicker than our process."""
+    while port_taken("127.0.0.1", port := random.randrange(20_000, 32_000)):
+        pass
+    return port
 
 
 def _announced(process: Process) -> Mapping[str, Any] | None:

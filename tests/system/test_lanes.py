@@ -46,7 +46,7 @@ def both_reached(rig: Rig, ipad: str, count: int) -> bool:
 
 def test_5000_jobs_for_an_apns_that_is_silent_hold_up_no_other_lane(place: Path) -> None:
     with Rig(place, without=("mimc",)) as rig:
-        rig.start_web()
+        rig.start_web(workers=1)
         ipad = device(rig, "ann", OTHER)
         phone_of(rig, "carl")
         tokens = [device(rig, "alice", MAIN) for _ in range(50)]
@@ -63,7 +63,7 @@ def test_5000_jobs_for_an_apns_that_is_silent_hold_up_no_other_lane(place: Path)
             post(rig, "carl", [number], MAIN)
             rig.wait(partial(both_reached, rig, ipad, number - 99), "both", 5)
             late.append(max(rig.accepted(ipad)[-1]["monotonic_ms"], notified(rig)[-1]["monotonic_ms"]) - before)
-        assert sorted(late)[-2] < 500
+        assert sorted(late)[-2] < 500  # ms, from before the post to the acceptance; one may be unlucky
         assert rig.backlog(MAIN) > 4900
         assert not [it for it in rig.accepted() if it["answered"] and it["device_token"] != ipad]
         rig.end_faults("apns")
@@ -122,7 +122,7 @@ def test_an_old_provider_token_that_apns_calls_expired_is_renewed_once_for_all_w
         phone = device(rig, "ann", OTHER)
         rig.fault("apns", effect="answer", reason="ExpiredProviderToken", times=1)
         workers = rig.start_workers(2)
-        age(rig, timedelta(minutes=30))
+        share_provider_token(rig, age=timedelta(minutes=30))
         post(rig, "ann", range(50), OTHER)
         rig.settled(OTHER)
         assert len({it["apns_id"] for it in rig.accepted(phone)}) == len(rig.accepted(phone)) == 50
@@ -130,8 +130,8 @@ def test_an_old_provider_token_that_apns_calls_expired_is_renewed_once_for_all_w
         assert sum(rig.metric(it, "push_jobs_settled_total", outcome="paused") for it in workers) == 0
 
 
-def age(rig: Rig, age: timedelta) -> None:
-    """Have the workers share a provider token of that age."""
+def share_provider_token(rig: Rig, age: timedelta) -> None:
+    """Have the workers find a token of that age in the store, as if one of them had signed it then."""
     issued_at = int((datetime.now(UTC) - age).timestamp())
     key = (rig.folder / f"{SECTION[OTHER]}.p8").read_bytes()
     token = jwt.encode({"iss": TEAM[OTHER], "iat": issued_at}, key, algorithm="ES256", headers={"kid": KEY_ID[OTHER]})

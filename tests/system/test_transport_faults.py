@@ -23,13 +23,13 @@ def strike(rig: Rig, effect: str) -> None:
 
 def push_200(rig: Rig, worker: Process, event: Callable[[], None]) -> None:
     """Have 200 pushes wait while something happens to the connection, and see them accepted."""
-    before = len(rig.accepted())
+    before = len(rig.journal("apns"))
     worker.signal(signal.SIGSTOP)
     event()
     for number in range(before, before + MESSAGES):
         assert rig.post(offline("bob", "alice", f"message {number}", number, app_id=OTHER), OTHER).status_code == 200
     worker.signal(signal.SIGCONT)
-    rig.wait(lambda: len(rig.accepted()) - before >= MESSAGES * DEVICES, "200 pushes")
+    rig.wait(lambda: len(rig.journal("apns", after=before)) >= MESSAGES * DEVICES, "200 pushes")
 
 
 def test_200_waiting_pushes_arrive_however_the_connection_begins_anew(place: Path) -> None:
