@@ -26,6 +26,7 @@ from proxy.errors import BadSettings, ProxyError
 from proxy.local.play import run_own, run_trial
 from proxy.logs import configure_logs
 from proxy.settings import Settings
+from proxy.store.blocks import RedisBlocks
 from proxy.store.connection import Store
 from proxy.store.dead_letters import RedisDeadLetters, to_json
 from proxy.store.devices import RedisDevices
@@ -279,6 +280,38 @@ def list_dead_letters(config: Path | None, app: str | None, count: int) -> None:
     letters = RedisDeadLetters(_store(settings), {section.app_id for section in settings.apps.values()})
     for letter in letters.recent(count, app):
         click.echo(to_json(letter))
+
+
+@cli.group(cls=Commands)
+def accounts() -> None:
+    """Block accounts of whatever system proves them, and let them in again.
+
+    A blocked account gets no MIMC token and no alert from the next request on, also with a bearer that is still good.
+    A MIMC token that it was given before stays valid at MIMC: this service cannot call it back.
+    """
+
+
+@accounts.command()
+@config_option
+@click.argument("account")
+def block(config: Path | None, account: str) -> None:
+    """Block an account. Repeating it changes nothing."""
+    RedisBlocks(_store(load_settings(config))).block(_account(account))
+
+
+@accounts.command()
+@config_option
+@click.argument("account")
+def unblock(config: Path | None, account: str) -> None:
+    """Let a blocked account in again."""
+    RedisBlocks(_store(load_settings(config))).unblock(_account(account))
+
+
+def _account(text: str) -> str:
+    account = account_of(text)
+    if account is None:
+        raise click.BadParameter("1 to 256 bytes, without control characters", param_hint="ACCOUNT")
+    return account
 
 
 def _store(settings: Settings) -> Store:
