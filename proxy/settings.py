@@ -179,6 +179,16 @@ class JwtSettings(Section):
     leeway_s: Annotated[float, Field(ge=0, le=300)] = 10.0
 
 
+class AccountsSettings(Section):
+    """The built-in accounts: users who sign in here, kept in a SQLite file. Every other key is made from `key`."""
+
+    key: SigningSecret
+    database: Annotated[Path, AfterValidator(_rooted), Field(validate_default=True)] = Path("accounts.sqlite3")
+    access_life_s: Annotated[int, Field(ge=10, le=86_400)] = 900
+    refresh_life_s: Annotated[int, Field(ge=60, le=400 * 86_400)] = 30 * 86_400
+    cookie_secure: bool = True
+
+
 class AuthSettings(Section):
     """Which ways of proving a user are on: every section that is present, in the order of `order`."""
 

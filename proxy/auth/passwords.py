@@ -1,0 +1,44 @@
+"""Passwords of the built-in accounts: argon2id, and the same work for a user who does not exist."""
+
+import threading
+import unicodedata
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.low_level import Type
+
+# OWASP's password storage cheat sheet; what is stored with other parameters is hashed anew at the next sign-in
+_HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1, hash_len=32, salt_len=16, type=Type.ID)
+
+# Of a password that nobody knows, with the parameters above.
+_NOBODYS = "$argon2id$v=19$m=19456,t=2,p=1$O22KQEZUw19LrA3nimZk4Q$qqis1YXL4Tvnv5SfrFDa5Eq2dJcGj9ystI02y7Nul0E"
+
+_AT_ONCE = 4  # each takes 19 MiB and a core; who signs in waits a moment rather than everybody else
+
+
+class Argon2Passwords:
+    """Implements ports.Passwords."""
+
+    def __init__(self) -> None:
+        self._slots = threading.BoundedSemaphore(_AT_ONCE)
+
+    def hash(self, password: str) -> str:
+        with self._slots:
+            return _HASHER.hash(_one_form(password))
+
+    def verify(self, password_hash: str | None, password: str) -> bool:
+        """Is it the password? False without a hash, after the same work."""
+        with self._slots:
+            try:
+                matches = _HASHER.verify(password_hash or _NOBODYS, _one_form(password))
+            except (VerificationError, InvalidHashError):
+                return False
+        return matches and password_hash is not None
+
+    def needs_rehash(self, password_hash: str) -> bool:
+        return _HASHER.check_needs_rehash(password_hash)
+
+
+def _one_form(password: str) -> str:
+    """The same letters typed on two systems are one password (RFC 8265, 4.2)."""
+    return unicodedata.normalize("NFC", password)

@@ -1,0 +1,113 @@
+"""Sign in to a built-in account, stay signed in, and sign out."""
+
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from proxy.domain.accounts import Session
+from proxy.errors import RequestRefused
+from proxy.ports import AccountsDatabase, BlockList, DeviceRegistry, Passwords, SessionTokens
+
+_CLOCKS = timedelta(minutes=1)  # a mark outlives what it stands against, whoever's clock is late
+
+
+@dataclass(frozen=True)
+class SignedIn:
+    """`refresh_token` None: a browser's session, which is shown by a cookie."""
+
+    session: Session
+    access_token: str = field(repr=False)
+    refresh_token: str | None = field(repr=False)
+
+
+@dataclass(frozen=True)
+class SignIns:
+    """The sign-ins of the built-in accounts. Everything here raises StoreUnavailable; a refusal is a 401."""
+
+    accounts: AccountsDatabase
+    passwords: Passwords
+    tokens: SessionTokens
+    blocks: BlockList
+    access_life: timedelta
+    refresh_life: timedelta
+
+    def sign_in(
+        self,
+        account: str,
+        password: str,
+        now: datetime,
+        *,
+        device_id: str | None = None,
+        app: str | None = None,
+        by_cookie: bool = False,
+    ) -> SignedIn:
+        """A new session. One answer, after the same work, to an unknown user, a disabled one and a wrong password."""
+        user = self.accounts.find(account)
+        is_right = self.passwords.verify(user.password_hash if user else None, password)
+        if user is None or not is_right or user.disabled_at or self.blocks.is_blocked(account, None):
+            raise _wrong()
+        new_hash = self.passwords.hash(password) if self.passwords.needs_rehash(user.password_hash) else None
+        session_id = self.tokens.new_session_id()
+        refresh_token, kept = (None, None) if by_cookie else self.tokens.new_refresh(session_id)
+        session = Session(session_id, account, kept, now, now, now + self.refresh_life, device_id, app)
+        if not self.accounts.start_session(session, user, new_hash):
+            raise _wrong()
+        return SignedIn(session, self.tokens.access(account, session_id, now), refresh_token)
+
+    def refresh(self, refresh_token: str, now: datetime) -> SignedIn:
+        """The next pair. A token of the session that is not its last one ends it: owner or thief, one used it before.
+
+        Of two calls with the same token at the same moment one gets a pair, and the other one ends the session.
+        """
+        shown = self.tokens.read_refresh(refresh_token)
+        session = self.accounts.live_session(shown[0], now) if shown else None
+        if shown is None or session is None or self.blocks.is_blocked(session.account, session.id):
+            raise _over("sign in again")
+        next_token, kept = self.tokens.new_refresh(session.id)
+        is_last = hmac.compare_digest(session.refresh_hash or b"", shown[1])
+        if not is_last or not self.accounts.rotate(session, kept, now, now + self.refresh_life):
+            self._end(session.id, now)
+            raise _over("the refresh token was used before; sign in again")
+        return SignedIn(session, self.tokens.access(session.account, session.id, now), next_token)
+
+    def sign_out(
+        self,
+        account: str,
+        session_id: str,
+        now: datetime,
+        *,
+        devices: DeviceRegistry,
+        apps: Sequence[str],
+        device_id: str | None = None,
+    ) -> None:
+        """Ends the session and removes its device, or the one that is named, from its section or from all `apps`.
+
+        The device goes first: whoever is cut off before the end is still signed in and can repeat it.
+        """
+        session = self.accounts.live_session(session_id, now)
+        device_id = device_id or (session.device_id if session else None)
+        if device_id is not None:
+            for app in [session.app] if session and session.app else apps:
+                devices.remove(app, account, device_id)
+        self._end(session_id, now)
+
+    def _end(self, session_id: str, now: datetime) -> None:
+        """First the mark, then the database. Were we cut off in between, the mark outlives what could be refreshed."""
+        self.blocks.block_session(session_id, self.refresh_life + self.access_life + _CLOCKS)
+        self.accounts.revoke(session_id, now)
+
+
+def change_password(account: str, password_hash: str, sign_ins: SignIns, now: datetime) -> bool:
+    """Also ends his sessions, so that whoever knew the former one is out. False: there is no such user."""
+    for session in sign_ins.accounts.live_sessions(account, now):
+        sign_ins.blocks.block_session(session.id, sign_ins.access_life + _CLOCKS)
+    return sign_ins.accounts.set_password(account, password_hash, now)
+
+
+def _wrong() -> RequestRefused:
+    return _over("account or password is wrong")
+
+
+def _over(message: str) -> RequestRefused:
+    return RequestRefused(401, message, {"WWW-Authenticate": "Bearer"})
