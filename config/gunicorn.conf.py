@@ -32,6 +32,7 @@ timeout = 30
 graceful_timeout = 10
 preload_app = False
 control_socket_disable = True
+forwarded_allow_ips = ""  # whose word about clients is believed is in limits.trusted_proxies; gunicorn believes nobody
 accesslog = None  # the application logs each request, without its path
 errorlog = "-"
 if Path("/dev/shm").is_dir():  # noqa: S108, gunicorn's heartbeat file must not wait for a disk

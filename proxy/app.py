@@ -9,6 +9,7 @@ from proxy.web.access import log_requests
 from proxy.web.cors import answer_browsers
 from proxy.web.envelope import answer_errors
 from proxy.web.guards import prove_users
+from proxy.web.headers import secure_headers
 from proxy.wiring import Services, web_services
 
 
@@ -25,6 +26,7 @@ def create_app(services: Services | None = None) -> Flask:
     app.url_map.merge_slashes = False  # it would answer with a redirect that repeats the path
     wire(app, services)
     log_requests(app)
+    secure_headers(app)
     answer_browsers(app)
     prove_users(app)
     for module in (tokens, callbacks, devices, health):

@@ -18,6 +18,9 @@ _AGES = (0.1, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 3600.0, 86400.0)
 
 callbacks_total = Counter("mimc_callbacks_total", "MIMC callbacks by kind and what became of them", ["kind", "result"])
 tokens_total = Counter("mimc_token_calls_total", "Token calls by the status given to the client", ["status"])
+refusals_total = Counter("refusals_total", "Callers that a backend refused, and why", ["backend", "reason"])
+rate_limited_total = Counter("rate_limited_total", "Calls answered 429, by what was exceeded", ["route", "by"])
+limiter_unavailable_total = Counter("limiter_unavailable_total", "Calls that could not be counted", ["route"])
 token_seconds = Histogram("mimc_token_seconds", "Time of the call to MIMC's TokenService", buckets=_LATENCY)
 planned_total = Counter("push_jobs_planned_total", "Jobs that plan appended", ["app", "channel"])
 settled_total = Counter(

@@ -80,7 +80,8 @@ class CallbackInbox(Protocol):
 class DeviceRegistry(Protocol):
     """Who is reached where, as the signed-in users say. Raises StoreUnavailable."""
 
-    def register(self, device: Device) -> None: ...
+    def register(self, device: Device) -> Sequence[str]:
+        """The ids of the account's oldest devices, which had to make room for this one; mostly none."""
 
     def devices_of(self, app: str, account: str) -> list[Device]: ...
 
@@ -163,6 +164,14 @@ class SessionTokens(Protocol):
     def new_refresh(self, session_id: str) -> tuple[str, bytes]: ...
 
     def read_refresh(self, refresh_token: str) -> tuple[str, bytes] | None: ...
+
+
+class RateLimits(Protocol):
+    """Counts calls over a sliding window. Raises StoreUnavailable."""
+
+    def spend(self, name: str, rate: str, who: str) -> float | None:
+        """Counts one call of `who`. None: it is within the rate, like "60/minute"; else it was not counted, and in so
+        many seconds there is room for another."""
 
 
 class TokenService(Protocol):

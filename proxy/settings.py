@@ -9,10 +9,12 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
+import limits
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -126,6 +128,23 @@ def _store_address(value: SecretStr) -> SecretStr:
     return value
 
 
+def _rate(value: str) -> str:
+    try:
+        good = value == "off" or limits.parse(value).amount > 0
+    except ValueError:
+        good = False
+    if not good:
+        raise ValueError('expected calls and a time, like "60/minute" or "5 per 10 seconds", or "off"')
+    return value
+
+
+def _origin(value: str) -> str:
+    """As browsers send it: compared text by text, so anything else would never match."""
+    if not re.fullmatch(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9_.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?", value):
+        raise ValueError("expected an origin in lower case and without a path, like https://chat.example.com")
+    return value
+
+
 def _readable(path: Path, info: ValidationInfo) -> Path:
     path = _rooted(path, info)
     if not path.is_file() or not os.access(path, os.R_OK):
@@ -145,6 +164,9 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
 # so long that a push has room for the rest
 ClickAddress = Annotated[str, Field(pattern=r"^[!-~]{0,1024}$")]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Origins = tuple[Annotated[str, AfterValidator(_origin)], ...]
+Network = IPv4Network | IPv6Network
+Rate = Annotated[str, AfterValidator(_rate)]
 
 
 class Section(BaseModel):
@@ -158,7 +180,7 @@ class ServerSettings(Section):
     operator_bind: BindAddress = "127.0.0.1:9464"
     workers: Annotated[int, Field(ge=1, le=64)] = 2
     threads: Annotated[int, Field(ge=1, le=256)] = 16
-    allowed_origins: tuple[str, ...] = ()
+    allowed_origins: Origins = ()
 
 
 class StoreSettings(Section):
@@ -273,6 +295,7 @@ class AppSettings(Section):
     base_url: WebAddress = "https://mimc.chat.xiaomi.net"
     ca_file: ReadableFile | None = None
     proxy: ProxyAddress = None
+    allowed_origins: Origins = ()
     apns: ApnsSettings | None = None
     mipush: MipushSettings | None = None
 
@@ -298,6 +321,26 @@ class TokenSettings(Section):
 
     connect_timeout_s: Seconds = 0.8
     timeout_s: Seconds = 1.8
+
+
+class LimitSettings(Section):
+    """How often an account, and an address (an IPv6 /64), may call. `url` None: counted in the store.
+
+    Addresses are generous, for behind one there may be an office or a carrier's customers.
+    """
+
+    token_per_account: Rate = "60/minute"  # noqa: S105  not a password
+    token_per_address: Rate = "600/minute"  # noqa: S105  not a password
+    sign_in_per_account: Rate = "10/minute"
+    sign_in_per_address: Rate = "60/minute"
+    trusted_proxies: tuple[Network | Literal["unix"], ...] = ()
+    url: Annotated[Secret, AfterValidator(_store_address)] | None = None
+
+
+class DeviceSettings(Section):
+    """How many devices one account has in one app at most; the oldest registration makes room for a new one."""
+
+    per_account: Annotated[int, Field(ge=1, le=100)] = 10
 
 
 class RelaySettings(Section):
@@ -353,5 +396,7 @@ class Settings(Section):
     auth: AuthSettings
     apps: Annotated[dict[Name, AppSettings], Field(min_length=1), AfterValidator(_sections_agree)]
     token: TokenSettings = TokenSettings()
+    limits: LimitSettings = LimitSettings()
+    devices: DeviceSettings = DeviceSettings()
     relay: RelaySettings = RelaySettings()
     logs: LogSettings = LogSettings()

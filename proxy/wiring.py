@@ -20,7 +20,7 @@ from proxy.domain.lanes import Lane, Route
 from proxy.metrics import gate_total
 from proxy.mimc.client import TokenClient
 from proxy.mimc.senders import Senders
-from proxy.ports import CallbackInbox, DeviceRegistry, Figures, HealthCheck, TokenService
+from proxy.ports import CallbackInbox, DeviceRegistry, Figures, HealthCheck, RateLimits, TokenService
 from proxy.settings import ApnsSettings, AppSettings, MipushSettings, Settings
 from proxy.store import keys
 from proxy.store.addresses import RedisAddresses
@@ -30,6 +30,7 @@ from proxy.store.figures import RedisFigures
 from proxy.store.health import RedisHealth
 from proxy.store.inbox import RedisInbox
 from proxy.store.lanes import RedisLanes
+from proxy.store.limits import RedisLimits
 from proxy.store.provider_tokens import FixedAuthorization, SharedProviderToken
 from proxy.store.queue import RedisQueue
 from proxy.usecases.deliver import Channel
@@ -47,6 +48,7 @@ class Services:
     tokens: TokenService
     inbox: CallbackInbox
     devices: DeviceRegistry
+    limits: RateLimits
     figures: Figures
     health: HealthCheck
     now: Callable[[], datetime]
@@ -57,13 +59,15 @@ def web_services(settings: Settings) -> Services:
     app_ids = {name: app.app_id for name, app in settings.apps.items()}
     marks_life = timedelta(seconds=settings.relay.marks_life_s)
     lanes = lanes_of(settings)
+    counters = settings.limits.url
     return Services(
         settings=settings,
         authenticator=build_authenticator(settings.auth),
         senders=Senders(settings.apps),
         tokens=TokenClient(settings.apps, settings.token),
         inbox=RedisInbox(store, marks_life, settings.store.callbacks_cap),
-        devices=RedisDevices(store, app_ids),
+        devices=RedisDevices(store, app_ids, settings.devices.per_account),
+        limits=RedisLimits(Store(counters.get_secret_value(), settings.store.timeout_s) if counters else store),
         figures=RedisFigures(store, lanes, utc_now),
         health=RedisHealth(store, lanes),
         now=utc_now,

@@ -15,7 +15,9 @@ from proxy.settings import (
     ApnsSettings,
     AppSettings,
     AuthSettings,
+    DeviceSettings,
     JwtSettings,
+    LimitSettings,
     LogSettings,
     MipushSettings,
     RelaySettings,
@@ -95,6 +97,8 @@ def sections_of_the_file() -> Iterator[tuple[type[Section], dict[str, Any]]]:
         (TemplateSettings, app["mipush"]["template"]),
         (TemplateSettings, app["mipush"]["group_template"]),
         (TokenSettings, document["token"]),
+        (LimitSettings, document["limits"]),
+        (DeviceSettings, document["devices"]),
         (RelaySettings, document["relay"]),
         (LogSettings, document["logs"]),
     )

@@ -4,7 +4,7 @@ The record of a push token names its owner and is the authority; an account's li
 against it. So a token that turns up under another user moves in one step.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from proxy.domain.callbacks import digest
@@ -18,18 +18,20 @@ from proxy.store.scripts import Argument, script
 class RedisDevices:
     """Implements ports.DeviceRegistry. `app_ids` maps a section's name to its appId."""
 
-    def __init__(self, store: Store, app_ids: Mapping[str, str]) -> None:
+    def __init__(self, store: Store, app_ids: Mapping[str, str], per_account: int = 10) -> None:
         self._store = store
         self._app_ids = app_ids
+        self._per_account = per_account
 
-    def register(self, device: Device) -> None:
+    def register(self, device: Device) -> Sequence[str]:
         app_id = self._app_ids[device.app]
         names = [keys.account(app_id, device.app, device.account), _owner_key(app_id, device)]
         args: list[Argument] = [
             digest(device.account), device.device_id, dump_device(device), to_ms(device.registered_at),
-            keys.DEVICE_LIFE_S, keys.account_prefix(app_id, device.app),
+            keys.DEVICE_LIFE_S, keys.account_prefix(app_id, device.app), self._per_account,
         ]  # fmt: skip
-        self._store.call(lambda redis: script("register_device").run(redis, names, args))
+        gone: list[bytes] = self._store.call(lambda redis: script("register_device").run(redis, names, args))
+        return [device_id.decode() for device_id in gone]
 
     def devices_of(self, app: str, account: str) -> list[Device]:
         """This account's devices, oldest registration first."""

@@ -22,8 +22,11 @@ users' own names and may hold anything; they and push tokens enter a key as a di
     proxy:{appId}:ready                      string  1 minute         web (health)          can the store be written?
     proxy:{blocked}:accounts                 set     until lifted     web, cli              digests of blocked accounts
     proxy:{blocked}:session:<d>              string  the session's    web (sign-out)        this session has ended
+    proxy:limits:{LIMITER/<limit>/<d>/<rate>} string  two windows     web (limits)          calls in this window
+    proxy:limits:{LIMITER/<limit>/<d>/<rate>}/-1 string  a window     web (limits)          calls in the one before
 
 What lives until it is planned, settled or due has a cap instead: callbacks one, a lane's jobs and retries together one.
+The library `limits` makes up its keys below LIMITS_PREFIX itself; <d> is the digest of an account or an address.
 A "line" is what a phone shows as one: the same target and conversation on a channel whose alerts replace each other.
 """
 
@@ -31,6 +34,7 @@ from proxy.domain.callbacks import digest
 from proxy.domain.lanes import Lane
 
 GROUP = "workers"
+LIMITS_PREFIX = "proxy:limits"
 DEVICE_LIFE_S = 400 * 86_400
 PAUSE_LIFE_S = 30 * 86_400
 PROVIDER_TOKEN_LIFE_S = 3_600

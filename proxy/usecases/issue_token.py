@@ -1,22 +1,19 @@
-"""Hand a signed-in user his MIMC token, and nobody else's."""
+"""Which app a signed-in user asks a token of; whose token it is, his session has decided."""
 
 from collections.abc import Mapping
 
 from proxy.errors import BadRequest, RequestRefused
-from proxy.ports import Answer, NoAnswer, TokenService
 
 
-def issue_token(
-    asked: Mapping[str, object], account: str, bound_app: str | None, app_ids: Mapping[str, str], tokens: TokenService
-) -> Answer | NoAnswer:
-    """The TokenService's answer for `account`, which comes from the session.
+def choose_app(asked: Mapping[str, object], account: str, bound_app: str | None, app_ids: Mapping[str, str]) -> str:
+    """The section whose token `account`, who comes from the session, is to be given.
 
     `asked` is the client's JSON object: its "appAccount" may only repeat who he is, its "appId" chooses the app.
     Everything else in it, an appKey of an old client too, is not looked at. `app_ids` maps sections to appIds.
     Raises RequestRefused (403 another account or app, 404 an app that is not configured) and BadRequest.
     """
     _only_himself(asked.get("appAccount"), account)
-    return tokens.issue(_section(asked.get("appId"), bound_app, app_ids), account)
+    return _section(asked.get("appId"), bound_app, app_ids)
 
 
 def _only_himself(named: object, account: str) -> None:

@@ -22,6 +22,15 @@ def note(**facts: object) -> None:
     g.facts.update(facts)
 
 
+def request_id() -> str:
+    """The current request's: the caller's own X-Request-Id where it is a short plain one, else made up."""
+    if "request_id" not in g:
+        given = request.environ.get("HTTP_X_REQUEST_ID", "")
+        g.request_id = given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(64):016x}"
+    made: str = g.request_id
+    return made
+
+
 def _begin() -> None:
     g.started = time.perf_counter()
     g.facts = {}
@@ -31,7 +40,7 @@ def _finish(response: Response) -> Response:
     environ, rule, facts = request.environ, request.url_rule, g.facts
     log.info(
         "request",
-        request_id=_request_id(environ.get("HTTP_X_REQUEST_ID", "")),
+        request_id=request_id(),
         method=environ["REQUEST_METHOD"],
         route=rule.rule if rule else "-",
         status=response.status_code,
@@ -39,9 +48,3 @@ def _finish(response: Response) -> Response:
         **facts,
     )
     return response
-
-
-def _request_id(given: str) -> str:
-    if _REQUEST_ID.fullmatch(given):
-        return given
-    return f"{random.getrandbits(64):016x}"

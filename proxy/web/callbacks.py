@@ -12,6 +12,7 @@ from proxy.usecases.accept_callback import Acceptance, accept_callback
 from proxy.web import wired
 from proxy.web.access import note
 from proxy.web.body import read_body
+from proxy.web.callers import Caller, may
 from proxy.web.envelope import envelope
 
 bp = Blueprint("callbacks", __name__)
@@ -22,6 +23,7 @@ _KNOWN = envelope(200, data={"duplicate": True})
 
 
 @bp.post("/callbacks/mimc/<url_secret>")
+@may(Caller.SENDER)
 def receive_callback(url_secret: str) -> Response:
     """Answer 200 only once the callback is in the stream: MIMC repeats anything else, three times."""
     callback = _from_a_sender(url_secret)

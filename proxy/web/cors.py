@@ -2,12 +2,20 @@
 
 A page calls with `Authorization`, so every call is preflighted, without credentials. An answer that does not name the
 page's origin, an error too, reaches the SDK as "network error" without a body.
+
+An origin belongs to one app (`allowed_origins` of its section) or to all (of the server). Which app is meant stands in
+the body of the call itself, so a preflight is answered for an origin of any app; the call is then refused with 403
+where its origin is not one of the app it is for. Sections of one appId are one app. A call without an Origin comes from
+no page and passes.
 """
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import MethodNotAllowed
 
+from proxy.errors import RequestRefused
+from proxy.settings import Settings
 from proxy.web import wired
+from proxy.web.access import note
 
 _CLIENT_PATHS = ("/api/", "/auth/")
 
@@ -16,6 +24,29 @@ def answer_browsers(app: Flask) -> None:
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.before_request(_preflight)
     app.after_request(_mark)
+
+
+def require_origin(section: str) -> None:
+    """The page that is calling, if it is one, may act for this app; else 403."""
+    origin = request.environ.get("HTTP_ORIGIN")
+    if origin is None:
+        return
+    settings = wired().settings
+    if origin not in settings.server.allowed_origins and origin not in origins_of(settings, section):
+        note(refused="origin")
+        raise RequestRefused(403, "Origin: is not allowed for this app")
+
+
+def origins_of(settings: Settings, section: str) -> frozenset[str]:
+    """Those that the sections with this one's appId name."""
+    app_id = settings.apps[section].app_id
+    return frozenset(it for app in settings.apps.values() if app.app_id == app_id for it in app.allowed_origins)
+
+
+def known_origins(settings: Settings) -> frozenset[str]:
+    """Every origin that may ask for anything."""
+    named = {it for app in settings.apps.values() for it in app.allowed_origins}
+    return frozenset(named | set(settings.server.allowed_origins))
 
 
 def _preflight() -> Response | None:
@@ -48,5 +79,5 @@ def _mark(response: Response) -> Response:
 
 
 def _allowed_origin() -> str | None:
-    origin = request.headers.get("Origin")
-    return origin if origin in wired().settings.server.allowed_origins else None
+    origin = request.environ.get("HTTP_ORIGIN")
+    return origin if origin and origin in known_origins(wired().settings) else None

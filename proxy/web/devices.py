@@ -8,18 +8,21 @@ from proxy.errors import RequestRefused
 from proxy.usecases.register_device import check_device_id, choose_section, read_registration
 from proxy.web import wired
 from proxy.web.access import note
+from proxy.web.audit import audit
 from proxy.web.body import read_object
+from proxy.web.callers import Caller, may, the_user
+from proxy.web.cors import require_origin
 from proxy.web.envelope import envelope
-from proxy.web.guards import signed_in
 
 bp = Blueprint("devices", __name__, url_prefix="/api/devices")
 
 
 @bp.put("/<device_id>")
+@may(Caller.USER)
 def register(device_id: str) -> Response:
     """Registers, or replaces what was registered under this id. The push token moves here from wherever it was."""
     services = wired()
-    user = signed_in()
+    user = the_user()
     check_device_id(device_id)
     device = read_registration(
         read_object(request.environ),
@@ -29,14 +32,20 @@ def register(device_id: str) -> Response:
         apps=services.settings.apps,
         now=services.now(),
     )
-    services.devices.register(device)
-    note(app=device.app, platform=device.platform.value, fingerprint=fingerprint(device.push_token))
+    require_origin(device.app)
+    gone = services.devices.register(device)
+    facts = {"app": device.app, "platform": device.platform.value, "fingerprint": fingerprint(device.push_token)}
+    note(**facts)
+    audit("device registered", account=user.app_account, backend=user.backend, device_id=device_id, **facts)
+    for oldest in gone:
+        audit("device made room", account=user.app_account, app=device.app, device_id=oldest)
     return envelope(200, data=_shown(device))
 
 
 @bp.get("/<device_id>")
+@may(Caller.USER)
 def show(device_id: str) -> Response:
-    user = signed_in()
+    user = the_user()
     check_device_id(device_id)
     for device in wired().devices.devices_of(_section(user), user.app_account):
         if device.device_id == device_id:
@@ -45,18 +54,22 @@ def show(device_id: str) -> Response:
 
 
 @bp.get("")
+@may(Caller.USER)
 def list_all() -> Response:
-    user = signed_in()
+    user = the_user()
     devices = wired().devices.devices_of(_section(user), user.app_account)
     return envelope(200, data=[_shown(device) for device in devices])
 
 
 @bp.delete("/<device_id>")
+@may(Caller.USER)
 def remove(device_id: str) -> Response:
-    user = signed_in()
+    user = the_user()
     check_device_id(device_id)
-    if not wired().devices.remove(_section(user), user.app_account, device_id):
+    section = _section(user)
+    if not wired().devices.remove(section, user.app_account, device_id):
         raise RequestRefused(404, "device_id: is not registered")
+    audit("device removed", account=user.app_account, app=section, backend=user.backend, device_id=device_id)
     return envelope(200)
 
 
@@ -64,6 +77,7 @@ def _section(user: Authenticated) -> str:
     """The section in the query's `app`, optional where there is only one."""
     section = choose_section(request.args.get("app"), user.bound_app, wired().settings.apps)
     note(app=section)
+    require_origin(section)
     return section
 
 

@@ -8,8 +8,10 @@ from flask_login import LoginManager, UserMixin, current_user
 
 from proxy.auth import Authenticated, Credentials, Refused, Unavailable
 from proxy.errors import RequestRefused
+from proxy.metrics import refusals_total
 from proxy.web import wired
 from proxy.web.access import note
+from proxy.web.audit import audit
 from proxy.web.listeners import Listener
 
 
@@ -73,8 +75,11 @@ def _load_user(request: Request) -> User | None:
         case Authenticated() as proof:
             note(auth=proof.backend)
             return User(proof)
-        case Refused(reason):
+        case Refused(reason, each):
             note(refused=reason)
+            for backend, why in each:
+                refusals_total.labels(backend, why).inc()
+                audit("refused", backend=backend, reason=why)
             return None
         case Unavailable(reason):
             note(unavailable=reason)

@@ -6,19 +6,22 @@ from proxy.errors import StoreUnavailable
 from proxy.metrics import StoreFigures, exposition
 from proxy.ports import Figure
 from proxy.web import wired
+from proxy.web.callers import Caller, may
 from proxy.web.envelope import envelope
-from proxy.web.guards import is_operator, require_operator
+from proxy.web.guards import is_operator
 
 bp = Blueprint("health", __name__)
 
 
 @bp.get("/healthz")
+@may(Caller.ANYONE)
 def alive() -> Response:
     """200 while the process answers at all; it asks nobody else, so a broken store restarts no web process."""
     return envelope(200, "alive")
 
 
 @bp.get("/readyz")
+@may(Caller.ANYONE)
 def ready() -> Response:
     """200 or 503: a balancer may ask on the public listener, but the reasons are told on the operator's alone."""
     health = wired().health.check()
@@ -27,9 +30,9 @@ def ready() -> Response:
 
 
 @bp.get("/metrics")
+@may(Caller.OPERATOR)
 def metrics() -> Response:
     """Prometheus text; without a store everything but the store's own figures."""
-    require_operator(request.environ)
     figures = _figures()
     return Response(exposition(StoreFigures(lambda: figures)), content_type="text/plain; version=0.0.4; charset=utf-8")
 

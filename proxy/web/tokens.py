@@ -6,26 +6,32 @@ from flask import Blueprint, Response, request
 
 from proxy.metrics import token_seconds, tokens_total
 from proxy.ports import Answer, NoAnswer
-from proxy.usecases.issue_token import issue_token
+from proxy.usecases.issue_token import choose_app
 from proxy.web import wired
 from proxy.web.access import note
+from proxy.web.audit import audit
 from proxy.web.body import read_object
+from proxy.web.callers import Caller, may, the_user
+from proxy.web.cors import require_origin
 from proxy.web.envelope import envelope
-from proxy.web.guards import signed_in
+from proxy.web.limits import Limited
 
 bp = Blueprint("tokens", __name__)
 
 
 @bp.post("/api/account/token")
+@may(Caller.USER, Limited.TOKEN)
 def give_token() -> Response:
     """The TokenService's answer for the signed-in user: its status, content type and bytes as they are."""
-    services = wired()
-    user = signed_in()
+    services, user = wired(), the_user()
     app_ids = {name: app.app_id for name, app in services.settings.apps.items()}
-    asked = read_object(request.environ)
+    section = choose_app(read_object(request.environ), user.app_account, user.bound_app, app_ids)
+    require_origin(section)
     started = time.perf_counter()
-    answer = issue_token(asked, user.app_account, user.bound_app, app_ids, services.tokens)
+    answer = services.tokens.issue(section, user.app_account)
     token_seconds.observe(time.perf_counter() - started)
+    status = answer.status if isinstance(answer, Answer) else answer.reason
+    audit("token asked", account=user.app_account, app=section, backend=user.backend, status=status)
     match answer:
         case Answer():
             return _passed_on(answer)

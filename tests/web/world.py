@@ -1,7 +1,7 @@
 """A web application whose ports are in memory, and what its callers send."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -69,14 +69,30 @@ class MemoryDevices:
 
     stored: dict[tuple[str, str, str], Device] = field(default_factory=dict)
 
-    def register(self, device: Device) -> None:
+    def register(self, device: Device) -> Sequence[str]:
         self.stored[device.app, device.account, device.device_id] = device
+        return ()
 
     def devices_of(self, app: str, account: str) -> list[Device]:
         return [device for key, device in self.stored.items() if key[:2] == (app, account)]
 
     def remove(self, app: str, account: str, device_id: str) -> bool:
         return self.stored.pop((app, account, device_id), None) is not None
+
+
+@dataclass
+class MemoryLimits:
+    """Implements ports.RateLimits; what is in `spent` is over its limit, and waits for so many seconds."""
+
+    spent: dict[tuple[str, str], float] = field(default_factory=dict)
+    calls: list[tuple[str, str, str]] = field(default_factory=list)
+    trouble: StoreUnavailable | None = None
+
+    def spend(self, name: str, rate: str, who: str) -> float | None:
+        if self.trouble:
+            raise self.trouble
+        self.calls.append((name, rate, who))
+        return self.spent.get((name, who))
 
 
 @dataclass
@@ -118,6 +134,7 @@ class World:
         self.settings = configured or settings()
         self.inbox, self.devices = MemoryInbox(), MemoryDevices()
         self.tokens, self.state = ScriptedTokens(), MemoryState()
+        self.limits = MemoryLimits()
         self.services = Services(
             settings=self.settings,
             authenticator=build_authenticator(self.settings.auth),
@@ -125,6 +142,7 @@ class World:
             tokens=self.tokens,
             inbox=self.inbox,
             devices=self.devices,
+            limits=self.limits,
             figures=self.state,
             health=self.state,
             now=lambda: NOW,

@@ -1,0 +1,86 @@
+"""Whose address a request comes from, also when it came through proxies."""
+
+from collections.abc import Sequence
+from functools import cache
+from ipaddress import IPv6Address, IPv6Network, ip_address
+
+import structlog
+from flask import g, request
+
+from proxy.settings import Network
+from proxy.web import wired
+
+log = structlog.get_logger()
+
+UNIX_PEER = "unix"  # who connects over a socket of this machine has no address
+_IPV6_PREFIX = 64  # what one customer gets; within it he makes up addresses as he likes
+
+
+def client_address() -> str:
+    """The current request's: an IP address in its shortest form, or "unix"."""
+    if "client_address" not in g:
+        environ, trusted = request.environ, wired().settings.limits.trusted_proxies
+        g.client_address = find_client(environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR"), trusted)
+    address: str = g.client_address
+    return address
+
+
+def find_client(peer: str, forwarded_for: str | None, trusted: Sequence[Network | str]) -> str:
+    """The peer of the connection, unless it is a named proxy: then the right-most in X-Forwarded-For that is none.
+
+    Each proxy appends whom it heard; what stands left of the first stranger is that stranger's own invention. Where a
+    proxy named nobody, or no address, it stands for its clients.
+    """
+    address = _normal(peer) or UNIX_PEER
+    if forwarded_for is None:
+        return address
+    if not _is_named(address, trusted):
+        _tell_once_of_a_nameless_proxy(address)
+        return address
+    for said in reversed(forwarded_for.split(",")):
+        before = _normal(said)
+        if before is None:
+            return address
+        address = before
+        if not _is_named(address, trusted):
+            return address
+    return address
+
+
+def network_of(address: str) -> str:
+    """Whom a limit by address counts as one: an IPv4 address, or the /64 of an IPv6 address."""
+    if ":" not in address:
+        return address
+    return str(IPv6Network((address, _IPV6_PREFIX), strict=False))
+
+
+def _normal(text: str) -> str | None:
+    """An address as one text, without port and zone; IPv4 that is mapped into IPv6 is IPv4. None: it is no address."""
+    text = text.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return str((address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address)
+
+
+def _is_named(address: str, trusted: Sequence[Network | str]) -> bool:
+    if address == UNIX_PEER:
+        return UNIX_PEER in trusted
+    parsed = ip_address(address)
+    return any(parsed in network for network in trusted if not isinstance(network, str))
+
+
+def _tell_once_of_a_nameless_proxy(address: str) -> None:
+    """Behind a proxy that nobody named all clients share its one limit, which would be a riddle to the operator."""
+    if address == UNIX_PEER or ip_address(address).is_private:
+        _tell_of_nameless_proxies()
+
+
+@cache
+def _tell_of_nameless_proxies() -> None:
+    log.warning("X-Forwarded-For is not believed: its sender is not in limits.trusted_proxies, where all share a limit")

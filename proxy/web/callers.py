@@ -1,0 +1,84 @@
+"""Every route says who may call it; a test walks the URL map and fails on one that does not."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import wraps
+from typing import ParamSpec, cast
+
+from flask import Response, g, request
+
+from proxy.auth import Authenticated
+from proxy.web.guards import require_operator, signed_in
+from proxy.web.limits import Limited, limit_account, limit_address
+
+P = ParamSpec("P")
+View = Callable[P, Response]
+
+
+class Caller(StrEnum):
+    """Who may call a route."""
+
+    USER = "user"  # whom a backend proved; all others are answered 401
+    ANYONE = "anyone"
+    SENDER = "sender"  # who knows a URL secret, which the view checks: no session, no flask-login, no limit by count
+    OPERATOR = "operator"  # on a listener of his own; 404 on the public one
+
+
+@dataclass(frozen=True)
+class Guard:
+    """What `may` said of a view; `limited` names the limits that its calls count for."""
+
+    caller: Caller
+    limited: Limited | None
+
+
+def may(caller: Caller, limited: Limited | None = None) -> Callable[[View[P]], View[P]]:
+    """Who may call the view below. Put it under the route's own decorator.
+
+    With `limited` a call counts against its address before anything is looked at, and against its account as soon as
+    that is known: for a USER at once, else where the view calls `limit_account`.
+    """
+
+    def guarded(view: View[P]) -> View[P]:
+        if caller is Caller.SENDER:
+            stands = view  # the hottest route has nothing in front of it
+        else:
+
+            @wraps(view)
+            def stands(*args: P.args, **kwargs: P.kwargs) -> Response:
+                _check(caller, limited)
+                return view(*args, **kwargs)
+
+        vars(stands)[_GUARD] = Guard(caller, limited)
+        return stands
+
+    return guarded
+
+
+def the_user() -> Authenticated:
+    """Whom `may` let into a view for users."""
+    user: Authenticated = g.user
+    return user
+
+
+def guard_of(view: object) -> Guard | None:
+    """What `may` said of this view, None: nothing."""
+    return cast("Guard | None", getattr(view, _GUARD, None))
+
+
+def _check(caller: Caller, limited: Limited | None) -> None:
+    if limited is not None:
+        limit_address(limited)
+    match caller:
+        case Caller.USER:
+            g.user = signed_in()
+            if limited is not None:
+                limit_account(limited, g.user.app_account)
+        case Caller.OPERATOR:
+            require_operator(request.environ)
+        case Caller.ANYONE | Caller.SENDER:
+            pass
+
+
+_GUARD = "guard"
