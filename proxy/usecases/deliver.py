@@ -85,7 +85,7 @@ class Delivery:
     now: Callable[[], datetime]
     settle: Settle
     report: Report
-    lease: timedelta
+    line_life: timedelta
     marks_life: timedelta
     unknown_life: timedelta
     probe_every: timedelta
@@ -173,7 +173,7 @@ class Delivery:
         if not pushes:
             return []
         latest_first = sorted(pushes, key=lambda it: _sort_key(it[1].job.alert.order), reverse=True)
-        answers = await self.addresses.board(self.lane, [line_of(push.job) for _, push in latest_first], self.lease)
+        answers = await self.addresses.board(self.lane, [line_of(push.job) for _, push in latest_first], self.line_life)
         boarded = []
         for (held, push), (is_free, shown) in zip(latest_first, answers, strict=True):
             if shown is not None and shown.is_later_than(held.job.alert.order):

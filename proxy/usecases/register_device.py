@@ -9,7 +9,7 @@ from proxy.errors import BadRequest, RequestRefused
 from proxy.settings import AppSettings
 
 _MEMBERS = {"app", "platform", "push_token", "environment", "locale", "resource"}
-_REG_ID = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,256}")  # several are joined by commas
+_REG_ID = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,64}")  # several are joined by commas; longer ones the channel refuses
 _HEX = re.compile(r"(?:[0-9a-fA-F]{2}){8,200}")  # Apple promises no length
 _LOCALE = re.compile(r"[A-Za-z0-9_-]{0,35}")
 
@@ -94,7 +94,7 @@ def _push_token(value: object, platform: Platform) -> str:
             raise BadRequest("push_token", expected="the device token, 16 to 400 hex digits, an even number", got=value)
         return value.lower()
     if not isinstance(value, str) or not _REG_ID.fullmatch(value):
-        raise BadRequest("push_token", expected="the regId, at most 256 characters, no comma or blank", got=value)
+        raise BadRequest("push_token", expected="the regId, at most 64 characters, no comma or blank", got=value)
     return value
 
 

@@ -1,6 +1,9 @@
 """A worker put together from its services."""
 
 import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import structlog
@@ -8,7 +11,8 @@ from prometheus_client import start_http_server
 
 from proxy.domain.lanes import Lane
 from proxy.domain.steps import exponential_backoff
-from proxy.metrics import alert_seconds, bounded_reason, planned_total, settled_total
+from proxy.metrics import alert_seconds, bounded_reason, planned_total, push_seconds, settled_total
+from proxy.ports import Answer, NoAnswer, Request, Transport
 from proxy.settings import Settings
 from proxy.usecases.deliver import Channel, Delivery, Settled
 from proxy.usecases.plan_alerts import Planner
@@ -94,7 +98,7 @@ def _lane_worker(channel: Channel, services: RelayServices, holdings: Holdings, 
         _record(lane, settled, services)
 
     worker.delivery = Delivery(
-        channel=channel,
+        channel=replace(channel, transport=Timed(channel.transport, lane.channel)),
         addresses=services.addresses,
         lanes=services.lane_states,
         backoff=exponential_backoff(
@@ -105,12 +109,29 @@ def _lane_worker(channel: Channel, services: RelayServices, holdings: Holdings, 
         now=services.now,
         settle=worker.settle,
         report=report,
-        lease=relay.lease,
+        # longer than a push may take, its wait for a connection and its one repeat included: two pushes of a line that
+        # are out at once could arrive in the wrong order
+        line_life=relay.lease + 2 * timedelta(seconds=relay.push_timeout_s),
         marks_life=timedelta(seconds=relay.marks_life_s),
         unknown_life=timedelta(seconds=relay.unknown_account_life_s),
         probe_every=timedelta(seconds=relay.probe_s),
     )
     return worker
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A transport whose answers are timed; what was not sent is not."""
+
+    transport: Transport
+    channel: str
+
+    async def send(self, request: Request, may_send: Callable[[], bool]) -> Answer | NoAnswer:
+        began = time.perf_counter()
+        answer = await self.transport.send(request, may_send)
+        if isinstance(answer, Answer) or answer.sent:
+            push_seconds.labels(self.channel).observe(time.perf_counter() - began)
+        return answer
 
 
 def _record(lane: Lane, settled: Settled, services: RelayServices) -> None:

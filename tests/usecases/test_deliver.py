@@ -71,7 +71,7 @@ class Bench:
             now=lambda: self.now,
             settle=self.settled.append,
             report=self.reported.append,
-            lease=LEASE,
+            line_life=LEASE,
             marks_life=DAY,
             unknown_life=6 * 3600 * SECOND,
             probe_every=30 * SECOND,

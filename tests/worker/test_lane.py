@@ -97,7 +97,7 @@ class Bench:
             now=lambda: NOON,
             settle=self.worker.settle,
             report=self._report,
-            lease=LEASE,
+            line_life=LEASE,
             marks_life=DAY,
             unknown_life=DAY,
             probe_every=30 * SECOND,
