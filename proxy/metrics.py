@@ -23,9 +23,7 @@ rate_limited_total = Counter("rate_limited_total", "Calls answered 429, by what 
 limiter_unavailable_total = Counter("limiter_unavailable_total", "Calls that could not be counted", ["route"])
 token_seconds = Histogram("mimc_token_seconds", "Time of the call to MIMC's TokenService", buckets=_LATENCY)
 planned_total = Counter("push_jobs_planned_total", "Jobs that plan appended", ["app", "channel"])
-settled_total = Counter(
-    "push_jobs_settled_total", "Jobs by outcome", ["app", "channel", "outcome", "reason"]
-)
+settled_total = Counter("push_jobs_settled_total", "Jobs by outcome", ["app", "channel", "outcome", "reason"])
 push_seconds = Histogram("push_seconds", "From sending a push to its answer", ["channel"], buckets=_LATENCY)
 alert_seconds = Histogram("alert_seconds", "From accepting a callback to its alert's acceptance", buckets=_AGES)
 taken_over_total = Counter("stream_entries_taken_over_total", "Entries taken over from a worker that fell silent")
