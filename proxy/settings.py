@@ -5,6 +5,7 @@ every fault is told at once. Validation's context may hold `folder`, where relat
 absent), and `environ`, where `{ env = ... }` looks (the process's when absent). No message repeats a value.
 """
 
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -114,6 +115,27 @@ def _refuse_what_is_no_url(value: str) -> None:
         raise ValueError("not a URL; in a name or password, / ? # @ : must be written as %2F %3F %23 %40 %3A")
 
 
+def _question_address(value: str) -> str:
+    """An address as it is to be asked, its last slash included: Django answers the one without it by a redirect."""
+    try:
+        parts = urlsplit(value)
+        readable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        readable = False
+    if not readable or not re.fullmatch(r"[!-~]{1,2048}", value) or "#" in value:
+        raise ValueError("expected an address like https://app.example.com/whoami")
+    if "@" in parts.netloc:
+        raise ValueError("must hold no name and password; style rfc7662 has client_id and client_secret")
+    return value
+
+
+def _is_loopback(host: str | None) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
 def _address_to_bind(value: str) -> str:
     found = re.fullmatch(r"(?:\[[0-9A-Fa-f:]+\]|[A-Za-z0-9_.-]+):([0-9]{1,5})", value)
     if not found or int(found[1]) > 65535:
@@ -157,12 +179,15 @@ SigningSecret = Annotated[Secret, AfterValidator(_at_least(32, "openssl rand -ba
 UrlSecret = Annotated[Secret, AfterValidator(_at_least(16, "openssl rand -hex 24")), AfterValidator(_fit_for_a_path)]
 Digits = Annotated[str, Field(pattern=r"^[0-9]{1,20}$"), BeforeValidator(_digits), BeforeValidator(_follow)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
+QuestionAddress = Annotated[str, AfterValidator(_question_address)]
 ProxyAddress = Annotated[WebAddress | None, Field(repr=False)]  # may hold a password
 BindAddress = Annotated[str, AfterValidator(_address_to_bind)]
 ReadableFile = Annotated[Path, AfterValidator(_readable)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
 # so long that a push has room for the rest
 ClickAddress = Annotated[str, Field(pattern=r"^[!-~]{0,1024}$")]
+CookieName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$")]  # RFC 6265, 4.1.1
+DottedPath = Annotated[str, Field(pattern=r"^[^.\s]+(\.[^.\s]+)*$", max_length=256)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Origins = tuple[Annotated[str, AfterValidator(_origin)], ...]
 Network = IPv4Network | IPv6Network
@@ -201,6 +226,59 @@ class JwtSettings(Section):
     leeway_s: Annotated[float, Field(ge=0, le=300)] = 10.0
 
 
+_PLAIN = "must be https: your users' sessions would travel readable; in a network of your own set allow_plain = true"
+
+
+class IntrospectionSettings(Section):
+    """Opaque sessions: a URL of the developer's own says whose the caller's header or cookie is.
+
+    `whoami` passes them on as they came, `rfc7662` asks an OAuth authorization server about the bearer. An answer is
+    believed for `cache_s`, a refusal for `negative_cache_s`. `account` None: "account" of a whoami, "sub" of rfc7662.
+    """
+
+    url: QuestionAddress
+    style: Literal["whoami", "rfc7662"] = "whoami"
+    method: Literal["GET", "POST"] = "GET"
+    pass_authorization: bool = True
+    cookies: Annotated[tuple[CookieName, ...], Field(max_length=8)] = ()
+    client_id: str = ""
+    client_secret: Secret | None = None
+    audience: str = ""
+    account: DottedPath | None = None
+    account_prefix: Annotated[str, Field(max_length=64)] = ""
+    app: Name | None = None
+    timeout_s: Annotated[float, Field(gt=0, le=10)] = 0.8
+    cache_s: Annotated[float, Field(ge=0, le=300)] = 5.0
+    negative_cache_s: Annotated[float, Field(ge=0, le=60)] = 1.0
+    ca_file: ReadableFile | None = None
+    allow_plain: bool = False
+
+    @model_validator(mode="after")
+    def _keys_fit(self) -> "IntrospectionSettings":
+        parts = urlsplit(self.url)
+        rfc7662 = self.style == "rfc7662"
+        foreign = ("method", "pass_authorization", "cookies") if rfc7662 else ("client_id", "client_secret", "audience")
+        asks = rfc7662 or self.pass_authorization or self.cookies
+        plain = parts.scheme == "http" and not _is_loopback(parts.hostname) and not self.allow_plain
+        _refuse(
+            [
+                *((key, f"has no meaning in style {self.style}") for key in foreign if key in self.model_fields_set),
+                ("client_id", "required in style rfc7662") if rfc7662 and not self.client_id else None,
+                ("client_secret", "required in style rfc7662") if rfc7662 and not self.client_secret else None,
+                None if asks else ("cookies", "name one, or nothing is passed on while pass_authorization is off"),
+                ("url", _PLAIN) if plain else None,
+            ]
+        )
+        return self
+
+    @property
+    def account_path(self) -> tuple[str, ...]:
+        return tuple((self.account or ("sub" if self.style == "rfc7662" else "account")).split("."))
+
+
+_SECTIONS = "[auth.jwt] or [auth.introspection]"
+
+
 class AccountsSettings(Section):
     """The built-in accounts: users who sign in here, kept in a SQLite file. Every other key is made from `key`."""
 
@@ -212,22 +290,36 @@ class AccountsSettings(Section):
 
 
 class AuthSettings(Section):
-    """Which ways of proving a user are on: every section that is present, in the order of `order`."""
+    """Which ways of proving a user are on: every section that is present, in the order of `order`.
 
-    order: tuple[Literal["jwt"], ...] = ("jwt",)
+    An empty `order` stands for all that are present, as they are written here.
+    """
+
+    order: tuple[Literal["jwt", "introspection"], ...] = ()
     jwt: JwtSettings | None = None
+    introspection: IntrospectionSettings | None = None
 
     @model_validator(mode="after")
     def _somebody_can_sign_in(self) -> "AuthSettings":
-        on = {"jwt"} if self.jwt else set[str]()
+        on = self.present
         absent = [name for name in self.order if name not in on]
         _refuse(
             [
-                None if on else ("jwt", "no way of proving a user is on; add the section [auth.jwt]"),
+                None if on else ("jwt", f"no way of proving a user is on; add the section {_SECTIONS}"),
                 ("order", f"names what has no section: {', '.join(absent)}") if on and absent else None,
             ]
         )
         return self
+
+    @property
+    def present(self) -> tuple[str, ...]:
+        sections = {"jwt": self.jwt, "introspection": self.introspection}
+        return tuple(name for name, section in sections.items() if section)
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The backends in the order in which they are asked."""
+        return self.order or self.present
 
 
 class ApnsSettings(Section):
@@ -400,3 +492,10 @@ class Settings(Section):
     devices: DeviceSettings = DeviceSettings()
     relay: RelaySettings = RelaySettings()
     logs: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _bound_apps_exist(self) -> "Settings":
+        bound = {"auth.introspection.app": self.auth.introspection and self.auth.introspection.app}
+        told = "names no section under [apps]"
+        _refuse([(key, told) if app and app not in self.apps else None for key, app in bound.items()])
+        return self

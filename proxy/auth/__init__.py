@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from proxy.auth.credentials import Authenticated, Backend, Credentials, Refused, Unavailable, account_of
+from proxy.auth.introspection import Introspection
 from proxy.auth.jwt_bearer import JwtBearer
 from proxy.settings import AuthSettings
 
@@ -20,6 +21,7 @@ __all__ = [
 
 BACKENDS: Mapping[str, Callable[[AuthSettings], Backend | None]] = {
     "jwt": lambda settings: JwtBearer(settings.jwt) if settings.jwt else None,
+    "introspection": lambda settings: Introspection(settings.introspection) if settings.introspection else None,
 }
 
 
@@ -46,5 +48,5 @@ class Authenticator:
 
 def build_authenticator(settings: AuthSettings) -> Authenticator:
     """The backends whose section is present, in the order of the settings."""
-    built = {name: BACKENDS[name](settings) for name in settings.order}
+    built = {name: BACKENDS[name](settings) for name in settings.asked}
     return Authenticator({name: backend for name, backend in built.items() if backend is not None})
