@@ -1,7 +1,7 @@
 """From the configuration file and the environment to Settings, or to every fault at once.
 
 A variable overrides the key of its name: APP_PROXY_ and the path, two underscores between the levels, all in upper
-case, an app's `-` as `_`: APP_PROXY_STORE__URL, APP_PROXY_APPS__MAIN__APP_SECRET. A secret may also lie in a file:
+case, a name's `-` as `_`: APP_PROXY_STORE__URL, APP_PROXY_APPS__MAIN__APP_SECRET. A secret may also lie in a file:
 APP_PROXY_APPS__MAIN__APP_SECRET__FILE=/run/secrets/app. A list is written with commas, a table as JSON. Relative paths,
 in the file or in a variable, start at the file's folder.
 """
@@ -13,7 +13,8 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import SecretStr, ValidationError
 
@@ -76,7 +77,7 @@ class _Variable:
 def _override(document: dict[str, Any], environ: Mapping[str, str]) -> tuple[dict[Place, str], list[str]]:
     """Put the variables into the document. Returns which place came from which variable, and the faults."""
     given = {name: text for name, text in environ.items() if name.startswith(PREFIX) and name != PATH_VARIABLE}
-    known = dict(_variables(Settings, PREFIX, (), _app_names(document, given)))
+    known = dict(_variables(Settings, PREFIX, (), document, given))
     origins: dict[Place, str] = {}
     faults: list[str] = []
     for name, text in sorted(given.items()):
@@ -94,30 +95,39 @@ def _override(document: dict[str, Any], environ: Mapping[str, str]) -> tuple[dic
     return origins, faults
 
 
-def _app_names(document: Mapping[str, Any], given: Iterable[str]) -> dict[str, str]:
-    """How apps are called in variables -> in the file. Those that only variables speak of are there too."""
-    start = f"{PREFIX}APPS__"
-    words = {name.removeprefix(start).partition("__")[0] for name in given if name.startswith(start)}
-    names = {word: word.lower() for word in words}
-    apps = document.get("apps")
-    return names | {name.upper().replace("-", "_"): name for name in (apps if isinstance(apps, dict) else ())}
+def _names(start: str, table: object, given: Iterable[str]) -> dict[str, str]:
+    """How apps or issuers are called in variables -> in the file. Those that only variables speak of are there too."""
+    parts = (name.removeprefix(start).partition("__") for name in given if name.startswith(start))
+    names = {word: word.lower() for word, more, _ in parts if more}
+    return names | {name.upper().replace("-", "_"): name for name in (table if isinstance(table, dict) else ())}
 
 
 def _variables(
-    section: type[Section], prefix: str, place: tuple[str, ...], apps: Mapping[str, str]
+    section: type[Section], prefix: str, place: tuple[str, ...], document: object, given: Iterable[str]
 ) -> Iterator[tuple[str, _Variable]]:
+    """Every variable that sets a key of this section, `document` being what the file has for it."""
     for key, field in section.model_fields.items():
         name, here = prefix + key.upper(), (*place, key)
         inner = _section_within(field.annotation)
+        own = document.get(key) if isinstance(document, dict) else None
         if inner is None:
             yield name, _Variable(here, field.annotation)
-            if field.annotation is SecretStr:
+            if _is_secret(field.annotation):
                 yield f"{name}__FILE", _Variable(here, field.annotation, as_file=True)
         elif get_origin(field.annotation) is dict:
-            for word, app in apps.items():
-                yield from _variables(inner, f"{name}__{word}__", (*here, app), apps)
+            for word, called in _names(f"{name}__", own, given).items():
+                its_own = own.get(called) if isinstance(own, dict) else None
+                yield from _variables(inner, f"{name}__{word}__", (*here, called), its_own, given)
         else:
-            yield from _variables(inner, f"{name}__", here, apps)
+            yield from _variables(inner, f"{name}__", here, own, given)
+
+
+def _is_secret(annotation: Any) -> bool:
+    """A secret, or one that may be absent; several have no variable of their own for files."""
+    kind = get_origin(annotation)
+    if kind in {Annotated, Union, UnionType}:
+        return any(map(_is_secret, get_args(annotation)))
+    return annotation is SecretStr
 
 
 def _section_within(annotation: Any) -> type[Section] | None:
@@ -181,7 +191,7 @@ def _keys_at(place: Place) -> list[str]:
             return []
         section = inner
         if get_origin(annotation) is dict:
-            next(names, None)  # the app's own name
+            next(names, None)  # the app's or issuer's own name
     return list(section.model_fields)
 
 

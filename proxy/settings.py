@@ -8,11 +8,11 @@ absent), and `environ`, where `{ env = ... }` looks (the process's when absent).
 import ipaddress
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 
 import limits
@@ -26,6 +26,8 @@ from pydantic import (
     ValidationInfo,
     model_validator,
 )
+
+from proxy.public_keys import NotAKey, algorithms_of, read_pem
 
 
 class Faults(ValueError):
@@ -57,6 +59,22 @@ def _follow(value: object, info: ValidationInfo) -> object:
             raise ValueError('expected a text, { file = "path" } or { env = "NAME" }')
         case _:
             return value
+
+
+class FileSecret(SecretStr):
+    """A secret that can be read again: whoever rotates it writes the file anew."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(_read_text(path))
+        self.path = path
+
+
+def _follow_to_file(value: object, info: ValidationInfo) -> object:
+    match value:
+        case {"file": str(path), **rest} if not rest:
+            return FileSecret(_rooted(path, info))
+        case _:
+            return _follow(value, info)
 
 
 def _read_text(path: Path) -> str:
@@ -136,6 +154,29 @@ def _is_loopback(host: str | None) -> bool:
         return False
 
 
+def _key_address(value: str) -> str:
+    """An address as it is to be fetched, its last slash included."""
+    if not value.startswith(("http://", "https://")) or not re.fullmatch(r"[!-~]{1,2048}", value):
+        raise ValueError("expected an address like https://id.example.com/jwks.json")
+    _refuse_what_is_no_url(value)
+    return value
+
+
+def _public_key(path: Path) -> Path:
+    try:
+        read_pem(path.read_bytes())
+    except (NotAKey, OSError) as error:
+        raise ValueError(f"{path}: {error if isinstance(error, NotAKey) else type(error).__name__}") from None
+    return path
+
+
+def _no_pem(value: SecretStr) -> SecretStr:
+    """A public key taken for a secret would let everybody sign."""
+    if "-----BEGIN" in value.get_secret_value():
+        raise ValueError("is a key in PEM, not a secret; a public key goes into public_key_file")
+    return value
+
+
 def _address_to_bind(value: str) -> str:
     found = re.fullmatch(r"(?:\[[0-9A-Fa-f:]+\]|[A-Za-z0-9_.-]+):([0-9]{1,5})", value)
     if not found or int(found[1]) > 65535:
@@ -183,6 +224,8 @@ QuestionAddress = Annotated[str, AfterValidator(_question_address)]
 ProxyAddress = Annotated[WebAddress | None, Field(repr=False)]  # may hold a password
 BindAddress = Annotated[str, AfterValidator(_address_to_bind)]
 ReadableFile = Annotated[Path, AfterValidator(_readable)]
+PublicKeyFile = Annotated[ReadableFile, AfterValidator(_public_key)]
+KeyAddress = Annotated[Annotated[str, AfterValidator(_key_address)] | None, Field(repr=False)]  # may hold a password
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
 # so long that a push has room for the rest
 ClickAddress = Annotated[str, Field(pattern=r"^[!-~]{0,1024}$")]
@@ -218,12 +261,100 @@ class StoreSettings(Section):
     dead_letters_cap: Annotated[int, Field(ge=1)] = 100_000
 
 
-class JwtSettings(Section):
-    """Bearer tokens that the developer's own system signs; `sub` is the account."""
+JwtSecret = Annotated[SecretStr, BeforeValidator(_follow_to_file), AfterValidator(_not_empty), AfterValidator(_no_pem)]
+JwtAlgorithm = Literal[
+    "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
+    "ES256", "ES384", "ES512", "EdDSA",
+]  # fmt: skip
 
-    key: SigningSecret
-    algorithms: Annotated[tuple[Literal["HS256", "HS384", "HS512"], ...], Field(min_length=1)] = ("HS256",)
+
+def key_text(secret: SecretStr, algorithms: Sequence[str]) -> str:
+    """What signs with these algorithms (none: HS256), read anew if it lies in a file.
+
+    Raises ValueError where it is too short: RFC 7518, 3.2 wants as many bytes as the hash has.
+    """
+    text = _read_text(secret.path) if isinstance(secret, FileSecret) else secret.get_secret_value()
+    least = max(int(name[2:]) // 8 for name in algorithms or ("HS256",))
+    if len(text.encode()) < least:
+        raise ValueError(f"at least {least} bytes; make one with: openssl rand -base64 {least * 3 // 2}")
+    return text
+
+
+class JwtSettings(Section):
+    """An issuer of bearer JWTs: its keys, in one of three ways, and what its tokens must say.
+
+    `algorithms` empty: HS256 for secrets, else what is usual for each key.
+    """
+
+    secret: JwtSecret | None = None
+    secrets: Annotated[tuple[JwtSecret, ...], Field(max_length=8)] = ()
+    public_key_file: PublicKeyFile | None = None
+    public_key_files: Annotated[tuple[PublicKeyFile, ...], Field(max_length=8)] = ()
+    jwks_url: KeyAddress = None
+    ca_file: ReadableFile | None = None
+    allow_plain: bool = False
+    algorithms: tuple[JwtAlgorithm, ...] = ()
+    issuer: Annotated[str, Field(max_length=512)] = ""
+    audience: Annotated[str, Field(max_length=512)] = ""
     leeway_s: Annotated[float, Field(ge=0, le=300)] = 10.0
+    account_claim: DottedPath = "sub"
+    account_prefix: Annotated[str, Field(max_length=64)] = ""
+    app: Name | None = None
+
+    @model_validator(mode="after")
+    def _keys_fit(self) -> "JwtSettings":
+        kinds = [bool(self.all_secrets), bool(self.all_public_key_files), self.jwks_url is not None]
+        if sum(kinds) != 1:
+            _refuse([("secret", "each issuer has either secrets or public_key_files or a jwks_url")])
+        host = urlsplit(self.jwks_url or "").hostname
+        plain = (self.jwks_url or "").startswith("http://") and not _is_loopback(host) and not self.allow_plain
+        wrong = [name for name in self.algorithms if name.startswith("HS") is not bool(self.all_secrets)]
+        told = "are for secrets" if not self.all_secrets else "need a public key"
+        _refuse(
+            [
+                ("algorithms", f"{', '.join(wrong)} {told}") if wrong else None,
+                ("jwks_url", _PLAIN_KEYS) if plain else None,
+                *([] if wrong else self._unfit_keys()),
+            ]
+        )
+        return self
+
+    def _unfit_keys(self) -> Iterator[tuple[str, str]]:
+        for secret in self.all_secrets:
+            try:
+                key_text(secret, self.algorithms)
+            except ValueError as error:
+                yield "secret" if secret is self.secret else "secrets", str(error)
+        for path in self.all_public_key_files if self.algorithms else ():
+            possible = algorithms_of(read_pem(path.read_bytes()))
+            if not set(possible) & set(self.algorithms):
+                yield "algorithms", f"none of them is for {path}, a key for {', '.join(possible)}"
+
+    @property
+    def all_secrets(self) -> tuple[SecretStr, ...]:
+        return (*([self.secret] if self.secret is not None else []), *self.secrets)
+
+    @property
+    def all_public_key_files(self) -> tuple[Path, ...]:
+        return (*([self.public_key_file] if self.public_key_file is not None else []), *self.public_key_files)
+
+    @property
+    def possible_algorithms(self) -> frozenset[str]:
+        """Those that any key of the issuer may have."""
+        if self.algorithms:
+            return frozenset(self.algorithms)
+        return frozenset({"HS256"} if self.all_secrets else {*get_args(JwtAlgorithm)} - {"HS256", "HS384", "HS512"})
+
+
+_PLAIN_KEYS = (
+    "must be https: whoever changes the keys on their way is any user; in a network of your own set allow_plain = true"
+)
+
+
+def _issuers_have_names(value: object) -> object:
+    if isinstance(value, Mapping) and not all(isinstance(own, Mapping | JwtSettings) for own in value.values()):
+        raise ValueError("each issuer has a section of its own, [auth.jwt.NAME]; its keys belong there")
+    return value
 
 
 _PLAIN = "must be https: your users' sessions would travel readable; in a network of your own set allow_plain = true"
@@ -276,7 +407,7 @@ class IntrospectionSettings(Section):
         return tuple((self.account or ("sub" if self.style == "rfc7662" else "account")).split("."))
 
 
-_SECTIONS = "[auth.jwt] or [auth.introspection]"
+_SECTIONS = "[auth.jwt.NAME] or [auth.introspection]"
 
 
 class AccountsSettings(Section):
@@ -296,7 +427,7 @@ class AuthSettings(Section):
     """
 
     order: tuple[Literal["jwt", "introspection"], ...] = ()
-    jwt: JwtSettings | None = None
+    jwt: Annotated[dict[Name, JwtSettings], BeforeValidator(_issuers_have_names)] = {}
     introspection: IntrospectionSettings | None = None
 
     @model_validator(mode="after")
@@ -496,6 +627,7 @@ class Settings(Section):
     @model_validator(mode="after")
     def _bound_apps_exist(self) -> "Settings":
         bound = {"auth.introspection.app": self.auth.introspection and self.auth.introspection.app}
+        bound |= {f"auth.jwt.{name}.app": issuer.app for name, issuer in self.auth.jwt.items()}
         told = "names no section under [apps]"
         _refuse([(key, told) if app and app not in self.apps else None for key, app in bound.items()])
         return self

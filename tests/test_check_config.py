@@ -46,7 +46,7 @@ def served(answer: Any, seen: list[dict[str, str]] | None = None) -> Iterator[st
 def findings(base_url: str, store_url: str = "redis://127.0.0.1:1/0", **app: Any) -> dict[str, list[Finding]]:
     settings = Settings.model_validate(
         {
-            "auth": {"jwt": {"key": "k" * 40}},
+            "auth": {"jwt": {"own": {"secret": "k" * 40}}},
             "store": {"url": store_url},
             "apps": {
                 "main": {"app_id": "1", "app_key": "k", "app_secret": "s", "url_secret": "u" * 16, "base_url": base_url}

@@ -31,7 +31,7 @@ CANARIES = (KEY, APP_SECRET, PUSH_SECRET, URL_SECRET)
 def write_config(folder: Path, extra: str = "") -> Path:
     path = folder / "proxy.toml"
     path.write_text(
-        f'[auth.jwt]\nkey = "{KEY}"\n[apps.main]\napp_id = 2882303761517000001\napp_key = "k"\n'
+        f'[auth.jwt.own]\nsecret = "{KEY}"\n[apps.main]\napp_id = 2882303761517000001\napp_key = "k"\n'
         f'app_secret = "{APP_SECRET}"\nurl_secret = "{URL_SECRET}"\n{extra}'
     )
     return path

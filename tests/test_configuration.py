@@ -32,15 +32,15 @@ from proxy.settings import (
 
 CONFIG = Path(__file__).parent.parent / "config"
 TEMPLATE_SECRETS = {
-    "AUTH_JWT_KEY": "k" * 40,
+    "AUTH_JWT_SECRET": "k" * 40,
     "MIMC_APP_ID": "2882303761517000001",
     "MIMC_APP_KEY": "an-app-key",
     "MIMC_APP_SECRET": "an-app-secret",
     "MIMC_URL_SECRET": "u" * 24,
 }
 SMALL = """
-[auth.jwt]
-key = "0123456789012345678901234567890123456789"
+[auth.jwt.own]
+secret = "0123456789012345678901234567890123456789"
 [apps.chat-app]
 app_id = 2882303761517000001
 app_key = "an-app-key"
@@ -70,7 +70,7 @@ def test_the_untouched_file_says_what_to_fill_in() -> None:
     with pytest.raises(BadSettings) as caught:
         load_settings(CONFIG / "proxy.toml", {})
     assert caught.value.faults == [
-        "auth.jwt.key: the environment has no variable AUTH_JWT_KEY",
+        "auth.jwt.own.secret: the environment has no variable AUTH_JWT_SECRET",
         "apps.main.app_id: the environment has no variable MIMC_APP_ID",
         "apps.main.app_key: the environment has no variable MIMC_APP_KEY",
         "apps.main.app_secret: the environment has no variable MIMC_APP_SECRET",
@@ -91,7 +91,7 @@ def sections_of_the_file() -> Iterator[tuple[type[Section], dict[str, Any]]]:
         (ServerSettings, {key: value for key, value in document.items() if not isinstance(value, dict)}),
         (StoreSettings, document["store"]),
         (AuthSettings, document["auth"]),
-        (JwtSettings, document["auth"]["jwt"]),
+        (JwtSettings, document["auth"]["jwt"]["own"]),
         (IntrospectionSettings, document["auth"]["introspection"]),
         (AppSettings, app),
         (ApnsSettings, app["apns"]),
@@ -120,7 +120,7 @@ def test_the_local_file_wants_only_what_a_local_run_generates(tmp_path: Path) ->
     settings = load_settings(
         CONFIG / "local.toml",
         {
-            "APP_PROXY_AUTH__JWT__KEY": "k" * 40,
+            "APP_PROXY_AUTH__JWT__TRIAL__SECRET": "k" * 40,
             "APP_PROXY_APPS__DEMO__URL_SECRET": "u" * 24,
             "APP_PROXY_APPS__DEMO__APNS__KEY_FILE": str(tmp_path / "key.p8"),
         },
@@ -231,8 +231,8 @@ def test_a_reference_is_replaced_by_a_variable_as_a_whole(tmp_path: Path) -> Non
 
 
 def test_two_variables_for_one_key_are_a_fault(tmp_path: Path) -> None:
-    environ = {"APP_PROXY_AUTH__JWT__KEY": "k" * 40, "APP_PROXY_AUTH__JWT__KEY__FILE": "k"}
-    told = "APP_PROXY_AUTH__JWT__KEY__FILE: sets the same key as APP_PROXY_AUTH__JWT__KEY"
+    environ = {"APP_PROXY_AUTH__JWT__OWN__SECRET": "k" * 40, "APP_PROXY_AUTH__JWT__OWN__SECRET__FILE": "k"}
+    told = "APP_PROXY_AUTH__JWT__OWN__SECRET__FILE: sets the same key as APP_PROXY_AUTH__JWT__OWN__SECRET"
     assert faults_of(tmp_path, **environ) == [told]
 
 
@@ -266,6 +266,7 @@ WRONG = [
 ]
 SECRET_PLACES = [
     ("auth", "jwt", "key"),
+    *(("auth", "jwt", "own", key) for key in ("secret", "public_key_file", "jwks_url")),
     *(("apps", "main", key) for key in ("app_id", "app_key", "app_secret", "url_secret", "apns", "mipush")),
     ("apps", "main", "apns", "key_file"),
     ("apps", "main", "mipush", "app_secret"),

@@ -14,7 +14,7 @@ from proxy.settings import (
 )
 
 APP: dict[str, Any] = {"app_id": 2882303761517000001, "app_key": "k", "app_secret": "s", "url_secret": "u" * 16}
-JWT = {"jwt": {"key": "x" * 32}}
+JWT = {"jwt": {"own": {"secret": "x" * 32}}}
 
 
 def test_secrets_are_masked_in_every_repr() -> None:
@@ -62,11 +62,11 @@ def test_a_url_secret_is_long_and_fits_in_a_path(url_secret: str) -> None:
 
 def test_a_signing_key_has_at_least_the_bytes_of_its_hash() -> None:
     with pytest.raises(ValidationError, match="at least 32 bytes"):
-        AuthSettings.model_validate({"jwt": {"key": "x" * 31}})
+        AuthSettings.model_validate({"jwt": {"own": {"secret": "x" * 31}}})
 
 
 def test_without_any_proof_of_a_user_nothing_starts() -> None:
-    with pytest.raises(ValidationError, match=r"add the section \[auth.jwt\]"):
+    with pytest.raises(ValidationError, match=r"add the section \[auth.jwt.NAME\]"):
         AuthSettings()
 
 

@@ -1,35 +1,137 @@
-"""`Authorization: Bearer <JWT>`, signed by the developer's own system with a key that both know."""
+"""`Authorization: Bearer <JWT>`, signed by the developer's own system, or by several side by side."""
 
-import jwt
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 
-from proxy.auth.credentials import Authenticated, Credentials, Refused, account_of
+from proxy.auth.claims import Proven, Rules, judge
+from proxy.auth.compact import Malformed, Unverified, parse_compact
+from proxy.auth.credentials import Authenticated, Credentials, Refused, Unavailable
+from proxy.auth.jwt_keys import Key
+from proxy.auth.jwt_memory import Memory, Remembered
+from proxy.auth.jwt_sources import FileKeys, JwksKeys, KeysFetched, KeySource
 from proxy.settings import JwtSettings
+
+BACKEND = "jwt"
+
+# All reasons there are, from the first check to the last: of several issuers the one that came furthest is told.
+REASONS = (
+    "malformed", "unknown iss", "algorithm not allowed", "unknown kid", "bad signature", "wrong iss", "wrong aud",
+    "exp missing", "times are no numbers", "expired", "expires too late", "not yet valid", "no account",
+)  # fmt: skip
+
+_MOST_REMEMBERED = 10_000
+
+
+def _unnoticed(issuer: str, at: datetime) -> None:
+    """Nobody wants to know."""
 
 
 class JwtBearer:
-    """`sub` is the account; `exp` and `sub` are required, `nbf` and `iat` checked where present."""
+    """Refuses what no issuer has signed; None where there is no JWT at all.
 
-    def __init__(self, settings: JwtSettings) -> None:
-        self._key = settings.key.get_secret_value()
-        self._algorithms = list(settings.algorithms)
-        self._leeway = settings.leeway_s
+    A token whose `iss` an issuer has as its `issuer` is that issuer's alone; any other is tried with each issuer that
+    has none. `now` is seconds since 1970.
+    """
 
-    def authenticate(self, credentials: Credentials) -> Authenticated | Refused | None:
+    def __init__(
+        self,
+        issuers: Mapping[str, JwtSettings],
+        on_keys: KeysFetched = _unnoticed,
+        *,
+        now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        remember: int = _MOST_REMEMBERED,
+    ) -> None:
+        self._issuers = {name: _issuer(name, own, on_keys, monotonic) for name, own in issuers.items()}
+        self._now = now
+        self._memory = Memory(remember) if remember else None
+
+    def authenticate(self, credentials: Credentials) -> Authenticated | Refused | Unavailable | None:
         bearer = credentials.bearer()
-        if bearer is None:
+        if bearer is None or bearer.count(".") != 2:
             return None
+        digest = hashlib.blake2b(bearer.encode(), digest_size=32).digest()
+        now = self._now()
+        if user := self._remembered(digest, now):
+            return user
         try:
-            claims = jwt.decode(
-                bearer,
-                self._key,
-                algorithms=self._algorithms,
-                leeway=self._leeway,
-                options={"require": ["exp", "sub"]},
-            )
-        except jwt.PyJWTError as error:
-            return Refused(type(error).__name__)
-        except (RecursionError, OverflowError, ValueError) as error:
-            # the library lets these through: deeply nested JSON, an infinite `exp`, a lone surrogate
-            return Refused(type(error).__name__)
-        account = account_of(claims["sub"])
-        return Authenticated(account, None, "jwt") if account is not None else Refused("sub is not an account")
+            token = parse_compact(bearer)
+        except Malformed:
+            return Refused("malformed")
+        return self._ask(token, digest, now)
+
+    def _remembered(self, digest: bytes, now: float) -> Authenticated | None:
+        found = self._memory.recall(digest, now) if self._memory else None
+        if found is None or self._memory is None:
+            return None
+        if found.key in self._issuers[found.issuer].keys.look().identities:
+            return found.user
+        self._memory.forget(digest)
+        return None
+
+    def _ask(self, token: Unverified, digest: bytes, now: float) -> Authenticated | Refused | Unavailable:
+        refused = Refused("unknown iss")
+        unavailable = None
+        for issuer in self._candidates(token.claims.get("iss")):
+            match issuer.verify(token, now):
+                case (Authenticated() as user, until, key):
+                    if self._memory is not None:
+                        self._memory.keep(digest, Remembered(user, until, issuer.name, key.identity))
+                    return user
+                case Unavailable() as verdict:
+                    unavailable = verdict
+                case Refused() as verdict:
+                    refused = max(refused, verdict, key=lambda it: REASONS.index(it.reason))
+        return unavailable or refused
+
+    def _candidates(self, iss: object) -> list["_Issuer"]:
+        named = [issuer for issuer in self._issuers.values() if issuer.rules.issuer == iss and iss is not None]
+        return named or [issuer for issuer in self._issuers.values() if issuer.rules.issuer is None]
+
+
+@dataclass(frozen=True)
+class _Issuer:
+    """One system that signs: where its keys are, what its tokens must say, and which app they are good for."""
+
+    name: str
+    keys: KeySource
+    algorithms: frozenset[str]
+    rules: Rules
+    app: str | None
+
+    def verify(self, token: Unverified, now: float) -> tuple[Authenticated, float, Key] | Refused | Unavailable:
+        if token.algorithm not in self.algorithms:  # nobody is asked for keys that could not serve
+            return Refused("algorithm not allowed")
+        keys = self.keys.find(token.kid)
+        if isinstance(keys, Unavailable):
+            return keys
+        if not keys:
+            return Refused("unknown kid")
+        fitting = [key for key in keys if token.algorithm in key.algorithms]
+        if not fitting:
+            return Refused("algorithm not allowed")
+        signer = next((key for key in fitting if key.verifies(token)), None)
+        if signer is None:
+            return Refused("bad signature")
+        match judge(token.claims, self.rules, now):
+            case Proven(account, until):
+                return Authenticated(account, self.app, BACKEND), until, signer
+            case Refused() as refused:
+                return refused
+
+
+def _issuer(name: str, settings: JwtSettings, on_keys: KeysFetched, monotonic: Callable[[], float]) -> _Issuer:
+    keys: KeySource = (
+        JwksKeys(name, settings, on_keys, monotonic) if settings.jwks_url else FileKeys(name, settings, monotonic)
+    )
+    rules = Rules(
+        issuer=settings.issuer or None,
+        audience=settings.audience or None,
+        leeway_s=settings.leeway_s,
+        account_claim=settings.account_claim,
+        account_prefix=settings.account_prefix,
+    )
+    return _Issuer(name, keys, settings.possible_algorithms, rules, settings.app)

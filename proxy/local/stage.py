@@ -78,7 +78,7 @@ class Trial:
         return {
             "APP_PROXY_CONFIG": str(TRIAL_CONFIG.resolve()),
             "APP_PROXY_STORE__URL": self.store,
-            "APP_PROXY_AUTH__JWT__KEY": self.jwt_key,
+            "APP_PROXY_AUTH__JWT__TRIAL__SECRET": self.jwt_key,
             "APP_PROXY_SERVER__BIND": f"{_HOST}:{ports.web}",
             "APP_PROXY_SERVER__OPERATOR_BIND": f"{_HOST}:{ports.operator}",
             "APP_PROXY_RELAY__OPERATOR_BIND": f"{_HOST}:{ports.worker}",

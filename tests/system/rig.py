@@ -354,7 +354,7 @@ class Rig:
         lines = [
             "[server]", f'bind = "127.0.0.1:{self._web_port}"', f'operator_bind = "127.0.0.1:{self._operator_port}"',
             "[store]", f'url = "{store_url(self.folder / "store")}"',
-            "[auth.jwt]", f'key = "{JWT_KEY}"',
+            "[auth.jwt.own]", f'secret = "{JWT_KEY}"',
             "[relay]", *(f"{name} = {value}" for name, value in self._relay.items()),
         ]  # fmt: skip
         for app_id, section in SECTION.items():
@@ -468,7 +468,7 @@ def _answers(client: Any) -> bool:
 
 def _settings_secrets() -> dict[str, str]:
     """Text -> what it is."""
-    found = {JWT_KEY: "auth.jwt.key"}
+    found = {JWT_KEY: "auth.jwt.own.secret"}
     for app_id, section in SECTION.items():
         found |= {f"key-of-{section}": "app_key", APP_SECRET[app_id]: "app_secret", URL_SECRET[app_id]: "url_secret"}
         found |= {PUSH_SECRET[app_id]: "mipush.app_secret"}

@@ -325,7 +325,7 @@ def commands_are_given(told: Told) -> None:
     }
     wrong = {
         "APP_PROXY_STORE__URL": f"redis://canary:{STORE_PASSWORD}/x@127.0.0.1:6379/0",
-        "APP_PROXY_AUTH__JWT__ALGORITHMS": JWT_KEY,
+        "APP_PROXY_AUTH__JWT__OWN__ALGORITHMS": JWT_KEY,
         f"{section}__URL_SECRET": f"{URL_SECRET[MAIN]}/é",
         f"{section}__APP_ID": APP_SECRET[MAIN],
         f"{section}__APP_SECRETT": APP_SECRET[MAIN],
@@ -388,7 +388,7 @@ def test_no_repr_of_ours_shows_a_secret_or_a_word_of_a_message(place: Path) -> N
     proxy = f"http://{canary}:{canary}@10.0.0.1:3128"
     mipush = {"app_secret": canary, "package": "com.example", "proxy": proxy}
     settings = Settings.model_validate({
-        "auth": {"jwt": {"key": canary}}, "store": {"url": f"redis://{canary}:{canary}@127.0.0.1/0"},
+        "auth": {"jwt": {"own": {"secret": canary}}}, "store": {"url": f"redis://{canary}:{canary}@127.0.0.1/0"},
         "apps": {"main": {**section, "proxy": proxy, "mipush": mipush}},
     })  # fmt: skip
     services = web_services(settings)

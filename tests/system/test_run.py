@@ -218,7 +218,7 @@ def test_with_a_configuration_of_ones_own_only_the_service_is_started(place: Pat
     public, operator, relay = free_port(), free_port(), free_port()
     (place / "proxy.toml").write_text(
         f'[server]\nbind = "127.0.0.1:{public}"\noperator_bind = "127.0.0.1:{operator}"\n'
-        f'[relay]\noperator_bind = "127.0.0.1:{relay}"\n[auth.jwt]\nkey = "{"k" * 40}"\n[apps.mine]\napp_id = 1\n'
+        f'[relay]\noperator_bind = "127.0.0.1:{relay}"\n[auth.jwt.own]\nsecret = "{"k" * 40}"\n[apps.mine]\napp_id = 1\n'
         f'app_key = "k"\napp_secret = "s"\nurl_secret = "{"u" * 20}"\nbase_url = "{DEAD_PORT}"\n'
     )
     options = ("--config", str(place / "proxy.toml"))
@@ -232,7 +232,9 @@ def test_with_a_configuration_of_ones_own_only_the_service_is_started(place: Pat
 
 def test_wrong_settings_of_ones_own_are_told_without_their_values(place: Path) -> None:
     place.mkdir()
-    (place / "proxy.toml").write_text('[auth.jwt]\nkey = "jwt-canary"\n[apps.mine]\nurl_secret = "short-canary"\n')
+    (place / "proxy.toml").write_text(
+        '[auth.jwt.own]\nsecret = "jwt-canary"\n[apps.mine]\nurl_secret = "short-canary"\n'
+    )
     with running(place / "state", "--config", str(place / "proxy.toml")) as run:
         assert run.end() == 2
         assert "auth.jwt.key: at least 32 bytes" in run.said

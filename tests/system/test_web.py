@@ -71,8 +71,8 @@ def configuration(public: int, operator: int, store_url: str, mimc_url: str) -> 
         threads = 4
         [store]
         url = "{store_url}"
-        [auth.jwt]
-        key = "{JWT_KEY}"
+        [auth.jwt.own]
+        secret = "{JWT_KEY}"
         [apps.main]
         app_id = "{APP_ID}"
         app_key = "app-key-of-main"

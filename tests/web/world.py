@@ -42,7 +42,7 @@ def mipush_section(**changes: object) -> dict[str, object]:
 def settings(apps: Mapping[str, object] | None = None, **sections: object) -> Settings:
     document: dict[str, Any] = {
         "server": {"allowed_origins": [ORIGIN]},
-        "auth": {"jwt": {"key": JWT_KEY}},
+        "auth": {"jwt": {"own": {"secret": JWT_KEY}}},
         "apps": apps or {"main": app_section()},
     }
     return Settings.model_validate(document | sections)

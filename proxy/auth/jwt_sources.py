@@ -1,0 +1,206 @@
+"""Where an issuer's keys come from, and how they change while the service runs. Safe to share between threads."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+import requests
+import structlog
+
+from proxy.auth.credentials import Unavailable
+from proxy.auth.jwt_keys import Key, KeySet, jwks_keys, pem_key, secret_key
+from proxy.public_keys import NotAKey
+from proxy.settings import FileSecret, JwtSettings, key_text
+
+log = structlog.get_logger()
+
+# issuer, and when its keys came
+KeysFetched = Callable[[str, datetime], None]
+Monotonic = Callable[[], float]
+
+_LOOK_EVERY_S = 1.0
+_OLD_AFTER_S = 600.0
+_FETCH_EVERY_S = 30.0
+_FIRST_FETCH_EVERY_S = 5.0
+_FETCH_PATIENCE_S = 3.0
+_MOST_BYTES = 256 * 1024
+
+
+class KeySource(Protocol):
+    """The keys of one issuer."""
+
+    def look(self) -> KeySet:
+        """The keys as they are known; it costs next to nothing and waits for nobody."""
+
+    def find(self, kid: str | None) -> Sequence[Key] | Unavailable:
+        """The keys that may have signed a token of this `kid`; none: it is not this issuer's."""
+
+
+class FileKeys:
+    """Secrets and key files. A file is looked at again, at most once a second, and read when it has changed.
+
+    What cannot be read or is no key leaves the keys as they are: a file that is just being written, for one.
+    """
+
+    def __init__(self, name: str, settings: JwtSettings, monotonic: Monotonic = time.monotonic) -> None:
+        self._name, self._settings, self._monotonic = name, settings, monotonic
+        secret_files = (secret.path for secret in settings.all_secrets if isinstance(secret, FileSecret))
+        self._files = (*secret_files, *settings.all_public_key_files)
+        self._lock = threading.Lock()
+        self._stamps, self._refused = self._stamp(), list[object]()
+        self._keys = self._read()
+        self._next_look = monotonic() + _LOOK_EVERY_S
+
+    def look(self) -> KeySet:
+        if self._files and self._monotonic() >= self._next_look and self._lock.acquire(blocking=False):
+            try:
+                self._next_look = self._monotonic() + _LOOK_EVERY_S
+                self._read_changes()
+            finally:
+                self._lock.release()
+        return self._keys
+
+    def find(self, kid: str | None) -> Sequence[Key] | Unavailable:  # noqa: ARG002  these keys have no names
+        return self.look().keys
+
+    def _read_changes(self) -> None:
+        stamps = self._stamp()
+        if stamps == self._stamps:
+            return
+        try:
+            self._keys = self._read()
+        except (OSError, ValueError) as error:
+            if stamps != self._refused:
+                log.warning("changed keys cannot be used; the old ones stay", issuer=self._name, why=_why(error))
+            self._refused = stamps
+            return
+        self._stamps = stamps
+        log.info("an issuer's keys have changed", issuer=self._name, keys=len(self._keys.keys))
+
+    def _stamp(self) -> list[object]:
+        return [_stamp(path) for path in self._files]
+
+    def _read(self) -> KeySet:
+        allowed = self._settings.algorithms
+        secrets = [secret_key(key_text(secret, allowed), allowed) for secret in self._settings.all_secrets]
+        pems = [pem_key(path.read_bytes(), allowed) for path in self._settings.all_public_key_files]
+        return KeySet((*secrets, *pems))
+
+
+def _stamp(path: Path) -> object:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _why(error: Exception) -> str:
+    return str(error) if isinstance(error, NotAKey) else type(error).__name__
+
+
+class JwksKeys:
+    """A JWK set at the issuer's address.
+
+    It is fetched when first needed; again in the background once it is ten minutes old, and at once, at most every
+    half a minute, when a token names an unknown key. While the issuer is down the old keys stay.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: JwtSettings,
+        on_fetched: KeysFetched,
+        monotonic: Monotonic = time.monotonic,
+    ) -> None:
+        self._name, self._settings, self._on_fetched, self._monotonic = name, settings, on_fetched, monotonic
+        self._fetching = threading.Lock()
+        self._keys: KeySet | None = None
+        self._fetched_at = self._tried_at = float("-inf")
+        self._failed = False
+
+    def look(self) -> KeySet:
+        keys = self._keys
+        if keys is None:
+            return _NO_KEYS
+        if self._monotonic() - self._fetched_at > _OLD_AFTER_S and self._may_fetch():
+            self._fetch_in_background()
+        return keys
+
+    def find(self, kid: str | None) -> Sequence[Key] | Unavailable:
+        if found := self.look().named(kid):
+            return found
+        # Only one asks; the others wait for what it brings.
+        if self._fetching.acquire(timeout=_FETCH_PATIENCE_S):
+            try:
+                if not (self._keys and self._keys.named(kid)) and self._may_fetch():
+                    self._fetch()
+            finally:
+                self._fetching.release()
+        keys = self._keys
+        if keys is None:
+            return Unavailable("no keys yet")
+        if found := keys.named(kid):
+            return found
+        return Unavailable("unknown kid, issuer down") if self._failed else ()
+
+    def _may_fetch(self) -> bool:
+        pause = _FIRST_FETCH_EVERY_S if self._keys is None else _FETCH_EVERY_S
+        return self._monotonic() - self._tried_at >= pause
+
+    def _fetch_in_background(self) -> None:
+        if self._fetching.acquire(blocking=False):
+            threading.Thread(target=self._fetch_and_release, name=f"jwks-{self._name}", daemon=True).start()
+
+    def _fetch_and_release(self) -> None:
+        try:
+            if self._may_fetch():
+                self._fetch()
+        finally:
+            self._fetching.release()
+
+    def _fetch(self) -> None:
+        self._tried_at = self._monotonic()
+        try:
+            keys = jwks_keys(_json(self._settings), self._settings.algorithms)
+        except (requests.RequestException, ValueError, RecursionError) as error:
+            self._failed = True
+            age = None if self._keys is None else round(self._monotonic() - self._fetched_at)
+            log.warning("an issuer's keys cannot be fetched; the old ones stay", issuer=self._name, age_s=age,
+                        why=type(error).__name__)  # fmt: skip
+            return
+        if self._keys is None or keys.identities != self._keys.identities:
+            log.info("an issuer's keys have changed", issuer=self._name, keys=len(keys.keys))
+        self._keys, self._failed = keys, False
+        self._fetched_at = self._monotonic()
+        self._on_fetched(self._name, datetime.now(UTC))
+
+
+_NO_KEYS = KeySet(())
+
+
+def _json(settings: JwtSettings) -> object:
+    """Raises requests.RequestException or ValueError: no answer, not 200, over 256 KiB, too slow, not JSON."""
+    deadline = time.monotonic() + _FETCH_PATIENCE_S
+    with requests.Session() as session:
+        session.trust_env = False
+        with session.get(
+            settings.jwks_url or "",
+            headers={"Accept": "application/jwk-set+json, application/json", "User-Agent": "mimc-app-proxy"},
+            timeout=_FETCH_PATIENCE_S,
+            verify=str(settings.ca_file) if settings.ca_file else True,
+            allow_redirects=False,
+            stream=True,
+        ) as answer:
+            if answer.status_code != 200:
+                raise requests.HTTPError
+            body = b""
+            for chunk in answer.iter_content(8192):
+                body += chunk
+                if len(body) > _MOST_BYTES or time.monotonic() > deadline:
+                    raise requests.Timeout
+    return json.loads(body)
