@@ -4,7 +4,7 @@ from flask import Flask
 
 from proxy.configuration import load_settings
 from proxy.logs import configure_logs
-from proxy.web import callbacks, devices, health, tokens, wire
+from proxy.web import callbacks, devices, health, sessions, tokens, wire
 from proxy.web.access import log_requests
 from proxy.web.cors import answer_browsers
 from proxy.web.envelope import answer_errors
@@ -28,8 +28,8 @@ def create_app(services: Services | None = None) -> Flask:
     log_requests(app)
     secure_headers(app)
     answer_browsers(app)
-    prove_users(app)
-    for module in (tokens, callbacks, devices, health):
+    prove_users(app, services.settings.auth.accounts)
+    for module in (tokens, callbacks, devices, sessions, health):
         app.register_blueprint(module.bp)
     answer_errors(app)
     return app

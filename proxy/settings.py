@@ -407,7 +407,7 @@ class IntrospectionSettings(Section):
         return tuple((self.account or ("sub" if self.style == "rfc7662" else "account")).split("."))
 
 
-_SECTIONS = "[auth.jwt.NAME] or [auth.introspection]"
+_SECTIONS = "[auth.jwt.NAME], [auth.introspection] or [auth.accounts]"
 
 
 class AccountsSettings(Section):
@@ -426,9 +426,10 @@ class AuthSettings(Section):
     An empty `order` stands for all that are present, as they are written here.
     """
 
-    order: tuple[Literal["jwt", "introspection"], ...] = ()
+    order: tuple[Literal["jwt", "introspection", "accounts"], ...] = ()
     jwt: Annotated[dict[Name, JwtSettings], BeforeValidator(_issuers_have_names)] = {}
     introspection: IntrospectionSettings | None = None
+    accounts: AccountsSettings | None = None
 
     @model_validator(mode="after")
     def _somebody_can_sign_in(self) -> "AuthSettings":
@@ -444,7 +445,7 @@ class AuthSettings(Section):
 
     @property
     def present(self) -> tuple[str, ...]:
-        sections = {"jwt": self.jwt, "introspection": self.introspection}
+        sections = {"jwt": self.jwt, "introspection": self.introspection, "accounts": self.accounts}
         return tuple(name for name, section in sections.items() if section)
 
     @property

@@ -9,6 +9,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from proxy.auth import Authenticator, build_authenticator
+from proxy.auth.accounts import SessionTokens
+from proxy.auth.accounts_db import open_accounts
+from proxy.auth.passwords import Argon2Passwords
 from proxy.channels import APNS, MIPUSH
 from proxy.channels.apns.provider_token import fresh_enough, read_issued_at, sign_provider_token
 from proxy.channels.apns.wire import ApnsWire
@@ -20,10 +23,11 @@ from proxy.domain.lanes import Lane, Route
 from proxy.metrics import gate_total
 from proxy.mimc.client import TokenClient
 from proxy.mimc.senders import Senders
-from proxy.ports import CallbackInbox, DeviceRegistry, Figures, HealthCheck, RateLimits, TokenService
-from proxy.settings import ApnsSettings, AppSettings, MipushSettings, Settings
+from proxy.ports import BlockList, CallbackInbox, DeviceRegistry, Figures, HealthCheck, RateLimits, TokenService
+from proxy.settings import AccountsSettings, ApnsSettings, AppSettings, MipushSettings, Settings
 from proxy.store import keys
 from proxy.store.addresses import RedisAddresses
+from proxy.store.blocks import RedisBlocks
 from proxy.store.connection import Store, async_redis
 from proxy.store.devices import RedisDevices
 from proxy.store.figures import RedisFigures
@@ -34,6 +38,7 @@ from proxy.store.limits import RedisLimits
 from proxy.store.provider_tokens import FixedAuthorization, SharedProviderToken
 from proxy.store.queue import RedisQueue
 from proxy.usecases.deliver import Channel
+from proxy.usecases.sign_in import SignIns
 
 _ASYNC_STORE_TIMEOUT_S = 5.0  # above the longest blocking read
 
@@ -52,6 +57,7 @@ class Services:
     figures: Figures
     health: HealthCheck
     now: Callable[[], datetime]
+    sign_ins: SignIns | None = None  # None: the built-in accounts are off
 
 
 def web_services(settings: Settings) -> Services:
@@ -71,6 +77,21 @@ def web_services(settings: Settings) -> Services:
         figures=RedisFigures(store, lanes, utc_now),
         health=RedisHealth(store, lanes),
         now=utc_now,
+        sign_ins=sign_ins(settings.auth.accounts, RedisBlocks(store)),
+    )
+
+
+def sign_ins(settings: AccountsSettings | None, blocks: BlockList) -> SignIns | None:
+    """The built-in accounts, their database opened and made if need be. Raises BadSettings."""
+    if settings is None:
+        return None
+    return SignIns(
+        open_accounts(settings.database),
+        Argon2Passwords(),
+        SessionTokens(settings),
+        blocks,
+        access_life=timedelta(seconds=settings.access_life_s),
+        refresh_life=timedelta(seconds=settings.refresh_life_s),
     )
 
 

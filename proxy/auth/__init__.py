@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from proxy.auth.accounts import BuiltInAccounts
 from proxy.auth.credentials import Authenticated, Backend, Credentials, Refused, Unavailable, account_of
 from proxy.auth.introspection import Introspection
 from proxy.auth.jwt_bearer import JwtBearer
@@ -22,6 +23,7 @@ __all__ = [
 BACKENDS: Mapping[str, Callable[[AuthSettings], Backend | None]] = {
     "jwt": lambda settings: JwtBearer(settings.jwt) if settings.jwt else None,
     "introspection": lambda settings: Introspection(settings.introspection) if settings.introspection else None,
+    "accounts": lambda settings: BuiltInAccounts(settings.accounts) if settings.accounts else None,
 }
 
 

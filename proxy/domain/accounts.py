@@ -33,3 +33,11 @@ class Session:
     expires_at: datetime
     device_id: str | None = None
     app: str | None = None
+
+
+def fits(password: str) -> bool:
+    """Can this be a password? 1 to MAX_PASSWORD_BYTES bytes in UTF-8."""
+    try:
+        return 1 <= len(password.encode()) <= MAX_PASSWORD_BYTES
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False

@@ -14,11 +14,12 @@ _CLOCKS = timedelta(minutes=1)  # a mark outlives what it stands against, whoeve
 
 @dataclass(frozen=True)
 class SignedIn:
-    """`refresh_token` None: a browser's session, which is shown by a cookie."""
+    """Good for `life`. Without tokens: a browser's session, which a cookie shows."""
 
     session: Session
-    access_token: str = field(repr=False)
-    refresh_token: str | None = field(repr=False)
+    life: timedelta
+    access_token: str | None = field(default=None, repr=False)
+    refresh_token: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class SignIns:
         session = Session(session_id, account, kept, now, now, now + self.refresh_life, device_id, app)
         if not self.accounts.start_session(session, user, new_hash):
             raise _wrong()
-        return SignedIn(session, self.tokens.access(account, session_id, now), refresh_token)
+        return self._signed_in(session, refresh_token, now) if refresh_token else SignedIn(session, self.refresh_life)
 
     def refresh(self, refresh_token: str, now: datetime) -> SignedIn:
         """The next pair. A token of the session that is not its last one ends it: owner or thief, one used it before.
@@ -69,7 +70,7 @@ class SignIns:
         if not is_last or not self.accounts.rotate(session, kept, now, now + self.refresh_life):
             self._end(session.id, now)
             raise _over("the refresh token was used before; sign in again")
-        return SignedIn(session, self.tokens.access(session.account, session.id, now), next_token)
+        return self._signed_in(session, next_token, now)
 
     def sign_out(
         self,
@@ -91,6 +92,10 @@ class SignIns:
             for app in [session.app] if session and session.app else apps:
                 devices.remove(app, account, device_id)
         self._end(session_id, now)
+
+    def _signed_in(self, session: Session, refresh_token: str, now: datetime) -> SignedIn:
+        access_token = self.tokens.access(session.account, session.id, now)
+        return SignedIn(session, self.access_life, access_token, refresh_token)
 
     def _end(self, session_id: str, now: datetime) -> None:
         """First the mark, then the database. Were we cut off in between, the mark outlives what could be refreshed."""

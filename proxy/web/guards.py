@@ -2,49 +2,40 @@
 
 from typing import Any
 
-from flask import Flask, Request
-from flask.sessions import NullSession, SessionInterface
-from flask_login import LoginManager, UserMixin, current_user
+from flask import Flask, Request, request, session
+from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
 
 from proxy.auth import Authenticated, Credentials, Refused, Unavailable
+from proxy.auth.accounts import BACKEND as ACCOUNTS
+from proxy.domain.accounts import Session
 from proxy.errors import RequestRefused
 from proxy.metrics import refusals_total
+from proxy.settings import AccountsSettings
 from proxy.web import wired
 from proxy.web.access import note
 from proxy.web.audit import audit
+from proxy.web.cookies import require_browser_care, use_cookies
 from proxy.web.listeners import Listener
 
 
 class User(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
-    """flask-login's view of an Authenticated."""
+    """flask-login's view of an Authenticated. What a cookie keeps of him is his session's id."""
 
     def __init__(self, proof: Authenticated) -> None:
-        self.id = proof.app_account
+        self.id = proof.session_id
         self.proof = proof
 
 
-class _NoSessions(SessionInterface):
-    """A caller proves himself with each request; there is no cookie to read or write."""
-
-    def open_session(self, app: Flask, request: Request) -> NullSession:  # noqa: ARG002  the signature is Flask's
-        return _NO_SESSION
-
-    def save_session(self, app: Flask, session: Any, response: Any) -> None:
-        """Nothing to save."""
-
-
-_NO_SESSION = NullSession()
-
-
-def prove_users(app: Flask) -> None:
-    """Sets flask-login up with its request loader alone.
+def prove_users(app: Flask, accounts: AccountsSettings | None) -> None:
+    """Sets flask-login up: the request loader for what a header proves, the user loader for the session's cookie.
 
     Not by `init_app`, whose hook after every request would touch the session on the callbacks' route too.
     """
     manager = LoginManager()
     manager.session_protection = None
     manager.request_loader(_load_user)
-    app.session_interface = _NoSessions()
+    manager.user_loader(_load_browser)
+    use_cookies(app, accounts)
     # Any caller can send a cookie named remember_token, and flask-login would look at it instead of asking the
     # request loader. No cookie can have this name.
     app.config["REMEMBER_COOKIE_NAME"] = ";"
@@ -56,7 +47,21 @@ def signed_in() -> Authenticated:
     if not current_user.is_authenticated:
         raise RequestRefused(401, "sign in first", {"WWW-Authenticate": "Bearer"})
     proof: Authenticated = current_user.proof
+    if proof.by_cookie:
+        require_browser_care(request)
     return proof
+
+
+def begin_browser_session(of: Session) -> None:
+    """From now on this browser's cookie shows the session."""
+    session.clear()
+    session.permanent = True
+    login_user(User(_by_cookie(of)))
+
+
+def end_browser_session() -> None:
+    logout_user()
+    session.clear()
 
 
 def is_operator(environ: dict[str, Any]) -> bool:
@@ -67,6 +72,23 @@ def is_operator(environ: dict[str, Any]) -> bool:
 def require_operator(environ: dict[str, Any]) -> None:
     if not is_operator(environ):
         raise RequestRefused(404, "not found")
+
+
+def _load_browser(session_id: str) -> User | None:
+    """Whose session it is. What a page's own code shows counts before what the browser adds to it."""
+    services = wired()
+    if services.sign_ins is None or "Authorization" in request.headers:
+        return None
+    found = services.sign_ins.accounts.live_session(session_id, services.now())
+    if found is None:
+        note(refused="session over")
+        return None
+    note(auth=ACCOUNTS)
+    return User(_by_cookie(found))
+
+
+def _by_cookie(found: Session) -> Authenticated:
+    return Authenticated(found.account, None, ACCOUNTS, found.id, by_cookie=True)
 
 
 def _load_user(request: Request) -> User | None:
