@@ -37,8 +37,11 @@ def may(caller: Caller, limited: Limited | None = None) -> Callable[[View[P]], V
     """Who may call the view below. Put it under the route's own decorator.
 
     With `limited` a call counts against its address before anything is looked at, and against its account as soon as
-    that is known: for a USER at once, else where the view calls `limit_account`.
+    that is known: for a USER at once, else where the view calls `limit_account`. Raises ValueError for a limit on
+    callbacks: MIMC sends what users write, and gives up after three repeats.
     """
+    if caller is Caller.SENDER and limited is not None:
+        raise ValueError("callbacks are never limited")
 
     def guarded(view: View[P]) -> View[P]:
         if caller is Caller.SENDER:

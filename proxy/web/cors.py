@@ -75,6 +75,7 @@ def _mark(response: Response) -> Response:
     origin = _allowed_origin()
     if origin is not None:
         response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Access-Control-Expose-Headers"] = "Retry-After"
     return response
 
 

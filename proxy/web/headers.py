@@ -2,7 +2,7 @@
 
 from flask import Flask, Response
 
-_HEADERS = (
+SECURITY_HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
     ("Referrer-Policy", "no-referrer"),
@@ -14,6 +14,6 @@ def secure_headers(app: Flask) -> None:
 
 
 def _mark(response: Response) -> Response:
-    for name, value in _HEADERS:
+    for name, value in SECURITY_HEADERS:
         response.headers[name] = value
     return response

@@ -18,6 +18,7 @@ from gunicorn.http import errors  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 
 from proxy.web.envelope import trace_without_values
+from proxy.web.headers import SECURITY_HEADERS
 
 log = structlog.get_logger()
 
@@ -81,6 +82,7 @@ def page(status: int) -> bytes:
     body = json.dumps({"code": status, "message": phrase.lower(), "data": None}, separators=(",", ":")) + "\n"
     head = (
         f"HTTP/1.1 {status} {phrase}\r\nConnection: close\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
+        f"Content-Length: {len(body)}\r\n"
     )
+    head += "".join(f"{name}: {value}\r\n" for name, value in SECURITY_HEADERS) + "\r\n"
     return (head + body).encode()

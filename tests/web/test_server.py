@@ -48,5 +48,6 @@ def test_a_page_is_a_whole_answer() -> None:
         answer = HTTPResponse(theirs)
         answer.begin()
         assert (answer.status, answer.reason) == (431, "Request Header Fields Too Large")
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert answer.read() == b'{"code":431,"message":"request header fields too large","data":null}\n'
         assert answer.will_close
