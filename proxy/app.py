@@ -1,9 +1,12 @@
 """The web application: settings -> services -> blueprints -> error pages."""
 
+import structlog
 from flask import Flask
 
 from proxy.configuration import load_settings
+from proxy.errors import StoreUnavailable
 from proxy.logs import configure_logs
+from proxy.usecases.block_user import mend_blocks
 from proxy.web import callbacks, devices, health, sessions, tokens, wire
 from proxy.web.access import log_requests
 from proxy.web.cors import answer_browsers
@@ -12,16 +15,18 @@ from proxy.web.guards import prove_users
 from proxy.web.headers import secure_headers
 from proxy.wiring import Services, web_services
 
+log = structlog.get_logger()
+
 
 def create_app(services: Services | None = None) -> Flask:
-    """The WSGI application. Without `services` they are built from the configuration file; nothing connects yet.
-
-    Raises BadSettings.
+    """The WSGI application. Without `services` they are built from the configuration file; only the built-in
+    accounts, where they are on, are opened and compared with the store. Raises BadSettings.
     """
     if services is None:
         settings = load_settings()
         configure_logs(settings.logs.format, settings.logs.level)
         services = web_services(settings)
+        _mend(services)
     app = Flask("proxy", static_folder=None)
     app.url_map.merge_slashes = False  # it would answer with a redirect that repeats the path
     wire(app, services)
@@ -33,3 +38,17 @@ def create_app(services: Services | None = None) -> Flask:
         app.register_blueprint(module.bp)
     answer_errors(app)
     return app
+
+
+def _mend(services: Services) -> None:
+    """A command that was cut off between store and database is completed; without a store, at the next start."""
+    sign_ins = services.sign_ins
+    if sign_ins is None:
+        return
+    try:
+        mended = mend_blocks(sign_ins.accounts, sign_ins.blocks, services.now())
+    except StoreUnavailable as error:
+        log.warning("blocked accounts not compared", reason=str(error))
+    else:
+        if mended:
+            log.warning("blocked accounts mended", accounts=mended)

@@ -100,12 +100,8 @@ class BlockList(Protocol):
     def block_session(self, session_id: str, life: timedelta) -> None: ...
 
 
-class BlockMarks(Protocol):
-    """The same accounts' marks, as the built-in accounts are kept in step with them. Raises StoreUnavailable."""
-
-    def block(self, account: str) -> None: ...
-
-    def unblock(self, account: str) -> None: ...
+class BlockMarks(BlockList, Protocol):
+    """The same, as the built-in accounts are kept in step with it."""
 
     def blocked_among(self, accounts: Sequence[str]) -> set[str]: ...
 

@@ -23,7 +23,16 @@ from proxy.domain.lanes import Lane, Route
 from proxy.metrics import gate_total
 from proxy.mimc.client import TokenClient
 from proxy.mimc.senders import Senders
-from proxy.ports import BlockList, CallbackInbox, DeviceRegistry, Figures, HealthCheck, RateLimits, TokenService
+from proxy.ports import (
+    BlockList,
+    BlockMarks,
+    CallbackInbox,
+    DeviceRegistry,
+    Figures,
+    HealthCheck,
+    RateLimits,
+    TokenService,
+)
 from proxy.settings import AccountsSettings, ApnsSettings, AppSettings, MipushSettings, Settings
 from proxy.store import keys
 from proxy.store.addresses import RedisAddresses
@@ -77,11 +86,11 @@ def web_services(settings: Settings) -> Services:
         figures=RedisFigures(store, lanes, utc_now),
         health=RedisHealth(store, lanes),
         now=utc_now,
-        sign_ins=sign_ins(settings.auth.accounts, RedisBlocks(store)),
+        sign_ins=built_in_accounts(settings.auth.accounts, RedisBlocks(store)),
     )
 
 
-def sign_ins(settings: AccountsSettings | None, blocks: BlockList) -> SignIns | None:
+def built_in_accounts(settings: AccountsSettings | None, blocks: BlockMarks) -> SignIns | None:
     """The built-in accounts, their database opened and made if need be. Raises BadSettings."""
     if settings is None:
         return None

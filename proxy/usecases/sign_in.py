@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from proxy.domain.accounts import Session
 from proxy.errors import RequestRefused
-from proxy.ports import AccountsDatabase, BlockList, DeviceRegistry, Passwords, SessionTokens
+from proxy.ports import AccountsDatabase, BlockMarks, DeviceRegistry, Passwords, SessionTokens
 
 _CLOCKS = timedelta(minutes=1)  # a mark outlives what it stands against, whoever's clock is late
 
@@ -29,7 +29,7 @@ class SignIns:
     accounts: AccountsDatabase
     passwords: Passwords
     tokens: SessionTokens
-    blocks: BlockList
+    blocks: BlockMarks
     access_life: timedelta
     refresh_life: timedelta
 
