@@ -238,6 +238,6 @@ def test_wrong_settings_of_ones_own_are_told_without_their_values(place: Path) -
     )
     with running(place / "state", "--config", str(place / "proxy.toml")) as run:
         assert run.end() == 2
-        assert "auth.jwt.key: at least 32 bytes" in run.said
+        assert "auth.jwt.own.secret: at least 32 bytes" in run.said
         assert "apps.mine.url_secret: at least 16 bytes" in run.said
         assert "canary" not in run.said
