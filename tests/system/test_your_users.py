@@ -104,7 +104,7 @@ def test_who_is_signed_in_at_your_own_site_gets_his_token_by_its_cookie(rig: Rig
 
 def test_while_your_site_is_down_or_hangs_nobody_gets_a_token_and_nobody_is_signed_out(rig: Rig) -> None:
     site = Site(rig)
-    use(rig, COOKIE_SESSION.format(port=site.port), APP_PROXY_AUTH__INTROSPECTION__CACHE_S="0.5")
+    use(rig, COOKIE_SESSION.format(port=site.port), APP_PROXY_AUTH__INTROSPECTION__CACHE_S="0")
     alice = site.sign_in("alice")
 
     site.process.signal(signal.SIGSTOP)
@@ -115,7 +115,6 @@ def test_while_your_site_is_down_or_hangs_nobody_gets_a_token_and_nobody_is_sign
     assert ask(rig, alice).status_code == 200
 
     site.process.kill()
-    rig.wait(lambda: code(ask(rig, alice)) == 503, "the end of what was remembered", 5)
     answer = ask(rig, alice)
     assert (code(answer), answer.json()["data"]) == (503, None)
     assert answer.elapsed.total_seconds() < 1.0
