@@ -19,7 +19,7 @@ BACKEND = "jwt"
 # All reasons there are, from the first check to the last: of several issuers the one that came furthest is told.
 REASONS = (
     "malformed", "unknown iss", "algorithm not allowed", "unknown kid", "bad signature", "wrong iss", "wrong aud",
-    "exp missing", "times are no numbers", "expired", "expires too late", "not yet valid", "no account",
+    "exp missing", "no times", "expired", "expires too late", "not yet valid", "no account",
 )  # fmt: skip
 
 _MOST_REMEMBERED = 10_000
