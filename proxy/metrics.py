@@ -7,7 +7,7 @@ processes are added up; without it this process speaks for itself.
 import os
 from collections.abc import Callable, Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import REGISTRY, Collector
 
@@ -18,6 +18,12 @@ _AGES = (0.1, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 3600.0, 86400.0)
 
 callbacks_total = Counter("mimc_callbacks_total", "MIMC callbacks by kind and what became of them", ["kind", "result"])
 tokens_total = Counter("mimc_token_calls_total", "Token calls by the status given to the client", ["status"])
+keys_fetched = Gauge(
+    "auth_keys_fetched_timestamp_seconds",
+    "When an issuer's JWK set was last fetched; its age is time() minus this",
+    ["issuer"],
+    multiprocess_mode="livemin",
+)
 refusals_total = Counter("refusals_total", "Callers that a backend refused, and why", ["backend", "reason"])
 rate_limited_total = Counter("rate_limited_total", "Calls answered 429, by what was exceeded", ["route", "by"])
 limiter_unavailable_total = Counter("limiter_unavailable_total", "Calls that could not be counted", ["route"])

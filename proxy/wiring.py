@@ -20,7 +20,7 @@ from proxy.channels.mipush.wire import MipushWire
 from proxy.channels.mipush.wire import authorization as mipush_authorization
 from proxy.channels.transport import Limits
 from proxy.domain.lanes import Lane, Route
-from proxy.metrics import gate_total
+from proxy.metrics import gate_total, keys_fetched
 from proxy.mimc.client import TokenClient
 from proxy.mimc.senders import Senders
 from proxy.ports import (
@@ -77,7 +77,7 @@ def web_services(settings: Settings) -> Services:
     counters = settings.limits.url
     return Services(
         settings=settings,
-        authenticator=build_authenticator(settings.auth),
+        authenticator=build_authenticator(settings.auth, _note_keys),
         senders=Senders(settings.apps),
         tokens=TokenClient(settings.apps, settings.token),
         inbox=RedisInbox(store, marks_life, settings.store.callbacks_cap),
@@ -188,6 +188,10 @@ def _mipush(lane: Lane, section: MipushSettings, carriers: Carriers) -> Channel:
         FixedAuthorization(mipush_authorization(section)),
         replaces=True,
     )
+
+
+def _note_keys(issuer: str, at: datetime) -> None:
+    keys_fetched.labels(issuer).set(at.timestamp())
 
 
 def utc_now() -> datetime:

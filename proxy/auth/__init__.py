@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from proxy.auth.accounts import BuiltInAccounts
 from proxy.auth.credentials import Authenticated, Backend, Credentials, Refused, Unavailable, account_of
 from proxy.auth.introspection import Introspection
-from proxy.auth.jwt_bearer import JwtBearer
+from proxy.auth.jwt_bearer import JwtBearer, unnoticed
+from proxy.auth.jwt_sources import KeysFetched
 from proxy.settings import AuthSettings
 
 __all__ = [
@@ -20,10 +21,10 @@ __all__ = [
     "build_authenticator",
 ]
 
-BACKENDS: Mapping[str, Callable[[AuthSettings], Backend | None]] = {
-    "jwt": lambda settings: JwtBearer(settings.jwt) if settings.jwt else None,
-    "introspection": lambda settings: Introspection(settings.introspection) if settings.introspection else None,
-    "accounts": lambda settings: BuiltInAccounts(settings.accounts) if settings.accounts else None,
+BACKENDS: Mapping[str, Callable[[AuthSettings, KeysFetched], Backend | None]] = {
+    "jwt": lambda settings, on_keys: JwtBearer(settings.jwt, on_keys) if settings.jwt else None,
+    "introspection": lambda settings, _: Introspection(settings.introspection) if settings.introspection else None,
+    "accounts": lambda settings, _: BuiltInAccounts(settings.accounts) if settings.accounts else None,
 }
 
 
@@ -48,7 +49,7 @@ class Authenticator:
         return Refused(told or "no credentials that any backend knows", tuple(refusals))
 
 
-def build_authenticator(settings: AuthSettings) -> Authenticator:
-    """The backends whose section is present, in the order of the settings."""
-    built = {name: BACKENDS[name](settings) for name in settings.asked}
+def build_authenticator(settings: AuthSettings, on_keys: KeysFetched = unnoticed) -> Authenticator:
+    """The backends that the settings name, in their order. `on_keys` hears of each fetch of an issuer's keys."""
+    built = {name: BACKENDS[name](settings, on_keys) for name in settings.asked}
     return Authenticator({name: backend for name, backend in built.items() if backend is not None})

@@ -25,7 +25,7 @@ REASONS = (
 _MOST_REMEMBERED = 10_000
 
 
-def _unnoticed(issuer: str, at: datetime) -> None:
+def unnoticed(issuer: str, at: datetime) -> None:
     """Nobody wants to know."""
 
 
@@ -39,7 +39,7 @@ class JwtBearer:
     def __init__(
         self,
         issuers: Mapping[str, JwtSettings],
-        on_keys: KeysFetched = _unnoticed,
+        on_keys: KeysFetched = unnoticed,
         *,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,

@@ -116,8 +116,8 @@ def algorithms() -> Iterator[Case]:
         start = unsigned(header(alg=alg), claims())
         yield bearer(f"alg {alg!r} without a signature", f"{start}.")
         yield bearer(f"alg {alg!r} with a rightly made one", f"{start}.{hs(start)}")
-    for alg in (None, True, 0, ["HS256"], {"HS256": 1}, ["none", "HS256"]):
-        yield bearer(f"alg {json.dumps(alg)}", token(head=header(alg=alg)))
+    for other in (None, True, 0, ["HS256"], {"HS256": 1}, ["none", "HS256"]):
+        yield bearer(f"alg {json.dumps(other)}", token(head=header(alg=other)))
     yield bearer("no alg", token(head=header(alg=...)))
     for alg, digest in (("HS384", "sha384"), ("HS512", "sha512")):
         start = unsigned(header(alg=alg), claims())
@@ -165,8 +165,8 @@ def headers_that_point_elsewhere() -> Iterator[Case]:
     ]
     for kid in kids:
         yield bearer(f"kid {kid[:28]!r} with the empty key", token(head=header(kid=kid), secret=""))
-    for kid in (0, True, [], {}, ["plain"]):
-        yield bearer(f"kid {json.dumps(kid)}, rightly signed", token(head=header(kid=kid)))
+    for other in (0, True, [], {}, ["plain"]):
+        yield bearer(f"kid {json.dumps(other)}, rightly signed", token(head=header(kid=other)))
     n = _FOREIGN_RSA.public_key().public_numbers()
     jwk = {"kty": "RSA", "e": b64(n.e.to_bytes(3, "big")), "n": b64(n.n.to_bytes(256, "big"))}
     foreign = {
