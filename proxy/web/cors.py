@@ -6,7 +6,7 @@ page's origin, an error too, reaches the SDK as "network error" without a body.
 An origin belongs to one app (`allowed_origins` of its section) or to all (of the server). Which app is meant stands in
 the body of the call itself, so a preflight is answered for an origin of any app; the call is then refused with 403
 where its origin is not one of the app it is for. Sections of one appId are one app. A call without an Origin comes from
-no page and passes.
+no page and passes, and so does one from a page of this very host.
 """
 
 from flask import Flask, Response, request
@@ -29,12 +29,18 @@ def answer_browsers(app: Flask) -> None:
 def require_origin(section: str) -> None:
     """The page that is calling, if it is one, may act for this app; else 403."""
     origin = request.environ.get("HTTP_ORIGIN")
-    if origin is None:
+    if origin is None or _is_of_this_host(origin):
         return
     settings = wired().settings
     if origin not in settings.server.allowed_origins and origin not in origins_of(settings, section):
         note(refused="origin")
         raise RequestRefused(403, "Origin: is not allowed for this app")
+
+
+def _is_of_this_host(origin: str) -> bool:
+    """By host and port alone: where TLS ends in front of us, the scheme is not ours to know."""
+    host = request.environ.get("HTTP_HOST")
+    return bool(host) and origin in (f"https://{host}", f"http://{host}")
 
 
 def origins_of(settings: Settings, section: str) -> frozenset[str]:

@@ -46,7 +46,7 @@ def login() -> Response:
 
 
 @bp.post("/refresh")
-@may(Caller.ANYONE)
+@may(Caller.ANYONE, Limited.TOKEN)
 def refresh() -> Response:
     """The next pair for a refresh token, which is used up by it."""
     sign_ins = _sign_ins()

@@ -111,6 +111,22 @@ def test_a_preflight_is_answered_to_the_pages_of_every_app(origin: str) -> None:
     assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (204, origin)
 
 
+@pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [
+        ("im.example.com", "https://im.example.com", 200),
+        ("im.example.com:8080", "http://im.example.com:8080", 200),
+        ("im.example.com", "https://im.example.com:8080", 403),
+        ("im.example.com", "https://im.example.com.evil.com", 403),
+        ("im.example.com", "ftp://im.example.com", 403),
+    ],
+)
+def test_a_page_of_this_very_host_needs_no_name(host: str, origin: str, status: int) -> None:
+    answer = World().client.post(PATH, headers=bearer() | {"Host": host, "Origin": origin})
+    assert answer.status_code == status
+    assert "Access-Control-Allow-Origin" not in answer.headers
+
+
 def test_a_page_reaches_devices_of_its_own_app_alone() -> None:
     world = two_apps()
     body = {"platform": "mipush", "push_token": "reg", "app": "main"}
