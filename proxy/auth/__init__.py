@@ -1,6 +1,7 @@
 """Who is calling? Each way of proving a user is a module here and a line in `BACKENDS`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Protocol
 
 from proxy.auth.accounts import BuiltInAccounts
 from proxy.auth.credentials import Authenticated, Backend, Credentials, Refused, Unavailable, account_of
@@ -21,10 +22,19 @@ __all__ = [
     "build_authenticator",
 ]
 
-BACKENDS: Mapping[str, Callable[[AuthSettings, KeysFetched], Backend | None]] = {
-    "jwt": lambda settings, on_keys: JwtBearer(settings.jwt, on_keys) if settings.jwt else None,
-    "introspection": lambda settings, _: Introspection(settings.introspection) if settings.introspection else None,
-    "accounts": lambda settings, _: BuiltInAccounts(settings.accounts) if settings.accounts else None,
+
+class Build(Protocol):
+    """Makes a backend, or None where its section is absent."""
+
+    def __call__(self, settings: AuthSettings, on_keys: KeysFetched = unnoticed, /) -> Backend | None: ...
+
+
+BACKENDS: Mapping[str, Build] = {
+    "jwt": lambda settings, on_keys=unnoticed: JwtBearer(settings.jwt, on_keys) if settings.jwt else None,
+    "introspection": lambda settings, _=unnoticed: (
+        Introspection(settings.introspection) if settings.introspection else None
+    ),
+    "accounts": lambda settings, _=unnoticed: BuiltInAccounts(settings.accounts) if settings.accounts else None,
 }
 
 

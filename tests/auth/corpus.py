@@ -51,7 +51,7 @@ def settings(folder: Path) -> dict[str, object]:
     """[auth.jwt] for these cases; the public key is written into the folder."""
     (folder / "rsa.pem").write_bytes(PUBLIC_PEM)
     return {
-        "plain": {"secret": SECRET},
+        "plain": {"secret": SECRET, "leeway_s": 60},
         "rsa": {"public_key_file": str(folder / "rsa.pem"), "issuer": RSA_ISS},
         "aud": {"secret": AUD_SECRET, "issuer": AUD_ISS, "audience": AUDIENCE},
     }
@@ -75,7 +75,7 @@ def rs(signing_input: str, key: rsa.RSAPrivateKey = _RSA) -> str:
 
 def claims(**changes: Any) -> dict[str, Any]:
     """Good ones, changed; a member that becomes `...` is left out."""
-    return {k: v for k, v in ({"sub": "alice", "exp": NOW + 600} | changes).items() if v is not ...}
+    return {k: v for k, v in ({"sub": "alice", "exp": NOW + 3600} | changes).items() if v is not ...}
 
 
 def header(**changes: Any) -> dict[str, Any]:
@@ -165,7 +165,8 @@ def headers_that_point_elsewhere() -> Iterator[Case]:
     ]
     for kid in kids:
         yield bearer(f"kid {kid[:28]!r} with the empty key", token(head=header(kid=kid), secret=""))
-    for other in (0, True, [], {}, ["plain"]):
+    others: tuple[object, ...] = (0, True, [], {}, ["plain"])
+    for other in others:
         yield bearer(f"kid {json.dumps(other)}, rightly signed", token(head=header(kid=other)))
     n = _FOREIGN_RSA.public_key().public_numbers()
     jwk = {"kty": "RSA", "e": b64(n.e.to_bytes(3, "big")), "n": b64(n.n.to_bytes(256, "big"))}
@@ -244,7 +245,7 @@ def shapes() -> Iterator[Case]:
         "long number in the header": b'{"alg":"HS256","x":' + b"9" * 5000 + b"}",
     }.items():
         yield bearer(name, token(head=bad))
-    exp = str(NOW + 600).encode()
+    exp = str(NOW + 3600).encode()
     for name, bad in {
         "payload is no JSON": b"alice",
         "payload is a list": b'["alice"]',
@@ -292,16 +293,16 @@ def times() -> Iterator[Case]:
         "null": None,
         "true": True,
         "a text": "soon",
-        "a text of digits": str(NOW + 600),
-        "a list": [NOW + 600],
-        "an object": {"$date": NOW + 600},
+        "a text of digits": str(NOW + 3600),
+        "a list": [NOW + 3600],
+        "an object": {"$date": NOW + 3600},
         "a date": "2099-01-01T00:00:00Z",
         "0": 0,
         "negative": -1,
-        "past": NOW - 60,
-        "just past the leeway": NOW - 11,
+        "past": NOW - 3600,
+        "just past the leeway": NOW - 61,
         "long past": NOW - TEN_YEARS,
-        "in milliseconds": (NOW + 600) * 1000,
+        "in milliseconds": (NOW + 3600) * 1000,
         "over ten years away": NOW + TEN_YEARS + 3600,
         "1e300": 1e300,
         "-1e300": -1e300,
@@ -310,14 +311,14 @@ def times() -> Iterator[Case]:
         "NaN": float("nan"),
         "infinite": float("inf"),
         "minus infinite": float("-inf"),
-        "a past fraction": NOW - 60.5,
+        "a past fraction": NOW - 61.5,
     }
     for name, value in bad.items():
         yield bearer(f"exp {name}", token(claims(exp=value)))
     yield bearer("exp 1e400", token(f'{{"sub":"alice","exp":1e400,"iat":{NOW}}}'))
     for claim in ("nbf", "iat"):
         for name, value in {
-            "to come": NOW + 60,
+            "to come": NOW + 3600,
             "1e300": 1e300,
             "a text": "now",
             "a text of digits": str(NOW - 1),
@@ -441,7 +442,7 @@ def good_ones() -> Iterator[Case]:
     rightly = {
         "as plain as can be": claims(),
         "exp within the leeway": claims(exp=NOW - 5),
-        "exp with a fraction": claims(exp=NOW + 600.5),
+        "exp with a fraction": claims(exp=NOW + 3600.5),
         "exp in nine years": claims(exp=NOW + 9 * 365 * 86_400),
         "nbf and iat now": claims(nbf=NOW, iat=NOW),
         "an unknown iss": claims(iss="anybody"),
