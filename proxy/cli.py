@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 it did not work, 2 the settings or the command line are wr
 import asyncio
 import json
 import os
+import sys
 import time
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -421,10 +422,11 @@ def _require_user(is_there: bool) -> None:
 
 
 def _new_password(from_stdin: bool) -> str:
+    password: str
     if from_stdin:
-        password = click.get_text_stream("stdin").readline().rstrip("\r\n")
+        password = sys.stdin.readline().rstrip("\r\n")
     else:
-        password = str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
     if len(password) < MIN_PASSWORD_CHARACTERS or not fits(password):
         raise ProxyError(f"the password must have {MIN_PASSWORD_CHARACTERS} characters or more, in 1024 bytes at most")
     return password

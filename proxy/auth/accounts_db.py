@@ -85,11 +85,10 @@ _SESSION = [column for column in _sessions.c if column.name != "revoked_at"]
 
 def open_accounts(path: Path) -> "AccountsDatabase":
     """The database at `path`, made when it is missing. Raises BadSettings for a file that is none of ours."""
-    place = f"auth.accounts.database: {path}"
+    place, engine = f"auth.accounts.database: {path}", _engine(path)
     try:
         if not path.exists():
             _make(path)
-        engine = _engine(path)
         with engine.connect() as connection:
             versions = connection.scalars(select(_version.c.version)).all()
     except OSError as error:
@@ -98,6 +97,8 @@ def open_accounts(path: Path) -> "AccountsDatabase":
         if _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM):
             raise BadSettings([f"{place} cannot be opened"]) from None
         raise BadSettings([f"{place} is not a database of accounts; name another file"]) from None
+    finally:
+        engine.dispose()  # what follows opens connections of its own, perhaps in another process
     if versions != [SCHEMA_VERSION]:
         told = f"has version {versions[0]}, this program works with {SCHEMA_VERSION}" if versions else "has no version"
         raise BadSettings([f"{place} {told}"])
@@ -132,6 +133,10 @@ class AccountsDatabase:
     def __init__(self, engine: Engine) -> None:
         self._reading = engine
         self._writing = engine.execution_options(app_proxy_writes=True)
+
+    def close(self) -> None:
+        """Closes what no thread is using; it may be used again."""
+        self._reading.dispose()
 
     @contextmanager
     def alone(self) -> Iterator[AccountsTransaction]:

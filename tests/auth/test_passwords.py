@@ -1,0 +1,34 @@
+"""How passwords are kept."""
+
+from argon2 import PasswordHasher, extract_parameters
+
+from proxy.auth import passwords
+from proxy.auth.passwords import Argon2Passwords
+
+WEAKER = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+
+
+def test_a_password_is_known_by_its_hash_and_by_no_other() -> None:
+    kept = Argon2Passwords().hash("correct horse")
+    assert kept.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    assert Argon2Passwords().verify(kept, "correct horse")
+    assert not Argon2Passwords().verify(kept, "correct  horse")
+    assert not Argon2Passwords().verify("no hash", "correct horse")
+    assert Argon2Passwords().hash("correct horse") != kept
+
+
+def test_a_password_typed_on_another_system_is_the_same() -> None:
+    assert Argon2Passwords().verify(Argon2Passwords().hash("caf\u00e9 noir"), "cafe\u0301 noir")
+
+
+def test_nobody_has_a_password_but_costs_what_a_user_costs() -> None:
+    assert not Argon2Passwords().verify(None, "correct horse")
+    nobodys = passwords._NOBODYS
+    assert extract_parameters(nobodys) == extract_parameters(Argon2Passwords().hash("correct horse"))
+
+
+def test_what_was_kept_with_other_parameters_is_to_be_hashed_anew() -> None:
+    kept = WEAKER.hash("correct horse")
+    assert Argon2Passwords().verify(kept, "correct horse")
+    assert Argon2Passwords().needs_rehash(kept)
+    assert not Argon2Passwords().needs_rehash(Argon2Passwords().hash("correct horse"))
