@@ -68,10 +68,16 @@ class MemoryDevices:
     """Implements ports.DeviceRegistry."""
 
     stored: dict[tuple[str, str, str], Device] = field(default_factory=dict)
+    per_account: int = 10
 
     def register(self, device: Device) -> Sequence[str]:
+        self.stored.pop((device.app, device.account, device.device_id), None)
+        mine = self.devices_of(device.app, device.account)
+        gone = [it.device_id for it in mine[: max(0, len(mine) + 1 - self.per_account)]]
+        for device_id in gone:
+            self.remove(device.app, device.account, device_id)
         self.stored[device.app, device.account, device.device_id] = device
-        return ()
+        return gone
 
     def devices_of(self, app: str, account: str) -> list[Device]:
         return [device for key, device in self.stored.items() if key[:2] == (app, account)]
