@@ -1,6 +1,6 @@
 """First figures, as ratios, on this machine: `make bench`.
 
-    python -m tests.bench [--quick] [intake] [tokens] [pushes]
+    python -m tests.bench [--quick] [intake] [tokens] [introspection] [pushes]
 
 Linux only. Everything is on loopback, bounded in count and time, and ends by itself after three to four minutes.
 """
@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tests.bench import intake, pushes, tokens
+from tests.bench import intake, introspection, pushes, tokens
 from tests.bench.figures import Row, machine, table
 from tests.bench.processes import MeasuredRig
 from tests.bench.size import FULL, QUICK, Size
 
-PARTS = ("intake", "tokens", "pushes")
+PARTS = ("intake", "tokens", "introspection", "pushes")
+MEASURES = {"intake": intake.measure, "tokens": tokens.measure, "introspection": introspection.measure}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,7 +46,7 @@ def run(parts: Sequence[str], size: Size) -> list[Row]:
             MeasuredRig(Path(folder) / "r", {"delay_ms": delay_ms}) as rig,
         ):
             while todo:
-                rows += {"intake": intake.measure, "tokens": tokens.measure}[todo.pop(0)](rig, size)
+                rows += MEASURES[todo.pop(0)](rig, size)
             if "pushes" in parts:
                 rows += pushes.measure(rig, size, delay_ms)
     return rows
@@ -53,7 +54,9 @@ def run(parts: Sequence[str], size: Size) -> list[Row]:
 
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make bench", description="CPU and rates, as ratios, side by side")
-    parser.add_argument("parts", nargs="*", metavar="intake|tokens|pushes", choices=[*PARTS, []], help="default: all")
+    parser.add_argument(
+        "parts", nargs="*", metavar="intake|tokens|introspection|pushes", choices=[*PARTS, []], help="default: all"
+    )
     parser.add_argument("--quick", action="store_true", help="small numbers, for trying: half a minute")
     parser.add_argument("--workers", type=int, default=FULL.workers, help="gunicorn's worker processes")
     parser.add_argument("--threads", type=int, default=FULL.threads, help="threads of each")
