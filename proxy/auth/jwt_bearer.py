@@ -47,7 +47,7 @@ class JwtBearer:
     ) -> None:
         self._issuers = {name: _issuer(name, own, on_keys, monotonic) for name, own in issuers.items()}
         self._now = now
-        self._memory = Memory(remember) if remember else None
+        self.memory = Memory(remember) if remember else None
 
     def authenticate(self, credentials: Credentials) -> Authenticated | Refused | Unavailable | None:
         bearer = credentials.bearer()
@@ -64,12 +64,12 @@ class JwtBearer:
         return self._ask(token, digest, now)
 
     def _remembered(self, digest: bytes, now: float) -> Authenticated | None:
-        found = self._memory.recall(digest, now) if self._memory else None
-        if found is None or self._memory is None:
+        found = self.memory.recall(digest, now) if self.memory else None
+        if found is None or self.memory is None:
             return None
         if found.key in self._issuers[found.issuer].keys.look().identities:
             return found.user
-        self._memory.forget(digest)
+        self.memory.forget(digest)
         return None
 
     def _ask(self, token: Unverified, digest: bytes, now: float) -> Authenticated | Refused | Unavailable:
@@ -78,8 +78,8 @@ class JwtBearer:
         for issuer in self._candidates(token.claims.get("iss")):
             match issuer.verify(token, now):
                 case (Authenticated() as user, until, key):
-                    if self._memory is not None:
-                        self._memory.keep(digest, Remembered(user, until, issuer.name, key.identity))
+                    if self.memory is not None:
+                        self.memory.keep(digest, Remembered(user, until, issuer.name, key.identity))
                     return user
                 case Unavailable() as verdict:
                     unavailable = verdict
