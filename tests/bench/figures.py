@@ -1,5 +1,6 @@
 """What was measured: medians with their spread, and the machine they belong to, as a table for the README."""
 
+import math
 import os
 import platform
 import tempfile
@@ -41,6 +42,8 @@ class Row:
 
 def number(value: float) -> str:
     """Three digits that count: 1.52, 15.2, 152, 15,200."""
+    if math.isinf(value):
+        return "?"
     if value >= 1000:
         return f"{round(value, 3 - len(str(int(value)))):,.0f}"
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

@@ -355,6 +355,9 @@ class Rig:
             "[server]", f'bind = "127.0.0.1:{self._web_port}"', f'operator_bind = "127.0.0.1:{self._operator_port}"',
             "[store]", f'url = "{store_url(self.folder / "store")}"',
             "[auth.jwt.own]", f'secret = "{JWT_KEY}"',
+            # one person with as many phones, from one address with as many calls, as a test wants
+            "[devices]", "per_account = 100",
+            "[limits]", 'token_per_account = "1000000/minute"', 'token_per_address = "1000000/minute"',
             "[relay]", *(f"{name} = {value}" for name, value in self._relay.items()),
         ]  # fmt: skip
         for app_id, section in SECTION.items():

@@ -257,7 +257,7 @@ def test_the_log_names_routes_and_no_secret(web: Web) -> None:
     ask(web.public, "POST", "/nowhere" + CALLBACK, offline(300))
     log = web.log()
     lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
-    (traced,) = [line for line in lines if line.get("request_id") == "trace-1"]
+    (traced,) = [line for line in lines if line.get("request_id") == "trace-1" and line["event"] == "request"]
     assert (traced["route"], traced["status"], traced["method"]) == ("/api/account/token", 200, "POST")
     assert {line["route"] for line in lines if line["event"] == "request"} >= {"/callbacks/mimc/<url_secret>", "-"}
     for secret in (

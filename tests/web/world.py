@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import jwt
@@ -87,6 +87,29 @@ class MemoryDevices:
 
 
 @dataclass
+class MemoryBlocks:
+    """Implements ports.BlockList."""
+
+    accounts: set[str] = field(default_factory=set)
+    sessions: set[str] = field(default_factory=set)
+    trouble: Exception | None = None
+
+    def is_blocked(self, account: str, session_id: str | None) -> bool:
+        if self.trouble:
+            raise self.trouble
+        return account in self.accounts or session_id in self.sessions
+
+    def block(self, account: str) -> None:
+        self.accounts.add(account)
+
+    def unblock(self, account: str) -> None:
+        self.accounts.discard(account)
+
+    def block_session(self, session_id: str, life: timedelta) -> None:
+        self.sessions.add(session_id)
+
+
+@dataclass
 class MemoryLimits:
     """Implements ports.RateLimits; what is in `spent` is over its limit, and waits for so many seconds."""
 
@@ -139,11 +162,12 @@ class World:
     def __init__(self, configured: Settings | None = None) -> None:
         self.settings = configured or settings()
         self.inbox, self.devices = MemoryInbox(), MemoryDevices()
-        self.tokens, self.state = ScriptedTokens(), MemoryState()
+        self.tokens, self.state, self.blocks = ScriptedTokens(), MemoryState(), MemoryBlocks()
         self.limits = MemoryLimits()
         self.services = Services(
             settings=self.settings,
             authenticator=build_authenticator(self.settings.auth),
+            blocks=self.blocks,
             senders=Senders(self.settings.apps),
             tokens=self.tokens,
             inbox=self.inbox,
