@@ -15,9 +15,8 @@ from proxy.errors import RequestRefused
 from proxy.settings import AccountsSettings
 from proxy.web import wired
 from proxy.web.access import note
-from proxy.web.cors import known_origins
+from proxy.web.cors import PAGE_HEADER, known_origins
 
-PAGE_HEADER = "X-App-Proxy"
 _CLIENT_PATHS = ("/api/", "/auth/")
 _NO_SESSION = NullSession()
 

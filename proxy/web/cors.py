@@ -13,10 +13,11 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import MethodNotAllowed
 
 from proxy.errors import RequestRefused
-from proxy.settings import Settings
+from proxy.settings import AuthSettings, Settings
 from proxy.web import wired
 from proxy.web.access import note
 
+PAGE_HEADER = "X-App-Proxy"  # goes along with a cookie: a foreign page cannot add it without asking first
 _CLIENT_PATHS = ("/api/", "/auth/")
 
 
@@ -66,7 +67,8 @@ def _preflight() -> Response | None:
     del response.headers["Content-Type"]
     if _allowed_origin() is not None:
         # "*" would not cover Authorization
-        response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, X-Request-Id"
+        page_header = f", {PAGE_HEADER}" if _cookies_count(wired().settings.auth) else ""
+        response.headers["Access-Control-Allow-Headers"] = f"Authorization, Content-Type, X-Request-Id{page_header}"
         response.headers["Access-Control-Allow-Methods"] = methods
         response.headers["Access-Control-Max-Age"] = "7200"
     return response
@@ -81,8 +83,15 @@ def _mark(response: Response) -> Response:
     origin = _allowed_origin()
     if origin is not None:
         response.headers["Access-Control-Allow-Origin"] = origin
+        if _cookies_count(wired().settings.auth):
+            response.headers["Access-Control-Allow-Credentials"] = "true"
         response.headers["Access-Control-Expose-Headers"] = "Retry-After"
     return response
+
+
+def _cookies_count(auth: AuthSettings) -> bool:
+    """May a cookie prove a user here? Only then may pages of other origins have theirs sent along."""
+    return auth.accounts is not None or (auth.introspection is not None and bool(auth.introspection.cookies))
 
 
 def _allowed_origin() -> str | None:
