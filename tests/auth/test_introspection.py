@@ -144,7 +144,7 @@ def test_a_token_is_asked_about_as_the_rfc_says(site: Endpoint) -> None:
     (asked,) = site.asked
     assert (asked.method, asked.form()) == ("POST", {"token": "a+b/c==", "token_type_hint": "access_token"})
     assert asked.headers["content-type"] == "application/x-www-form-urlencoded"
-    assert base64.b64decode(asked.headers["authorization"].removeprefix("Basic ")) == b"the+broker:a%3Asecret%2F%2B"
+    assert base64.b64decode(asked.headers["authorization"].removeprefix("Basic ")) == b"the%20broker:a%3Asecret%2F%2B"
 
 
 def test_a_cookie_that_is_set_for_one_user_does_not_go_out_with_another_s_question(site: Endpoint) -> None:
