@@ -18,6 +18,8 @@ from tests.bench.size import Size
 from tests.system.rig import ROOT, Process
 
 _MOST_SECONDS = 60.0
+# one caller makes all the calls of a round: each is counted, and none is too many
+_LIMITS = {f"APP_PROXY_LIMITS__TOKEN_PER_{by}": "1000000/second" for by in ("ACCOUNT", "ADDRESS")}
 Bodies = Callable[[int], list[str]]
 
 
@@ -50,7 +52,7 @@ def start_servers(rig: MeasuredRig, size: Size, **variables: str) -> tuple[Proce
     measured, others = cores()
     for process in rig.processes.values():
         pin(process, others)
-    threads = {"APP_PROXY_SERVER__THREADS": str(size.threads), **variables}
+    threads = {"APP_PROXY_SERVER__THREADS": str(size.threads), **_LIMITS, **variables}
     service = rig.start_web(size.workers, **threads)
     port = free_port()
     argv = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "config/gunicorn.conf.py"), "tests.bench.empty_view:app"]
