@@ -13,13 +13,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tests.bench import intake, introspection, pushes, tokens
+from tests.bench import intake, introspection, pushes, tokens, users
 from tests.bench.figures import Row, machine, table
 from tests.bench.processes import MeasuredRig
 from tests.bench.size import FULL, QUICK, Size
 
-PARTS = ("intake", "tokens", "introspection", "pushes")
-MEASURES = {"intake": intake.measure, "tokens": tokens.measure, "introspection": introspection.measure}
+PARTS = ("intake", "tokens", "users", "introspection", "pushes")
+MEASURES = {
+    "intake": intake.measure,
+    "tokens": tokens.measure,
+    "users": users.measure,
+    "introspection": introspection.measure,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,9 +59,7 @@ def run(parts: Sequence[str], size: Size) -> list[Row]:
 
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make bench", description="CPU and rates, as ratios, side by side")
-    parser.add_argument(
-        "parts", nargs="*", metavar="intake|tokens|introspection|pushes", choices=[*PARTS, []], help="default: all"
-    )
+    parser.add_argument("parts", nargs="*", metavar="|".join(PARTS), choices=[*PARTS, []], help="default: all")
     parser.add_argument("--quick", action="store_true", help="small numbers, for trying: half a minute")
     parser.add_argument("--workers", type=int, default=FULL.workers, help="gunicorn's worker processes")
     parser.add_argument("--threads", type=int, default=FULL.threads, help="threads of each")

@@ -13,8 +13,13 @@ def test_every_part_of_the_bench_yields_its_figures() -> None:
     rows = run(PARTS, TINY)
     measured = [row.what.partition(":")[0] for row in rows]
     of_the_web = ["callback in"] * 4 + ["token call"] * 4 + ["token call, remembered", "token call, asked each time"]
+    ways = ["jwt, HS256", "jwt, RS256", "jwt, ES256", "introspection", "accounts"]
+    proofs = [
+        f"{name} {how}" for name in ("HS256", "RS256", "ES256", "EdDSA") for how in ("remembered", "verified anew")
+    ]
+    of_the_web[8:8] = [f"users, {it}" for it in (*ways, *proofs)]
     assert measured == [*of_the_web, "plan, 3 members x 2 devices", "plan", *["push, answer after 0 ms"] * 4]
-    assert table(rows).count("\n") == 17
+    assert table(rows).count("\n") == 30
 
 
 def test_a_figure_shows_three_digits_that_count() -> None:
