@@ -9,11 +9,10 @@ from proxy.auth import Authenticated, Credentials, Refused, Unavailable
 from proxy.auth.accounts import BACKEND as ACCOUNTS
 from proxy.domain.accounts import Session
 from proxy.errors import RequestRefused
-from proxy.metrics import refusals_total
 from proxy.settings import AccountsSettings
 from proxy.web import wired
 from proxy.web.access import note
-from proxy.web.audit import audit
+from proxy.web.audit import audit_refusal
 from proxy.web.cookies import require_browser_care, use_cookies
 from proxy.web.listeners import Listener
 
@@ -100,8 +99,7 @@ def _load_user(request: Request) -> User | None:
         case Refused(reason, each):
             note(refused=reason)
             for backend, why in each:
-                refusals_total.labels(backend, why).inc()
-                audit("refused", backend=backend, reason=why)
+                audit_refusal(backend, why)
             return None
         case Unavailable(reason):
             note(unavailable=reason)

@@ -10,7 +10,7 @@ from proxy.usecases.register_device import check_device_id, choose_section
 from proxy.usecases.sign_in import SignedIn, SignIns
 from proxy.web import wired
 from proxy.web.access import note
-from proxy.web.audit import audit
+from proxy.web.audit import audit, audit_refusal
 from proxy.web.body import read_object
 from proxy.web.callers import Caller, may, the_user
 from proxy.web.cookies import require_browser_care
@@ -37,7 +37,7 @@ def login() -> Response:
             account, password, services.now(), device_id=device_id, app=app, by_cookie=by_cookie
         )
     except RequestRefused:
-        audit("refused", backend=BACKEND, account=account, reason="sign-in")
+        audit_refusal(BACKEND, "sign-in", account=account)
         raise
     audit("signed in", backend=BACKEND, account=account)
     if by_cookie:
@@ -56,7 +56,7 @@ def refresh() -> Response:
     try:
         return _answer(sign_ins.refresh(shown, wired().now()))
     except RequestRefused as error:
-        audit("refused", backend=BACKEND, reason=f"refresh: {error.message}")
+        audit_refusal(BACKEND, f"refresh: {error.message}")
         raise
 
 
