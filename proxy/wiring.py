@@ -58,6 +58,7 @@ class Services:
 
     settings: Settings
     authenticator: Authenticator
+    blocks: BlockList
     senders: Senders
     tokens: TokenService
     inbox: CallbackInbox
@@ -78,6 +79,7 @@ def web_services(settings: Settings) -> Services:
     return Services(
         settings=settings,
         authenticator=build_authenticator(settings.auth, _note_keys),
+        blocks=RedisBlocks(store),
         senders=Senders(settings.apps),
         tokens=TokenClient(settings.apps, settings.token),
         inbox=RedisInbox(store, marks_life, settings.store.callbacks_cap),

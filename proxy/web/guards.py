@@ -42,12 +42,19 @@ def prove_users(app: Flask, accounts: AccountsSettings | None) -> None:
 
 
 def signed_in() -> Authenticated:
-    """The user who is calling; else 401."""
+    """The user who is calling; else 401. A block counts at once, whatever proved the user and however long it lives.
+
+    Raises StoreUnavailable where nobody can say whether he is blocked.
+    """
     if not current_user.is_authenticated:
         raise RequestRefused(401, "sign in first", {"WWW-Authenticate": "Bearer"})
     proof: Authenticated = current_user.proof
     if proof.by_cookie:
         require_browser_care(request)
+    if wired().blocks.is_blocked(proof.app_account, proof.session_id):
+        note(refused="blocked")
+        audit_refusal(proof.backend, "blocked", account=proof.app_account)
+        raise RequestRefused(401, "blocked or signed out", {"WWW-Authenticate": "Bearer"})
     return proof
 
 

@@ -105,7 +105,7 @@ class MemoryBlocks:
     def unblock(self, account: str) -> None:
         self.accounts.discard(account)
 
-    def block_session(self, session_id: str, life: timedelta) -> None:
+    def block_session(self, session_id: str, life: timedelta) -> None:  # noqa: ARG002  nothing ends here by itself
         self.sessions.add(session_id)
 
 
