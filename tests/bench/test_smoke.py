@@ -18,8 +18,9 @@ def test_every_part_of_the_bench_yields_its_figures() -> None:
         f"{name} {how}" for name in ("HS256", "RS256", "ES256", "EdDSA") for how in ("remembered", "verified anew")
     ]
     of_the_web[8:8] = [f"users, {it}" for it in (*ways, *proofs)]
+    of_the_web += ["sign-in refused"] * 2
     assert measured == [*of_the_web, "plan, 3 members x 2 devices", "plan", *["push, answer after 0 ms"] * 4]
-    assert table(rows).count("\n") == 30
+    assert table(rows).count("\n") == 32
 
 
 def test_a_figure_shows_three_digits_that_count() -> None:
