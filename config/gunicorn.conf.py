@@ -39,6 +39,21 @@ if Path("/dev/shm").is_dir():  # noqa: S108, gunicorn's heartbeat file must not 
     worker_tmp_dir = "/dev/shm"  # noqa: S108
 
 
+def when_ready(server: Any) -> None:
+    """SIGHUP reads the settings again. gunicorn would end with the first that is wrong; a running service goes on."""
+    reload = server.reload
+
+    def reload_what_is_right() -> None:
+        try:
+            load_settings()
+        except BadSettings as error:
+            server.log.error("not reloaded, the settings cannot be used:\n%s", error)
+        else:
+            reload()
+
+    server.reload = reload_what_is_right
+
+
 def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001  the signature is gunicorn's
     mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]  # the library has no types here
 

@@ -73,6 +73,23 @@ def test_token_prints_a_bearer_for_the_account_and_nothing_else(tmp_path: Path) 
     assert claims["exp"] - claims["iat"] == 60
 
 
+def test_token_says_what_its_issuer_s_tokens_must_say(tmp_path: Path) -> None:
+    config = write_config(
+        tmp_path,
+        f'[auth.jwt.site]\nsecret = "{KEY[::-1]}"\nissuer = "https://site.example"\naudience = "chat"\n'
+        'account_claim = "user.id"\naccount_prefix = "site:"\n'
+        '[auth.jwt.keys]\njwks_url = "https://id.example/jwks"\n',
+    )
+    options = ("token", "--config", str(config), "--issuer")
+    printed = run(*options, "site", "--account", "site:7").stdout.strip()
+    claims = jwt.decode(printed, KEY[::-1], algorithms=["HS256"], issuer="https://site.example", audience="chat")
+    assert claims["user"] == {"id": "7"}
+    assert run(*options, "site", "--account", "7").exit_code == 2
+    for name, told in (("keys", "no issuer has a secret"), ("absent", "the section is missing")):
+        result = run(*options, name, "--account", "7")
+        assert (result.exit_code, f"auth.jwt.{name}: {told}" in result.stderr) == (2, True)
+
+
 def test_token_signs_with_the_algorithm_of_the_settings(tmp_path: Path) -> None:
     config = write_config(tmp_path)
     config.write_text(config.read_text().replace("[apps.main]", 'algorithms = ["HS384"]\n[apps.main]'))

@@ -216,6 +216,23 @@ def test_an_app_may_come_from_variables_alone(tmp_path: Path) -> None:
     assert settings.apps.keys() == {"chat-app", "other"}
 
 
+def test_an_issuer_may_come_from_variables_alone_and_add_to_the_file_s(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("k" * 40)
+    start = "APP_PROXY_AUTH__JWT__"
+    settings = load(
+        tmp_path,
+        **{f"{start}OWN__LEEWAY_S": "5", f"{start}OTHER__SECRET__FILE": "key", f"{start}OTHER__ISSUER": "https://x"},
+    )
+    own, other = settings.auth.jwt["own"], settings.auth.jwt["other"]
+    assert (own.leeway_s, other.issuer) == (5, "https://x")
+    assert [secret.get_secret_value() for secret in other.all_secrets] == ["k" * 40]
+
+
+def test_a_variable_of_the_time_before_issuers_had_names_is_told(tmp_path: Path) -> None:
+    [told] = faults_of(tmp_path, APP_PROXY_AUTH__JWT__KEY="k" * 40)
+    assert told.startswith("APP_PROXY_AUTH__JWT__KEY: unknown variable; did you mean")
+
+
 def test_a_secret_file_replaces_the_file_s_secret_and_starts_at_its_folder(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(" from-the-file\n")
     by_variable = load(tmp_path, APP_PROXY_APPS__CHAT_APP__APP_SECRET__FILE="secret")

@@ -1,6 +1,10 @@
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
 from pydantic import ValidationError
 
 from proxy.settings import (
@@ -63,6 +67,85 @@ def test_a_url_secret_is_long_and_fits_in_a_path(url_secret: str) -> None:
 def test_a_signing_key_has_at_least_the_bytes_of_its_hash() -> None:
     with pytest.raises(ValidationError, match="at least 32 bytes"):
         AuthSettings.model_validate({"jwt": {"own": {"secret": "x" * 31}}})
+
+
+def public_pem(key: Any) -> bytes:
+    info = serialization.PublicFormat.SubjectPublicKeyInfo
+    return bytes(key.public_key().public_bytes(serialization.Encoding.PEM, info))
+
+
+PRIVATE = ec.generate_private_key(ec.SECP256R1())
+PEMS = {
+    "ec.pem": public_pem(PRIVATE),
+    "ed.pem": public_pem(ed25519.Ed25519PrivateKey.generate()),
+    "k1.pem": public_pem(ec.generate_private_key(ec.SECP256K1())),
+    "dh.pem": public_pem(x25519.X25519PrivateKey.generate()),
+    "short.pem": public_pem(rsa.generate_private_key(public_exponent=65537, key_size=1024)),  # noqa: S505
+    "private.pem": PRIVATE.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ),
+    "text.pem": b"no key",
+}
+JWKS = "https://id.example.com/jwks.json"
+
+
+@pytest.mark.parametrize(
+    ("issuer", "told"),
+    [
+        ({}, "either secrets or public_key_files or a jwks_url"),
+        ({"secret": "x" * 32, "jwks_url": JWKS}, "either secrets or public_key_files or a jwks_url"),
+        ({"secret": "x" * 32, "public_key_file": "ec.pem"}, "either secrets or"),
+        ({"secrets": ["x" * 32, "y" * 31]}, "secrets: at least 32 bytes"),
+        ({"secret": "x" * 47, "algorithms": ["HS384"]}, "secret: at least 48 bytes"),
+        ({"secret": "x" * 63, "algorithms": ["HS256", "HS512"]}, "secret: at least 64 bytes"),
+        ({"secret": {"file": "ec.pem"}}, "is a key in PEM, not a secret"),
+        ({"secret": "x" * 32, "algorithms": ["RS256"]}, "algorithms: RS256 need a public key"),
+        ({"jwks_url": JWKS, "algorithms": ["RS256", "HS256"]}, "algorithms: HS256 are for secrets"),
+        ({"public_key_file": "ec.pem", "algorithms": ["HS256"]}, "algorithms: HS256 are for secrets"),
+        ({"public_key_file": "ec.pem", "algorithms": ["ES384", "RS256"]}, "a key for ES256"),
+        ({"public_key_files": ["ec.pem", "ed.pem"], "algorithms": ["ES256"]}, "a key for EdDSA"),
+        ({"secret": "x" * 32, "algorithms": ["none"]}, "algorithms"),
+        ({"public_key_file": "text.pem"}, "no public key in PEM"),
+        ({"public_key_file": "private.pem"}, "holds a private key"),
+        ({"public_key_file": "short.pem"}, "at least 2048 bits"),
+        ({"public_key_file": "k1.pem"}, "a curve other than"),
+        ({"public_key_file": "dh.pem"}, "neither RSA nor EC"),
+        ({"public_key_file": "absent.pem"}, "no readable file"),
+        ({"jwks_url": "http://id.example.com/jwks.json"}, "jwks_url: must be https"),
+        ({"jwks_url": "file:///etc/passwd"}, "expected an address like"),
+        ({"jwks_url": "https://id.example.com:x/"}, "not a URL"),
+        ({"secret": "x" * 32, "account_claim": "a..b"}, "account_claim"),
+        ({"secret": "x" * 32, "leeway_s": 301}, "leeway_s"),
+    ],
+)
+def test_an_issuer_whose_keys_and_algorithms_do_not_fit_is_refused(
+    tmp_path: Path, issuer: dict[str, object], told: str
+) -> None:
+    for name, content in PEMS.items():
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValidationError, match=re.escape(told)) as failure:
+        AuthSettings.model_validate({"jwt": {"own": issuer}}, context={"folder": tmp_path})
+    assert "x" * 32 not in str(failure.value)
+
+
+def test_a_key_set_may_come_by_http_from_this_machine_or_where_it_is_said_to_be_safe() -> None:
+    for issuer in (
+        {"jwks_url": "http://127.0.0.1:9400/jwks"},
+        {"jwks_url": "http://localhost:9400/jwks"},
+        {"jwks_url": "http://keycloak:8080/certs/", "allow_plain": True},
+    ):
+        assert AuthSettings.model_validate({"jwt": {"own": issuer}}).jwt["own"].jwks_url == issuer["jwks_url"]
+
+
+def test_keys_outside_of_an_issuer_s_section_are_told_where_they_belong() -> None:
+    with pytest.raises(ValidationError, match=r"a section of its own, \[auth.jwt.NAME\]"):
+        AuthSettings.model_validate({"jwt": {"secret": "x" * 32}})
+
+
+def test_an_issuer_is_bound_to_an_app_that_exists() -> None:
+    bound = {"jwt": {"own": {"secret": "x" * 32, "app": "mian"}}}
+    with pytest.raises(ValidationError, match=r"auth\.jwt\.own\.app: names no section under"):
+        Settings.model_validate({"auth": bound, "apps": {"main": APP}})
 
 
 def test_without_any_proof_of_a_user_nothing_starts() -> None:

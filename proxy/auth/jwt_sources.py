@@ -198,9 +198,9 @@ def _json(settings: JwtSettings) -> object:
         ) as answer:
             if answer.status_code != 200:
                 raise requests.HTTPError
-            body = b""
-            for chunk in answer.iter_content(8192):
-                body += chunk
+            body = bytearray()
+            for byte in answer.iter_content(1):  # a longer piece would wait for its last byte, whatever time it takes
+                body += byte
                 if len(body) > _MOST_BYTES or time.monotonic() > deadline:
                     raise requests.Timeout
     return json.loads(body)

@@ -3,10 +3,11 @@
 import base64
 import json
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -238,6 +239,28 @@ def test_an_issuer_that_stalls_is_given_up(clock: Clock) -> None:
         verdict = clock.backend(own={"jwks_url": issuer.url}).authenticate(shown(signed(RSA, "RS256", "k")))
         assert verdict == Unavailable("no keys yet")
         assert time.monotonic() - started < 8
+
+
+def test_an_issuer_that_drips_is_given_up(clock: Clock) -> None:
+    done = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
+            while not done.wait(0.1):
+                connection.sendall(b" ")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip, args=(listener,))
+        thread.start()
+        backend = clock.backend(own={"jwks_url": f"http://127.0.0.1:{listener.getsockname()[1]}/"})
+        started = time.monotonic()
+        verdict = backend.authenticate(shown(signed(RSA, "RS256", "k")))
+        took = time.monotonic() - started
+        done.set()
+        thread.join()
+    assert (verdict, took < 8) == (Unavailable("no keys yet"), True)
 
 
 def test_many_callers_at_once_ask_the_issuer_once(clock: Clock) -> None:

@@ -181,6 +181,26 @@ def test_your_secret_is_changed_while_everything_runs_by_its_file_and_by_a_reloa
     assert bear(rig, signed(second)).status_code == 200
 
 
+def test_a_reload_of_wrong_settings_is_refused_and_the_service_goes_on(rig: Rig) -> None:
+    secret = rig.secret("jwt secret", secrets.token_urlsafe(40))
+    (rig.folder / "jwt-secret").write_text(secret)
+    web = use(rig, YOUR_JWT.format(file=rig.folder / "jwt-secret"))
+    rig.wait(lambda: {bear(rig, signed(secret)).status_code for _ in range(8)} == {200}, "both workers", 10)
+    config = rig.folder / "proxy.toml"
+    right = config.read_text()
+
+    config.write_text(right.replace("issuer =", "isuser ="))
+    web.popen.send_signal(signal.SIGHUP)
+    rig.wait(lambda: "not reloaded" in web.log.read_text(), "the refusal")
+    assert 'unknown key; did you mean "issuer"?' in web.log.read_text()
+    assert bear(rig, signed(secret)).status_code == 200
+
+    config.write_text(right.replace("app.example.com", "other.example.com"))
+    web.popen.send_signal(signal.SIGHUP)
+    other = signed(secret, iss="https://other.example.com")
+    rig.wait(lambda: bear(rig, other).status_code == 200, "the reload")
+
+
 def test_who_signed_in_at_an_openid_provider_gets_his_token_by_its_published_keys(rig: Rig) -> None:
     provider = Provider(rig)
     web = use(rig, OPENID.format(port=provider.port))
