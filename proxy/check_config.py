@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import requests
 from redis.exceptions import ResponseError
 
+from proxy.auth.accounts_db import open_accounts
 from proxy.channels.apns.provider_token import sign_provider_token
 from proxy.errors import BadSettings, StoreUnavailable
 from proxy.settings import ApnsSettings, MipushSettings, Settings, StoreSettings
@@ -37,7 +38,9 @@ class Finding:
 
 
 def inspect_files(settings: Settings) -> Iterator[Finding]:
-    """What can be said without asking anybody: are the key files keys?"""
+    """What can be said without asking anybody: are the key files keys, the accounts' database one of ours?"""
+    if settings.auth.accounts is not None:
+        yield _opens(settings.auth.accounts.database)
     for name, app in settings.apps.items():
         if app.apns is not None:
             yield _signs(f"apps.{name}.apns.key_file", app.apns)
@@ -56,6 +59,21 @@ def ask_services(settings: Settings) -> Iterator[Finding]:
             yield from _ask_apns(f"{place}.apns", app.apns)
         if app.mipush is not None:
             yield _ask_mipush(f"{place}.mipush.app_secret", app.mipush)
+
+
+def _opens(database: Path) -> Finding:
+    place = "auth.accounts.database"
+    if not database.exists():
+        return Finding("warning", place, "there is no file yet; app-proxy users add makes it, and a first user in it")
+    try:
+        accounts = open_accounts(database)
+    except BadSettings as error:
+        return Finding("fault", place, error.faults[0].removeprefix(f"{place}: "))
+    count = len(accounts.users())
+    accounts.close()
+    if count == 0:
+        return Finding("warning", place, "there are no users yet; app-proxy users add makes one")
+    return Finding("ok", place, f"{count} user{'s' if count > 1 else ''}")
 
 
 def _signs(place: str, apns: ApnsSettings) -> Finding:

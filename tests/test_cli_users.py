@@ -162,6 +162,28 @@ def test_without_a_store_users_are_added_and_listed_but_not_disabled(tmp_path: P
     assert listed(config) == {"alice": False}
 
 
+def test_check_config_looks_into_the_database_and_makes_none(config: Path) -> None:
+    def found() -> tuple[int, str]:
+        result = CliRunner().invoke(cli, ["check-config", "--offline", "--config", str(config)])
+        (line,) = [line for line in result.stdout.splitlines() if "auth.accounts.database" in line]
+        return result.exit_code, line
+
+    database = config.parent / "accounts.sqlite3"
+    assert found() == (
+        0,
+        "warning auth.accounts.database: there is no file yet; app-proxy users add makes it, and a first user in it",
+    )
+    assert not database.exists()
+    assert listed(config) == {}
+    assert found()[1] == "warning auth.accounts.database: there are no users yet; app-proxy users add makes one"
+    add(config)
+    assert found() == (0, "ok      auth.accounts.database: 1 user")
+    database.write_text("something else" * 100)
+    code, line = found()
+    assert (code, line.partition(": ")[0]) == (1, "FAULT   auth.accounts.database")
+    assert line.endswith("is not a database of accounts; name another file")
+
+
 def _the_command_again(config: Path) -> None:
     assert run(config, "disable", "alice").exit_code == 0
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import g, session
+from flask.sessions import NullSession
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
@@ -15,7 +17,8 @@ from proxy.app import create_app
 from proxy.domain.devices import Device, Platform
 from proxy.errors import StoreUnavailable
 from tests.usecases.members import KEY, PASSWORD, Members
-from tests.web.world import JWT_KEY, NOW, ORIGIN, World, app_section, bearer, other_section, settings
+from tests.web.test_callbacks import offline
+from tests.web.world import JWT_KEY, NOW, ORIGIN, URL_SECRET, World, app_section, bearer, other_section, settings
 
 HERE = "https://localhost"
 PAGE = {"Origin": ORIGIN, "X-App-Proxy": "1"}
@@ -311,3 +314,14 @@ def test_for_a_trial_without_tls_the_cookie_can_do_without_it(tmp_path: Path) ->
     assert "Secure" not in answer.headers["Set-Cookie"]
     assert client.get("/auth/me").status_code == 200
     club.members.accounts.close()
+
+
+def test_a_callback_opens_no_session_and_touches_no_flask_login_whatever_cookie_it_brings(club: Club) -> None:
+    with browser(club) as client:
+        path = f"/callbacks/mimc/{URL_SECRET}"
+        answer = client.post(path, json=offline(), headers=PAGE | bearer("1000"), base_url=HERE)
+        assert answer.status_code == 200
+        assert isinstance(session._get_current_object(), NullSession)  # type: ignore[attr-defined]  # a proxy's own
+        assert "_login_user" not in g
+        assert "Set-Cookie" not in answer.headers
+        assert "Cookie" not in answer.headers.get("Vary", "")
