@@ -1,7 +1,7 @@
-"""Would these settings work? Asks the store, MIMC, Apple and Xiaomi, changes nothing and sends no push.
+"""Would these settings work? Asks the store, the issuers of JWTs, MIMC, Apple and Xiaomi.
 
-MIMC gets no credentials: a token call would create its user there. Xiaomi gets the AppSecret, on a route that only
-reads. The findings hold no secret and no address but those of the settings.
+It changes nothing and sends no push. MIMC gets no credentials: a token call would create its user there. Xiaomi gets
+the AppSecret, on a route that only reads. The findings hold no secret and no address but those of the settings.
 """
 
 import socket
@@ -17,9 +17,10 @@ import requests
 from redis.exceptions import ResponseError
 
 from proxy.auth.accounts_db import open_accounts
+from proxy.auth.jwt_keys import jwks_keys
 from proxy.channels.apns.provider_token import sign_provider_token
 from proxy.errors import BadSettings, StoreUnavailable
-from proxy.settings import ApnsSettings, MipushSettings, Settings, StoreSettings
+from proxy.settings import ApnsSettings, JwtSettings, MipushSettings, Settings, StoreSettings
 from proxy.store.connection import Store
 
 _TIMEOUT_S = 5.0
@@ -49,6 +50,9 @@ def inspect_files(settings: Settings) -> Iterator[Finding]:
 def ask_services(settings: Settings) -> Iterator[Finding]:
     """Ask everybody whom the settings name. Takes up to five seconds for each who does not answer."""
     yield from _ask_store(settings.store)
+    for name, issuer in settings.auth.jwt.items():
+        if issuer.jwks_url:
+            yield _ask_issuer(f"auth.jwt.{name}.jwks_url", issuer.jwks_url, issuer)
     asked: set[tuple[str, str | None]] = set()
     for name, app in settings.apps.items():
         place = f"apps.{name}"
@@ -82,6 +86,22 @@ def _signs(place: str, apns: ApnsSettings) -> Finding:
     except BadSettings:
         return Finding("fault", place, "no P-256 private key in PEM; it should be the .p8 file as Apple gave it")
     return Finding("ok", place, "a P-256 key that signs")
+
+
+def _ask_issuer(place: str, url: str, issuer: JwtSettings) -> Finding:
+    answer = _get(place, url, issuer.ca_file, None)
+    if isinstance(answer, Finding):
+        return answer
+    if answer.status_code != 200:
+        return Finding("fault", place, f"{_host(url)} answers HTTP {answer.status_code}, not with a JWK set")
+    try:
+        keys = jwks_keys(answer.json(), issuer.algorithms).keys
+    except (ValueError, RecursionError):
+        return Finding("fault", place, f"{_host(url)} answers with something that is no JWK set")
+    told = ", ".join(sorted({name for key in keys for name in key.algorithms}))
+    if not keys:
+        return Finding("fault", place, f"{_host(url)} has no key there that algorithms allows")
+    return Finding("ok", place, f"{_host(url)} has {len(keys)} keys for {told}")
 
 
 def _ask_mimc(place: str, url: str, ca_file: Path | None, proxy: str | None) -> Finding:

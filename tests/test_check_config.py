@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from flask import Flask, Response, request
+from jwt.algorithms import ECAlgorithm
 from redis import Redis
 
 from proxy.check_config import Finding, ask_services
@@ -67,6 +69,34 @@ def test_mimc_is_asked_without_credentials() -> None:
         (finding,) = findings(url)["apps.main.base_url"]
     assert finding.verdict == "ok"
     assert [(one["path"], "authorization" in one) for one in seen] == [("", False)]
+
+
+EC_KEY = ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()).public_key())
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict", "told"),
+    [
+        ((f'{{"keys":[{EC_KEY}]}}', 200), "ok", "has 1 keys for ES256"),
+        (('{"keys":[]}', 200), "fault", "has no key there"),
+        (('{"keys":{}}', 200), "fault", "no JWK set"),
+        (("<html>", 200), "fault", "no JWK set"),
+        (("", 302, {"Location": "/"}), "fault", "answers HTTP 302"),
+    ],
+)
+def test_an_issuer_is_asked_for_its_keys(answer: Any, verdict: str, told: str) -> None:
+    with served(answer) as url:
+        settings = Settings.model_validate(
+            {
+                "auth": {"jwt": {"openid": {"jwks_url": f"{url}/jwks"}}},
+                "store": {"url": "redis://127.0.0.1:1/0"},
+                "apps": {
+                    "main": {"app_id": "1", "app_key": "k", "app_secret": "s", "url_secret": "u" * 16, "base_url": url}
+                },
+            }
+        )
+        [finding] = [it for it in ask_services(settings) if it.place == "auth.jwt.openid.jwks_url"]
+    assert (finding.verdict, told in finding.text) == (verdict, True)
 
 
 @pytest.mark.parametrize(
