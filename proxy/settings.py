@@ -274,6 +274,7 @@ def key_text(secret: SecretStr, algorithms: Sequence[str]) -> str:
     Raises ValueError where it is too short: RFC 7518, 3.2 wants as many bytes as the hash has.
     """
     text = _read_text(secret.path) if isinstance(secret, FileSecret) else secret.get_secret_value()
+    _no_pem(SecretStr(text))
     least = max(int(name[2:]) // 8 for name in algorithms or ("HS256",))
     if len(text.encode()) < least:
         raise ValueError(f"at least {least} bytes; make one with: openssl rand -base64 {least * 3 // 2}")

@@ -355,6 +355,16 @@ def test_a_secret_file_is_changed_with_an_overlap_and_without_a_restart(clock: C
     assert verdicts() == [False, True, False]  # remembered as it was
 
 
+@pytest.mark.parametrize("useless", ["", "too short", pem(RSA).decode()], ids=["empty", "short", "a public key"])
+def test_a_secret_file_that_becomes_no_secret_leaves_the_old_one(clock: Clock, tmp_path: Path, useless: str) -> None:
+    path = tmp_path / "secret"
+    path.write_text(SECRETS[0])
+    backend = clock.backend(own={"secret": {"file": str(path)}})
+    replace(path, useless)
+    clock.now += 1.1
+    assert backend.authenticate(shown(signed(SECRETS[0], "HS256"))) == ALICE
+
+
 def test_a_key_file_is_looked_at_once_a_second_at_most(clock: Clock, tmp_path: Path) -> None:
     path = tmp_path / "key.pem"
     path.write_bytes(pem(RSA))
