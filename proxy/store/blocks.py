@@ -12,6 +12,7 @@ from typing import Any
 from proxy.domain.callbacks import digest
 from proxy.store import keys
 from proxy.store.connection import Store
+from proxy.store.scripts import script
 
 _PART = 1000
 
@@ -28,10 +29,8 @@ class RedisBlocks:
         def do(redis: Any) -> bool:
             if session_id is None:
                 return bool(redis.sismember(keys.blocked_accounts(), account_mark(account)))
-            pipe = redis.pipeline(transaction=False)
-            pipe.sismember(keys.blocked_accounts(), account_mark(account))
-            pipe.exists(keys.blocked_session(session_id))
-            return any(pipe.execute())
+            names = [keys.blocked_accounts(), keys.blocked_session(session_id)]
+            return bool(script("is_blocked").run(redis, names, [account_mark(account)]))
 
         return self._store.call(do)
 

@@ -38,6 +38,18 @@ def test_an_access_token_ends() -> None:
     assert isinstance(show(TOKENS.access("alice", "s1", NOW - timedelta(seconds=880))), Authenticated)
 
 
+def test_an_access_token_that_is_remembered_ends_no_later() -> None:
+    real = time.time()
+    clock = [real - 120]  # behind, so that its end can come while the library's clock stands before it
+    backend = BuiltInAccounts(OURS, lambda: clock[0])
+    shown = Credentials(f"Bearer {sign(exp=int(real) - 5)}", {})  # over, but by less than clocks may be apart
+    first = backend.authenticate(shown)
+    assert first == Authenticated("alice", None, "accounts", "s1")
+    assert backend.authenticate(shown) is first
+    clock[0] = real
+    assert backend.authenticate(shown) is not first
+
+
 @pytest.mark.parametrize(
     "bearer",
     [
