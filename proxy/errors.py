@@ -2,7 +2,7 @@
 
 ProxyError
   +-- BadSettings            the configuration cannot be used; every fault at once
-  +-- StoreUnavailable       Redis did not answer; nothing is lost, the caller repeats
+  +-- StoreUnavailable       Redis, or the accounts' database, did not answer; nothing is lost
   +-- StoreFull              a stream is at its cap; nothing is trimmed, the caller repeats
   +-- RequestRefused         an HTTP answer of ours other than success: status, message
         +-- BadCallback      400, names the field, what we expected and the type we got

@@ -1,4 +1,7 @@
-"""The only place that builds things: from Settings to what a process works with. Nothing connects before it is used."""
+"""The only place that builds things: from Settings to what a process works with.
+
+Nothing connects before it is used, but the built-in accounts' file, where they are on, is opened and checked.
+"""
 
 import os
 import platform
