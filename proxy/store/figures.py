@@ -52,7 +52,9 @@ class RedisFigures:
     def _age(self, answers: Any) -> tuple[int, float]:
         """Length, and seconds since the oldest entry was appended: its id begins with the store's clock, in ms."""
         length, oldest = next(answers), next(answers)
-        appended_ms = int(oldest[0][0].split(b"-")[0]) if oldest else to_ms(self._now())
+        if not oldest:
+            return length, 0.0
+        appended_ms = int(oldest[0][0].split(b"-")[0])
         return length, max(0.0, (to_ms(self._now()) - appended_ms) / 1000)
 
 
