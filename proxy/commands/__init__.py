@@ -1,0 +1,58 @@
+"""The commands of `app-proxy`, a module for each family. This package itself imports none of them."""
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from proxy.errors import BadSettings, ProxyError
+
+
+class Commands(click.Group):
+    """Commands in the order in which they are written here; errors of ours end in a sentence, not a traceback."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  the signature is click's
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BadSettings as error:
+            click.echo(f"{len(error.faults)} wrong in the settings:", err=True)
+            for fault in error.faults:
+                click.echo(f"  {fault}", err=True)
+            ctx.exit(2)
+        except ProxyError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(1)
+
+
+class LazyCommands(Commands):
+    """Commands whose modules are imported when they are called: an emulator need not load a database.
+
+    `found_in` says for each name where it is: "module:object".
+    """
+
+    def __init__(self, *args: Any, found_in: Mapping[str, str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._found_in = found_in
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  as above
+        return list(self._found_in)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        place = self._found_in.get(cmd_name)
+        if place is None:
+            return None
+        module, _, name = place.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+
+config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="The configuration file. Default: $APP_PROXY_CONFIG, else config/proxy.toml.",
+)

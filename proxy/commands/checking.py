@@ -1,0 +1,48 @@
+"""`app-proxy check-config`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from proxy.check_config import Finding, ask_services, inspect_files
+from proxy.commands import config_option
+from proxy.configuration import load_settings
+from proxy.settings import Settings
+
+_MARKS = {"ok": "ok      ", "warning": "warning ", "fault": "FAULT   "}
+
+
+@click.command("check-config")
+@config_option
+@click.option("--offline", is_flag=True, help="Ask nobody: only the file, the environment and the key files.")
+@click.pass_context
+def check_config(ctx: click.Context, config: Path | None, offline: bool) -> None:
+    """Tell all faults of the settings, then ask the services.
+
+    Nothing is changed and nobody gets an alert. Exit code 2: the settings are wrong; 1: somebody does not answer or
+    refuses us; 0: fit for service (warnings are risks that you may take).
+    """
+    settings = load_settings(config)
+    _summarise(settings)
+    findings = list(_told(inspect_files(settings)))
+    if offline:
+        click.echo("offline: the store, MIMC, Apple and Xiaomi were not asked")
+    else:
+        findings += _told(ask_services(settings))
+    if any(finding.verdict == "fault" for finding in findings):
+        ctx.exit(1)
+
+
+def _summarise(settings: Settings) -> None:
+    for name, app in settings.apps.items():
+        channels = [channel for channel in ("apns", "mipush") if getattr(app, channel) is not None]
+        alerts = f"alerts through {' and '.join(channels)}" if channels else "tokens only, no alerts"
+        click.echo(f"{_MARKS['ok']}apps.{name}: appId {app.app_id}, {alerts}")
+
+
+def _told(findings: Iterator[Finding]) -> Iterator[Finding]:
+    """The same findings, each shown when it is there: an answer may take seconds."""
+    for finding in findings:
+        click.echo(f"{_MARKS[finding.verdict]}{finding.place}: {finding.text}")
+        yield finding
