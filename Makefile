@@ -21,8 +21,7 @@ run: env ## store, emulators, web and worker on this machine; plays the main job
 demo: env ## the same, but stops after the main job
 	@$(BIN)/app-proxy run --demo
 
-test: lint imports types env ## everything that must pass: lint, import rules, types, all tests
-	@$(BIN)/pytest -n $(WORKERS)
+test: lint imports types unit system ## everything that must pass: lint, import rules, types, all tests
 
 lint: env ## ruff: rules and layout
 	@$(BIN)/ruff check
@@ -35,10 +34,10 @@ types: env ## mypy --strict
 	@$(BIN)/mypy
 
 unit: env ## the tests that start no process
-	@$(BIN)/pytest -n 2 -m "not system"
+	@$(BIN)/pytest -q -n 2 -m "not system"
 
 system: env ## the tests that start real processes
-	@$(BIN)/pytest -n $(WORKERS) -m system
+	@$(BIN)/pytest -q -n $(WORKERS) --maxschedchunk 1 -m system
 
 bench: env ## CPU and rates as ratios, side by side, in a table (3 to 4 minutes; QUICK=1 for a short try)
 	@$(BIN)/python -m tests.bench $(if $(QUICK),--quick)

@@ -57,14 +57,14 @@ TEXT = "Text{}ofbobqz71"  # one word of letters and digits: the same however it 
 MARK = "ofbobqz71"
 
 
-@pytest.fixture(params=["json", "console"])
-def told(request: pytest.FixtureRequest, place: Path) -> Iterator["Told"]:
-    """A rig whose processes log all they can, on a store with a password."""
+@pytest.fixture
+def told(place: Path) -> Iterator["Told"]:
+    """A rig whose processes log all they can, in one format or the other, on a store with a password."""
     with Rig(place, mipush={"unknown_targets": "accept"}) as rig:
         rig.secret("text", MARK)
         rig.secret("store password", STORE_PASSWORD)
         variables = {
-            "APP_PROXY_LOGS__FORMAT": request.param,
+            "APP_PROXY_LOGS__FORMAT": "json",
             "APP_PROXY_LOGS__LEVEL": "debug",
             "APP_PROXY_STORE__URL": store_url(place / "store").replace("unix://", f"unix://canary:{STORE_PASSWORD}@"),
             "PYTHONWARNINGS": "default",
@@ -83,7 +83,11 @@ class Told:
         self._number = 0
         self.let_in()
         rig.start_web(2, **variables)
-        self.worker = rig.start_worker(**variables)
+        self.worker = rig.start_worker(**self.of_the_worker)
+
+    @property
+    def of_the_worker(self) -> dict[str, str]:
+        return {**self.variables, "APP_PROXY_LOGS__FORMAT": "console"}
 
     def let_in(self) -> None:
         """The store knows the password, until it ends."""
@@ -137,8 +141,7 @@ def test_nothing_secret_is_told_whatever_goes_well_or_wrong(told: Told) -> None:
     apns_fails(told)
     mipush_fails(told)
     records_are_broken(told)
-    if told.variables["APP_PROXY_LOGS__FORMAT"] == "json":  # what commands print has no other form
-        commands_are_given(told)
+    commands_are_given(told)
     the_store_is_away(told)
     everything_ends_in_the_middle(told)
     assert told.leaks() == []
