@@ -7,7 +7,7 @@ from ipaddress import IPv6Address, IPv6Network, ip_address
 import structlog
 from flask import g, request
 
-from proxy.settings import Network
+from proxy.settings.fields import Network
 from proxy.web import wired
 
 log = structlog.get_logger()

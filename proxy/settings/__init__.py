@@ -1,0 +1,257 @@
+"""All that an operator can set: `config/proxy.toml` explains each key. `configuration.load_settings` reads it.
+
+A secret is a text, `{ file = "path" }` or `{ env = "NAME" }`; its repr is `***`. Everything is checked at start, and
+every fault is told at once. Validation's context may hold `folder`, where relative paths start (the current one when
+absent), and `environ`, where `{ env = ... }` looks (the process's when absent). No message repeats a value.
+"""
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+
+from proxy.settings.fields import (
+    BindAddress,
+    ClickAddress,
+    Digits,
+    Faults,
+    FileSecret,
+    Name,
+    Network,
+    Origins,
+    ProxyAddress,
+    Rate,
+    ReadableFile,
+    Seconds,
+    Secret,
+    Section,
+    UrlSecret,
+    WebAddress,
+    digits,
+    refuse,
+    store_address,
+)
+from proxy.settings.users import AccountsSettings, AuthSettings, IntrospectionSettings, JwtSettings, key_text
+
+__all__ = [
+    "AccountsSettings",
+    "ApnsSettings",
+    "AppSettings",
+    "AuthSettings",
+    "DeviceSettings",
+    "Faults",
+    "FileSecret",
+    "IntrospectionSettings",
+    "JwtSettings",
+    "LimitSettings",
+    "LogSettings",
+    "MipushSettings",
+    "RelaySettings",
+    "Section",
+    "ServerSettings",
+    "Settings",
+    "StoreSettings",
+    "TemplateSettings",
+    "TokenSettings",
+    "key_text",
+]
+
+
+class ServerSettings(Section):
+    """Where gunicorn listens. The second address serves /metrics, /healthz and /readyz to the operator alone."""
+
+    bind: BindAddress = "127.0.0.1:8080"
+    operator_bind: BindAddress = "127.0.0.1:9464"
+    workers: Annotated[int, Field(ge=1, le=64)] = 2
+    threads: Annotated[int, Field(ge=1, le=256)] = 16
+    allowed_origins: Origins = ()
+
+
+class StoreSettings(Section):
+    """Redis 6.2+ or Valkey. `timeout_s` bounds one call of the web processes."""
+
+    url: Annotated[Secret, AfterValidator(store_address)] = SecretStr("redis://127.0.0.1:6379/0")
+    timeout_s: Seconds = 1.0
+    callbacks_cap: Annotated[int, Field(ge=1)] = 1_000_000
+    jobs_cap: Annotated[int, Field(ge=1)] = 1_000_000
+    dead_letters_cap: Annotated[int, Field(ge=1)] = 100_000
+
+
+class ApnsSettings(Section):
+    """One iOS app: the team's .p8 key and the bundle id. The addresses are Apple's unless a test says otherwise."""
+
+    team_id: Annotated[str, Field(pattern=r"^[A-Z0-9]{10}$")]
+    key_id: Annotated[str, Field(pattern=r"^[A-Z0-9]{10}$")]
+    key_file: ReadableFile
+    topic: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,255}$")]
+    production_url: WebAddress = "https://api.push.apple.com"
+    sandbox_url: WebAddress = "https://api.sandbox.push.apple.com"
+    ca_file: ReadableFile | None = None
+    proxy: ProxyAddress = None
+    sound: Annotated[str, Field(max_length=128)] = "default"
+
+
+class TemplateSettings(Section):
+    """A MiPush template: its id, the variables in order, and which text fills each."""
+
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    variables: Annotated[
+        dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{1,32}$")], Literal["sender", "text", "group"]],
+        Field(min_length=1, max_length=9),
+    ]
+    fallback: Annotated[str, Field(min_length=1, max_length=128)] = "[message]"
+
+
+class MipushSettings(Section):
+    """One Android app. `address` says whether appAccount itself is the address, or registered regIds are."""
+
+    app_secret: Secret
+    package: Annotated[str, Field(min_length=1)]
+    address: Literal["account", "regid"] = "account"
+    channel_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,64}$"), BeforeValidator(digits)] = ""
+    template: TemplateSettings | None = None
+    group_template: TemplateSettings | None = None
+    notify_effect: Literal["1", "2", "3"] = "1"
+    intent_uri: ClickAddress = ""
+    web_uri: ClickAddress = ""
+    base_url: WebAddress = "https://api.xmpush.xiaomi.com"
+    ca_file: ReadableFile | None = None
+    proxy: ProxyAddress = None
+    connections: Annotated[int, Field(ge=1, le=64)] = 16
+
+    @model_validator(mode="after")
+    def _effect_has_its_address(self) -> "MipushSettings":
+        effect = self.notify_effect
+        refuse(
+            [
+                ("intent_uri", "required with notify_effect 2") if effect == "2" and not self.intent_uri else None,
+                ("web_uri", "required with notify_effect 3") if effect == "3" and not self.web_uri else None,
+            ]
+        )
+        return self
+
+
+class AppSettings(Section):
+    """One app on MIMC. Several sections may share an appId ("chat across applications"), then also its credentials."""
+
+    app_id: Digits
+    app_key: Secret
+    app_secret: Secret
+    url_secret: UrlSecret
+    authentication: Literal["required", "if_present", "ignored"] = "if_present"
+    base_url: WebAddress = "https://mimc.chat.xiaomi.net"
+    ca_file: ReadableFile | None = None
+    proxy: ProxyAddress = None
+    allowed_origins: Origins = ()
+    apns: ApnsSettings | None = None
+    mipush: MipushSettings | None = None
+
+
+def _sections_agree(apps: dict[str, AppSettings]) -> dict[str, AppSettings]:
+    """Sections of one appId share its credentials, and a URL secret leads to one section."""
+    first: dict[str, tuple[str, AppSettings]] = {}
+    secrets: dict[str, str] = {}
+    faults: list[tuple[str, str] | None] = []
+    for name, app in apps.items():
+        twin_name, twin = first.setdefault(app.app_id, (name, app))
+        differing = [key for key in ("app_key", "app_secret") if getattr(twin, key) != getattr(app, key)]
+        told = f"differs from that of {twin_name}, which has the same app_id"
+        faults.extend((f"{name}.{key}", told) for key in differing)
+        if (owner := secrets.setdefault(app.url_secret.get_secret_value(), name)) != name:
+            faults.append((f"{name}.url_secret", f"is also that of {owner}; each section needs its own"))
+    refuse(faults)
+    return apps
+
+
+class TokenSettings(Section):
+    """Time limits of a token call. The Android demo gives up after 2 s, and a browser page is frozen meanwhile."""
+
+    connect_timeout_s: Seconds = 0.8
+    timeout_s: Seconds = 1.8
+
+
+class LimitSettings(Section):
+    """How often an account, and an address (an IPv6 /64), may call. `url` None: counted in the store.
+
+    Addresses are generous, for behind one there may be an office or a carrier's customers.
+    """
+
+    token_per_account: Rate = "60/minute"  # noqa: S105  not a password
+    token_per_address: Rate = "600/minute"  # noqa: S105  not a password
+    sign_in_per_account: Rate = "10/minute"
+    sign_in_per_address: Rate = "60/minute"
+    trusted_proxies: tuple[Network | Literal["unix"], ...] = ()
+    url: Annotated[Secret, AfterValidator(store_address)] | None = None
+
+
+class DeviceSettings(Section):
+    """How many devices one account has in one app at most; the oldest registration makes room for a new one."""
+
+    per_account: Annotated[int, Field(ge=1, le=100)] = 10
+
+
+class RelaySettings(Section):
+    """The relay's times. The defaults fit together; the start refuses those that do not."""
+
+    alert_life_s: Seconds = 86_400
+    marks_life_s: Seconds = 86_400
+    unknown_account_life_s: Seconds = 21_600
+    lease_s: Seconds = 15
+    heartbeat_s: Seconds = 4
+    push_timeout_s: Seconds = 10
+    silence_s: Seconds = 2
+    drain_s: Seconds = 20
+    probe_s: Seconds = 30
+    backoff_first_s: Seconds = 1
+    backoff_most_s: Seconds = 300
+    in_flight: Annotated[int, Field(ge=1, le=5000)] = 500
+    operator_bind: BindAddress = "127.0.0.1:9465"
+
+    @model_validator(mode="after")
+    def _times_fit(self) -> "RelaySettings":
+        slow_push = self.push_timeout_s + self.heartbeat_s
+        rules = [
+            (
+                self.lease_s > slow_push,
+                "lease_s",
+                "must exceed push_timeout_s + heartbeat_s, or two workers send one push",
+            ),
+            (self.silence_s < self.push_timeout_s, "silence_s", "must be under push_timeout_s, or it never strikes"),
+            (self.marks_life_s >= 335, "marks_life_s", "at least 335: MIMC repeats a callback for 5 min 35 s"),
+            (self.backoff_most_s >= self.backoff_first_s, "backoff_most_s", "must not be under backoff_first_s"),
+        ]
+        refuse([None if kept else (key, text) for kept, key, text in rules])
+        return self
+
+    @property
+    def lease(self) -> timedelta:
+        return timedelta(seconds=self.lease_s)
+
+
+class LogSettings(Section):
+    """What is written to stderr: `json` for machines, `console` for eyes."""
+
+    format: Literal["json", "console"] = "json"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Settings(Section):
+    """The whole configuration. `configuration.load_settings` builds it from the file and the environment."""
+
+    server: ServerSettings = ServerSettings()
+    store: StoreSettings = StoreSettings()
+    auth: AuthSettings
+    apps: Annotated[dict[Name, AppSettings], Field(min_length=1), AfterValidator(_sections_agree)]
+    token: TokenSettings = TokenSettings()
+    limits: LimitSettings = LimitSettings()
+    devices: DeviceSettings = DeviceSettings()
+    relay: RelaySettings = RelaySettings()
+    logs: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _bound_apps_exist(self) -> "Settings":
+        bound = {"auth.introspection.app": self.auth.introspection and self.auth.introspection.app}
+        bound |= {f"auth.jwt.{name}.app": issuer.app for name, issuer in self.auth.jwt.items()}
+        told = "names no section under [apps]"
+        refuse([(key, told) if app and app not in self.apps else None for key, app in bound.items()])
+        return self
