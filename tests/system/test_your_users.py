@@ -113,13 +113,13 @@ def rig() -> Iterator[Rig]:
         yield it
 
 
-def use(rig: Rig, auth: str, **variables: str) -> Process:
+def use(rig: Rig, auth: str, workers: int = 2, **variables: str) -> Process:
     """Start the web with this way of proving a user in place of the rig's own."""
     path = rig.folder / "proxy.toml"
     text, replaced = re.subn(r"\[auth\.[^\[]*", lambda _: auth, path.read_text())
     assert replaced == 1
     path.write_text(text)
-    return rig.start_web(workers=2, APP_PROXY_SERVER__ALLOWED_ORIGINS=PAGE, **variables)
+    return rig.start_web(workers=workers, APP_PROXY_SERVER__ALLOWED_ORIGINS=PAGE, **variables)
 
 
 def ask(rig: Rig, browser: requests.Session, **headers: str) -> requests.Response:
@@ -203,7 +203,7 @@ def test_a_reload_of_wrong_settings_is_refused_and_the_service_goes_on(rig: Rig)
 
 def test_who_signed_in_at_an_openid_provider_gets_his_token_by_its_published_keys(rig: Rig) -> None:
     provider = Provider(rig)
-    web = use(rig, OPENID.format(port=provider.port))
+    web = use(rig, OPENID.format(port=provider.port), workers=1)  # each process fetches the keys for itself
     tokens = {account: provider.sign_in(account) for account in ("alice", "bob@example.com", "张三")}
     for account, given in tokens.items():
         answer = bear(rig, given["id_token"])
