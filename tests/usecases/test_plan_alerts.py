@@ -21,7 +21,7 @@ from proxy.store.inbox import RedisInbox
 from proxy.store.queue import RedisQueue
 from proxy.store.records import load_job, load_undelivered
 from proxy.usecases.accept_callback import Acceptance, accept_callback
-from proxy.usecases.plan_alerts import Planner
+from proxy.usecases.plan_alerts import JOBS_PER_CHUNK, Planner
 from tests.store.samples import (
     DAY,
     MS,
@@ -153,12 +153,12 @@ def test_each_device_of_each_reader_gets_one_job_in_its_lane(on_relay: OnRelay) 
     on_relay(scenario)
 
 
-def test_ten_thousand_readers_come_in_calls_of_at_most_200_jobs(on_relay: OnRelay) -> None:
+def test_ten_thousand_readers_come_in_small_calls(on_relay: OnRelay) -> None:
     async def scenario(relay: Relay) -> None:
         recording = Recording(relay.queue())
         relay.accept(callback(relay.app_id, readers(names(10_000))))
         assert await relay.plan(relay.accounts, queue=recording) == 10_000
-        assert max(recording.sizes) <= 200
+        assert max(recording.sizes) <= JOBS_PER_CHUNK <= 200
         assert sum(recording.sizes) == 10_000
         assert sorted(it.account for it in await relay.jobs(relay.accounts)) == names(10_000)
         assert await relay.left() == (0, 0)
@@ -174,7 +174,7 @@ def test_after_a_crash_in_any_chunk_a_second_run_adds_only_what_is_missing(on_re
             with pytest.raises(Crash):
                 await plan_one(relay.planner(relay.accounts, queue=Recording(relay.queue(), crash_at)), entry)
             assert await relay.left() == (1, 1)
-            assert await plan_one(relay.planner(relay.accounts), entry) == 700 - 200 * crash_at
+            assert await plan_one(relay.planner(relay.accounts), entry) == 700 - JOBS_PER_CHUNK * crash_at
             assert await plan_one(relay.planner(relay.accounts), entry) == 0
             assert await relay.left() == (0, 0)
             jobs = await relay.jobs(relay.accounts)
