@@ -57,7 +57,7 @@ class Apns:
 
     def connections(self) -> int:
         counters: dict[str, int] = self._journal()["counters"]
-        assert counters["most_streams_before_first_good_answer"] == 1
+        assert counters["most_streams_before_first_good_answer"] <= 1  # 0 where nothing has ever got through
         assert counters["streams_over_acknowledged_limit"] == 0
         return counters["connections"] - self.connections_before
 
