@@ -60,11 +60,12 @@ def test_an_exception_is_told_without_local_variables_and_foreign_words() -> Non
 
 CHAIN = f"""
 from proxy.errors import StoreUnavailable
+canary = '{CANARY}'
 def chain():
     try:
-        int('{CANARY}')
+        int(canary)
     except ValueError as error:
-        raise ExceptionGroup('{CANARY}', [StoreUnavailable('the store is away'), KeyError('{CANARY}')]) from error
+        raise ExceptionGroup(canary, [StoreUnavailable('the store is away'), KeyError(canary)]) from error
 """
 
 

@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from proxy.domain.nesting import is_within
+
+_MAX_DEPTH = 64
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]*", re.ASCII)
 
 
@@ -61,7 +64,7 @@ def _object(text: bytes) -> dict[str, Any]:
         value = json.loads(text.decode(), object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise Malformed from None
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or not is_within(_MAX_DEPTH, value):
         raise Malformed
     return value
 

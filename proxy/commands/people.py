@@ -120,6 +120,7 @@ def _sign_ins(config: Path | None) -> SignIns:
     found = built_in_accounts(settings.auth.accounts, RedisBlocks(store_of(settings)))
     if found is None:
         raise BadSettings(["auth.accounts: the section is missing, so there are no built-in accounts"])
+    click.get_current_context().call_on_close(found.accounts.close)
     return found
 
 

@@ -3,11 +3,12 @@
 import base64
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from proxy.domain.callbacks import Callback, Claim, Ignored, Kind, Recipient
+from proxy.domain.nesting import is_within
 from proxy.errors import BadCallback
 
 MAX_BODY: Final = 1 << 20  # bytes; MIMC's payload ends at 15 KiB, so the rest is room for recipients
@@ -225,7 +226,7 @@ def _read_json(body: bytes) -> _Members:
         raise BadCallback("body", expected="a JSON object in UTF-8", got=body) from None
     if not isinstance(value, dict):
         raise BadCallback("body", expected="a JSON object", got=value)
-    if not _is_within(MAX_DEPTH, value):
+    if not is_within(MAX_DEPTH, value):
         raise BadCallback("body", expected=f"at most {MAX_DEPTH} levels", got=value)
     return value
 
@@ -237,23 +238,3 @@ def _whole_number(literal: str) -> int | float:
 
 def _no_number(literal: str) -> float:
     raise ValueError(literal)  # NaN and Infinity are Python's, not JSON's
-
-
-def _is_within(levels: int, value: object) -> bool:
-    """Level by level, so that the check itself cannot run out of stack."""
-    level = [value]
-    for _ in range(levels):
-        level = [child for node in level for child in _children(node) if isinstance(child, dict | list)]
-        if not level:
-            return True
-    return False
-
-
-def _children(node: object) -> Iterable[object]:
-    match node:
-        case dict():
-            return node.values()
-        case list():
-            return node
-        case _:
-            return ()

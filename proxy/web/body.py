@@ -5,8 +5,10 @@ from typing import Any
 
 from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]  # gunicorn has no types
 
+from proxy.domain.nesting import is_within
 from proxy.errors import BadRequest, RequestRefused
 
+_MAX_DEPTH = 64
 MAX_JSON = 64 * 1024
 
 Environ = dict[str, Any]
@@ -50,6 +52,8 @@ def read_object(environ: Environ) -> dict[str, object]:
         raise BadRequest("body", expected="a JSON object in UTF-8", got=body) from None
     if not isinstance(value, dict):
         raise BadRequest("body", expected="a JSON object", got=value)
+    if not is_within(_MAX_DEPTH, value):
+        raise BadRequest("body", expected=f"at most {_MAX_DEPTH} levels", got=value)
     return value
 
 
