@@ -204,6 +204,7 @@ def test_a_disable_that_was_killed_between_store_and_database_is_completed(
     """Another writer holds the database, so the command stands still with its mark set; there it is killed."""
     add(config)
     blocks = RedisBlocks(Store(store_url))
+    blocks.unblock("alice")  # as the test before left her
     with closing(sqlite3.connect(config.parent / "accounts.sqlite3", isolation_level=None)) as writer:
         writer.execute("BEGIN IMMEDIATE")
         command = [sys.executable, "-m", "proxy", "users", "disable", "alice", "--config", str(config)]
@@ -227,6 +228,7 @@ def state(config: Path) -> tuple[bool, bool]:
     sign_ins = built_in_accounts(settings.auth.accounts, blocks)
     assert sign_ins is not None
     user = sign_ins.accounts.find("alice")
+    sign_ins.accounts.close()
     assert user is not None
     assert user.created_at < utc_now()
     return blocks.is_blocked("alice", None), user.disabled_at is not None
