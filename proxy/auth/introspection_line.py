@@ -62,6 +62,7 @@ class Line:
                 self._settings.url,
                 headers=dict(question.headers),
                 data=question.body or None,
+                # requests hands urllib3's own kind on, which its types do not know
                 timeout=Timeout(total=max(deadline - time.monotonic(), _LEAST_TRY_S)),  # type: ignore[arg-type]
                 allow_redirects=False,
                 stream=True,

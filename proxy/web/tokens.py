@@ -6,7 +6,7 @@ from flask import Blueprint, Response, request
 
 from proxy.metrics import token_seconds, tokens_total
 from proxy.ports import Answer, NoAnswer
-from proxy.usecases.issue_token import choose_app
+from proxy.usecases.choose_app import choose_app
 from proxy.web import wired
 from proxy.web.access import note
 from proxy.web.audit import audit

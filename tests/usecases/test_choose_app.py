@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.errors import BadRequest, RequestRefused
-from proxy.usecases.issue_token import choose_app
+from proxy.usecases.choose_app import choose_app
 
 ONE = {"main": "2882303761517000001"}
 SHARED = {"phone": "1", "pad": "1"}
