@@ -21,8 +21,8 @@ class MeasuredRig(Rig):
         self.processes: dict[str, Process] = {}
         super().__init__(folder, relay=_RELAY, apns={"token_updates": 0, **(apns or {})})
 
-    def start(self, name: str, argv: Sequence[str], **variables: str) -> Process:
-        self.processes[name] = super().start(name, argv, **variables)
+    def start(self, name: str, argv: Sequence[str], *, cwd: Path | str | None = None, **variables: str) -> Process:
+        self.processes[name] = super().start(name, argv, cwd=cwd, **variables)
         return self.processes[name]
 
     @property

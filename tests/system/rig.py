@@ -94,7 +94,8 @@ class Process:
 class Rig:
     """See the module. `relay`, `apns`, `mipush`, `mimc` change what the defaults here are.
 
-    `without` names emulators that are not started; what would speak to them finds nobody.
+    `without` names emulators that are not started; what would speak to them finds nobody. `program` is the folder whose
+    `proxy` package, `wsgi.py` and `config` are run; web and workers can each be started from another one.
     """
 
     def __init__(
@@ -106,8 +107,10 @@ class Rig:
         mipush: Mapping[str, Any] | None = None,
         mimc: Mapping[str, Any] | None = None,
         without: Sequence[str] = (),
+        program: Path = ROOT,
     ) -> None:
         self.folder = folder
+        self.program = program
         self.logs, self.temporary = folder / "logs", folder / "tmp"
         self._relay = {**SHORT_TIMES, **(relay or {})}
         emulators = {"apns": apns or {}, "mipush": mipush or {}, "mimc": mimc or {}}
@@ -166,28 +169,31 @@ class Rig:
         self.wait(lambda: _answers(client), "the store")
         return process
 
-    def start_web(self, workers: int = 2, **variables: str) -> Process:
-        argv = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "config/gunicorn.conf.py"), "wsgi:app"]
-        process = self.start("web", argv, WEB_CONCURRENCY=str(workers), **variables)
+    def start_web(self, workers: int = 2, *, program: Path | str | None = None, **variables: str) -> Process:
+        config = Path(program or self.program) / "config/gunicorn.conf.py"
+        argv = [sys.executable, "-m", "gunicorn", "-c", str(config), "wsgi:app"]
+        process = self.start("web", argv, cwd=program, WEB_CONCURRENCY=str(workers), **variables)
         self.wait(lambda: self._is_up(process, f"{self.operator}/healthz"), "the web")
         return process
 
-    def start_worker(self, **variables: str) -> Process:
-        return self.start_workers(1, **variables)[0]
+    def start_worker(self, *, program: Path | str | None = None, **variables: str) -> Process:
+        return self.start_workers(1, program=program, **variables)[0]
 
-    def start_workers(self, count: int, **variables: str) -> list[Process]:
+    def start_workers(self, count: int, *, program: Path | str | None = None, **variables: str) -> list[Process]:
         """Side by side, each with a port for its metrics."""
         started = []
         for _ in range(count):
             address = f"127.0.0.1:{_free_port()}"
             bind = {"APP_PROXY_RELAY__OPERATOR_BIND": address}
-            started.append(self.start("worker", [sys.executable, "-m", "proxy", "worker"], **bind | variables))
+            argv = [sys.executable, "-m", "proxy", "worker"]
+            started.append(self.start("worker", argv, cwd=program, **bind | variables))
             started[-1].facts = {"metrics": f"http://{address}/metrics"}
         for process in started:
             self.wait(partial(self._is_up, process, process.facts["metrics"]), "the worker")
         return started
 
-    def start(self, name: str, argv: Sequence[str], **variables: str) -> Process:
+    def start(self, name: str, argv: Sequence[str], *, cwd: Path | str | None = None, **variables: str) -> Process:
+        """A child in the folder `cwd`, from which `python -m` takes the package; `program` where none is named."""
         log = self.logs / f"{name}-{len(self._processes)}.log"
         environment = {
             key: value for key, value in os.environ.items() if not key.startswith(("APP_PROXY_", "PROMETHEUS_"))
@@ -196,8 +202,8 @@ class Rig:
         environment |= {"TMPDIR": str(self.temporary), **variables}  # what a killed process leaves, goes with the rig
         with log.open("wb") as output:
             popen = subprocess.Popen(
-                argv, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                start_new_session=True,
+                argv, cwd=cwd or self.program, env=environment, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
             )  # fmt: skip
         process = Process(name, popen, log)
         self._processes.append(process)
