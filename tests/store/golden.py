@@ -1,0 +1,288 @@
+"""One of everything that the program keeps in the store: written, read back, and laid out as files.
+
+    python tests/store/golden.py lay FOLDER   write it into a store of its own, then a file for each kind of key
+    python tests/store/golden.py write URL    write it into that empty store
+    python tests/store/golden.py read URL     read it from there, and print as JSON what it says
+
+The package that is imported decides which version does it: `PYTHONPATH=<a checkout>` names it. What lies in
+`tests/data/records/<format>` was laid so by the first version of that format.
+"""
+
+import asyncio
+import json
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from proxy.domain.alerts import Alert, AlertText, Order
+from proxy.domain.callbacks import Callback, Claim, Kind, Recipient
+from proxy.domain.devices import ApnsEnvironment, Device, Platform
+from proxy.domain.jobs import Job
+from proxy.domain.lanes import Lane
+from proxy.ports import Bury, Postpone
+from proxy.store import keys
+from proxy.store.addresses import RedisAddresses
+from proxy.store.blocks import RedisBlocks
+from proxy.store.connection import Store, async_redis
+from proxy.store.dead_letters import RedisDeadLetters
+from proxy.store.devices import RedisDevices
+from proxy.store.embedded import ensure_store, stop_store
+from proxy.store.health import RedisHealth
+from proxy.store.inbox import RedisInbox
+from proxy.store.lanes import RedisLanes
+from proxy.store.provider_tokens import SharedProviderToken
+from proxy.store.records import load_job, load_undelivered
+from tests.store.samples import DAY, MS, NO_WAIT, NOON, SECOND, queue_of
+
+APP_ID = "2882303761517000009"
+APNS, MIPUSH = Lane(APP_ID, "main", "apns"), Lane(APP_ID, "main", "mipush")
+APP_IDS = {"main": APP_ID}
+PROVIDER_TOKEN = "head.claims.signature"
+PROVIDER_KEY = keys.provider_token("TEAM000001", "KEY0000001", b"PEM")
+LINE = "3f2a"
+
+TO_A_GROUP = Callback(
+    kind=Kind.OFFLINE_TOPIC_MSG,
+    app_id=APP_ID,
+    from_account="ann",
+    topic_id="21351198708203520",
+    recipients=(Recipient("ben"), Recipient("小 米", ("r1", "r2"))),
+    payload=b"\x00words of ann\xff",
+    claim=Claim(APP_ID, (APP_ID,), "1795435200000", None),
+    sent_at=NOON - SECOND,
+    sequence="154503794553568001",
+    packet_id="packet-1",
+    biz_type="TEXT",
+)
+TO_ONE = Callback(
+    kind=Kind.OFFLINE_MSG,
+    app_id=APP_ID,
+    from_account="ann",
+    topic_id=None,
+    recipients=(Recipient("ben"),),
+    payload=b"",
+    claim=Claim(APP_ID, (APP_ID,), None, None),
+)
+IPHONE = Device(
+    "main", "ben", "phone-1", Platform.APNS, "a1b2c3", NOON, ApnsEnvironment.SANDBOX, "zh-CN", "r1"
+)  # fmt: skip
+XIAOMI = Device("main", "ben", "phone-2", Platform.MIPUSH, "regid/+=", NOON + MS)
+ORDER = Order(154503794553568001, 1795435199000, 1795435200000)
+
+
+class Jobs(NamedTuple):
+    """Jobs in each of their states."""
+
+    fresh: Job
+    to_account: Job
+    waiting: Job
+    ended: Job
+
+
+def jobs() -> Jobs:
+    alert = Alert("m1", "topic:21351198708203520", AlertText("小 米", "words of ann 🙂\n"), ORDER, NOON + DAY)
+    return Jobs(
+        Job("main", "apns", "ben", "phone-1", alert),
+        Job("main", "mipush", "ben", "", alert),
+        Job("main", "apns", "cai", "phone-3", alert, 3, second_chance=True),
+        Job("main", "apns", "dan", "phone-4", alert, 1),
+    )
+
+
+def write(url: str) -> None:
+    """Put one of everything into an empty store."""
+    store = Store(url)
+    RedisInbox(store, DAY, 10).accept(TO_A_GROUP, NOON)
+    RedisInbox(store, DAY, 10).accept(TO_ONE, NOON)
+    devices = RedisDevices(store, APP_IDS)
+    devices.register(IPHONE)
+    devices.register(XIAOMI)
+    RedisBlocks(store).block("eve")
+    RedisBlocks(store).block_session("session-1", DAY)
+    RedisHealth(store, [APNS]).check()
+    asyncio.run(_with_redis(url, _work))
+
+
+def read(url: str) -> dict[str, Any]:
+    """What the program makes of a store in which one of everything lies. It changes the store."""
+    store = Store(url)
+    told: dict[str, Any] = {
+        "group again": RedisInbox(store, DAY, 10).accept(TO_A_GROUP, NOON).duplicate,
+        "devices": [_device(it) for it in RedisDevices(store, APP_IDS).devices_of("main", "ben")],
+        "dead": [
+            [it.reason, it.app, it.channel, it.account, it.device_id, it.attempt]
+            for it in RedisDeadLetters(store, {APP_ID}).recent(10)
+        ],
+        "blocked": [
+            RedisBlocks(store).is_blocked("eve", None),
+            RedisBlocks(store).is_blocked("ben", None),
+            RedisBlocks(store).is_blocked("ben", "session-1"),
+        ],
+    }
+    told |= asyncio.run(_with_redis(url, _look))
+    return told
+
+
+def snapshot(url: str) -> dict[str, list[dict[str, Any]]]:
+    """Kind of key -> its keys, each with type and value. Ids of stream entries are left out: they are the time."""
+    store = Store(url)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for name in sorted(store.call(lambda redis: list(redis.scan_iter(match="proxy:*")))):
+        type_, value = store.call(partial(_typed, name=name))
+        kind = name.decode().split(":")[2]
+        found.setdefault(kind, []).append({"key": name.decode(), "type": type_, "value": value})
+    return found
+
+
+def restore(url: str, kept: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Put a snapshot into an empty store, with plain commands."""
+
+    def put(redis: Any) -> None:
+        for it in (it for found in kept.values() for it in found):
+            key, value = it["key"], it["value"]
+            match it["type"]:
+                case "stream":
+                    for fields in value:
+                        redis.xadd(key, fields)
+                case "hash":
+                    redis.hset(key, mapping=value)
+                case "zset":
+                    redis.zadd(key, dict(value))
+                case "set":
+                    redis.sadd(key, *value)
+                case _:
+                    redis.set(key, value)
+
+    Store(url).call(put)
+
+
+def lay(folder: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="golden-", dir="/tmp") as place:
+        url = ensure_store(Path(place))
+        try:
+            write(url)
+            found = snapshot(url)
+        finally:
+            stop_store(Path(place))
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind, it in found.items():
+        (folder / f"{kind}.json").write_text(json.dumps(it, indent=1, ensure_ascii=False) + "\n")
+
+
+def main(order: str, place: str) -> None:
+    match order:
+        case "lay":
+            lay(Path(place))
+        case "write":
+            write(place)
+        case "read":
+            sys.stdout.write(json.dumps(read(place), indent=1, ensure_ascii=False) + "\n")
+        case _:
+            raise SystemExit(__doc__)
+
+
+async def _with_redis(url: str, scenario: Any) -> Any:
+    redis = async_redis(url, timeout_s=5.0)
+    try:
+        return await scenario(redis)
+    finally:
+        await redis.aclose()
+
+
+async def _work(redis: Any) -> None:
+    queue, addresses, one = queue_of(redis), RedisAddresses(redis, APP_IDS, "worker-1"), jobs()
+    await queue.ensure_group(keys.jobs(APNS))
+    for some in ([(APNS, one.waiting), (APNS, one.ended)], [(APNS, one.fresh), (MIPUSH, one.to_account)]):
+        await queue.append_jobs(APP_ID, "m1", b"0-1", some, last=False)
+    await queue.append_jobs(APP_ID, "m2", b"0-1", [(APNS, one.ended)], last=False)
+    entries = await queue.claim(keys.jobs(APNS), 4, NO_WAIT)
+    assert [load_job(it.record) for it in entries] == [one.waiting, one.ended, one.fresh, one.ended]
+    waiting, ended, _, unread = entries
+    await queue.settle_jobs(
+        APNS,
+        [
+            Postpone(waiting.id, one.waiting, NOON + SECOND),
+            Bury(ended.id, "BadTopic", one.ended),
+            Bury(unread.id, "unreadable", None),
+        ],
+    )
+    await RedisLanes(redis).pause(APNS, "InvalidProviderToken", NOON, NOON + DAY)
+    await addresses.note_trouble(IPHONE, "BadDeviceToken")
+    await addresses.remember_unknown(MIPUSH, "ghost", DAY)
+    await addresses.board(MIPUSH, [LINE, "4e5f"], timedelta(days=1))
+    await addresses.land(MIPUSH, [(LINE, ORDER)], DAY)
+    await _provider_token(redis).current()
+
+
+async def _look(redis: Any) -> dict[str, Any]:
+    queue, addresses, one = queue_of(redis), RedisAddresses(redis, APP_IDS, "worker-1"), jobs()
+    lanes = RedisLanes(redis)
+    for stream in (keys.callbacks(APP_ID), keys.jobs(APNS), keys.jobs(MIPUSH)):
+        await queue.ensure_group(stream)
+    callbacks = [load_undelivered(it.record) for it in await queue.claim(keys.callbacks(APP_ID), 9, NO_WAIT)]
+    due = [await queue.move_due(APNS, when, 9) for when in (NOON, NOON + SECOND)]
+    waiting = [it for lane in (APNS, MIPUSH) for it in await queue.claim(keys.jobs(lane), 9, NO_WAIT)]
+    return {
+        "callbacks": [
+            [it.message_id, it.app_id, it.conversation, it.sender, [[r.account, list(r.resources)] for r in
+             it.recipients], list(it.payload), it.biz_type, it.sequence, it.sent_at_ms, it.accepted_at.isoformat()]
+            for it in callbacks
+        ],
+        "due": due,
+        "jobs": [_job(load_job(it.record)) for it in waiting],
+        "planned again": await queue.append_jobs(APP_ID, "m1", b"0-1", [(APNS, one.fresh)], last=False),
+        "owned": [it and _device(it) for it in await addresses.owned("main", [("ben", "phone-1"), ("eve", "phone-1")])],
+        "paused": [[it.reason, it.since.isoformat()] for it in (await lanes.pauses([APNS, MIPUSH])).values()],
+        "may probe": await lanes.may_probe(APNS, SECOND),
+        "board": [
+            [free, shown and [shown.sequence, shown.sent_at_ms, shown.accepted_at_ms]]
+            for free, shown in await addresses.board(MIPUSH, [LINE, "4e5f"], DAY)
+        ],
+        "unknown": sorted(await addresses.unknown(MIPUSH, ["ghost", "ben"])),
+        "provider token": await _provider_token(redis, signs="another").current(),
+    }  # fmt: skip
+
+
+def _provider_token(redis: Any, signs: str = PROVIDER_TOKEN) -> SharedProviderToken:
+    def is_fresh(_issued_at: datetime, _now: datetime) -> bool:
+        return True
+
+    return SharedProviderToken(redis, PROVIDER_KEY, lambda _: signs, lambda _: NOON, is_fresh, lambda: NOON)
+
+
+def _device(it: Device) -> list[str]:
+    return [it.app, it.account, it.device_id, it.platform, it.push_token, it.registered_at.isoformat(),
+            it.environment, it.locale, it.resource, it.trouble]  # fmt: skip
+
+
+def _job(it: Job) -> list[Any]:
+    alert, order = it.alert, it.alert.order
+    return [it.app, it.channel, it.account, it.device_id, it.id, it.attempt, it.second_chance, alert.message_id,
+            alert.conversation, alert.text.title, alert.text.body, order.sequence, order.sent_at_ms,
+            order.accepted_at_ms, alert.expires_at.isoformat()]  # fmt: skip
+
+
+def _typed(redis: Any, name: bytes) -> tuple[str, Any]:
+    match type_ := redis.type(name).decode():
+        case "stream":
+            return type_, [_texts(fields) for _, fields in redis.xrange(name)]
+        case "hash":
+            return type_, _texts(redis.hgetall(name))
+        case "zset":
+            return type_, [[member.decode(), score] for member, score in redis.zrange(name, 0, -1, withscores=True)]
+        case "set":
+            return type_, sorted(it.decode() for it in redis.smembers(name))
+        case _:
+            return type_, redis.get(name).decode()
+
+
+def _texts(fields: Mapping[bytes, bytes]) -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in sorted(fields.items())}
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
