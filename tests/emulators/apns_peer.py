@@ -199,6 +199,12 @@ class Peer:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._socket.close()
 
+    @property
+    def port(self) -> int:
+        """Ours, by which the journal names who sent a push."""
+        port: int = self._socket.getsockname()[1]
+        return port
+
     def frames(
         self,
         device_token: str = PHONE,

@@ -198,13 +198,15 @@ def test_a_second_team_is_served_on_a_connection_of_its_own(apns: Emulator) -> N
 
 
 def test_the_journal_tells_what_the_phone_shows_and_no_credentials(apns: Emulator, peer: Peer) -> None:
-    before, apns_id = apns.last(), str(uuid.uuid4())
+    before, before_ms, apns_id = apns.last(), time.monotonic_ns() // 1_000_000, str(uuid.uuid4())
     payload = {"aps": {"alert": {"title": "林", "body": "消息"}}, "conversation": "c-1"}
     peer.ask(PHONE, payload, apns_id=apns_id, apns_collapse_id="c", apns_expiration="0", apns_priority="10")
     peer.ask(PHONE, b"", apns_id=apns_id)
     taken, refused = apns.journal(before)
-    assert {**taken, "monotonic_ms": 0, "stream_id": 0, "connection": 0} == {
-        "number": before + 1, "monotonic_ms": 0, "connection": 0, "stream_id": 0, "streams_open": 1,
+    assert before_ms <= taken["came_ms"] <= taken["monotonic_ms"]
+    changing = dict.fromkeys(("monotonic_ms", "came_ms", "stream_id", "connection"), 0)
+    assert {**taken, **changing} == {
+        **changing, "number": before + 1, "streams_open": 1, "peer_port": peer.port, "lost": None, "fault": None,
         "device_token": PHONE, "accepted": True, "answered": True, "status": 200, "reason": None, "apns_id": apns_id,
         "collapse_id": "c", "topic": TOPIC, "push_type": "alert", "priority": "10", "expiration": "0",
         "payload": payload,

@@ -1,5 +1,6 @@
 """The emulated APNs misbehaves when it is told to, and its journal tells what really happened to each push."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -114,6 +115,25 @@ def test_a_push_that_the_client_gives_up_stays_accepted(apns: Emulator, peer: Pe
     peer.write(sent + RstStreamFrame(stream_id, error_code=CANCEL).serialize())
     peer.ping()
     assert fates(apns, before) == {PHONES[0]: (True, False)}
+    assert [it["lost"] for it in apns.journal(before)] == ["stream reset by the client"]
+
+
+def test_the_journal_tells_whose_connection_ended_before_an_answer(apns: Emulator) -> None:
+    before = apns.last()
+    with Peer(apns) as peer:
+        assert peer.ask().status == 200
+        apns.order("delay", times=1, delay_ms=60_000)
+        peer.push(PHONES[0])
+        peer.ping()
+        port = peer.port
+    told = []
+    for _ in range(500):
+        if len(told := apns.journal(before)) == 2:
+            break
+        time.sleep(0.01)
+    assert [(it["peer_port"], it["lost"], it["fault"]) for it in told] == [
+        (port, None, None), (port, "connection lost", "delay")
+    ]  # fmt: skip
 
 
 def test_a_connection_can_fall_silent_for_ever_while_others_live(apns: Emulator, peer: Peer) -> None:
@@ -135,6 +155,8 @@ def test_what_is_in_flight_when_the_connection_ends_was_accepted_unheard(
     peer.burst(PHONES[:3])
     assert not peer.read(lambda: len(peer.replies) > 1)
     assert (peer.ended, peer.goaways) == (ended, [])
+    assert {it["lost"] for it in apns.journal(before)} == {ended}
+    assert [it["fault"] for it in apns.journal(before) if it["device_token"] == PHONES[2]] == [effect]
     assert fates(apns, before) == dict.fromkeys(PHONES[:3], (True, False))
 
 

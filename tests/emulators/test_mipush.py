@@ -196,6 +196,8 @@ def test_the_journal_tells_what_was_asked_and_holds_no_secret(mipush: Emulator) 
     assert taken["message_id"].startswith("Xcm")
     assert (refused["outcome"], refused["code"]) == ("refused", 10041)
     assert taken["connection"] == refused["connection"]
+    assert taken["peer_port"] == refused["peer_port"]
+    assert taken["came_ms"] <= taken["monotonic_ms"] <= refused["came_ms"]
     assert not any(secret in json.dumps(mipush.journal()) for secret in (SECRET, "url-secret", "Authorization"))
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import struct
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -39,7 +40,7 @@ class ApnsConnection(asyncio.Protocol):
             config.initial_streams, config.raised_streams, config.excess, shared.faults.stream_limit
         )
         self._h2 = Http2(self._limit.current)
-        self._number = 0
+        self._number = self._peer_port = 0
         self._open: dict[int, Stream] = {}
         self._team_id: str | None = None
         self._held = self._silent = self._ended = self._flush_due = False
@@ -65,6 +66,7 @@ class ApnsConnection(asyncio.Protocol):
             return
         self._shared.counted["connections"] += 1
         self._number = self._shared.counted["connections"]
+        self._peer_port = transport.get_extra_info("peername")[1]
         self._connections.add(self)
         if delay_ms := self._shared.config.settings_delay_ms:
             self._held = True
@@ -87,7 +89,7 @@ class ApnsConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  how it was lost does not matter
         self._ended = True
-        self._abandon()
+        self._abandon("connection lost")
         self._connections.discard(self)
 
     # from frames to a request
@@ -130,6 +132,7 @@ class ApnsConnection(asyncio.Protocol):
         stream = self._open.get(event.stream_id)
         if stream is None:
             return
+        stream.came_ms = time.monotonic_ns() // 1_000_000
         stream.request = read_request(stream.headers, bytes(stream.body))
         stream.judgement = self._shared.judge(stream.request, self._team_id)
         self._team_id = stream.judgement.team_id or self._team_id
@@ -139,11 +142,12 @@ class ApnsConnection(asyncio.Protocol):
         if fault is None:
             self._answer_later(stream, self._shared.config.delay_ms)
         else:
+            stream.fault = fault.effect
             self._misbehave(stream, stream.judgement, fault)
 
     def _forget(self, event: h2.events.StreamReset) -> None:
         if stream := self._open.get(event.stream_id):
-            self._drop(stream, answered=False)
+            self._drop(stream, "stream reset by the client")
 
     # from a request to an answer
 
@@ -155,7 +159,7 @@ class ApnsConnection(asyncio.Protocol):
             case "no_body_503":
                 stream.judgement = judgement._replace(answer=Answer(503))
             case "silence":
-                self._write_journal(stream, answered=False)
+                self._write_journal(stream, "silence")
                 return  # it stays open, and counts as open, until the client gives up
             case "rst_stream":
                 self._reset_stream(stream, judgement, fault.code)
@@ -182,9 +186,9 @@ class ApnsConnection(asyncio.Protocol):
             if body:
                 self._h2.send_data(stream.stream_id, body, end_stream=True)
         except h2.exceptions.ProtocolError:  # closed meanwhile, or the client left us no window for the body
-            self._drop(stream, answered=False)
+            self._drop(stream, "stream closed")
         else:
-            self._drop(stream, answered=True)
+            self._drop(stream, lost=None)
         if answer.status == 200 and not self._limit.warm:
             self._limit.warm_up()
             self.adjust_limit()
@@ -195,7 +199,7 @@ class ApnsConnection(asyncio.Protocol):
         if code == _ERROR.REFUSED_STREAM:  # which promises that nothing was done (RFC 9113, 8.7)
             stream.judgement = judgement._replace(answer=Answer(0, "REFUSED_STREAM"))
         self._send_reset(stream.stream_id, code)
-        self._drop(stream, answered=False)
+        self._drop(stream, "rst_stream")
 
     def _send_reset(self, stream_id: int, code: int) -> None:
         with suppress(h2.exceptions.StreamClosedError):  # the client's own reset may lie behind, in the same bytes
@@ -203,22 +207,22 @@ class ApnsConnection(asyncio.Protocol):
 
     # from a stream to the journal
 
-    def _drop(self, stream: Stream, *, answered: bool) -> None:
+    def _drop(self, stream: Stream, lost: str | None) -> None:
         if self._open.pop(stream.stream_id, None) is None:
             return
         stream.stop_timer()
-        self._write_journal(stream, answered=answered)
+        self._write_journal(stream, lost)
         if self._last_stream_id is not None and not self._open:
             self._loop.call_soon(self._close)  # not before the answer just made has been written
 
-    def _abandon(self) -> None:
+    def _abandon(self, lost: str) -> None:
         """Answer nothing more: what was taken on stays taken on, and its sender will not hear of it."""
         for stream in list(self._open.values()):
-            self._drop(stream, answered=False)
+            self._drop(stream, lost)
 
-    def _write_journal(self, stream: Stream, *, answered: bool) -> None:
-        if entry := stream.entry(answered=answered):
-            self._shared.journal.write(connection=self._number, **entry)
+    def _write_journal(self, stream: Stream, lost: str | None) -> None:
+        if entry := stream.entry(lost):
+            self._shared.journal.write(connection=self._number, peer_port=self._peer_port, **entry)
 
     # the connection as a whole; the control server has these called on the loop's thread
 
@@ -227,7 +231,7 @@ class ApnsConnection(asyncio.Protocol):
         match fault.effect:
             case "silent_connection":
                 self._flush()  # what the journal calls answered has left
-                self._abandon()
+                self._abandon("silent_connection")
                 self._silent = True
                 self._transport.pause_reading()
             case "reset":
@@ -283,13 +287,13 @@ class ApnsConnection(asyncio.Protocol):
         if not self._ended:
             self._flush()
             self._ended = True
-            self._abandon()
+            self._abandon("closed")
             self._transport.close()
 
     def _reset(self) -> None:
         self._flush()
         self._ended = True
-        self._abandon()
+        self._abandon("reset")
         peer = self._transport.get_extra_info("socket")
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()

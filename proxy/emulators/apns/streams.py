@@ -22,6 +22,8 @@ class Stream:
     judgement: Judgement | None = None
     timer: asyncio.TimerHandle | None = None
     journaled: bool = False
+    came_ms: int = 0
+    fault: str | None = None
 
     def collect(self, data: bytes) -> None:
         if len(self.body) < _BODY_KEPT:
@@ -31,8 +33,11 @@ class Stream:
         if self.timer:
             self.timer.cancel()
 
-    def entry(self, *, answered: bool) -> dict[str, Any] | None:
-        """What happened to the push, None unless it has come in whole and was not told before."""
+    def entry(self, lost: str | None) -> dict[str, Any] | None:
+        """What happened to the push, None unless it has come in whole and was not told before.
+
+        `lost` says what kept the answer from its sender: who ended the stream or the connection, or a fault.
+        """
         request, judgement = self.request, self.judgement
         if request is None or judgement is None or self.journaled:
             return None
@@ -43,7 +48,10 @@ class Stream:
             "streams_open": self.streams_open,
             "device_token": request.device_token,
             "accepted": answer.status == 200,
-            "answered": answered,
+            "answered": lost is None,
+            "lost": lost,
+            "fault": self.fault,
+            "came_ms": self.came_ms,
             "status": answer.status or None,
             "reason": answer.reason,
             "apns_id": judgement.apns_id,

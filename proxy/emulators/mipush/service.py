@@ -33,6 +33,7 @@ class Mipush:
         self.unknown_targets: UnknownTargets = config.unknown_targets
         self.journal, self.faults, self.phones = Journal(), FaultBook(), Phones()
         self._lock = threading.Lock()
+        self._delivering = threading.Lock()  # the journal's order is the phones'
         self._acknowledged = 0
         self._quota_asked: dict[str, float] = {}
         self.courier = Courier(
@@ -60,13 +61,14 @@ class Mipush:
         except Refused as refused:
             return self._refuse(facts, refused)
         message_id = f"Xcm{secrets.token_hex(10)}"
-        self.phones.deliver(app.package, notification, known, message_id)
-        self._post_receipts(notification, message_id, known, bad)
         title, text = notification.shown_text()
-        self.journal.write(
-            **facts, outcome="accepted", status=200, code=0, message_id=message_id, bad_targets=bad,
-            template_params=dict(notification.template_params), shown_title=title, shown_description=text,
-        )  # fmt: skip
+        with self._delivering:
+            self.phones.deliver(app.package, notification, known, message_id)
+            self.journal.write(
+                **facts, outcome="accepted", status=200, code=0, message_id=message_id, bad_targets=bad,
+                template_params=dict(notification.template_params), shown_title=title, shown_description=text,
+            )  # fmt: skip
+        self._post_receipts(notification, message_id, known, bad)
         return self._accepted(kind, message_id, known, bad)
 
     def quota(self, environ: dict[str, Any], headers: Headers) -> Response:
@@ -170,7 +172,12 @@ def _business_fault(fault: Fault) -> Response | None:
 
 
 def _whence(environ: dict[str, Any]) -> dict[str, Any]:
-    return {"path": environ["PATH_INFO"], "connection": environ["emulator.connection"]}
+    return {
+        "path": environ["PATH_INFO"],
+        "connection": environ["emulator.connection"],
+        "peer_port": int(environ["REMOTE_PORT"]),
+        "came_ms": time.monotonic_ns() // 1_000_000,
+    }
 
 
 def _what(kind: str, form: Mapping[str, str]) -> dict[str, Any]:
