@@ -30,6 +30,10 @@ limiter_unavailable_total = Counter("limiter_unavailable_total", "Calls that cou
 token_seconds = Histogram("mimc_token_seconds", "Time of the call to MIMC's TokenService", buckets=_LATENCY)
 planned_total = Counter("push_jobs_planned_total", "Jobs that plan appended", ["app", "channel"])
 settled_total = Counter("push_jobs_settled_total", "Jobs by outcome", ["app", "channel", "outcome", "reason"])
+dead_letters_total = Counter(
+    "push_dead_letters_total", "Dead letters by cause; a callback's app and channel are empty",
+    ["app_id", "app", "channel", "cause"],
+)  # fmt: skip
 push_seconds = Histogram("push_seconds", "From sending a push to its answer", ["channel"], buckets=_LATENCY)
 alert_seconds = Histogram("alert_seconds", "From accepting a callback to its alert's acceptance", buckets=_AGES)
 taken_over_total = Counter("stream_entries_taken_over_total", "Entries taken over from a worker that fell silent")

@@ -13,7 +13,9 @@ from proxy.domain.callbacks import Callback
 from proxy.domain.devices import Device
 from proxy.domain.jobs import Job, Push
 from proxy.domain.lanes import Lane
+from proxy.domain.letters import Cause
 from proxy.domain.outcomes import Outcome
+from proxy.domain.undelivered import Undelivered
 
 
 @dataclass(frozen=True)
@@ -233,11 +235,12 @@ class Postpone:
 
 @dataclass(frozen=True)
 class Bury:
-    """The entry becomes a dead letter. `job` None: a callback, or a record that nobody can read."""
+    """The entry becomes a dead letter: a job, a callback's message, or as it is where nobody can read it."""
 
     entry_id: bytes
+    cause: Cause
     reason: str
-    job: Job | None
+    of: Job | Undelivered | Entry
 
 
 Settlement = Finish | Postpone | Bury

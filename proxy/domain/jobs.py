@@ -1,12 +1,23 @@
 """One alert for one device: what is planned, waits, is tried, and is settled."""
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 
 from proxy.domain.alerts import Alert
 from proxy.domain.callbacks import digest
 from proxy.domain.devices import Device
+
+HISTORY_MOST = 10
+
+
+@dataclass(frozen=True)
+class Try:
+    """When a job was tried in vain (aware UTC), and what came of it."""
+
+    at: datetime
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -15,7 +26,8 @@ class Job:
 
     `device_id` is "" for the latter. The push token is not part of it: deliver reads the registration again, because a
     phone may have changed hands since. `attempt` counts answers that asked us to come back; `second_chance` is spent
-    once, on a device that registered anew after its token had been called dead.
+    once, on a device that registered anew after its token had been called dead. `history` tells its tries, the oldest
+    first.
     """
 
     app: str
@@ -25,6 +37,7 @@ class Job:
     alert: Alert
     attempt: int = 0
     second_chance: bool = False
+    history: tuple[Try, ...] = ()
 
     @cached_property
     def mark(self) -> str:
@@ -35,6 +48,11 @@ class Job:
     def id(self) -> str:
         """The same for every try and every plan of this message for this target: a UUID in canonical form."""
         return str(uuid.UUID(digest("job", self.alert.message_id, self.mark)))
+
+    def tried(self, at: datetime, reason: str) -> "Job":
+        """The same with one more try in its history: of many the first one stays, and the latest."""
+        history = (*self.history, Try(at, reason))
+        return replace(self, history=history if len(history) <= HISTORY_MOST else history[:1] + history[2:])
 
 
 @dataclass(frozen=True)

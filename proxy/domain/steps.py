@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from proxy.domain.jobs import Job
+from proxy.domain.letters import Cause
 from proxy.domain.outcomes import (
     Accepted,
     CredentialsExpired,
@@ -59,6 +60,7 @@ class RememberUnknown:
 class DeadLetter:
     """Ends here, kept for a person to look at."""
 
+    cause: Cause
     reason: str
 
 
@@ -86,7 +88,7 @@ def next_step(job: Job, outcome: Outcome, now: datetime, backoff: Backoff) -> St
         case UnknownAccount():
             return RememberUnknown()
         case Rejected(reason):
-            return DeadLetter(reason)
+            return DeadLetter(Cause.REJECTED, reason)
         case Deferred(reason, retry_after, counts):
             attempt = job.attempt + 1 if counts else job.attempt
             remaining = max(job.alert.expires_at - now, timedelta(0))  # a longer wait could end beyond any calendar
@@ -97,14 +99,16 @@ def next_step(job: Job, outcome: Outcome, now: datetime, backoff: Backoff) -> St
         case OurFault(reason, until):
             return PauseLane(reason, until)
         case Split(reason):  # of one: there is nothing left to halve
-            return DeadLetter(reason)
+            return DeadLetter(Cause.REJECTED, reason)
         case _:
             assert_never(outcome)
 
 
 def retry_or_give_up(job: Job, when: datetime, reason: str) -> Step:
     """Again at `when`, unless the alert is no longer worth showing then."""
-    return RetryAt(when, job, reason) if when < job.alert.expires_at else DeadLetter(f"too late: {reason}")
+    if when < job.alert.expires_at:
+        return RetryAt(when, job, reason)
+    return DeadLetter(Cause.EXPIRED, f"too late: {reason}")
 
 
 def exponential_backoff(

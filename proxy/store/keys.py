@@ -15,6 +15,7 @@ users' own names and may hold anything; they and push tokens enter a key as a di
     proxy:{appId}:flying:<app>:<channel>:<d> string  one lease        worker (deliver)      a push of this line is out
     proxy:{appId}:unknown:<app>:<account d>  string  6 h              worker (settle)       MiPush knows nobody there
     proxy:{appId}:dead                       stream  capped           worker (settle)       dead letters
+    proxy:{appId}:dead-words:<letter id>     string  marks' life      worker (settle)       its record with the words
     proxy:{appId}:account:<app>:<account d>  hash    400 days         web (devices)         registration by device
     proxy:{appId}:token:<app>:<platform>:<d> hash    400 days         web (devices)         the push token's owner
     proxy:{<team>}:provider-token:<id>:<d>   string  1 hour           worker (deliver)      the key's JWT for APNs
@@ -82,6 +83,14 @@ def planned(app_id: str, message_id: str) -> str:
 
 def dead_letters(app_id: str) -> str:
     return f"proxy:{{{app_id}}}:dead"
+
+
+def dead_words_prefix(app_id: str) -> str:
+    return f"proxy:{{{app_id}}}:dead-words:"
+
+
+def dead_words(app_id: str, letter_id: str) -> str:
+    return dead_words_prefix(app_id) + letter_id
 
 
 def account_prefix(app_id: str, app: str) -> str:

@@ -14,7 +14,7 @@ from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
 from proxy.ports import Bury, Entry, Finish, Postpone, Settlement
 from proxy.store import keys
-from proxy.store.records import dump_job, to_ms
+from proxy.store.records import dump_job, dump_letter, to_ms
 from proxy.store.scripts import Argument, script
 
 _GONE_MS = 3_600_000
@@ -78,12 +78,11 @@ class RedisQueue:
 
     async def settle_jobs(self, lane: Lane, settlements: Sequence[Settlement]) -> list[bytes]:
         """Carry out the settlements; returns the ids that were no longer ours, about which nothing was done."""
-        return await self._settle([keys.jobs(lane), keys.retries(lane), keys.dead_letters(lane.app_id)], settlements)
+        return await self._settle(lane.app_id, lane, [keys.jobs(lane), keys.retries(lane)], settlements)
 
     async def settle_callbacks(self, app_id: str, settlements: Sequence[Settlement]) -> list[bytes]:
         """The same for callbacks, which are never retried by time: only done, or dead."""
-        stream, dead = keys.callbacks(app_id), keys.dead_letters(app_id)
-        return await self._settle([stream, stream, dead], settlements)
+        return await self._settle(app_id, None, [keys.callbacks(app_id)] * 2, settlements)
 
     async def append_jobs(
         self, app_id: str, message_id: str, entry_id: bytes, jobs: Sequence[tuple[Lane, Job]], *, last: bool
@@ -123,12 +122,15 @@ class RedisQueue:
         )
         return moved
 
-    async def _settle(self, names: list[str], settlements: Sequence[Settlement]) -> list[bytes]:
+    async def _settle(
+        self, app_id: str, lane: Lane | None, streams: Sequence[str], settlements: Sequence[Settlement]
+    ) -> list[bytes]:
+        names, words = [*streams, keys.dead_letters(app_id)], keys.dead_words_prefix(app_id)
         foreign: list[bytes] = []
         for some in _portions(settlements):
-            args: list[Argument] = [keys.GROUP, self._instance, self._dead_cap]
+            args: list[Argument] = [keys.GROUP, self._instance, self._dead_cap, words, self._marks_life_ms]
             for it in some:
-                args += _spelled(it)
+                args += _spelled(it, lane)
             try:
                 foreign += await script("settle").run_async(self._redis, names, args)
             except ResponseError as error:
@@ -151,12 +153,12 @@ def _milliseconds(span: timedelta) -> int:
     return span // timedelta(milliseconds=1)
 
 
-def _spelled(settlement: Settlement) -> list[Argument]:
-    """Id, verb, x and y for settle.lua. What people wrote does not go into a dead letter."""
+def _spelled(settlement: Settlement, lane: Lane | None) -> list[Argument]:
+    """Id, verb and what it takes, for settle.lua."""
     match settlement:
         case Finish(entry_id):
-            return [entry_id, "done", b"", b""]
+            return [entry_id, "done"]
         case Postpone(entry_id, job, when):
             return [entry_id, "retry", to_ms(when), dump_job(job)]
-        case Bury(entry_id, reason, job):
-            return [entry_id, "dead", reason, dump_job(job, with_text=False) if job else b"{}"]
+        case Bury(entry_id, cause, reason, of):
+            return [entry_id, "dead", reason, cause, *dump_letter(of, lane)]

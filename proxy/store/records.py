@@ -3,31 +3,35 @@
 import json
 from base64 import b64decode, b64encode
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, assert_never
 
 from proxy.domain.alerts import Alert, AlertText, Order
 from proxy.domain.callbacks import Recipient
 from proxy.domain.devices import ApnsEnvironment, Device, Platform
-from proxy.domain.jobs import Job
+from proxy.domain.jobs import Job, Try
+from proxy.domain.lanes import Lane
+from proxy.domain.letters import Unread
 from proxy.domain.undelivered import Undelivered
 from proxy.errors import ProxyError
+from proxy.ports import Entry
 
 FORMAT = 1
 _EPOCH = datetime.fromtimestamp(0, UTC)  # integers all the way: floating point loses a millisecond now and then
 _MS = timedelta(milliseconds=1)
-_NOT_OURS = (KeyError, TypeError, ValueError, IndexError, OverflowError)  # the last: a year beyond all calendars
+_NOT_OURS = (KeyError, TypeError, ValueError, IndexError, RecursionError, OverflowError)  # the last: a year too far
 
 
 class UnreadableRecord(ProxyError):
     """Not one of ours, or of a later version than this program knows."""
 
 
-def dump_undelivered(it: Undelivered) -> bytes:
+def dump_undelivered(it: Undelivered, *, with_payload: bool = True) -> bytes:
+    """`with_payload` False leaves out what people wrote, for dead letters."""
+    payload = b64encode(it.payload if with_payload else b"").decode()
     return _dump({
         "v": FORMAT, "id": it.message_id, "app": it.app_id, "conv": it.conversation, "from": it.sender,
         "to": [[r.account, list(r.resources)] if r.resources else r.account for r in it.recipients],
-        "payload": b64encode(it.payload).decode(), "biz": it.biz_type, "seq": it.sequence, "sent": it.sent_at_ms,
-        "at": to_ms(it.accepted_at),
+        "payload": payload, "biz": it.biz_type, "seq": it.sequence, "sent": it.sent_at_ms, "at": to_ms(it.accepted_at),
     })  # fmt: skip
 
 
@@ -36,6 +40,9 @@ def load_undelivered(record: bytes) -> Undelivered:
     try:
         it = _load(record)
         to = tuple(Recipient(r) if isinstance(r, str) else Recipient(r[0], tuple(r[1])) for r in it["to"])
+        _only(str, *(r.account for r in to), *(name for r in to for name in r.resources))
+        _only(str, it["id"], it["app"], it["conv"], it["from"], it["biz"], it["seq"])
+        _only(int, it["sent"])
         return Undelivered(
             it["id"], it["app"], it["conv"], it["from"], to, b64decode(it["payload"]), it["biz"], it["seq"],
             it["sent"], from_ms(it["at"]),
@@ -53,6 +60,7 @@ def dump_job(job: Job, *, with_text: bool = True) -> bytes:
         "message": alert.message_id, "conv": alert.conversation, "text": text,
         "order": [order.sequence, order.sent_at_ms, order.accepted_at_ms], "until": to_ms(alert.expires_at),
         "attempt": job.attempt, "second": int(job.second_chance),
+        **({"tries": [[to_ms(it.at), it.reason] for it in job.history]} if job.history else {}),
     })  # fmt: skip
 
 
@@ -65,10 +73,60 @@ def load_job(record: bytes) -> Job:
         _only(int, *it["order"], it["attempt"])
         alert = Alert(it["message"], it["conv"], AlertText(title, body), Order(*it["order"]), from_ms(it["until"]))
         return Job(
-            it["app"], it["channel"], it["account"], it["device"], alert, it["attempt"], bool(it["second"])
+            it["app"], it["channel"], it["account"], it["device"], alert, it["attempt"], bool(it["second"]),
+            tuple(_load_try(at, reason) for at, reason in it.get("tries", ())),
         )  # fmt: skip
     except _NOT_OURS as error:
         raise UnreadableRecord(f"job record: {type(error).__name__}") from None
+
+
+def _load_try(at: object, reason: object) -> Try:
+    if type(at) is not int or type(reason) is not str:
+        raise TypeError("try")
+    return Try(from_ms(at), reason)
+
+
+def dump_letter(of: Job | Undelivered | Entry, lane: Lane | None) -> tuple[str, bytes, bytes]:
+    """Kind, record without words, and the record as it was. `lane` is where an unreadable one lay, None: callbacks."""
+    match of:
+        case Job():
+            return "job", dump_job(of, with_text=False), dump_job(of)
+        case Undelivered():
+            return "callback", dump_undelivered(of, with_payload=False), dump_undelivered(of)
+        case Entry():
+            app, channel = (lane.app, lane.channel) if lane else ("", "")
+            return "record", _dump({"v": FORMAT, "app": app, "channel": channel, "size": len(of.record)}), of.record
+        case _:
+            assert_never(of)
+
+
+def load_letter(kind: str, record: bytes) -> Job | Undelivered | Unread | None:
+    """What a dead letter is about; None where that cannot be told, as with callbacks of an earlier program.
+
+    `kind` "" is that program's too, which wrote jobs without it.
+    """
+    try:
+        match kind:
+            case "job" | "":
+                return load_job(record)
+            case "callback":
+                return load_undelivered(record)
+            case "record":
+                return _load_unread(record)
+            case _:
+                return None
+    except UnreadableRecord:
+        return None
+
+
+def _load_unread(record: bytes) -> Unread:
+    try:
+        it = _load(record)
+        _only(str, it["app"], it["channel"])
+        _only(int, it["size"])
+        return Unread(it["app"], it["channel"], it["size"])
+    except _NOT_OURS as error:
+        raise UnreadableRecord(f"unread record: {type(error).__name__}") from None
 
 
 def dump_device(device: Device) -> bytes:

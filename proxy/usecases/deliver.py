@@ -10,6 +10,7 @@ from proxy.domain.alerts import Order
 from proxy.domain.callbacks import digest
 from proxy.domain.jobs import Job, Push
 from proxy.domain.lanes import Lane, Route
+from proxy.domain.letters import Cause
 from proxy.domain.outcomes import CredentialsExpired, Deferred, Outcome, Split
 from proxy.domain.steps import (
     Backoff,
@@ -130,7 +131,7 @@ class Delivery:
     def _too_late(self, held: Held) -> bool:
         if held.job.alert.expires_at > self.now():
             return False
-        self._bury(held, "too late: expired while waiting")
+        self._bury(held, Cause.EXPIRED, "too late: expired while waiting")
         return True
 
     async def _addressed(self, held: Sequence[Held]) -> list[tuple[Held, Push]]:
@@ -165,7 +166,7 @@ class Delivery:
         outcome = self.channel.wire.refuse(push)
         if outcome is None:
             return False
-        self._bury(held, getattr(outcome, "reason", type(outcome).__name__))
+        self._bury(held, Cause.REJECTED, getattr(outcome, "reason", type(outcome).__name__))
         return True
 
     async def _board(self, pushes: Sequence[tuple[Held, Push]]) -> list[tuple[Held, Push]]:
@@ -223,21 +224,21 @@ class Delivery:
                 return self._finish(held, result)
             case RetryAt(when, job, reason):
                 return self._postpone(held, job, when, reason)
-            case DeadLetter(reason):
-                return self._bury(held, reason)
+            case DeadLetter(cause, reason):
+                return self._bury(held, cause, reason)
             case Forget(since):
                 return await self._forget(held, push, since or sent_at)
             case NoteTrouble(reason):
                 if push.device:
                     await self.addresses.note_trouble(push.device, reason)
-                return self._bury(held, reason)
+                return self._bury(held, Cause.MISADDRESSED, reason)
             case RememberUnknown():
                 await self.addresses.remember_unknown(self.lane, held.job.account, self.unknown_life)
                 return self._finish(held, "unknown account")
             case PauseLane(reason, until):
                 now = self.now()
                 await self.lanes.pause(self.lane, reason, now, until or now + self.probe_every)
-                self.settle(Postpone(held.entry_id, held.job, now))
+                self.settle(Postpone(held.entry_id, held.job.tried(now, reason), now))
                 return self._say(Settled(held.job, "paused", reason))
             case _:
                 assert_never(step)
@@ -249,24 +250,24 @@ class Delivery:
         if removal is not Removal.KEPT:
             return self._finish(held, "device gone")
         if held.job.second_chance:
-            return self._bury(held, "unregistered, yet registered again")
+            return self._bury(held, Cause.UNREGISTERED, "unregistered, yet registered again")
         step = retry_or_give_up(replace(held.job, second_chance=True), self.now(), "registered again")
         match step:
             case RetryAt(when, job, reason):
                 return self._postpone(held, job, when, reason)
             case _:
-                return self._bury(held, "too late: registered again")
+                return self._bury(held, Cause.EXPIRED, "too late: registered again")
 
     def _finish(self, held: Held, result: str) -> Settled:
         self.settle(Finish(held.entry_id))
         return self._say(Settled(held.job, result))
 
     def _postpone(self, held: Held, job: Job, when: datetime, reason: str) -> Settled:
-        self.settle(Postpone(held.entry_id, job, when))
+        self.settle(Postpone(held.entry_id, job.tried(self.now(), reason), when))
         return self._say(Settled(held.job, "retry", reason))
 
-    def _bury(self, held: Held, reason: str) -> Settled:
-        self.settle(Bury(held.entry_id, reason, held.job))
+    def _bury(self, held: Held, cause: Cause, reason: str) -> Settled:
+        self.settle(Bury(held.entry_id, cause, reason, held.job))
         return self._say(Settled(held.job, "dead letter", reason))
 
     def _say(self, settled: Settled) -> Settled:

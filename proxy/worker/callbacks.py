@@ -8,6 +8,9 @@ from typing import Any
 import structlog
 from redis.exceptions import RedisError
 
+from proxy.domain.letters import Cause
+from proxy.domain.undelivered import Undelivered
+from proxy.metrics import dead_letters_total
 from proxy.ports import Bury, Entry
 from proxy.store import keys
 from proxy.store.queue import RedisQueue
@@ -39,7 +42,11 @@ class CallbackWorker:
         self.stream = keys.callbacks(app_id)
         self.slots = Slots(_IN_HAND)
         self.settler = Settler(
-            self.stream, lambda batch: queue.settle_callbacks(app_id, batch), holdings, freed=self.slots.release
+            self.stream,
+            lambda batch: queue.settle_callbacks(app_id, batch),
+            holdings,
+            freed=self.slots.release,
+            buried=lambda it: dead_letters_total.labels(app_id, "", "", it.cause).inc(),
         )
         self._planner = planner
         self._queue = queue
@@ -79,16 +86,18 @@ class CallbackWorker:
                 self._spawn(self._plan(entry))
 
     async def _plan(self, entry: Entry) -> None:
-        if entry.deliveries > POISON_DELIVERIES:
-            log.error("callback is poison")
-            self._bury(entry, "poison callback")
-            return
         try:
             message = load_undelivered(entry.record)
-            planned = await self._planner.plan(entry.id, message, self._now())
         except UnreadableRecord as error:
             log.error("callback cannot be read", error=str(error))
-            self._bury(entry, "unreadable callback")
+            self._bury(entry, Cause.UNREADABLE, "unreadable callback", entry)
+            return
+        if entry.deliveries > POISON_DELIVERIES:
+            log.error("callback is poison", message_id=message.message_id)
+            self._bury(entry, Cause.POISON, "poison callback", message)
+            return
+        try:
+            planned = await self._planner.plan(entry.id, message, self._now())
         except RedisError as error:  # unplanned as it is: somebody takes it over after a lease
             log.warning("callback left for a later try", error=type(error).__name__)
             self._let_go(entry)
@@ -99,9 +108,9 @@ class CallbackWorker:
             log.info("callback planned", message_id=message.message_id, jobs=planned)
             self._let_go(entry)
 
-    def _bury(self, entry: Entry, reason: str) -> None:
+    def _bury(self, entry: Entry, cause: Cause, reason: str, of: Undelivered | Entry) -> None:
         self._in_hand.discard(entry.id)
-        self.settler.add(Bury(entry.id, reason, None))
+        self.settler.add(Bury(entry.id, cause, reason, of))
 
     def _let_go(self, entry: Entry) -> None:
         self._in_hand.discard(entry.id)

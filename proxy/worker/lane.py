@@ -10,6 +10,8 @@ from redis.exceptions import RedisError
 
 from proxy.domain.jobs import Push
 from proxy.domain.lanes import Lane
+from proxy.domain.letters import Cause
+from proxy.metrics import dead_letters_total
 from proxy.ports import Bury, Entry, Postpone, Settlement
 from proxy.store import keys
 from proxy.store.lanes import RedisLanes
@@ -45,7 +47,11 @@ class LaneWorker:
         self.paused = False
         self.slots = Slots(in_flight)
         self.settler = Settler(
-            self.stream, lambda batch: queue.settle_jobs(lane, batch), holdings, freed=self.slots.release
+            self.stream,
+            lambda batch: queue.settle_jobs(lane, batch),
+            holdings,
+            freed=self.slots.release,
+            buried=lambda it: dead_letters_total.labels(lane.app_id, lane.app, lane.channel, it.cause).inc(),
         )
         self._open: set[bytes] = set()  # claimed, and nothing decided yet
         self.delivery: Delivery  # set by the wiring: it settles and reports through this object
@@ -124,11 +130,11 @@ class LaneWorker:
             job = load_job(entry.record)
         except UnreadableRecord as error:
             log.error("job cannot be read", error=str(error))
-            self.settle(Bury(entry.id, "unreadable record", None))
+            self.settle(Bury(entry.id, Cause.UNREADABLE, "unreadable record", entry))
             return None
         if entry.deliveries > POISON_DELIVERIES:
             log.error("job is poison", job_id=job.id, app=job.app, channel=job.channel)
-            self.settle(Bury(entry.id, "poison", job))
+            self.settle(Bury(entry.id, Cause.POISON, "poison", job))
             return None
         return Held(entry.id, job)
 
@@ -137,8 +143,8 @@ class LaneWorker:
             batches = await self.delivery.ready(held)
         except RedisError as error:
             self._give_back([it.entry_id for it in held], type(error).__name__)
-        except Exception:  # noqa: BLE001  one that escapes a job makes it a dead letter, and the loop goes on
-            self._bury_open(held)
+        except Exception as error:  # noqa: BLE001  one that escapes a job makes it a dead letter, and the loop goes on
+            self._bury_open(held, error)
         else:
             for batch in batches:
                 self._spawn(self._push(batch, probing=probing))
@@ -154,8 +160,8 @@ class LaneWorker:
             settled = await self.delivery.push(batch, may_send)
         except RedisError as error:
             self._give_back(ids, type(error).__name__)
-        except Exception:  # noqa: BLE001  see above
-            self._bury_open(held)
+        except Exception as error:  # noqa: BLE001  see above
+            self._bury_open(held, error)
         else:
             self._put_aside([it for it in held if it.entry_id in self._open])
             if probing and settled:
@@ -187,10 +193,11 @@ class LaneWorker:
         self._holdings.drop(self.stream, undecided)
         self.slots.release(len(undecided))
 
-    def _bury_open(self, held: Sequence[Held]) -> None:
+    def _bury_open(self, held: Sequence[Held], error: Exception) -> None:
+        reason = f"internal error: {type(error).__name__}"
         log.exception("delivery failed", app=self.lane.app, channel=self.lane.channel)
         for it in held:
-            self.settle(Bury(it.entry_id, "internal error", it.job))
+            self.settle(Bury(it.entry_id, Cause.INTERNAL, reason, it.job))
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)

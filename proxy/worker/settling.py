@@ -7,7 +7,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from proxy.metrics import lost_total
-from proxy.ports import Settlement
+from proxy.ports import Bury, Settlement
 from proxy.worker.holdings import Holdings
 
 _GATHER_S = 0.002
@@ -20,14 +20,22 @@ SettleCall = Callable[[Sequence[Settlement]], Awaitable[list[bytes]]]
 class Settler:
     """Carries out settlements of one stream, in order, until the store has taken them.
 
-    `freed` hears how many entries have left our hands.
+    `freed` hears how many entries have left our hands, `buried` of each that the store has taken as a dead letter.
     """
 
-    def __init__(self, stream: str, call: SettleCall, holdings: Holdings, freed: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        stream: str,
+        call: SettleCall,
+        holdings: Holdings,
+        freed: Callable[[int], None],
+        buried: Callable[[Bury], None] = lambda _: None,
+    ) -> None:
         self._stream = stream
         self._call = call
         self._holdings = holdings
         self._freed = freed
+        self._buried = buried
         self._waiting: list[Settlement] = []
         self._ids: set[bytes] = set()
         self._some = asyncio.Event()
@@ -70,6 +78,9 @@ class Settler:
             if foreign:
                 lost_total.inc(len(foreign))
                 log.warning("entries were taken over before we settled them", count=len(foreign))
+            for it in batch:
+                if isinstance(it, Bury) and it.entry_id not in foreign:
+                    self._buried(it)
             ids = [it.entry_id for it in batch]
             self._ids.difference_update(ids)
             self._holdings.drop(self._stream, ids)

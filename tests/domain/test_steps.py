@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from proxy.domain.alerts import Alert, AlertText, Order
 from proxy.domain.jobs import Job
+from proxy.domain.letters import Cause
 from proxy.domain.outcomes import (
     Accepted,
     CredentialsExpired,
@@ -53,18 +54,18 @@ def ten_seconds(_attempt: int) -> timedelta:
         (Unregistered(None), Forget(None)),
         (Misaddressed("BadDeviceToken"), NoteTrouble("BadDeviceToken")),
         (UnknownAccount(), RememberUnknown()),
-        (Rejected("PayloadTooLarge"), DeadLetter("PayloadTooLarge")),
+        (Rejected("PayloadTooLarge"), DeadLetter(Cause.REJECTED, "PayloadTooLarge")),
         (CredentialsExpired(), PauseLane("provider token expired", None)),
         (OurFault("InvalidProviderToken"), PauseLane("InvalidProviderToken", None)),
         (OurFault("quota", NOON + DAY), PauseLane("quota", NOON + DAY)),
-        (Split("invalid target"), DeadLetter("invalid target")),
+        (Split("invalid target"), DeadLetter(Cause.REJECTED, "invalid target")),
         (Deferred("busy"), RetryAt(NOON + 10 * SECOND, replace(JOB, attempt=4), "busy")),
         (Deferred("busy", 3 * SECOND), RetryAt(NOON + 10 * SECOND, replace(JOB, attempt=4), "busy")),
         (Deferred("busy", 99 * SECOND), RetryAt(NOON + 99 * SECOND, replace(JOB, attempt=4), "busy")),
         (Deferred("busy", -DAY), RetryAt(NOON + 10 * SECOND, replace(JOB, attempt=4), "busy")),
         (Deferred("no connection", counts=False), RetryAt(NOON + 10 * SECOND, JOB, "no connection")),
-        (Deferred("busy", DAY), DeadLetter("too late: busy")),
-        (Deferred("busy", timedelta.max), DeadLetter("too late: busy")),
+        (Deferred("busy", DAY), DeadLetter(Cause.EXPIRED, "too late: busy")),
+        (Deferred("busy", timedelta.max), DeadLetter(Cause.EXPIRED, "too late: busy")),
     ],
 )
 def test_an_outcome_has_its_step(outcome: Outcome, step: Step) -> None:
@@ -74,9 +75,13 @@ def test_an_outcome_has_its_step(outcome: Outcome, step: Step) -> None:
 def test_a_retry_is_worth_it_until_the_alert_expires() -> None:
     last = ALERT.expires_at - 10 * SECOND - timedelta(microseconds=1)
     assert isinstance(next_step(JOB, Deferred("busy"), last, ten_seconds), RetryAt)
-    assert next_step(JOB, Deferred("busy"), ALERT.expires_at - 10 * SECOND, ten_seconds) == DeadLetter("too late: busy")
-    assert next_step(JOB, Deferred("busy"), ALERT.expires_at + DAY, ten_seconds) == DeadLetter("too late: busy")
-    assert retry_or_give_up(JOB, ALERT.expires_at, "busy") == DeadLetter("too late: busy")
+    assert next_step(JOB, Deferred("busy"), ALERT.expires_at - 10 * SECOND, ten_seconds) == DeadLetter(
+        Cause.EXPIRED, "too late: busy"
+    )
+    assert next_step(JOB, Deferred("busy"), ALERT.expires_at + DAY, ten_seconds) == DeadLetter(
+        Cause.EXPIRED, "too late: busy"
+    )
+    assert retry_or_give_up(JOB, ALERT.expires_at, "busy") == DeadLetter(Cause.EXPIRED, "too late: busy")
 
 
 def test_no_number_of_attempts_ends_the_retries() -> None:

@@ -10,6 +10,7 @@ The package that is imported decides which version does it: `PYTHONPATH=<a check
 
 import asyncio
 import json
+import re
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ from proxy.domain.callbacks import Callback, Claim, Kind, Recipient
 from proxy.domain.devices import ApnsEnvironment, Device, Platform
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
+from proxy.domain.letters import Cause
 from proxy.ports import Bury, Postpone
 from proxy.store import keys
 from proxy.store.addresses import RedisAddresses
@@ -128,13 +130,14 @@ def read(url: str) -> dict[str, Any]:
 
 
 def snapshot(url: str) -> dict[str, list[dict[str, Any]]]:
-    """Kind of key -> its keys, each with type and value. Ids of stream entries are left out: they are the time."""
+    """Kind of key -> its keys, each with type and value. Ids of stream entries are the time, and left out."""
     store = Store(url)
     found: dict[str, list[dict[str, Any]]] = {}
     for name in sorted(store.call(lambda redis: list(redis.scan_iter(match="proxy:*")))):
         type_, value = store.call(partial(_typed, name=name))
         kind = name.decode().split(":")[2]
-        found.setdefault(kind, []).append({"key": name.decode(), "type": type_, "value": value})
+        key = re.sub(r"\d+-\d+$", "0-0", name.decode())
+        found.setdefault(kind, []).append({"key": key, "type": type_, "value": value})
     return found
 
 
@@ -206,8 +209,8 @@ async def _work(redis: Any) -> None:
         APNS,
         [
             Postpone(waiting.id, one.waiting, NOON + SECOND),
-            Bury(ended.id, "BadTopic", one.ended),
-            Bury(unread.id, "unreadable", None),
+            Bury(ended.id, Cause.REJECTED, "BadTopic", one.ended),
+            Bury(unread.id, Cause.UNREADABLE, "unreadable", unread),
         ],
     )
     await RedisLanes(redis).pause(APNS, "InvalidProviderToken", NOON, NOON + DAY)

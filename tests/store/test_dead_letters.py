@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from proxy.domain.jobs import Job
+from proxy.domain.letters import Cause
 from proxy.ports import Bury
 from proxy.store import keys
 from proxy.store.connection import Store
@@ -20,7 +21,9 @@ def bury(store_url: str, app_id: str, jobs: list[Job], reason: str = "PayloadToo
         await put_jobs(redis, lane, jobs)
         await queue.ensure_group(keys.jobs(lane))
         entries = await queue.claim(keys.jobs(lane), 100, NO_WAIT)
-        await queue.settle_jobs(lane, [Bury(it.id, reason, one) for it, one in zip(entries, jobs, strict=True)])
+        await queue.settle_jobs(
+            lane, [Bury(it.id, Cause.REJECTED, reason, one) for it, one in zip(entries, jobs, strict=True)]
+        )
 
     with_redis(store_url, scenario)
 

@@ -22,6 +22,7 @@ FORMATS = sorted(int(it.name) for it in RECORDS.iterdir() if it.is_dir())
 WRITERS = {
     "dump_undelivered": {"callbacks"},
     "dump_job": {"jobs", "retries", "dead"},
+    "dump_letter": {"dead", "dead-words"},
     "dump_device": {"account"},
     "dump_order": {"shown"},
 }

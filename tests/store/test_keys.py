@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from proxy.domain.lanes import Lane
+from proxy.domain.letters import Cause
 from proxy.ports import Bury, Postpone
 from proxy.store import keys
 from proxy.store.addresses import RedisAddresses
@@ -46,6 +47,7 @@ SAMPLES: dict[str, Callable[[], str]] = {
     "seen": lambda: keys.seen("77", "c1"),
     "planned": lambda: keys.planned("77", "m1"),
     "dead_letters": lambda: keys.dead_letters("77"),
+    "dead_words": lambda: keys.dead_words("77", "1793534400000-0"),
     "account": lambda: keys.account("77", "main", "ben"),
     "push_token": lambda: keys.push_token("77", "main", "apns", "a1b2"),
     "provider_token": lambda: keys.provider_token("TEAM", "KEY", b"PEM"),
@@ -64,7 +66,7 @@ SHARED = {"provider_token", "blocked_accounts", "blocked_session"}  # not one ap
 def catalogue() -> list[re.Pattern[str]]:
     """The rows of the module's docstring, each <placeholder> standing for any text without a colon."""
     rows = re.findall(r"^    (proxy:\S*(?: d>\S*| id>\S*)?)", inspect.getdoc(keys) or "", re.MULTILINE)
-    assert len(rows) == 19
+    assert len(rows) == 20
     row_texts = [re.escape(row).replace(r"\ ", " ") for row in rows]
     texts = [
         text.replace(re.escape("{appId}"), r"\{77\}").replace(re.escape("{<team>}"), r"\{TEAM\}") for text in row_texts
@@ -121,7 +123,7 @@ def test_all_that_a_message_leaves_in_the_store_is_in_the_catalogue_and_ends_by_
         await put_jobs(redis, lane, [job(lane, name, "") for name in ("ben", "cai", "dan")])
         late, dead, _ = await queue.claim(keys.jobs(lane), 10, NO_WAIT)
         one = job(lane)
-        await queue.settle_jobs(lane, [Postpone(late.id, one, NOON), Bury(dead.id, "late", one)])
+        await queue.settle_jobs(lane, [Postpone(late.id, one, NOON), Bury(dead.id, Cause.EXPIRED, "late", one)])
         await RedisLanes(redis).pause(lane, "quota", NOON, NOON + SECOND)
         await addresses.remember_unknown(lane, "ghost", DAY)
         await addresses.board(lane, ["line-1", "line-2"], LEASE)
@@ -132,7 +134,7 @@ def test_all_that_a_message_leaves_in_the_store_is_in_the_catalogue_and_ends_by_
     kinds = {name.split(":")[2] for name in names}
     assert kinds == {
         "callbacks", "seen", "planned", "jobs", "retries", "pause", "probe", "shown", "flying", "unknown", "dead",
-        "account", "token", "ready",
+        "dead-words",         "account", "token", "ready",
     }  # fmt: skip
     for name in names:
         assert [row for row in catalogue() if row.fullmatch(name.replace(app_id, "77"))], name

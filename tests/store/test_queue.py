@@ -9,6 +9,7 @@ from redis.exceptions import ResponseError
 
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
+from proxy.domain.letters import Cause
 from proxy.ports import Bury, Entry, Finish, Postpone
 from proxy.store import keys
 from proxy.store.connection import Store
@@ -84,7 +85,7 @@ def test_a_stream_that_vanished_with_its_group_is_made_anew(store_url: str, app_
         ids = [it.id for it in held]
         await redis.delete(keys.jobs(lane), keys.planned(app_id, "m1"))  # the store came back empty
         assert await queue.renew(keys.jobs(lane), ids) == ids
-        assert await queue.settle_jobs(lane, [Finish(ids[0]), Bury(ids[1], "late", None)]) == ids
+        assert await queue.settle_jobs(lane, [Finish(ids[0]), Bury(ids[1], Cause.EXPIRED, "late", held[1])]) == ids
         assert await redis.exists(keys.dead_letters(app_id)) == 0
         assert await queue.take_over(keys.jobs(lane), 10) == []
         await put_jobs(redis, lane, people(lane, 1))
@@ -139,7 +140,7 @@ def test_a_silent_workers_entries_are_taken_over_and_it_can_no_longer_renew_or_s
         mine, foreign = ids[3], ids[0]
         assert await dead.settle_jobs(lane, [Finish(foreign), Finish(mine)]) == [foreign]
         assert await dead.settle_jobs(lane, [Postpone(ids[1], people(lane, 1)[0], NOON)]) == [ids[1]]
-        assert await dead.settle_jobs(lane, [Bury(ids[2], "late", people(lane, 1)[0])]) == [ids[2]]
+        assert await dead.settle_jobs(lane, [Bury(ids[2], Cause.EXPIRED, "late", people(lane, 1)[0])]) == [ids[2]]
         assert await redis.exists(keys.retries(lane), keys.dead_letters(app_id)) == 0
         assert await pending(redis, lane) == dict.fromkeys(ids[:3], b"alive")
         assert await alive.settle_jobs(lane, [Finish(id_) for id_ in ids[:3]]) == []
@@ -257,10 +258,19 @@ def test_callbacks_are_settled_by_their_holder_too(store_url: str, app_id: str) 
         await queue.ensure_group(stream)  # again: it is there
         one, two = await queue.claim(stream, 10, NO_WAIT)
         assert await queue_of(redis, "other").settle_callbacks(app_id, [Finish(one.id)]) == [one.id]
-        assert await queue.settle_callbacks(app_id, [Finish(one.id), Bury(two.id, "poison callback", None)]) == []
+        assert (
+            await queue.settle_callbacks(
+                app_id, [Finish(one.id), Bury(two.id, Cause.UNREADABLE, "unreadable callback", two)]
+            )
+            == []
+        )
         assert await queue.length(stream) == 0
-        ((_, letter),) = await redis.xrange(keys.dead_letters(app_id))
-        assert letter == {b"reason": b"poison callback", b"r": b"{}"}
+        ((id_, letter),) = await redis.xrange(keys.dead_letters(app_id))
+        assert letter == {
+            b"reason": b"unreadable callback", b"cause": b"unreadable", b"kind": b"record",
+            b"r": b'{"v":1,"app":"","channel":"","size":8}',
+        }  # fmt: skip
+        assert await redis.get(keys.dead_words(app_id, id_.decode())) == b"callback"
 
     with_redis(store_url, scenario)
 
@@ -293,7 +303,7 @@ def test_whatever_a_worker_writes_ends_by_itself_or_is_capped(store: Store, stor
         chunk = [(lane, it) for it in people(lane, 400)]
         await queue.append_jobs(app_id, "m1", b"0-1", chunk, last=False)
         entries = await claimed(queue, lane, 1000)
-        await queue.settle_jobs(lane, [Bury(it.id, "late", load_job(it.record)) for it in entries])
+        await queue.settle_jobs(lane, [Bury(it.id, Cause.EXPIRED, "late", load_job(it.record)) for it in entries])
 
     with_redis(store_url, scenario)
     assert DAY < raw(store, "TTL", keys.planned(app_id, "m1")) * SECOND <= timedelta(hours=25)

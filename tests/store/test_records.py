@@ -1,6 +1,7 @@
 """What is written is read back the same, by this version and by no other."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from proxy.domain.alerts import Alert, AlertText, Order
 from proxy.domain.callbacks import Recipient
 from proxy.domain.devices import ApnsEnvironment, Device, Platform
-from proxy.domain.jobs import Job
+from proxy.domain.jobs import Job, Try
 from proxy.domain.undelivered import Undelivered, undelivered
 from proxy.store.records import (
     UnreadableRecord,
@@ -37,7 +38,8 @@ messages = st.builds(
     counts, moments,
 )  # fmt: skip
 alerts = st.builds(Alert, words, words, st.builds(AlertText, words, words), orders, moments)
-jobs = st.builds(Job, words, words, words, words, alerts, counts, st.booleans())
+tries = st.lists(st.builds(Try, moments, words), max_size=3).map(tuple)
+jobs = st.builds(Job, words, words, words, words, alerts, counts, st.booleans(), tries)
 devices = st.builds(
     Device, st.just("main"), words, st.just("phone"), st.sampled_from(Platform), words, moments,
     st.sampled_from(ApnsEnvironment), words, words, st.just("BadDeviceToken"),
@@ -67,6 +69,23 @@ def test_an_order_is_read_back_as_it_was(order: Order) -> None:
 @given(st.integers(min_value=0, max_value=4_102_444_800_000))
 def test_a_moment_keeps_its_millisecond(ms: int) -> None:
     assert to_ms(from_ms(ms)) == ms
+
+
+def test_a_job_that_was_never_tried_in_vain_says_nothing_of_tries() -> None:
+    assert b"tries" not in dump_job(job(apns_lane("7")))
+
+
+def test_a_message_without_payload_keeps_all_but_what_was_written() -> None:
+    message = undelivered(callback("7"), NOON)
+    record = dump_undelivered(message, with_payload=False)
+    assert load_undelivered(record) == replace(message, payload=b"")
+
+
+@pytest.mark.parametrize("member", ["id", "app", "conv", "from", "biz", "seq", "sent", "to"])
+def test_a_message_with_a_member_of_another_shape_is_unreadable(member: str) -> None:
+    record = json.loads(dump_undelivered(undelivered(callback("7"), NOON)))
+    with pytest.raises(UnreadableRecord):
+        load_undelivered(json.dumps({**record, member: [{"the words": "of ann"}]}).encode())
 
 
 def test_a_job_without_text_is_read_as_one_that_says_nothing() -> None:

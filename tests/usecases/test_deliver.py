@@ -11,6 +11,7 @@ import pytest
 from proxy.domain.devices import Device
 from proxy.domain.jobs import Job, Push
 from proxy.domain.lanes import Lane, Pause, Route
+from proxy.domain.letters import Cause
 from proxy.domain.outcomes import (
     Accepted,
     CredentialsExpired,
@@ -116,23 +117,33 @@ def registered(store: Store, app_id: str, account: str = "ben") -> list[Device]:
 
 ENTRY = b"0-1"
 JOB = job(Lane("any", "main", "apns"))
-AGAIN = replace(JOB, second_chance=True)
+AT = NOON + SECOND  # when each of these answers comes
+AGAIN = replace(JOB, second_chance=True).tried(AT, "registered again")
+BUSY = replace(JOB, attempt=1).tried(AT, "busy")
 
 
 @pytest.mark.parametrize(("outcome", "settlement", "report"), [
     (Accepted("id-1"), Finish(ENTRY), ("accepted", "")),
     (Unregistered(NOON + MS), Finish(ENTRY), ("device gone", "")),
     (Unregistered(NOON), Postpone(ENTRY, AGAIN, NOON + SECOND), ("retry", "registered again")),
-    (Misaddressed("BadDeviceToken"), Bury(ENTRY, "BadDeviceToken", JOB), ("dead letter", "BadDeviceToken")),
+    (Misaddressed("bad token"), Bury(ENTRY, Cause.MISADDRESSED, "bad token", JOB), ("dead letter", "bad token")),
     (UnknownAccount(), Finish(ENTRY), ("unknown account", "")),
-    (Rejected("PayloadTooLarge"), Bury(ENTRY, "PayloadTooLarge", JOB), ("dead letter", "PayloadTooLarge")),
-    (Deferred("busy"), Postpone(ENTRY, replace(JOB, attempt=1), NOON + 2 * SECOND), ("retry", "busy")),
-    (Deferred("busy", 9 * SECOND), Postpone(ENTRY, replace(JOB, attempt=1), NOON + 10 * SECOND), ("retry", "busy")),
-    (Deferred("unsent", counts=False), Postpone(ENTRY, JOB, NOON + 2 * SECOND), ("retry", "unsent")),
-    (Deferred("busy", DAY), Bury(ENTRY, "too late: busy", JOB), ("dead letter", "too late: busy")),
-    (CredentialsExpired(), Postpone(ENTRY, JOB, NOON + SECOND), ("paused", "provider token expired")),
-    (OurFault("TopicDisallowed"), Postpone(ENTRY, JOB, NOON + SECOND), ("paused", "TopicDisallowed")),
-    (Split("invalid target"), Bury(ENTRY, "invalid target", JOB), ("dead letter", "invalid target")),
+    (Rejected("too large"), Bury(ENTRY, Cause.REJECTED, "too large", JOB), ("dead letter", "too large")),
+    (Deferred("busy"), Postpone(ENTRY, BUSY, NOON + 2 * SECOND), ("retry", "busy")),
+    (Deferred("busy", 9 * SECOND), Postpone(ENTRY, BUSY, NOON + 10 * SECOND), ("retry", "busy")),
+    (Deferred("off", counts=False), Postpone(ENTRY, JOB.tried(AT, "off"), NOON + 2 * SECOND), ("retry", "off")),
+    (Deferred("busy", DAY), Bury(ENTRY, Cause.EXPIRED, "too late: busy", JOB), ("dead letter", "too late: busy")),
+    (
+        CredentialsExpired(),
+        Postpone(ENTRY, JOB.tried(AT, "provider token expired"), AT),
+        ("paused", "provider token expired"),
+    ),
+    (
+        OurFault("TopicDisallowed"),
+        Postpone(ENTRY, JOB.tried(AT, "TopicDisallowed"), AT),
+        ("paused", "TopicDisallowed"),
+    ),
+    (Split("invalid target"), Bury(ENTRY, Cause.REJECTED, "invalid target", JOB), ("dead letter", "invalid target")),
 ])  # fmt: skip
 def test_each_outcome_has_its_settlement_and_its_report(
     on_bench: Setting, outcome: Outcome, settlement: Settlement, report: tuple[str, str]
@@ -154,7 +165,9 @@ def test_only_what_the_provider_may_have_seen_counts_as_an_attempt(
 ) -> None:
     async def scenario(bench: Bench) -> None:
         assert await bench.deliver([bench.job()]) == [("retry", no_answer.reason)]
-        assert bench.settled == [Postpone(ENTRY, replace(bench.job(), attempt=attempts), NOON + SECOND)]
+        assert bench.settled == [
+            Postpone(ENTRY, replace(bench.job(), attempt=attempts).tried(NOON, no_answer.reason), NOON + SECOND)
+        ]
 
     on_bench(scenario, Provider(always(Accepted()), failures=[no_answer]))
 
@@ -316,8 +329,8 @@ def test_a_fault_of_ours_pauses_the_lane_until_its_time_and_counts_no_attempt(
     async def scenario(bench: Bench) -> None:
         await bench.deliver([bench.job(), bench.job("cai")])
         assert {it.entry_id: it for it in bench.settled} == {
-            b"0-1": Postpone(b"0-1", bench.job(), NOON),
-            b"1-1": Postpone(b"1-1", bench.job("cai"), NOON),
+            b"0-1": Postpone(b"0-1", bench.job().tried(NOON, "quota"), NOON),
+            b"1-1": Postpone(b"1-1", bench.job("cai").tried(NOON, "quota"), NOON),
         }
         assert await bench.lanes.pauses([bench.lane]) == {bench.lane: Pause("quota", NOON)}
 

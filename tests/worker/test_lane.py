@@ -215,7 +215,7 @@ def test_a_surprise_in_the_wire_is_a_dead_letter_and_the_lane_goes_on(on_lane: O
         setattr(bench.provider, where, surprise)  # a wire with a bug
         await bench.put("ben")
         await bench.turn()
-        assert await bench.dead_letters() == [b"internal error"]
+        assert await bench.dead_letters() == [b"internal error: KeyError"]
         assert await bench.backlog() == (0, 0)
         setattr(bench.provider, where, good)
         await bench.put("cai")

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from proxy.ports import Finish, Settlement
+from proxy.domain.letters import Cause
+from proxy.ports import Bury, Entry, Finish, Settlement
 from proxy.worker.holdings import Holdings
 from proxy.worker.settling import Settler
 
@@ -48,6 +49,20 @@ def while_it_runs(settling: Settling, scenario: Callable[[], Awaitable[None]]) -
             await asyncio.gather(running, return_exceptions=True)
 
     asyncio.run(run())
+
+
+def test_a_dead_letter_is_told_once_the_store_has_it_and_not_if_the_entry_was_anothers() -> None:
+    settling, buried = Settling(failures=1, foreign=[b"2"]), list[Bury]()
+    settling.settler = Settler("jobs", settling.carry_out, settling.holdings, settling.freed.append, buried.append)
+    letters = [Bury(id_, Cause.POISON, "poison", Entry(id_, b"?")) for id_ in (b"1", b"2")]
+
+    async def scenario() -> None:
+        for letter in letters:
+            settling.settler.add(letter)
+        await settling.settler.empty()
+
+    while_it_runs(settling, scenario)
+    assert buried == letters[:1]
 
 
 def test_settlements_that_come_together_leave_together_and_in_order() -> None:
