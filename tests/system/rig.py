@@ -72,6 +72,12 @@ class Process:
     log: Path
     facts: Mapping[str, Any] = field(default_factory=dict)
 
+    def children(self) -> list[int]:
+        """The process ids of its own children: gunicorn's web processes."""
+        listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+        pairs = (line.split() for line in listing.splitlines())
+        return [int(pid) for pid, parent in pairs if int(parent) == self.popen.pid]
+
     def signal(self, number: int) -> None:
         """To the child and all of its own children."""
         os.killpg(self.popen.pid, number)
@@ -325,6 +331,10 @@ class Rig:
         """The same text, which from now on must be in no log."""
         self._secrets[text] = kind
         return text
+
+    def secret_word(self, kind: str, word: str) -> str:
+        """As `secret`, for any number of them: letters, digits, - and _ alone, which no log shall have as a word."""
+        return self._token(kind, word)
 
     def leaks(self, *printed: str) -> list[str]:
         """Which kinds of secrets are in the logs, and in what else was `printed`."""

@@ -3,7 +3,6 @@
 import os
 import signal
 import statistics
-import subprocess
 import threading
 import time
 from collections import Counter
@@ -14,7 +13,7 @@ from typing import Any
 
 from proxy.store import keys
 from tests.system.callers import Answer, Caller, Seen, alerts, post_all, register_all
-from tests.system.rig import OTHER, Process, Rig, offline, offline_topic
+from tests.system.rig import OTHER, Rig, offline, offline_topic
 
 # where no process dies that holds pushes, a push that takes long on a busy machine must not be repeated
 PATIENT = {"lease_s": 15.0, "heartbeat_s": 4.0, "push_timeout_s": 10.0, "silence_s": 8.0}
@@ -81,9 +80,9 @@ def test_what_was_answered_200_survives_the_death_of_the_web_processes(place: Pa
         with posting(rig, MESSAGES, lambda index, _: taken.add(index)) as answers:
             for some in (200, 500, 800):
                 rig.wait(lambda least=some: len(taken) > least, "more callbacks")  # type: ignore[misc]
-                before = children(web)
+                before = web.children()
                 os.kill(before[0], signal.SIGKILL)
-                rig.wait(lambda old=before: len(set(children(web)) - set(old)), "a new web process")  # type: ignore[misc]
+                rig.wait(lambda old=before: len(set(web.children()) - set(old)), "a new web process")  # type: ignore[misc]
         assert all(it.status == 200 for it in answers)
         assert sum(it.tries > 1 for it in answers) >= 3
         rig.settled(OTHER)
@@ -173,12 +172,6 @@ def posts_of_one(rig: Rig, count: int) -> list[Answer]:
     """Posts of one caller, who always meets the same web process, one directly after the other."""
     with Caller(rig, OTHER) as caller:
         return [caller.post(offline("bob", "nobody", "hello", 10_000, app_id=OTHER)) for _ in range(count)]
-
-
-def children(process: Process) -> list[int]:
-    listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    pairs = (line.split() for line in listing.splitlines())
-    return [int(pid) for pid, parent in pairs if int(parent) == process.popen.pid]
 
 
 def write(rig: Rig, **order: object) -> None:

@@ -1,0 +1,46 @@
+"""The chaos run: `make chaos`, `SEED=n make chaos`.
+
+    python -m tests.chaos [--seed n] [--messages n] [--short]
+
+Starts store, emulators, web and workers on free ports of 127.0.0.1, posts callbacks as MIMC does, breaks everything
+around the service by dice, and has an auditor compare what was answered with what the emulated providers saw. Exits
+with 0 if no promise was broken; else with 1, and logs, run log and journals stay in a folder whose name is printed.
+"""
+
+import argparse
+import random
+import sys
+from collections.abc import Sequence
+
+from tests.chaos.judge import judged
+from tests.chaos.size import FULL, SHORT
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    order = _arguments().parse_args(argv)
+    seed = random.SystemRandom().randrange(1_000_000) if order.seed is None else order.seed
+    size = SHORT if order.short else FULL
+    size = size if order.messages is None else size.with_messages(order.messages)
+    again = (
+        f"SEED={seed} make chaos"
+        if (order.short, order.messages) == (False, None)
+        else (f"python -m tests.chaos --seed {seed} --messages {size.messages}{' --short' if order.short else ''}")
+    )
+    return judged(seed, size, again, _say)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description="Break everything, and count the alerts")
+    parser.add_argument("--seed", type=int, help="repeats the dice (not the interleaving); default: a random one")
+    parser.add_argument("--messages", type=int, help=f"default: {FULL.messages}, with --short {SHORT.messages}")
+    parser.add_argument("--short", action="store_true", help="few people, short faults: half a minute")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

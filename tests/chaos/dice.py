@@ -1,0 +1,73 @@
+"""The dice: which faults strike when, drawn from the seed before anything happens."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tests.chaos.size import Size
+
+# Troubles of one track come one after the other, the tracks run side by side. Weights say how often.
+TRACKS: Mapping[str, Mapping[str, int]] = {
+    "processes": {"kill_worker": 4, "stop_worker": 2, "restart_worker": 2, "kill_web_child": 3, "kill_web": 1,
+                  "restart_web": 1, "reload_web": 1},
+    "store": {"kill_store": 1, "store_away": 1},
+    "apns": {"provider_429": 1, "provider_503": 1, "provider_goaway": 2, "provider_reset": 2, "provider_silence": 1,
+             "provider_slow": 1, "provider_wrong_key": 1},
+    "mipush": {"provider_429": 1, "provider_503": 1, "provider_reset": 2, "provider_silence": 1, "provider_slow": 1,
+               "provider_wrong_key": 1},
+    "devices": {"move": 6, "sign_out": 2, "provider_410": 2},
+}  # fmt: skip
+# The store is away less often: whatever happens meanwhile happens to nobody. Devices change hands more often.
+_PAUSES: Mapping[str, float] = {"store": 3.0, "devices": 0.4}
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """`begins_s` after the first message. `lot`, 0..1, chooses among the processes, devices or effects."""
+
+    track: str
+    kind: str
+    begins_s: float
+    for_s: float
+    lot: float
+
+    def __str__(self) -> str:
+        return f"{self.begins_s:6.1f} s  {self.track:9}  {self.kind:18}  {self.for_s:4.1f} s  lot {self.lot:.3f}"
+
+
+def draw_troubles(seed: int, size: Size) -> dict[str, list[Trouble]]:
+    """By track, each in order of time."""
+    return {track: _draw(track, random.Random(f"{track} {seed}"), size) for track in TRACKS}
+
+
+def _draw(track: str, dice: random.Random, size: Size) -> list[Trouble]:
+    mean_s = size.fault_every_s * _PAUSES.get(track, 1.0)
+    found, at_s, deck = list[Trouble](), 0.1 * size.seconds, list[str]()
+    while True:
+        at_s += dice.uniform(0.3, 1.7) * mean_s
+        if at_s > 0.9 * size.seconds:
+            return found
+        deck = deck or _shuffled(TRACKS[track], dice)
+        kind = deck.pop()
+        for_s = _duration(kind, dice, size)
+        found.append(Trouble(track, kind, round(at_s, 2), round(for_s, 2), dice.random()))
+        at_s += for_s
+
+
+def _shuffled(weights: Mapping[str, int], dice: random.Random) -> list[str]:
+    """A deck, so that in a long run none is left out."""
+    cards: Sequence[str] = [kind for kind, weight in weights.items() for _ in range(weight)]
+    return dice.sample(cards, len(cards))
+
+
+def _duration(kind: str, dice: random.Random, size: Size) -> float:
+    least, most = size.fault_for_s
+    match kind:
+        case "stop_worker":  # longer than its lease, so that the others take over what it holds
+            return size.lease_s * dice.uniform(1.2, 1.6)
+        case "move" | "sign_out" | "provider_410":
+            return 0.0
+        case "provider_wrong_key":
+            return most
+        case _:
+            return dice.uniform(least, most)

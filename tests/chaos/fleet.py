@@ -1,0 +1,138 @@
+"""The service's processes under fire: killed, stopped, sent away and started anew."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tests.chaos.dice import Trouble
+from tests.chaos.runlog import RunLog, now_ms
+from tests.chaos.sockets import ports_of
+from tests.system.rig import Process, Rig
+
+_WORKERS, _WEB = 3, 2
+
+
+class Fleet:
+    """Store, web with two processes, and three workers. `end` leaves all of them running."""
+
+    def __init__(self, rig: Rig, log: RunLog) -> None:
+        self._rig, self._log = rig, log
+        self._web = rig.start_web(workers=_WEB)
+        self._workers: list[Process] = []
+        self._start_workers(_WORKERS)
+
+    def end(self) -> None:
+        """Raises AssertionError for a process that ended though nobody ended it."""
+        for process in (self._rig.store, self._web, *self._workers):
+            code = process.popen.poll()
+            assert code is None, f"{process.log.name} ended by itself: {code}"
+
+    def strike(self, trouble: Trouble) -> None:
+        match trouble.kind:
+            case "kill_worker":
+                self._kill_worker(self._pick(trouble.lot), trouble.for_s)
+            case "stop_worker":
+                self._stop_worker(self._pick(trouble.lot), trouble.for_s)
+            case "restart_worker":
+                self._restart_workers()
+            case "kill_web_child":
+                self._kill_web_child(trouble.lot)
+            case "kill_web":
+                self._kill_web(trouble.for_s)
+            case "restart_web":
+                self._restart_web()
+            case "reload_web":
+                self._reload_web()
+            case "kill_store":
+                self._kill_store(trouble.for_s)
+            case "store_away":
+                self._stop_store(trouble.for_s)
+            case other:
+                raise ValueError(other)
+
+    # workers
+
+    def _kill_worker(self, victim: Process, for_s: float) -> None:
+        with self._fault("kill_worker", victim):
+            victim.kill()
+            self._workers.remove(victim)
+            time.sleep(for_s)
+            self._start_workers(1)
+
+    def _stop_worker(self, sleeper: Process, for_s: float) -> None:
+        with self._fault("stop_worker", sleeper):
+            sleeper.signal(signal.SIGSTOP)
+            time.sleep(for_s)
+            sleeper.signal(signal.SIGCONT)
+
+    def _restart_workers(self) -> None:
+        """All of them, one by one, the new one first."""
+        for old in list(self._workers):
+            with self._fault("restart_worker", old):
+                self._start_workers(1)
+                self._workers.remove(old)
+                code = old.stop()
+                assert code == 0, f"{old.log.name} ended with {code} on SIGTERM"
+
+    def _start_workers(self, count: int) -> None:
+        for worker in self._rig.start_workers(count):
+            self._log.write("worker", pid=worker.popen.pid)
+            self._workers.append(worker)
+
+    def _pick(self, lot: float) -> Process:
+        return self._workers[int(lot * len(self._workers))]
+
+    # web
+
+    def _kill_web_child(self, lot: float) -> None:
+        """One of gunicorn's two processes, which it starts anew."""
+        before = self._web.children()
+        victim = before[int(lot * len(before))]
+        with self._fault("kill_web", self._web, pid=victim):
+            os.kill(victim, signal.SIGKILL)
+            self._rig.wait(lambda: set(self._web.children()) - set(before), "a new web process")
+
+    def _kill_web(self, for_s: float) -> None:
+        with self._fault("kill_web", self._web):
+            self._web.kill()
+            time.sleep(for_s)
+            self._web = self._rig.start_web(workers=_WEB)
+
+    def _restart_web(self) -> None:
+        with self._fault("restart_web", self._web):
+            self._web.stop()
+            self._web = self._rig.start_web(workers=_WEB)
+
+    def _reload_web(self) -> None:
+        """SIGHUP: gunicorn starts new processes first and sends SIGTERM to the old ones then."""
+        before = self._web.children()
+        with self._fault("restart_web", self._web):
+            os.kill(self._web.popen.pid, signal.SIGHUP)
+            self._rig.wait(lambda: not set(self._web.children()) & set(before), "the end of the old web processes")
+
+    # store
+
+    def _kill_store(self, for_s: float) -> None:
+        """What it had synced is there again."""
+        with self._fault("kill_store", self._rig.store):
+            self._rig.store.kill()
+            time.sleep(for_s)
+            self._rig.store = self._rig.start_store()
+
+    def _stop_store(self, for_s: float) -> None:
+        """It does not answer, which is harder to notice than its death."""
+        with self._fault("store_away", self._rig.store):
+            self._rig.store.signal(signal.SIGSTOP)
+            time.sleep(for_s)
+            self._rig.store.signal(signal.SIGCONT)
+
+    @contextmanager
+    def _fault(self, kind: str, process: Process, pid: int | None = None) -> Iterator[None]:
+        pid = process.popen.pid if pid is None else pid
+        ports: dict[str, Any] = {"ports": ports_of(pid)} if process.name == "worker" else {}
+        begin_ms = now_ms()
+        yield
+        self._log.write("fault", kind=kind, target=process.name, pid=pid, begin_ms=begin_ms, end_ms=now_ms(), **ports)

@@ -1,0 +1,93 @@
+"""One run: the service as real processes, the people who write, the trouble around it, and the verdict.
+
+The seed repeats the dice: who lives there, what is written when, which trouble begins when and how long it lasts.
+How the processes interleave with it is up to the machine, so a failure may need several runs of one seed to be seen.
+"""
+
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.devices import Devices
+from tests.chaos.environment import Environment
+from tests.chaos.dice import Trouble, draw_troubles
+from tests.chaos.fleet import Fleet
+from tests.chaos.journals import Journals
+from tests.chaos.messages import draw_messages
+from tests.chaos.people import APP_IDS, People, draw_people
+from tests.chaos.runlog import RunLog
+from tests.chaos.size import Size
+from tests.system.rig import Process, Rig
+
+MOST_SECONDS = 15 * 60.0
+RUN_LOG = "run.jsonl"
+
+Say = Callable[[str], None]
+
+
+def play(seed: int, size: Size, folder: Path, say: Say) -> None:
+    """Leaves run log and journals in `folder`. Raises AssertionError where something could not be played to its end."""
+    deadline = time.monotonic() + MOST_SECONDS
+    people = draw_people(seed, size)
+    plan = draw_troubles(seed, size)
+    tell(plan, say)
+    with (
+        RunLog(folder / RUN_LOG) as log,
+        Rig(folder, relay=size.relay, mipush={"unknown_targets": "accept"}, without=["mimc"]) as rig,
+    ):
+        log.write("run", seed=seed, started_at_ms=time.time_ns() // 1_000_000)
+        _guard_words(rig, seed, size, people)
+        fleet = Fleet(rig, log)
+        devices = Devices(seed, list(people.values()), rig, log)
+        devices.register_all()
+        with Journals(rig, folder):
+            say("everything runs, people begin to write")
+            environment = Environment(rig, log, fleet, devices, most_s=0.95 * size.seconds)
+            generator = _start_generator(rig, seed, size, folder, deadline)
+            environment.begin(plan)
+            environment.end(deadline)
+            say(f"the faults are over, {environment.left_out} left out for want of time")
+            say(f"all is written: {_ended(rig, generator, deadline)}")
+            backlog = _settled(rig, min(deadline, time.monotonic() + size.patience_s))
+            log.write("end", backlog=backlog)
+            say(f"the end, {backlog} left to do")
+        fleet.end()
+
+
+def tell(plan: Mapping[str, Sequence[Trouble]], say: Say) -> None:
+    for trouble in sorted((it for track in plan.values() for it in track), key=lambda it: it.begins_s):
+        say(str(trouble))
+
+
+def _guard_words(rig: Rig, seed: int, size: Size, people: Mapping[str, People]) -> None:
+    """No log may show what people write."""
+    for message in draw_messages(seed, size, list(people.values())):
+        rig.secret_word("message text", message.word)
+
+
+def _start_generator(rig: Rig, seed: int, size: Size, folder: Path, deadline: float) -> Process:
+    order = {
+        "seed": seed, "size": dataclasses.asdict(size), "port": int(rig.web.rpartition(":")[2]),
+        "log": str(folder / RUN_LOG), "most_seconds": deadline - time.monotonic(),
+    }  # fmt: skip
+    path = folder / "generator.json"
+    path.write_text(json.dumps(order))
+    return rig.start("generator", [sys.executable, "-m", "tests.chaos.generator", str(path)])
+
+
+def _ended(rig: Rig, generator: Process, deadline: float) -> Any:
+    code = generator.popen.wait(max(deadline - time.monotonic(), 1))
+    printed = generator.log.read_text()
+    assert code == 0, f"the generator ended with {code}: {printed[-2000:]}"
+    return json.loads(printed)
+
+
+def _settled(rig: Rig, until: float) -> int:
+    """How much work is left, which is nothing unless patience ended."""
+    while (left := sum(rig.backlog(app_id) for app_id in APP_IDS)) and time.monotonic() < until:
+        time.sleep(0.1)
+    return left

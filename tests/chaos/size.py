@@ -1,0 +1,57 @@
+"""How large a run is, and the times of the service in it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+# The defaults' relations (proxy/settings), shorter, so that a takeover, a time-out and a probe are seen in seconds;
+# long enough that a busy machine alone makes no worker lose its lease.
+_TIMES = {
+    "lease_s": 5.0, "heartbeat_s": 0.8, "push_timeout_s": 3.5, "silence_s": 1.0, "drain_s": 8.0, "probe_s": 1.0,
+    "backoff_first_s": 0.2, "backoff_most_s": 2.0,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Size:
+    """A run. `accounts` and `groups` are those of each of the two app sections; `pace` is messages a second.
+
+    `repeat_after_s`: when MIMC says a callback again that was not answered 200; really 5 s, 30 s and 5 min.
+    `fault_every_s`: the mean pause between two faults of one kind of trouble (see dice.py), `fault_for_s` how long
+    one lasts. `patience_s`: how long all work may take to be settled once the faults are over.
+    """
+
+    messages: int
+    accounts: int
+    groups: int
+    most_members: int
+    group_share: float
+    pace: float
+    repeat_after_s: tuple[float, float, float]
+    fault_every_s: float
+    fault_for_s: tuple[float, float]
+    patience_s: float
+    relay: Mapping[str, float] = field(default_factory=lambda: _TIMES)
+
+    @property
+    def seconds(self) -> float:
+        """How long messages are written."""
+        return self.messages / self.pace
+
+    @property
+    def lease_s(self) -> float:
+        return self.relay["lease_s"]
+
+    def with_messages(self, messages: int) -> "Size":
+        return replace(self, messages=messages)
+
+
+# 20,000 messages make about 90,000 alerts due, in five minutes
+FULL = Size(
+    messages=20_000, accounts=1_000, groups=40, most_members=500, group_share=0.045, pace=66,
+    repeat_after_s=(0.5, 3.0, 30.0), fault_every_s=4.0, fault_for_s=(0.5, 6.0), patience_s=240,
+)  # fmt: skip
+SHORT = Size(
+    messages=450, accounts=100, groups=12, most_members=100, group_share=0.3, pace=45,
+    repeat_after_s=(0.3, 1.5, 5.0), fault_every_s=1.0, fault_for_s=(0.3, 1.5), patience_s=60,
+    relay=_TIMES | {"lease_s": 3.0, "heartbeat_s": 0.5, "push_timeout_s": 2.3, "silence_s": 0.8, "drain_s": 5.0},
+)  # fmt: skip

@@ -1,0 +1,86 @@
+"""The seed repeats what is drawn before a run, and what is drawn is as large and as mixed as the run promises."""
+
+import json
+from collections import Counter
+
+import pytest
+
+from tests.chaos.bodies import body_of
+from tests.chaos.dice import TRACKS, draw_troubles
+from tests.chaos.messages import Message, draw_messages
+from tests.chaos.people import APP_IDS, draw_people
+from tests.chaos.providers import ORDERS
+from tests.chaos.size import FULL, SHORT, Size
+
+
+def messages(seed: int, size: Size) -> list[Message]:
+    return list(draw_messages(seed, size, list(draw_people(seed, size).values())))
+
+
+def alerts_due(seed: int, size: Size) -> int:
+    """How many alerts if nobody's phones change."""
+    people = draw_people(seed, size)
+    phones = {app_id: Counter(phone.account for phone in people[app_id].phones) for app_id in APP_IDS}
+    return sum(
+        phones[it.app_id][account]
+        for it in messages(seed, size)
+        for account in {
+            name for said in it.announcements if said.kind.startswith("OFFLINE") for name in said.recipients
+        }
+        if account != it.sender
+    )
+
+
+def test_a_seed_draws_the_same_world_again_and_another_seed_another() -> None:
+    assert draw_people(7, SHORT) == draw_people(7, SHORT) != draw_people(8, SHORT)
+    assert messages(7, SHORT) == messages(7, SHORT) != messages(8, SHORT)
+    assert draw_troubles(7, SHORT) == draw_troubles(7, SHORT) != draw_troubles(8, SHORT)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_full_run_makes_60_000_to_120_000_alerts_due(seed: int) -> None:
+    assert FULL.messages >= 20_000
+    assert 65_000 < alerts_due(seed, FULL) < 115_000
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_full_run_has_every_kind_of_trouble_and_leaves_time_to_recover(seed: int) -> None:
+    plan = draw_troubles(seed, FULL)
+    assert {track: {it.kind for it in troubles} for track, troubles in plan.items()} == {
+        track: set(kinds) for track, kinds in TRACKS.items()
+    }
+    assert max(it.begins_s for troubles in plan.values() for it in troubles) < FULL.seconds
+
+
+def test_every_trouble_of_a_provider_has_an_order_for_its_emulator() -> None:
+    assert {name: set(orders) for name, orders in ORDERS.items()} == {name: set(TRACKS[name]) for name in ORDERS}
+
+
+def test_groups_have_one_to_500_members_and_many_are_small() -> None:
+    sizes = sorted(len(group.members) for people in draw_people(1, FULL).values() for group in people.groups)
+    assert (sizes[0], sizes[-1]) == (1, 500)
+    assert sizes[len(sizes) // 2] < 10
+
+
+def test_messages_are_announced_in_all_the_ways_of_mimc() -> None:
+    drawn = messages(1, SHORT)
+    said = [it for message in drawn for it in message.announcements]
+    assert {it.kind for it in said} == {"NORMAL_MSG", "OFFLINE_MSG", "NORMAL_TOPIC_MSG", "OFFLINE_TOPIC_MSG"}
+    assert any(it.twin for it in said)
+    assert any(it.unheard for it in said)
+    assert {message.old for message in drawn} == {True, False}
+    assert any(overlap(message) for message in drawn if message.group)
+    assert len({message.word for message in drawn}) == len(drawn)
+
+
+def test_the_word_stands_in_the_payload_alone_and_an_old_body_has_no_new_members() -> None:
+    for message in messages(1, SHORT):
+        for said in message.announcements:
+            body = json.loads(body_of(message, said, 1_700_000_000_000))
+            assert ("sequence" in body) == ("authentication" in body) == (not message.old)
+            assert message.word not in json.dumps(body)  # it is in base64 there, and nowhere else
+
+
+def overlap(message: Message) -> bool:
+    offline = [set(it.recipients) for it in message.announcements if it.kind == "OFFLINE_TOPIC_MSG"]
+    return len(offline) > 1 and bool(set.intersection(*offline[:2]))
