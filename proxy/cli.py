@@ -13,7 +13,7 @@ _FOUND_IN = {
     "check-config": "proxy.commands.checking:check_config",
     "token": "proxy.commands.signing:token",
     "emulate": "proxy.commands.emulating:emulate",
-    "devices": "proxy.commands.listing:devices",
+    "devices": "proxy.commands.devices:devices",
     "dead-letters": "proxy.commands.listing:dead_letters",
     "accounts": "proxy.commands.people:accounts",
     "users": "proxy.commands.people:users",

@@ -260,6 +260,7 @@ class Removal(Enum):
     REMOVED = auto()
     KEPT = auto()  # registered again after the moment in question
     GONE = auto()  # somebody else's by now, or nobody's
+    HELD = auto()  # too many of the app's would go at once: more likely a fault than their end
 
 
 class AddressBook(Protocol):
@@ -269,7 +270,7 @@ class AddressBook(Protocol):
 
     async def owned(self, app: str, targets: Sequence[tuple[str, str]]) -> list[Device | None]: ...
 
-    async def forget(self, device: Device, before: datetime) -> Removal: ...
+    async def forget(self, device: Device, before: datetime, now: datetime) -> Removal: ...
 
     async def note_trouble(self, device: Device, trouble: str) -> None: ...
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import structlog
+
 from proxy.auth import Authenticator, build_authenticator
 from proxy.auth.accounts import SessionTokens
 from proxy.auth.accounts_db import open_accounts
@@ -43,6 +45,7 @@ from proxy.store.blocks import RedisBlocks
 from proxy.store.connection import Store, async_redis
 from proxy.store.devices import RedisDevices
 from proxy.store.figures import RedisFigures
+from proxy.store.forgetting import Brake, Forgetting
 from proxy.store.health import RedisHealth
 from proxy.store.inbox import RedisInbox
 from proxy.store.lanes import RedisLanes
@@ -52,6 +55,7 @@ from proxy.store.queue import RedisQueue
 from proxy.usecases.deliver import Channel
 from proxy.usecases.sign_in import SignIns
 
+log = structlog.get_logger()
 _ASYNC_STORE_TIMEOUT_S = 5.0  # above the longest blocking read
 
 
@@ -129,6 +133,7 @@ def relay_services(settings: Settings) -> RelayServices:
     redis = async_redis(settings.store.url.get_secret_value(), timeout_s=_ASYNC_STORE_TIMEOUT_S)
     instance = f"{platform.node()[:32]}-{os.getpid()}-{secrets.token_hex(4)}"
     limits = Limits(push_timeout_s=relay.push_timeout_s, wait_s=relay.push_timeout_s, silence_s=relay.silence_s)
+    app_ids = {name: app.app_id for name, app in settings.apps.items()}
     carriers = Carriers(limits, on_event=lambda event: gate_total.labels(event).inc())
 
     async def close() -> None:
@@ -146,7 +151,7 @@ def relay_services(settings: Settings) -> RelayServices:
             jobs_cap=settings.store.jobs_cap,
             dead_cap=settings.store.dead_letters_cap,
         ),
-        addresses=RedisAddresses(redis, {name: app.app_id for name, app in settings.apps.items()}, instance),
+        addresses=RedisAddresses(redis, app_ids, instance, Forgetting(redis, app_ids, _brake(settings), _tell_held)),
         lane_states=RedisLanes(redis),
         channels=tuple(_channel(lane, settings.apps[lane.app], redis, carriers) for lane in lanes_of(settings)),
         now=utc_now,
@@ -193,6 +198,18 @@ def _mipush(lane: Lane, section: MipushSettings, carriers: Carriers) -> Channel:
         FixedAuthorization(mipush_authorization(section)),
         replaces=True,
     )
+
+
+def _brake(settings: Settings) -> Brake:
+    return Brake(settings.devices.forget_share, settings.devices.forget_at_least)
+
+
+def _tell_held(app: str, devices: int, of: int) -> None:
+    log.error(
+        "forgetting is held: a provider calls too many devices dead at once. Look at topic, environment and package; "
+        "/readyz says how to go on",
+        app=app, devices=devices, of=of,
+    )  # fmt: skip
 
 
 def _note_keys(issuer: str, at: datetime) -> None:

@@ -185,9 +185,15 @@ class LimitSettings(Section):
 
 
 class DeviceSettings(Section):
-    """How many devices one account has in one app at most; the oldest registration makes room for a new one."""
+    """How many devices one account has in one app at most; the oldest registration makes room for a new one.
+
+    Devices that a provider calls dead are forgotten, unless within an hour it says so of more than `forget_share` of an
+    app's, and of at least `forget_at_least`.
+    """
 
     per_account: Annotated[int, Field(ge=1, le=100)] = 10
+    forget_share: Annotated[float, Field(gt=0, le=1)] = 0.2
+    forget_at_least: Annotated[int, Field(ge=1)] = 20
 
 
 class RelaySettings(Section):

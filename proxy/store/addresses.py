@@ -12,7 +12,8 @@ from proxy.ports import Removal
 from proxy.store import keys
 from proxy.store.blocks import blocked_among
 from proxy.store.devices import registration_parts
-from proxy.store.records import device_or_none, dump_order, load_order, to_ms
+from proxy.store.forgetting import Forgetting
+from proxy.store.records import device_or_none, dump_order, load_order
 from proxy.store.scripts import Argument, script
 
 _MS = timedelta(milliseconds=1)
@@ -21,10 +22,13 @@ _MS = timedelta(milliseconds=1)
 class RedisAddresses:
     """Reads are pipelines, one round trip for any number of accounts."""
 
-    def __init__(self, redis: Any, app_ids: Mapping[str, str], instance: str) -> None:
+    def __init__(
+        self, redis: Any, app_ids: Mapping[str, str], instance: str, forgetting: Forgetting | None = None
+    ) -> None:
         self._redis = redis
         self._app_ids = app_ids
         self._instance = instance
+        self._forgetting = forgetting or Forgetting(redis, app_ids)
 
     async def devices_of(self, app: str, accounts: Sequence[str]) -> list[list[Device]]:
         """Each account's devices by its own list, in the order of `accounts`; ownership is checked when delivering.
@@ -58,15 +62,14 @@ class RedisAddresses:
             found.append(device_or_none(app, device_id, it[1]) if it and is_owner else None)
         return found
 
-    async def forget(self, device: Device, before: datetime) -> Removal:
-        """Remove the registration if it was made before that moment and is still this device's."""
-        args: list[Argument] = [digest(device.account), device.device_id, to_ms(before)]
-        answer = await script("forget_device").run_async(self._redis, self._keys_of(device), args)
-        return {1: Removal.REMOVED, 0: Removal.KEPT}.get(answer, Removal.GONE)
+    async def forget(self, device: Device, before: datetime, now: datetime) -> Removal:
+        """See store/forgetting.py."""
+        return await self._forgetting.forget(device, before, now)
 
     async def note_trouble(self, device: Device, trouble: str) -> None:
         args: list[Argument] = [digest(device.account), device.device_id, trouble]
-        await script("note_trouble").run_async(self._redis, self._keys_of(device)[1:], args)
+        owner = keys.push_token(self._app_ids[device.app], device.app, device.platform, device.push_token)
+        await script("note_trouble").run_async(self._redis, [owner], args)
 
     async def blocked(self, accounts: Sequence[str]) -> set[str]:
         """Those of the accounts that may do nothing any more."""
@@ -102,13 +105,6 @@ class RedisAddresses:
             names += [keys.flying(lane, line), keys.shown(lane, line)]
             args.append(dump_order(order) if order else b"")
         await script("land").run_async(self._redis, names, args)
-
-    def _keys_of(self, device: Device) -> list[str]:
-        app_id = self._app_ids[device.app]
-        return [
-            keys.account(app_id, device.app, device.account),
-            keys.push_token(app_id, device.app, device.platform, device.push_token),
-        ]
 
 
 def _device(app: str, device_id: bytes, registration: bytes) -> Device | None:

@@ -25,7 +25,12 @@ class RedisDevices:
 
     def register(self, device: Device) -> Sequence[str]:
         app_id = self._app_ids[device.app]
-        names = [keys.account(app_id, device.app, device.account), _owner_key(app_id, device)]
+        names = [
+            keys.account(app_id, device.app, device.account),
+            _owner_key(app_id, device),
+            keys.aside(app_id, device.app, device.platform, device.push_token),
+            keys.aside_of(app_id, device.app, device.account),
+        ]
         args: list[Argument] = [
             digest(device.account), device.device_id, dump_device(device), to_ms(device.registered_at),
             keys.DEVICE_LIFE_S, keys.account_prefix(app_id, device.app), self._per_account,
@@ -40,17 +45,11 @@ class RedisDevices:
         return sorted(found, key=lambda device: (device.registered_at, device.device_id))
 
     def remove(self, app: str, account: str, device_id: str) -> bool:
-        """True where there was one."""
-        key = keys.account(self._app_ids[app], app, account)
-
-        def do(redis: Commands) -> bool:
-            registration: bytes | None = redis.hget(key, device_id)
-            if registration is None:
-                return False
-            owner_key = registration_parts(registration)[0]
-            return bool(script("forget_device").run(redis, [key, owner_key], [digest(account), device_id, ""]) == 1)
-
-        return self._store.call(do)
+        """True where there was one. It is gone for good, as is what lay aside of it."""
+        app_id = self._app_ids[app]
+        names = [keys.account(app_id, app, account), keys.aside_of(app_id, app, account)]
+        args: list[Argument] = [digest(account), device_id]
+        return bool(self._store.call(lambda redis: script("remove_device").run(redis, names, args)))
 
     def all_devices(self, app: str) -> Iterator[Device]:
         """Every device of a section, in no order, found by scanning: for the command line, not for requests."""

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from proxy.domain.lanes import Lane
 from proxy.ports import Figure
 from proxy.store import keys
 from proxy.store.connection import Store
+from proxy.store.forgotten import forgetting_figures
 from proxy.store.records import to_ms
 
 
@@ -18,6 +20,7 @@ class RedisFigures:
         self._store = store
         self._lanes = lanes
         self._app_ids = sorted({lane.app_id for lane in lanes})
+        self._sections = sorted({(lane.app_id, lane.app) for lane in lanes})
         self._now = now
 
     def read(self) -> list[Figure]:
@@ -33,7 +36,7 @@ class RedisFigures:
             rows += _stream("push_jobs", "Jobs in the lane", by_lane, self._age(answers))
             rows.append(Figure("push_jobs_retrying", "Jobs that wait for another try", by_lane, next(answers)))
             rows.append(Figure("push_lane_paused", "1 while the lane stands still", by_lane, next(answers)))
-        return rows
+        return rows + self._store.call(partial(forgetting_figures, sections=self._sections, now=self._now()))
 
     def _ask(self, redis: Any) -> list[Any]:
         pipe = redis.pipeline(transaction=False)

@@ -1,6 +1,7 @@
 """Can the service do its work, and what does this store put at risk?"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from redis.exceptions import ResponseError
@@ -10,16 +11,23 @@ from proxy.errors import StoreUnavailable
 from proxy.ports import Health
 from proxy.store import keys
 from proxy.store.connection import Store
+from proxy.store.forgotten import brakes_held
 from proxy.store.lanes import read_pause
 
 _READY_LIFE_S = 60
 
 
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 class RedisHealth:
     """Implements ports.HealthCheck."""
 
-    def __init__(self, store: Store, lanes: Sequence[Lane]) -> None:
+    def __init__(self, store: Store, lanes: Sequence[Lane], now: Callable[[], datetime] = _utc_now) -> None:
         self._store = store
+        self._now = now
+        self._sections = sorted({(lane.app_id, lane.app) for lane in lanes})
         self._lanes = lanes
         self._app_ids = sorted({lane.app_id for lane in lanes})
 
@@ -35,6 +43,7 @@ class RedisHealth:
             redis.set(keys.ready(app_id), "1", ex=_READY_LIFE_S)
         missing = [stream for stream in self._streams() if not _has_group(redis, stream)]
         details = {"store": "writable", **_persistence(redis), **self._paused(redis)}
+        details |= brakes_held(redis, self._sections, self._now())
         if missing:
             details["groups"] = f"{len(missing)} streams have no consumer group: no worker has started yet"
         return Health(not missing, details)

@@ -18,6 +18,11 @@ users' own names and may hold anything; they and push tokens enter a key as a di
     proxy:{appId}:dead-words:<letter id>     string  marks' life      worker (settle)       its record with the words
     proxy:{appId}:account:<app>:<account d>  hash    400 days         web (devices)         registration by device
     proxy:{appId}:token:<app>:<platform>:<d> hash    400 days         web (devices)         the push token's owner
+    proxy:{appId}:forgotten:<app>            zset    7 days           worker (deliver)      forgotten devices, by ms
+    proxy:{appId}:aside:<app>:<platform>:<d> hash    7 days           worker (deliver)      what was registered there
+    proxy:{appId}:aside-of:<app>:<account d> hash    7 days           worker (deliver)      an account's, by device
+    proxy:{appId}:held:<app>                 zset    1 hour           worker (deliver)      kept by the brake, by ms
+    proxy:{appId}:brake:<app>                hash    1 day            worker (deliver), cli their number; does it hold
     proxy:{<team>}:provider-token:<id>:<d>   string  1 hour           worker (deliver)      the key's JWT for APNs
     ...:signing                              string  5 s              worker (deliver)      somebody signs it
     proxy:{appId}:ready                      string  1 minute         web (health)          can the store be written?
@@ -37,6 +42,8 @@ from proxy.domain.lanes import Lane
 GROUP = "workers"
 LIMITS_PREFIX = "proxy:limits"
 DEVICE_LIFE_S = 400 * 86_400
+ASIDE_LIFE_S = 7 * 86_400
+BRAKE_LIFE_S = 86_400
 PAUSE_LIFE_S = 30 * 86_400
 PROVIDER_TOKEN_LIFE_S = 3_600
 
@@ -107,6 +114,26 @@ def push_token_prefix(app_id: str, app: str) -> str:
 
 def push_token(app_id: str, app: str, platform: str, token: str) -> str:
     return f"{push_token_prefix(app_id, app)}{platform}:{digest(token)}"
+
+
+def forgotten(app_id: str, app: str) -> str:
+    return f"proxy:{{{app_id}}}:forgotten:{app}"
+
+
+def aside(app_id: str, app: str, platform: str, token: str) -> str:
+    return f"proxy:{{{app_id}}}:aside:{app}:{platform}:{digest(token)}"
+
+
+def aside_of(app_id: str, app: str, name: str) -> str:
+    return f"proxy:{{{app_id}}}:aside-of:{app}:{digest(name)}"
+
+
+def held(app_id: str, app: str) -> str:
+    return f"proxy:{{{app_id}}}:held:{app}"
+
+
+def brake(app_id: str, app: str) -> str:
+    return f"proxy:{{{app_id}}}:brake:{app}"
 
 
 def provider_token(team_id: str, key_id: str, key_pem: bytes) -> str:

@@ -246,7 +246,9 @@ class Delivery:
     async def _forget(self, held: Held, push: Push, before: datetime) -> Settled:
         if push.device is None:
             return self._finish(held, "device gone")
-        removal = await self.addresses.forget(push.device, before)
+        removal = await self.addresses.forget(push.device, before, self.now())
+        if removal is Removal.HELD:
+            return self._bury(held, Cause.UNREGISTERED, "unregistered, and kept: too many at once")
         if removal is not Removal.KEPT:
             return self._finish(held, "device gone")
         if held.job.second_chance:

@@ -33,6 +33,7 @@ from proxy.store.connection import Store, async_redis
 from proxy.store.dead_letters import RedisDeadLetters
 from proxy.store.devices import RedisDevices
 from proxy.store.embedded import ensure_store, stop_store
+from proxy.store.forgetting import Brake, Forgetting
 from proxy.store.health import RedisHealth
 from proxy.store.inbox import RedisInbox
 from proxy.store.lanes import RedisLanes
@@ -73,6 +74,8 @@ IPHONE = Device(
     "main", "ben", "phone-1", Platform.APNS, "a1b2c3", NOON, ApnsEnvironment.SANDBOX, "zh-CN", "r1"
 )  # fmt: skip
 XIAOMI = Device("main", "ben", "phone-2", Platform.MIPUSH, "regid/+=", NOON + MS)
+FORGOTTEN = Device("main", "fay", "phone-5", Platform.APNS, "d4e5f6", NOON, ApnsEnvironment.PRODUCTION, "en", "r2")
+HELD = Device("main", "gil", "phone-6", Platform.APNS, "e5f6a7", NOON)
 ORDER = Order(154503794553568001, 1795435199000, 1795435200000)
 
 
@@ -103,10 +106,13 @@ def write(url: str) -> None:
     devices = RedisDevices(store, APP_IDS)
     devices.register(IPHONE)
     devices.register(XIAOMI)
+    devices.register(FORGOTTEN)
+    devices.register(HELD)
     RedisBlocks(store).block("eve")
     RedisBlocks(store).block_session("session-1", DAY)
     RedisHealth(store, [APNS]).check()
     asyncio.run(_with_redis(url, _work))
+    devices.remove("main", HELD.account, HELD.device_id)
 
 
 def read(url: str) -> dict[str, Any]:
@@ -213,6 +219,9 @@ async def _work(redis: Any) -> None:
             Bury(unread.id, Cause.UNREADABLE, "unreadable", unread),
         ],
     )
+    forgetting = Forgetting(redis, APP_IDS, Brake(share=0.25, at_least=2))
+    for device in (FORGOTTEN, HELD):
+        await forgetting.forget(device, NOON + SECOND, NOON + SECOND)
     await RedisLanes(redis).pause(APNS, "InvalidProviderToken", NOON, NOON + DAY)
     await addresses.note_trouble(IPHONE, "BadDeviceToken")
     await addresses.remember_unknown(MIPUSH, "ghost", DAY)

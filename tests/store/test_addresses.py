@@ -73,7 +73,7 @@ def test_a_dead_tokens_registration_goes_only_if_it_was_made_before(
     devices: RedisDevices, store_url: str, app_id: str, since: datetime, removal: Removal, left: int
 ) -> None:
     devices.register(device())
-    assert with_redis(store_url, lambda it: book(it, app_id).forget(device(), since)) is removal
+    assert with_redis(store_url, lambda it: book(it, app_id).forget(device(), since, NOON + DAY)) is removal
     assert len(devices.devices_of("main", "ben")) == left
 
 
@@ -81,7 +81,9 @@ def test_a_registration_that_moved_since_the_push_stays_its_new_owners(
     devices: RedisDevices, store_url: str, app_id: str
 ) -> None:
     devices.register(device("cai"))
-    assert with_redis(store_url, lambda it: book(it, app_id).forget(device("ben"), NOON + DAY)) is Removal.GONE
+    assert (
+        with_redis(store_url, lambda it: book(it, app_id).forget(device("ben"), NOON + DAY, NOON + DAY)) is Removal.GONE
+    )
     assert len(devices.devices_of("main", "cai")) == 1
 
 
@@ -91,7 +93,8 @@ def test_forgetting_an_old_token_leaves_the_new_one_of_the_same_device(
     devices.register(device(push_token="a1"))
     devices.register(device(push_token="b2"))
     assert (
-        with_redis(store_url, lambda it: book(it, app_id).forget(device(push_token="a1"), NOON + DAY)) is Removal.GONE
+        with_redis(store_url, lambda it: book(it, app_id).forget(device(push_token="a1"), NOON + DAY, NOON + DAY))
+        is Removal.GONE
     )
     assert [it.push_token for it in devices.devices_of("main", "ben")] == ["b2"]
 

@@ -13,8 +13,12 @@ from typing import Any
 import pytest
 
 from proxy.store import keys, records
+from proxy.store.connection import Store
+from proxy.store.devices import RedisDevices
 from proxy.store.embedded import ensure_store, stop_store
+from proxy.store.forgotten import RedisForgotten, Restoring, brakes_held
 from tests.store import golden
+from tests.store.samples import NOON, SECOND
 
 RECORDS = Path(__file__).parents[1] / "data/records"
 FORMATS = sorted(int(it.name) for it in RECORDS.iterdir() if it.is_dir())
@@ -42,6 +46,17 @@ def laid(format_: int) -> dict[str, list[dict[str, Any]]]:
 def test_what_a_format_laid_down_is_read_as_it_was_meant(format_: int, empty_store: str) -> None:
     golden.restore(empty_store, laid(format_))
     assert golden.read(empty_store) == json.loads((RECORDS / f"{format_}.json").read_text())
+
+
+def test_a_device_that_was_laid_aside_comes_back_and_the_brake_is_told(empty_store: str) -> None:
+    golden.restore(empty_store, laid(1))
+    store = Store(empty_store)
+    (it,) = RedisForgotten(store, golden.APP_IDS).forgotten("main", NOON)
+    assert (it.device, it.at) == (golden.FORGOTTEN, NOON + SECOND)
+    assert RedisForgotten(store, golden.APP_IDS).restore(it) is Restoring.RESTORED
+    assert RedisDevices(store, golden.APP_IDS).devices_of("main", "fay") == [golden.FORGOTTEN]
+    told = store.call(lambda redis: brakes_held(redis, [(golden.APP_ID, "main")], NOON + SECOND))
+    assert "2 of 4 dead" in told["devices of main"]
 
 
 def test_what_is_written_today_has_all_that_its_format_had_at_first(empty_store: str) -> None:

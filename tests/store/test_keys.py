@@ -50,6 +50,11 @@ SAMPLES: dict[str, Callable[[], str]] = {
     "dead_words": lambda: keys.dead_words("77", "1793534400000-0"),
     "account": lambda: keys.account("77", "main", "ben"),
     "push_token": lambda: keys.push_token("77", "main", "apns", "a1b2"),
+    "forgotten": lambda: keys.forgotten("77", "main"),
+    "aside": lambda: keys.aside("77", "main", "apns", "a1b2"),
+    "aside_of": lambda: keys.aside_of("77", "main", "ben"),
+    "held": lambda: keys.held("77", "main"),
+    "brake": lambda: keys.brake("77", "main"),
     "provider_token": lambda: keys.provider_token("TEAM", "KEY", b"PEM"),
     "ready": lambda: keys.ready("77"),
     "blocked_accounts": keys.blocked_accounts,
@@ -66,7 +71,7 @@ SHARED = {"provider_token", "blocked_accounts", "blocked_session"}  # not one ap
 def catalogue() -> list[re.Pattern[str]]:
     """The rows of the module's docstring, each <placeholder> standing for any text without a colon."""
     rows = re.findall(r"^    (proxy:\S*(?: d>\S*| id>\S*)?)", inspect.getdoc(keys) or "", re.MULTILINE)
-    assert len(rows) == 20
+    assert len(rows) == 25
     row_texts = [re.escape(row).replace(r"\ ", " ") for row in rows]
     texts = [
         text.replace(re.escape("{appId}"), r"\{77\}").replace(re.escape("{<team>}"), r"\{TEAM\}") for text in row_texts
@@ -99,6 +104,8 @@ def test_all_keys_of_an_app_carry_its_hash_tag(name: str) -> None:
     [
         lambda text: keys.account("77", "main", text),
         lambda text: keys.push_token("77", "main", "apns", text),
+        lambda text: keys.aside("77", "main", "apns", text),
+        lambda text: keys.aside_of("77", "main", text),
         lambda text: keys.unknown(LANE, text),
     ],
 )
@@ -115,7 +122,7 @@ def test_all_that_a_message_leaves_in_the_store_is_in_the_catalogue_and_ends_by_
     lane = mipush_lane(app_id)
     RedisInbox(store, DAY, 10).accept(callback(app_id), NOON)
     RedisDevices(store, {"main": app_id}).register(device())
-    RedisHealth(store, [lane]).check()
+    RedisHealth(store, [lane], lambda: NOON).check()
 
     async def scenario(redis: Any) -> None:
         queue, addresses = queue_of(redis), RedisAddresses(redis, {"main": app_id}, "worker-1")

@@ -29,6 +29,7 @@ from proxy.store import keys
 from proxy.store.addresses import RedisAddresses
 from proxy.store.connection import Store
 from proxy.store.devices import RedisDevices
+from proxy.store.forgetting import Brake, Forgetting
 from proxy.store.lanes import RedisLanes
 from proxy.usecases.deliver import Channel, Delivery, Held, Settled, all_or_raise
 from tests.store.samples import (
@@ -113,6 +114,22 @@ def register(store: Store, app_id: str, one: Device) -> None:
 
 def registered(store: Store, app_id: str, account: str = "ben") -> list[Device]:
     return RedisDevices(store, {"main": app_id}).devices_of("main", account)
+
+
+def test_a_device_that_the_brake_keeps_stays_and_its_alert_can_be_replayed(
+    on_bench: Setting, store: Store, app_id: str
+) -> None:
+    async def scenario(bench: Bench) -> None:
+        forgetting = Forgetting(bench.redis, {"main": app_id}, Brake(share=0.2, at_least=1))
+        addresses = RedisAddresses(bench.redis, {"main": app_id}, "worker-1", forgetting)
+        braked = replace(bench.delivery, addresses=addresses)
+        held = "unregistered, and kept: too many at once"
+        assert await bench.deliver([bench.job()], by=braked) == [("dead letter", held)]
+        (settlement,) = bench.settled
+        assert settlement == Bury(b"0-1", Cause.UNREGISTERED, held, bench.job())
+
+    on_bench(scenario, Provider(always(Unregistered(NOON + MS))))
+    assert len(registered(store, app_id)) == 1
 
 
 ENTRY = b"0-1"

@@ -1,6 +1,7 @@
 -- Make a push token the one of this account's device; whoever had it before loses it in the same step, and where the
 -- account then has too many devices, the oldest make room. Returns their ids.
--- KEYS  1 account's registrations   2 push token's owner
+-- What a provider's answer had made us forget of either cannot come back from now on.
+-- KEYS  1 account's registrations   2 push token's owner   3 what lies aside of this token   4 of this account
 -- ARGV  1 digest of the account   2 device id   3 record   4 registered at, ms   5 life, s   6 prefix of accounts' keys
 --       7 devices of an account at most
 -- A registration is "<key of its push token's owner>\n<record>".
@@ -21,6 +22,13 @@ redis.call('HSET', KEYS[2], 'account', ARGV[1], 'device', ARGV[2], 'at', ARGV[4]
 redis.call('EXPIRE', KEYS[2], ARGV[5])
 redis.call('HSET', KEYS[1], ARGV[2], KEYS[2] .. '\n' .. ARGV[3])
 redis.call('EXPIRE', KEYS[1], ARGV[5])
+
+redis.call('DEL', KEYS[3])
+local kept = redis.call('HGET', KEYS[4], ARGV[2])
+if kept then
+  redis.call('DEL', kept)
+  redis.call('HDEL', KEYS[4], ARGV[2])
+end
 
 local gone = {}
 if redis.call('HLEN', KEYS[1]) <= tonumber(ARGV[7]) then return gone end

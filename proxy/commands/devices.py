@@ -1,0 +1,130 @@
+"""`app-proxy devices`: who is registered, who was forgotten, and the way back. A line of JSON for each device."""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from proxy.commands import Commands, config_option
+from proxy.commands.moments import Moment
+from proxy.commands.stores import store_of
+from proxy.configuration import load_settings
+from proxy.domain.devices import Device, fingerprint
+from proxy.settings import Settings
+from proxy.store.devices import RedisDevices
+from proxy.store.forgotten import Forgotten, RedisForgotten, Restoring
+from proxy.wiring import utc_now
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_KEPT = timedelta(days=7)
+_RELEASED = timedelta(hours=1)
+
+
+@click.group(cls=Commands)
+def devices() -> None:
+    """Look at the registered devices, and bring back those that a provider's answer made us forget."""
+
+
+@devices.command("list")
+@config_option
+@click.option("--app", help="Only this section.")
+@click.option("--account", help="Only this account's.")
+def list_devices(config: Path | None, app: str | None, account: str | None) -> None:
+    """One line of JSON for each registered device. A push token is shown as a fingerprint alone."""
+    settings = load_settings(config)
+    registry = RedisDevices(store_of(settings), _app_ids(settings))
+    for name in _sections(settings, app):
+        for device in registry.devices_of(name, account) if account else registry.all_devices(name):
+            click.echo(_line(_shown(device)))
+
+
+def which_forgotten(command: F) -> F:
+    """The options that choose among the forgotten devices."""
+    command = click.option("--since", type=Moment(), help="Only what was forgotten since then.")(command)
+    command = click.option("--account", help="Only this account's.")(command)
+    return config_option(click.option("--app", help="Only this section.")(command))
+
+
+@devices.command("forgotten")
+@which_forgotten
+def list_forgotten(config: Path | None, app: str | None, account: str | None, since: Any) -> None:
+    """One line of JSON for each device that a provider's answer made us forget in the last 7 days, the first first.
+
+    Not those that are registered again, nor those that their users removed.
+    """
+    settings = load_settings(config)
+    for it in _chosen(_forgotten_of(settings), _sections(settings, app), account, since):
+        click.echo(_line({**_shown(it.device), "forgotten_at": it.at.isoformat(timespec="seconds")}))
+
+
+@devices.command("restore")
+@which_forgotten
+@click.option("--dry-run", is_flag=True, help="Only say what would become of each.")
+def restore(config: Path | None, app: str | None, account: str | None, since: Any, dry_run: bool) -> None:
+    """Bring forgotten devices back, once topic, environment or package are right again.
+
+    A device or push token that was registered since stays as it is, and a blocked account stays blocked. What is
+    restored counts as never forgotten, so that the next dead device does not bring the brake back.
+    """
+    settings = load_settings(config)
+    aside = _forgotten_of(settings)
+    for it in _chosen(aside, _sections(settings, app), account, since):
+        found = aside.restore(it, only_ask=dry_run)
+        done = found is Restoring.RESTORED
+        told = {"result": ("would be restored" if dry_run else "restored") if done else "not restored"}
+        reason = {} if done else {"reason": found.value}
+        click.echo(_line({**_shown(it.device), "forgotten_at": it.at.isoformat(timespec="seconds"), **told, **reason}))
+
+
+@devices.command("release")
+@config_option
+@click.argument("app")
+def release(config: Path | None, app: str) -> None:
+    """Let go of the brake of the section APP for an hour: what a provider calls dead is forgotten, however many.
+
+    For when they really are dead. The brake also ends by itself, once fewer were called dead within an hour.
+    """
+    settings = load_settings(config)
+    (section,) = _sections(settings, app, param_hint="APP")
+    until = utc_now() + _RELEASED
+    _forgotten_of(settings).release(section, until)
+    click.echo(_line({"app": section, "released_until": until.isoformat(timespec="seconds")}))
+
+
+def _chosen(aside: RedisForgotten, sections: list[str], account: str | None, since: Any) -> Iterator[Forgotten]:
+    for name in sections:
+        for it in aside.forgotten(name, since or utc_now() - _KEPT):
+            if account in (None, it.device.account):
+                yield it
+
+
+def _sections(settings: Settings, app: str | None, param_hint: str = "--app") -> list[str]:
+    if app is not None and app not in settings.apps:
+        raise click.BadParameter(f"expected one of {', '.join(settings.apps)}", param_hint=param_hint)
+    return [app] if app else list(settings.apps)
+
+
+def _app_ids(settings: Settings) -> dict[str, str]:
+    return {name: section.app_id for name, section in settings.apps.items()}
+
+
+def _forgotten_of(settings: Settings) -> RedisForgotten:
+    return RedisForgotten(store_of(settings), _app_ids(settings), settings.devices.per_account)
+
+
+def _shown(device: Device) -> dict[str, str]:
+    shown = {
+        "app": device.app, "account": device.account, "device_id": device.device_id, "platform": device.platform,
+        "push_token": fingerprint(device.push_token), "environment": device.environment,
+        "registered_at": device.registered_at.isoformat(timespec="seconds"), "resource": device.resource,
+        "locale": device.locale, "trouble": device.trouble,
+    }  # fmt: skip
+    return {name: value for name, value in shown.items() if value}
+
+
+def _line(shown: dict[str, str]) -> str:
+    return json.dumps(shown, ensure_ascii=False)

@@ -1,0 +1,134 @@
+"""The way back: what a provider's answer made us forget in the last week, and the brake as the operator sees it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import partial
+
+from proxy.domain.callbacks import digest
+from proxy.domain.devices import Device
+from proxy.ports import Figure
+from proxy.store import keys
+from proxy.store.connection import Commands, Store
+from proxy.store.devices import registration_parts
+from proxy.store.records import device_or_none, from_ms, to_ms
+from proxy.store.scripts import Argument, script
+
+HOUR = timedelta(hours=1)
+_PAGE = 500
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """A registration as it was, and when a provider's answer ended it."""
+
+    device: Device
+    at: datetime
+
+
+class Restoring(StrEnum):
+    """What became, or would become, of one that is to come back."""
+
+    RESTORED = "restored"
+    GONE = "it was restored, registered or removed meanwhile"
+    TOKEN_REGISTERED = "its push token is registered"  # noqa: S105  no password
+    DEVICE_REGISTERED = "the device is registered"
+    NO_ROOM = "the account has its most devices"
+
+
+_RESTORINGS = {
+    0: Restoring.GONE, 1: Restoring.RESTORED, 2: Restoring.TOKEN_REGISTERED, 3: Restoring.DEVICE_REGISTERED,
+    4: Restoring.NO_ROOM,
+}  # fmt: skip
+
+
+class RedisForgotten:
+    """For the command line. Every call raises StoreUnavailable."""
+
+    def __init__(self, store: Store, app_ids: Mapping[str, str], per_account: int = 10) -> None:
+        self._store = store
+        self._app_ids = app_ids
+        self._per_account = per_account
+
+    def forgotten(self, app: str, since: datetime) -> Iterator[Forgotten]:
+        """Those of a section that were forgotten since then and did not come back, the first first."""
+        index = keys.forgotten(self._app_ids[app], app)
+        names: list[bytes] = self._store.call(lambda redis: redis.zrangebyscore(index, to_ms(since), "+inf"))
+        for start in range(0, len(names), _PAGE):
+            yield from self._store.call(partial(_read, app=app, names=names[start : start + _PAGE]))
+
+    def restore(self, it: Forgotten, *, only_ask: bool = False) -> Restoring:
+        """Its registration holds again, unless its device or its push token was registered since."""
+        device, app, app_id = it.device, it.device.app, self._app_ids[it.device.app]
+        names = [
+            keys.aside(app_id, app, device.platform, device.push_token),
+            keys.account(app_id, app, device.account),
+            keys.push_token(app_id, app, device.platform, device.push_token),
+            keys.aside_of(app_id, app, device.account),
+            keys.forgotten(app_id, app),
+            keys.held(app_id, app),
+        ]
+        args: list[Argument] = [
+            digest(device.account), device.device_id, keys.DEVICE_LIFE_S, self._per_account, int(only_ask)
+        ]  # fmt: skip
+        return _RESTORINGS[self._store.call(lambda redis: script("restore_device").run(redis, names, args))]
+
+    def release(self, app: str, until: datetime) -> None:
+        """Until then the section's brake holds nothing: its devices really are dead."""
+        app_id = self._app_ids[app]
+
+        def do(redis: Commands) -> None:
+            pipe = redis.pipeline(transaction=True)
+            pipe.hset(keys.brake(app_id, app), "released", to_ms(until))
+            pipe.hdel(keys.brake(app_id, app), "since", "last")
+            pipe.expire(keys.brake(app_id, app), keys.BRAKE_LIFE_S)
+            pipe.delete(keys.held(app_id, app))
+            pipe.execute()
+
+        self._store.call(do)
+
+
+def brakes_held(redis: Commands, sections: Sequence[tuple[str, str]], now: datetime) -> dict[str, str]:
+    """Sentences about the (appId, section)s whose brake has held within the last hour, for /readyz."""
+    pipe = redis.pipeline(transaction=False)
+    for app_id, app in sections:
+        pipe.hmget(keys.brake(app_id, app), "since", "last", "count", "all")
+    told = {}
+    for (_, app), (since, last, count, of) in zip(sections, pipe.execute(), strict=True):
+        if since and last and from_ms(int(last)) > now - HOUR:
+            told[f"devices of {app}"] = (
+                f"not forgotten since {from_ms(int(since)):%Y-%m-%d %H:%M:%S} UTC: a provider called {int(count)} of "
+                f"{int(of)} dead within an hour. Look at topic, environment and package, then bring back those that "
+                f"went before: app-proxy devices restore --app {app}. If they are dead: app-proxy devices release {app}"
+            )
+    return told
+
+
+def forgetting_figures(redis: Commands, sections: Sequence[tuple[str, str]], now: datetime) -> list[Figure]:
+    """How many devices of each section are kept aside, and were held by the brake within the last hour."""
+    pipe = redis.pipeline(transaction=False)
+    for app_id, app in sections:
+        pipe.zcard(keys.forgotten(app_id, app))
+        pipe.zcount(keys.held(app_id, app), to_ms(now - HOUR), "+inf")
+    answers = iter(pipe.execute())
+    rows = []
+    for _, app in sections:
+        rows.append(Figure("push_devices_forgotten", "Devices forgotten in 7 days", {"app": app}, next(answers)))
+        told = "Devices that a provider called dead in the last hour and the brake kept"
+        rows.append(Figure("push_devices_held", told, {"app": app}, next(answers)))
+    return rows
+
+
+def _read(redis: Commands, app: str, names: Sequence[bytes]) -> list[Forgotten]:
+    pipe = redis.pipeline(transaction=False)
+    for name in names:
+        pipe.hmget(name, "device", "forgotten", "registration", "trouble")
+    found = (_forgotten(app, *answer) for answer in pipe.execute() if answer[2])
+    return [it for it in found if it]
+
+
+def _forgotten(app: str, device_id: bytes, at: bytes, registration: bytes, trouble: bytes | None) -> Forgotten | None:
+    record = registration_parts(registration)[1]
+    device = device_or_none(app, device_id.decode(), record, (trouble or b"").decode())
+    return Forgotten(device, from_ms(int(at))) if device else None

@@ -1,0 +1,132 @@
+"""`app-proxy devices forgotten|restore|release`, on a real store."""
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from proxy.cli import cli
+from proxy.domain.devices import Device, Platform, fingerprint
+from proxy.store.blocks import RedisBlocks
+from proxy.store.connection import Store, async_redis
+from proxy.store.devices import RedisDevices
+from proxy.store.forgetting import Brake, Forgetting
+
+NOW = datetime.now(UTC)
+TOKEN = "canary-push-token"
+
+
+class Operator:
+    """The command line, and an app of whose devices a provider has called some dead."""
+
+    def __init__(self, folder: Path, store_url: str, app_id: str) -> None:
+        self.config, self.url, self.app_ids = folder / "proxy.toml", store_url, {"main": app_id}
+        self.config.write_text(
+            f'[store]\nurl = "{store_url}"\n[auth.jwt.own]\nsecret = "{"x" * 40}"\n[apps.main]\n'
+            f'app_id = "{app_id}"\napp_key = "key"\napp_secret = "secret"\nurl_secret = "{"u" * 20}"\n'
+        )
+        self.store = Store(store_url)
+        self.devices = RedisDevices(self.store, self.app_ids)
+
+    def register(self, account: str) -> Device:
+        one = Device("main", account, "phone", Platform.APNS, f"{TOKEN}-{account}", NOW - timedelta(days=30))
+        self.devices.register(one)
+        return one
+
+    def forget(self, one: Device, at: datetime, share: float = 1.0) -> None:
+        async def scenario() -> Any:
+            redis = async_redis(self.url, 5.0)
+            try:
+                return await Forgetting(redis, self.app_ids, Brake(share, 1)).forget(one, at, at)
+            finally:
+                await redis.aclose()
+
+        asyncio.run(scenario())
+
+    def run(self, *arguments: str) -> Result:
+        result = CliRunner().invoke(cli, ["devices", *arguments, "--config", str(self.config)])
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        assert TOKEN not in result.output
+        return result
+
+    def lines(self, *arguments: str) -> list[dict[str, str]]:
+        result = self.run(*arguments)
+        assert result.exit_code == 0, result.output
+        return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+@pytest.fixture
+def operator(tmp_path: Path, store_url: str, app_id: str) -> Operator:
+    it = Operator(tmp_path, store_url, app_id)
+    for account, days in (("alice", 6), ("bob", 2), ("carl", 0)):
+        it.forget(it.register(account), NOW - timedelta(days=days))
+    return it
+
+
+def accounts(lines: list[dict[str, str]]) -> list[str]:
+    return [line["account"] for line in lines]
+
+
+def test_forgotten_devices_are_listed_until_they_are_registered_again(operator: Operator) -> None:
+    lines = operator.lines("forgotten")
+    assert accounts(lines) == ["alice", "bob", "carl"]
+    assert lines[0]["push_token"] == fingerprint(f"{TOKEN}-alice")
+    assert lines[0]["forgotten_at"] == (NOW - timedelta(days=6)).isoformat(timespec="seconds")
+    assert accounts(operator.lines("forgotten", "--account", "bob")) == ["bob"]
+    assert accounts(operator.lines("forgotten", "--since", "3d")) == ["bob", "carl"]
+    operator.register("bob")
+    assert accounts(operator.lines("forgotten", "--since", "3d", "--app", "main")) == ["carl"]
+    assert accounts(operator.lines("list")) == ["bob"]
+
+
+def test_restoring_can_be_tried_first_and_brings_back_what_was_chosen(operator: Operator) -> None:
+    yesterday = (NOW - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M")
+    tried = operator.lines("restore", "--dry-run")
+    assert [line["result"] for line in tried] == ["would be restored"] * 3
+    assert operator.lines("list") == []
+    (carl,) = operator.lines("restore", "--since", yesterday)
+    assert (carl["account"], carl["result"]) == ("carl", "restored")
+    assert accounts(operator.lines("restore", "--account", "alice")) == ["alice"]
+    assert sorted(accounts(operator.lines("list"))) == ["alice", "carl"]
+    assert accounts(operator.lines("restore")) == ["bob"]
+    assert operator.lines("restore") == []
+
+
+def test_a_blocked_account_stays_blocked(operator: Operator) -> None:
+    blocks, name = RedisBlocks(operator.store), "bob of the blocked"
+    operator.forget(operator.register(name), NOW)
+    blocks.block(name)
+    try:
+        assert operator.lines("restore", "--account", name)[0]["result"] == "restored"
+        assert blocks.is_blocked(name, None)
+    finally:
+        blocks.unblock(name)
+
+
+def test_one_whose_account_is_full_stays_aside_and_is_told_why(operator: Operator) -> None:
+    operator.config.write_text(operator.config.read_text() + "[devices]\nper_account = 1\n")
+    operator.devices.register(Device("main", "bob", "pad", Platform.APNS, "p1", NOW))
+    (bob,) = operator.lines("restore", "--account", "bob")
+    assert (bob["result"], bob["reason"]) == ("not restored", "the account has its most devices")
+
+
+def test_the_brake_is_released_for_an_hour(operator: Operator) -> None:
+    dora = operator.register("dora")
+    operator.forget(dora, NOW, share=0.1)
+    assert accounts(operator.lines("list")) == ["dora"]
+    (told,) = operator.lines("release", "main")
+    assert datetime.fromisoformat(told["released_until"]) - datetime.now(UTC) > timedelta(minutes=59)
+    operator.forget(dora, NOW, share=0.1)
+    assert operator.lines("list") == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("release", "other"), ("restore", "--app", "other"), ("forgotten", "--since", "yesterday"), ("release",)],
+)
+def test_what_is_not_configured_or_no_time_is_a_wrong_command_line(operator: Operator, arguments: list[str]) -> None:
+    assert operator.run(*arguments).exit_code == 2
