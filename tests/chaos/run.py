@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.devices import Devices
-from tests.chaos.environment import Environment
 from tests.chaos.dice import Trouble, draw_troubles
+from tests.chaos.environment import Environment
 from tests.chaos.fleet import Fleet
 from tests.chaos.journals import Journals
 from tests.chaos.messages import draw_messages
