@@ -14,7 +14,7 @@ _FOUND_IN = {
     "token": "proxy.commands.signing:token",
     "emulate": "proxy.commands.emulating:emulate",
     "devices": "proxy.commands.devices:devices",
-    "dead-letters": "proxy.commands.listing:dead_letters",
+    "dead-letters": "proxy.commands.letters:dead_letters",
     "accounts": "proxy.commands.people:accounts",
     "users": "proxy.commands.people:users",
 }

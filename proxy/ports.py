@@ -13,7 +13,7 @@ from proxy.domain.callbacks import Callback
 from proxy.domain.devices import Device
 from proxy.domain.jobs import Job, Push
 from proxy.domain.lanes import Lane
-from proxy.domain.letters import Cause
+from proxy.domain.letters import Cause, Letter
 from proxy.domain.outcomes import Outcome
 from proxy.domain.undelivered import Undelivered
 
@@ -244,6 +244,22 @@ class Bury:
 
 
 Settlement = Finish | Postpone | Bury
+
+
+class PutBack(Enum):
+    """What became of a dead letter that was to go back to work."""
+
+    DONE = auto()
+    GONE = auto()  # somebody put it back or dropped it before
+    FULL = auto()  # its stream is at its cap; the letter stays
+
+
+class DeadLetters(Protocol):
+    """The dead letters. Raises StoreUnavailable. See store/dead_letters.py."""
+
+    def whole(self, letter: Letter) -> Job | Undelivered | Entry | None: ...
+
+    def put_back(self, letter: Letter, of: Job | Undelivered | Entry, lane: Lane | None) -> PutBack: ...
 
 
 class JobQueue(Protocol):

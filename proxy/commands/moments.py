@@ -1,4 +1,4 @@
-"""A moment on the command line: "2h" (ago), or a time like 2026-11-23T09:30."""
+"""Times on the command line: a moment is "2h" (ago) or like 2026-11-23T09:30, a span is like 90s, 30m, 2h or 7d."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-_AGO = re.compile(r"([0-9]{1,6})([smhd])")
+_SPAN = re.compile(r"([0-9]{1,5})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -16,10 +16,25 @@ class Moment(click.ParamType[datetime]):
     name = "2h|time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        if ago := _AGO.fullmatch(value):
-            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        if (ago := _span(value)) is not None:
+            return datetime.now(UTC) - ago
         try:
             found = datetime.fromisoformat(value)
         except ValueError:
             self.fail("expected like 90s, 30m, 2h, 7d (ago), or a time like 2026-11-23T09:30 (UTC)", param, ctx)
         return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+class Span(click.ParamType[timedelta]):
+    """A timedelta."""
+
+    name = "span"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        span = _span(value)
+        return self.fail("expected like 90s, 30m, 2h or 7d", param, ctx) if span is None else span
+
+
+def _span(text: str) -> timedelta | None:
+    found = _SPAN.fullmatch(text)
+    return timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else None

@@ -1,7 +1,7 @@
 """Dead letters: what ended without an alert and waits for a person, without what people wrote."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import assert_never
 
@@ -70,8 +70,9 @@ class Letter:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which letters are meant; what is None bounds nothing."""
+    """Which letters are meant; what is None bounds nothing. A section's are also the callbacks of its appId."""
 
+    app_id: str | None = None
     app: str | None = None
     channel: str | None = None
     cause: Cause | None = None
@@ -80,9 +81,20 @@ class Choice:
 
     def takes(self, letter: Letter) -> bool:
         return (
-            self.app in (None, letter.app)
+            self.app_id in (None, letter.app_id)
+            and (self.app is None or letter.app in (self.app, ""))
             and self.channel in (None, letter.channel)
             and self.cause in (None, letter.cause)
             and (self.before is None or letter.at < self.before)
             and (self.after is None or letter.at >= self.after)
         )
+
+
+def revived(job: Job, letter: Letter, now: datetime, life: timedelta) -> Job:
+    """The job of a letter as it goes back to its lane: worth showing for `life` at least, and tried anew.
+
+    It keeps its id, and so what it is called on the wire; its history goes on.
+    """
+    alert = replace(job.alert, expires_at=max(job.alert.expires_at, now + life))
+    anew = replace(job, alert=alert, attempt=0, second_chance=False)
+    return anew.tried(letter.at, letter.reason).tried(now, "replayed")

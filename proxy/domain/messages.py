@@ -109,6 +109,12 @@ def alert_text(payload: bytes, biz_type: str, sender: str) -> AlertText | None:
             return AlertText(title, shown.value)
 
 
+def wordless_text(conversation: str) -> AlertText:
+    """What is shown of a message whose words are gone; the sender is known only where two people talk."""
+    sender = conversation.removeprefix("p2p:") if conversation.startswith("p2p:") else ""
+    return AlertText(clean(sender, MAX_TITLE) or Shown.SOMETHING.value, Shown.SOMETHING.value)
+
+
 def clean(text: str, most: int) -> str:
     """One line of at most `most` characters: no control characters, no tricks with direction, no half characters."""
     head = text[: most * 4]  # enough to fill the line, and a bound for the work

@@ -1,70 +1,134 @@
-"""Jobs that ended without an alert, kept for a person to look at; without what people wrote."""
+"""What ended without an alert, kept for a person: read, put back to work, or dropped.
 
-import json
+A letter holds no words of people. They lie in a key beside it for as long as the marks, for whoever puts it back.
+"""
+
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 from typing import Any
 
+from proxy.domain.jobs import Job
+from proxy.domain.lanes import Lane
+from proxy.domain.letters import Cause, Choice, Letter, Unread
+from proxy.domain.undelivered import Undelivered
+from proxy.ports import Entry, PutBack
 from proxy.store import keys
 from proxy.store.connection import Store
-from proxy.store.records import UnreadableRecord, from_ms, load_job
+from proxy.store.records import (
+    UnreadableRecord,
+    dump_job,
+    dump_undelivered,
+    from_ms,
+    load_job,
+    load_letter,
+    load_undelivered,
+    to_ms,
+)
+from proxy.store.scripts import Argument, script
 
 _PAGE = 100
-
-
-@dataclass(frozen=True)
-class DeadLetter:
-    """`id` is the entry's in the stream; the job's own fields are empty where the record was no job."""
-
-    id: str
-    at: datetime
-    reason: str
-    job_id: str = ""
-    app: str = ""
-    channel: str = ""
-    account: str = ""
-    device_id: str = ""
-    attempt: int = 0
+_EVERY = Choice()
+_CAUSES = {cause.value: cause for cause in Cause}
 
 
 class RedisDeadLetters:
-    """The dead letters of all apps."""
+    """Implements ports.DeadLetters. Every method raises StoreUnavailable."""
 
-    def __init__(self, store: Store, app_ids: set[str]) -> None:
+    def __init__(self, store: Store, *, jobs_cap: int, callbacks_cap: int) -> None:
         self._store = store
-        self._app_ids = sorted(app_ids)
+        self._jobs_cap = jobs_cap
+        self._callbacks_cap = callbacks_cap
 
-    def recent(self, count: int, app: str | None = None) -> Iterator[DeadLetter]:
-        """At most `count` of each appId, the newest first; `app` limits them to one section."""
-        for app_id in self._app_ids:
-            letters = self._newest_first(keys.dead_letters(app_id))
-            yield from islice((letter for letter in letters if app in (None, letter.app)), count)
+    def newest_first(self, app_id: str, choice: Choice = _EVERY) -> Iterator[Letter]:
+        """The chosen ones, page by page."""
+        first, last = _bounds(choice)
+        while found := self._page("xrevrange", app_id, first, last):
+            yield from filter(choice.takes, found)
+            last = f"({found[-1].id}"
 
-    def _newest_first(self, name: str) -> Iterator[DeadLetter]:
-        start = "+"
-        while found := self._page(name, start):
-            yield from (_read(id_.decode(), fields) for id_, fields in found)
-            start = f"({found[-1][0].decode()}"  # before the last one
+    def oldest_first(self, app_id: str, choice: Choice = _EVERY) -> Iterator[Letter]:
+        first, last = _bounds(choice)
+        while found := self._page("xrange", app_id, first, last):
+            yield from filter(choice.takes, found)
+            first = f"({found[-1].id}"
 
-    def _page(self, name: str, start: str) -> list[tuple[bytes, dict[bytes, bytes]]]:
-        found: list[tuple[bytes, dict[bytes, bytes]]] = self._store.call(
-            lambda redis: redis.xrevrange(name, max=start, count=_PAGE)
-        )
-        return found
+    def find(self, app_id: str, letter_id: str) -> Letter | None:
+        found = self._page("xrange", app_id, letter_id, letter_id)
+        return found[0] if found else None
+
+    def words_until(self, letter: Letter) -> datetime | None:
+        """When its words go; None: they are gone, or were never kept."""
+        name = keys.dead_words(letter.app_id, letter.id)
+        now, left_ms = self._store.call(lambda redis: (redis.time(), redis.pttl(name)))
+        return from_ms(now[0] * 1000 + now[1] // 1000 + left_ms) if left_ms > 0 else None
+
+    def whole(self, letter: Letter) -> Job | Undelivered | Entry | None:
+        """What the letter is about, with its words. None: they are gone."""
+        record: bytes | None = self._store.call(lambda redis: redis.get(keys.dead_words(letter.app_id, letter.id)))
+        if record is None:
+            return None
+        try:
+            match letter.of:
+                case Job():
+                    return load_job(record)
+                case Undelivered():
+                    return load_undelivered(record)
+                case Unread():
+                    return Entry(letter.id.encode(), record)
+                case None:
+                    return None
+        except UnreadableRecord:  # of another version, or damaged: of no use here
+            return None
+
+    def put_back(self, letter: Letter, of: Job | Undelivered | Entry, lane: Lane | None) -> PutBack:
+        """The letter leaves, and `of` is in its lane, or among the callbacks where that is None; or nothing is done."""
+        app_id = letter.app_id
+        names = [keys.dead_letters(app_id), keys.dead_words(app_id, letter.id)]
+        names += [keys.jobs(lane), keys.retries(lane)] if lane else [keys.callbacks(app_id)]
+        args: list[Argument] = [letter.id, self._jobs_cap if lane else self._callbacks_cap, _record(of)]
+        answer = self._store.call(lambda redis: script("replay_letter").run(redis, names, args))
+        return {1: PutBack.DONE, 0: PutBack.GONE}.get(answer, PutBack.FULL)
+
+    def drop(self, letter: Letter) -> bool:
+        """The letter and its words are gone. False: it was gone before."""
+
+        def remove(redis: Any) -> bool:
+            pipe = redis.pipeline(transaction=True)
+            pipe.xdel(keys.dead_letters(letter.app_id), letter.id)
+            pipe.delete(keys.dead_words(letter.app_id, letter.id))
+            return bool(pipe.execute()[0])
+
+        return self._store.call(remove)
+
+    def _page(self, command: str, app_id: str, first: str, last: str) -> list[Letter]:
+        name, ends = keys.dead_letters(app_id), {"min": first, "max": last}
+        entries = self._store.call(lambda redis: getattr(redis, command)(name, **ends, count=_PAGE))
+        return [_letter(app_id, id_.decode(), fields) for id_, fields in entries]
 
 
-def _read(id_: str, fields: dict[bytes, bytes]) -> DeadLetter:
-    at, reason = from_ms(int(id_.split("-", 1)[0])), fields.get(b"reason", b"").decode()
-    try:
-        job = load_job(fields.get(b"r", b"{}"))
-    except UnreadableRecord:
-        return DeadLetter(id_, at, reason)
-    return DeadLetter(id_, at, reason, job.id, job.app, job.channel, job.account, job.device_id, job.attempt)
+def _bounds(choice: Choice) -> tuple[str, str]:
+    """Ids begin with the time."""
+    first = f"{to_ms(choice.after)}-0" if choice.after else "-"
+    return first, f"({to_ms(choice.before)}-0" if choice.before else "+"
 
 
-def to_json(letter: DeadLetter) -> str:
-    """One line, for a command line's output."""
-    row: dict[str, Any] = {**letter.__dict__, "at": letter.at.isoformat(timespec="milliseconds")}
-    return json.dumps(row, ensure_ascii=False)
+def _letter(app_id: str, id_: str, fields: dict[bytes, bytes]) -> Letter:
+    told = {name.decode(): value.decode("utf-8", "replace") for name, value in fields.items() if name != b"r"}
+    return Letter(
+        id_,
+        app_id,
+        from_ms(int(id_.split("-", 1)[0])),
+        _CAUSES.get(told.get("cause", ""), Cause.UNKNOWN),
+        told.get("reason", ""),
+        load_letter(told.get("kind", ""), fields.get(b"r", b"")),
+    )
+
+
+def _record(of: Job | Undelivered | Entry) -> bytes:
+    match of:
+        case Job():
+            return dump_job(of)
+        case Undelivered():
+            return dump_undelivered(of)
+        case Entry():
+            return of.record

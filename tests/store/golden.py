@@ -122,8 +122,8 @@ def read(url: str) -> dict[str, Any]:
         "group again": RedisInbox(store, DAY, 10).accept(TO_A_GROUP, NOON).duplicate,
         "devices": [_device(it) for it in RedisDevices(store, APP_IDS).devices_of("main", "ben")],
         "dead": [
-            [it.reason, it.app, it.channel, it.account, it.device_id, it.attempt]
-            for it in RedisDeadLetters(store, {APP_ID}).recent(10)
+            [it.reason, it.app, it.channel, *_dead_job(it.of)]
+            for it in RedisDeadLetters(store, jobs_cap=9, callbacks_cap=9).newest_first(APP_ID)
         ],
         "blocked": [
             RedisBlocks(store).is_blocked("eve", None),
@@ -269,6 +269,10 @@ def _provider_token(redis: Any, signs: str = PROVIDER_TOKEN) -> SharedProviderTo
 def _device(it: Device) -> list[str]:
     return [it.app, it.account, it.device_id, it.platform, it.push_token, it.registered_at.isoformat(),
             it.environment, it.locale, it.resource, it.trouble]  # fmt: skip
+
+
+def _dead_job(of: object) -> list[Any]:
+    return [of.account, of.device_id, of.attempt] if isinstance(of, Job) else ["", "", 0]
 
 
 def _job(it: Job) -> list[Any]:
