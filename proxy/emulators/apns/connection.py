@@ -52,7 +52,7 @@ class ApnsConnection(asyncio.Protocol):
             h2.events.StreamEnded: self._complete,
             h2.events.StreamReset: self._forget,
             h2.events.SettingsAcknowledged: lambda _: self._limit.acknowledge(),
-            h2.events.ConnectionTerminated: lambda _: self._close(),
+            h2.events.ConnectionTerminated: lambda _: self._close("connection lost"),
         }
 
     # what the transport calls
@@ -84,7 +84,7 @@ class ApnsConnection(asyncio.Protocol):
         except h2.exceptions.ProtocolError:
             # h2 has put a GOAWAY with the error's code into what is to be sent
             self._shared.counted["protocol_errors"] += 1
-            self._close()
+            self._close("protocol error")
         self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  how it was lost does not matter
@@ -282,12 +282,12 @@ class ApnsConnection(asyncio.Protocol):
         if not self._open:
             self._loop.call_soon(self._close)
 
-    def _close(self) -> None:
+    def _close(self, lost: str = "closed") -> None:
         """Close without a word; what h2 itself had to say goes out before."""
         if not self._ended:
             self._flush()
             self._ended = True
-            self._abandon("closed")
+            self._abandon(lost)
             self._transport.close()
 
     def _reset(self) -> None:

@@ -1,0 +1,134 @@
+"""What was done to the service, what that can explain, and how long it may take to recover.
+
+A second accepted push of one alert is excused only by one of these, each between the first push and the second:
+
+- *unheard*: the provider took the first push on and its answer was lost: the stream or connection was reset, closed or
+  silent by a fault, or it was given up by its client after at least PATIENCE_MS (a time-out);
+- *slow*: the first push had waited that long for its answer, even though it came;
+- *reset*: the connection was reset at once after the answer, which a reset may overtake;
+- *kill_worker*, *stop_worker*: done to the process that had sent the first push, told by its port, and begun at most
+  SETTLED_MS after the answer. Where the environment could not tell the ports it may have been any worker;
+- *store*: it was killed, away or emptied while the first push was out, or at most SETTLED_MS after the answer, or had
+  been STORE_BEFORE_MS before it came;
+- *said again to an empty store*: MIMC posted the message again after the store had come back empty.
+
+A worker that is told to end (SIGTERM) or a web process that is killed excuses nothing.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from tests.chaos.pushes import Address, Push
+
+PATIENCE_MS = 400  # the rig calls half a second without an answer silence
+SETTLED_MS = 5_000  # an outcome is in the store by then, on any machine
+STORE_BEFORE_MS = 2_000  # what was claimed before the store went may leave after it has come back
+_AT_ONCE_MS = 500
+_YOUNG_MS = 200  # a connection opened while its process was being looked at
+_FOR_EVER = 1 << 62
+
+_STORE = frozenset({"kill_store", "store_away", "empty_store"})
+_WORKER = frozenset({"kill_worker", "stop_worker"})
+# how a fault of one push keeps its answer from the sender
+_UNHEARD = frozenset({
+    "silence", "silent_connection", "rst_stream", "closed", "reset",  # APNs, as its journal calls what was lost
+    "reset_after", "silence_after", "close_after", "truncated",  # MiPush, by their effects
+})  # fmt: skip
+
+
+class Fault(NamedTuple):
+    """`ports` are None where it is not known which connections the process had."""
+
+    kind: str
+    target: str
+    begin_ms: int
+    end_ms: int
+    ports: frozenset[int] | None
+
+
+def read_faults(events: Iterable[Mapping[str, Any]]) -> list[Fault]:
+    return [
+        Fault(
+            it["kind"], str(it["target"]), it["begin_ms"], _FOR_EVER if it["end_ms"] is None else it["end_ms"],
+            None if it.get("ports") is None else frozenset(it["ports"]),
+        )
+        for it in events if it["event"] == "fault"
+    ]  # fmt: skip
+
+
+def spans_of(faults: Iterable[Fault], kind: str) -> list[tuple[int, int]]:
+    return [(it.begin_ms, it.end_ms) for it in faults if it.kind == kind]
+
+
+def dead_addresses(faults: Iterable[Fault]) -> dict[Address, list[tuple[int, int]]]:
+    """Which addresses a provider called dead, and from when to when."""
+    dead: dict[Address, list[tuple[int, int]]] = defaultdict(list)
+    for it in faults:
+        if it.kind == "provider_410":
+            for address in (("apns", it.target.lower()), ("regid", it.target)):
+                dead[address].append((it.begin_ms, it.end_ms))
+    return dead
+
+
+class Excuses:
+    """Which repeats the run's faults explain."""
+
+    def __init__(self, faults: Sequence[Fault], pushes: Sequence[Push], asked_ms: Mapping[str, Sequence[int]]) -> None:
+        """`asked_ms` says for each word when a callback that names somebody was posted."""
+        self._asked_ms = asked_ms
+        self._store = [it for it in faults if it.kind in _STORE]
+        self._emptied = [it for it in faults if it.kind == "empty_store"]
+        self._worker = [it for it in faults if it.kind in _WORKER]
+        self._resets = [it for it in faults if it.kind == "provider_reset"]
+        self._first_ms: dict[tuple[int, int], int] = {}
+        self._reset_ms: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for push in pushes:
+            known = self._first_ms.get(push.connection, push.came_ms)
+            self._first_ms[push.connection] = min(known, push.came_ms)
+            if push.lost == "reset":
+                self._reset_ms[push.connection].append(push.ms)
+
+    def of(self, first: Push, second: Push) -> str | None:
+        """What explains that the alert was pushed again after `first`; None: nothing does."""
+        if first.fault in _UNHEARD or first.lost in _UNHEARD:
+            return "unheard"
+        if first.ms - first.came_ms >= PATIENCE_MS:
+            return "slow"
+        if self._was_reset(first):
+            return "reset"
+        for it in self._worker:
+            if self._touches(it, first) and it.begin_ms <= second.came_ms:
+                return it.kind
+        if any(_overlaps(it, first) and it.begin_ms <= second.came_ms for it in self._store):
+            return "store"
+        if any(first.ms <= it.end_ms and it.begin_ms <= second.came_ms and self._said_after(it, second)
+               for it in self._emptied):  # fmt: skip
+            return "said again to an empty store"
+        return None
+
+    def _was_reset(self, first: Push) -> bool:
+        if any(0 <= ms - first.ms <= _AT_ONCE_MS for ms in self._reset_ms.get(first.connection, ())):
+            return True
+        # a connection that was struck while nothing was out is in no journal
+        provider = "apns" if first.address[0] == "apns" else "mipush"
+        return any(
+            provider in it.target and it.begin_ms - _AT_ONCE_MS <= first.ms <= it.begin_ms + _YOUNG_MS
+            for it in self._resets
+        )
+
+    def _touches(self, fault: Fault, first: Push) -> bool:
+        """It was done to the sender of that push, while it was out or before its outcome was surely settled."""
+        if fault.begin_ms > first.ms + SETTLED_MS or fault.end_ms < first.came_ms:
+            return False
+        if fault.ports is None or first.port in fault.ports:
+            return True
+        return abs(self._first_ms[first.connection] - fault.begin_ms) <= _YOUNG_MS
+
+    def _said_after(self, emptied: Fault, second: Push) -> bool:
+        asked_ms = self._asked_ms.get(second.word, ())
+        return any(emptied.begin_ms - STORE_BEFORE_MS <= asked <= second.came_ms for asked in asked_ms)
+
+
+def _overlaps(store: Fault, first: Push) -> bool:
+    return store.begin_ms <= first.ms + SETTLED_MS and store.end_ms >= first.came_ms - STORE_BEFORE_MS

@@ -1,0 +1,157 @@
+"""Whose device an address was, as far as it can be known from outside."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum, auto
+from typing import Any, NamedTuple
+
+from tests.chaos.pushes import Address
+
+Span = tuple[int, int]  # from, to; in ms
+_LATE_MS = 5_000  # a registration without an answer may still be carried out: the store's time-out and its repeat
+
+
+class Owner(NamedTuple):
+    """A device of an account; `device` is "" where the provider is told the account itself."""
+
+    app: str
+    account: str
+    device: str
+
+
+class Claim(NamedTuple):
+    """Somebody registered an address or gave it up; `kind` is the run log's event."""
+
+    kind: str
+    asked_ms: int
+    ms: int
+    owner: Owner
+    address: Address
+    resource: str
+
+    @property
+    def done_ms(self) -> int:
+        """From then on it has surely been carried out, or never will be."""
+        return self.ms + _LATE_MS if self.kind == "registration_unknown" else self.ms
+
+
+class Hold(Enum):
+    """Whether a device was its account's, from a moment on to the end of the run."""
+
+    NO = auto()
+    SURELY = auto()
+    PERHAPS = auto()
+
+
+class Ownership:
+    """All claims of a run. `by_account` names the sections whose MiPush is told accounts.
+
+    `emptied` are the times from which the store had lost everything to when it was there again; `dead` says from when
+    to when a provider called an address dead.
+    """
+
+    def __init__(
+        self,
+        events: Iterable[Mapping[str, Any]],
+        by_account: Iterable[str],
+        emptied: Sequence[Span],
+        dead: Mapping[Address, Sequence[Span]],
+    ) -> None:
+        self._emptied = emptied
+        self._dead = dead
+        self._of_owner: dict[Owner, list[Claim]] = defaultdict(list)
+        self._of_address: dict[Address, list[Claim]] = defaultdict(list)
+        self._owners: dict[tuple[str, str], dict[Owner, None]] = defaultdict(dict)
+        sections = set(by_account)
+        for event in events:
+            if event["event"] in ("registered", "removed", "registration_unknown"):
+                self._add(_claim(event, sections))
+
+    def owners(self, app: str, account: str) -> Iterable[Owner]:
+        """The devices that an account ever had, or may have had."""
+        return self._owners.get((app, account), ())
+
+    def addresses(self, owner: Owner) -> set[Address]:
+        return {it.address for it in self._of_owner[owner]}
+
+    def resource(self, owner: Owner) -> str:
+        """The login that the device named last."""
+        return self._of_owner[owner][-1].resource
+
+    def possible_owners(self, address: Address, since_ms: int, until_ms: int) -> list[Owner]:
+        """All whose the address may have been at some moment of that time; none where it was surely nobody's."""
+        if address[0] == "account":
+            return []
+        claims = self._of_address.get(address, [])
+        if len(claims) == 1:
+            (only,) = claims
+            return [only.owner] if only.kind != "removed" and only.asked_ms <= until_ms else []
+        return list(dict.fromkeys(
+            it.owner
+            for it in claims
+            if it.kind != "removed" and it.asked_ms <= until_ms
+            and not any(_ends(other, it) and other.ms <= since_ms for other in claims)
+        ))  # fmt: skip
+
+    def hold(self, owner: Owner, at_ms: int) -> Hold:
+        """Whether the device surely was the owner's at that moment, and stayed his until the end of the run."""
+        mine = self._of_owner[owner]
+        since = [it for it in mine if it.kind == "registered" and it.ms <= at_ms and not self._forgotten(it, at_ms)]
+        if not since:
+            maybe = any(it.kind != "removed" and it.asked_ms <= at_ms and not self._forgotten(it, at_ms) for it in mine)
+            return Hold.PERHAPS if maybe else Hold.NO
+        last = since[-1]
+        if last.address[0] == "account" or self._undisturbed(last):
+            return Hold.SURELY
+        addresses = {it.address for it in mine if it is last or it.done_ms > last.asked_ms}
+        changes = [it for it in mine if it.done_ms > last.asked_ms and _lets_go(it, last)]
+        changes += [it for address in addresses for it in self._of_address[address] if _takes(it, last)]
+        if any(_ends(it, last) and it.ms <= at_ms for it in changes):
+            return Hold.NO
+        deaths = [span for address in addresses for span in self._dead.get(address, ()) if span[1] > last.asked_ms]
+        if any(begin <= at_ms for begin, _ in deaths):
+            return Hold.NO
+        emptied_later = any(begin > last.asked_ms for begin, _ in self._emptied)
+        return Hold.PERHAPS if changes or deaths or emptied_later else Hold.SURELY
+
+    def _undisturbed(self, claim: Claim) -> bool:
+        """The usual case: nobody else ever had to do with the address, and nothing has happened to it."""
+        alone = len(self._of_owner[claim.owner]) == len(self._of_address[claim.address]) == 1
+        return alone and not self._emptied and claim.address not in self._dead
+
+    def _add(self, claim: Claim) -> None:
+        self._of_owner[claim.owner].append(claim)
+        self._of_address[claim.address].append(claim)
+        self._owners[claim.owner.app, claim.owner.account][claim.owner] = None
+
+    def _forgotten(self, claim: Claim, at_ms: int) -> bool:
+        """The store had lost it by that moment."""
+        return claim.address[0] != "account" and any(claim.asked_ms < end and begin <= at_ms
+                                                     for begin, end in self._emptied)  # fmt: skip
+
+
+def _claim(event: Mapping[str, Any], by_account: set[str]) -> Claim:
+    app, account, platform = event["app"], event["account"], event["platform"]
+    owner, address = Owner(app, account, event["device"]), (platform, event["push_token"].lower())
+    if platform == "mipush" and app in by_account:
+        owner, address = Owner(app, account, ""), ("account", account)
+    elif platform == "mipush":
+        address = ("regid", event["push_token"])
+    return Claim(event["event"], event["asked_ms"], event["ms"], owner, address, event.get("resource", ""))
+
+
+def _ends(other: Claim, claim: Claim) -> bool:
+    """After `other` the address is surely no longer held by `claim`."""
+    if other is claim or other.kind == "registration_unknown" or other.asked_ms <= claim.done_ms:
+        return False
+    return other.kind == "registered" or other.owner == claim.owner
+
+
+def _takes(other: Claim, claim: Claim) -> bool:
+    """`other` gives the address to somebody else, or may."""
+    return other.owner != claim.owner and other.kind != "removed" and other.done_ms > claim.asked_ms
+
+
+def _lets_go(other: Claim, claim: Claim) -> bool:
+    """The owner himself gives the device up, or lets it be reached by another channel."""
+    return other.kind == "removed" or other.address[0] != claim.address[0]

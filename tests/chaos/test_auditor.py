@@ -1,0 +1,643 @@
+"""The auditor on small invented runs: each offence is found, each excuse holds, and what only looks like one passes.
+
+Times are milliseconds from the story's begin. Alice, Bob and Carl have an APNs phone each in the section `other`; in
+`main` they are reached by Mi Push under their accounts.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from tests.chaos.auditor import audit
+from tests.chaos.runlog import check_event
+from tests.chaos.verdict import KINDS, Verdict
+
+PEOPLE = ("alice", "bob", "carl")
+OTHER, MAIN = "other", "main"
+
+
+class Story:
+    """A run as it might have been, told line by line."""
+
+    def __init__(self, people: Sequence[str] = PEOPLE) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.apns: list[dict[str, Any]] = []
+        self.mipush: list[dict[str, Any]] = []
+        self._last_ms = 0
+        for name in people:
+            self.registered(name, at=0)
+            self._write("registered", 1, asked_ms=0, **_device(MAIN, name, "android", "mipush", name))
+
+    def registered(self, account: str, *, at: int, phone: str | None = None, **more: Any) -> None:
+        """In the section `other`; `phone` says whose phone it is."""
+        device = _device(OTHER, account, more.pop("device", "phone"), "apns", token(phone or account))
+        self._write(more.pop("event", "registered"), at + 1, asked_ms=at, **device, **more)
+
+    def said(
+        self, word: str, readers: Sequence[str], *, at: int, app: str = OTHER, number: int | None = None, **more: Any
+    ) -> None:
+        """A message with one callback that is answered 200 at once."""
+        facts = {"sender": "zoe", "topic_id": "1", "conversation": "topic:1", **more}
+        self._write(
+            "message", at, word=word, app_id="1", app=app, sequence=number or at, sent_at_ms=number or at, **facts
+        )
+        self.posted(word, readers, at=at)
+
+    def posted(self, word: str, readers: Sequence[str], *, at: int, status: int = 200, **more: Any) -> None:
+        facts = {"callback": 1, "kind": "OFFLINE_TOPIC_MSG", "form": "new", "attempt": 1, "duplicate": False, **more}
+        self._write("posted", at + 2, word=word, recipients=list(readers), asked_ms=at, status=status, **facts)
+
+    def fault(
+        self, kind: str, begin: int, end: int | None = None, *, target: str = "-", ports: list[int] | None = None
+    ) -> None:
+        self._write("fault", end or begin, kind=kind, target=target, pid=None, begin_ms=begin, end_ms=end, ports=ports)
+
+    def pushed(self, word: str, phone: str, *, at: int, port: int = 1001, took: int = 1, **more: Any) -> None:
+        """APNs accepted it for that phone."""
+        self.apns.append({
+            "number": len(self.apns) + 1, "monotonic_ms": at + took, "came_ms": at, "connection": port - 1000,
+            "peer_port": port, "device_token": token(phone), "accepted": True, "answered": "lost" not in more,
+            "lost": None, "fault": None, "collapse_id": f"id-of-{word}",
+            "payload": {"aps": {"alert": {"title": "zoe", "body": f"hello, {word}!"}}}, **more,
+        })  # fmt: skip
+
+    def told(self, word: str, *accounts: str, at: int, port: int = 1001, took: int = 1, **more: Any) -> None:
+        """Mi Push accepted it for those accounts."""
+        self.mipush.append({
+            "number": len(self.mipush) + 1, "monotonic_ms": at + took, "came_ms": at, "connection": port - 1000,
+            "peer_port": port, "kind": "send", "outcome": "accepted", "target_kind": "user_account",
+            "targets": list(accounts), "bad_targets": [], "jobkey": f"key-of-{word}", "notify_id": "77",
+            "shown_title": "zoe", "shown_description": f"hello, {word}!", **more,
+        })  # fmt: skip
+
+    def verdict(self) -> Verdict:
+        return audit(self.events, [self.apns, self.mipush])
+
+    def _write(self, event: str, ms: int, **facts: Any) -> None:
+        check_event(event, facts)
+        self.events.append({"event": event, "ms": ms, **facts})
+
+
+def token(name: str) -> str:
+    return name.encode().hex()
+
+
+def _device(app: str, account: str, device: str, platform: str, push_token: str) -> dict[str, Any]:
+    return {"app": app, "account": account, "device": device, "platform": platform, "push_token": push_token}
+
+
+def found(story: Story) -> dict[str, int]:
+    verdict = story.verdict()
+    return {kind: verdict.count(kind) for kind in KINDS if verdict.count(kind)}
+
+
+def passes(story: Story) -> bool:
+    verdict = story.verdict()
+    assert verdict.findings == (), verdict.report()
+    return True
+
+
+# the ordinary run
+
+
+def test_an_ordinary_run_passes_with_one_push_an_alert() -> None:
+    story = Story()
+    story.said("apple", ["alice", "bob"], at=100)
+    story.said("pear", ["carl"], at=200, app=MAIN)
+    story.pushed("apple", "alice", at=110)
+    story.pushed("apple", "bob", at=111)
+    story.told("pear", "carl", at=220)
+    verdict = story.verdict()
+    assert verdict.ok
+    assert (verdict.messages, verdict.due, verdict.undecidable) == (2, 3, 0)
+    assert verdict.pushes_per_alert == 1.0
+    assert verdict.row()["pushes per alert"] == "1.00"
+    assert verdict.row()["worst recovery"] == "-"
+    assert verdict.row()["faults"] == "none"
+
+
+def test_the_report_names_the_first_offenders() -> None:
+    story = Story()
+    for number in range(9):
+        story.said(f"word{number}", ["alice"], at=100 + number)
+    report = story.verdict().report()
+    assert "lost: word0 for other/alice/phone: answered 200 at 102, never pushed" in report
+    assert report.count("lost: ") == 5
+
+
+# lost
+
+
+def test_an_alert_that_was_never_pushed_is_lost() -> None:
+    story = Story()
+    story.said("apple", ["alice", "bob"], at=100)
+    story.pushed("apple", "bob", at=110)
+    assert found(story) == {"lost": 1}
+
+
+def test_a_mi_push_alert_is_due_to_the_account() -> None:
+    story = Story()
+    story.said("apple", ["alice", "nobody"], at=100, app=MAIN)
+    assert found(story) == {"lost": 1}
+
+
+def test_a_push_that_was_refused_delivers_nothing() -> None:
+    story = Story()
+    story.said("apple", ["alice"], at=100)
+    story.said("pear", ["alice"], at=100, app=MAIN)
+    story.pushed("apple", "alice", at=110, accepted=False)
+    story.told("pear", "alice", at=110, outcome="fault")
+    story.told("pear", "alice", at=110, bad_targets=["alice"])
+    assert found(story) == {"lost": 2}
+
+
+def test_a_push_whose_text_has_not_the_word_delivers_nothing() -> None:
+    story = Story()
+    story.said("apple", ["alice"], at=100)
+    story.pushed("pineapple", "alice", at=110)
+    assert found(story) == {"lost": 1}
+    assert story.verdict().wordless == 1
+
+
+def test_what_was_never_answered_200_is_not_due() -> None:
+    story = Story()
+    story.said("apple", [], at=100)
+    story.posted("apple", ["alice"], at=110, status=503)
+    story.posted("apple", ["alice"], at=120, status=0)
+    assert passes(story)
+    assert (story.verdict().due, story.verdict().never_taken) == (0, 1)
+
+
+def test_an_instant_callback_makes_nothing_due() -> None:
+    story = Story()
+    story.said("apple", [], at=100)
+    story.posted("apple", ["alice"], at=110, kind="NORMAL_TOPIC_MSG")
+    assert passes(story)
+
+
+def test_nothing_is_due_to_the_sender_himself() -> None:
+    story = Story()
+    story.said("apple", ["alice"], at=100, sender="alice")
+    assert passes(story)
+
+
+def test_a_device_is_due_only_what_its_login_missed() -> None:
+    story = Story(people=())
+    story.registered("alice", at=0, resource="ios")
+    story.said("apple", [], at=100)
+    story.posted("apple", ["alice"], at=110, resources={"alice": ["web"]})
+    assert passes(story)
+    story.posted("apple", ["alice"], at=120, resources={"alice": ["web", "ios"]})
+    assert found(story) == {"lost": 1}
+
+
+def test_a_device_that_registered_after_the_callback_is_not_due() -> None:
+    story = Story(people=())
+    story.said("apple", ["alice"], at=100)
+    story.registered("alice", at=101)
+    assert passes(story)
+    assert story.verdict().due == 0
+    story.posted("apple", ["alice", "bob"], at=200)  # another callback about the same message
+    assert found(story) == {"lost": 1}
+
+
+def test_a_later_message_of_the_conversation_covers_an_earlier_one_on_mi_push_alone() -> None:
+    story = Story()
+    for app in (MAIN, OTHER):
+        story.said(f"first-{app}", ["alice"], at=100, app=app)
+        story.said(f"second-{app}", ["alice"], at=200, app=app)
+    story.told("second-main", "alice", at=210)
+    story.pushed("second-other", "alice", at=210)
+    assert [(it.kind, it.word) for it in story.verdict().findings] == [("lost", "first-other")]
+    assert story.verdict().superseded == 1
+
+
+@pytest.mark.parametrize("changed", [{"conversation": "topic:2"}, {"number": 50}])
+def test_neither_another_conversation_nor_an_earlier_message_covers(changed: Mapping[str, Any]) -> None:
+    story = Story()
+    story.said("first", ["alice"], at=100, app=MAIN)
+    story.said("second", ["alice"], at=200, app=MAIN, **changed)
+    story.told("second", "alice", at=210)
+    assert found(story) == {"lost": 1}
+
+
+def test_of_two_messages_under_one_identity_one_is_lost() -> None:
+    story = Story()
+    for word in ("apple", "pear"):
+        story.said(word, ["alice"], at=100)
+        story.pushed(word, "alice", at=110, collapse_id="the same")
+    assert found(story) == {"lost": 1}
+
+
+def test_a_device_that_changed_hands_leaves_it_open_what_was_due() -> None:
+    story = Story()
+    story.said("apple", ["alice"], at=100)
+    story.registered("bob", at=150, phone="alice", device="second")
+    assert passes(story)
+    assert (story.verdict().due, story.verdict().undecidable) == (0, 1)
+
+
+@pytest.mark.parametrize("event", ["removed", "registration_unknown"])
+def test_a_device_that_was_given_up_leaves_it_open_what_was_due(event: str) -> None:
+    story = Story(people=())
+    story.registered("alice", at=0)
+    story.said("apple", ["alice"], at=100)
+    story.registered("alice" if event == "removed" else "bob", at=150, phone="alice", event=event)
+    assert passes(story)
+    assert story.verdict().undecidable == 1
+
+
+def test_a_device_that_had_changed_hands_before_is_due_nothing_more() -> None:
+    story = Story(people=())
+    story.registered("alice", at=0)
+    story.registered("bob", at=50, phone="alice")
+    story.said("apple", ["alice", "bob"], at=100)
+    assert [it.alert for it in story.verdict().findings] == ["other/bob/phone"]
+    assert story.verdict().undecidable == 0
+
+
+def test_a_device_that_registers_again_stays_due_wherever_it_is_reached() -> None:
+    story = Story(people=())
+    story.registered("alice", at=0)
+    story.said("apple", ["alice"], at=100)
+    story.registered("alice", at=150)
+    story.registered("alice", at=160, phone="new token")
+    assert found(story) == {"lost": 1}
+    story.pushed("apple", "new token", at=170)
+    assert passes(story)
+
+
+def test_a_device_is_due_nothing_from_when_the_provider_called_it_dead() -> None:
+    story = Story()
+    story.said("apple", ["alice", "bob"], at=100)
+    story.fault("provider_410", 90, 190, target=token("alice"))
+    story.fault("provider_410", 150, None, target=token("bob"))
+    assert passes(story)
+    assert (story.verdict().due, story.verdict().undecidable) == (0, 1)
+    story.registered("alice", at=200)
+    story.said("pear", ["alice"], at=300)
+    assert found(story) == {"lost": 1}
+
+
+# the store comes back empty
+
+
+def test_what_was_accepted_before_the_store_was_emptied_may_be_lost_and_is_counted() -> None:
+    story = Story()
+    story.said("apple", ["alice"], at=1000)
+    story.fault("empty_store", 1100, 1500)
+    assert passes(story)
+    assert story.verdict().lost_with_the_store == 1
+
+
+def test_what_was_accepted_after_it_may_not() -> None:
+    story = Story()
+    story.fault("empty_store", 1100, 1500)
+    story.registered("alice", at=1600)
+    story.said("apple", ["alice"], at=1700)
+    story.said("spooled meanwhile", ["alice"], at=1450, app=MAIN)
+    assert found(story) == {"lost": 2}
+
+
+def test_a_device_has_to_register_again_after_it() -> None:
+    story = Story()
+    story.fault("empty_store", 1100, 1500)
+    story.said("apple", ["alice"], at=1700)
+    assert passes(story)
+    assert story.verdict().due == 0
+
+
+def test_what_mimc_says_again_to_an_empty_store_may_be_pushed_again() -> None:
+    story = Story()
+    story.said("apple", ["alice"], at=1000)
+    story.pushed("apple", "alice", at=1010)
+    story.fault("empty_store", 60_000, 60_500)
+    story.registered("alice", at=61_000)
+    story.pushed("apple", "alice", at=62_010)
+    assert found(story) == {"unexcused repeat": 1}
+    story.posted("apple", ["alice"], at=62_000)
+    assert passes(story)
+    assert story.verdict().excused == {"said again to an empty store": 1}
+
+
+# shown twice
+
+
+def test_one_word_under_two_identities_is_shown_twice() -> None:
+    story = Story()
+    story.said("apple", ["alice"], at=100)
+    story.said("pear", ["alice"], at=100, app=MAIN)
+    story.fault("kill_worker", 115)
+    story.pushed("apple", "alice", at=110)
+    story.pushed("apple", "alice", at=120, collapse_id="another")
+    story.told("pear", "alice", at=110)
+    story.told("pear", "alice", at=120, jobkey="another")
+    assert found(story) == {"shown twice": 2}
+
+
+def test_without_an_identity_every_push_is_an_item_of_its_own() -> None:
+    story = Story()
+    story.said("apple", ["alice"], at=100)
+    story.fault("kill_worker", 115)
+    for at in (110, 120):
+        story.pushed("apple", "alice", at=at, collapse_id=None)
+    assert found(story) == {"shown twice": 1}
+
+
+def test_one_word_on_two_phones_is_shown_once_on_each() -> None:
+    story = Story()
+    story.registered("alice", at=1, device="tablet", phone="tablet")
+    story.said("apple", ["alice", "bob"], at=100)
+    for phone in ("alice", "tablet", "bob"):
+        story.pushed("apple", phone, at=110)
+    assert passes(story)
+
+
+# unexcused repeats
+
+
+def repeated(again_at: int = 9_000, **first: Any) -> Story:
+    """Alice is pushed a word at 110 from port 1001, and again later from another worker's port."""
+    story = Story()
+    story.said("apple", ["alice"], at=100)
+    story.pushed("apple", "alice", at=110, **first)
+    story.pushed("apple", "alice", at=again_at, port=1002)
+    return story
+
+
+def test_a_second_push_of_an_alert_needs_an_excuse() -> None:
+    assert found(repeated()) == {"unexcused repeat": 1}
+
+
+def test_so_does_a_third_whose_second_had_one() -> None:
+    story = repeated(lost="silence", fault="silence")
+    story.pushed("apple", "alice", at=9_500, port=1002)
+    assert found(story) == {"unexcused repeat": 1}
+    assert story.verdict().excused == {"unheard": 1}
+
+
+def test_a_phone_that_got_a_new_token_is_the_same_phone() -> None:
+    story = Story()
+    story.said("apple", ["alice"], at=100)
+    story.pushed("apple", "alice", at=110)
+    story.registered("alice", at=5_000, phone="new token")
+    story.pushed("apple", "new token", at=9_000)
+    assert found(story) == {"unexcused repeat": 1}
+
+
+def test_two_readers_who_had_one_phone_one_after_the_other_are_told_each() -> None:
+    story = Story()
+    story.said("apple", ["alice", "bob"], at=100)
+    story.pushed("apple", "alice", at=110)
+    story.pushed("apple", "bob", at=110)
+    story.registered("carl", at=5_000, phone="alice", device="second")
+    story.posted("apple", ["alice", "bob", "carl"], at=6_000)
+    story.pushed("apple", "carl", at=9_000)
+    story.pushed("apple", "alice", at=9_000)
+    assert passes(story)
+
+
+@pytest.mark.parametrize("first", [
+    {"lost": "silence"}, {"lost": "rst_stream"}, {"lost": "reset"}, {"lost": "closed"}, {"lost": "silent_connection"},
+    {"took": 500}, {"took": 1400, "lost": "stream reset by the client"},
+])  # fmt: skip
+def test_a_push_whose_answer_was_lost_or_late_may_be_repeated(first: Mapping[str, Any]) -> None:
+    assert passes(repeated(**first))
+
+
+@pytest.mark.parametrize("first", [
+    {"lost": "stream reset by the client"}, {"lost": "connection lost"}, {"fault": "delay", "took": 100},
+    {"lost": "protocol error"},
+])  # fmt: skip
+def test_a_push_that_its_client_gave_up_without_reason_may_not(first: Mapping[str, Any]) -> None:
+    assert found(repeated(**first)) == {"unexcused repeat": 1}
+
+
+@pytest.mark.parametrize("effect", ["reset_after", "silence_after", "close_after", "truncated"])
+def test_a_mi_push_call_whose_answer_was_lost_by_a_fault_may_be_repeated(effect: str) -> None:
+    story = Story()
+    story.said("apple", ["alice", "bob"], at=100, app=MAIN)
+    story.told("apple", "alice", "bob", at=110, fault=effect)
+    story.told("apple", "alice", at=600, port=1002)
+    story.told("apple", "bob", at=600, port=1002)
+    assert passes(story)
+
+
+@pytest.mark.parametrize("kind", ["kill_worker", "stop_worker"])
+def test_the_senders_death_or_sleep_excuses_a_repeat(kind: str) -> None:
+    story = repeated()
+    story.fault(kind, 120, 3_000, ports=[1000, 1001])
+    assert passes(story)
+    assert story.verdict().excused == {kind: 1}
+
+
+def test_a_worker_whose_ports_are_unknown_may_have_been_the_sender() -> None:
+    story = repeated()
+    story.fault("kill_worker", 120)
+    assert passes(story)
+
+
+@pytest.mark.parametrize(
+    ("kind", "begin", "end", "ports"),
+    [
+        ("kill_worker", 400, 3_000, [1002]),  # of another worker
+        ("stop_worker", 9_100, 9_500, [1001]),  # after the repeat
+        ("kill_worker", 8_000, 8_500, [1001]),  # long after the outcome was settled
+        ("stop_worker", 20, 100, [1001]),  # before the first push
+        ("restart_worker", 120, 3_000, [1001]),  # a worker that is asked to end finishes what it holds
+        ("kill_web", 120, 3_000, None),
+        ("provider_503", 0, 9_999, None),
+        ("provider_goaway", 120, 121, None),
+        ("spool_full", 0, 9_999, None),
+    ],
+)
+def test_what_cannot_have_touched_the_sender_excuses_nothing(
+    kind: str, begin: int, end: int, ports: list[int] | None
+) -> None:
+    story = repeated()
+    story.fault(kind, begin, end, ports=ports, target="apns")
+    assert found(story) == {"unexcused repeat": 1}
+
+
+def test_a_connection_opened_while_its_worker_was_looked_at_is_the_workers() -> None:
+    story = repeated()
+    story.fault("kill_worker", 200, 3_000, ports=[])
+    assert passes(story)
+
+
+@pytest.mark.parametrize("kind", ["kill_store", "store_away", "empty_store"])
+@pytest.mark.parametrize(("begin", "end"), [(50, 105), (112, 3_000), (4_000, 8_000)])
+def test_the_stores_absence_around_a_push_excuses_a_repeat(kind: str, begin: int, end: int) -> None:
+    story = repeated()
+    story.fault(kind, begin, end)
+    assert story.verdict().count("unexcused repeat") == 0
+
+
+@pytest.mark.parametrize(("begin", "end"), [(6_000, 8_000), (9_500, None)])
+def test_the_stores_absence_long_after_a_push_excuses_nothing(begin: int, end: int | None) -> None:
+    story = repeated()
+    story.fault("kill_store", begin, end)
+    assert found(story) == {"unexcused repeat": 1}
+
+
+def test_a_reset_may_overtake_the_answers_before_it() -> None:
+    story = repeated()
+    story.said("pear", ["bob"], at=100)
+    story.pushed("pear", "bob", at=112, lost="reset")
+    assert passes(story)
+    later = repeated()
+    later.said("pear", ["bob"], at=100)
+    later.pushed("pear", "bob", at=2_000, lost="reset")
+    assert found(later) == {"unexcused repeat": 1}
+
+
+def test_a_connection_that_was_reset_while_idle_may_have_taken_its_last_answers_along() -> None:
+    story = repeated()
+    story.fault("provider_reset", 120, 120, target="apns")
+    assert passes(story)
+    other = repeated()
+    other.fault("provider_reset", 120, 120, target="mipush")
+    assert found(other) == {"unexcused repeat": 1}
+
+
+# order
+
+
+def test_an_earlier_message_must_not_cover_a_later_one() -> None:
+    story = Story()
+    story.said("first", ["alice"], at=100, app=MAIN)
+    story.said("second", ["alice"], at=200, app=MAIN)
+    story.told("second", "alice", at=210)
+    story.told("first", "alice", at=220)
+    assert found(story) == {"order": 1}
+
+
+def test_a_repeat_of_an_earlier_message_covers_nothing_because_the_phone_drops_it() -> None:
+    story = Story()
+    story.said("first", ["alice"], at=100, app=MAIN)
+    story.said("second", ["alice"], at=200, app=MAIN)
+    story.told("first", "alice", at=110, fault="reset_after")
+    story.told("second", "alice", at=210)
+    story.told("first", "alice", at=900)
+    assert passes(story)
+
+
+def test_messages_that_do_not_cover_each_other_have_no_order() -> None:
+    story = Story()
+    story.said("first", ["alice"], at=100)
+    story.said("second", ["alice"], at=200)
+    story.pushed("second", "alice", at=210)
+    story.pushed("first", "alice", at=220)
+    story.said("third", ["bob"], at=300, app=MAIN)
+    story.said("fourth", ["bob"], at=400, app=MAIN, conversation="topic:2")
+    story.told("fourth", "bob", at=410, notify_id="78")
+    story.told("third", "bob", at=420)
+    assert passes(story)
+
+
+def test_in_the_old_form_the_time_of_sending_decides_what_is_later() -> None:
+    story = Story()
+    story.said("first", [], at=100, app=MAIN, number=100)
+    story.said("second", [], at=200, app=MAIN, number=200)
+    for event in story.events:
+        if event["event"] == "message":
+            event["sequence"] = 7
+    for word, at in (("first", 100), ("second", 200)):
+        story.posted(word, ["alice"], at=at, form="old")
+    story.told("second", "alice", at=210)
+    assert passes(story)
+    story.told("first", "alice", at=220)
+    assert found(story) == {"order": 1}
+
+
+# wrong phone
+
+
+def test_a_phone_shows_nothing_for_its_former_owner() -> None:
+    story = Story()
+    story.registered("bob", at=1_000, phone="alice", device="second")
+    story.said("apple", ["alice"], at=900)
+    story.pushed("apple", "alice", at=1_500)  # on its way when the phone moved
+    assert passes(story)
+    story.said("pear", ["alice"], at=950)
+    story.pushed("pear", "alice", at=3_500)
+    assert found(story) == {"wrong phone": 1}
+    assert "other/bob/second's" in str(story.verdict().findings[0])
+
+
+def test_a_phone_that_was_signed_out_shows_nothing_more() -> None:
+    story = Story()
+    story.registered("alice", at=1_000, event="removed")
+    story.said("apple", ["alice"], at=900)
+    story.pushed("apple", "alice", at=5_000)
+    assert found(story) == {"wrong phone": 1}
+
+
+def test_a_stranger_is_told_nothing() -> None:
+    story = Story()
+    story.said("apple", ["alice"], at=100)
+    story.said("pear", ["alice"], at=100, app=MAIN)
+    story.pushed("apple", "alice", at=110)
+    story.told("pear", "alice", at=110)
+    story.pushed("apple", "carl", at=110)
+    story.pushed("apple", "nobody", at=110)
+    story.told("pear", "carl", at=110)
+    assert found(story) == {"wrong phone": 3}
+
+
+def test_a_registration_without_an_answer_makes_both_possible_owners() -> None:
+    story = Story()
+    story.registered("bob", at=1_000, phone="alice", device="second", event="registration_unknown")
+    story.said("apple", ["alice"], at=5_000)
+    story.said("pear", ["bob"], at=5_000)
+    story.pushed("apple", "alice", at=20_000)
+    story.pushed("pear", "alice", at=20_000)
+    story.pushed("pear", "bob", at=20_000)
+    assert passes(story)
+
+
+def test_a_later_answer_settles_whose_it_is() -> None:
+    story = Story()
+    story.registered("bob", at=1_000, phone="alice", device="second", event="registration_unknown")
+    story.registered("carl", at=9_000, phone="alice", device="second")
+    story.said("apple", ["alice"], at=5_000)
+    story.said("pear", ["bob"], at=5_000)
+    story.pushed("apple", "alice", at=20_000)
+    story.pushed("pear", "bob", at=20_000)
+    story.pushed("pear", "alice", at=20_000)
+    assert found(story) == {"wrong phone": 2}
+
+
+# figures
+
+
+def test_duplicates_are_posts_of_one_body_after_the_first() -> None:
+    story = Story()
+    story.said("apple", ["alice", "bob"], at=100)
+    story.posted("apple", ["bob", "alice"], at=100, callback=2)
+    story.posted("apple", ["bob"], at=100, callback=3)
+    story.pushed("apple", "alice", at=110)
+    story.pushed("apple", "bob", at=110)
+    assert story.verdict().duplicates == 1
+    assert passes(story)
+
+
+def test_recovery_is_the_wait_in_calm_after_the_first_fault_that_an_alert_met() -> None:
+    story = Story()
+    story.said("apple", ["alice"], at=100)
+    story.fault("kill_worker", 200, 300)
+    story.fault("store_away", 1_000, 4_000)
+    story.fault("provider_slow", 3_000, 5_000)
+    story.pushed("apple", "alice", at=5_500, took=0)
+    story.said("pear", ["alice"], at=6_000)  # in calm
+    story.pushed("pear", "alice", at=9_000)
+    assert story.verdict().worst_recovery_ms == 700 + 500
+    assert story.verdict().row()["worst recovery"] == "1.2 s"
+
+
+def test_faults_are_counted_by_kind() -> None:
+    story = Story()
+    for kind in ("kill_worker", "kill_web", "kill_worker"):
+        story.fault(kind, 1, 2)
+    assert story.verdict().row()["faults"] == "kill_web 1, kill_worker 2"

@@ -1,0 +1,89 @@
+"""What the auditor found."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+KINDS = ("lost", "shown twice", "unexcused repeat", "order", "wrong phone")
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One offence; `kind` is one of KINDS, `alert` the word and for whom, `times` say what was seen when."""
+
+    kind: str
+    word: str
+    alert: str
+    times: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.word} for {self.alert}: {self.times}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A run's figures. Due is what surely had to arrive; `undecidable` did not arrive and need not have.
+
+    `waits` are the longest waits after a fault, in ms, by nothing but the alert; `excused` are repeats by their excuse.
+    """
+
+    messages: int
+    due: int
+    duplicates: int
+    faults: Mapping[str, int]
+    findings: tuple[Finding, ...]
+    pushes: int
+    delivered: int
+    worst_recovery_ms: int | None
+    superseded: int = 0
+    undecidable: int = 0
+    lost_with_the_store: int = 0
+    never_taken: int = 0
+    wordless: int = 0
+    excused: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        return not self.findings
+
+    @property
+    def pushes_per_alert(self) -> float:
+        return self.pushes / self.delivered if self.delivered else 0.0
+
+    def count(self, kind: str) -> int:
+        return sum(it.kind == kind for it in self.findings)
+
+    def row(self) -> dict[str, str]:
+        """The table's row: heading to figure."""
+        recovery = "-" if self.worst_recovery_ms is None else f"{self.worst_recovery_ms / 1000:.1f} s"
+        return {
+            "messages": f"{self.messages}",
+            "alerts due": f"{self.due}",
+            "duplicates sent": f"{self.duplicates}",
+            "faults": ", ".join(f"{kind} {count}" for kind, count in sorted(self.faults.items())) or "none",
+            "lost": f"{self.count('lost')}",
+            "shown twice": f"{self.count('shown twice')}",
+            "unexcused repeats": f"{self.count('unexcused repeat')}",
+            "out of order": f"{self.count('order')}",
+            "wrong phone": f"{self.count('wrong phone')}",
+            "pushes per alert": f"{self.pushes_per_alert:.2f}",
+            "worst recovery": recovery,
+        }
+
+    def report(self) -> str:
+        """The row as lines, what else is worth knowing, and the first offenders of each kind."""
+        lines = [f"{heading:18} {figure}" for heading, figure in self.row().items()]
+        beside = {
+            "superseded": self.superseded, "undecidable": self.undecidable,
+            "lost with the store": self.lost_with_the_store, "never answered 200": self.never_taken,
+            "pushes without a word": self.wordless,
+            **{f"repeats excused by {excuse}": count for excuse, count in sorted(self.excused.items())},
+        }  # fmt: skip
+        lines += [f"  {heading}: {count}" for heading, count in beside.items() if count]
+        shown = Counter[str]()
+        for it in self.findings:
+            shown[it.kind] += 1
+            if shown[it.kind] <= _SHOWN:
+                lines.append(f"  {it}")
+        return "\n".join(lines)
