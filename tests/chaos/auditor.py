@@ -22,10 +22,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tests.chaos.faults import Excuses, dead_addresses, read_faults, spans_of
-from tests.chaos.said import Callback, Message, read_callbacks, read_messages
 from tests.chaos.ownership import Hold, Owner, Ownership
 from tests.chaos.pushes import Address, Journal, Push, accepted_pushes
 from tests.chaos.recovery import Spells
+from tests.chaos.said import Callback, Message, read_callbacks, read_messages
 from tests.chaos.verdict import Finding, Verdict
 
 MOVED_MS = 2_000  # a push may leave a second after its address was read; and a little for a slow machine
