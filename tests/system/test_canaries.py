@@ -344,6 +344,8 @@ def commands_are_given(told: Told) -> None:
     begun: dict[Process, int] = {
         told.command("devices", "list"): 0,
         told.command("dead-letters", "list"): 0,
+        told.command("dead-letters", "show", "--all"): 0,
+        told.command("dead-letters", "replay", "--all", "--dry-run"): 0,
         told.command("check-config"): 0,
         told.command("check-config", **away): 1,
         told.command("check-config", **wrong): 2,
