@@ -1,7 +1,7 @@
 # Everything starts from .venv, which is made from requirements.lock when it is missing or out of date.
 # Works with GNU make 3.81, as macOS has it.
 
-.PHONY: help run demo test lint types imports unit system bench lock clean env
+.PHONY: help run demo test lint types imports unit system bench chaos lock clean env
 .DEFAULT_GOAL := help
 
 # A foreign PYTHONPATH would mix other packages into ours.
@@ -41,6 +41,9 @@ system: env ## the tests that start real processes
 
 bench: env ## CPU and rates as ratios, side by side, in a table (3 to 4 minutes; QUICK=1 for a short try)
 	@$(BIN)/python -m tests.bench $(if $(QUICK),--quick)
+
+chaos: env ## everything breaks while 20,000 messages are written; an auditor counts the alerts (6 minutes; SEED=n repeats)
+	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SHORT),--short)
 
 lock: ## write requirements.lock anew from pyproject.toml (needs uv; UPGRADE=1 takes the newest versions)
 	$(UV) pip compile pyproject.toml --group dev --universal --generate-hashes --python-version 3.11 --no-header \

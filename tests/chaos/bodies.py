@@ -28,11 +28,12 @@ def body_of(message: Message, announcement: Announcement, sent_at_ms: int) -> by
 def _who(message: Message, announcement: Announcement) -> dict[str, Any]:
     app_id: str | int = int(message.app_id) if message.old else message.app_id
     recipients = list(announcement.recipients)
+    missed = {"offlineResources": list(announcement.resources)} if announcement.resources else {}
     if message.group is None:
-        resources = {"offlineResources": list(announcement.resources)} if announcement.resources else {}
-        return {"fromAppId": app_id, "toAppId": app_id, "toAccount": recipients[0], **resources}
+        return {"fromAppId": app_id, "toAppId": app_id, "toAccount": recipients[0], **missed}
     topic_id: str | int = int(message.group.topic_id) if message.old else message.group.topic_id
-    return {"appId": app_id, "topicId": topic_id, "toAccounts": recipients}
+    accounts = {"offlineAccounts": [{"toAccount": it, **missed} for it in recipients]} if missed else {}
+    return {"appId": app_id, "topicId": topic_id, "toAccounts": recipients, **accounts}
 
 
 def _payload(message: Message, sent_at_ms: int) -> str:

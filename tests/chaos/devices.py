@@ -85,8 +85,9 @@ class Devices:
 
     def _put(self, phone: Phone) -> requests.Response:
         return self._rig.register(
-            phone.account, phone.device, phone.push_token, app_id=phone.app_id, platform=phone.platform
-        )
+            phone.account, phone.device, phone.push_token, app_id=phone.app_id, platform=phone.platform,
+            **({"resource": phone.resource} if phone.resource else {}),
+        )  # fmt: skip
 
     def _delete(self, phone: Phone) -> requests.Response:
         headers = {"Authorization": f"Bearer {self._rig.bearer(phone.account)}"}
@@ -112,7 +113,7 @@ class Devices:
     def _note(self, event: str, phone: Phone, asked_ms: int) -> None:
         self._log.write(
             event, asked_ms=asked_ms, app=phone.app, account=phone.account, device=phone.device,
-            platform=phone.platform, push_token=phone.push_token,
+            platform=phone.platform, push_token=phone.push_token, resource=phone.resource,
         )  # fmt: skip
 
     def _take(self, phones: list[Phone], lot: float) -> Phone:

@@ -1,20 +1,46 @@
 """A run and its verdict."""
 
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.chaos.run import play
+from tests.chaos.auditor import audit
+from tests.chaos.journals import EMULATORS, read_journal
+from tests.chaos.run import RUN_LOG, play
+from tests.chaos.runlog import read_run_log
 from tests.chaos.size import Size
 
 
 def judged(seed: int, size: Size, again: str, say: Callable[[str], None]) -> int:
-    """0 where every promise was kept, else 1; `again` is the command that repeats it."""
-    say(f"seed {seed}, {size.messages} messages in {size.seconds:.0f} s; again: {again}")
+    """0 where every promise was kept, else 1, and the run's folder stays; `again` is the command that repeats it."""
+    say(f"seed {seed}: {size.messages} messages in {size.seconds:.0f} s; again: {again}")
     began = time.monotonic()
     # short, for a socket's path has a limit of about 100 bytes
     folder = Path(tempfile.mkdtemp(prefix=f"chaos-{seed}-", dir="/tmp"))
-    play(seed, size, folder, say)
-    say(f"{time.monotonic() - began:.0f} s; {folder}")
+    try:
+        play(seed, size, folder, say)
+        faults = verdict(folder, say)
+    except BaseException:
+        say(f"not played to its end; logs, run log and journals: {folder}; again: {again}")
+        raise
+    say(f"seed {seed}, {time.monotonic() - began:.0f} s")
+    if faults:
+        say(f"{', '.join(faults)}; logs, run log and journals: {folder}; again: {again}")
+        return 1
+    shutil.rmtree(folder)
     return 0
+
+
+def verdict(folder: Path, say: Callable[[str], None]) -> list[str]:
+    """Print the auditor's table for the run in this folder; returns what speaks against the service."""
+    events = read_run_log(folder / RUN_LOG)
+    found = audit(events, [read_journal(folder, name) for name in EMULATORS])
+    say(found.report())
+    left = [it["backlog"] for it in events if it["event"] == "end"]
+    return [
+        *([] if found.ok else ["promises were broken"]),
+        *([] if found.due else ["nothing was due, which proves nothing"]),
+        *([] if left == [0] else ["work was left undone"]),
+    ]

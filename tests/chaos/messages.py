@@ -5,7 +5,7 @@ import string
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tests.chaos.people import Group, People
+from tests.chaos.people import LOGINS, Group, People
 from tests.chaos.size import Size
 
 _FRIENDS = 4  # so that a conversation has several messages
@@ -66,7 +66,7 @@ def _message(at_s: float, sequence: int, people: People, dice: random.Random, si
     reader = _friend(sender, people.accounts, dice)
     told_of = group.members if group else (reader,)
     old = _is_old(group.topic_id if group else sender)
-    announcements = _of_group(told_of, dice) if group else _of_two(reader, dice, old=old)
+    announcements = _of_group(told_of, dice, old=old) if group else _of_two(reader, dice, old=old)
     return Message(
         at_s=at_s,
         app_id=people.app_id,
@@ -96,12 +96,12 @@ def _of_two(reader: str, dice: random.Random, *, old: bool) -> Iterator[Announce
     if old or dice.random() < 0.7:
         yield _offline("OFFLINE_MSG", (reader,), 0.0, dice)
         return
-    phone, tablet = "login-phone", "login-tablet"
-    yield _offline("OFFLINE_MSG", (reader,), 0.0, dice, (phone,))
-    yield _offline("OFFLINE_MSG", (reader,), dice.uniform(0, 0.5), dice, (phone, tablet))
+    yield _offline("OFFLINE_MSG", (reader,), 0.0, dice, LOGINS[:1])
+    if dice.random() < 0.7:
+        yield _offline("OFFLINE_MSG", (reader,), dice.uniform(0, 0.5), dice, LOGINS)
 
 
-def _of_group(members: tuple[str, ...], dice: random.Random) -> Iterator[Announcement]:
+def _of_group(members: tuple[str, ...], dice: random.Random, *, old: bool) -> Iterator[Announcement]:
     """Those who missed it, in one callback or in several that overlap."""
     if dice.random() < _NORMAL_SHARE:
         yield Announcement("NORMAL_TOPIC_MSG", members, 0.0)
@@ -111,7 +111,8 @@ def _of_group(members: tuple[str, ...], dice: random.Random) -> Iterator[Announc
     for part in range(parts):
         named = missed[max(0, part * step - step // 3) : (part + 1) * step]
         if named:
-            yield _offline("OFFLINE_TOPIC_MSG", tuple(named), dice.uniform(0, 0.5) if part else 0.0, dice)
+            resources = LOGINS if not old and dice.random() < 0.2 else ()
+            yield _offline("OFFLINE_TOPIC_MSG", tuple(named), dice.uniform(0, 0.5) if part else 0.0, dice, resources)
 
 
 def _offline(

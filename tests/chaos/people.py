@@ -7,18 +7,23 @@ from tests.chaos.size import Size
 from tests.system.rig import MAIN, OTHER, SECTION
 
 APP_IDS = (MAIN, OTHER)
+LOGINS = ("login-phone", "login-tablet")
 _FIRST_TOPIC_ID = 21351198708203520
 
 
 @dataclass(frozen=True)
 class Phone:
-    """`device` is "" and `push_token` the account where the provider itself knows the account's phones."""
+    """`device` is "" and `push_token` the account where the provider itself knows the account's phones.
+
+    `resource` names its login at MIMC; many apps do not tell it.
+    """
 
     app_id: str
     account: str
     device: str
     platform: str
     push_token: str
+    resource: str = ""
 
     @property
     def app(self) -> str:
@@ -61,13 +66,17 @@ def _phones(app_id: str, account: str, dice: random.Random) -> list[Phone]:
     return [
         apple_phone(app_id, account, f"phone-{number}", dice)
         if dice.random() < 0.7
-        else Phone(app_id, account, f"phone-{number}", "mipush", f"regid-{dice.getrandbits(96):024x}")
+        else _phone(app_id, account, f"phone-{number}", "mipush", f"regid-{dice.getrandbits(96):024x}", dice)
         for number in range(count)
     ]
 
 
 def apple_phone(app_id: str, account: str, device: str, dice: random.Random) -> Phone:
-    return Phone(app_id, account, device, "apns", f"{dice.getrandbits(256):064x}")
+    return _phone(app_id, account, device, "apns", f"{dice.getrandbits(256):064x}", dice)
+
+
+def _phone(app_id: str, account: str, device: str, platform: str, push_token: str, dice: random.Random) -> Phone:
+    return Phone(app_id, account, device, platform, push_token, dice.choices(("", *LOGINS), (4, 2, 1))[0])
 
 
 def _groups(app_id: str, accounts: tuple[str, ...], dice: random.Random, size: Size) -> tuple[Group, ...]:
