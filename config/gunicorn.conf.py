@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,23 @@ from prometheus_client.multiprocess import mark_process_dead  # noqa: E402
 
 from proxy.configuration import load_settings  # noqa: E402
 from proxy.errors import BadSettings  # noqa: E402
+from proxy.settings import GRACE_S, Settings  # noqa: E402
+from proxy.store.connection import Store  # noqa: E402
+from proxy.store.policy import refuse_eviction  # noqa: E402
+
+
+def _usable_settings() -> Settings:
+    """Raises BadSettings, also where the store that they name would throw callbacks away."""
+    found = load_settings()
+    refuse_eviction(Store(found.store.url.get_secret_value(), found.store.timeout_s))
+    return found
+
 
 try:
-    _settings = load_settings()
+    _settings = _usable_settings()
 except BadSettings as error:
-    raise SystemExit(f"the settings cannot be used:\n{error}") from None
+    sys.stderr.write(f"the settings cannot be used:\n{error}\n")
+    raise SystemExit(2) from None
 
 bind = list(dict.fromkeys([_settings.server.bind, _settings.server.operator_bind]))
 worker_class = "proxy.web.server.Worker"
@@ -29,7 +42,7 @@ workers = int(os.environ.get("WEB_CONCURRENCY") or _settings.server.workers)
 threads = _settings.server.threads
 keepalive = 5
 timeout = 30
-graceful_timeout = 10
+graceful_timeout = GRACE_S
 preload_app = False
 control_socket_disable = True
 forwarded_allow_ips = ""  # whose word about clients is believed is in limits.trusted_proxies; gunicorn believes nobody
@@ -45,7 +58,7 @@ def when_ready(server: Any) -> None:
 
     def reload_what_is_right() -> None:
         try:
-            load_settings()
+            _usable_settings()
         except BadSettings as error:
             server.log.error("not reloaded, the settings cannot be used:\n%s", error)
         else:

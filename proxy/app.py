@@ -13,6 +13,7 @@ from proxy.web.cors import answer_browsers
 from proxy.web.envelope import answer_errors
 from proxy.web.guards import prove_users
 from proxy.web.headers import secure_headers
+from proxy.web.watch import watch_store
 from proxy.wiring import Services, web_services
 
 log = structlog.get_logger()
@@ -27,10 +28,12 @@ def create_app(services: Services | None = None) -> Flask:
         configure_logs(settings.logs.format, settings.logs.level)
         services = web_services(settings)
         _mend(services)
+        services.watch_store()
     app = Flask("proxy", static_folder=None)
     app.url_map.merge_slashes = False  # it would answer with a redirect that repeats the path
     wire(app, services)
     log_requests(app)
+    watch_store(app)
     secure_headers(app)
     answer_browsers(app)
     prove_users(app, services.settings.auth.accounts)

@@ -22,6 +22,7 @@ from proxy.channels.apns.provider_token import sign_provider_token
 from proxy.errors import BadSettings, StoreUnavailable
 from proxy.settings import ApnsSettings, JwtSettings, MipushSettings, Settings, StoreSettings
 from proxy.store.connection import Store
+from proxy.store.policy import eviction_fault
 
 _TIMEOUT_S = 5.0
 _OLDEST_REDIS = (6, 2)
@@ -223,6 +224,8 @@ def _risks(facts: dict[str, Any], fsync: str | None) -> Iterator[Finding]:
             "store.url",
             f"appendfsync is {fsync or 'not told'}: a crash may lose what was answered 200 just before",
         )
-    policy = facts.get("maxmemory_policy", "not told")
-    if policy != "noeviction":
-        yield Finding("warning", "store.url", f"maxmemory-policy is {policy}: a full store drops alerts silently")
+    policy = facts.get("maxmemory_policy")
+    if fault := eviction_fault(policy):
+        yield Finding("fault", "store.url", fault)
+    elif policy is None:
+        yield Finding("warning", "store.url", "maxmemory-policy is not told; it must be noeviction")

@@ -46,12 +46,14 @@ from proxy.store.connection import Store, async_redis
 from proxy.store.devices import RedisDevices
 from proxy.store.figures import RedisFigures
 from proxy.store.forgetting import Brake, Forgetting
+from proxy.store.generation import WHAT_WAS_LOST, AsyncStoreWatch, Generation, Loss, StoreWatch
 from proxy.store.health import RedisHealth
 from proxy.store.inbox import RedisInbox
 from proxy.store.lanes import RedisLanes
 from proxy.store.limits import RedisLimits
 from proxy.store.provider_tokens import FixedAuthorization, SharedProviderToken
 from proxy.store.queue import RedisQueue
+from proxy.usecases.block_user import mend_blocks
 from proxy.usecases.deliver import Channel
 from proxy.usecases.sign_in import SignIns
 
@@ -74,6 +76,7 @@ class Services:
     figures: Figures
     health: HealthCheck
     now: Callable[[], datetime]
+    watch_store: Callable[[], None]
     sign_ins: SignIns | None = None  # None: the built-in accounts are off
 
 
@@ -83,6 +86,13 @@ def web_services(settings: Settings) -> Services:
     marks_life = timedelta(seconds=settings.relay.marks_life_s)
     lanes = lanes_of(settings)
     counters = settings.limits.url
+    sign_ins = built_in_accounts(settings.auth.accounts, RedisBlocks(store))
+
+    def on_loss(loss: Loss) -> None:
+        tell_loss(loss)
+        if sign_ins:  # the store no longer knows who is blocked
+            mend_blocks(sign_ins.accounts, sign_ins.blocks, utc_now())
+
     return Services(
         settings=settings,
         authenticator=build_authenticator(settings.auth, _note_keys),
@@ -95,7 +105,8 @@ def web_services(settings: Settings) -> Services:
         figures=RedisFigures(store, lanes, utc_now),
         health=RedisHealth(store, lanes),
         now=utc_now,
-        sign_ins=built_in_accounts(settings.auth.accounts, RedisBlocks(store)),
+        watch_store=StoreWatch(store, generation_of(settings), on_loss, utc_now).look,
+        sign_ins=sign_ins,
     )
 
 
@@ -123,6 +134,8 @@ class RelayServices:
     addresses: RedisAddresses
     lane_states: RedisLanes
     channels: tuple[Channel, ...]
+    redis: Any
+    generation: AsyncStoreWatch
     now: Callable[[], datetime]
     close: Callable[[], Awaitable[None]]
 
@@ -154,6 +167,8 @@ def relay_services(settings: Settings) -> RelayServices:
         addresses=RedisAddresses(redis, app_ids, instance, Forgetting(redis, app_ids, _brake(settings), _tell_held)),
         lane_states=RedisLanes(redis),
         channels=tuple(_channel(lane, settings.apps[lane.app], redis, carriers) for lane in lanes_of(settings)),
+        redis=redis,
+        generation=AsyncStoreWatch(redis, generation_of(settings), tell_loss),
         now=utc_now,
         close=close,
     )
@@ -202,6 +217,15 @@ def _mipush(lane: Lane, section: MipushSettings, carriers: Carriers) -> Channel:
 
 def _brake(settings: Settings) -> Brake:
     return Brake(settings.devices.forget_share, settings.devices.forget_at_least)
+
+
+def generation_of(settings: Settings) -> Generation:
+    return Generation(settings.store.url.get_secret_value())
+
+
+def tell_loss(loss: Loss) -> None:
+    if loss.is_news:
+        log.error(WHAT_WAS_LOST, lost_at=loss.at.isoformat(timespec="seconds"))
 
 
 def _tell_held(app: str, devices: int, of: int) -> None:

@@ -177,7 +177,7 @@ def test_apns_through_a_proxy_is_not_asked() -> None:
     assert found["apps.main.apns.production_url"][0].verdict == "warning"
 
 
-def test_a_store_that_may_forget_is_warned_of(tmp_path: Path) -> None:
+def test_a_store_that_may_forget_is_warned_of_and_one_that_evicts_is_a_fault(tmp_path: Path) -> None:
     path = tmp_path / "s"
     options = ["--port", "0", "--unixsocket", str(path), "--save", "", "--appendonly", "yes"]  # everysec by default
     server = subprocess.Popen([server_binary(), *options], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
@@ -194,8 +194,9 @@ def test_a_store_that_may_forget_is_warned_of(tmp_path: Path) -> None:
     finally:
         server.terminate()
         server.communicate(timeout=10)
-    assert [one.verdict for one in volatile] == ["ok", "warning", "warning"]
+    assert [one.verdict for one in volatile] == ["ok", "warning", "fault"]
     assert "appendonly is off" in volatile[1].text
     assert "allkeys-lru" in volatile[2].text
+    assert "CONFIG SET maxmemory-policy noeviction" in volatile[2].text
     assert ["appendfsync is everysec" in one.text for one in everysec] == [False, True]
     assert ["appendfsync is not told" in one.text for one in hosted] == [False, True]

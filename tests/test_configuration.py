@@ -164,6 +164,7 @@ def test_every_fault_is_told_at_once_and_a_mistyped_key_with_its_neighbour(tmp_p
         'APP_PROXY_RELAY__LEASES: unknown variable; did you mean "APP_PROXY_RELAY__LEASE_S"?',
         "server.workers: input should be greater than or equal to 1",
         "relay.lease_s: must exceed push_timeout_s + heartbeat_s, or two workers send one push",
+        "relay.heartbeat_s: must be under half of lease_s: one may fail",
         "relay.silence_s: must be under push_timeout_s, or it never strikes",
         'logs.levle: unknown key; did you mean "level"?',
         'stoer: unknown key; did you mean "store"?',

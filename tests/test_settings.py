@@ -173,6 +173,8 @@ def test_without_an_app_nothing_starts() -> None:
     [
         ({"lease_s": 14}, "lease_s"),
         ({"silence_s": 10}, "silence_s"),
+        ({"heartbeat_s": 7.5, "push_timeout_s": 5}, "heartbeat_s"),
+        ({"drain_s": 9.9}, "drain_s"),
         ({"marks_life_s": 334}, "marks_life_s"),
         ({"backoff_first_s": 301}, "backoff_most_s"),
         ({"heartbeat_s": 0}, "heartbeat_s"),
@@ -182,6 +184,24 @@ def test_without_an_app_nothing_starts() -> None:
 def test_times_that_do_not_fit_are_refused(times: dict[str, object], told: str) -> None:
     with pytest.raises(ValidationError, match=told):
         RelaySettings.model_validate(times)
+
+
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [
+        ({"token": {"timeout_s": 10}}, "token.timeout_s"),
+        ({"store": {"timeout_s": 10}}, "store.timeout_s"),
+        (
+            {"auth": {"introspection": {"url": "https://app.example.com/whoami", "timeout_s": 10}}},
+            "auth.introspection.timeout_s",
+        ),
+    ],
+)
+def test_a_request_ends_before_gunicorn_would_end_it(section: dict[str, object], told: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Settings.model_validate({"auth": JWT, "apps": {"main": APP}, **section})
+    faults = caught.value.errors()[0]["ctx"]["error"].faults
+    assert [key for key, _ in faults] == [told]
 
 
 @pytest.mark.parametrize(("effect", "missing"), [("2", "intent_uri"), ("3", "web_uri")])

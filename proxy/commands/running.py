@@ -7,9 +7,11 @@ from pathlib import Path
 import click
 
 from proxy.commands import config_option
+from proxy.commands.stores import store_of
 from proxy.configuration import load_settings
 from proxy.local.play import run_own, run_trial
 from proxy.logs import configure_logs
+from proxy.store.policy import refuse_eviction
 from proxy.worker.assembly import run_worker
 
 
@@ -42,4 +44,5 @@ def worker(config: Path | None) -> None:
     """
     settings = load_settings(config)
     configure_logs(settings.logs.format, settings.logs.level)
+    refuse_eviction(store_of(settings))
     asyncio.run(run_worker(settings))

@@ -57,6 +57,9 @@ __all__ = [
 ]
 
 
+GRACE_S = 10  # what gunicorn gives requests under way when it is told to stop
+
+
 class ServerSettings(Section):
     """Where gunicorn listens. The second address serves /metrics, /healthz and /readyz to the operator alone."""
 
@@ -222,6 +225,12 @@ class RelaySettings(Section):
                 "lease_s",
                 "must exceed push_timeout_s + heartbeat_s, or two workers send one push",
             ),
+            (self.lease_s > 2 * self.heartbeat_s, "heartbeat_s", "must be under half of lease_s: one may fail"),
+            (
+                self.drain_s >= self.push_timeout_s,
+                "drain_s",
+                "must not be under push_timeout_s: pushes would be cut off",
+            ),
             (self.silence_s < self.push_timeout_s, "silence_s", "must be under push_timeout_s, or it never strikes"),
             (self.marks_life_s >= 335, "marks_life_s", "at least 335: MIMC repeats a callback for 5 min 35 s"),
             (self.backoff_most_s >= self.backoff_first_s, "backoff_most_s", "must not be under backoff_first_s"),
@@ -253,6 +262,15 @@ class Settings(Section):
     devices: DeviceSettings = DeviceSettings()
     relay: RelaySettings = RelaySettings()
     logs: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _requests_end_in_time(self) -> "Settings":
+        waits = {"token.timeout_s": self.token.timeout_s, "store.timeout_s": self.store.timeout_s}
+        if self.auth.introspection:
+            waits["auth.introspection.timeout_s"] = self.auth.introspection.timeout_s
+        told = f"must be under {GRACE_S}: requests under way have so long when the service is told to stop"
+        refuse([(key, told) if wait >= GRACE_S else None for key, wait in waits.items()])
+        return self
 
     @model_validator(mode="after")
     def _bound_apps_exist(self) -> "Settings":

@@ -10,6 +10,7 @@ from proxy.ports import Figure
 from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.forgotten import forgetting_figures
+from proxy.store.generation import loss_figure
 from proxy.store.records import to_ms
 
 
@@ -36,7 +37,8 @@ class RedisFigures:
             rows += _stream("push_jobs", "Jobs in the lane", by_lane, self._age(answers))
             rows.append(Figure("push_jobs_retrying", "Jobs that wait for another try", by_lane, next(answers)))
             rows.append(Figure("push_lane_paused", "1 while the lane stands still", by_lane, next(answers)))
-        return rows + self._store.call(partial(forgetting_figures, sections=self._sections, now=self._now()))
+        rows += self._store.call(partial(forgetting_figures, sections=self._sections, now=self._now()))
+        return [*rows, self._store.call(loss_figure)]
 
     def _ask(self, redis: Any) -> list[Any]:
         pipe = redis.pipeline(transaction=False)

@@ -12,7 +12,9 @@ from proxy.ports import Health
 from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.forgotten import brakes_held
+from proxy.store.generation import loss_details
 from proxy.store.lanes import read_pause
+from proxy.store.policy import eviction_fault, read_policy
 
 _READY_LIFE_S = 60
 
@@ -42,11 +44,17 @@ class RedisHealth:
         for app_id in self._app_ids:
             redis.set(keys.ready(app_id), "1", ex=_READY_LIFE_S)
         missing = [stream for stream in self._streams() if not _has_group(redis, stream)]
+        policy = read_policy(redis)
+        evicts = eviction_fault(policy)
         details = {"store": "writable", **_persistence(redis), **self._paused(redis)}
-        details |= brakes_held(redis, self._sections, self._now())
+        details |= brakes_held(redis, self._sections, self._now()) | loss_details(redis, self._now())
         if missing:
             details["groups"] = f"{len(missing)} streams have no consumer group: no worker has started yet"
-        return Health(not missing, details)
+        if evicts or policy is None:
+            details["eviction"] = (
+                evicts or "unknown: the store does not show its maxmemory-policy; only noeviction will do"
+            )
+        return Health(not missing and not evicts, details)
 
     def _streams(self) -> list[str]:
         return [*(keys.callbacks(app_id) for app_id in self._app_ids), *(keys.jobs(lane) for lane in self._lanes)]
@@ -77,7 +85,7 @@ def _persistence(redis: Any) -> dict[str, str]:
     """What the store's own settings put at risk. Managed stores may hide them."""
     try:
         found: dict[str, str] = {}
-        for name in ("appendonly", "appendfsync", "maxmemory-policy"):
+        for name in ("appendonly", "appendfsync"):
             found |= {_text(key): _text(value) for key, value in redis.config_get(name).items()}
     except ResponseError:
         return {"persistence": "unknown: the store does not show its settings"}
@@ -85,7 +93,7 @@ def _persistence(redis: Any) -> dict[str, str]:
 
 
 def store_risks(config: dict[str, str]) -> dict[str, str]:
-    """Sentences about appendonly, appendfsync and maxmemory-policy; empty where nothing is at risk."""
+    """A sentence about appendonly and appendfsync; empty where nothing is at risk."""
     risks: dict[str, str] = {}
     if config.get("appendonly") != "yes":
         risks["persistence"] = "at risk: appendonly is off, a restart of the store loses accepted callbacks"
@@ -94,8 +102,6 @@ def store_risks(config: dict[str, str]) -> dict[str, str]:
             f"at risk: appendfsync is {config.get('appendfsync')}, a crash of the store may lose what it had accepted "
             "in the last seconds; always loses nothing"
         )
-    if config.get("maxmemory-policy", "noeviction") != "noeviction":
-        risks["eviction"] = f"at risk: maxmemory-policy is {config['maxmemory-policy']}; noeviction drops no callback"
     return risks
 
 

@@ -26,6 +26,7 @@ users' own names and may hold anything; they and push tokens enter a key as a di
     proxy:{<team>}:provider-token:<id>:<d>   string  1 hour           worker (deliver)      the key's JWT for APNs
     ...:signing                              string  5 s              worker (deliver)      somebody signs it
     proxy:{appId}:ready                      string  1 minute         web (health)          can the store be written?
+    proxy:{store}:generation                 hash    for ever         web, worker           which store this is, loss
     proxy:{blocked}:accounts                 set     until lifted     web, cli              digests of blocked accounts
     proxy:{blocked}:session:<d>              string  the session's    web (sign-out)        this session has ended
     proxy:limits:{LIMITER/<limit>/<d>/<rate>} string  two windows     web (limits)          calls in this window
@@ -139,6 +140,10 @@ def brake(app_id: str, app: str) -> str:
 def provider_token(team_id: str, key_id: str, key_pem: bytes) -> str:
     """Another key file, another token: one that a wrong file signed must not outlive its mending."""
     return f"proxy:{{{team_id}}}:provider-token:{key_id}:{digest(key_pem)}"
+
+
+def generation() -> str:
+    return "proxy:{store}:generation"
 
 
 def blocked_accounts() -> str:

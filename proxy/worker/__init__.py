@@ -17,6 +17,7 @@ from proxy.worker.callbacks import CallbackWorker
 from proxy.worker.holdings import Holdings
 from proxy.worker.lane import LaneWorker
 from proxy.worker.settling import Settler
+from proxy.worker.watch import StoreGuard
 
 _STORE_AWAY_S = 0.5
 _CANCEL_AGAIN_S = 0.2
@@ -57,6 +58,7 @@ class Worker:
     lease: timedelta
     drain_s: float
     close: Callable[[], Awaitable[None]]
+    watch: StoreGuard
     pauses_known: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self, ready: Callable[[], None] = lambda: None) -> None:
@@ -97,9 +99,10 @@ class Worker:
         return [*rounds, self._take_over, self._move_due]
 
     def _serving(self) -> list[Round]:
-        return [self._renew, self._look_for_pauses, self._sweep]
+        return [self._renew, self._look_for_pauses, self._sweep, self._watch]
 
     async def _claim(self, stop: asyncio.Event, round_: Round) -> None:
+        await self.watch.admitted.wait()
         await self.pauses_known.wait()  # else a worker would begin with hundreds of pushes of a lane that stands
         await _until(stop, round_)
 
@@ -128,6 +131,10 @@ class Worker:
         for it in self._streams():
             await self.queue.forget_instances(it.stream)
         await asyncio.sleep(_SWEEP_EVERY_S)
+
+    async def _watch(self) -> None:
+        await self.watch.look(self.now())
+        await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _look_for_pauses(self) -> None:
         pauses = await self.lane_states.pauses([it.lane for it in self.lanes])

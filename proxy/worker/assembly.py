@@ -21,6 +21,7 @@ from proxy.worker import Worker
 from proxy.worker.callbacks import CallbackWorker
 from proxy.worker.holdings import Holdings
 from proxy.worker.lane import LaneWorker
+from proxy.worker.watch import StoreGuard
 
 log = structlog.get_logger()
 _BLOCK = timedelta(seconds=1)
@@ -66,6 +67,7 @@ def build_worker(services: RelayServices) -> Worker:
         lease=relay.lease,
         drain_s=relay.drain_s,
         close=services.close,
+        watch=StoreGuard(services.redis, services.generation),
     )
 
 
@@ -112,7 +114,8 @@ def _lane_worker(channel: Channel, services: RelayServices, holdings: Holdings, 
         # longer than a push may take, its wait for a connection and its one repeat included: two pushes of a line that
         # are out at once could arrive in the wrong order
         line_life=relay.lease + 2 * timedelta(seconds=relay.push_timeout_s),
-        marks_life=timedelta(seconds=relay.marks_life_s),
+        # what a line shows is known as long as an earlier alert may come late
+        marks_life=timedelta(seconds=max(relay.marks_life_s, relay.alert_life_s)),
         unknown_life=timedelta(seconds=relay.unknown_account_life_s),
         probe_every=timedelta(seconds=relay.probe_s),
     )

@@ -34,6 +34,7 @@ from proxy.store.dead_letters import RedisDeadLetters
 from proxy.store.devices import RedisDevices
 from proxy.store.embedded import ensure_store, stop_store
 from proxy.store.forgetting import Brake, Forgetting
+from proxy.store.generation import Generation, StoreWatch
 from proxy.store.health import RedisHealth
 from proxy.store.inbox import RedisInbox
 from proxy.store.lanes import RedisLanes
@@ -111,6 +112,7 @@ def write(url: str) -> None:
     RedisBlocks(store).block("eve")
     RedisBlocks(store).block_session("session-1", DAY)
     RedisHealth(store, [APNS]).check()
+    StoreWatch(store, Generation(url, new_id=lambda: "0123456789abcdef"), lambda _: None, lambda: NOON).look()
     asyncio.run(_with_redis(url, _work))
     devices.remove("main", HELD.account, HELD.device_id)
 

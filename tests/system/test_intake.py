@@ -16,7 +16,7 @@ from tests.system.callers import Answer, Caller, Seen, alerts, post_all, registe
 from tests.system.rig import OTHER, Rig, offline, offline_topic
 
 # where no process dies that holds pushes, a push that takes long on a busy machine must not be repeated
-PATIENT = {"lease_s": 15.0, "heartbeat_s": 4.0, "push_timeout_s": 10.0, "silence_s": 8.0}
+PATIENT = {"lease_s": 15.0, "heartbeat_s": 4.0, "push_timeout_s": 10.0, "silence_s": 8.0, "drain_s": 10.0}
 READERS = [f"reader-{number}" for number in range(50)]
 MESSAGES = [offline(f"sender-{n}", READERS[n % 50], f"message {n}", n, app_id=OTHER) for n in range(1_200)]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.system.rig import OTHER, Process, Rig, offline, push_token
 
 MESSAGES, DEVICES = 10, 20
-ORDINARY_TIMES = {"lease_s": 15.0, "heartbeat_s": 4.0, "push_timeout_s": 10.0, "silence_s": 2.0}
+ORDINARY_TIMES = {"lease_s": 15.0, "heartbeat_s": 4.0, "push_timeout_s": 10.0, "silence_s": 2.0, "drain_s": 10.0}
 
 
 def register(rig: Rig, count: int) -> None:

@@ -176,6 +176,7 @@ class World:
             figures=self.state,
             health=self.state,
             now=lambda: NOW,
+            watch_store=lambda: None,
         )
         self.app = create_app(self.services)
 

@@ -1,0 +1,15 @@
+-- Is this the store that we knew? Its mark goes with all else that is in it.
+-- Returns {the mark's id, when the store came back empty (ms, '' for never), 1 for the one who is to tell it}.
+-- KEYS  1 generation
+-- ARGV  1 the id that we knew, '' at first   2 a new id   3 now, ms
+local id, lost = unpack(redis.call('HMGET', KEYS[1], 'id', 'lost_at'))
+local is_new = not id
+if is_new then
+  id = ARGV[2]
+  redis.call('HSET', KEYS[1], 'id', id, 'made_at', ARGV[3])
+end
+if ARGV[1] ~= '' and ARGV[1] ~= id and not lost then -- made anew by us, or by one who had never known the former
+  redis.call('HSET', KEYS[1], 'lost_at', ARGV[3])
+  return {id, ARGV[3], 1}
+end
+return {id, lost or '', 0}

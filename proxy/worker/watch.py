@@ -1,0 +1,28 @@
+"""Is it a store to work on, and still the one that we knew?"""
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from proxy.store.generation import AsyncStoreWatch
+from proxy.store.policy import refuse_eviction_async
+
+
+@dataclass(frozen=True)
+class StoreGuard:
+    """`admitted` is set at the first contact with the store, unless it is one that evicts; nothing is claimed before.
+
+    What a store that was away at the start is like shows only then.
+    """
+
+    redis: Any
+    generation: AsyncStoreWatch
+    admitted: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def look(self, now: datetime) -> None:
+        """Raises BadSettings at the first contact with a store that evicts, and RedisError where it is away."""
+        if not self.admitted.is_set():
+            await refuse_eviction_async(self.redis)
+        await self.generation.look(now)
+        self.admitted.set()

@@ -1,0 +1,123 @@
+"""What the service refuses, holds back or tells before it does harm."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.system.rig import OTHER, ROOT, Process, Rig, offline, offline_topic, push_token
+
+QUIET = ("mimc", "mipush")
+WEB = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "config/gunicorn.conf.py"), "wsgi:app"]
+WORKER = [sys.executable, "-m", "proxy", "worker"]
+
+
+def lines(process: Process, event: str) -> list[str]:
+    return [line for line in process.log.read_text(errors="replace").splitlines() if event in line]
+
+
+def figure(rig: Rig, name: str, **labels: str) -> float:
+    text = rig.http.get(f"{rig.operator}/metrics", timeout=10).text
+    samples = [it for family in text_string_to_metric_families(text) for it in family.samples]
+    (found,) = [it.value for it in samples if it.name == name and labels.items() <= it.labels.items()]
+    return found
+
+
+def cli(rig: Rig, *arguments: str) -> list[dict[str, str]]:
+    command = [sys.executable, "-m", "proxy", *arguments, "--config", str(rig.folder / "proxy.toml")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=30)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("argv", [WEB, WORKER], ids=["web", "worker"])
+def test_a_store_that_evicts_is_refused_with_one_message_and_what_mends_it(place: Path, argv: Sequence[str]) -> None:
+    with Rig(place, without=(*QUIET, "apns")) as rig:
+        with rig.redis() as redis:
+            redis.config_set("maxmemory-policy", "volatile-lru")
+        process = rig.start("refused", argv)
+        assert process.popen.wait(20) == 2
+        told = process.log.read_text()
+        assert told.count("maxmemory-policy is volatile-lru") == 1
+        assert "redis-cli CONFIG SET maxmemory-policy noeviction" in told
+        assert "Traceback" not in told
+
+
+def test_a_worker_looks_at_a_store_that_was_away_before_it_claims_anything(place: Path) -> None:
+    with Rig(place, without=(*QUIET, "apns")) as rig:
+        with rig.redis() as redis:
+            redis.config_set("maxmemory-policy", "allkeys-lru")
+        rig.store.signal(signal.SIGSTOP)  # it neither answers nor refuses
+        worker = rig.start_worker()
+        rig.store.signal(signal.SIGCONT)
+        assert worker.popen.wait(20) == 2
+        assert "maxmemory-policy is allkeys-lru" in worker.log.read_text()
+        with rig.redis() as redis:
+            assert not redis.keys("proxy:*jobs*")
+
+
+def test_too_many_dead_devices_at_once_stay_and_those_before_them_come_back(place: Path) -> None:
+    """As with the bundle id of another app: APNs calls every device dead."""
+    people = [f"user-{number}" for number in range(40)]
+    with Rig(place, without=QUIET) as rig:
+        rig.start_web(workers=1)
+        workers = rig.start_workers(2)
+        for name in people:
+            assert rig.register(name, "phone", push_token(), app_id=OTHER).status_code == 200
+        rig.fault("apns", effect="answer", reason="Unregistered", code=time.time_ns() // 1_000_000 + 60_000)
+        for sequence in (1, 2):
+            body = offline_topic("bob", people, "hello", sequence, app_id=OTHER)
+            assert rig.post(body, OTHER).status_code == 200
+            rig.settled(OTHER)
+        kept, gone = cli(rig, "devices", "list"), cli(rig, "devices", "forgotten")
+        assert len(gone) == 19  # of 40 a fifth is 8, but never under 20: the twentieth stays
+        assert len(kept) == 21
+        assert rig.dead_letters(OTHER) == ["unregistered, and kept: too many at once"] * 42
+        assert sum(len(lines(worker, "forgetting is held")) for worker in workers) == 1
+        assert "Look at topic, environment and package" in rig.readiness()["devices of other"]
+        assert figure(rig, "push_devices_held", app="other") == 21
+        assert figure(rig, "push_devices_held", app="main") == 0
+
+        rig.end_faults("apns")
+        back = cli(rig, "devices", "restore", "--app", "other")
+        assert [it["result"] for it in back] == ["restored"] * 19
+        assert rig.post(offline_topic("bob", people, "again", 3, app_id=OTHER), OTHER).status_code == 200
+        rig.settled(OTHER)
+        assert len(rig.accepted()) == 40
+
+
+def test_after_the_store_came_back_empty_everything_goes_on_and_the_loss_is_told(place: Path) -> None:
+    with Rig(place, without=QUIET) as rig:
+        web = rig.start_web(workers=2)
+        worker = rig.start_worker()
+        phone = push_token()
+        assert rig.register("alice", "phone", phone, app_id=OTHER).status_code == 200
+        lost, known = (offline("bob", "alice", text, n, app_id=OTHER) for n, text in enumerate(("lost", "known")))
+        assert rig.post(known, OTHER).status_code == 200
+        rig.wait(lambda: rig.accepted(phone), "the alert before")
+        assert "lost" not in rig.readiness()
+
+        worker.signal(signal.SIGSTOP)  # so that something is lost
+        assert rig.post(lost, OTHER).status_code == 200
+        rig.store.kill()
+        (rig.folder / "store").rename(rig.folder / "store of before")
+        rig.store = rig.start_store()
+        worker.signal(signal.SIGCONT)
+        told = rig.wait(lambda: rig.readiness().get("lost"), "the loss in /readyz")
+        assert "accepted work was lost, devices must register again" in told
+        rig.wait(lambda: rig.http.get(f"{rig.operator}/readyz", timeout=10).status_code == 200, "groups, made anew")
+        assert figure(rig, "store_lost_timestamp_seconds") == pytest.approx(time.time(), abs=60)
+
+        assert rig.register("alice", "phone", phone, app_id=OTHER).status_code == 200
+        assert rig.post(offline("bob", "alice", "after", 7, app_id=OTHER), OTHER).status_code == 200
+        rig.wait(lambda: len(rig.accepted(phone)) == 2, "the alert after")
+        rig.settled(OTHER)
+        assert len(rig.journal("apns")) == 2  # nothing of before was shown again
+        assert len(lines(web, "came back empty")) + len(lines(worker, "came back empty")) == 1
+        assert not re.search(r"Traceback|exc_type", rig.everything_printed())
