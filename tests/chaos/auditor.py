@@ -35,10 +35,17 @@ Alert = tuple[str, Owner]
 
 
 def audit(
-    events: Sequence[Mapping[str, Any]], journals: Sequence[Journal], by_account: Iterable[str] = ("main",)
+    events: Sequence[Mapping[str, Any]],
+    journals: Sequence[Journal],
+    *,
+    push_timeout_s: float = 1.4,
+    by_account: Iterable[str] = ("main",),
 ) -> Verdict:
-    """Judge a run. `by_account` names the app sections whose MiPush is told accounts instead of regIds."""
-    return _Audit(events, journals, by_account).verdict()
+    """Judge a run. `push_timeout_s` is how long its workers wait for an answer, as in the rig.
+
+    `by_account` names the app sections whose MiPush is told accounts instead of regIds.
+    """
+    return _Audit(events, journals, push_timeout_s, by_account).verdict()
 
 
 class Due(NamedTuple):
@@ -51,7 +58,11 @@ class Due(NamedTuple):
 
 class _Audit:
     def __init__(
-        self, events: Sequence[Mapping[str, Any]], journals: Sequence[Journal], by_account: Iterable[str]
+        self,
+        events: Sequence[Mapping[str, Any]],
+        journals: Sequence[Journal],
+        push_timeout_s: float,
+        by_account: Iterable[str],
     ) -> None:
         self.messages = read_messages(events)
         self.callbacks = read_callbacks(events)
@@ -68,7 +79,7 @@ class _Audit:
         asked_ms: dict[str, list[int]] = defaultdict(list)
         for it in self.callbacks:
             asked_ms[it.word] += it.asked_ms
-        self.excuses = Excuses(self.faults, self.pushes, asked_ms)
+        self.excuses = Excuses(self.faults, self.pushes, asked_ms, push_timeout_s)
         self.findings: list[Finding] = []
         self.excused = Counter[str]()
         self.counted = Counter[str]()
@@ -180,7 +191,7 @@ class _Audit:
     # shown twice, unexcused repeats, wrong phone
 
     def _by_person(self) -> dict[tuple[str, object], list[Push]]:
-        """The pushes of each alert: by its reader's device, or by the address where that cannot be told.
+        """The pushes of each alert: by its reader's phone, or by the address where that cannot be told.
 
         A phone that changed hands between two readers of one message is told of it for each of them.
         """
@@ -196,7 +207,7 @@ class _Audit:
                 self._find("wrong phone", push.word, push.address[1], f"pushed at {push.came_ms}, is no reader")
             return push.address
         owners = self.ownership.possible_owners(push.address, push.came_ms - MOVED_MS, push.ms)
-        reading = [it for it in owners if it.account in readers]
+        reading = list(dict.fromkeys(self.ownership.phone_of(it) for it in owners if it.account in readers))
         if not reading:
             whose = " or ".join(map(_name, owners)) or "nobody"
             self._find("wrong phone", push.word, push.address[1], f"pushed at {push.came_ms}, then {whose}'s")
@@ -213,6 +224,10 @@ class _Audit:
             self._find("shown twice", word, name, shown)
         for first, second in itertools.pairwise(sorted(pushes, key=lambda it: it.came_ms)):
             excuse = self.excuses.of(first, second)
+            if isinstance(reader, Owner) and self.ownership.others_between(
+                second.address, reader.account, first.came_ms, second.came_ms
+            ):
+                excuse = "the phone was another's in between"
             if excuse is None:
                 times = f"pushed at {first.ms} from port {first.port}, again at {second.ms} from port {second.port}"
                 self._find("unexcused repeat", word, name, times)

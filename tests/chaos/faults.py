@@ -3,8 +3,8 @@
 A second accepted push of one alert is excused only by one of these, each between the first push and the second:
 
 - *unheard*: the provider took the first push on and its answer was lost: the stream or connection was reset, closed or
-  silent by a fault, or it was given up by its client after at least PATIENCE_MS (a time-out);
-- *slow*: the first push had waited that long for its answer, even though it came;
+  silent by a fault;
+- *slow*: the first push had waited for its answer about as long as the worker waits (a time-out), whether it came or not;
 - *reset*: the connection was reset at once after the answer, which a reset may overtake;
 - *kill_worker*, *stop_worker*: done to the process that had sent the first push, told by its port, and begun at most
   SETTLED_MS after the answer. Where the environment could not tell the ports it may have been any worker;
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from tests.chaos.pushes import Address, Push
 
-PATIENCE_MS = 400  # the rig calls half a second without an answer silence
+PATIENCE = 0.7  # of the push time-out: what a busy emulator reads late has waited longer than it believes
 SETTLED_MS = 5_000  # an outcome is in the store by then, on any machine
 STORE_BEFORE_MS = 2_000  # what was claimed before the store went may leave after it has come back
 _AT_ONCE_MS = 500
@@ -74,9 +74,16 @@ def dead_addresses(faults: Iterable[Fault]) -> dict[Address, list[tuple[int, int
 class Excuses:
     """Which repeats the run's faults explain."""
 
-    def __init__(self, faults: Sequence[Fault], pushes: Sequence[Push], asked_ms: Mapping[str, Sequence[int]]) -> None:
+    def __init__(
+        self,
+        faults: Sequence[Fault],
+        pushes: Sequence[Push],
+        asked_ms: Mapping[str, Sequence[int]],
+        push_timeout_s: float,
+    ) -> None:
         """`asked_ms` says for each word when a callback that names somebody was posted."""
         self._asked_ms = asked_ms
+        self._patience_ms = PATIENCE * push_timeout_s * 1000
         self._store = [it for it in faults if it.kind in _STORE]
         self._emptied = [it for it in faults if it.kind == "empty_store"]
         self._worker = [it for it in faults if it.kind in _WORKER]
@@ -93,7 +100,7 @@ class Excuses:
         """What explains that the alert was pushed again after `first`; None: nothing does."""
         if first.fault in _UNHEARD or first.lost in _UNHEARD:
             return "unheard"
-        if first.ms - first.came_ms >= PATIENCE_MS:
+        if first.ms - first.came_ms >= self._patience_ms:
             return "slow"
         if self._was_reset(first):
             return "reset"

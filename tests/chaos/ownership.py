@@ -66,6 +66,7 @@ class Ownership:
         for event in events:
             if event["event"] in ("registered", "removed", "registration_unknown"):
                 self._add(_claim(event, sections))
+        self._phones = _phones(self._of_address.values())
 
     def owners(self, app: str, account: str) -> Iterable[Owner]:
         """The devices that an account ever had, or may have had."""
@@ -77,6 +78,17 @@ class Ownership:
     def resource(self, owner: Owner) -> str:
         """The login that the device named last."""
         return self._of_owner[owner][-1].resource
+
+    def phone_of(self, owner: Owner) -> Owner:
+        """The same for all names under which an account has registered one phone: they share a push token."""
+        return self._phones.get(owner, owner)
+
+    def others_between(self, address: Address, account: str, since_ms: int, until_ms: int) -> bool:
+        """Whether somebody else may have had the address in between."""
+        return any(
+            it.owner.account != account and it.asked_ms <= until_ms and it.done_ms >= since_ms
+            for it in self._of_address.get(address, ())
+        )
 
     def possible_owners(self, address: Address, since_ms: int, until_ms: int) -> list[Owner]:
         """All whose the address may have been at some moment of that time; none where it was surely nobody's."""
@@ -104,7 +116,7 @@ class Ownership:
         if last.address[0] == "account" or self._undisturbed(last):
             return Hold.SURELY
         addresses = {it.address for it in mine if it is last or it.done_ms > last.asked_ms}
-        changes = [it for it in mine if it.done_ms > last.asked_ms and _lets_go(it, last)]
+        changes = [it for it in mine if it.done_ms > last.asked_ms and _lets_go(it, last, mine)]
         changes += [it for address in addresses for it in self._of_address[address] if _takes(it, last)]
         if any(_ends(it, last) and it.ms <= at_ms for it in changes):
             return Hold.NO
@@ -152,6 +164,30 @@ def _takes(other: Claim, claim: Claim) -> bool:
     return other.owner != claim.owner and other.kind != "removed" and other.done_ms > claim.asked_ms
 
 
-def _lets_go(other: Claim, claim: Claim) -> bool:
-    """The owner himself gives the device up, or lets it be reached by another channel."""
+def _lets_go(other: Claim, claim: Claim, mine: Sequence[Claim]) -> bool:
+    """The owner himself gives the device up, or may, or lets it be reached by another channel.
+
+    A call without an answer is repeated until it has one, which tells what was called for.
+    """
+    if other.kind == "registration_unknown":
+        answered = next((it for it in mine if it.asked_ms > other.asked_ms and it.kind != other.kind), None)
+        return answered is None or answered.kind == "removed"
     return other.kind == "removed" or other.address[0] != claim.address[0]
+
+
+def _phones(by_address: Iterable[Sequence[Claim]]) -> dict[Owner, Owner]:
+    """Each owner's first name for the same phone, where there are several."""
+    first: dict[Owner, Owner] = {}
+
+    def name(owner: Owner) -> Owner:
+        while owner in first:
+            owner = first[owner]
+        return owner
+
+    for claims in by_address:
+        of_account: dict[tuple[str, str], Owner] = {}
+        for owner in dict.fromkeys(it.owner for it in claims):
+            former = of_account.setdefault((owner.app, owner.account), owner)
+            if name(owner) != name(former):
+                first[name(owner)] = name(former)
+    return {owner: name(owner) for owner in first}
