@@ -1,8 +1,8 @@
 """One of everything that the program keeps in the store: written, read back, and laid out as files.
 
-    python tests/store/golden.py lay FOLDER   write it into a store of its own, then a file for each kind of key
-    python tests/store/golden.py write URL    write it into that empty store
-    python tests/store/golden.py read URL     read it from there, and print as JSON what it says
+    python tests/store/golden.py lay FOLDER       write it into a store of its own, then a file for each kind of key
+    python tests/store/golden.py put FOLDER URL   put those files into that empty store
+    python tests/store/golden.py read URL          read it from there, and print as JSON what it says
 
 The package that is imported decides which version does it: `PYTHONPATH=<a checkout>` names it. What lies in
 `tests/data/records/<format>` was laid so by the first version of that format.
@@ -184,14 +184,18 @@ def lay(folder: Path) -> None:
         (folder / f"{kind}.json").write_text(json.dumps(it, indent=1, ensure_ascii=False) + "\n")
 
 
-def main(order: str, place: str) -> None:
+def laid(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+
+
+def main(*order: str) -> None:
     match order:
-        case "lay":
-            lay(Path(place))
-        case "write":
-            write(place)
-        case "read":
-            sys.stdout.write(json.dumps(read(place), indent=1, ensure_ascii=False) + "\n")
+        case ("lay", folder):
+            lay(Path(folder))
+        case ("put", folder, url):
+            restore(url, laid(Path(folder)))
+        case ("read", url):
+            sys.stdout.write(json.dumps(read(url), indent=1, ensure_ascii=False) + "\n")
         case _:
             raise SystemExit(__doc__)
 

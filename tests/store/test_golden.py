@@ -39,7 +39,7 @@ def empty_store(tmp_path: Path) -> Iterator[str]:
 
 
 def laid(format_: int) -> dict[str, list[dict[str, Any]]]:
-    return {path.stem: json.loads(path.read_text()) for path in sorted((RECORDS / str(format_)).glob("*.json"))}
+    return golden.laid(RECORDS / str(format_))
 
 
 @pytest.mark.parametrize("format_", FORMATS)

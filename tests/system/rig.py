@@ -101,7 +101,8 @@ class Rig:
     """See the module. `relay`, `apns`, `mipush`, `mimc` change what the defaults here are.
 
     `without` names emulators that are not started; what would speak to them finds nobody. `program` is the folder whose
-    `proxy` package, `wsgi.py` and `config` are run; web and workers can each be started from another one.
+    `proxy` package, `wsgi.py` and `config` are run; web and workers can each be started from another one. A program
+    elsewhere may have an environment of its own in `.venv`.
     """
 
     def __init__(
@@ -176,8 +177,9 @@ class Rig:
         return process
 
     def start_web(self, workers: int = 2, *, program: Path | str | None = None, **variables: str) -> Process:
-        config = Path(program or self.program) / "config/gunicorn.conf.py"
-        argv = [sys.executable, "-m", "gunicorn", "-c", str(config), "wsgi:app"]
+        folder = Path(program or self.program)
+        config = folder / "config/gunicorn.conf.py"
+        argv = [_python(folder), "-m", "gunicorn", "-c", str(config), "wsgi:app"]
         process = self.start("web", argv, cwd=program, WEB_CONCURRENCY=str(workers), **variables)
         self.wait(lambda: self._is_up(process, f"{self.operator}/healthz"), "the web")
         return process
@@ -191,7 +193,7 @@ class Rig:
         for _ in range(count):
             address = f"127.0.0.1:{_free_port()}"
             bind = {"APP_PROXY_RELAY__OPERATOR_BIND": address}
-            argv = [sys.executable, "-m", "proxy", "worker"]
+            argv = [_python(Path(program or self.program)), "-m", "proxy", "worker"]
             started.append(self.start("worker", argv, cwd=program, **bind | variables))
             started[-1].facts = {"metrics": f"http://{address}/metrics"}
         for process in started:
@@ -459,6 +461,11 @@ def _body(kind: str, sender: str, text: str, sequence: int) -> dict[str, Any]:
         "payload": base64.b64encode(json.dumps(inner).encode()).decode(),
         "packetId": f"packet-{sender}-{sequence}", "sequence": str(154503794553568000 + sequence), "bizType": "",
     }  # fmt: skip
+
+
+def _python(program: Path) -> str:
+    own = program / ".venv/bin/python"
+    return str(own) if program != ROOT and own.exists() else sys.executable
 
 
 def _free_port() -> int:
