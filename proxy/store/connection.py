@@ -11,7 +11,7 @@ from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
@@ -95,6 +95,16 @@ class Store:
             )
         return redis
 
+
+def is_the_stores_own(error: RedisError) -> bool:
+    """It cannot work now, whatever it is asked: away, loading, full, or read-only. Else it is what we asked for."""
+    if not isinstance(error, ResponseError) or isinstance(error, OutOfMemoryError | ReadOnlyError):
+        return True
+    return any(sign in str(error) for sign in _OWN_TROUBLE)
+
+
+# as the server begins its answer; 6.2 puts the first two of a script's into the middle
+_OWN_TROUBLE = ("OOM ", "READONLY ", "MISCONF ", "NOREPLICAS ", "MASTERDOWN ", "CLUSTERDOWN ", "BUSY ")
 
 # no HELLO and no CLIENT SETINFO: two round trips less on every new connection
 _PLAIN: dict[str, Any] = {"protocol": 2, "driver_info": None}

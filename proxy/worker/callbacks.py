@@ -13,6 +13,7 @@ from proxy.domain.undelivered import Undelivered
 from proxy.metrics import dead_letters_total
 from proxy.ports import Bury, Entry
 from proxy.store import keys
+from proxy.store.connection import is_the_stores_own
 from proxy.store.queue import RedisQueue
 from proxy.store.records import UnreadableRecord, load_undelivered
 from proxy.usecases.plan_alerts import Planner
@@ -21,6 +22,7 @@ from proxy.worker.lane import POISON_DELIVERIES
 from proxy.worker.settling import Settler
 from proxy.worker.slots import Slots
 
+_STORE_AWAY_S = 0.5
 _IN_HAND = 64  # plans are short and wait for the store: enough to keep it busy, few enough to share it
 
 log = structlog.get_logger()
@@ -97,7 +99,7 @@ class CallbackWorker:
             self._bury(entry, Cause.POISON, "poison callback", message)
             return
         try:
-            planned = await self._planner.plan(entry.id, message, self._now())
+            planned = await self._planned(entry, message)
         except RedisError as error:  # unplanned as it is: somebody takes it over after a lease
             log.warning("callback left for a later try", error=type(error).__name__)
             self._let_go(entry)
@@ -107,6 +109,17 @@ class CallbackWorker:
         else:
             log.info("callback planned", message_id=message.message_id, jobs=planned)
             self._let_go(entry)
+
+    async def _planned(self, entry: Entry, message: Undelivered) -> int:
+        """A store in trouble is waited for with the entry in hand: six leases of it would make all callbacks poison."""
+        while True:
+            try:
+                return await self._planner.plan(entry.id, message, self._now())
+            except RedisError as error:
+                if not (is_the_stores_own(error) and self._holdings.may_act(self.stream, [entry.id])):
+                    raise
+                log.warning("planning waits for the store", error=type(error).__name__)
+                await asyncio.sleep(_STORE_AWAY_S)
 
     def _bury(self, entry: Entry, cause: Cause, reason: str, of: Undelivered | Entry) -> None:
         self._in_hand.discard(entry.id)

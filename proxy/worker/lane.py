@@ -14,6 +14,7 @@ from proxy.domain.letters import Cause
 from proxy.metrics import dead_letters_total
 from proxy.ports import Bury, Entry, Postpone, Settlement
 from proxy.store import keys
+from proxy.store.connection import is_the_stores_own
 from proxy.store.lanes import RedisLanes
 from proxy.store.queue import RedisQueue
 from proxy.store.records import UnreadableRecord, load_job
@@ -142,7 +143,10 @@ class LaneWorker:
         try:
             batches = await self.delivery.ready(held)
         except RedisError as error:
-            self._give_back([it.entry_id for it in held], type(error).__name__)
+            if is_the_stores_own(error):
+                self._wait_for_the_store(held, error)
+            else:
+                self._give_back([it.entry_id for it in held], type(error).__name__)
         except Exception as error:  # noqa: BLE001  one that escapes a job makes it a dead letter, and the loop goes on
             self._bury_open(held, error)
         else:
@@ -184,6 +188,12 @@ class LaneWorker:
                 self.settle(Postpone(it.entry_id, it.job, self.delivery.now()))
         elif unsent:
             self._give_back([it.entry_id for it in unsent], "lease lost")
+
+    def _wait_for_the_store(self, unsent: Sequence[Held], error: RedisError) -> None:
+        """They go back as new entries once it takes them: being taken over again and again would make them poison."""
+        log.warning("jobs wait for the store", app=self.lane.app, channel=self.lane.channel, error=type(error).__name__)
+        for it in unsent:
+            self.settle(Postpone(it.entry_id, it.job, self.delivery.now()))
 
     def _give_back(self, ids: Sequence[bytes], why: str) -> None:
         """Nothing is decided and nothing renewed: whoever takes them over after a lease tries again."""

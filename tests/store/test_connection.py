@@ -5,7 +5,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from redis.exceptions import RedisError
 
 from proxy.errors import StoreUnavailable
-from proxy.store.connection import Store
+from proxy.store.connection import Store, is_the_stores_own
 from proxy.store.embedded import ensure_store, stop_store
 from proxy.store.inbox import RedisInbox
-from tests.store.samples import DAY, NOON, callback
+from tests.store.samples import DAY, NOON, apns_lane, callback, job, queue_of, with_redis
 
 
 @dataclass
@@ -173,3 +174,33 @@ def test_a_store_that_went_away_under_a_kept_connection_is_said_to_be_away_at_on
         store.call(lambda redis: redis.ping())
     clock.ahead_s += 1.0
     assert store.call(lambda redis: redis.ping())
+
+
+@pytest.mark.system
+def test_a_full_or_read_only_store_is_told_from_a_question_that_it_cannot_answer(folder: Path, app_id: str) -> None:
+    lane = apns_lane(app_id)
+
+    async def fault_of(asked: Awaitable[object]) -> bool:
+        with pytest.raises(RedisError) as caught:
+            await asked
+        return is_the_stores_own(caught.value)
+
+    async def scenario(redis: Any) -> None:
+        def plan() -> Awaitable[object]:
+            return queue_of(redis).append_jobs(app_id, "m1", b"0-1", [(lane, job(lane))], last=False)
+
+        await redis.set("text", "no hash")
+        assert not await fault_of(redis.hgetall("text"))
+        await redis.config_set("maxmemory", 1)
+        assert await fault_of(redis.set("text", "more"))
+        assert await fault_of(plan())
+        await redis.config_set("maxmemory", 0)
+        await redis.config_set("min-replicas-to-write", 1)
+        assert await fault_of(redis.set("text", "more"))
+        assert await fault_of(plan())
+        await redis.config_set("min-replicas-to-write", 0)
+        await redis.replicaof("127.0.0.1", "1")
+        assert await fault_of(redis.set("text", "more"))
+        assert await fault_of(plan())
+
+    with_redis(ensure_store(folder), scenario)

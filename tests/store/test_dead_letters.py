@@ -1,5 +1,7 @@
 """Dead letters: what a person needs to find out why and to mend it, and nothing that people wrote."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -141,6 +143,24 @@ def test_a_job_goes_back_once_whoever_asks_and_its_letter_and_words_are_gone(
     assert [load_job(it) for it in waiting(store, keys.jobs(lane))] == [one]
     assert raw(store, "EXISTS", keys.dead_letters(app_id), keys.dead_words(app_id, letter.id)) == 1  # an empty stream
     assert letters.find(app_id, letter.id) is None
+
+
+def test_of_two_operators_at_once_one_puts_a_letter_back(store: Store, store_url: str, app_id: str) -> None:
+    lane = apns_lane(app_id)
+    bury(store_url, app_id, [job(lane, f"user-{n}") for n in range(100)])
+    start = threading.Barrier(2)
+
+    def put_all_back(_operator: int) -> list[PutBack]:
+        letters = letters_of(Store(store_url))
+        mine = [*letters.oldest_first(app_id)]
+        start.wait(10)
+        return [letters.put_back(it, it.of, lane) for it in mine if isinstance(it.of, Job)]
+
+    with ThreadPoolExecutor(2) as operators:
+        done = [answer for answers in operators.map(put_all_back, range(2)) for answer in answers]
+    assert (done.count(PutBack.DONE), done.count(PutBack.GONE)) == (100, 100)
+    back = [load_job(it).account for it in waiting(store, keys.jobs(lane))]
+    assert sorted(back) == sorted(f"user-{n}" for n in range(100))
 
 
 def test_a_lane_at_its_cap_takes_no_letter_back(store: Store, store_url: str, app_id: str) -> None:

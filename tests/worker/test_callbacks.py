@@ -2,19 +2,23 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 from structlog.testing import capture_logs
 
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane, Route
+from proxy.domain.undelivered import undelivered
 from proxy.store import keys
 from proxy.store.addresses import RedisAddresses
 from proxy.store.connection import Store
 from proxy.store.inbox import RedisInbox
 from proxy.store.queue import RedisQueue
+from proxy.store.records import load_undelivered
 from proxy.usecases.plan_alerts import Planner
 from proxy.worker.callbacks import CallbackWorker
 from proxy.worker.holdings import Holdings
@@ -103,7 +107,7 @@ def test_callbacks_are_planned_and_gone(on_bench: OnBench) -> None:
     on_bench(scenario)
 
 
-@pytest.mark.parametrize("fault", [RedisConnectionError(), KeyError("a bug of ours")])
+@pytest.mark.parametrize("fault", [ResponseError("WRONGTYPE"), KeyError("a bug of ours")])
 def test_what_cannot_be_planned_now_comes_again_after_a_lease(on_bench: OnBench, fault: Exception) -> None:
     async def scenario(bench: Bench) -> None:
         await bench.accept(1)
@@ -113,6 +117,21 @@ def test_what_cannot_be_planned_now_comes_again_after_a_lease(on_bench: OnBench,
         bench.queue.fault = None
         await asyncio.sleep(0.005)
         assert await bench.worker.take_over() == 1
+        await bench.worker.drained()
+        assert await bench.left() == (0, 1, 0)
+
+    on_bench(scenario)
+
+
+@pytest.mark.parametrize("fault", [RedisConnectionError(), OutOfMemoryError(), ReadOnlyError()])
+def test_a_store_in_trouble_is_waited_for_with_the_callback_in_hand(on_bench: OnBench, fault: Exception) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.accept(1)
+        bench.queue.fault = fault
+        await bench.worker.claim()
+        await asyncio.sleep(0.02)
+        assert bench.holdings.count() == 1
+        bench.queue.fault = None
         await bench.worker.drained()
         assert await bench.left() == (0, 1, 0)
 
@@ -130,6 +149,12 @@ def test_what_can_never_be_planned_ends_as_a_dead_letter(on_bench: OnBench) -> N
             await bench.worker.take_over()
             await bench.worker.drained()
         assert await bench.left() == (0, 0, 1)
+        ((id_, letter),) = await bench.redis.xrange(keys.dead_letters(bench.app_id))
+        message = undelivered(callback(bench.app_id, sequence="1"), NOON)
+        assert letter[b"cause"] == b"poison"
+        assert load_undelivered(letter[b"r"]) == replace(message, payload=b"")
+        words = await bench.redis.get(keys.dead_words(bench.app_id, id_.decode()))
+        assert load_undelivered(words) == message
 
     on_bench(scenario)
 

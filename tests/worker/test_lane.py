@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 from structlog.testing import capture_logs
 
 from proxy.domain.devices import Device
@@ -57,13 +58,13 @@ class Unsure(RedisQueue):
 
 
 class Forgetful(RedisAddresses):
-    """Addresses that cannot be read as long as `away`."""
+    """Addresses that cannot be read as long as there is a `fault`."""
 
-    away = False
+    fault: RedisError | None = None
 
     async def unknown(self, lane: Any, accounts: Sequence[str]) -> set[str]:
-        if self.away:
-            raise RedisConnectionError
+        if self.fault:
+            raise self.fault
         return await super().unknown(lane, accounts)
 
     async def owned(self, app: str, targets: Sequence[tuple[str, str]]) -> list[Device | None]:
@@ -256,14 +257,31 @@ def test_what_was_taken_over_five_times_without_an_end_is_poison(
     on_lane(scenario)
 
 
-def test_without_the_store_jobs_are_given_back_and_come_again_after_a_lease(on_lane: OnLane) -> None:
+@pytest.mark.parametrize("fault", [RedisConnectionError(), OutOfMemoryError(), ResponseError("MISCONF no disk")])
+def test_however_long_the_store_is_in_trouble_no_job_becomes_poison_by_it(on_lane: OnLane, fault: RedisError) -> None:
     async def scenario(bench: Bench) -> None:
         await bench.put("ben")
-        bench.addresses.away = True
+        bench.addresses.fault = fault
+        for _ in range(10):
+            await bench.turn()
+            assert await bench.queue.move_due(bench.lane, NOON, 10) == 1
+        assert (bench.worker.slots.used, bench.holdings.count()) == (0, 0)
+        bench.addresses.fault = None
+        await bench.turn()
+        assert bench.results == [("ben", "accepted")]
+        assert await bench.dead_letters() == []
+
+    on_lane(scenario)
+
+
+def test_jobs_whose_addresses_cannot_be_read_are_given_back_and_come_again_after_a_lease(on_lane: OnLane) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.put("ben")
+        bench.addresses.fault = ResponseError("WRONGTYPE")
         await bench.turn()
         assert await bench.backlog() == (1, 1)
         assert (bench.worker.slots.used, bench.holdings.count()) == (0, 0)  # so nobody renews it
-        bench.addresses.away = False
+        bench.addresses.fault = None
         assert await bench.taken_over() == 1
         assert bench.results == [("ben", "accepted")]
         assert await bench.dead_letters() == []
