@@ -39,6 +39,12 @@ alert_seconds = Histogram("alert_seconds", "From accepting a callback to its ale
 taken_over_total = Counter("stream_entries_taken_over_total", "Entries taken over from a worker that fell silent")
 lost_total = Counter("stream_entries_lost_total", "Entries that another worker took over from this one")
 gate_total = Counter("push_connection_events_total", "Connections opened, left as silent, recalled pushes", ["event"])
+clock_skew = Gauge(
+    "clock_skew_seconds",
+    "How far this machine's clock is ahead of a service's; -3600 by the provider token: so far behind, or more",
+    ["source"],
+    multiprocess_mode="mostrecent",
+)
 
 _REASONS = 120
 _seen_reasons: set[str] = set()

@@ -7,6 +7,7 @@ import os
 import platform
 import secrets
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -25,7 +26,8 @@ from proxy.channels.mipush.wire import MipushWire
 from proxy.channels.mipush.wire import authorization as mipush_authorization
 from proxy.channels.transport import Limits
 from proxy.domain.lanes import Lane, Route
-from proxy.metrics import gate_total, keys_fetched
+from proxy.errors import StoreUnavailable
+from proxy.metrics import clock_skew, gate_total, keys_fetched
 from proxy.mimc.client import TokenClient
 from proxy.mimc.senders import Senders
 from proxy.ports import (
@@ -42,6 +44,7 @@ from proxy.settings import AccountsSettings, ApnsSettings, AppSettings, MipushSe
 from proxy.store import keys
 from proxy.store.addresses import RedisAddresses
 from proxy.store.blocks import RedisBlocks
+from proxy.store.clocks import clock_commands
 from proxy.store.connection import Store, async_redis
 from proxy.store.devices import RedisDevices
 from proxy.store.figures import RedisFigures
@@ -56,6 +59,7 @@ from proxy.store.queue import RedisQueue
 from proxy.usecases.block_user import mend_blocks
 from proxy.usecases.deliver import Channel
 from proxy.usecases.sign_in import SignIns
+from proxy.usecases.watch_clock import TOLERATED, ClockedTokens, ClockWatch
 
 log = structlog.get_logger()
 _ASYNC_STORE_TIMEOUT_S = 5.0  # above the longest blocking read
@@ -86,6 +90,7 @@ def web_services(settings: Settings) -> Services:
     marks_life = timedelta(seconds=settings.relay.marks_life_s)
     lanes = lanes_of(settings)
     counters = settings.limits.url
+    clock = clock_watch()
     sign_ins = built_in_accounts(settings.auth.accounts, RedisBlocks(store))
 
     def on_loss(loss: Loss) -> None:
@@ -93,19 +98,27 @@ def web_services(settings: Settings) -> Services:
         if sign_ins:  # the store no longer knows who is blocked
             mend_blocks(sign_ins.accounts, sign_ins.blocks, utc_now())
 
+    watch = StoreWatch(store, generation_of(settings), on_loss, utc_now)
+
+    def watch_store() -> None:
+        watch.look()
+        if measured := clock.take():
+            with suppress(StoreUnavailable):
+                store.call(lambda redis: clock_commands(redis, measured, TOLERATED, utc_now()).execute())
+
     return Services(
         settings=settings,
         authenticator=build_authenticator(settings.auth, _note_keys),
         blocks=RedisBlocks(store),
         senders=Senders(settings.apps),
-        tokens=TokenClient(settings.apps, settings.token),
+        tokens=ClockedTokens(TokenClient(settings.apps, settings.token), clock),
         inbox=RedisInbox(store, marks_life, settings.store.callbacks_cap),
         devices=RedisDevices(store, app_ids, settings.devices.per_account),
         limits=RedisLimits(Store(counters.get_secret_value(), settings.store.timeout_s) if counters else store),
         figures=RedisFigures(store, lanes, utc_now),
         health=RedisHealth(store, lanes),
         now=utc_now,
-        watch_store=StoreWatch(store, generation_of(settings), on_loss, utc_now).look,
+        watch_store=watch_store,
         sign_ins=sign_ins,
     )
 
@@ -136,6 +149,7 @@ class RelayServices:
     channels: tuple[Channel, ...]
     redis: Any
     generation: AsyncStoreWatch
+    clock: ClockWatch
     now: Callable[[], datetime]
     close: Callable[[], Awaitable[None]]
 
@@ -147,6 +161,7 @@ def relay_services(settings: Settings) -> RelayServices:
     instance = f"{platform.node()[:32]}-{os.getpid()}-{secrets.token_hex(4)}"
     limits = Limits(push_timeout_s=relay.push_timeout_s, wait_s=relay.push_timeout_s, silence_s=relay.silence_s)
     app_ids = {name: app.app_id for name, app in settings.apps.items()}
+    clock = clock_watch()
     carriers = Carriers(limits, on_event=lambda event: gate_total.labels(event).inc())
 
     async def close() -> None:
@@ -166,9 +181,10 @@ def relay_services(settings: Settings) -> RelayServices:
         ),
         addresses=RedisAddresses(redis, app_ids, instance, Forgetting(redis, app_ids, _brake(settings), _tell_held)),
         lane_states=RedisLanes(redis),
-        channels=tuple(_channel(lane, settings.apps[lane.app], redis, carriers) for lane in lanes_of(settings)),
+        channels=tuple(_channel(lane, settings.apps[lane.app], redis, carriers, clock) for lane in lanes_of(settings)),
         redis=redis,
         generation=AsyncStoreWatch(redis, generation_of(settings), tell_loss),
+        clock=clock,
         now=utc_now,
         close=close,
     )
@@ -184,15 +200,15 @@ def lanes_of(settings: Settings) -> list[Lane]:
     ]
 
 
-def _channel(lane: Lane, app: AppSettings, redis: Any, carriers: Carriers) -> Channel:
+def _channel(lane: Lane, app: AppSettings, redis: Any, carriers: Carriers, clock: ClockWatch) -> Channel:
     if lane.channel == APNS and app.apns is not None:
-        return _apns(lane, app.apns, redis, carriers)
+        return _apns(lane, app.apns, redis, carriers, clock)
     if lane.channel == MIPUSH and app.mipush is not None:
         return _mipush(lane, app.mipush, carriers)
     raise LookupError(lane.channel)
 
 
-def _apns(lane: Lane, section: ApnsSettings, redis: Any, carriers: Carriers) -> Channel:
+def _apns(lane: Lane, section: ApnsSettings, redis: Any, carriers: Carriers, clock: ClockWatch) -> Channel:
     key_pem = section.key_file.read_bytes()
     token = SharedProviderToken(
         redis,
@@ -201,6 +217,7 @@ def _apns(lane: Lane, section: ApnsSettings, redis: Any, carriers: Carriers) -> 
         issued_at=read_issued_at,
         is_fresh=fresh_enough,
         now=utc_now,
+        on_young_refused=clock.young_token_refused,
     )
     return Channel(Route(lane, to_account=False), ApnsWire(section), carriers.apns(section), token, replaces=False)
 
@@ -217,6 +234,18 @@ def _mipush(lane: Lane, section: MipushSettings, carriers: Carriers) -> Channel:
 
 def _brake(settings: Settings) -> Brake:
     return Brake(settings.devices.forget_share, settings.devices.forget_at_least)
+
+
+def clock_watch() -> ClockWatch:
+    return ClockWatch(
+        utc_now,
+        on_measured=lambda source, skew: clock_skew.labels(source).set(skew.total_seconds()),
+        on_wrong=_tell_skew,
+    )
+
+
+def _tell_skew(source: str, skew: timedelta) -> None:
+    log.warning("the clocks differ: one of them is wrong", source=source, ahead_s=round(skew.total_seconds()))
 
 
 def generation_of(settings: Settings) -> Generation:

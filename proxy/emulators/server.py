@@ -152,7 +152,9 @@ class _Handler(WSGIRequestHandler):
     def _head(self, status: str, headers: list[tuple[str, str]], length: int) -> bytes:
         lines = [f"HTTP/1.1 {status}"]
         lines += [f"{name}: {value}" for name, value in headers if name.lower() != "content-length"]
-        lines += [f"Date: {self.date_time_string()}", f"Content-Length: {length}"]
+        if not any(name.lower() == "date" for name, _ in headers):
+            lines.append(f"Date: {self.date_time_string()}")
+        lines.append(f"Content-Length: {length}")
         if "close" in self.headers.get("Connection", "").lower():
             lines.append("Connection: close")
         return "\r\n".join([*lines, "", ""]).encode("latin-1")

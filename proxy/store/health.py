@@ -10,6 +10,7 @@ from proxy.domain.lanes import Lane
 from proxy.errors import StoreUnavailable
 from proxy.ports import Health
 from proxy.store import keys
+from proxy.store.clocks import clock_details
 from proxy.store.connection import Store
 from proxy.store.forgotten import brakes_held
 from proxy.store.generation import loss_details
@@ -48,6 +49,7 @@ class RedisHealth:
         evicts = eviction_fault(policy)
         details = {"store": "writable", **_persistence(redis), **self._paused(redis)}
         details |= brakes_held(redis, self._sections, self._now()) | loss_details(redis, self._now())
+        details |= clock_details(redis, self._now())
         if missing:
             details["groups"] = f"{len(missing)} streams have no consumer group: no worker has started yet"
         if evicts or policy is None:

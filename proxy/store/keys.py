@@ -27,6 +27,7 @@ users' own names and may hold anything; they and push tokens enter a key as a di
     ...:signing                              string  5 s              worker (deliver)      somebody signs it
     proxy:{appId}:ready                      string  1 minute         web (health)          can the store be written?
     proxy:{store}:generation                 hash    for ever         web, worker           which store this is, loss
+    proxy:{store}:clocks                     hash    1 hour           web, worker           clocks that are wrong
     proxy:{blocked}:accounts                 set     until lifted     web, cli              digests of blocked accounts
     proxy:{blocked}:session:<d>              string  the session's    web (sign-out)        this session has ended
     proxy:limits:{LIMITER/<limit>/<d>/<rate>} string  two windows     web (limits)          calls in this window
@@ -44,6 +45,7 @@ GROUP = "workers"
 LIMITS_PREFIX = "proxy:limits"
 DEVICE_LIFE_S = 400 * 86_400
 ASIDE_LIFE_S = 7 * 86_400
+CLOCKS_LIFE_S = 3_600
 BRAKE_LIFE_S = 86_400
 PAUSE_LIFE_S = 30 * 86_400
 PROVIDER_TOKEN_LIFE_S = 3_600
@@ -144,6 +146,10 @@ def provider_token(team_id: str, key_id: str, key_pem: bytes) -> str:
 
 def generation() -> str:
     return "proxy:{store}:generation"
+
+
+def clocks() -> str:
+    return "proxy:{store}:clocks"
 
 
 def blocked_accounts() -> str:

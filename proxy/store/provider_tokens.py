@@ -19,12 +19,21 @@ IsFresh = Callable[[datetime, datetime], bool]
 class SharedProviderToken:
     """Implements ports.Authorization. One process signs, under a lock in the store; the others take its token.
 
-    `sign`, `issued_at` and `is_fresh` are those of channels/apns/provider_token.py.
+    `sign`, `issued_at` and `is_fresh` are those of channels/apns/provider_token.py. `on_young_refused` hears when a
+    token was called too old that by our clock is too young to be replaced.
     """
 
     def __init__(
-        self, redis: Any, key: str, sign: Sign, issued_at: IssuedAt, is_fresh: IsFresh, now: Callable[[], datetime]
+        self,
+        redis: Any,
+        key: str,
+        sign: Sign,
+        issued_at: IssuedAt,
+        is_fresh: IsFresh,
+        now: Callable[[], datetime],
+        on_young_refused: Callable[[], None] = lambda: None,
     ) -> None:
+        self._on_young_refused = on_young_refused
         self._redis = redis
         self._key = key
         self._sign = sign
@@ -49,6 +58,7 @@ class SharedProviderToken:
                 return True
             stale = self._mine
             if stale and self._now() - self._issued_at(stale) < _RULE and await self._read() in (None, stale):
+                self._on_young_refused()
                 return False
             self._mine = await self._shared(refused=stale)
             return self._mine != stale

@@ -9,6 +9,7 @@ from datetime import timedelta
 import structlog
 from prometheus_client import start_http_server
 
+from proxy.channels import APNS
 from proxy.domain.lanes import Lane
 from proxy.domain.steps import exponential_backoff
 from proxy.metrics import alert_seconds, bounded_reason, planned_total, push_seconds, settled_total
@@ -16,6 +17,7 @@ from proxy.ports import Answer, NoAnswer, Request, Transport
 from proxy.settings import Settings
 from proxy.usecases.deliver import Channel, Delivery, Settled
 from proxy.usecases.plan_alerts import Planner
+from proxy.usecases.watch_clock import ClockWatch
 from proxy.wiring import RelayServices, relay_services
 from proxy.worker import Worker
 from proxy.worker.callbacks import CallbackWorker
@@ -67,7 +69,7 @@ def build_worker(services: RelayServices) -> Worker:
         lease=relay.lease,
         drain_s=relay.drain_s,
         close=services.close,
-        watch=StoreGuard(services.redis, services.generation),
+        watch=StoreGuard(services.redis, services.generation, services.clock),
     )
 
 
@@ -100,7 +102,7 @@ def _lane_worker(channel: Channel, services: RelayServices, holdings: Holdings, 
         _record(lane, settled, services)
 
     worker.delivery = Delivery(
-        channel=replace(channel, transport=Timed(channel.transport, lane.channel)),
+        channel=replace(channel, transport=Timed(channel.transport, lane.channel, services.clock)),
         addresses=services.addresses,
         lanes=services.lane_states,
         backoff=exponential_backoff(
@@ -124,14 +126,19 @@ def _lane_worker(channel: Channel, services: RelayServices, holdings: Holdings, 
 
 @dataclass(frozen=True)
 class Timed:
-    """A transport whose answers are timed; what was not sent is not."""
+    """A transport whose answers are timed, and tell the time; what was not sent does neither."""
 
     transport: Transport
     channel: str
+    clock: ClockWatch
 
     async def send(self, request: Request, may_send: Callable[[], bool]) -> Answer | NoAnswer:
         began = time.perf_counter()
         answer = await self.transport.send(request, may_send)
+        if isinstance(answer, Answer):
+            self.clock.heard(self.channel, answer)
+            if answer.status == 200 and self.channel == APNS:
+                self.clock.token_accepted()
         if isinstance(answer, Answer) or answer.sent:
             push_seconds.labels(self.channel).observe(time.perf_counter() - began)
         return answer

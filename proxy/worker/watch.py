@@ -1,12 +1,14 @@
-"""Is it a store to work on, and still the one that we knew?"""
+"""Is it a store to work on, and still the one that we knew? And what the other processes are to know of this one."""
 
 import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from proxy.store.clocks import clock_commands
 from proxy.store.generation import AsyncStoreWatch
 from proxy.store.policy import refuse_eviction_async
+from proxy.usecases.watch_clock import TOLERATED, ClockWatch
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,7 @@ class StoreGuard:
 
     redis: Any
     generation: AsyncStoreWatch
+    clock: ClockWatch
     admitted: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def look(self, now: datetime) -> None:
@@ -26,3 +29,5 @@ class StoreGuard:
             await refuse_eviction_async(self.redis)
         await self.generation.look(now)
         self.admitted.set()
+        if measured := self.clock.take():
+            await clock_commands(self.redis, measured, TOLERATED, now).execute()

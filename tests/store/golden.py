@@ -29,6 +29,7 @@ from proxy.ports import Bury, Postpone
 from proxy.store import keys
 from proxy.store.addresses import RedisAddresses
 from proxy.store.blocks import RedisBlocks
+from proxy.store.clocks import clock_commands
 from proxy.store.connection import Store, async_redis
 from proxy.store.dead_letters import RedisDeadLetters
 from proxy.store.devices import RedisDevices
@@ -105,6 +106,8 @@ def write(url: str) -> None:
     RedisInbox(store, DAY, 10).accept(TO_A_GROUP, NOON)
     RedisInbox(store, DAY, 10).accept(TO_ONE, NOON)
     devices = RedisDevices(store, APP_IDS)
+    skews = {"mimc": timedelta(seconds=90)}
+    store.call(lambda redis: clock_commands(redis, skews, SECOND, NOON, machine="machine-1").execute())
     devices.register(IPHONE)
     devices.register(XIAOMI)
     devices.register(FORGOTTEN)

@@ -58,6 +58,7 @@ SAMPLES: dict[str, Callable[[], str]] = {
     "provider_token": lambda: keys.provider_token("TEAM", "KEY", b"PEM"),
     "ready": lambda: keys.ready("77"),
     "generation": keys.generation,
+    "clocks": keys.clocks,
     "blocked_accounts": keys.blocked_accounts,
     "blocked_session": lambda: keys.blocked_session("s1"),
 }
@@ -66,13 +67,13 @@ SAMPLES: dict[str, Callable[[], str]] = {
 # what the library makes below the prefix; tests/store/test_limits.py holds this to what it writes
 _LIMIT = f"{keys.LIMITS_PREFIX}:{{LIMITER/token_per_account/0123456789abcdef0123456789abcdef/60/1/minute}}"
 LIBRARY_KEYS = [_LIMIT, f"{_LIMIT}/-1"]
-SHARED = {"provider_token", "generation", "blocked_accounts", "blocked_session"}  # not one app's own
+SHARED = {"provider_token", "generation", "clocks", "blocked_accounts", "blocked_session"}  # not one app's own
 
 
 def catalogue() -> list[re.Pattern[str]]:
     """The rows of the module's docstring, each <placeholder> standing for any text without a colon."""
     rows = re.findall(r"^    (proxy:\S*(?: d>\S*| id>\S*)?)", inspect.getdoc(keys) or "", re.MULTILINE)
-    assert len(rows) == 26
+    assert len(rows) == 27
     row_texts = [re.escape(row).replace(r"\ ", " ") for row in rows]
     texts = [
         text.replace(re.escape("{appId}"), r"\{77\}").replace(re.escape("{<team>}"), r"\{TEAM\}") for text in row_texts

@@ -56,6 +56,24 @@ def test_of_twenty_processes_one_signs(store: Store, store_url: str, key: str) -
     assert raw(store, "EXISTS", f"{key}:signing") == 0
 
 
+def test_a_young_token_that_is_called_too_old_is_told_and_an_older_one_is_not(store_url: str, key: str) -> None:
+    signer, heard = Signer(), []
+
+    async def scenario(redis: Any) -> None:
+        token = SharedProviderToken(
+            redis, key, signer.sign, issued_at, fresh_enough, lambda: signer.now, lambda: heard.append(signer.now)
+        )
+        refused = await token.current()
+        signer.now = NOON + 21 * MINUTE
+        assert await token.renew(refused)
+        assert heard == []
+        signer.now += 19 * MINUTE
+        assert not await token.renew(await token.current())
+        assert heard == [signer.now]
+
+    with_redis(store_url, scenario)
+
+
 def test_who_looked_before_another_signed_does_not_sign_again(store_url: str, key: str) -> None:
     """The store's answers of the first process are held back until the second has signed and let go of the lock."""
     signer = Signer()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.system.rig import OTHER, ROOT, Process, Rig, offline, offline_topic, push_token
+from tests.system.rig import MAIN, OTHER, ROOT, Process, Rig, offline, offline_topic, push_token
 
 QUIET = ("mimc", "mipush")
 WEB = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "config/gunicorn.conf.py"), "wsgi:app"]
@@ -121,3 +121,32 @@ def test_after_the_store_came_back_empty_everything_goes_on_and_the_loss_is_told
         assert len(rig.journal("apns")) == 2  # nothing of before was shown again
         assert len(lines(web, "came back empty")) + len(lines(worker, "came back empty")) == 1
         assert not re.search(r"Traceback|exc_type", rig.everything_printed())
+
+
+def test_clocks_that_differ_are_told_by_web_and_worker_and_stop_nothing(place: Path) -> None:
+    """APNs' clock is so far ahead that a provider token just signed is too old for it; MIMC's is two minutes behind."""
+    ahead_s, behind_s = 4000, 120
+    offsets = {"apns": {"clock_offset_s": ahead_s}, "mimc": {"clock_offset_s": -behind_s}}
+    with Rig(place, apns=offsets["apns"], mimc=offsets["mimc"], without=("mipush",)) as rig:
+        web = rig.start_web(workers=1)
+        worker = rig.start_worker()
+        assert not [it for it in rig.readiness() if it.startswith("clock")]
+        assert rig.register("alice", "phone", push_token(), app_id=OTHER).status_code == 200
+        assert rig.post(offline("bob", "alice", "hello", 1, app_id=OTHER), OTHER).status_code == 200
+        bearer = {"Authorization": f"Bearer {rig.bearer('alice')}"}
+        url, body = f"{rig.web}/api/account/token", {"appId": MAIN}
+        assert rig.http.post(url, json=body, headers=bearer, timeout=10).json()["code"] == 200
+
+        def told(source: str) -> str:
+            return rig.wait(
+                lambda: next((it for name, it in rig.readiness().items() if name.endswith(source)), ""), source
+            )
+
+        assert re.match(r"1[12][0-9] s ahead of theirs", told("by mimc"))
+        assert re.match(r"(39|40)[0-9][0-9] s behind theirs", told("by apns"))
+        assert re.match("3600 s behind theirs", told("by apns provider token"))
+        assert rig.http.get(f"{rig.operator}/readyz", timeout=10).status_code == 200
+        assert figure(rig, "clock_skew_seconds", source="mimc") == pytest.approx(behind_s, abs=10)
+        assert rig.metric(worker, "clock_skew_seconds", source="apns") == pytest.approx(-ahead_s, abs=10)
+        assert len(lines(web, "the clocks differ")) == 1
+        assert len(lines(worker, "the clocks differ")) == 2  # by the answers' Date, and by the token

@@ -46,6 +46,8 @@ class ApnsConfig:
 
     `excess` says what a stream over the limit gets: "goaway" (REFUSED_STREAM until the client has acknowledged the
     limit, GOAWAY after that), "refuse" (always REFUSED_STREAM) or "count" (served, and counted).
+    `clock_offset_s` is how far its clock is ahead: in `date`, which answers carry (RFC 9110, 6.6.1; Apple documents no
+    such header), and in what it thinks of a provider token's age.
     """
 
     teams: tuple[Team, ...]
@@ -61,6 +63,7 @@ class ApnsConfig:
     excess: Excess = "goaway"
     token_updates: int = 2
     token_window_s: int = 1200
+    clock_offset_s: float = 0.0
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, object]) -> "ApnsConfig":
@@ -80,6 +83,7 @@ class ApnsConfig:
             excess=cast(Excess, section.choice("excess", get_args(Excess), cls.excess)),
             token_updates=section.integer("token_updates", cls.token_updates, 0, 1_000_000),
             token_window_s=section.integer("token_window_s", cls.token_window_s, 1, 86400),
+            clock_offset_s=section.number("clock_offset_s", cls.clock_offset_s, -1_000_000, 1_000_000),
         )
         if not config.teams:
             section.fault("teams", "expected at least one team")

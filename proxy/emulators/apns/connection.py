@@ -7,6 +7,8 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from email.utils import formatdate
+from functools import lru_cache
 from typing import Any
 
 import h2.errors
@@ -179,6 +181,7 @@ class ApnsConnection(asyncio.Protocol):
         assert judgement is not None  # noqa: S101  only complete requests get here
         answer, body = judgement.answer, judgement.answer.body()
         headers = [(b":status", b"%d" % answer.status), (b"apns-id", judgement.apns_id.encode())]
+        headers.append((b"date", _date(int(self._shared.now()))))
         if self._shared.config.environment == "sandbox":
             headers.append((b"apns-unique-id", str(uuid.uuid4()).encode()))
         try:
@@ -314,3 +317,8 @@ class ApnsConnection(asyncio.Protocol):
             return
         if data := self._h2.data_to_send():
             self._transport.write(data)
+
+
+@lru_cache(maxsize=2)
+def _date(second: int) -> bytes:
+    return formatdate(second, usegmt=True).encode()

@@ -55,11 +55,15 @@ class Shared:
         self.counted: Counter[str] = Counter()
         self._topics = {team.team_id: team.topics for team in config.teams}
 
+    def now(self) -> float:
+        """UNIX seconds by this APNs' clock."""
+        return time.time() + self.config.clock_offset_s
+
     def judge(self, request: PushRequest, team_id: str | None) -> Judgement:
         """Judge a request on a connection that so far has spoken for `team_id` (None: for nobody yet)."""
 
         def authenticate(authorization: str | None) -> str | Answer:
-            found = self.provider_tokens.check(authorization, time.time())
+            found = self.provider_tokens.check(authorization, self.now())
             if isinstance(found, str) and team_id not in (None, found):
                 return refusal("UnrelatedKeyIdInToken")
             return found

@@ -25,7 +25,7 @@ class MimcConfig:
     """`time_scale` multiplies the pauses before a callback is repeated: 0.01 makes 5 s 50 ms.
 
     With `refuse_with_http_status` a refusal's HTTP status is its code; without, it is 200 and only the body's code
-    tells. MIMC documents neither, and its demos read the body of a 200.
+    tells. MIMC documents neither, and its demos read the body of a 200. `clock_offset_s` is how far its clock is ahead.
     """
 
     apps: tuple[MimcApp, ...]
@@ -38,6 +38,7 @@ class MimcConfig:
     callback_timeout_s: float = 5.0
     callback_ca_file: Path | None = None
     callback_backlog: int = 10_000
+    clock_offset_s: float = 0.0
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, object]) -> "MimcConfig":
@@ -55,6 +56,7 @@ class MimcConfig:
             callback_timeout_s=section.number("callback_timeout_s", cls.callback_timeout_s, 0.01, 120),
             callback_ca_file=Path(ca_file) if ca_file else None,
             callback_backlog=section.integer("callback_backlog", cls.callback_backlog, 1, 1_000_000),
+            clock_offset_s=section.number("clock_offset_s", cls.clock_offset_s, -1_000_000, 1_000_000),
         )
         if not config.apps:
             section.fault("apps", "expected at least one app")

@@ -9,9 +9,11 @@ besides faults and journal (control.py). A fault's target is an app_account; it 
 MIMC's envelope with `code` (500), `reason` and HTTP `status`; the other effects are those of misbehaviour.py.
 """
 
+import time
+from email.utils import formatdate
 from typing import Any
 
-from flask import Flask, jsonify, request
+from flask import Flask, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from proxy.emulators.control import control_blueprint
@@ -25,6 +27,11 @@ def mimc_app(mimc: Mimc) -> Flask:
     app.register_blueprint(
         control_blueprint(mimc.journal, mimc.faults, EFFECTS, lambda: {"pending": mimc.courier.pending})
     )
+
+    @app.after_request
+    def tell_the_time(response: Response) -> Response:
+        response.headers["Date"] = formatdate(time.time() + mimc.clock_offset_s, usegmt=True)
+        return response
 
     @app.post("/api/account/token")
     def issue_token() -> ResponseReturnValue:

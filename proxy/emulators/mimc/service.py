@@ -30,6 +30,7 @@ class Mimc:
 
     def __init__(self, config: MimcConfig) -> None:
         self._config = config
+        self.clock_offset_s = config.clock_offset_s
         self._apps = {app.app_id: app for app in config.apps}
         self._foreign_secret = secrets.token_urlsafe(16)  # of apps that chat with ours and are not ours to know
         self._lock = threading.Lock()
