@@ -4,7 +4,7 @@ A second accepted push of one alert is excused only by one of these, each betwee
 
 - *unheard*: the provider took the first push on and its answer was lost: the stream or connection was reset, closed or
   silent by a fault;
-- *slow*: the first push had waited for its answer about as long as the worker waits (a time-out), whether it came or not;
+- *slow*: it had waited for its answer about as long as the worker waits (a time-out), whether that came or not;
 - *reset*: the connection was reset at once after the answer, which a reset may overtake;
 - *kill_worker*, *stop_worker*: done to the process that had sent the first push, told by its port, and begun at most
   SETTLED_MS after the answer. Where the environment could not tell the ports it may have been any worker;

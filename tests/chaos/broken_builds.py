@@ -1,0 +1,66 @@
+"""Copies of the program with one mistake each, which the auditor has to notice.
+
+A mistake is a small change of text that must apply exactly once: where the program has moved on, the copy cannot be
+made, so that no test passes because its mistake is gone.
+"""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Mistake(NamedTuple):
+    """In `path`, `right` is replaced by `wrong`."""
+
+    path: str
+    right: str
+    wrong: str
+
+
+MISTAKES: Mapping[str, Mistake] = {
+    "acknowledge before settle": Mistake(
+        "proxy/store/queue.py",
+        '        return [Entry(id_, fields[b"r"]) for _, entries in answer or [] for id_, fields in entries]\n',
+        '        claimed = [Entry(id_, fields[b"r"]) for _, entries in answer or [] for id_, fields in entries]\n'
+        "        for entry in claimed:\n"
+        "            await self._redis.xack(stream, keys.GROUP, entry.id)\n"
+        "            await self._redis.xdel(stream, entry.id)\n"
+        "        return claimed\n",
+    ),
+    "no intake mark": Mistake("proxy/store/scripts/accept_callback.lua", "redis.call('EXISTS', KEYS[1]) == 1", "false"),
+    "no plan mark": Mistake(
+        "proxy/store/scripts/plan_chunk.lua", "redis.call('HSETNX', KEYS[2], ARGV[i + 1], '1')", "1"
+    ),
+    "bare XCLAIM heartbeat": Mistake(
+        "proxy/store/scripts/heartbeat.lua", "if pending[1] and pending[1][2] == ARGV[2] then", "if pending[1] then"
+    ),
+    "settle without owner check": Mistake(
+        "proxy/store/scripts/settle.lua", "if pending[1] and pending[1][2] == ARGV[2] then", "if pending[1] then"
+    ),
+    "ownership not read again": Mistake(
+        "proxy/usecases/deliver.py",
+        "        devices = await self.addresses.owned(self.lane.app, targets)\n",
+        "        memory = globals().setdefault('_memory', {})\n"
+        "        for target, it in zip(targets, await self.addresses.owned(self.lane.app, targets), strict=True):\n"
+        "            memory.setdefault(target, it)\n"
+        "        devices = [memory[target] for target in targets]\n",
+    ),
+}
+
+
+def build_broken(name: str, folder: Path) -> Path:
+    """Make `folder` a copy of the program with that mistake. Raises LookupError where its text is not there once."""
+    folder.mkdir()
+    for part in ("proxy", "config"):
+        shutil.copytree(ROOT / part, folder / part)  # with its bytecode, which stays valid: times are copied too
+    shutil.copy2(ROOT / "wsgi.py", folder)
+    mistake = MISTAKES[name]
+    path = folder / mistake.path
+    text = path.read_text()
+    if text.count(mistake.right) != 1:
+        raise LookupError(f"{name}: {mistake.path} has the text {text.count(mistake.right)} times, expected once")
+    path.write_text(text.replace(mistake.right, mistake.wrong))
+    return folder

@@ -1,0 +1,164 @@
+"""A rig whose outside world keeps a run log, so that the auditor can judge what came of it.
+
+with AuditedRig(folder) as rig:
+    rig.start_web(); worker = rig.start_worker()
+    rig.phone("alice")
+    rig.say(["alice"])
+    rig.kill_worker(worker)
+    rig.start_worker()
+    verdict = rig.verdict()
+"""
+
+import secrets
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from proxy.channels import APNS
+from proxy.domain.lanes import Lane
+from proxy.store import keys
+from tests.chaos.auditor import audit
+from tests.chaos.runlog import RunLog, now_ms, read_run_log
+from tests.chaos.sockets import ports_of
+from tests.chaos.verdict import Verdict
+from tests.system.rig import MAIN, OTHER, ROOT, SECTION, SHORT_TIMES, Process, Rig, offline_topic, push_token
+
+TOPIC_ID = "21351198708203520"
+
+
+@dataclass(frozen=True)
+class Said:
+    """A message, with its word and the body that announces it."""
+
+    word: str
+    app_id: str
+    body: Mapping[str, Any]
+
+
+class AuditedRig(Rig):
+    """`build` is the folder whose program the web and the workers run; the emulators are always our own."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        build: Path = ROOT,
+        relay: Mapping[str, Any] | None = None,
+        apns: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(folder, relay=relay, apns=apns, mipush={"unknown_targets": "accept"}, without=("mimc",))
+        self._build = build
+        self._push_timeout_s = float({**SHORT_TIMES, **(relay or {})}["push_timeout_s"])
+        self._run_log = folder / "run.jsonl"
+        self._posts = 0
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self.log = RunLog(self._run_log)
+        self.log.write("run", seed=0, started_at_ms=time.time_ns() // 1_000_000)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.log.close()
+        super().__exit__(kind, error, trace)
+
+    def start_web(self, workers: int = 1, *, program: Path | str | None = None, **variables: str) -> Process:
+        return super().start_web(workers, program=program or self._build, **variables)
+
+    def start_workers(self, count: int, *, program: Path | str | None = None, **variables: str) -> list[Process]:
+        started = super().start_workers(count, program=program or self._build, **variables)
+        for worker in started:
+            self.log.write("worker", pid=worker.popen.pid)
+        return started
+
+    def phone(self, account: str, *, device: str = "phone", token: str | None = None) -> str:
+        """An APNs phone of the section `other`; returns its push token."""
+        token, asked_ms = token or push_token(), now_ms()
+        assert self.register(account, device, token, app_id=OTHER).status_code == 200
+        self._registered(asked_ms, OTHER, account, device, "apns", token)
+        return token
+
+    def android(self, account: str) -> None:
+        """Mi Push knows the account; its phone is reached under it in the section `main`."""
+        self._registered(now_ms(), MAIN, account, "", "mipush", account)
+
+    def write(self, readers: Sequence[str], number: int, *, app_id: str = OTHER) -> Said:
+        """A message of the one group, by Zoe; nobody has been told of it yet."""
+        word = self.secret_word("message text", f"w{secrets.token_hex(8)}")
+        body = offline_topic("zoe", readers, f"say {word} now", number, topic_id=TOPIC_ID, app_id=app_id)
+        self.log.write(
+            "message", word=word, app_id=app_id, app=SECTION[app_id], sender="zoe", conversation=f"topic:{TOPIC_ID}",
+            topic_id=TOPIC_ID, sequence=number, sent_at_ms=int(body["timestamp"]),
+        )  # fmt: skip
+        return Said(word, app_id, body)
+
+    def announce(self, said: Said, readers: Sequence[str] | None = None, kind: str = "OFFLINE_TOPIC_MSG") -> None:
+        """MIMC posts it, for those who were named before or for others, and is answered 200."""
+        body = {**said.body, "msgType": kind, "toAccounts": list(readers or said.body["toAccounts"])}
+        self._posts += 1
+        asked_ms = now_ms()
+        answer = self.post(body, said.app_id)
+        told = answer.json()["data"] or {}
+        self.log.write(
+            "posted", callback=self._posts, word=said.word, kind=kind, recipients=body["toAccounts"], form="new",
+            attempt=1, asked_ms=asked_ms, status=answer.status_code, duplicate=told.get("duplicate"),
+        )  # fmt: skip
+        assert answer.status_code == 200
+
+    def say(self, readers: Sequence[str], number: int = 1, *, app_id: str = OTHER) -> Said:
+        said = self.write(readers, number, app_id=app_id)
+        self.announce(said)
+        return said
+
+    @contextmanager
+    def happens(self, kind: str, process: Process) -> Iterator[None]:
+        """What is done in the block to the process is a fault of that kind."""
+        ports: dict[str, Any] = {"ports": ports_of(process.popen.pid)} if process.name == "worker" else {}
+        begin_ms = now_ms()
+        yield
+        self.log.write(
+            "fault", kind=kind, target=process.name, pid=process.popen.pid, begin_ms=begin_ms, end_ms=now_ms(), **ports
+        )
+
+    def kill_store(self, *, empty: bool = False) -> None:
+        """And start it again: with what it had synced, or with nothing."""
+        with self.happens("empty_store" if empty else "kill_store", self.store):
+            self.store.kill()
+            if empty:
+                shutil.rmtree(self.folder / "store")
+            self.store = self.start_store()
+
+    def all_in_hand(self) -> bool:
+        """All alerts of the section `other` are planned, and a worker has read every job."""
+        jobs = keys.jobs(Lane(OTHER, SECTION[OTHER], APNS))
+        with self.redis() as redis:
+            held: int = redis.xpending(jobs, keys.GROUP)["pending"]
+            return not redis.xlen(keys.callbacks(OTHER)) and redis.xlen(jobs) == held
+
+    def streams_open(self) -> int:
+        """How many pushes the emulated APNs has taken on and not answered."""
+        told = self.http.get(f"{self.control('apns')}/connections", timeout=5).json()["connections"]
+        return sum(it["streams_open"] for it in told)
+
+    def kill_worker(self, worker: Process) -> None:
+        with self.happens("kill_worker", worker):
+            worker.kill()
+
+    def verdict(self) -> Verdict:
+        """Of all that has happened up to now."""
+        self.log.write("end", backlog=self.backlog(MAIN) + self.backlog(OTHER))
+        journals = [self.journal("apns"), self.journal("mipush")]
+        return audit(read_run_log(self._run_log), journals, push_timeout_s=self._push_timeout_s)
+
+    def _registered(self, asked_ms: int, app_id: str, account: str, device: str, platform: str, token: str) -> None:
+        self.log.write(
+            "registered", asked_ms=asked_ms, app=SECTION[app_id], account=account, device=device, platform=platform,
+            push_token=token,
+        )  # fmt: skip

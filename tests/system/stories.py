@@ -1,0 +1,79 @@
+"""What may happen to the service, short: played with the program as it is, and with programs that were broken for it.
+
+Each leaves the rig with all work settled; what came of it is the auditor's to say.
+"""
+
+import signal
+
+from tests.system.audited import AuditedRig
+from tests.system.rig import OTHER
+
+READERS = [f"reader-{number}" for number in range(20)]
+
+
+def worker_and_store_are_killed(rig: AuditedRig) -> None:
+    """One alert is out, nineteen wait inside the worker for its answer, and all of them had their 200."""
+    rig.start_web()
+    worker = rig.start_worker()
+    for account in READERS:
+        rig.phone(account)
+    rig.say(READERS)
+    rig.wait(lambda: rig.streams_open() and rig.all_in_hand(), "everything in the worker's hands")
+    rig.kill_worker(worker)
+    rig.kill_store()
+    rig.start_worker()
+    rig.settled(OTHER)
+
+
+def mimc_says_it_several_times(rig: AuditedRig) -> None:
+    """The same callback again, instant callbacks beside it, and other callbacks of the same message."""
+    rig.start_web()
+    rig.start_worker()
+    token = rig.phone("alice")
+    for account in ("bob", "carl"):
+        rig.phone(account)
+    said = rig.write(["alice", "bob"], 1)
+    rig.announce(said, ["alice", "bob", "carl", "zoe"], "NORMAL_TOPIC_MSG")
+    rig.announce(said)
+    rig.settled(OTHER)
+    rig.phone("alice", device="after a new installation", token=token)
+    rig.announce(said)  # its 200 was not heard
+    rig.announce(said, ["bob", "carl"])  # carl went offline before he had read it
+    rig.settled(OTHER)
+
+
+def a_worker_sleeps_and_others_go_on(rig: AuditedRig) -> None:
+    """It had twenty pushes out that nobody answers; while it is stopped, another worker takes its jobs over.
+
+    When it wakes, all of them are out again: that it would like to try them later is no longer of any account.
+    """
+    rig.start_web()
+    sleeper = rig.start_worker()
+    for account in ["early", *READERS]:
+        rig.phone(account)
+    rig.say(["early"])  # its connection is warm from then on
+    rig.settled(OTHER)
+    rig.fault("apns", times=len(READERS), effect="answer", reason="ServiceUnavailable", delay_ms=60_000)
+    rig.say(READERS, 2)
+    rig.wait(lambda: rig.streams_open() == len(READERS), "all pushes on their way")
+    with rig.happens("stop_worker", sleeper):
+        sleeper.signal(signal.SIGSTOP)
+        other = rig.start_worker()
+        rig.wait(lambda: rig.holders(OTHER).get(other.popen.pid) == len(READERS), "the take-over")
+        sleeper.signal(signal.SIGCONT)
+    rig.settled(OTHER)
+
+
+def a_phone_changes_hands_while_its_alert_waits(rig: AuditedRig) -> None:
+    """The provider was busy, the alert waits for its next try, and meanwhile another user signs in on the phone."""
+    rig.start_web()
+    rig.start_worker()
+    token = rig.phone("alice")
+    rig.phone("bob")
+    rig.fault("apns", effect="answer", reason="ServiceUnavailable", target=token, times=1)
+    rig.say(["alice", "bob"])
+    rig.wait(lambda: len(rig.journal("apns")) == 2, "the refusal")
+    rig.phone("carl", token=token)
+    rig.settled(OTHER)
+    rig.say(["carl"], 2)
+    rig.settled(OTHER)

@@ -1,0 +1,53 @@
+"""The auditor is audited: programs that were broken on purpose must fail, each with the finding that it is made for.
+
+The same stories pass with the program as it is: see test_auditors_cases.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chaos.broken_builds import MISTAKES, build_broken
+from tests.system.audited import AuditedRig
+from tests.system.stories import (
+    a_phone_changes_hands_while_its_alert_waits,
+    a_worker_sleeps_and_others_go_on,
+    mimc_says_it_several_times,
+    worker_and_store_are_killed,
+)
+
+Story = Callable[[AuditedRig], None]
+SLOW: Mapping[str, Any] = {"apns": {"delay_ms": 500}}
+LATE: Mapping[str, Any] = {"relay": {"backoff_first_s": 2.6, "backoff_most_s": 2.6}}
+
+CASES: Mapping[str, tuple[Story, Mapping[str, Any], str]] = {
+    "acknowledge before settle": (worker_and_store_are_killed, SLOW, "lost"),
+    "no intake mark": (mimc_says_it_several_times, {}, "unexcused repeat"),
+    "no plan mark": (mimc_says_it_several_times, {}, "unexcused repeat"),
+    "bare XCLAIM heartbeat": (a_worker_sleeps_and_others_go_on, SLOW, "unexcused repeat"),
+    "settle without owner check": (a_worker_sleeps_and_others_go_on, SLOW, "unexcused repeat"),
+    "ownership not read again": (a_phone_changes_hands_while_its_alert_waits, LATE, "wrong phone"),
+}
+
+
+def test_every_broken_build_has_a_story() -> None:
+    assert CASES.keys() == MISTAKES.keys()
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_the_auditor_notices(mistake: str, place: Path, tmp_path: Path) -> None:
+    play, settings, kind = CASES[mistake]
+    build = build_broken(mistake, tmp_path / "build")
+    with AuditedRig(place, build=build, **settings) as rig:
+        play(rig)
+        verdict = rig.verdict()
+        assert {it.kind for it in verdict.findings} == {kind}, verdict.report()
+
+
+def test_a_change_that_does_not_apply_exactly_once_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rotten = MISTAKES["no plan mark"]._replace(right="redis.call('HSETNX', KEYS[9]")
+    monkeypatch.setitem(MISTAKES, "rotten", rotten)
+    with pytest.raises(LookupError, match="0 times, expected once"):
+        build_broken("rotten", tmp_path / "build")
