@@ -34,6 +34,7 @@ dead_letters_total = Counter(
     "push_dead_letters_total", "Dead letters by cause; a callback's app and channel are empty",
     ["app_id", "app", "channel", "cause"],
 )  # fmt: skip
+lane_stops_total = Counter("push_lane_stops_total", "Times that this worker stopped a lane", ["app", "channel", "kind"])
 push_seconds = Histogram("push_seconds", "From sending a push to its answer", ["channel"], buckets=_LATENCY)
 alert_seconds = Histogram("alert_seconds", "From accepting a callback to its alert's acceptance", buckets=_AGES)
 taken_over_total = Counter("stream_entries_taken_over_total", "Entries taken over from a worker that fell silent")

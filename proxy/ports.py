@@ -12,7 +12,7 @@ from proxy.domain.alerts import Order
 from proxy.domain.callbacks import Callback
 from proxy.domain.devices import Device
 from proxy.domain.jobs import Job, Push
-from proxy.domain.lanes import Lane
+from proxy.domain.lanes import Lane, PauseKind
 from proxy.domain.letters import Cause, Letter
 from proxy.domain.outcomes import Outcome
 from proxy.domain.undelivered import Undelivered
@@ -34,6 +34,9 @@ class Answer:
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+
+
+TRANSPORT_CLOSED = "transport closed"  # the reason of a NoAnswer after we ended it ourselves
 
 
 @dataclass(frozen=True)
@@ -279,12 +282,22 @@ class Removal(Enum):
     HELD = auto()  # too many of the app's would go at once: more likely a fault than their end
 
 
+@dataclass(frozen=True)
+class Owned:
+    """A device that is still its account's. `rests`: so long it takes no more, says the provider."""
+
+    device: Device
+    rests: timedelta = timedelta(0)
+
+
 class AddressBook(Protocol):
     """Registrations and lines, for the worker. See store/addresses.py."""
 
     async def devices_of(self, app: str, accounts: Sequence[str]) -> list[list[Device]]: ...
 
-    async def owned(self, app: str, targets: Sequence[tuple[str, str]]) -> list[Device | None]: ...
+    async def owned(self, app: str, targets: Sequence[tuple[str, str]]) -> list[Owned | None]: ...
+
+    async def rest(self, device: Device, span: timedelta) -> None: ...
 
     async def forget(self, device: Device, before: datetime, now: datetime) -> Removal: ...
 
@@ -304,7 +317,15 @@ class AddressBook(Protocol):
 class LaneStates(Protocol):
     """Which lanes stand still; one truth for all workers. See store/lanes.py."""
 
-    async def pause(self, lane: Lane, reason: str, now: datetime, first_probe: datetime) -> None: ...
+    async def pause(
+        self,
+        lane: Lane,
+        reason: str,
+        now: datetime,
+        first_probe: datetime,
+        kind: PauseKind,
+        longest_wait: timedelta,
+    ) -> bool: ...
 
     async def resume(self, lane: Lane) -> None: ...
 

@@ -180,7 +180,7 @@ def relay_services(settings: Settings) -> RelayServices:
             dead_cap=settings.store.dead_letters_cap,
         ),
         addresses=RedisAddresses(redis, app_ids, instance, Forgetting(redis, app_ids, _brake(settings), _tell_held)),
-        lane_states=RedisLanes(redis),
+        lane_states=RedisLanes(redis, instance),
         channels=tuple(_channel(lane, settings.apps[lane.app], redis, carriers, clock) for lane in lanes_of(settings)),
         redis=redis,
         generation=AsyncStoreWatch(redis, generation_of(settings), tell_loss),

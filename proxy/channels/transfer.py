@@ -11,10 +11,10 @@ from typing import Final, Protocol
 import certifi
 import pycurl
 
-from proxy.ports import Answer, NoAnswer, Request
+from proxy.ports import TRANSPORT_CLOSED, Answer, NoAnswer, Request
 
 LEASE_LOST: Final = "lease lost"
-CLOSED: Final = "transport closed"
+CLOSED: Final = TRANSPORT_CLOSED
 
 # codes that pycurl has no name for
 HTTP2_STREAM: Final = 92

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum, auto
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,14 @@ class Rejected:
     reason: str
 
 
+class About(Enum):
+    """Whom an answer is about."""
+
+    JOB = auto()
+    DEVICE = auto()  # every push for this device would fare the same
+    PROVIDER = auto()  # every push of the lane may fare the same
+
+
 @dataclass(frozen=True)
 class Deferred:
     """Another time. `counts` is False where the provider never saw the push."""
@@ -44,6 +53,7 @@ class Deferred:
     reason: str
     retry_after: timedelta = timedelta(0)
     counts: bool = True
+    about: About = About.PROVIDER
 
 
 @dataclass(frozen=True)

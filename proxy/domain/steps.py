@@ -6,8 +6,10 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from proxy.domain.jobs import Job
+from proxy.domain.lanes import PauseKind
 from proxy.domain.letters import Cause
 from proxy.domain.outcomes import (
+    About,
     Accepted,
     CredentialsExpired,
     Deferred,
@@ -31,6 +33,15 @@ class Done:
 @dataclass(frozen=True)
 class RetryAt:
     """Try again then, as this job."""
+
+    when: datetime
+    job: Job
+    reason: str
+
+
+@dataclass(frozen=True)
+class RestDevice:
+    """As RetryAt, and nothing else goes to the device until then."""
 
     when: datetime
     job: Job
@@ -70,14 +81,19 @@ class PauseLane:
 
     reason: str
     until: datetime | None
+    kind: PauseKind = PauseKind.FAULT
 
 
-Step = Done | RetryAt | Forget | NoteTrouble | RememberUnknown | DeadLetter | PauseLane
+Step = Done | RetryAt | RestDevice | Forget | NoteTrouble | RememberUnknown | DeadLetter | PauseLane
 Backoff = Callable[[int], timedelta]
+_LONGEST_REST = timedelta(hours=1)
 
 
-def next_step(job: Job, outcome: Outcome, now: datetime, backoff: Backoff) -> Step:
-    """What to do with a job once the provider has answered. Only the alert's own expiry ends the retries."""
+def next_step(job: Job, outcome: Outcome, now: datetime, backoff: Backoff, *, is_out: bool = False) -> Step:
+    """What to do with a job once the provider has answered. Only the alert's own expiry ends the retries.
+
+    `is_out`: the provider fails all alike, so its failure says nothing about this job.
+    """
     match outcome:
         case Accepted():
             return Done()
@@ -89,11 +105,18 @@ def next_step(job: Job, outcome: Outcome, now: datetime, backoff: Backoff) -> St
             return RememberUnknown()
         case Rejected(reason):
             return DeadLetter(Cause.REJECTED, reason)
-        case Deferred(reason, retry_after, counts):
+        case Deferred(reason, retry_after, _, About.PROVIDER) if retry_after > timedelta(0):
+            return PauseLane(reason, now + min(retry_after, _LONGEST_REST), PauseKind.REST)
+        case Deferred(reason, _, _, About.PROVIDER) if is_out:
+            return PauseLane(reason, None, PauseKind.BREAKER)
+        case Deferred(reason, retry_after, counts, about):
             attempt = job.attempt + 1 if counts else job.attempt
             remaining = max(job.alert.expires_at - now, timedelta(0))  # a longer wait could end beyond any calendar
             when = now + min(max(retry_after, backoff(job.attempt)), remaining)
-            return retry_or_give_up(replace(job, attempt=attempt), when, reason)
+            step = retry_or_give_up(replace(job, attempt=attempt), when, reason)
+            if about is About.DEVICE and isinstance(step, RetryAt):
+                return RestDevice(step.when, step.job, step.reason)
+            return step
         case CredentialsExpired():  # the sender has renewed them once already
             return PauseLane("provider token expired", None)
         case OurFault(reason, until):
@@ -116,10 +139,12 @@ def exponential_backoff(
 ) -> Backoff:
     """Doubles from `first` to `most`; `jitter` gives 0..1 and takes off up to half, so that a crowd spreads out.
 
-    Never less than `first`.
+    Never less than `first`, to which chance adds up to half instead.
     """
 
     def backoff(attempt: int) -> timedelta:
+        if attempt == 0:
+            return min(first * (1 + jitter() / 2), max(first, most))
         doublings = min(attempt, (most // first).bit_length())  # more would only be cut to `most`
         full = min(first * (1 << doublings), most)
         return max(first, full * (1 - jitter() / 2))

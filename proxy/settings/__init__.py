@@ -213,6 +213,7 @@ class RelaySettings(Section):
     probe_s: Seconds = 30
     backoff_first_s: Seconds = 1
     backoff_most_s: Seconds = 300
+    breaker_failures: Annotated[int, Field(ge=2, le=1000)] = 10
     in_flight: Annotated[int, Field(ge=1, le=5000)] = 500
     operator_bind: BindAddress = "127.0.0.1:9465"
 

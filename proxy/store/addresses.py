@@ -8,7 +8,7 @@ from proxy.domain.alerts import Order
 from proxy.domain.callbacks import digest
 from proxy.domain.devices import Device
 from proxy.domain.lanes import Lane
-from proxy.ports import Removal
+from proxy.ports import Owned, Removal
 from proxy.store import keys
 from proxy.store.blocks import blocked_among
 from proxy.store.devices import registration_parts
@@ -43,7 +43,7 @@ class RedisAddresses:
             for registrations in await pipe.execute()
         ]
 
-    async def owned(self, app: str, targets: Sequence[tuple[str, str]]) -> list[Device | None]:
+    async def owned(self, app: str, targets: Sequence[tuple[str, str]]) -> list[Owned | None]:
         """For each (account, device_id) its device, or None where it is gone or its push token has another owner."""
         app_id = self._app_ids[app]
         pipe = self._redis.pipeline(transaction=False)
@@ -54,13 +54,23 @@ class RedisAddresses:
         pipe = self._redis.pipeline(transaction=False)
         for owner_key, _ in present:
             pipe.hmget(owner_key, "account", "device")
-        owners = iter(await pipe.execute() if present else [])
+        pipe.mget([keys.rest_of(owner_key) for owner_key, _ in present])
+        *owners, rests = await pipe.execute() if present else [[]]
+        read = iter(zip(owners, rests, strict=True))
         found: list[Device | None] = []
+        resting: list[Device] = []
         for (account, device_id), it in zip(targets, registrations, strict=True):
-            owner = next(owners) if it else None
+            owner, rests_now = next(read) if it else (None, None)
             is_owner = owner == [digest(account).encode(), device_id.encode()]
             found.append(device_or_none(app, device_id, it[1]) if it and is_owner else None)
-        return found
+            if rests_now and found[-1]:
+                resting.append(found[-1])
+        left = await self._rests(resting)
+        return [Owned(it, left.get(it, timedelta(0))) if it else None for it in found]
+
+    async def rest(self, device: Device, span: timedelta) -> None:
+        """Nothing goes to the device for so long."""
+        await script("rest_device").run_async(self._redis, [self._rest_key(device)], [max(span // _MS, 1)])
 
     async def forget(self, device: Device, before: datetime, now: datetime) -> Removal:
         """See store/forgetting.py."""
@@ -105,6 +115,17 @@ class RedisAddresses:
             names += [keys.flying(lane, line), keys.shown(lane, line)]
             args.append(dump_order(order) if order else b"")
         await script("land").run_async(self._redis, names, args)
+
+    async def _rests(self, devices: Sequence[Device]) -> dict[Device, timedelta]:
+        if not devices:
+            return {}
+        pipe = self._redis.pipeline(transaction=False)
+        for device in devices:
+            pipe.pttl(self._rest_key(device))
+        return {it: max(left, 0) * _MS for it, left in zip(devices, await pipe.execute(), strict=True)}
+
+    def _rest_key(self, device: Device) -> str:
+        return keys.rest_of(keys.push_token(self._app_ids[device.app], device.app, device.platform, device.push_token))
 
 
 def _device(app: str, device_id: bytes, registration: bytes) -> Device | None:

@@ -5,12 +5,13 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from proxy.domain.lanes import Lane
+from proxy.domain.lanes import Lane, PauseKind
 from proxy.ports import Figure
 from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.forgotten import forgetting_figures
 from proxy.store.generation import loss_figure
+from proxy.store.lanes import PAUSE_FIELDS, read_pause
 from proxy.store.records import to_ms
 
 
@@ -36,7 +37,12 @@ class RedisFigures:
             by_lane = {"app": lane.app, "channel": lane.channel}
             rows += _stream("push_jobs", "Jobs in the lane", by_lane, self._age(answers))
             rows.append(Figure("push_jobs_retrying", "Jobs that wait for another try", by_lane, next(answers)))
-            rows.append(Figure("push_lane_paused", "1 while the lane stands still", by_lane, next(answers)))
+            pause = read_pause(next(answers))
+            rows.append(Figure("push_lane_paused", "1 while the lane stands still", by_lane, int(pause is not None)))
+            for kind in PauseKind:
+                stands = pause is not None and pause.kind is kind
+                by_kind = {**by_lane, "kind": kind}
+                rows.append(Figure("push_lane_stands", "1 while it stands for that kind of trouble", by_kind, stands))
         rows += self._store.call(partial(forgetting_figures, sections=self._sections, now=self._now()))
         return [*rows, self._store.call(loss_figure)]
 
@@ -50,7 +56,7 @@ class RedisFigures:
             pipe.xlen(keys.jobs(lane))
             pipe.xrange(keys.jobs(lane), count=1)
             pipe.zcard(keys.retries(lane))
-            pipe.exists(keys.pause(lane))
+            pipe.hmget(keys.pause(lane), *PAUSE_FIELDS)
         found: list[Any] = pipe.execute()
         return found
 

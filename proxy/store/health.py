@@ -6,7 +6,7 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from proxy.domain.lanes import Lane
+from proxy.domain.lanes import Lane, PauseKind
 from proxy.errors import StoreUnavailable
 from proxy.ports import Health
 from proxy.store import keys
@@ -14,10 +14,15 @@ from proxy.store.clocks import clock_details
 from proxy.store.connection import Store
 from proxy.store.forgotten import brakes_held
 from proxy.store.generation import loss_details
-from proxy.store.lanes import read_pause
+from proxy.store.lanes import PAUSE_FIELDS, read_pause
 from proxy.store.policy import eviction_fault, read_policy
 
 _READY_LIFE_S = 60
+_STANDS = {
+    PauseKind.FAULT: "paused",
+    PauseKind.BREAKER: "the provider is out of order",
+    PauseKind.REST: "the provider asked for a rest",
+}
 
 
 def _utc_now() -> datetime:
@@ -64,15 +69,12 @@ class RedisHealth:
     def _paused(self, redis: Any) -> dict[str, str]:
         pipe = redis.pipeline(transaction=False)
         for lane in self._lanes:
-            pipe.hmget(keys.pause(lane), "reason", "since")
-        pauses = {
-            lane: read_pause(reason, since)
-            for lane, (reason, since) in zip(self._lanes, pipe.execute(), strict=True)
-            if reason
-        }
+            pipe.hmget(keys.pause(lane), *PAUSE_FIELDS)
+        pauses = zip(self._lanes, map(read_pause, pipe.execute()), strict=True)
         return {
-            f"lane {lane.app}/{lane.channel}": f"paused since {it.since:%Y-%m-%d %H:%M:%S} UTC: {it.reason}"
-            for lane, it in pauses.items()
+            f"lane {lane.app}/{lane.channel}": f"{_STANDS[it.kind]} since {it.since:%Y-%m-%d %H:%M:%S} UTC: {it.reason}"
+            for lane, it in pauses
+            if it is not None
         }
 
 

@@ -11,6 +11,8 @@ users' own names and may hold anything; they and push tokens enter a key as a di
     proxy:{appId}:retries:<app>:<channel>    zset    until due        worker (settle)       jobs by due time, ms
     proxy:{appId}:pause:<app>:<channel>      hash    30 days          worker (deliver)      why the lane stands
     proxy:{appId}:probe:<app>:<channel>      string  until due        worker (deliver)      no probe before this is gone
+    proxy:{appId}:resumed:<app>:<channel>    string  15 s             worker (deliver)      the lane went on just now
+    proxy:{appId}:rest:<app>:<platform>:<d>  string  until over       worker (deliver)      a device takes no more now
     proxy:{appId}:shown:<app>:<channel>:<d>  string  marks' life      worker (settle)       latest accepted of a line
     proxy:{appId}:flying:<app>:<channel>:<d> string  one lease        worker (deliver)      a push of this line is out
     proxy:{appId}:unknown:<app>:<account d>  string  6 h              worker (settle)       MiPush knows nobody there
@@ -48,6 +50,7 @@ ASIDE_LIFE_S = 7 * 86_400
 CLOCKS_LIFE_S = 3_600
 BRAKE_LIFE_S = 86_400
 PAUSE_LIFE_S = 30 * 86_400
+RESUMED_LIFE_S = 15  # longer than the ramp to 5000 in flight takes
 PROVIDER_TOKEN_LIFE_S = 3_600
 
 
@@ -65,6 +68,15 @@ def pause(lane: Lane) -> str:
 
 def probe(lane: Lane) -> str:
     return _of("probe", lane)
+
+
+def resumed(lane: Lane) -> str:
+    return _of("resumed", lane)
+
+
+def rest_of(push_token_key: str) -> str:
+    """Beside the key of a push token's owner."""
+    return push_token_key.replace(":token:", ":rest:", 1)
 
 
 def shown(lane: Lane, line: str) -> str:

@@ -2,16 +2,15 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, assert_never
 
-from proxy.domain.alerts import Order
-from proxy.domain.callbacks import digest
+from proxy.domain.breaker import Breaker
 from proxy.domain.jobs import Job, Push
-from proxy.domain.lanes import Lane, Route
+from proxy.domain.lanes import Lane, PauseKind, Route
 from proxy.domain.letters import Cause
-from proxy.domain.outcomes import CredentialsExpired, Deferred, Outcome, Split
+from proxy.domain.outcomes import About, CredentialsExpired, Deferred, Outcome, Split
 from proxy.domain.steps import (
     Backoff,
     DeadLetter,
@@ -20,12 +19,14 @@ from proxy.domain.steps import (
     NoteTrouble,
     PauseLane,
     RememberUnknown,
+    RestDevice,
     RetryAt,
     Step,
     next_step,
     retry_or_give_up,
 )
 from proxy.ports import (
+    TRANSPORT_CLOSED,
     AddressBook,
     Answer,
     Authorization,
@@ -39,25 +40,22 @@ from proxy.ports import (
     Transport,
     Wire,
 )
+from proxy.usecases.lines import Held, Lines
 
 _BUSY_WAIT = timedelta(milliseconds=300)
 
 
 @dataclass(frozen=True)
-class Held:
-    """A claimed job and the entry it lies in."""
-
-    entry_id: bytes
-    job: Job
-
-
-@dataclass(frozen=True)
 class Settled:
-    """How a job ended, or why it goes on: for logs and metrics. `result` is of a closed set, `reason` a provider's."""
+    """How a job ended, or why it goes on: for logs and metrics. `result` is of a closed set, `reason` a provider's.
+
+    `stopped`: with this answer the lane began to stand, for trouble of that kind.
+    """
 
     job: Job
     result: str
     reason: str = ""
+    stopped: PauseKind | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,11 @@ Settle = Callable[[Settlement], None]
 
 @dataclass(frozen=True)
 class Delivery:
-    """The delivery of one lane. `settle` and `report` hear of each job once, when its outcome is decided."""
+    """The delivery of one lane. `settle` and `report` hear of each job once, when its outcome is decided.
+
+    `breaker` is what this worker knows of the lane's standing; a breaker's first probe comes after `first_probe`. Of a
+    failure that we learn of while not `is_awake` the provider may be innocent.
+    """
 
     channel: Channel
     addresses: AddressBook
@@ -90,6 +92,13 @@ class Delivery:
     marks_life: timedelta
     unknown_life: timedelta
     probe_every: timedelta
+    first_probe: timedelta
+    breaker: Breaker
+    is_awake: Callable[[], bool] = lambda: True
+    lines: Lines = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lines", Lines(self.lane, self.addresses, self.line_life, self.marks_life))
 
     @property
     def lane(self) -> Lane:
@@ -100,33 +109,49 @@ class Delivery:
         alive = [it for it in held if not self._too_late(it)]
         addressed = await self._addressed(alive)
         sendable = [(it, push) for it, push in addressed if not self._refused(it, push)]
-        if self.channel.replaces:
+        batch_keys = {it.entry_id: self.channel.wire.batch_key(push) for it, push in sendable}
+        if self.channel.replaces:  # what has boarded must be pushed: others are held back beside it
             sendable = await self._board(sendable)
         batches: dict[Hashable, list[tuple[Held, Push]]] = {}
         for it, push in sendable:
-            batches.setdefault(self.channel.wire.batch_key(push), []).append((it, push))
+            batches.setdefault(batch_keys[it.entry_id], []).append((it, push))
         limit = self.channel.wire.batch_limit
         return [batch[i : i + limit] for batch in batches.values() for i in range(0, len(batch), limit)]
 
     async def push(self, batch: Sequence[tuple[Held, Push]], may_send: Callable[[], bool]) -> list[Settled]:
         """Send one batch, in halves where it must be, and settle each of its jobs by its own outcome.
 
-        What could not leave because `may_send` said no is not settled.
+        What could not leave because `may_send` said no is not settled. To be followed by `part`.
         """
         sent_at = self.now()
         pushes = [push for _, push in batch]
         outcomes = await self._outcomes(pushes, may_send)
+        is_out = self._is_out(pushes, outcomes)
         settled = await all_or_raise(
-            self._carry_out(held, push, outcome, sent_at)
+            self._carry_out(held, push, outcome, sent_at, is_out=is_out)
             for (held, push), outcome in zip(batch, outcomes, strict=True)
             if outcome is not None
         )
         if self.channel.replaces:
-            shown = {it.job.id for it in settled if it.result == "accepted"}
-            orders = [push.job.alert.order if push.job.id in shown else None for push in pushes]
-            lines = [line_of(push.job) for push in pushes]
-            await self.addresses.land(self.lane, list(zip(lines, orders, strict=True)), self.marks_life)
+            await self.lines.land(pushes, _accepted(settled))
         return settled
+
+    def part(self, batch: Sequence[tuple[Held, Push]], settled: Sequence[Settled]) -> list[Held]:
+        """Settle what was held back beside a batch and is covered by it now; returns what is to be readied again."""
+        if not self.channel.replaces:
+            return []
+        covered, going = self.lines.part([push for _, push in batch], _accepted(settled))
+        for it in covered:
+            self._finish(it, "superseded")
+        return going
+
+    def _is_out(self, pushes: Sequence[Push], outcomes: Sequence[Outcome | None]) -> bool:
+        """Does the provider fail whatever it is asked?"""
+        if any(isinstance(it, Deferred) and it.about is About.PROVIDER for it in outcomes):
+            return self.breaker.failed(pushes[0].job.id) if self.is_awake() else self.breaker.is_open
+        if any(it is not None for it in outcomes):
+            self.breaker.answered()
+        return False
 
     def _too_late(self, held: Held) -> bool:
         if held.job.alert.expires_at > self.now():
@@ -145,15 +170,15 @@ class Delivery:
                     self._finish(it, "unknown account")
             return [(it, Push(it.job, None)) for it in held if it.job.account not in unknown]
         targets = [(it.job.account, it.job.device_id) for it in held]
-        devices = await self.addresses.owned(self.lane.app, targets)
-        for it, device in zip(held, devices, strict=True):
-            if device is None or device.platform != self.lane.channel:
+        addressed = []
+        for it, owned in zip(held, await self.addresses.owned(self.lane.app, targets), strict=True):
+            if owned is None or owned.device.platform != self.lane.channel:
                 self._finish(it, "device moved")
-        return [
-            (it, Push(it.job, device))
-            for it, device in zip(held, devices, strict=True)
-            if device is not None and device.platform == self.lane.channel
-        ]
+            elif owned.rests:
+                self.settle(Postpone(it.entry_id, it.job, self.now() + owned.rests))
+            else:
+                addressed.append((it, Push(it.job, owned.device)))
+        return addressed
 
     async def _unblocked(self, held: Sequence[Held]) -> list[Held]:
         blocked = await self.addresses.blocked([it.job.account for it in held])
@@ -173,19 +198,12 @@ class Delivery:
         """At most one push of a line is out, and none that a later accepted one covers."""
         if not pushes:
             return []
-        latest_first = sorted(pushes, key=lambda it: _sort_key(it[1].job.alert.order), reverse=True)
-        answers = await self.addresses.board(self.lane, [line_of(push.job) for _, push in latest_first], self.line_life)
-        boarded = []
-        for (held, push), (is_free, shown) in zip(latest_first, answers, strict=True):
-            if shown is not None and shown.is_later_than(held.job.alert.order):
-                self._finish(held, "superseded")
-                if is_free:
-                    await self.addresses.land(self.lane, [(line_of(held.job), None)], self.marks_life)
-            elif is_free:
-                boarded.append((held, push))
-            else:
-                self.settle(Postpone(held.entry_id, held.job, self.now() + _BUSY_WAIT))
-        return boarded
+        boarded = await self.lines.board(pushes)
+        for it in boarded.superseded:
+            self._finish(it, "superseded")
+        for it in boarded.busy:
+            self.settle(Postpone(it.entry_id, it.job, self.now() + _BUSY_WAIT))
+        return boarded.ready
 
     async def _outcomes(self, pushes: Sequence[Push], may_send: Callable[[], bool]) -> list[Outcome | None]:
         """None for those that we may not send."""
@@ -207,22 +225,36 @@ class Delivery:
     async def _once(
         self, pushes: Sequence[Push], authorization: str, may_send: Callable[[], bool]
     ) -> list[Outcome | None]:
+        withheld = False
+
+        def leaves() -> bool:
+            nonlocal withheld
+            withheld = not may_send()
+            return not withheld
+
         request = self.channel.wire.build(pushes, authorization, self.now())
-        answer = await self.channel.transport.send(request, may_send)
+        answer = await self.channel.transport.send(request, leaves)
         if isinstance(answer, NoAnswer) and answer.broken:  # as when an idle one was closed: once more, on a new one
-            answer = await self.channel.transport.send(request, may_send)
+            answer = await self.channel.transport.send(request, leaves)
         match answer:
             case Answer():
                 return [*self.channel.wire.read(pushes, answer, self.now())]
+            case NoAnswer() if withheld:
+                return [None] * len(pushes)
             case NoAnswer(reason, sent):
-                return [Deferred(reason, counts=sent) if sent or may_send() else None] * len(pushes)
+                about = About.JOB if reason == TRANSPORT_CLOSED else About.PROVIDER
+                return [Deferred(reason, counts=sent, about=about)] * len(pushes)
 
-    async def _carry_out(self, held: Held, push: Push, outcome: Outcome, sent_at: datetime) -> Settled:
-        step: Step = next_step(held.job, outcome, self.now(), self.backoff)
+    async def _carry_out(self, held: Held, push: Push, outcome: Outcome, sent_at: datetime, *, is_out: bool) -> Settled:
+        step: Step = next_step(held.job, outcome, self.now(), self.backoff, is_out=is_out)
         match step:
             case Done(result):
                 return self._finish(held, result)
             case RetryAt(when, job, reason):
+                return self._postpone(held, job, when, reason)
+            case RestDevice(when, job, reason):
+                if push.device:
+                    await self.addresses.rest(push.device, when - self.now())
                 return self._postpone(held, job, when, reason)
             case DeadLetter(cause, reason):
                 return self._bury(held, cause, reason)
@@ -235,13 +267,17 @@ class Delivery:
             case RememberUnknown():
                 await self.addresses.remember_unknown(self.lane, held.job.account, self.unknown_life)
                 return self._finish(held, "unknown account")
-            case PauseLane(reason, until):
-                now = self.now()
-                await self.lanes.pause(self.lane, reason, now, until or now + self.probe_every)
-                self.settle(Postpone(held.entry_id, held.job.tried(now, reason), now))
-                return self._say(Settled(held.job, "paused", reason))
+            case PauseLane(reason, until, kind):
+                return await self._pause(held, reason, until, kind)
             case _:
                 assert_never(step)
+
+    async def _pause(self, held: Held, reason: str, until: datetime | None, kind: PauseKind) -> Settled:
+        now = self.now()
+        probe_at = until or now + (self.first_probe if kind is PauseKind.BREAKER else self.probe_every)
+        is_news = await self.lanes.pause(self.lane, reason, now, probe_at, kind, self.probe_every)
+        self.settle(Postpone(held.entry_id, held.job.tried(now, reason), now))
+        return self._say(Settled(held.job, "paused", reason, kind if is_news else None))
 
     async def _forget(self, held: Held, push: Push, before: datetime) -> Settled:
         if push.device is None:
@@ -286,10 +322,5 @@ async def all_or_raise(steps: Iterable[Coroutine[Any, Any, Settled]]) -> list[Se
     return [it for it in done if isinstance(it, Settled)]
 
 
-def line_of(job: Job) -> str:
-    """What a phone shows as one: the target and the conversation, as a digest."""
-    return digest("line", job.account, job.device_id, job.alert.conversation)
-
-
-def _sort_key(order: Order) -> tuple[int, int, int]:
-    return order.sequence, order.sent_at_ms, order.accepted_at_ms
+def _accepted(settled: Sequence[Settled]) -> set[str]:
+    return {it.job.id for it in settled if it.result == "accepted"}

@@ -17,6 +17,7 @@ from proxy.worker.callbacks import CallbackWorker
 from proxy.worker.holdings import Holdings
 from proxy.worker.lane import LaneWorker
 from proxy.worker.settling import Settler
+from proxy.worker.stalls import Stalls
 from proxy.worker.watch import StoreGuard
 
 _STORE_AWAY_S = 0.5
@@ -57,6 +58,7 @@ class Worker:
     heartbeat_s: float
     lease: timedelta
     drain_s: float
+    stalls: Stalls
     close: Callable[[], Awaitable[None]]
     watch: StoreGuard
     pauses_known: asyncio.Event = field(default_factory=asyncio.Event)
@@ -69,6 +71,7 @@ class Worker:
         stop = asyncio.Event()
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
+        self.stalls.watch()
         claiming = [asyncio.create_task(self._claim(stop, round_)) for round_ in self._claiming()]
         serving = [asyncio.create_task(_for_ever(round_)) for round_ in self._serving()]
         settling = [asyncio.create_task(it.settler.run()) for it in self._streams()]
@@ -85,6 +88,7 @@ class Worker:
         except TimeoutError:
             log.warning("worker leaves work to others", in_hand=self.holdings.count())
         await _cancel([*serving, *settling])
+        self.stalls.end()
         await self.close()
         log.info("worker stopped")
         for task in (*claiming, *serving, *settling):
@@ -114,12 +118,14 @@ class Worker:
         await asyncio.sleep(self.heartbeat_s)
 
     async def _take_over(self) -> None:
-        taken = 0
-        for it in self._streams():
-            taken += await it.take_over()
+        counts = await asyncio.gather(*(it.take_over() for it in self._streams()), return_exceptions=True)
+        taken = sum(it for it in counts if isinstance(it, int))
         if taken:
             taken_over_total.inc(taken)
             log.warning("entries taken over", count=taken)
+        for it in counts:
+            if isinstance(it, BaseException):
+                raise it
         await asyncio.sleep(min(1.0, self.lease.total_seconds() / 5))
 
     async def _move_due(self) -> None:
@@ -137,9 +143,10 @@ class Worker:
         await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _look_for_pauses(self) -> None:
-        pauses = await self.lane_states.pauses([it.lane for it in self.lanes])
+        asked_at = self.holdings.clock()
+        states = await self.lane_states.states([it.lane for it in self.lanes])
         for it in self.lanes:
-            it.paused = it.lane in pauses
+            it.standing.see(states[it.lane], asked_at)
         self.pauses_known.set()
         await asyncio.sleep(_LOOK_EVERY_S)
 

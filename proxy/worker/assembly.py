@@ -10,6 +10,7 @@ import structlog
 from prometheus_client import start_http_server
 
 from proxy.channels import APNS
+from proxy.domain.breaker import Breaker
 from proxy.domain.lanes import Lane
 from proxy.domain.steps import exponential_backoff
 from proxy.metrics import alert_seconds, bounded_reason, planned_total, push_seconds, settled_total
@@ -23,6 +24,7 @@ from proxy.worker import Worker
 from proxy.worker.callbacks import CallbackWorker
 from proxy.worker.holdings import Holdings
 from proxy.worker.lane import LaneWorker
+from proxy.worker.stalls import Stalls
 from proxy.worker.watch import StoreGuard
 
 log = structlog.get_logger()
@@ -54,13 +56,13 @@ def serve_metrics(bind: str) -> None:
 def build_worker(services: RelayServices) -> Worker:
     """One worker instance: an intake per appId, a lane worker per lane."""
     relay = services.settings.relay
-    holdings = Holdings(relay.lease_s)
+    holdings, stalls = Holdings(relay.lease_s), Stalls()
     app_ids = sorted({app.app_id for app in services.settings.apps.values()})
     # an entry that arrives at the end of a blocking read is as old as the read: keep that well under the lease
     block = min(_BLOCK, relay.lease / 8)
     return Worker(
         callbacks=[_callback_worker(app_id, services, holdings, block) for app_id in app_ids],
-        lanes=[_lane_worker(channel, services, holdings, block) for channel in services.channels],
+        lanes=[_lane_worker(channel, services, holdings, stalls, block) for channel in services.channels],
         queue=services.queue,
         lane_states=services.lane_states,
         holdings=holdings,
@@ -68,6 +70,7 @@ def build_worker(services: RelayServices) -> Worker:
         heartbeat_s=relay.heartbeat_s,
         lease=relay.lease,
         drain_s=relay.drain_s,
+        stalls=stalls,
         close=services.close,
         watch=StoreGuard(services.redis, services.generation, services.clock),
     )
@@ -84,9 +87,14 @@ def _callback_worker(app_id: str, services: RelayServices, holdings: Holdings, b
     return CallbackWorker(app_id, planner, services.queue, holdings, now=services.now, block=block)
 
 
-def _lane_worker(channel: Channel, services: RelayServices, holdings: Holdings, block: timedelta) -> LaneWorker:
+def _lane_worker(
+    channel: Channel, services: RelayServices, holdings: Holdings, stalls: Stalls, block: timedelta
+) -> LaneWorker:
     relay = services.settings.relay
     lane = channel.route.lane
+    breaker = Breaker(relay.breaker_failures)
+    # longer than a push may take, its wait for a connection and its one repeat included
+    longest_push = relay.lease + 2 * timedelta(seconds=relay.push_timeout_s)
     worker = LaneWorker(
         lane,
         services.queue,
@@ -94,7 +102,8 @@ def _lane_worker(channel: Channel, services: RelayServices, holdings: Holdings, 
         holdings,
         in_flight=relay.in_flight,
         block=block,
-        probe_every=timedelta(seconds=relay.probe_s),
+        probe_lease=longest_push,
+        breaker=breaker,
     )
 
     def report(settled: Settled) -> None:
@@ -113,13 +122,14 @@ def _lane_worker(channel: Channel, services: RelayServices, holdings: Holdings, 
         now=services.now,
         settle=worker.settle,
         report=report,
-        # longer than a push may take, its wait for a connection and its one repeat included: two pushes of a line that
-        # are out at once could arrive in the wrong order
-        line_life=relay.lease + 2 * timedelta(seconds=relay.push_timeout_s),
+        line_life=longest_push,  # two pushes of a line that are out at once could arrive in the wrong order
         # what a line shows is known as long as an earlier alert may come late
         marks_life=timedelta(seconds=max(relay.marks_life_s, relay.alert_life_s)),
         unknown_life=timedelta(seconds=relay.unknown_account_life_s),
         probe_every=timedelta(seconds=relay.probe_s),
+        first_probe=timedelta(seconds=relay.backoff_first_s),
+        breaker=breaker,
+        is_awake=lambda: not stalls.lately(),
     )
     return worker
 

@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 from redis.exceptions import RedisError
 
+from proxy.domain.breaker import Breaker
 from proxy.domain.jobs import Push
 from proxy.domain.lanes import Lane
 from proxy.domain.letters import Cause
@@ -18,19 +19,28 @@ from proxy.store.connection import is_the_stores_own
 from proxy.store.lanes import RedisLanes
 from proxy.store.queue import RedisQueue
 from proxy.store.records import UnreadableRecord, load_job
-from proxy.usecases.deliver import Delivery, Held, Settled
+from proxy.usecases.deliver import Delivery, Settled
+from proxy.usecases.lines import Held
 from proxy.worker.holdings import Holdings
 from proxy.worker.settling import Settler
 from proxy.worker.slots import Slots
+from proxy.worker.standing import Standing
 
 POISON_DELIVERIES = 6  # claimed once, taken over five times
 _CLAIM_MOST = 500
+# so long an address that was read may be used: a phone that changes hands is asked for again before this is over, and
+# one worker reads no more than a claim's worth a second however long its pushes wait for a connection
+_FRESH_S = 1.0
+_GATHER_S = 0.005
 
 log = structlog.get_logger()
 
 
 class LaneWorker:
-    """Delivers one lane's jobs. `paused` is set from the store by whoever looks for all lanes."""
+    """Delivers one lane's jobs. `standing` hears from whoever looks into the store for all lanes.
+
+    `probe_lease` is longer than a probe may take.
+    """
 
     def __init__(
         self,
@@ -41,11 +51,12 @@ class LaneWorker:
         *,
         in_flight: int,
         block: timedelta,
-        probe_every: timedelta,
+        probe_lease: timedelta,
+        breaker: Breaker,
     ) -> None:
         self.lane = lane
         self.stream = keys.jobs(lane)
-        self.paused = False
+        self.standing = Standing(lane, breaker, in_flight, holdings.clock)
         self.slots = Slots(in_flight)
         self.settler = Settler(
             self.stream,
@@ -60,25 +71,39 @@ class LaneWorker:
         self._lanes = lanes
         self._holdings = holdings
         self._block = block
-        self._probe_every = probe_every
+        self._probe_lease = probe_lease
+        self._reading = asyncio.Lock()  # or a claim and a takeover would fill the same free slots
+        self._stale: list[Held] = []
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def paused(self) -> bool:
+        return self.standing.paused
 
     async def claim(self) -> None:
         """One round: read what there is room for and start it. Waits where there is nothing to do."""
         if self.paused:
             await self._probe()
             return
-        count = await self.slots.worth_reading()
-        since = self._holdings.clock()
-        self._start(await self._queue.claim(self.stream, min(count, _CLAIM_MOST), self._block), since)
+        self.slots.most = self.standing.limit
+        await self.slots.worth_reading()
+        async with self._reading:
+            if self.paused or self.slots.free <= 0:
+                return
+            since = self._holdings.clock()
+            self._start(await self._queue.claim(self.stream, min(self.slots.free, _CLAIM_MOST), self._block), since)
 
     async def take_over(self) -> int:
         """Go on with what a dead worker left; returns how many."""
+        self.slots.most = self.standing.limit
         if self.paused or self.slots.free <= 0:
             return 0
-        since = self._holdings.clock()
-        entries = await self._queue.take_over(self.stream, min(self.slots.free, _CLAIM_MOST))
-        self._start(entries, since)
+        async with self._reading:
+            if self.paused or self.slots.free <= 0:
+                return 0
+            since = self._holdings.clock()
+            entries = await self._queue.take_over(self.stream, min(self.slots.free, _CLAIM_MOST))
+            self._start(entries, since)
         return len(entries)
 
     def settle(self, settlement: Settlement) -> None:
@@ -94,33 +119,34 @@ class LaneWorker:
         await self.settler.empty()
 
     def noted(self, settled: Settled) -> None:
-        """The lane pauses here at once, elsewhere as soon as the others have read it."""
+        """What became of a push, as the delivery reports it."""
         if settled.result == "paused":
-            if not self.paused:
-                log.error("lane paused", app=self.lane.app, channel=self.lane.channel, reason=settled.reason)
-            self.paused = True
+            self.standing.stopped(settled)
 
     async def _probe(self) -> None:
         """While the lane stands one job goes out now and then; if it gets through the lane goes on."""
         if self.slots.used or not await self._queue.length(self.stream):
             await asyncio.sleep(self._block.total_seconds())
-        elif await self._lanes.may_probe(self.lane, self._probe_every):
+        elif await self._lanes.may_probe(self.lane, self._probe_lease):
             since = self._holdings.clock()
             entries = await self._queue.claim(self.stream, 1, self._block)
             entries = entries or await self._queue.take_over(self.stream, 1)  # all of them may be a dead worker's
-            self._start(entries, since, probing=True)
+            if not self._start(entries, since, probing=True):
+                await self._lanes.withdraw_probe(self.lane)
         else:
             await asyncio.sleep(self._block.total_seconds())
 
-    def _start(self, entries: Sequence[Entry], since: float, *, probing: bool = False) -> None:
+    def _start(self, entries: Sequence[Entry], since: float, *, probing: bool = False) -> bool:
+        """False where none of the entries was new to us."""
         self._holdings.take(self.stream, [entry.id for entry in entries], since)
         new = [entry for entry in entries if not self._has(entry)]
         if not new:
-            return
+            return False
         self.slots.take(len(new))
         self._open.update(entry.id for entry in new)
         held = [it for entry in new if (it := self._readable(entry)) is not None]
         self._spawn(self._deliver(held, probing=probing))
+        return True
 
     def _has(self, entry: Entry) -> bool:
         """It was taken over from ourselves: it is in flight still, or decided while the store was away."""
@@ -140,6 +166,8 @@ class LaneWorker:
         return Held(entry.id, job)
 
     async def _deliver(self, held: Sequence[Held], *, probing: bool) -> None:
+        read_at = self._holdings.clock()
+        batches = list[list[tuple[Held, Push]]]()
         try:
             batches = await self.delivery.ready(held)
         except RedisError as error:
@@ -149,45 +177,60 @@ class LaneWorker:
                 self._give_back([it.entry_id for it in held], type(error).__name__)
         except Exception as error:  # noqa: BLE001  one that escapes a job makes it a dead letter, and the loop goes on
             self._bury_open(held, error)
-        else:
-            for batch in batches:
-                self._spawn(self._push(batch, probing=probing))
+        for batch in batches:
+            self._spawn(self._push(batch, read_at, probing=probing))
+        if probing and not batches:
+            await self._probed([])
 
-    async def _push(self, batch: Sequence[tuple[Held, Push]], *, probing: bool) -> None:
+    async def _push(self, batch: Sequence[tuple[Held, Push]], read_at: float, *, probing: bool) -> None:
         held = [it for it, _ in batch]
         ids = [it.entry_id for it in held]
 
         def may_send() -> bool:
-            return (probing or not self.paused) and self._holdings.may_act(self.stream, ids)
+            is_fresh = self._holdings.clock() - read_at < _FRESH_S
+            return is_fresh and (probing or not self.paused) and self._holdings.may_act(self.stream, ids)
 
+        settled = list[Settled]()
         try:
             settled = await self.delivery.push(batch, may_send)
         except RedisError as error:
             self._give_back(ids, type(error).__name__)
         except Exception as error:  # noqa: BLE001  see above
             self._bury_open(held, error)
-        else:
-            self._put_aside([it for it in held if it.entry_id in self._open])
-            if probing and settled:
-                await self._probed(settled)
+        self._put_aside([*(it for it in held if it.entry_id in self._open), *self.delivery.part(batch, settled)])
+        if probing:
+            await self._probed(settled)
 
     async def _probed(self, settled: Sequence[Settled]) -> None:
-        if any(it.result in ("paused", "retry") for it in settled):
-            return
+        """Tell all workers what came of a probe; the delivery has done so where the lane is to stand on."""
         try:
-            await self._lanes.resume(self.lane)
-        except RedisError:  # the next probe says it again
-            return
-        self.paused = False
-        log.info("lane goes on", app=self.lane.app, channel=self.lane.channel)
+            if not settled:
+                await self._lanes.withdraw_probe(self.lane)
+            elif all(it.result != "paused" for it in settled):
+                await self._lanes.resume(self.lane)
+                self.standing.goes_on()
+        except RedisError as error:  # another probe says it again
+            log.warning("the end of a probe is not told", app=self.lane.app, error=type(error).__name__)
 
     def _put_aside(self, unsent: Sequence[Held]) -> None:
-        """They may not leave: the lane stands, and they wait with it; or their lease is lost."""
+        """They did not leave: the lane stands, and they wait with it; their lease is lost; or they are read again."""
         if self.paused:
             for it in unsent:
                 self.settle(Postpone(it.entry_id, it.job, self.delivery.now()))
-        elif unsent:
-            self._give_back([it.entry_id for it in unsent], "lease lost")
+            return
+        lost = [it.entry_id for it in unsent if not self._holdings.may_act(self.stream, [it.entry_id])]
+        if lost:
+            self._give_back(lost, "lease lost")
+        if again := [it for it in unsent if it.entry_id in self._open]:
+            if not self._stale:
+                self._spawn(self._read_again())
+            self._stale += again
+
+    async def _read_again(self) -> None:
+        """Ready once more, in one go, what waited too long since its address was read, or was held back in vain."""
+        await asyncio.sleep(_GATHER_S)
+        held, self._stale = self._stale, []
+        await self._deliver(held, probing=False)
 
     def _wait_for_the_store(self, unsent: Sequence[Held], error: RedisError) -> None:
         """They go back as new entries once it takes them: being taken over again and again would make them poison."""

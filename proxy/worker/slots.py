@@ -4,17 +4,17 @@ import asyncio
 
 
 class Slots:
-    """Counts down and up; a reader waits until enough are free that reading stays a batch."""
+    """Counts down and up; a reader waits until enough are free that reading stays a batch. `most` may change."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self.most = most
         self._used = 0
-        self._worth_reading = max(1, min(most // 8, 50))
         self._freed = asyncio.Event()
 
     @property
     def free(self) -> int:
-        return self._most - self._used
+        """Below 0 where more are in use than there may be by now."""
+        return self.most - self._used
 
     @property
     def used(self) -> int:
@@ -29,7 +29,7 @@ class Slots:
 
     async def worth_reading(self) -> int:
         """How many are free, once it is worth a read; at once where nothing is in flight."""
-        while self._used and self.free < self._worth_reading:
+        while self._used and self.free < max(1, min(self.most // 8, 50)):
             self._freed.clear()
             await self._freed.wait()
         return self.free

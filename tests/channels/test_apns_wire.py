@@ -11,6 +11,7 @@ from proxy.channels.apns.wire import ApnsWire
 from proxy.domain.alerts import Alert
 from proxy.domain.devices import ApnsEnvironment
 from proxy.domain.outcomes import (
+    About,
     Accepted,
     CredentialsExpired,
     Deferred,
@@ -198,7 +199,7 @@ def test_a_200_is_accepted_under_the_id_that_apns_gives_back() -> None:
         (410, "Unregistered", Unregistered(None)),
         (413, "PayloadTooLarge", Rejected("PayloadTooLarge")),
         (429, "TooManyProviderTokenUpdates", Deferred("TooManyProviderTokenUpdates")),
-        (429, "TooManyRequests", Deferred("TooManyRequests")),
+        (429, "TooManyRequests", Deferred("TooManyRequests", about=About.DEVICE)),
         (500, "InternalServerError", Deferred("InternalServerError")),
         (503, "ServiceUnavailable", Deferred("ServiceUnavailable")),
         (503, "Shutdown", Deferred("Shutdown")),
@@ -254,7 +255,7 @@ def test_a_stranger_in_the_way_of_apns_pauses_the_lane(status: int) -> None:
 def test_retry_after_is_honoured_up_to_an_hour(value: str, seconds: int) -> None:
     outcome = read(429, refusal("TooManyRequests"), {"retry-after": value})
 
-    assert outcome == Deferred("TooManyRequests", timedelta(seconds=seconds))
+    assert outcome == Deferred("TooManyRequests", timedelta(seconds=seconds), about=About.DEVICE)
 
 
 @pytest.mark.parametrize("reason", ["é", "x" * 61, "no Hello for you", "ab12" * 8, "Bad\nToken"])

@@ -18,6 +18,7 @@ from proxy.channels.mipush.wire import MipushWire, authorization
 from proxy.domain.alerts import Alert
 from proxy.domain.jobs import Push
 from proxy.domain.outcomes import (
+    About,
     Accepted,
     Deferred,
     Misaddressed,
@@ -357,7 +358,7 @@ def test_a_code_about_the_service_or_the_message_is_the_same_for_every_target(
     for code in BAD_MESSAGE:
         assert _kind(read_code(wire, pushes, code), code) == Rejected("")
     for code in (*ELSEWHERE, 424242, -7, 10**3000):  # never seen: neither hammered nor lost
-        assert _kind(read_code(wire, pushes, code), code) == Deferred("", timedelta(minutes=1))
+        assert _kind(read_code(wire, pushes, code), code) == Deferred("", timedelta(minutes=1), about=About.JOB)
 
 
 @pytest.mark.parametrize(

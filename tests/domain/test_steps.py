@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 
 from proxy.domain.alerts import Alert, AlertText, Order
 from proxy.domain.jobs import Job
+from proxy.domain.lanes import PauseKind
 from proxy.domain.letters import Cause
 from proxy.domain.outcomes import (
+    About,
     Accepted,
     CredentialsExpired,
     Deferred,
@@ -27,6 +29,7 @@ from proxy.domain.steps import (
     NoteTrouble,
     PauseLane,
     RememberUnknown,
+    RestDevice,
     RetryAt,
     Step,
     exponential_backoff,
@@ -40,6 +43,8 @@ SECOND = timedelta(seconds=1)
 DAY = timedelta(days=1)
 ALERT = Alert("m1", "p2p:ann", AlertText("ann", "hi"), Order(1, 1, 1), expires_at=NOON + DAY)
 JOB = Job("main", "apns", "ben", "phone", ALERT, attempt=3)
+
+OF_JOB = Deferred("busy", 99 * SECOND, about=About.JOB)
 
 
 def ten_seconds(_attempt: int) -> timedelta:
@@ -60,16 +65,29 @@ def ten_seconds(_attempt: int) -> timedelta:
         (OurFault("quota", NOON + DAY), PauseLane("quota", NOON + DAY)),
         (Split("invalid target"), DeadLetter(Cause.REJECTED, "invalid target")),
         (Deferred("busy"), RetryAt(NOON + 10 * SECOND, replace(JOB, attempt=4), "busy")),
-        (Deferred("busy", 3 * SECOND), RetryAt(NOON + 10 * SECOND, replace(JOB, attempt=4), "busy")),
-        (Deferred("busy", 99 * SECOND), RetryAt(NOON + 99 * SECOND, replace(JOB, attempt=4), "busy")),
+        (replace(OF_JOB, retry_after=3 * SECOND), RetryAt(NOON + 10 * SECOND, replace(JOB, attempt=4), "busy")),
+        (OF_JOB, RetryAt(NOON + 99 * SECOND, replace(JOB, attempt=4), "busy")),
+        (replace(OF_JOB, about=About.DEVICE), RestDevice(NOON + 99 * SECOND, replace(JOB, attempt=4), "busy")),
+        (replace(OF_JOB, about=About.PROVIDER), PauseLane("busy", NOON + 99 * SECOND, PauseKind.REST)),
         (Deferred("busy", -DAY), RetryAt(NOON + 10 * SECOND, replace(JOB, attempt=4), "busy")),
         (Deferred("no connection", counts=False), RetryAt(NOON + 10 * SECOND, JOB, "no connection")),
-        (Deferred("busy", DAY), DeadLetter(Cause.EXPIRED, "too late: busy")),
-        (Deferred("busy", timedelta.max), DeadLetter(Cause.EXPIRED, "too late: busy")),
+        (replace(OF_JOB, retry_after=DAY), DeadLetter(Cause.EXPIRED, "too late: busy")),
+        (replace(OF_JOB, retry_after=timedelta.max), DeadLetter(Cause.EXPIRED, "too late: busy")),
+        (Deferred("busy", timedelta.max), PauseLane("busy", NOON + timedelta(hours=1), PauseKind.REST)),
     ],
 )
 def test_an_outcome_has_its_step(outcome: Outcome, step: Step) -> None:
     assert next_step(JOB, outcome, NOON, ten_seconds) == step
+
+
+def test_while_the_provider_is_out_its_failures_stop_the_lane_and_count_for_no_job() -> None:
+    def step(outcome: Outcome) -> Step:
+        return next_step(JOB, outcome, NOON, ten_seconds, is_out=True)
+
+    assert step(Deferred("http 503")) == PauseLane("http 503", None, PauseKind.BREAKER)
+    assert step(Deferred("http 503", 9 * SECOND)) == PauseLane("http 503", NOON + 9 * SECOND, PauseKind.REST)
+    assert step(OF_JOB) == RetryAt(NOON + 99 * SECOND, replace(JOB, attempt=4), "busy")
+    assert step(Accepted()) == Done()
 
 
 def test_a_retry_is_worth_it_until_the_alert_expires() -> None:
@@ -116,6 +134,13 @@ def test_the_wait_is_that_of_the_attempts_made_so_far() -> None:
 )
 def test_a_backoff_doubles_up_to_five_minutes(attempt: int, seconds: int) -> None:
     assert exponential_backoff(lambda: 0.0)(attempt) == seconds * SECOND
+
+
+@pytest.mark.parametrize(("jitter", "seconds"), [(0.0, 1), (0.5, 1.25), (1.0, 1.5)])
+def test_chance_adds_up_to_half_to_the_first_wait_so_that_a_crowd_does_not_come_back_as_one(
+    jitter: float, seconds: float
+) -> None:
+    assert exponential_backoff(lambda: jitter)(0) == seconds * SECOND
 
 
 @pytest.mark.parametrize(("jitter", "seconds"), [(0.0, 128), (0.5, 96), (1.0, 64)])

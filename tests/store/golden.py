@@ -232,6 +232,8 @@ async def _work(redis: Any) -> None:
     for device in (FORGOTTEN, HELD):
         await forgetting.forget(device, NOON + SECOND, NOON + SECOND)
     await RedisLanes(redis).pause(APNS, "InvalidProviderToken", NOON, NOON + DAY)
+    await RedisLanes(redis).resume(MIPUSH)
+    await addresses.rest(IPHONE, DAY)
     await addresses.note_trouble(IPHONE, "BadDeviceToken")
     await addresses.remember_unknown(MIPUSH, "ghost", DAY)
     await addresses.board(MIPUSH, [LINE, "4e5f"], timedelta(days=1))
@@ -256,7 +258,9 @@ async def _look(redis: Any) -> dict[str, Any]:
         "due": due,
         "jobs": [_job(load_job(it.record)) for it in waiting],
         "planned again": await queue.append_jobs(APP_ID, "m1", b"0-1", [(APNS, one.fresh)], last=False),
-        "owned": [it and _device(it) for it in await addresses.owned("main", [("ben", "phone-1"), ("eve", "phone-1")])],
+        "owned": [
+            it and _device(it.device) for it in await addresses.owned("main", [("ben", "phone-1"), ("eve", "phone-1")])
+        ],
         "paused": [[it.reason, it.since.isoformat()] for it in (await lanes.pauses([APNS, MIPUSH])).values()],
         "may probe": await lanes.may_probe(APNS, SECOND),
         "board": [

@@ -1,11 +1,12 @@
 """What the worker reads and forgets of registrations, and which line of alerts is in the air."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
 from proxy.domain.alerts import Order
-from proxy.ports import Removal
+from proxy.ports import Owned, Removal
 from proxy.store import keys
 from proxy.store.addresses import RedisAddresses
 from proxy.store.connection import Store
@@ -40,7 +41,7 @@ def test_an_unreadable_registration_is_no_device_and_costs_no_other_its_alert(
     raw(store, "HSET", account, "pad", raw(store, "HGET", account, "pad").replace(b'"v":1', b'"v":99'))
     assert with_redis(store_url, lambda it: book(it, app_id).devices_of("main", ["ben"])) == [[phone]]
     targets = [("ben", "pad"), ("ben", "phone")]
-    assert with_redis(store_url, lambda it: book(it, app_id).owned("main", targets)) == [None, phone]
+    assert with_redis(store_url, lambda it: book(it, app_id).owned("main", targets)) == [None, Owned(phone)]
     assert devices.devices_of("main", "ben") == [phone]
 
 
@@ -49,7 +50,12 @@ def test_what_is_owned_is_told_from_what_is_gone_or_moved(devices: RedisDevices,
     for one in (kept, moved, device("dan", push_token="c3")):
         devices.register(one)
     targets = [("ben", "phone"), ("cai", "phone"), ("ben", "never"), ("ben", "phone")]
-    assert with_redis(store_url, lambda it: book(it, app_id).owned("main", targets)) == [kept, None, None, kept]
+    assert with_redis(store_url, lambda it: book(it, app_id).owned("main", targets)) == [
+        Owned(kept),
+        None,
+        None,
+        Owned(kept),
+    ]
     assert with_redis(store_url, lambda it: book(it, app_id).owned("main", [])) == []
 
 
@@ -61,7 +67,7 @@ def test_an_index_that_still_names_a_moved_token_does_not_count(
     devices.register(device("cai"))
     raw(store, "HSET", keys.account(app_id, "main", "ben"), "phone", stale)
     found = with_redis(store_url, lambda it: book(it, app_id).owned("main", [("ben", "phone"), ("cai", "phone")]))
-    assert found == [None, device("cai")]
+    assert found == [None, Owned(device("cai"))]
 
 
 @pytest.mark.parametrize(("since", "removal", "left"), [
@@ -159,3 +165,22 @@ def test_a_late_landing_does_not_take_back_what_a_later_alert_shows(store_url: s
         assert await quick.board(lane, ["a"], LEASE) == [(True, Order(2, 0, 6))]
 
     with_redis(store_url, scenario)
+
+
+def test_a_device_that_is_to_rest_rests_for_all_and_as_long_as_the_longest_asked_for(
+    devices: RedisDevices, store: Store, store_url: str, app_id: str
+) -> None:
+    phone, pad = device("ben"), device("ben", "pad", push_token="c3")
+    for one in (phone, pad):
+        devices.register(one)
+    targets = [("ben", "phone"), ("ben", "pad"), ("ben", "never")]
+
+    async def scenario(redis: Any) -> list[Owned | None]:
+        for seconds in (20, 60, 5):
+            await book(redis, app_id).rest(pad, seconds * SECOND)
+        return await RedisAddresses(redis, {"main": app_id}, "another").owned("main", targets)
+
+    phones, pads, never = with_redis(store_url, scenario)
+    assert (phones, never) == (Owned(phone), None)
+    assert pads is not None
+    assert 50 * SECOND < pads.rests <= 60 * SECOND

@@ -20,7 +20,8 @@ def devices(store: Store, app_id: str) -> RedisDevices:
 
 
 def owned(url: str, app_id: str, targets: Sequence[tuple[str, str]]) -> list[Device | None]:
-    return with_redis(url, lambda redis: RedisAddresses(redis, {"main": app_id}, "w").owned("main", targets))
+    found = with_redis(url, lambda redis: RedisAddresses(redis, {"main": app_id}, "w").owned("main", targets))
+    return [it.device if it else None for it in found]
 
 
 def test_a_registration_is_read_back_whole(devices: RedisDevices) -> None:

@@ -32,15 +32,19 @@ from tests.store.samples import (
 
 
 def read(store: Store, lanes: list[Lane], now: datetime) -> dict[tuple[str, str], float]:
-    """Value by name and channel, "" where it is an appId's."""
+    """Value by name and channel, "" where it is an appId's; of kinds of trouble that of a fault."""
     rows = RedisFigures(store, lanes, lambda: now).read()
-    return {(row.name, row.labels.get("channel", "")): row.value for row in rows}
+    return {
+        (row.name, row.labels.get("channel", "")): row.value
+        for row in rows
+        if row.labels.get("kind") in (None, "fault")
+    }
 
 
 def test_an_empty_store_has_no_backlog(store: Store, app_id: str) -> None:
     figures = read(store, [apns_lane(app_id)], NOON)
     assert set(figures.values()) == {0}
-    assert len(figures) == 10
+    assert len(figures) == 11
 
 
 def test_backlogs_ages_retries_pauses_and_dead_letters_are_told(store: Store, store_url: str, app_id: str) -> None:
@@ -63,6 +67,7 @@ def test_backlogs_ages_retries_pauses_and_dead_letters_are_told(store: Store, st
     assert figures == {
         ("mimc_callbacks_waiting", ""): 1, ("mimc_callbacks_oldest_seconds", ""): 90, ("push_dead_letters", ""): 1,
         ("push_jobs_waiting", "apns"): 2, ("push_jobs_retrying", "apns"): 1, ("push_lane_paused", "apns"): 0,
+        ("push_lane_stands", "apns"): 0, ("push_lane_stands", "mipush"): 1,
         ("push_jobs_waiting", "mipush"): 0, ("push_jobs_oldest_seconds", "mipush"): 0,
         ("push_jobs_retrying", "mipush"): 0, ("push_lane_paused", "mipush"): 1,
         ("push_devices_forgotten", ""): 0, ("push_devices_held", ""): 0,

@@ -24,6 +24,7 @@ from tests.store.samples import (
     NO_WAIT,
     NOON,
     SECOND,
+    apns_lane,
     callback,
     device,
     job,
@@ -40,6 +41,8 @@ SAMPLES: dict[str, Callable[[], str]] = {
     "retries": lambda: keys.retries(LANE),
     "pause": lambda: keys.pause(LANE),
     "probe": lambda: keys.probe(LANE),
+    "resumed": lambda: keys.resumed(LANE),
+    "rest_of": lambda: keys.rest_of(keys.push_token("77", "main", "apns", "a1b2")),
     "shown": lambda: keys.shown(LANE, "l1"),
     "flying": lambda: keys.flying(LANE, "l1"),
     "unknown": lambda: keys.unknown(LANE, "ben"),
@@ -73,7 +76,7 @@ SHARED = {"provider_token", "generation", "clocks", "blocked_accounts", "blocked
 def catalogue() -> list[re.Pattern[str]]:
     """The rows of the module's docstring, each <placeholder> standing for any text without a colon."""
     rows = re.findall(r"^    (proxy:\S*(?: d>\S*| id>\S*)?)", inspect.getdoc(keys) or "", re.MULTILINE)
-    assert len(rows) == 27
+    assert len(rows) == 29
     row_texts = [re.escape(row).replace(r"\ ", " ") for row in rows]
     texts = [
         text.replace(re.escape("{appId}"), r"\{77\}").replace(re.escape("{<team>}"), r"\{TEAM\}") for text in row_texts
@@ -134,6 +137,8 @@ def test_all_that_a_message_leaves_in_the_store_is_in_the_catalogue_and_ends_by_
         one = job(lane)
         await queue.settle_jobs(lane, [Postpone(late.id, one, NOON), Bury(dead.id, Cause.EXPIRED, "late", one)])
         await RedisLanes(redis).pause(lane, "quota", NOON, NOON + SECOND)
+        await RedisLanes(redis).resume(apns_lane(app_id))
+        await addresses.rest(device(), DAY)
         await addresses.remember_unknown(lane, "ghost", DAY)
         await addresses.board(lane, ["line-1", "line-2"], LEASE)
         await addresses.land(lane, [("line-1", one.alert.order)], DAY)
@@ -142,8 +147,8 @@ def test_all_that_a_message_leaves_in_the_store_is_in_the_catalogue_and_ends_by_
     names = [it.decode() for it in store.call(lambda it: list(it.scan_iter(match=f"proxy:{{{app_id}}}*", count=1000)))]
     kinds = {name.split(":")[2] for name in names}
     assert kinds == {
-        "callbacks", "seen", "planned", "jobs", "retries", "pause", "probe", "shown", "flying", "unknown", "dead",
-        "dead-words",         "account", "token", "ready",
+        "callbacks", "seen", "planned", "jobs", "retries", "pause", "probe", "resumed", "rest", "shown", "flying",
+        "unknown", "dead", "dead-words", "account", "token", "ready",
     }  # fmt: skip
     for name in names:
         assert [row for row in catalogue() if row.fullmatch(name.replace(app_id, "77"))], name

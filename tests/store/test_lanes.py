@@ -4,11 +4,13 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
-from proxy.domain.lanes import Pause
+import pytest
+
+from proxy.domain.lanes import LaneState, Pause, PauseKind
 from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.lanes import RedisLanes
-from tests.store.samples import MS, NOON, SECOND, apns_lane, mipush_lane, raw, with_redis
+from tests.store.samples import LEASE, MS, NOON, SECOND, apns_lane, mipush_lane, raw, with_redis
 
 
 def test_a_pause_is_seen_by_all_and_ends_with_resume(store_url: str, app_id: str) -> None:
@@ -67,3 +69,116 @@ def test_a_pause_whose_first_probe_is_due_already_and_one_until_midnight_are_bot
     assert raw(store, "TTL", keys.probe(far)) > 3 * 3600
     for lane in (due, far):
         assert 0 < raw(store, "TTL", keys.pause(lane)) <= keys.PAUSE_LIFE_S
+
+
+def test_a_breaker_opens_once_and_only_its_probe_moves_the_next_one_further_away(
+    store: Store, store_url: str, app_id: str
+) -> None:
+    lane = apns_lane(app_id)
+    waits = []
+
+    async def scenario(redis: Any) -> None:
+        one, two = RedisLanes(redis, "one"), RedisLanes(redis, "two")
+
+        async def open_(by: RedisLanes) -> bool:
+            first_probe = NOON + 4 * SECOND
+            return await by.pause(lane, "http 503", NOON, first_probe, PauseKind.BREAKER, longest_wait=10 * SECOND)
+
+        assert [await open_(it) for it in (one, two, one)] == [True, False, False]
+        assert await two.pauses([lane]) == {lane: Pause("http 503", NOON, PauseKind.BREAKER)}
+        waits.append(await redis.pttl(keys.probe(lane)))
+        for _ in range(3):
+            await redis.delete(keys.probe(lane))  # the time is over
+            assert [await one.may_probe(lane, LEASE), await two.may_probe(lane, LEASE)] == [True, False]
+            assert not await open_(two)  # an answer to a push that was out before
+            assert await redis.pttl(keys.probe(lane)) > 14_000
+            assert not await open_(one)
+            waits.append(await redis.pttl(keys.probe(lane)))
+
+    with_redis(store_url, scenario)
+    assert [round(it / 1000) for it in waits] == [4, 8, 10, 10]
+
+
+def test_a_probe_that_did_not_leave_is_anothers_at_once(store_url: str, app_id: str) -> None:
+    lane = apns_lane(app_id)
+
+    async def scenario(redis: Any) -> None:
+        one, two = RedisLanes(redis, "one"), RedisLanes(redis, "two")
+        assert await one.may_probe(lane, LEASE)
+        await two.withdraw_probe(lane)
+        assert not await two.may_probe(lane, LEASE)
+        await one.withdraw_probe(lane)
+        assert await two.may_probe(lane, LEASE)
+
+    with_redis(store_url, scenario)
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "news", "told"),
+    [
+        (PauseKind.BREAKER, PauseKind.FAULT, True, PauseKind.FAULT),  # a person is needed now
+        (PauseKind.FAULT, PauseKind.BREAKER, False, PauseKind.FAULT),  # what was out before says nothing new
+        (PauseKind.REST, PauseKind.BREAKER, False, PauseKind.REST),
+        (PauseKind.REST, PauseKind.REST, False, PauseKind.REST),
+    ],
+)
+def test_of_two_reasons_the_one_that_tells_more_is_kept(
+    store_url: str, app_id: str, first: PauseKind, then: PauseKind, news: bool, told: PauseKind
+) -> None:
+    lane = apns_lane(app_id)
+
+    async def scenario(redis: Any) -> None:
+        lanes = RedisLanes(redis, "one")
+        assert await lanes.pause(lane, "first", NOON, NOON + SECOND, first)
+        assert await lanes.pause(lane, "then", NOON, NOON + SECOND, then) is news
+        assert (await lanes.pauses([lane]))[lane].kind is told
+
+    with_redis(store_url, scenario)
+
+
+def test_a_rest_is_as_long_as_the_longest_that_was_asked_for(store_url: str, app_id: str) -> None:
+    lane = apns_lane(app_id)
+
+    async def scenario(redis: Any) -> None:
+        lanes = RedisLanes(redis, "one")
+        for seconds in (20, 90, 5):
+            await lanes.pause(lane, "http 429", NOON, NOON + seconds * SECOND, PauseKind.REST)
+        assert await redis.pttl(keys.probe(lane)) > 80_000
+
+    with_redis(store_url, scenario)
+
+
+def test_a_pause_of_the_earlier_program_is_a_fault_of_ours_and_one_of_a_later_one_too(
+    store: Store, store_url: str, app_id: str
+) -> None:
+    lane = apns_lane(app_id)
+    raw(store, "HSET", keys.pause(lane), "reason", "quota", "since", "1795435200000")
+
+    async def scenario(redis: Any) -> None:
+        lanes = RedisLanes(redis, "one")
+        assert (await lanes.pauses([lane]))[lane].kind is PauseKind.FAULT
+        assert not await lanes.pause(lane, "quota", NOON, NOON + SECOND)
+        await redis.hset(keys.pause(lane), "kind", "never heard of")
+        assert (await lanes.pauses([lane]))[lane].kind is PauseKind.FAULT
+
+    with_redis(store_url, scenario)
+
+
+def test_all_workers_know_for_a_while_since_when_a_lane_goes_on(store: Store, store_url: str, app_id: str) -> None:
+    lane = apns_lane(app_id)
+
+    async def scenario(redis: Any) -> None:
+        one, two = RedisLanes(redis, "one"), RedisLanes(redis, "two")
+        assert await two.states([lane]) == {lane: LaneState()}
+        await one.pause(lane, "quota", NOON, NOON + SECOND)
+        assert (await two.states([lane]))[lane].resumed is None
+        await one.resume(lane)
+        await redis.pexpire(keys.resumed(lane), 11_000)  # 4 s later
+        state = (await two.states([lane]))[lane]
+        assert state.pause is None
+        assert state.resumed is not None
+        assert 4 <= state.resumed.total_seconds() < 6
+        await two.pause(lane, "quota", NOON, NOON + SECOND)
+        assert (await one.states([lane]))[lane].resumed is None
+
+    with_redis(store_url, scenario)

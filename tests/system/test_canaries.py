@@ -36,7 +36,8 @@ from proxy.ports import Answer, Bury, Entry, Postpone
 from proxy.settings import Settings
 from proxy.store import keys
 from proxy.store.embedded import store_url
-from proxy.usecases.deliver import Held, Settled
+from proxy.usecases.deliver import Settled
+from proxy.usecases.lines import Held
 from proxy.wiring import web_services
 from tests.system.rig import (
     APP_SECRET,

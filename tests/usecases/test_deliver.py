@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from proxy.domain.breaker import Breaker
 from proxy.domain.devices import Device
 from proxy.domain.jobs import Job, Push
-from proxy.domain.lanes import Lane, Pause, Route
+from proxy.domain.lanes import Lane, Pause, PauseKind, Route
 from proxy.domain.letters import Cause
 from proxy.domain.outcomes import (
+    About,
     Accepted,
     CredentialsExpired,
     Deferred,
@@ -24,14 +26,15 @@ from proxy.domain.outcomes import (
     UnknownAccount,
     Unregistered,
 )
-from proxy.ports import Bury, Finish, NoAnswer, Postpone, Settlement
+from proxy.ports import TRANSPORT_CLOSED, Bury, Finish, NoAnswer, Postpone, Settlement
 from proxy.store import keys
 from proxy.store.addresses import RedisAddresses
 from proxy.store.connection import Store
 from proxy.store.devices import RedisDevices
 from proxy.store.forgetting import Brake, Forgetting
 from proxy.store.lanes import RedisLanes
-from proxy.usecases.deliver import Channel, Delivery, Held, Settled, all_or_raise
+from proxy.usecases.deliver import Channel, Delivery, Settled, all_or_raise
+from proxy.usecases.lines import Held
 from tests.store.samples import (
     DAY,
     LEASE,
@@ -77,6 +80,8 @@ class Bench:
             marks_life=DAY,
             unknown_life=6 * 3600 * SECOND,
             probe_every=30 * SECOND,
+            first_probe=SECOND,
+            breaker=Breaker(3),
         )
 
     def job(self, account: str = "ben", **of: Any) -> Job:
@@ -88,8 +93,10 @@ class Bench:
         """From claim to settlement; returns results and reasons of this run, in order of settlement."""
         before, delivery = len(self.reported), by or self.delivery
         held = [Held(f"{n}-1".encode(), it) for n, it in enumerate(jobs)]
-        for batch in await delivery.ready(held):
-            await delivery.push(batch, may_send)
+        while held:
+            batches, held = await delivery.ready(held), []
+            for batch in batches:
+                held += delivery.part(batch, await delivery.push(batch, may_send))
         return [(it.result, it.reason) for it in self.reported[before:]]
 
 
@@ -147,9 +154,15 @@ BUSY = replace(JOB, attempt=1).tried(AT, "busy")
     (UnknownAccount(), Finish(ENTRY), ("unknown account", "")),
     (Rejected("too large"), Bury(ENTRY, Cause.REJECTED, "too large", JOB), ("dead letter", "too large")),
     (Deferred("busy"), Postpone(ENTRY, BUSY, NOON + 2 * SECOND), ("retry", "busy")),
-    (Deferred("busy", 9 * SECOND), Postpone(ENTRY, BUSY, NOON + 10 * SECOND), ("retry", "busy")),
+    (Deferred("busy", 9 * SECOND, about=About.JOB), Postpone(ENTRY, BUSY, NOON + 10 * SECOND), ("retry", "busy")),
+    (Deferred("busy", 9 * SECOND, about=About.DEVICE), Postpone(ENTRY, BUSY, NOON + 10 * SECOND), ("retry", "busy")),
+    (Deferred("busy", 9 * SECOND), Postpone(ENTRY, JOB.tried(AT, "busy"), AT), ("paused", "busy")),
     (Deferred("off", counts=False), Postpone(ENTRY, JOB.tried(AT, "off"), NOON + 2 * SECOND), ("retry", "off")),
-    (Deferred("busy", DAY), Bury(ENTRY, Cause.EXPIRED, "too late: busy", JOB), ("dead letter", "too late: busy")),
+    (
+        Deferred("busy", DAY, about=About.JOB),
+        Bury(ENTRY, Cause.EXPIRED, "too late: busy", JOB),
+        ("dead letter", "too late: busy"),
+    ),
     (
         CredentialsExpired(),
         Postpone(ENTRY, JOB.tried(AT, "provider token expired"), AT),
@@ -377,11 +390,14 @@ def test_of_one_line_the_latest_goes_first_and_the_others_give_way(on_bench: Set
     async def scenario(bench: Bench) -> None:
         one, two, three = (bench.job(message_id=f"m{n}", sequence=n) for n in (1, 2, 3))
         elsewhere = bench.job(message_id="m4", conversation="p2p:dan", sequence=1)
-        assert await bench.deliver([one, three, two, elsewhere]) == [("accepted", ""), ("accepted", "")]
-        waits = [it for it in bench.settled if isinstance(it, Postpone)]
-        assert {it.job.alert.message_id for it in waits} == {"m1", "m2"}
-        assert {it.when for it in waits} == {NOON + 300 * MS}
-        assert [it.job for it in waits] == [two, one]  # as they were: waiting is no attempt
+        assert (
+            sorted(await bench.deliver([one, three, two, elsewhere]))
+            == [("accepted", "")] * 2 + [("superseded", "")] * 2
+        )
+        assert {(it.job.alert.message_id, it.result) for it in bench.reported} == {
+            ("m1", "superseded"), ("m2", "superseded"), ("m3", "accepted"), ("m4", "accepted"),
+        }  # fmt: skip
+        assert all(isinstance(it, Finish) for it in bench.settled)  # and nothing was written anew
         assert await bench.deliver([one, two]) == [("superseded", "")] * 2
         assert await bench.deliver([three]) == [("accepted", "")]  # the same again replaces itself
         assert await bench.deliver([bench.job(message_id="m5", sequence=5)]) == [("accepted", "")]
@@ -438,3 +454,97 @@ def test_one_jobs_trouble_is_raised_only_after_the_others_have_ended() -> None:
     with pytest.raises(ConnectionError, match="bad"):
         asyncio.run(all_or_raise(step(name) for name in ("one", "bad", "two")))
     assert ended == ["one", "two"]
+
+
+OUT = Deferred("http 503")
+
+
+def test_failures_in_a_row_stop_the_lane_and_count_no_attempt_from_then_on(on_bench: Setting) -> None:
+    async def scenario(bench: Bench) -> None:
+        jobs = [bench.job("ben" if n % 2 else "cai", message_id=f"m{n}") for n in range(5)]
+        assert await bench.deliver(jobs) == [("retry", "http 503")] * 2 + [("paused", "http 503")] * 3
+        assert [it.job.attempt for it in bench.settled if isinstance(it, Postpone)] == [1, 1, 0, 0, 0]
+        assert [it.stopped for it in bench.reported] == [None, None, PauseKind.BREAKER, None, None]
+        assert await bench.lanes.pauses([bench.lane]) == {bench.lane: Pause("http 503", NOON, PauseKind.BREAKER)}
+        assert 0 < await bench.redis.pttl(keys.probe(bench.lane)) <= 1000
+
+    on_bench(scenario, Provider(always(OUT)))
+
+
+def test_a_request_for_many_is_one_failure(on_bench: Setting) -> None:
+    async def scenario(bench: Bench) -> None:
+        assert await bench.deliver([bench.job(f"user-{n}") for n in range(50)]) == [("retry", "http 503")] * 50
+        assert not bench.delivery.breaker.is_open
+
+    on_bench(scenario, Provider(always(OUT)), to_account=True)
+
+
+def test_a_failure_that_we_slept_through_opens_nothing(on_bench: Setting) -> None:
+    async def scenario(bench: Bench) -> None:
+        asleep = replace(bench.delivery, is_awake=lambda: False)
+        jobs = [bench.job(message_id=f"m{n}") for n in range(9)]
+        assert await bench.deliver(jobs, by=asleep) == [("retry", "no answer in time")] * 9
+        assert await bench.lanes.pauses([bench.lane]) == {}
+
+    on_bench(scenario, Provider(always(Accepted()), failures=[NoAnswer("no answer in time", sent=True)] * 9))
+
+
+def test_a_transport_that_we_closed_says_nothing_about_the_provider(on_bench: Setting) -> None:
+    async def scenario(bench: Bench) -> None:
+        jobs = [bench.job(message_id=f"m{n}") for n in range(9)]
+        assert await bench.deliver(jobs) == [("retry", TRANSPORT_CLOSED)] * 9
+        assert await bench.lanes.pauses([bench.lane]) == {}
+
+    on_bench(scenario, Provider(always(Accepted()), failures=[NoAnswer(TRANSPORT_CLOSED, sent=False)] * 9))
+
+
+def test_a_device_that_had_too_much_is_left_alone_by_all_workers_and_no_other_is(on_bench: Setting) -> None:
+    def too_many_for_ben(pushes: Sequence[Push], _authorization: str) -> list[Outcome]:
+        too_many = Deferred("TooManyRequests", 9 * SECOND, about=About.DEVICE)
+        return [too_many if pushes[0].job.account == "ben" else Accepted()]
+
+    async def scenario(bench: Bench) -> None:
+        assert await bench.deliver([bench.job(message_id="m1")]) == [("retry", "TooManyRequests")]
+        bench.settled.clear()
+        jobs = [bench.job(message_id="m2"), bench.job("cai", message_id="m2")]
+        assert await bench.deliver(jobs, by=bench.by("worker-2")) == [("accepted", "")]
+        (waits,) = [it for it in bench.settled if isinstance(it, Postpone)]
+        assert waits.job == jobs[0]  # as it was: no attempt
+        assert NOON + 8 * SECOND < waits.when <= NOON + 9 * SECOND
+        assert bench.provider.sent == [["ben-token"], ["cai-token"]]
+
+    on_bench(scenario, Provider(too_many_for_ben))
+
+
+def test_what_was_held_back_goes_on_by_itself_when_the_later_one_dies(on_bench: Setting) -> None:
+    def last_is_bad(pushes: Sequence[Push], _authorization: str) -> list[Outcome]:
+        return [Rejected("too long") if it.job.alert.order.sequence == 3 else Accepted() for it in pushes]
+
+    async def scenario(bench: Bench) -> None:
+        jobs = [bench.job(message_id=f"m{n}", sequence=n) for n in (1, 2, 3)]
+        assert await bench.deliver(jobs) == [("dead letter", "too long"), ("accepted", ""), ("superseded", "")]
+        assert [it.job.alert.order.sequence for it in bench.reported] == [3, 2, 1]
+        assert len(bench.provider.sent) == 2
+
+    on_bench(scenario, Provider(last_is_bad), to_account=True)
+
+
+def test_what_comes_while_its_line_is_out_is_held_back_beside_it_without_the_store(on_bench: Setting) -> None:
+    async def scenario(bench: Bench) -> None:
+        first, older, newer = (Held(f"{n}-1".encode(), bench.job(message_id=f"m{n}", sequence=n)) for n in (5, 4, 6))
+        (batch,) = await bench.delivery.ready([first])
+        assert await bench.delivery.ready([older, newer]) == []
+        assert bench.settled == []
+        settled = await bench.delivery.push(batch, lambda: True)
+        assert bench.delivery.part(batch, settled) == [newer]
+        assert [(it.job, it.result) for it in bench.reported] == [(first.job, "accepted"), (older.job, "superseded")]
+
+    on_bench(scenario, Provider(always(Accepted())), to_account=True)
+
+
+def test_an_alert_that_no_later_one_can_cover_is_never_given_up(on_bench: Setting) -> None:
+    async def scenario(bench: Bench) -> None:
+        twins = [bench.job(message_id=f"m{n}", sequence=7) for n in (1, 2)]  # neither is the later one
+        assert await bench.deliver(twins) == [("accepted", "")] * 2
+
+    on_bench(scenario, Provider(always(Accepted())), to_account=True)

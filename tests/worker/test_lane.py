@@ -10,18 +10,20 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 from structlog.testing import capture_logs
 
-from proxy.domain.devices import Device
+from proxy.domain.breaker import Breaker
 from proxy.domain.jobs import Job, Push
-from proxy.domain.lanes import Route
+from proxy.domain.lanes import PauseKind, Route
 from proxy.domain.outcomes import Accepted, Deferred, OurFault, Outcome, Rejected
-from proxy.ports import Settlement
+from proxy.ports import Owned, Settlement
 from proxy.store import keys
 from proxy.store.addresses import RedisAddresses
 from proxy.store.lanes import RedisLanes
 from proxy.store.queue import RedisQueue
+from proxy.store.records import load_job
 from proxy.usecases.deliver import Channel, Delivery, Settled
 from proxy.worker.holdings import Holdings
 from proxy.worker.lane import LaneWorker
+from proxy.worker.standing import Standing
 from tests.store.samples import (
     DAY,
     LEASE,
@@ -50,10 +52,12 @@ class Unsure(RedisQueue):
     """A hand on the store that fails to settle as long as `away`."""
 
     away = False
+    settled = 0
 
     async def settle_jobs(self, lane: Any, settlements: Sequence[Settlement]) -> list[bytes]:
         if self.away:
             raise RedisConnectionError
+        self.settled += len(settlements)
         return await super().settle_jobs(lane, settlements)
 
 
@@ -67,7 +71,7 @@ class Forgetful(RedisAddresses):
             raise self.fault
         return await super().unknown(lane, accounts)
 
-    async def owned(self, app: str, targets: Sequence[tuple[str, str]]) -> list[Device | None]:
+    async def owned(self, app: str, targets: Sequence[tuple[str, str]]) -> list[Owned | None]:
         raise NotImplementedError
 
 
@@ -86,9 +90,10 @@ class Bench:
         self.addresses = Forgetful(redis, {"main": app_id}, "worker-1")
         self.lanes = RedisLanes(redis)
         self.reported: list[Settled] = []
+        self.breaker = Breaker(3)
         self.worker = LaneWorker(
             self.lane, self.queue, self.lanes, self.holdings,
-            in_flight=in_flight, block=NO_WAIT, probe_every=30 * SECOND,
+            in_flight=in_flight, block=NO_WAIT, probe_lease=LEASE, breaker=self.breaker,
         )  # fmt: skip
         self.worker.delivery = Delivery(
             channel=Channel(Route(self.lane, to_account=True), self.provider, self.provider, Keys(), replaces=False),
@@ -102,6 +107,8 @@ class Bench:
             marks_life=DAY,
             unknown_life=DAY,
             probe_every=30 * SECOND,
+            first_probe=SECOND,
+            breaker=self.breaker,
         )
 
     def _report(self, settled: Settled) -> None:
@@ -128,6 +135,27 @@ class Bench:
         """Entries of the stream, and how many of them somebody holds."""
         pending = await self.redis.xpending(self.stream, keys.GROUP)
         return await self.redis.xlen(self.stream), pending["pending"]
+
+    async def waiting(self) -> list[Job]:
+        return [load_job(fields[b"r"]) for _, fields in await self.redis.xrange(self.stream)]
+
+    def behind_a_gate(self) -> asyncio.Event:
+        """Pushes wait in the transport until it is set."""
+        go_on, send = asyncio.Event(), self.provider.send
+
+        class Gate:
+            async def send(self, *args: Any) -> Any:
+                await go_on.wait()
+                return await send(*args)
+
+        channel = replace(self.worker.delivery.channel, transport=Gate())
+        self.worker.delivery = replace(self.worker.delivery, channel=channel)
+        return go_on
+
+    def covering(self) -> None:
+        """From now on alerts of one conversation replace each other, as with Mi Push."""
+        channel = replace(self.worker.delivery.channel, replaces=True)
+        self.worker.delivery = replace(self.worker.delivery, channel=channel)
 
     async def dead_letters(self) -> list[bytes]:
         return [fields[b"reason"] for _, fields in await self.redis.xrange(keys.dead_letters(self.lane.app_id))]
@@ -181,16 +209,7 @@ def test_jobs_are_claimed_pushed_and_settled_and_leave_nothing_behind(on_lane: O
 
 def test_no_more_is_read_than_may_be_in_flight(on_lane: OnLane) -> None:
     async def scenario(bench: Bench) -> None:
-        go_on = asyncio.Event()
-        send = bench.provider.send
-
-        class Slow:
-            async def send(self, *args: Any) -> Any:
-                await go_on.wait()
-                return await send(*args)
-
-        channel = Channel(Route(bench.lane, to_account=True), bench.provider, Slow(), Keys(), replaces=False)
-        bench.worker.delivery = replace(bench.worker.delivery, channel=channel)
+        go_on = bench.behind_a_gate()
         await bench.put("ben", "cai", "dan")
         await bench.worker.claim()
         waiting = asyncio.create_task(bench.worker.claim())
@@ -353,7 +372,7 @@ def test_a_paused_lane_goes_on_when_a_probe_gets_through(on_lane: OnLane, answer
     async def scenario(bench: Bench) -> None:
         await bench.put("ben", "cai")
         await bench.lanes.pause(bench.lane, "quota", NOON, NOON + MS)
-        bench.worker.paused = True
+        bench.breaker.is_open = True
         bench.provider.verdict = always(answer)
         await asyncio.sleep(0.005)
         await bench.turn()
@@ -371,7 +390,7 @@ def test_a_probe_may_be_a_job_that_a_dead_worker_left(on_lane: OnLane) -> None:
         await bench.put("ben")
         await queue_of(bench.redis, "dead").claim(bench.stream, 1, NO_WAIT)
         await bench.lanes.pause(bench.lane, "quota", NOON, NOON + MS)
-        bench.worker.paused = True
+        bench.breaker.is_open = True
         await asyncio.sleep(0.005)
         await bench.turn()
         assert bench.results == [("ben", "accepted")]
@@ -384,7 +403,7 @@ def test_an_empty_paused_lane_keeps_its_probe_for_the_first_job(on_lane: OnLane)
     async def scenario(bench: Bench) -> None:
         await bench.put()
         await bench.lanes.pause(bench.lane, "quota", NOON, NOON + MS)
-        bench.worker.paused = True
+        bench.breaker.is_open = True
         await asyncio.sleep(0.005)
         await bench.turn()
         await bench.put("ben")
@@ -407,3 +426,161 @@ def test_only_the_probe_lets_a_lane_go_on_and_no_push_that_was_out_before(on_lan
         assert await bench.lanes.pauses([bench.lane])
 
     on_lane(scenario)
+
+
+def test_while_the_provider_is_out_a_lane_sends_no_more_than_probes_and_no_attempt_counts(on_lane: OnLane) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.provider.verdict = always(Deferred("http 503"))
+        await bench.put(*(f"user-{n}" for n in range(10)))
+        await bench.turn()
+        assert len(bench.provider.sent) == 3  # what had not left yet was held back
+        records = [load_job(it) for it in await bench.redis.zrange(keys.retries(bench.lane), 0, -1)]
+        assert sorted(it.attempt for it in records) == [0] * 8 + [1] * 2  # two failed before it was plain
+        await bench.queue.move_due(bench.lane, NOON + SECOND, 100)
+        await bench.turn()
+        assert len(bench.provider.sent) == 3
+        await bench.redis.delete(keys.probe(bench.lane))  # its time is over
+        for _ in range(5):
+            await bench.turn()
+        assert len(bench.provider.sent) == 4
+        await bench.queue.move_due(bench.lane, NOON + SECOND, 100)
+        assert sorted(it.attempt for it in await bench.waiting()) == [0] * 8 + [1] * 2  # the probe burnt none
+
+    on_lane(scenario)
+
+
+def test_a_lane_that_goes_on_begins_with_a_few_in_flight_here_and_in_every_other_worker(on_lane: OnLane) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.put(*(f"user-{n}" for n in range(90)))
+        await bench.lanes.pause(bench.lane, "http 503", NOON, NOON + MS, PauseKind.BREAKER)
+        bench.breaker.is_open = True
+        await asyncio.sleep(0.005)
+        await bench.turn()
+        claimed = []
+        for _ in range(5):
+            before = len(bench.provider.sent)
+            await bench.turn()
+            claimed.append(len(bench.provider.sent) - before)
+            bench.clock.now += 1
+        assert claimed == [4, 8, 16, 32, 29]  # and not all 89
+        other = Standing(bench.lane, Breaker(3), 100, bench.clock)
+        state = (await bench.lanes.states([bench.lane]))[bench.lane]
+        assert state.resumed is not None
+        other.see(state, bench.clock())
+        assert other.limit < 16
+
+    on_lane(scenario)
+
+
+def test_what_the_store_was_asked_before_we_learned_better_does_not_count(on_lane: OnLane) -> None:
+    async def scenario(bench: Bench) -> None:
+        asked_at, state = bench.clock(), (await bench.lanes.states([bench.lane]))[bench.lane]
+        bench.clock.now += 0.1
+        bench.provider.verdict = always(OurFault("quota"))
+        await bench.put("ben")
+        await bench.turn()
+        bench.worker.standing.see(state, asked_at)
+        assert bench.worker.paused
+        bench.worker.standing.see(state, bench.clock())  # somebody let it go on meanwhile
+        assert not bench.worker.paused
+        assert bench.worker.standing.limit == 4
+
+    on_lane(scenario)
+
+
+def test_a_probe_that_comes_to_nothing_makes_room_for_the_next_at_once(on_lane: OnLane) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.put("gone", "gone", "ben")
+        await bench.addresses.remember_unknown(bench.lane, "gone", DAY)
+        await bench.lanes.pause(bench.lane, "quota", NOON, NOON + MS)
+        bench.breaker.is_open = True
+        await asyncio.sleep(0.005)
+        for _ in range(3):
+            await bench.turn()
+        assert bench.provider.sent == [["ben"]]
+        assert not bench.worker.paused
+
+    on_lane(scenario)
+
+
+def test_a_push_that_waited_long_for_a_connection_is_read_again_before_it_leaves(on_lane: OnLane) -> None:
+    async def scenario(bench: Bench) -> None:
+        gate = bench.behind_a_gate()
+        await bench.put("ben", "cai", "dan")
+        await bench.worker.claim()
+        await asyncio.sleep(0.02)
+        await bench.addresses.remember_unknown(bench.lane, "cai", DAY)
+        bench.clock.now += 1.1  # well within the lease
+        gate.set()
+        await bench.worker.drained()
+        assert sorted(bench.provider.sent) == [["ben"], ["dan"]]
+        assert sorted(bench.results) == [("ben", "accepted"), ("cai", "unknown account"), ("dan", "accepted")]
+        assert {it.job.attempt for it in bench.reported} == {0}
+        assert await bench.backlog() == (0, 0)
+        assert bench.worker.slots.used == 0
+
+    on_lane(scenario)
+
+
+def test_a_backlog_of_one_conversation_is_a_few_pushes_and_nothing_is_written_twice(on_lane: OnLane) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.covering()
+        await bench.queue.ensure_group(bench.stream)
+        alerts = [alert(f"m{n}", sequence=n) for n in range(1, 1001)]
+        await put_jobs(bench.redis, bench.lane, [Job("main", "mipush", "ben", "", it) for it in alerts])
+        for _ in range(100):
+            await bench.turn()
+            if await bench.backlog() == (0, 0):
+                break
+        results = [it.result for it in bench.reported]
+        assert results.count("accepted") + results.count("superseded") == 1000
+        assert len(bench.provider.sent) == results.count("accepted") == 10  # one for each claim of 100
+        assert bench.queue.settled == 1000
+        last = [it.job.alert.order.sequence for it in bench.reported if it.result == "accepted"]
+        assert last == sorted(last)
+        assert last[-1] == 1000
+
+    on_lane(scenario)
+
+
+@pytest.mark.parametrize("trouble", [RedisConnectionError("away"), KeyError("a bug")])
+def test_what_was_held_back_beside_a_push_that_ends_badly_goes_on(on_lane: OnLane, trouble: Exception) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.covering()
+        good = bench.provider.read
+
+        def surprise(*_args: object) -> Any:
+            setattr(bench.provider, "read", good)  # noqa: B010  the next answer is an ordinary one
+            raise trouble
+
+        setattr(bench.provider, "read", surprise)  # noqa: B010
+        await bench.queue.ensure_group(bench.stream)
+        alerts = [alert(f"m{n}", sequence=n) for n in (1, 2)]
+        await put_jobs(bench.redis, bench.lane, [Job("main", "mipush", "ben", "", it) for it in alerts])
+        await bench.worker.claim()
+        await asyncio.sleep(0.02)
+        await bench.redis.delete(*await bench.redis.keys(keys.flying(bench.lane, "*")))  # its life is over
+        for _ in range(50):
+            await bench.queue.move_due(bench.lane, NOON + SECOND, 10)
+            await bench.turn()
+            if bench.results:
+                break
+        assert bench.results[0] == ("ben", "accepted")
+        assert bench.reported[0].job.alert.order.sequence == 1
+        assert bench.worker.slots.used == 0
+
+    on_lane(scenario)
+
+
+def test_a_claim_and_a_takeover_at_one_moment_fill_no_slot_twice(on_lane: OnLane) -> None:
+    async def scenario(bench: Bench) -> None:
+        gate = bench.behind_a_gate()
+        await bench.put("ben", "cai", "dan", "eve")
+        await queue_of(bench.redis, "dead").claim(bench.stream, 2, NO_WAIT)
+        await asyncio.sleep(0.005)
+        await asyncio.gather(bench.worker.take_over(), bench.worker.claim())
+        assert bench.worker.slots.used == 2
+        gate.set()
+        await bench.worker.drained()
+
+    on_lane(scenario, in_flight=2)

@@ -5,6 +5,7 @@ Source: Apple, "Sending notification requests to APNs" and "Handling notificatio
 
 import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from proxy.channels.answers import json_object, printable, retry_after
@@ -12,6 +13,7 @@ from proxy.channels.apns.payload import payload_of
 from proxy.domain.devices import ApnsEnvironment
 from proxy.domain.jobs import Push
 from proxy.domain.outcomes import (
+    About,
     Accepted,
     CredentialsExpired,
     Deferred,
@@ -64,7 +66,7 @@ _MEANING: Mapping[str, Callable[[str], Outcome]] = {
     "ExpiredProviderToken": lambda _: CredentialsExpired(),  # 403
     "TooManyProviderTokenUpdates": Deferred,  # 429; another new token would only prolong it
     # of the moment
-    "TooManyRequests": Deferred,  # 429, counted per device
+    "TooManyRequests": lambda reason: Deferred(reason, about=About.DEVICE),  # 429, counted per device
     "IdleTimeout": Deferred,  # 400; the connection ends
     "InternalServerError": Deferred,  # 500
     "ServiceUnavailable": Deferred,  # 503
@@ -127,7 +129,7 @@ def _outcome(answer: Answer, now: datetime) -> Outcome:
     if answer.status == 200:
         return Accepted(printable(answer.headers.get("apns-id", "")))
     outcome = _refusal(answer, now)
-    return Deferred(outcome.reason, retry_after(answer.headers)) if isinstance(outcome, Deferred) else outcome
+    return replace(outcome, retry_after=retry_after(answer.headers)) if isinstance(outcome, Deferred) else outcome
 
 
 def _refusal(answer: Answer, now: datetime) -> Outcome:

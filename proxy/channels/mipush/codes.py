@@ -10,6 +10,7 @@ from enum import Enum, auto
 
 from proxy.channels.answers import printable
 from proxy.domain.outcomes import (
+    About,
     Deferred,
     Misaddressed,
     OurFault,
@@ -144,7 +145,7 @@ def outcome_of(code: int, *, several: bool, by_account: bool, now: datetime) -> 
         case Meaning.BAD_MESSAGE:
             return Rejected(reason)
         case Meaning.FOREIGN:  # seen for the first time: neither hammer them nor lose the alert
-            return Deferred(reason, _UNKNOWN_WAIT)
+            return Deferred(reason, _UNKNOWN_WAIT, about=About.JOB)
         case _ if several:
             return Split(reason)
         case Meaning.BAD_REQUEST:

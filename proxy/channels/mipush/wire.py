@@ -7,6 +7,7 @@ import base64
 import unicodedata
 import zlib
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
@@ -84,7 +85,7 @@ class MipushWire:
             return self._accepted(pushes, details)
         outcome = outcome_of(code, several=len(pushes) > 1, by_account=self._by_account, now=now)
         if isinstance(outcome, Deferred):
-            outcome = Deferred(outcome.reason, max(outcome.retry_after, retry_after(answer.headers)))
+            outcome = replace(outcome, retry_after=max(outcome.retry_after, retry_after(answer.headers)))
         return [outcome] * len(pushes)
 
     def _accepted(self, pushes: Sequence[Push], details: dict[str, object]) -> list[Outcome]:
