@@ -21,11 +21,16 @@ from proxy.errors import BadSettings  # noqa: E402
 from proxy.settings import GRACE_S, Settings  # noqa: E402
 from proxy.store.connection import Store  # noqa: E402
 from proxy.store.policy import refuse_eviction  # noqa: E402
+from proxy.store.spool.folder import check_spool  # noqa: E402
 
 
 def _usable_settings() -> Settings:
-    """Raises BadSettings, also where the store that they name would throw callbacks away."""
+    """Raises BadSettings, also where the store that they name would throw callbacks away, or nothing can be spooled.
+
+    Here alone: a disk that fails later must keep no process from starting again.
+    """
     found = load_settings()
+    check_spool(found.store)
     refuse_eviction(Store(found.store.url.get_secret_value(), found.store.timeout_s))
     return found
 

@@ -10,6 +10,7 @@ from proxy.usecases.block_user import mend_blocks
 from proxy.web import callbacks, devices, health, sessions, tokens, wire
 from proxy.web.access import log_requests
 from proxy.web.cors import answer_browsers
+from proxy.web.draining import start_draining
 from proxy.web.envelope import answer_errors
 from proxy.web.guards import prove_users
 from proxy.web.headers import secure_headers
@@ -20,8 +21,9 @@ log = structlog.get_logger()
 
 
 def create_app(services: Services | None = None) -> Flask:
-    """The WSGI application. Without `services` they are built from the configuration file; only the built-in
-    accounts, where they are on, are opened and compared with the store. Raises BadSettings.
+    """The WSGI application. Without `services` they are built from the configuration file; the built-in accounts,
+    where they are on, are opened and compared with the store, and what the spool holds begins to be handed in. Raises
+    BadSettings.
     """
     if services is None:
         settings = load_settings()
@@ -29,6 +31,8 @@ def create_app(services: Services | None = None) -> Flask:
         services = web_services(settings)
         _mend(services)
         services.watch_store()
+        if services.spool:
+            start_draining(services.spool)
     app = Flask("proxy", static_folder=None)
     app.url_map.merge_slashes = False  # it would answer with a redirect that repeats the path
     wire(app, services)

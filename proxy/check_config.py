@@ -4,6 +4,7 @@ It changes nothing and sends no push. MIMC gets no credentials: a token call wou
 the AppSecret, on a route that only reads. The findings hold no secret and no address but those of the settings.
 """
 
+import os
 import socket
 import ssl
 from collections.abc import Iterator
@@ -40,7 +41,10 @@ class Finding:
 
 
 def inspect_files(settings: Settings) -> Iterator[Finding]:
-    """What can be said without asking anybody: are the key files keys, the accounts' database one of ours?"""
+    """What can be said without asking anybody: are the key files keys, the accounts' database one of ours, can the
+    spool's folder be written?
+    """
+    yield _spools(settings.store)
     if settings.auth.accounts is not None:
         yield _opens(settings.auth.accounts.database)
     for name, app in settings.apps.items():
@@ -64,6 +68,25 @@ def ask_services(settings: Settings) -> Iterator[Finding]:
             yield from _ask_apns(f"{place}.apns", app.apns)
         if app.mipush is not None:
             yield _ask_mipush(f"{place}.mipush.app_secret", app.mipush)
+
+
+def _spools(store: StoreSettings) -> Finding:
+    place, folder = "store.spool_dir", store.spool_dir
+    if folder is None:
+        return Finding(
+            "warning",
+            place,
+            "off: while the store is away callbacks are answered 503, and MIMC gives one up after 5 min 35 s",
+        )
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        return Finding("fault", place, f"{folder} cannot be made or written: look at {there}")
+    return Finding(
+        "ok",
+        place,
+        f"on: while the store is away callbacks are kept in {folder}, up to {store.spool_max_bytes} bytes and "
+        f"{store.spool_max_age_s:g} s; what is lost with that folder was answered 200",
+    )
 
 
 def _opens(database: Path) -> Finding:

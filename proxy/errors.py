@@ -4,6 +4,7 @@ ProxyError
   +-- BadSettings            the configuration cannot be used; every fault at once
   +-- StoreUnavailable       Redis, or the accounts' database, did not answer; nothing is lost
   +-- StoreFull              a stream is at its cap; nothing is trimmed, the caller repeats
+  +-- SpoolRefused           nor could this machine's disk keep a callback; the caller repeats
   +-- RequestRefused         an HTTP answer of ours other than success: status, message
         +-- BadCallback      400, names the field, what we expected and the type we got
         +-- BadRequest       400, the same for the clients' routes
@@ -32,6 +33,15 @@ class StoreFull(StoreUnavailable):
     """A stream has reached its cap."""
 
     retry_after_s = 30
+
+
+class SpoolRefused(StoreUnavailable):
+    """The store is away, and the spool is full or failing. `reason` is of a closed set, see store/spool/folder.py."""
+
+    def __init__(self, reason: str, told: str) -> None:
+        super().__init__(f"the store does not answer, and {told}")
+        self.reason = reason
+        self.told = told
 
 
 class RequestRefused(ProxyError):

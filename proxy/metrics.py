@@ -35,6 +35,9 @@ dead_letters_total = Counter(
     ["app_id", "app", "channel", "cause"],
 )  # fmt: skip
 lane_stops_total = Counter("push_lane_stops_total", "Times that this worker stopped a lane", ["app", "channel", "kind"])
+spooled_total = Counter("spool_kept_total", "Callbacks kept on disk because the store was away")
+spool_failures_total = Counter("spool_failures_total", "Callbacks that neither store nor disk took", ["reason"])
+drained_total = Counter("spool_drained_total", "Callbacks handed in from the disk, by what became of them", ["result"])
 push_seconds = Histogram("push_seconds", "From sending a push to its answer", ["channel"], buckets=_LATENCY)
 alert_seconds = Histogram("alert_seconds", "From accepting a callback to its alert's acceptance", buckets=_AGES)
 taken_over_total = Counter("stream_entries_taken_over_total", "Entries taken over from a worker that fell silent")

@@ -71,9 +71,13 @@ class Wire(Protocol):
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of a callback: new, or the repeat of one that is stored already."""
+    """What became of a callback: new, or the repeat of one that is stored already.
+
+    `spooled`: on this machine's disk, for the store is away; whether it is a repeat will be seen later.
+    """
 
     duplicate: bool
+    spooled: bool = False
 
 
 class CallbackInbox(Protocol):

@@ -1,6 +1,7 @@
 """The only place that builds things: from Settings to what a process works with.
 
-Nothing connects before it is used, but the built-in accounts' file, where they are on, is opened and checked.
+Nothing connects before it is used, but the built-in accounts' file, where they are on, is opened and checked, and the
+spool's folder tried out.
 """
 
 import os
@@ -26,7 +27,7 @@ from proxy.channels.mipush.wire import MipushWire
 from proxy.channels.mipush.wire import authorization as mipush_authorization
 from proxy.channels.transport import Limits
 from proxy.domain.lanes import Lane, Route
-from proxy.errors import StoreUnavailable
+from proxy.errors import SpoolRefused, StoreUnavailable
 from proxy.metrics import clock_skew, gate_total, keys_fetched
 from proxy.mimc.client import TokenClient
 from proxy.mimc.senders import Senders
@@ -56,6 +57,10 @@ from proxy.store.lanes import RedisLanes
 from proxy.store.limits import RedisLimits
 from proxy.store.provider_tokens import FixedAuthorization, SharedProviderToken
 from proxy.store.queue import RedisQueue
+from proxy.store.spool.drain import Drain
+from proxy.store.spool.folder import Spool, open_spool
+from proxy.store.spool.health import SpoolFigures, SpoolHealth
+from proxy.store.spool.inbox import SpoolingInbox
 from proxy.usecases.block_user import mend_blocks
 from proxy.usecases.deliver import Channel
 from proxy.usecases.sign_in import SignIns
@@ -82,9 +87,21 @@ class Services:
     now: Callable[[], datetime]
     watch_store: Callable[[], None]
     sign_ins: SignIns | None = None  # None: the built-in accounts are off
+    spool: "SpoolServices | None" = None  # None: it is off
+
+
+@dataclass(frozen=True)
+class SpoolServices:
+    """What keeps callbacks while the store is away, and hands them in."""
+
+    store: Store
+    spool: Spool
+    drain: Drain
+    figures: Figures
 
 
 def web_services(settings: Settings) -> Services:
+    """Raises BadSettings."""
     store = Store(settings.store.url.get_secret_value(), settings.store.timeout_s)
     app_ids = {name: app.app_id for name, app in settings.apps.items()}
     marks_life = timedelta(seconds=settings.relay.marks_life_s)
@@ -106,21 +123,34 @@ def web_services(settings: Settings) -> Services:
             with suppress(StoreUnavailable):
                 store.call(lambda redis: clock_commands(redis, measured, TOLERATED, utc_now()).execute())
 
+    inbox = RedisInbox(store, marks_life, settings.store.callbacks_cap)
+    spool = _spool(settings, store, inbox)
     return Services(
         settings=settings,
         authenticator=build_authenticator(settings.auth, _note_keys),
         blocks=RedisBlocks(store),
         senders=Senders(settings.apps),
         tokens=ClockedTokens(TokenClient(settings.apps, settings.token), clock),
-        inbox=RedisInbox(store, marks_life, settings.store.callbacks_cap),
+        inbox=SpoolingInbox(inbox, store, spool.spool) if spool else inbox,
         devices=RedisDevices(store, app_ids, settings.devices.per_account),
         limits=RedisLimits(Store(counters.get_secret_value(), settings.store.timeout_s) if counters else store),
         figures=RedisFigures(store, lanes, utc_now),
-        health=RedisHealth(store, lanes),
+        health=SpoolHealth(RedisHealth(store, lanes), store, spool.spool if spool else None, utc_now),
         now=utc_now,
         watch_store=watch_store,
         sign_ins=sign_ins,
+        spool=spool,
     )
+
+
+def _spool(settings: Settings, store: Store, inbox: RedisInbox) -> SpoolServices | None:
+    spool = open_spool(settings.store)
+    if spool is None:
+        return None
+    with suppress(SpoolRefused):  # the disk may get well again; until then /readyz tells
+        spool.try_out()
+    drain = Drain(spool, inbox, settings.relay.marks_outlive, utc_now)
+    return SpoolServices(store, spool, drain, SpoolFigures(spool, utc_now))
 
 
 def built_in_accounts(settings: AccountsSettings | None, blocks: BlockMarks) -> SignIns | None:
@@ -249,7 +279,8 @@ def _tell_skew(source: str, skew: timedelta) -> None:
 
 
 def generation_of(settings: Settings) -> Generation:
-    return Generation(settings.store.url.get_secret_value())
+    folder = settings.store.spool_dir  # the one place of this machine that is said to outlive us
+    return Generation(settings.store.url.get_secret_value(), folder / "known-store" if folder else None)
 
 
 def tell_loss(loss: Loss) -> None:

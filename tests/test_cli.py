@@ -122,6 +122,30 @@ def test_offline_asks_nobody_and_says_so(tmp_path: Path) -> None:
     assert "offline: the store, MIMC, Apple and Xiaomi were not asked" in result.stdout
 
 
+def test_whether_the_spool_is_on_is_said_with_what_that_means(tmp_path: Path) -> None:
+    def found(folder: str) -> tuple[int, str]:
+        config = write_config(tmp_path, f'[store]\nspool_dir = "{folder}"\n' if folder else "")
+        result = run("check-config", "--offline", "--config", str(config))
+        (line,) = [line for line in result.stdout.splitlines() if "store.spool_dir" in line]
+        return result.exit_code, line
+
+    assert found("") == (
+        0,
+        "warning store.spool_dir: off: while the store is away callbacks are answered 503, and MIMC gives one up after "
+        "5 min 35 s",
+    )
+    for _ in range(2):
+        code, line = found("deep/spool")
+        assert code == 0
+        assert line.startswith("ok      store.spool_dir: on: while the store is away callbacks are kept in ")
+        assert not (tmp_path / "deep").exists()
+    (tmp_path / "file").touch()
+    assert found("file/spool") == (
+        1,
+        f"FAULT   store.spool_dir: {tmp_path}/file/spool cannot be made or written: look at {tmp_path}/file",
+    )
+
+
 APNS = '[apps.main.apns]\nteam_id = "EMULATED01"\nkey_id = "EMULATEKEY"\ntopic = "com.example.chat"\n'
 
 
@@ -196,6 +220,7 @@ def test_settings_that_work_are_fit_for_service(tmp_path: Path, emulated: Emulat
     assert {line.split(":")[0] for line in result.stdout.splitlines()} == {
         "ok      apps.main",
         "ok      apps.main.apns.key_file",
+        "warning store.spool_dir",
         "ok      store.url",
         "ok      apps.main.base_url",
         "ok      apps.main.apns.production_url",

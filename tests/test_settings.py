@@ -43,6 +43,34 @@ def test_an_address_that_is_no_url_is_told_without_its_password(rest: str) -> No
         assert "canary" not in str(failure.value)
 
 
+@pytest.mark.parametrize(
+    ("store", "marks_life_s", "fits"),
+    [
+        ({}, 335, True),
+        ({"spool_max_age_s": 86_400}, 335, True),  # no folder, no spool
+        ({"spool_dir": "spool"}, 86_400, True),
+        ({"spool_dir": "spool"}, 43_534, False),
+        ({"spool_dir": "spool", "spool_max_age_s": 60}, 395, True),
+        ({"spool_dir": "spool", "spool_max_age_s": 60.5}, 395, False),
+    ],
+)
+def test_a_mark_lives_longer_than_a_callback_may_lie_in_the_spool(
+    store: dict[str, object], marks_life_s: int, fits: bool
+) -> None:
+    document = {"auth": JWT, "apps": {"main": APP}, "store": store, "relay": {"marks_life_s": marks_life_s}}
+    if fits:
+        assert Settings.model_validate(document, context={"folder": "/etc/proxy"})
+    else:
+        with pytest.raises(ValidationError, match=r"relay\.marks_life_s: at least 335 \+ store\.spool_max_age_s"):
+            Settings.model_validate(document)
+
+
+def test_the_spool_s_folder_starts_at_the_configuration_s() -> None:
+    document = {"auth": JWT, "apps": {"main": APP}, "store": {"spool_dir": "spool"}}
+    settings = Settings.model_validate(document, context={"folder": "/etc/proxy"})
+    assert settings.store.spool_dir == Path("/etc/proxy/spool")
+
+
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         RelaySettings().__setattr__("lease_s", 3)

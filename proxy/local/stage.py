@@ -78,6 +78,7 @@ class Trial:
         return {
             "APP_PROXY_CONFIG": str(TRIAL_CONFIG.resolve()),
             "APP_PROXY_STORE__URL": self.store,
+            "APP_PROXY_STORE__SPOOL_DIR": str(_spool(self.state)),
             "APP_PROXY_AUTH__JWT__TRIAL__SECRET": self.jwt_key,
             "APP_PROXY_SERVER__BIND": f"{_HOST}:{ports.web}",
             "APP_PROXY_SERVER__OPERATOR_BIND": f"{_HOST}:{ports.operator}",
@@ -128,6 +129,8 @@ def start_own(supervisor: Supervisor, state: Path, config: Path, settings: Setti
     variables = {"APP_PROXY_CONFIG": str(config.resolve())}
     if embedded:
         variables["APP_PROXY_STORE__URL"] = _start_store(supervisor, state)
+        if settings.relay.marks_outlive >= settings.store.spool_life:
+            variables["APP_PROXY_STORE__SPOOL_DIR"] = str(_spool(state))
     _start_service(supervisor, variables, settings.server.operator_bind, settings.relay.operator_bind)
 
 
@@ -154,6 +157,11 @@ def _is_up(url: str) -> bool:
             return session.get(url, timeout=2).ok
     except requests.RequestException:
         return False
+
+
+def _spool(state: Path) -> Path:
+    """The state folder outlives its run, so what was answered 200 may lie there."""
+    return (state / "spool").absolute()
 
 
 def _app_proxy() -> list[str]:

@@ -6,6 +6,7 @@ absent), and `environ`, where `{ env = ... }` looks (the process's when absent).
 """
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
@@ -29,6 +30,7 @@ from proxy.settings.fields import (
     WebAddress,
     digits,
     refuse,
+    rooted,
     store_address,
 )
 from proxy.settings.users import AccountsSettings, AuthSettings, IntrospectionSettings, JwtSettings, key_text
@@ -58,6 +60,7 @@ __all__ = [
 
 
 GRACE_S = 10  # what gunicorn gives requests under way when it is told to stop
+REPEATS_S = 335  # MIMC says a callback again 5 s, 30 s and 5 min after an answer that is not 200
 
 
 class ServerSettings(Section):
@@ -71,13 +74,23 @@ class ServerSettings(Section):
 
 
 class StoreSettings(Section):
-    """Redis 6.2+ or Valkey. `timeout_s` bounds one call of the web processes."""
+    """Redis 6.2+ or Valkey. `timeout_s` bounds one call of the web processes.
+
+    `spool_dir` None: while the store is away callbacks are answered 503.
+    """
 
     url: Annotated[Secret, AfterValidator(store_address)] = SecretStr("redis://127.0.0.1:6379/0")
     timeout_s: Seconds = 1.0
     callbacks_cap: Annotated[int, Field(ge=1)] = 1_000_000
     jobs_cap: Annotated[int, Field(ge=1)] = 1_000_000
     dead_letters_cap: Annotated[int, Field(ge=1)] = 100_000
+    spool_dir: Annotated[Path, AfterValidator(rooted)] | None = None
+    spool_max_bytes: Annotated[int, Field(ge=1)] = 268_435_456
+    spool_max_age_s: Seconds = 43_200
+
+    @property
+    def spool_life(self) -> timedelta:
+        return timedelta(seconds=self.spool_max_age_s)
 
 
 class ApnsSettings(Section):
@@ -233,11 +246,20 @@ class RelaySettings(Section):
                 "must not be under push_timeout_s: pushes would be cut off",
             ),
             (self.silence_s < self.push_timeout_s, "silence_s", "must be under push_timeout_s, or it never strikes"),
-            (self.marks_life_s >= 335, "marks_life_s", "at least 335: MIMC repeats a callback for 5 min 35 s"),
+            (
+                self.marks_life_s >= REPEATS_S,
+                "marks_life_s",
+                f"at least {REPEATS_S}: MIMC repeats a callback for 5 min 35 s",
+            ),
             (self.backoff_most_s >= self.backoff_first_s, "backoff_most_s", "must not be under backoff_first_s"),
         ]
         refuse([None if kept else (key, text) for kept, key, text in rules])
         return self
+
+    @property
+    def marks_outlive(self) -> timedelta:
+        """At this age of a callback its marks may be gone, if it was stored at MIMC's first try."""
+        return timedelta(seconds=self.marks_life_s - REPEATS_S)
 
     @property
     def lease(self) -> timedelta:
@@ -279,4 +301,14 @@ class Settings(Section):
         bound |= {f"auth.jwt.{name}.app": issuer.app for name, issuer in self.auth.jwt.items()}
         told = "names no section under [apps]"
         refuse([(key, told) if app and app not in self.apps else None for key, app in bound.items()])
+        return self
+
+    @model_validator(mode="after")
+    def _marks_outlive_the_spool(self) -> "Settings":
+        if self.store.spool_dir is not None and self.relay.marks_outlive < self.store.spool_life:
+            told = (
+                f"at least {REPEATS_S} + store.spool_max_age_s, or what the store was given before it went away is "
+                "shown again when it comes from the spool"
+            )
+            refuse([("relay.marks_life_s", told)])
         return self

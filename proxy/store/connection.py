@@ -21,6 +21,7 @@ T = TypeVar("T")
 Commands = Any  # a Redis client; its own types cannot tell that all our answers are bytes
 
 _PROBE_EVERY_S = 1.0
+_PROBE_OVERDUE_S = 2.0
 _PROBE_TAKES_S = 0.1  # at most, where the store is well again
 _MOST_CONNECTIONS = 200  # opened as needed; every stream's blocking read takes one
 _AT_ONCE_S = 0.1  # a dead kept connection fails at once: then there is time for a fresh one
@@ -42,6 +43,20 @@ class Store:
         self._probed = threading.Condition()
         self._next_probe: float | None = None  # None: the store answered last time
         self._probe_ends = 0.0  # until then somebody is trying
+
+    @property
+    def is_away(self) -> bool:
+        """It did not answer last time. False again where nobody has asked for a while, so that somebody does."""
+        due = self._next_probe
+        return due is not None and self._clock() < due + _PROBE_OVERDUE_S
+
+    def answers(self) -> bool:
+        """It does now."""
+        try:
+            self.call(lambda redis: redis.ping())
+        except StoreUnavailable:
+            return False
+        return True
 
     def call(self, do: Callable[[Commands], T]) -> T:
         """What `do` returns. Raises StoreUnavailable for whatever Redis or the way to it does not do."""

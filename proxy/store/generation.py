@@ -99,8 +99,8 @@ class StoreWatch:
         self._unheard: Loss | None = None
 
     def look(self) -> None:
-        """At most once a second; says nothing of a store that is away."""
-        if self._clock() < self._next_look:
+        """At most once a second; says nothing of a store that is away, and makes nobody wait for it."""
+        if self._clock() < self._next_look or self._store.is_away:
             return
         self._next_look = self._clock() + _LOOK_EVERY_S
         names, args = self._generation.asked(self._now())

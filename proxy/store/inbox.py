@@ -23,8 +23,12 @@ class RedisInbox:
 
     def accept(self, callback: Callback, now: datetime) -> Receipt:
         """Stored for good, or known already. Raises StoreUnavailable, StoreFull."""
-        names = [keys.seen(callback.app_id, callback.callback_id), keys.callbacks(callback.app_id)]
-        args: list[Argument] = [self._marks_life_ms, self._cap, dump_undelivered(undelivered(callback, now))]
+        return self.put(callback.app_id, callback.callback_id, dump_undelivered(undelivered(callback, now)))
+
+    def put(self, app_id: str, callback_id: str, record: bytes) -> Receipt:
+        """The same with a record that was made before. Raises StoreUnavailable, StoreFull."""
+        names = [keys.seen(app_id, callback_id), keys.callbacks(app_id)]
+        args: list[Argument] = [self._marks_life_ms, self._cap, record]
         stored: int = self._store.call(lambda redis: self._accept.run(redis, names, args))
         if stored < 0:
             raise StoreFull("the stream of callbacks is full")

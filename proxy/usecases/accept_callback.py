@@ -11,6 +11,7 @@ class Acceptance(StrEnum):
     """What became of a callback that may be answered 200; the values are labels of a metric."""
 
     ACCEPTED = "accepted"
+    SPOOLED = "spooled"
     DUPLICATE = "duplicate"
     STALE = "stale"
     INSTANT = "instant"
@@ -34,4 +35,6 @@ def accept_callback(
     if callback.sent_at is not None and now - callback.sent_at > marks_life:
         return Acceptance.STALE
     receipt = inbox.accept(callback, now)
+    if receipt.spooled:
+        return Acceptance.SPOOLED
     return Acceptance.DUPLICATE if receipt.duplicate else Acceptance.ACCEPTED

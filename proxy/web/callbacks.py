@@ -1,12 +1,15 @@
-"""MIMC's callbacks in: who may post, is it well formed, one round trip to the store, then 200."""
+"""MIMC's callbacks in: who may post, is it well formed, one round trip to the store, then 200.
+
+While the store is away an append to this machine's disk takes the place of the round trip, where that is set up.
+"""
 
 from datetime import timedelta
 
 from flask import Blueprint, Response, request
 
 from proxy.domain.callbacks import Callback, Ignored
-from proxy.errors import BadCallback, RequestRefused, StoreUnavailable
-from proxy.metrics import callbacks_total
+from proxy.errors import BadCallback, RequestRefused, SpoolRefused, StoreUnavailable
+from proxy.metrics import callbacks_total, spool_failures_total, spooled_total
 from proxy.mimc.wire import MAX_BODY, parse_callback
 from proxy.usecases.accept_callback import Acceptance, accept_callback
 from proxy.web import wired
@@ -25,15 +28,19 @@ _KNOWN = envelope(200, data={"duplicate": True})
 @bp.post("/callbacks/mimc/<url_secret>")
 @may(Caller.SENDER)
 def receive_callback(url_secret: str) -> Response:
-    """Answer 200 only once the callback is in the stream: MIMC repeats anything else, three times."""
+    """Answer 200 only once the callback is in the stream or on the disk: MIMC repeats anything else, three times."""
     callback = _from_a_sender(url_secret)
     services = wired()
     marks_life = timedelta(seconds=services.settings.relay.marks_life_s)
     try:
         acceptance = accept_callback(callback, services.inbox, now=services.now(), marks_life=marks_life)
-    except StoreUnavailable:
+    except StoreUnavailable as error:
+        if isinstance(error, SpoolRefused):
+            spool_failures_total.labels(error.reason).inc()
         _count(_label(callback), "unavailable")
         raise
+    if acceptance is Acceptance.SPOOLED:
+        spooled_total.inc()
     _count(_label(callback), acceptance)
     return _KNOWN if acceptance is Acceptance.DUPLICATE else _TAKEN
 

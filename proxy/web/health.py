@@ -33,7 +33,8 @@ def ready() -> Response:
 @may(Caller.OPERATOR)
 def metrics() -> Response:
     """Prometheus text; without a store everything but the store's own figures."""
-    figures = _figures()
+    spool = wired().spool
+    figures = _figures() + (spool.figures.read() if spool else [])
     return Response(exposition(StoreFigures(lambda: figures)), content_type="text/plain; version=0.0.4; charset=utf-8")
 
 

@@ -85,6 +85,22 @@ def test_a_store_that_is_not_there_is_tried_once_a_second_and_the_others_are_tol
     assert len(asked.times) == 2 * tries  # one of the eight
 
 
+def test_a_store_is_known_to_be_away_from_a_failure_until_it_answers_or_nobody_asks(store_url: str) -> None:
+    clock = Clock()
+    store = Store(store_url, clock=clock)
+    assert not store.is_away
+    with pytest.raises(StoreUnavailable):
+        store.call(lambda redis: redis.execute_command("NO SUCH COMMAND"))
+    assert store.is_away
+    assert not store.answers()  # it is not asked yet
+    clock.ahead_s += 1.0
+    assert store.is_away
+    clock.ahead_s += 2.0
+    assert not store.is_away
+    assert store.answers()
+    assert not store.is_away
+
+
 def test_what_the_caller_is_told_names_no_address() -> None:
     with pytest.raises(StoreUnavailable) as caught:
         Store("redis://:hidden@127.0.0.1:1/0").call(lambda redis: redis.ping())

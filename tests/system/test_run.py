@@ -139,6 +139,7 @@ def test_two_demos_at_once_both_play_the_main_job_whatever_the_environment(place
             assert all(phone in run.said for phone in PHONES)
             assert "done: both phones show what they should" in run.said
             assert run.children() == {}
+            assert (run.state / "spool").is_dir()
             for secret in json.loads((run.state / "secrets.json").read_text()).values():
                 assert secret not in run.printed()
 
@@ -228,6 +229,8 @@ def test_with_a_configuration_of_ones_own_only_the_service_is_started(place: Pat
         assert set(run.children()) == {"store", "web", "worker"}
         run.wait(lambda: is_up(f"http://127.0.0.1:{operator}/readyz"), "a service that is ready")
         assert "emulate" not in run.printed()
+        assert get(f"http://127.0.0.1:{operator}/readyz").json()["data"]["spool"].startswith("on: ")
+        assert (place / "state" / "spool").is_dir()
         ends_all_within_seconds_of_an_interrupt(run, run.children().values())
 
 

@@ -18,11 +18,12 @@ CLAIM = Claim("1", ("1",), None, None)
 @dataclass
 class Inbox:
     duplicate: bool = False
+    spooled: bool = False
     taken: list[tuple[Callback, datetime]] = field(default_factory=list)
 
     def accept(self, callback: Callback, now: datetime) -> Receipt:
         self.taken.append((callback, now))
-        return Receipt(self.duplicate)
+        return Receipt(self.duplicate, self.spooled)
 
 
 class BrokenInbox:
@@ -54,6 +55,10 @@ def test_a_callback_about_people_who_missed_a_message_is_stored(kind: Kind, sent
     inbox, missed = Inbox(), callback(kind, sent_at)
     assert accept_callback(missed, inbox, now=NOW, marks_life=LIFE) is Acceptance.ACCEPTED
     assert inbox.taken == [(missed, NOW)]
+
+
+def test_what_lies_on_the_disk_is_told_from_what_the_store_has() -> None:
+    assert accept_callback(callback(), Inbox(spooled=True), now=NOW, marks_life=LIFE) is Acceptance.SPOOLED
 
 
 def test_a_repeat_is_told_from_the_first() -> None:
