@@ -21,7 +21,7 @@ def judged(seed: int, size: Size, again: str, say: Callable[[str], None]) -> int
     folder = Path(tempfile.mkdtemp(prefix=f"chaos-{seed}-", dir="/tmp"))
     try:
         play(seed, size, folder, say)
-        faults = verdict(folder, say)
+        faults = verdict(folder, size.relay["push_timeout_s"], say)
     except BaseException:
         say(f"not played to its end; logs, run log and journals: {folder}; again: {again}")
         raise
@@ -33,10 +33,10 @@ def judged(seed: int, size: Size, again: str, say: Callable[[str], None]) -> int
     return 0
 
 
-def verdict(folder: Path, say: Callable[[str], None]) -> list[str]:
+def verdict(folder: Path, push_timeout_s: float, say: Callable[[str], None]) -> list[str]:
     """Print the auditor's table for the run in this folder; returns what speaks against the service."""
     events = read_run_log(folder / RUN_LOG)
-    found = audit(events, [read_journal(folder, name) for name in EMULATORS])
+    found = audit(events, [read_journal(folder, name) for name in EMULATORS], push_timeout_s=push_timeout_s)
     say(found.report())
     left = [it["backlog"] for it in events if it["event"] == "end"]
     return [

@@ -32,6 +32,7 @@ class Story:
     def registered(self, account: str, *, at: int, phone: str | None = None, **more: Any) -> None:
         """In the section `other`; `phone` says whose phone it is."""
         device = _device(OTHER, account, more.pop("device", "phone"), "apns", token(phone or account))
+        device |= {name: more.pop(name) for name in ("platform", "push_token") if name in more}
         self._write(more.pop("event", "registered"), at + 1, asked_ms=at, **device, **more)
 
     def said(
@@ -426,6 +427,20 @@ def test_two_readers_who_had_one_phone_one_after_the_other_are_told_each() -> No
     assert passes(story)
 
 
+def test_two_readers_of_whom_either_may_have_had_the_phone_are_told_each_but_not_twice() -> None:
+    """Seed 11: a registration that was not answered for a while moved the phone."""
+    story = Story()
+    story.registered("bob", at=100, phone="alice", device="second", event="registration_unknown")
+    story.registered("bob", at=1_100, phone="alice", device="second")
+    story.said("apple", ["alice", "bob"], at=200)
+    story.pushed("apple", "bob", at=210)
+    story.pushed("apple", "alice", at=1_000)
+    story.pushed("apple", "alice", at=2_000)
+    assert passes(story)
+    story.pushed("apple", "alice", at=2_500)
+    assert found(story) == {"unexcused repeat": 1}
+
+
 @pytest.mark.parametrize("first", [
     {"lost": "silence"}, {"lost": "rst_stream"}, {"lost": "reset"}, {"lost": "closed"}, {"lost": "silent_connection"},
     {"took": 1000}, {"took": 1400, "lost": "stream reset by the client"},
@@ -551,6 +566,22 @@ def test_a_repeat_of_an_earlier_message_covers_nothing_because_the_phone_drops_i
     assert passes(story)
 
 
+@pytest.mark.parametrize("at", [6_000, 4_010])
+def test_an_earlier_message_for_a_new_owner_may_cover_what_the_former_was_shown(at: int) -> None:
+    """Seed 21: a phone changed hands within a group."""
+    story = Story()
+    phone: dict[str, Any] = {"target_kind": "registration_id", "notify_id": "77"}
+    story.registered("alice", at=10, platform="mipush", push_token="regid-1", device="android")
+    story.registered("bob", at=3_000, platform="mipush", push_token="regid-1", device="second")
+    story.said("first", ["alice", "bob"], at=4_000)
+    story.said("second", ["alice"], at=500)
+    for word, number in (("first", 1), ("second", 2)):
+        next(it for it in story.events if it.get("word") == word)["sequence"] = number
+    story.told("second", "regid-1", at=600, **phone)
+    story.told("first", "regid-1", at=at, **phone)
+    assert story.verdict().count("order") == 0
+
+
 def test_messages_that_do_not_cover_each_other_have_no_order() -> None:
     story = Story()
     story.said("first", ["alice"], at=100)
@@ -657,6 +688,7 @@ def test_recovery_is_the_wait_in_calm_after_the_first_fault_that_an_alert_met() 
     story.fault("kill_worker", 200, 300)
     story.fault("store_away", 1_000, 4_000)
     story.fault("provider_slow", 3_000, 5_000)
+    story.fault("provider_410", 150, None, target=token("carl"))  # which says nothing of other phones
     story.pushed("apple", "alice", at=5_500, took=0)
     story.said("pear", ["alice"], at=6_000)  # in calm
     story.pushed("pear", "alice", at=9_000)
