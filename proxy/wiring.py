@@ -26,6 +26,7 @@ from proxy.channels.carriers import Carriers
 from proxy.channels.mipush.wire import MipushWire
 from proxy.channels.mipush.wire import authorization as mipush_authorization
 from proxy.channels.transport import Limits
+from proxy.domain.devices import Device
 from proxy.domain.lanes import Lane, Route
 from proxy.errors import SpoolRefused, StoreUnavailable
 from proxy.metrics import clock_skew, gate_total, keys_fetched
@@ -288,11 +289,11 @@ def tell_loss(loss: Loss) -> None:
         log.error(WHAT_WAS_LOST, lost_at=loss.at.isoformat(timespec="seconds"))
 
 
-def _tell_held(app: str, devices: int, of: int) -> None:
+def _tell_held(device: Device, devices: int, of: int) -> None:
     log.error(
         "forgetting is held: a provider calls too many devices dead at once. Look at topic, environment and package; "
         "/readyz says how to go on",
-        app=app, devices=devices, of=of,
+        app=device.app, channel=device.platform.value, devices=devices, of=of,
     )  # fmt: skip
 
 

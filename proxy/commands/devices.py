@@ -84,7 +84,7 @@ def restore(config: Path | None, app: str | None, account: str | None, since: An
 @config_option
 @click.argument("app")
 def release(config: Path | None, app: str) -> None:
-    """Let go of the brake of the section APP for an hour: what a provider calls dead is forgotten, however many.
+    """Let go of the brakes of the section APP for an hour: what a provider calls dead is forgotten, however many.
 
     For when they really are dead. The brake also ends by itself, once fewer were called dead within an hour.
     """

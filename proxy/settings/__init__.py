@@ -204,7 +204,7 @@ class DeviceSettings(Section):
     """How many devices one account has in one app at most; the oldest registration makes room for a new one.
 
     Devices that a provider calls dead are forgotten, unless within an hour it says so of more than `forget_share` of an
-    app's, and of at least `forget_at_least`.
+    app's on that channel, and of at least `forget_at_least`.
     """
 
     per_account: Annotated[int, Field(ge=1, le=100)] = 10

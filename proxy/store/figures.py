@@ -22,7 +22,6 @@ class RedisFigures:
         self._store = store
         self._lanes = lanes
         self._app_ids = sorted({lane.app_id for lane in lanes})
-        self._sections = sorted({(lane.app_id, lane.app) for lane in lanes})
         self._now = now
 
     def read(self) -> list[Figure]:
@@ -43,7 +42,7 @@ class RedisFigures:
                 stands = pause is not None and pause.kind is kind
                 by_kind = {**by_lane, "kind": kind}
                 rows.append(Figure("push_lane_stands", "1 while it stands for that kind of trouble", by_kind, stands))
-        rows += self._store.call(partial(forgetting_figures, sections=self._sections, now=self._now()))
+        rows += self._store.call(partial(forgetting_figures, lanes=self._lanes, now=self._now()))
         return [*rows, self._store.call(loss_figure)]
 
     def _ask(self, redis: Any) -> list[Any]:

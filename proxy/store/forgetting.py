@@ -1,9 +1,10 @@
 """Forgetting devices that a provider calls dead: with a brake, and with a way back for a week.
 
-A wrong key, topic or environment can make a provider call every device dead. So when more than a share of an app's
-devices, and at least so many, would go within an hour, they stay. The share needs the number of devices. No counter is
-kept for it, which an earlier program beside this one would let drift: they are counted once an hour, by scanning, in
-the background, and only when enough of them went to make it matter. Until they are counted nothing is forgotten.
+A wrong topic, environment or package can make a provider call every device dead. So when more than a share of an app's
+devices on one channel, and at least so many, would go within an hour, they stay: by channel, for few iPhones among many
+others would never make a share of the whole. No counter is kept, which an earlier program beside this one would let
+drift: the devices are counted once an hour, by scanning, in the background, and only when enough of them went to make
+it matter. Until they are counted nothing is forgotten.
 """
 
 import asyncio
@@ -29,7 +30,7 @@ _A_SCAN = 1000  # names looked at in one call: 0.2 ms of the store's time
 
 @dataclass(frozen=True)
 class Brake:
-    """Forgetting stops when more than `share` of an app's devices, and at least `at_least`, would go in an hour.
+    """Forgetting stops when more than `share` of an app's devices on a channel, and `at_least`, would go in an hour.
 
     A share of 1 never stops it.
     """
@@ -38,14 +39,14 @@ class Brake:
     at_least: int = 20
 
 
-OnHeld = Callable[[str, int, int], None]
+OnHeld = Callable[[Device, int, int], None]
 
 
-def _tell_nobody(_app: str, _devices: int, _of: int) -> None: ...
+def _tell_nobody(_device: Device, _devices: int, _of: int) -> None: ...
 
 
 class Forgetting:
-    """The worker's side. `on_held` hears once when a section's brake begins to hold: section, devices, of how many."""
+    """The worker's side. `on_held` hears when a brake begins to hold: of the device, of how many and of all."""
 
     def __init__(
         self, redis: Any, app_ids: Mapping[str, str], brake: Brake | None = None, on_held: OnHeld = _tell_nobody
@@ -54,20 +55,20 @@ class Forgetting:
         self._app_ids = app_ids
         self._brake = brake or Brake()
         self._on_held = on_held
-        self._counting: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._counting: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def forget(self, device: Device, before: datetime, now: datetime) -> Removal:
         """Remove the registration if it was made before that moment and is still this device's, and no brake holds."""
         answer = await self._ask(device, before, now)
         if answer[0] == _COUNT_FIRST:
-            async with self._counting[device.app]:  # those who come meanwhile wait for the same count
+            async with self._counting[device.app, device.platform]:  # those who come meanwhile wait for the same count
                 answer = await self._ask(device, before, now)
                 if answer[0] == _COUNT_FIRST:
-                    await self._count(device.app, now)
+                    await self._count(device.app, device.platform, now)
                     answer = await self._ask(device, before, now)
         what, devices, of = answer
         if what == _BEGINS:
-            self._on_held(device.app, devices, of)
+            self._on_held(device, devices, of)
         return _REMOVALS.get(what, Removal.HELD)
 
     async def _ask(self, device: Device, before: datetime, now: datetime) -> list[int]:
@@ -77,9 +78,9 @@ class Forgetting:
             keys.push_token(app_id, app, device.platform, device.push_token),
             keys.aside(app_id, app, device.platform, device.push_token),
             keys.aside_of(app_id, app, device.account),
-            keys.forgotten(app_id, app),
-            keys.held(app_id, app),
-            keys.brake(app_id, app),
+            keys.forgotten(app_id, app, device.platform),
+            keys.held(app_id, app, device.platform),
+            keys.brake(app_id, app, device.platform),
         ]
         args: list[Argument] = [
             digest(device.account), device.device_id, to_ms(before), to_ms(now), self._brake.share,
@@ -88,14 +89,14 @@ class Forgetting:
         answer: list[int] = await script("forget_device").run_async(self._redis, names, args)
         return answer
 
-    async def _count(self, app: str, now: datetime) -> None:
-        """The app's devices, with those that went within this hour; as true as a scan beside writers can be."""
+    async def _count(self, app: str, platform: str, now: datetime) -> None:
+        """The app's devices on the channel, with those that went within this hour; as exact as a scan can be."""
         app_id = self._app_ids[app]
-        registered = f"{keys.push_token_prefix(app_id, app)}*"  # a key for each device
-        devices = await self._redis.zcount(keys.forgotten(app_id, app), f"({to_ms(now - _HOUR)}", "+inf")
+        registered = f"{keys.push_token_prefix(app_id, app, platform)}*"  # a key for each device
+        devices = await self._redis.zcount(keys.forgotten(app_id, app, platform), f"({to_ms(now - _HOUR)}", "+inf")
         async for _ in self._redis.scan_iter(match=registered, count=_A_SCAN):
             devices += 1
         pipe = self._redis.pipeline(transaction=True)
-        pipe.hset(keys.brake(app_id, app), mapping={"devices": devices, "counted": to_ms(now)})
-        pipe.expire(keys.brake(app_id, app), keys.BRAKE_LIFE_S)
+        pipe.hset(keys.brake(app_id, app, platform), mapping={"devices": devices, "counted": to_ms(now)})
+        pipe.expire(keys.brake(app_id, app, platform), keys.BRAKE_LIFE_S)
         await pipe.execute()

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
+from operator import itemgetter
 
 from proxy.domain.callbacks import digest
-from proxy.domain.devices import Device
+from proxy.domain.devices import Device, Platform
+from proxy.domain.lanes import Lane
 from proxy.ports import Figure
 from proxy.store import keys
 from proxy.store.connection import Commands, Store
@@ -53,8 +55,9 @@ class RedisForgotten:
 
     def forgotten(self, app: str, since: datetime) -> Iterator[Forgotten]:
         """Those of a section that were forgotten since then and did not come back, the first first."""
-        index = keys.forgotten(self._app_ids[app], app)
-        names: list[bytes] = self._store.call(lambda redis: redis.zrangebyscore(index, to_ms(since), "+inf"))
+        indexes = [keys.forgotten(self._app_ids[app], app, platform) for platform in Platform]
+        found = self._store.call(partial(_names, indexes=indexes, since=since))
+        names = [name for name, _ in sorted(found, key=itemgetter(1))]
         for start in range(0, len(names), _PAGE):
             yield from self._store.call(partial(_read, app=app, names=names[start : start + _PAGE]))
 
@@ -66,8 +69,8 @@ class RedisForgotten:
             keys.account(app_id, app, device.account),
             keys.push_token(app_id, app, device.platform, device.push_token),
             keys.aside_of(app_id, app, device.account),
-            keys.forgotten(app_id, app),
-            keys.held(app_id, app),
+            keys.forgotten(app_id, app, device.platform),
+            keys.held(app_id, app, device.platform),
         ]
         args: list[Argument] = [
             digest(device.account), device.device_id, keys.DEVICE_LIFE_S, self._per_account, int(only_ask)
@@ -75,49 +78,61 @@ class RedisForgotten:
         return _RESTORINGS[self._store.call(lambda redis: script("restore_device").run(redis, names, args))]
 
     def release(self, app: str, until: datetime) -> None:
-        """Until then the section's brake holds nothing: its devices really are dead."""
+        """Until then the section's brakes hold nothing: its devices really are dead."""
         app_id = self._app_ids[app]
 
         def do(redis: Commands) -> None:
             pipe = redis.pipeline(transaction=True)
-            pipe.hset(keys.brake(app_id, app), "released", to_ms(until))
-            pipe.hdel(keys.brake(app_id, app), "since", "last")
-            pipe.expire(keys.brake(app_id, app), keys.BRAKE_LIFE_S)
-            pipe.delete(keys.held(app_id, app))
+            for platform in Platform:
+                brake = keys.brake(app_id, app, platform)
+                pipe.hset(brake, "released", to_ms(until))
+                pipe.hdel(brake, "since", "last")
+                pipe.expire(brake, keys.BRAKE_LIFE_S)
+                pipe.delete(keys.held(app_id, app, platform))
             pipe.execute()
 
         self._store.call(do)
 
 
-def brakes_held(redis: Commands, sections: Sequence[tuple[str, str]], now: datetime) -> dict[str, str]:
-    """Sentences about the (appId, section)s whose brake has held within the last hour, for /readyz."""
+def brakes_held(redis: Commands, lanes: Sequence[Lane], now: datetime) -> dict[str, str]:
+    """Sentences about the lanes on whose devices a brake has held within the last hour, for /readyz."""
     pipe = redis.pipeline(transaction=False)
-    for app_id, app in sections:
-        pipe.hmget(keys.brake(app_id, app), "since", "last", "count", "all")
+    for lane in lanes:
+        pipe.hmget(keys.brake(lane.app_id, lane.app, lane.channel), "since", "last", "count", "all")
     told = {}
-    for (_, app), (since, last, count, of) in zip(sections, pipe.execute(), strict=True):
+    for lane, (since, last, count, of) in zip(lanes, pipe.execute(), strict=True):
         if since and last and from_ms(int(last)) > now - HOUR:
-            told[f"devices of {app}"] = (
-                f"not forgotten since {from_ms(int(since)):%Y-%m-%d %H:%M:%S} UTC: a provider called {int(count)} of "
+            told[f"devices of {lane.app}/{lane.channel}"] = (
+                f"not forgotten since {from_ms(int(since)):%Y-%m-%d %H:%M:%S} UTC: the provider called {int(count)} of "
                 f"{int(of)} dead within an hour. Look at topic, environment and package, then bring back those that "
-                f"went before: app-proxy devices restore --app {app}. If they are dead: app-proxy devices release {app}"
+                f"went before: app-proxy devices restore --app {lane.app}. If they are dead: app-proxy devices release "
+                f"{lane.app}"
             )
     return told
 
 
-def forgetting_figures(redis: Commands, sections: Sequence[tuple[str, str]], now: datetime) -> list[Figure]:
-    """How many devices of each section are kept aside, and were held by the brake within the last hour."""
+def forgetting_figures(redis: Commands, lanes: Sequence[Lane], now: datetime) -> list[Figure]:
+    """How many devices of each lane are kept aside, and were held by the brake within the last hour."""
     pipe = redis.pipeline(transaction=False)
-    for app_id, app in sections:
-        pipe.zcard(keys.forgotten(app_id, app))
-        pipe.zcount(keys.held(app_id, app), to_ms(now - HOUR), "+inf")
+    for lane in lanes:
+        pipe.zcard(keys.forgotten(lane.app_id, lane.app, lane.channel))
+        pipe.zcount(keys.held(lane.app_id, lane.app, lane.channel), to_ms(now - HOUR), "+inf")
     answers = iter(pipe.execute())
     rows = []
-    for _, app in sections:
-        rows.append(Figure("push_devices_forgotten", "Devices forgotten in 7 days", {"app": app}, next(answers)))
-        told = "Devices that a provider called dead in the last hour and the brake kept"
-        rows.append(Figure("push_devices_held", told, {"app": app}, next(answers)))
+    for lane in lanes:
+        by_lane = {"app": lane.app, "channel": lane.channel}
+        rows.append(Figure("push_devices_forgotten", "Devices forgotten in 7 days", by_lane, next(answers)))
+        told = "Devices that the provider called dead in the last hour and the brake kept"
+        rows.append(Figure("push_devices_held", told, by_lane, next(answers)))
     return rows
+
+
+def _names(redis: Commands, indexes: Sequence[str], since: datetime) -> list[tuple[bytes, float]]:
+    """Places aside and when they were filled."""
+    pipe = redis.pipeline(transaction=False)
+    for index in indexes:
+        pipe.zrangebyscore(index, to_ms(since), "+inf", withscores=True)
+    return [(name, at) for found in pipe.execute() for name, at in found]
 
 
 def _read(redis: Commands, app: str, names: Sequence[bytes]) -> list[Forgotten]:

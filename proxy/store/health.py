@@ -35,7 +35,6 @@ class RedisHealth:
     def __init__(self, store: Store, lanes: Sequence[Lane], now: Callable[[], datetime] = _utc_now) -> None:
         self._store = store
         self._now = now
-        self._sections = sorted({(lane.app_id, lane.app) for lane in lanes})
         self._lanes = lanes
         self._app_ids = sorted({lane.app_id for lane in lanes})
 
@@ -53,7 +52,7 @@ class RedisHealth:
         policy = read_policy(redis)
         evicts = eviction_fault(policy)
         details = {"store": "writable", **_persistence(redis), **self._paused(redis)}
-        details |= brakes_held(redis, self._sections, self._now()) | loss_details(redis, self._now())
+        details |= brakes_held(redis, self._lanes, self._now()) | loss_details(redis, self._now())
         details |= clock_details(redis, self._now())
         if missing:
             details["groups"] = f"{len(missing)} streams have no consumer group: no worker has started yet"

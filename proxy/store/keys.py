@@ -20,11 +20,11 @@ users' own names and may hold anything; they and push tokens enter a key as a di
     proxy:{appId}:dead-words:<letter id>     string  marks' life      worker (settle)       its record with the words
     proxy:{appId}:account:<app>:<account d>  hash    400 days         web (devices)         registration by device
     proxy:{appId}:token:<app>:<platform>:<d> hash    400 days         web (devices)         the push token's owner
-    proxy:{appId}:forgotten:<app>            zset    7 days           worker (deliver)      forgotten devices, by ms
+    proxy:{appId}:forgotten:<app>:<platform> zset    7 days           worker (deliver)      forgotten devices, by ms
     proxy:{appId}:aside:<app>:<platform>:<d> hash    7 days           worker (deliver)      what was registered there
     proxy:{appId}:aside-of:<app>:<account d> hash    7 days           worker (deliver)      an account's, by device
-    proxy:{appId}:held:<app>                 zset    1 hour           worker (deliver)      kept by the brake, by ms
-    proxy:{appId}:brake:<app>                hash    1 day            worker (deliver), cli their number; does it hold
+    proxy:{appId}:held:<app>:<platform>      zset    1 hour           worker (deliver)      kept by the brake, by ms
+    proxy:{appId}:brake:<app>:<platform>     hash    1 day            worker (deliver), cli their number; does it hold
     proxy:{<team>}:provider-token:<id>:<d>   string  1 hour           worker (deliver)      the key's JWT for APNs
     ...:signing                              string  5 s              worker (deliver)      somebody signs it
     proxy:{appId}:ready                      string  1 minute         web (health)          can the store be written?
@@ -123,16 +123,16 @@ def account(app_id: str, app: str, name: str) -> str:
     return account_prefix(app_id, app) + digest(name)
 
 
-def push_token_prefix(app_id: str, app: str) -> str:
-    return f"proxy:{{{app_id}}}:token:{app}:"
+def push_token_prefix(app_id: str, app: str, platform: str) -> str:
+    return f"proxy:{{{app_id}}}:token:{app}:{platform}:"
 
 
 def push_token(app_id: str, app: str, platform: str, token: str) -> str:
-    return f"{push_token_prefix(app_id, app)}{platform}:{digest(token)}"
+    return push_token_prefix(app_id, app, platform) + digest(token)
 
 
-def forgotten(app_id: str, app: str) -> str:
-    return f"proxy:{{{app_id}}}:forgotten:{app}"
+def forgotten(app_id: str, app: str, platform: str) -> str:
+    return f"proxy:{{{app_id}}}:forgotten:{app}:{platform}"
 
 
 def aside(app_id: str, app: str, platform: str, token: str) -> str:
@@ -143,12 +143,12 @@ def aside_of(app_id: str, app: str, name: str) -> str:
     return f"proxy:{{{app_id}}}:aside-of:{app}:{digest(name)}"
 
 
-def held(app_id: str, app: str) -> str:
-    return f"proxy:{{{app_id}}}:held:{app}"
+def held(app_id: str, app: str, platform: str) -> str:
+    return f"proxy:{{{app_id}}}:held:{app}:{platform}"
 
 
-def brake(app_id: str, app: str) -> str:
-    return f"proxy:{{{app_id}}}:brake:{app}"
+def brake(app_id: str, app: str, platform: str) -> str:
+    return f"proxy:{{{app_id}}}:brake:{app}:{platform}"
 
 
 def provider_token(team_id: str, key_id: str, key_pem: bytes) -> str:

@@ -70,7 +70,8 @@ def test_backlogs_ages_retries_pauses_and_dead_letters_are_told(store: Store, st
         ("push_lane_stands", "apns"): 0, ("push_lane_stands", "mipush"): 1,
         ("push_jobs_waiting", "mipush"): 0, ("push_jobs_oldest_seconds", "mipush"): 0,
         ("push_jobs_retrying", "mipush"): 0, ("push_lane_paused", "mipush"): 1,
-        ("push_devices_forgotten", ""): 0, ("push_devices_held", ""): 0,
+        ("push_devices_forgotten", "apns"): 0, ("push_devices_held", "apns"): 0,
+        ("push_devices_forgotten", "mipush"): 0, ("push_devices_held", "mipush"): 0,
         ("store_lost_timestamp_seconds", ""): 0,
     }  # fmt: skip
 

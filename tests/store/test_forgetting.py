@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from proxy.domain.devices import Device
+from proxy.domain.devices import Device, Platform
 from proxy.ports import Removal
 from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.devices import RedisDevices
 from proxy.store.forgetting import Brake, Forgetting
 from proxy.store.forgotten import RedisForgotten, Restoring, brakes_held, forgetting_figures
-from tests.store.samples import DAY, MS, NOON, SECOND, device, raw, with_redis
+from tests.store.samples import DAY, MS, NOON, SECOND, apns_lane, device, raw, with_redis
 
 HOUR = timedelta(hours=1)
 BRAKE = Brake(share=0.2, at_least=3)
@@ -37,10 +37,13 @@ class World:
 
     def forget(self, which: Sequence[Device], now: datetime = NOON + DAY, brake: Brake = BRAKE) -> list[Removal]:
         async def scenario(redis: Any) -> list[Removal]:
-            forgetting = Forgetting(redis, {"main": self.app_id}, brake, lambda *told: self.told.append(told))
+            forgetting = Forgetting(redis, {"main": self.app_id}, brake, self._tell)
             return [await forgetting.forget(one, now, now) for one in which]
 
         return with_redis(self.url, scenario)
+
+    def _tell(self, one: Device, devices: int, of: int) -> None:
+        self.told.append((f"{one.app}/{one.platform}", devices, of))
 
     def registered(self) -> int:
         return len(list(self.devices.all_devices("main")))
@@ -49,7 +52,7 @@ class World:
         return [it.device for it in self.aside.forgotten("main", NOON)]
 
     def sentences(self, now: datetime) -> dict[str, str]:
-        return self.store.call(lambda redis: brakes_held(redis, [(self.app_id, "main")], now))
+        return self.store.call(lambda redis: brakes_held(redis, [apns_lane(self.app_id)], now))
 
 
 @pytest.fixture
@@ -61,7 +64,7 @@ def test_more_than_the_share_of_an_apps_devices_within_an_hour_stay(world: World
     phones = world.register(30)
     assert world.forget(phones) == [Removal.REMOVED] * 6 + [Removal.HELD] * 24  # a fifth of 30 is 6
     assert world.registered() == 24
-    assert world.told == [("main", 7, 30)]  # once, when it begins
+    assert world.told == [("main/apns", 7, 30)]  # once, when it begins
     (sentence,) = world.sentences(NOON + DAY).values()
     assert "30 of 30 dead within an hour" in sentence
     assert "app-proxy devices restore --app main" in sentence
@@ -84,7 +87,7 @@ def test_a_device_counts_once_however_many_alerts_hit_it(world: World) -> None:
     assert world.forget([phones[2], phones[2]]) == [Removal.HELD] * 2
     world.devices.register(phones[0])
     assert world.forget([phones[0]] * 9) == [Removal.HELD] * 9
-    assert "3 of 10" in world.sentences(NOON + DAY)["devices of main"]
+    assert "3 of 10" in world.sentences(NOON + DAY)["devices of main/apns"]
 
 
 def test_the_brake_ends_by_itself_once_the_hour_allows_it(world: World) -> None:
@@ -95,11 +98,11 @@ def test_the_brake_ends_by_itself_once_the_hour_allows_it(world: World) -> None:
     later = began + HOUR + MS
     assert world.forget(phones[5:8], later) == [Removal.REMOVED] * 3
     assert world.forget(phones[8:10], later) == [Removal.HELD] * 2  # of the 16 that are left
-    assert world.told == [("main", 5, 20)]  # it had held within this hour: no other line for each that is kept
-    assert "5 of 16" in world.sentences(later + HOUR - MS)["devices of main"]
+    assert world.told == [("main/apns", 5, 20)]  # it had held within this hour: no other line for each that is kept
+    assert "5 of 16" in world.sentences(later + HOUR - MS)["devices of main/apns"]
     assert world.sentences(later + HOUR) == {}
     assert world.forget(phones[8:12], later + HOUR) == [Removal.REMOVED] * 2 + [Removal.HELD] * 2
-    assert world.told[1:] == [("main", 3, 13)]
+    assert world.told[1:] == [("main/apns", 3, 13)]
 
 
 def test_a_device_that_is_called_dead_again_and_again_keeps_the_brake_on(world: World) -> None:
@@ -117,10 +120,10 @@ def test_the_number_of_devices_is_counted_and_never_believed_for_longer_than_an_
     """No count is kept that a program of before could let drift: there is none until it is needed."""
     phones = world.register(10)
     world.forget(phones[:2])
-    assert raw(store, "EXISTS", keys.brake(app_id, "main")) == 0
+    assert raw(store, "EXISTS", keys.brake(app_id, "main", "apns")) == 0
     world.forget(phones[2:3])
     assert (
-        raw(store, "HGET", keys.brake(app_id, "main"), "devices") == b"10"
+        raw(store, "HGET", keys.brake(app_id, "main", "apns"), "devices") == b"10"
     )  # the two that had just gone are two of them
     world.register(100)
     assert world.forget(phones[3:4], NOON + DAY + HOUR / 2) == [Removal.HELD]
@@ -136,6 +139,12 @@ def test_many_answers_at_once_are_counted_for_once(world: World, app_id: str) ->
 
     found = with_redis(world.url, scenario)
     assert (found.count(Removal.REMOVED), found.count(Removal.HELD)) == (8, 32)
+
+
+def test_few_iphones_among_many_others_have_a_brake_of_their_own(world: World) -> None:
+    for n in range(100):
+        world.devices.register(device(f"other-{n}", push_token=f"reg-{n}", platform=Platform.MIPUSH))
+    assert world.forget(world.register(10)) == [Removal.REMOVED] * 2 + [Removal.HELD] * 8
 
 
 def test_sections_of_one_app_have_a_brake_each(world: World, app_id: str) -> None:
@@ -178,7 +187,7 @@ def test_the_restored_do_not_count_as_forgotten(world: World) -> None:
     for it in list(world.aside.forgotten("main", NOON)):
         assert world.aside.restore(it) is Restoring.RESTORED
     assert world.registered() == 20
-    figures = world.store.call(lambda redis: forgetting_figures(redis, [(world.app_id, "main")], NOON + DAY))
+    figures = world.store.call(lambda redis: forgetting_figures(redis, [apns_lane(world.app_id)], NOON + DAY))
     assert {it.name: it.value for it in figures} == {"push_devices_forgotten": 0, "push_devices_held": 16}
     later = NOON + DAY + HOUR  # those that the brake had kept have not been called dead for an hour
     assert world.forget(phones[:4], later) == [Removal.REMOVED] * 4
@@ -237,9 +246,9 @@ def test_all_that_forgetting_leaves_ends_by_itself(world: World, store: Store, a
     world.forget(world.register(20))
     week = 7 * 86_400
     lives = {
-        keys.forgotten(app_id, "main"): week, keys.aside(app_id, "main", "apns", "token-0"): week,
-        keys.aside_of(app_id, "main", "user-0"): week, keys.held(app_id, "main"): 3600,
-        keys.brake(app_id, "main"): 86_400,
+        keys.forgotten(app_id, "main", "apns"): week, keys.aside(app_id, "main", "apns", "token-0"): week,
+        keys.aside_of(app_id, "main", "user-0"): week, keys.held(app_id, "main", "apns"): 3600,
+        keys.brake(app_id, "main", "apns"): 86_400,
     }  # fmt: skip
     for name, life in lives.items():
         assert 0 < raw(store, "TTL", name) <= life

@@ -55,8 +55,8 @@ def test_a_device_that_was_laid_aside_comes_back_and_the_brake_is_told(empty_sto
     assert (it.device, it.at) == (golden.FORGOTTEN, NOON + SECOND)
     assert RedisForgotten(store, golden.APP_IDS).restore(it) is Restoring.RESTORED
     assert RedisDevices(store, golden.APP_IDS).devices_of("main", "fay") == [golden.FORGOTTEN]
-    told = store.call(lambda redis: brakes_held(redis, [(golden.APP_ID, "main")], NOON + SECOND))
-    assert "2 of 4 dead" in told["devices of main"]
+    told = store.call(lambda redis: brakes_held(redis, [golden.APNS], NOON + SECOND))
+    assert "2 of 3 dead" in told["devices of main/apns"]
 
 
 def test_what_is_written_today_has_all_that_its_format_had_at_first(empty_store: str) -> None:

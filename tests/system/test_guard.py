@@ -80,9 +80,9 @@ def test_too_many_dead_devices_at_once_stay_and_those_before_them_come_back(plac
         assert len(kept) == 21
         assert rig.dead_letters(OTHER) == ["unregistered, and kept: too many at once"] * 42
         assert sum(len(lines(worker, "forgetting is held")) for worker in workers) == 1
-        assert "Look at topic, environment and package" in rig.readiness()["devices of other"]
-        assert figure(rig, "push_devices_held", app="other") == 21
-        assert figure(rig, "push_devices_held", app="main") == 0
+        assert "Look at topic, environment and package" in rig.readiness()["devices of other/apns"]
+        assert figure(rig, "push_devices_held", app="other", channel="apns") == 21
+        assert figure(rig, "push_devices_held", app="main", channel="apns") == 0
 
         rig.end_faults("apns")
         back = cli(rig, "devices", "restore", "--app", "other")
