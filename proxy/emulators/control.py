@@ -4,6 +4,7 @@
     GET    /_emulator/faults   the faults still in force
     DELETE /_emulator/faults   call them all off
     GET    /_emulator/journal  what came in, in order: {"entries": [...], "last": n}; ?after=n for what is new
+    DELETE /_emulator/journal  forget it, for runs of hours: {"forgotten": n}; numbers go on
 
 A fault is {"effect": ..., "times"?: n, "share"?: 0..1, "target"?: text, "status"?: n, "reason"?: text, "code"?: n,
 "delay_ms"?: n, "body"?: text, "content_type"?: text}: it hits the next `times` requests (for ever without), a `share`
@@ -114,18 +115,27 @@ class Journal:
 
     def __init__(self) -> None:
         self._entries: list[dict[str, Any]] = []
+        self._forgotten = 0
         self._lock = threading.Lock()
 
     def write(self, **facts: Any) -> int:
         """Append an entry and return its number, from 1 on; `monotonic_ms` says when."""
         with self._lock:
-            number = len(self._entries) + 1
+            number = self._forgotten + len(self._entries) + 1
             self._entries.append({"number": number, "monotonic_ms": time.monotonic_ns() // 1_000_000, **facts})
             return number
 
     def read(self, after: int = 0) -> list[dict[str, Any]]:
         with self._lock:
-            return self._entries[max(after, 0) :]
+            return self._entries[max(after - self._forgotten, 0) :]
+
+    def forget(self) -> int:
+        """Drop what there is; returns how many entries."""
+        with self._lock:
+            count = len(self._entries)
+            self._entries.clear()
+            self._forgotten += count
+            return count
 
 
 def control_blueprint(
@@ -158,6 +168,11 @@ def control_blueprint(
     def read_journal() -> ResponseReturnValue:
         after = request.args.get("after", 0, type=int)
         entries = journal.read(after)
-        return jsonify(entries=entries, last=after + len(entries), counters=counters())
+        last = entries[-1]["number"] if entries else after
+        return jsonify(entries=entries, last=last, counters=counters())
+
+    @bp.delete("/journal")
+    def forget_journal() -> ResponseReturnValue:
+        return jsonify(forgotten=journal.forget())
 
     return bp
