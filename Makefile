@@ -1,7 +1,7 @@
 # Everything starts from .venv, which is made from requirements.lock when it is missing or out of date.
 # Works with GNU make 3.81, as macOS has it.
 
-.PHONY: help run demo test lint types imports unit system bench chaos lock clean env
+.PHONY: help run demo test lint types imports unit system bench chaos soak soak-short lock clean env
 .DEFAULT_GOAL := help
 
 # A foreign PYTHONPATH would mix other packages into ours.
@@ -13,7 +13,7 @@ WORKERS ?= 4
 UV ?= uv
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1#\2/p' Makefile | awk -F'#' '{printf "%-16s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1#\2/p' Makefile | awk -F'#' '{printf "%-18s %s\n", $$1, $$2}'
 
 run: env ## store, emulators, web and worker on this machine; plays the main job, then stays up until Ctrl-C
 	@$(BIN)/app-proxy run
@@ -44,6 +44,12 @@ bench: env ## CPU and rates as ratios, side by side, in a table (3 to 4 minutes;
 
 chaos: env ## everything breaks while 20,000 messages are written; an auditor counts the alerts (6 minutes; SEED=n repeats)
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SHORT),--short)
+
+soak: env ## a steady load for an hour: memory, open files and keys must stay flat
+	@$(BIN)/python -m tests.soak
+
+soak-short: env ## the same in two minutes
+	@$(BIN)/python -m tests.soak --seconds 120
 
 lock: ## write requirements.lock anew from pyproject.toml (needs uv; UPGRADE=1 takes the newest versions)
 	$(UV) pip compile pyproject.toml --group dev --universal --generate-hashes --python-version 3.11 --no-header \

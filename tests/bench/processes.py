@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tests.system.rig import Process, Rig
+from tests.system.rig import ROOT, Process, Rig
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 # the service's defaults; the rig's own times are short for its tests
@@ -17,9 +17,17 @@ class MeasuredRig(Rig):
     """The rig with the relay's default times, an APNs that takes any number of provider tokens, and its processes
     by name."""
 
-    def __init__(self, folder: Path, apns: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        apns: Mapping[str, Any] | None = None,
+        relay: Mapping[str, Any] | None = None,
+        program: Path = ROOT,
+    ) -> None:
         self.processes: dict[str, Process] = {}
-        super().__init__(folder, relay=_RELAY, apns={"token_updates": 0, **(apns or {})})
+        super().__init__(
+            folder, relay={**_RELAY, **(relay or {})}, apns={"token_updates": 0, **(apns or {})}, program=program
+        )
 
     def start(self, name: str, argv: Sequence[str], *, cwd: Path | str | None = None, **variables: str) -> Process:
         self.processes[name] = super().start(name, argv, cwd=cwd, **variables)
@@ -38,14 +46,14 @@ def cores() -> tuple[set[int], set[int]]:
 
 def pin(process: Process, allowed: Collection[int]) -> None:
     """All threads of a child and of its children run on these cores only, and those they start later."""
-    for pid in _group(process):
+    for pid in group(process):
         for task in Path(f"/proc/{pid}/task").iterdir():
             os.sched_setaffinity(int(task.name), allowed)
 
 
 def cpu_seconds(process: Process) -> float:
     """CPU time, user and system, of a child and its children that are alive. Steps of a tick: 10 ms."""
-    found = [facts for pid in _group(process) if (facts := _stat(pid))]
+    found = [facts for pid in group(process) if (facts := _stat(pid))]
     return sum(int(facts[11]) + int(facts[12]) for facts in found) / _TICKS
 
 
@@ -55,13 +63,13 @@ def waiting_seconds(process: Process) -> float:
     With its CPU time this says how busy an event loop was. Source: the kernel's sched-stats.rst, /proc/<pid>/schedstat.
     """
     waited_ns = 0
-    for pid in _group(process):
+    for pid in group(process):
         with suppress(FileNotFoundError, ProcessLookupError):
             waited_ns += int(Path(f"/proc/{pid}/schedstat").read_text().split()[1])
     return waited_ns / 1e9
 
 
-def _group(process: Process) -> Iterator[int]:
+def group(process: Process) -> Iterator[int]:
     """The rig makes every child the leader of a process group of its own."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():

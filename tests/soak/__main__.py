@@ -1,0 +1,134 @@
+"""Does the service keep its size under a steady load? `make soak`: one hour; `make soak-short`: two minutes.
+
+    python -m tests.soak [--seconds N] [--program FOLDER]
+
+Linux only, on loopback. A store, the emulators, web and workers are started, and asked for the same things again and
+again while providers refuse a few pushes and reset their connections. RSS and open files of each process and the
+store's memory and keys are looked at every few seconds; after the warm-up they must be flat (see judge.py for what
+that means). Prints a table; the exit code is 1 where something grows, or went wrong.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench.figures import machine
+from tests.bench.processes import MeasuredRig
+from tests.soak.judge import Verdict, judge
+from tests.soak.samples import ALLOWED, MB, Watch
+from tests.soak.traffic import MARKS_LIFE_S, Traffic, remember_the_past
+from tests.system.rig import ROOT, Process, Rig
+
+HOUR_S = 3600
+WORKERS = 2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long, how much of it is warm-up, and how often is looked and a connection reset."""
+
+    seconds: float
+
+    @property
+    def warm_up_s(self) -> float:
+        """A quarter, at most ten minutes: the web's and Python's memories fill up in the first minutes."""
+        return min(self.seconds / 4, 600)
+
+    @property
+    def every_s(self) -> float:
+        return min(max(self.seconds / 100, 0.1), 5)
+
+    @property
+    def reset_every_s(self) -> float:
+        return min(self.seconds / 10, 20)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    order = _arguments().parse_args(argv)
+    if not sys.platform.startswith("linux"):
+        sys.stderr.write("memory and open files are read from /proc: this needs Linux\n")
+        return 2
+    # short, for a socket's path has a limit of about 100 bytes
+    with tempfile.TemporaryDirectory(prefix="soak-", dir="/tmp") as folder:
+        return run(Path(folder) / "r", Plan(order.seconds), order.program.resolve())
+
+
+def run(folder: Path, plan: Plan, program: Path = ROOT) -> int:
+    with MeasuredRig(folder, {}, {"marks_life_s": MARKS_LIFE_S}, program) as rig:
+        remember_the_past(rig)
+        quiet = {"APP_PROXY_LOGS__LEVEL": "warning"}  # an hour of requests would fill the disk
+        web, workers = rig.start_web(workers=2, **quiet), rig.start_workers(WORKERS, **quiet)
+        with Traffic(rig) as traffic:
+            rows = _watch(rig, plan, web, workers)
+        rig.settled()
+        callbacks = traffic.answers["callback", 200]
+        wrong = [f"{times} x {what}: {status}" for (what, status), times in traffic.bad_answers.items()]
+        wrong += [f"dead letter: {reason}" for reason in rig.dead_letters()]
+        pushed = sum(rig.metric(it, "push_jobs_settled_total", outcome="accepted") for it in workers)
+    verdicts = {name: judge(samples, ALLOWED[name.partition(":")[0]]) for name, samples in rows.items()}
+    told = (
+        f"{callbacks} messages and {pushed:.0f} pushes in {plan.seconds:.0f} s, {plan.warm_up_s:.0f} s of them warm-up"
+    )
+    sys.stdout.write(f"{machine()}\n\n{table(verdicts)}\n\n{told}\n")
+    sys.stdout.writelines(f"wrong: {it}\n" for it in wrong)
+    return 1 if wrong or any(it.grows for it in verdicts.values()) else 0
+
+
+def table(verdicts: Mapping[str, Verdict]) -> str:
+    """Medians of the quarters after the warm-up."""
+    lines = ["| | 1st quarter | 2nd | 3rd | 4th | growth | allowed | |", "|---|---|---|---|---|---|---|---|"]
+    for name, it in verdicts.items():
+        figures = [_number(name, value) for value in (*it.quarters, it.growth, it.allowed)]
+        lines.append(f"| {name} | {' | '.join(figures)} | {'GROWS' if it.grows else 'flat'} |")
+    return "\n".join(lines)
+
+
+def _number(name: str, value: float) -> str:
+    return f"{value / MB:.2f} MB" if name.startswith(("RSS", "memory")) else f"{value:,.0f}"
+
+
+def _watch(rig: Rig, plan: Plan, web: Process, workers: list[Process]) -> dict[str, list[float]]:
+    """The samples after the warm-up, by name."""
+    rig.fault("apns", effect="answer", status=503, reason="ServiceUnavailable", share=0.02)
+    watch, rows = Watch(rig, web, workers), dict[str, list[float]]()
+    started = time.monotonic()
+    reset_at = started + plan.reset_every_s
+    for number in range(int(plan.seconds / plan.every_s)):
+        time.sleep(max(0.0, started + number * plan.every_s - time.monotonic()))
+        if time.monotonic() >= reset_at:
+            _reset_connections(rig)
+            reset_at += plan.reset_every_s
+        _forget_journals(rig)
+        sample = watch.sample()
+        if time.monotonic() - started >= plan.warm_up_s:
+            for name, value in sample.items():
+                rows.setdefault(name, []).append(value)
+    watch.close()
+    rig.end_faults("apns")
+    return rows
+
+
+def _reset_connections(rig: Rig) -> None:
+    url = f"{rig.control('apns')}/connections"
+    rig.http.post(url, json={"effect": "reset"}, timeout=10).raise_for_status()
+
+
+def _forget_journals(rig: Rig) -> None:
+    """They keep every request, and are no part of what is measured."""
+    for emulator in ("apns", "mipush", "mimc"):
+        rig.http.delete(f"{rig.control(emulator)}/journal", timeout=10).raise_for_status()
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="make soak", description="does the service keep its size?")
+    parser.add_argument("--seconds", type=float, default=HOUR_S, help="default: an hour")
+    parser.add_argument("--program", type=Path, default=ROOT, help="folder of the program; default: this one")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
