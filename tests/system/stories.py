@@ -4,10 +4,15 @@ Each leaves the rig with all work settled; what came of it is the auditor's to s
 """
 
 import signal
+from collections.abc import Mapping
+from typing import Any
 
 from tests.system.audited import AuditedRig
 from tests.system.rig import OTHER
 
+# answers take their time, and that is not called silence; tries are further apart than a push may be under way
+SLOW: Mapping[str, Any] = {"apns": {"delay_ms": 700}, "relay": {"silence_s": 1.2}}
+LATE: Mapping[str, Any] = {"relay": {"backoff_first_s": 2.6, "backoff_most_s": 2.6}}
 READERS = [f"reader-{number}" for number in range(20)]
 
 

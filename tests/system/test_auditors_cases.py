@@ -5,7 +5,9 @@ from pathlib import Path
 from tests.system.audited import AuditedRig
 from tests.system.rig import MAIN, OTHER
 from tests.system.stories import (
+    LATE,
     READERS,
+    SLOW,
     a_phone_changes_hands_while_its_alert_waits,
     a_worker_sleeps_and_others_go_on,
     mimc_says_it_several_times,
@@ -32,7 +34,7 @@ def test_a_calm_run_pushes_each_alert_exactly_once(place: Path) -> None:
 
 
 def test_a_callback_answered_200_survives_a_kill_of_worker_and_store(place: Path) -> None:
-    with AuditedRig(place, apns={"delay_ms": 500}) as rig:
+    with AuditedRig(place, **SLOW) as rig:
         worker_and_store_are_killed(rig)
         verdict = rig.verdict()
         assert verdict.ok, verdict.report()
@@ -67,7 +69,7 @@ def test_a_push_that_is_repeated_because_nobody_heard_of_it_is_shown_once(place:
 
 
 def test_a_worker_that_was_stopped_for_longer_than_its_lease_repeats_and_loses_nothing(place: Path) -> None:
-    with AuditedRig(place, apns={"delay_ms": 500}) as rig:
+    with AuditedRig(place, **SLOW) as rig:
         a_worker_sleeps_and_others_go_on(rig)
         verdict = rig.verdict()
         assert verdict.ok, verdict.report()
@@ -93,7 +95,7 @@ def test_an_earlier_message_never_covers_a_later_one(place: Path) -> None:
 
 
 def test_nothing_reaches_a_phone_for_its_former_owner(place: Path) -> None:
-    with AuditedRig(place, relay={"backoff_first_s": 2.6, "backoff_most_s": 2.6}) as rig:
+    with AuditedRig(place, **LATE) as rig:
         a_phone_changes_hands_while_its_alert_waits(rig)
         verdict = rig.verdict()
         assert verdict.ok, verdict.report()

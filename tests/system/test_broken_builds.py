@@ -12,6 +12,8 @@ import pytest
 from tests.chaos.broken_builds import MISTAKES, build_broken
 from tests.system.audited import AuditedRig
 from tests.system.stories import (
+    LATE,
+    SLOW,
     a_phone_changes_hands_while_its_alert_waits,
     a_worker_sleeps_and_others_go_on,
     mimc_says_it_several_times,
@@ -19,9 +21,6 @@ from tests.system.stories import (
 )
 
 Story = Callable[[AuditedRig], None]
-SLOW: Mapping[str, Any] = {"apns": {"delay_ms": 500}}
-LATE: Mapping[str, Any] = {"relay": {"backoff_first_s": 2.6, "backoff_most_s": 2.6}}
-
 CASES: Mapping[str, tuple[Story, Mapping[str, Any], str]] = {
     "acknowledge before settle": (worker_and_store_are_killed, SLOW, "lost"),
     "no intake mark": (mimc_says_it_several_times, {}, "unexcused repeat"),
