@@ -48,7 +48,8 @@ def rig(place: Path) -> Iterator[Rig]:
 @pytest.fixture
 def patient_rig(place: Path) -> Iterator[Rig]:
     """Nothing is sent again because this machine is slow."""
-    relay = {"in_flight": IN_FLIGHT, "lease_s": 30.0, "heartbeat_s": 4.0, "push_timeout_s": 20.0, "silence_s": 15.0}
+    times = {"lease_s": 30.0, "heartbeat_s": 4.0, "push_timeout_s": 20.0, "silence_s": 15.0, "drain_s": 20.0}
+    relay = {"in_flight": IN_FLIGHT, **times}
     with Rig(place, relay=relay, apns={"delay_ms": DELAY_MS}, without=("mimc", "mipush")) as it:
         yield it
 
