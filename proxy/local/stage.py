@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from proxy.local.ports import free_port, port_taken
 from proxy.local.supervisor import Announced, Child, Supervisor
-from proxy.settings import Settings
+from proxy.settings import GRACE_S, RelaySettings, Settings
 from proxy.store.embedded import answers, store_command, store_url
 
 TRIAL_CONFIG = Path("config/local.toml")
 EMULATORS = Path("config/emulators.toml")
 APP = "demo"
 _HOST = "127.0.0.1"
+_TO_END = timedelta(seconds=5)
 _ANNOUNCED = r'(\{"emulator".*\})'
 _PORTS = {
     "web": 8080,
@@ -121,7 +123,8 @@ def start_trial(supervisor: Supervisor, trial: Trial) -> None:
     ):
         argv = [*_app_proxy(), "emulate", name, "--config", str(EMULATORS.resolve()), *options]
         supervisor.start(Child(f"emulated-{name}", argv, ready=Announced(_ANNOUNCED)))
-    _start_service(supervisor, trial.variables(), f"{_HOST}:{ports.operator}", f"{_HOST}:{ports.worker}")
+    web, worker = f"{_HOST}:{ports.operator}", f"{_HOST}:{ports.worker}"
+    _start_service(supervisor, trial.variables(), web, worker, RelaySettings().drain_s)
 
 
 def start_own(supervisor: Supervisor, state: Path, config: Path, settings: Settings, *, embedded: bool) -> None:
@@ -131,7 +134,8 @@ def start_own(supervisor: Supervisor, state: Path, config: Path, settings: Setti
         variables["APP_PROXY_STORE__URL"] = _start_store(supervisor, state)
         if settings.relay.marks_outlive >= settings.store.spool_life:
             variables["APP_PROXY_STORE__SPOOL_DIR"] = str(_spool(state))
-    _start_service(supervisor, variables, settings.server.operator_bind, settings.relay.operator_bind)
+    relay = settings.relay
+    _start_service(supervisor, variables, settings.server.operator_bind, relay.operator_bind, relay.drain_s)
 
 
 def _start_store(supervisor: Supervisor, state: Path) -> str:
@@ -143,11 +147,15 @@ def _start_store(supervisor: Supervisor, state: Path) -> str:
     return url
 
 
-def _start_service(supervisor: Supervisor, variables: Mapping[str, str], web: str, worker: str) -> None:
+def _start_service(supervisor: Supervisor, variables: Mapping[str, str], web: str, worker: str, drain_s: float) -> None:
+    """Both get the time to end what is under way that they give themselves, and a little."""
     gunicorn = [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.conf.py", "wsgi:app"]
-    supervisor.start(Child("web", gunicorn, ready=lambda: _is_up(f"http://{web}/healthz"), env=variables))
-    relay = [*_app_proxy(), "worker"]
-    supervisor.start(Child("worker", relay, ready=lambda: _is_up(f"http://{worker}/metrics"), env=variables))
+    grace = timedelta(seconds=GRACE_S) + _TO_END
+    supervisor.start(Child("web", gunicorn, ready=lambda: _is_up(f"http://{web}/healthz"), env=variables, grace=grace))
+    relay, grace = [*_app_proxy(), "worker"], timedelta(seconds=drain_s) + _TO_END
+    supervisor.start(
+        Child("worker", relay, ready=lambda: _is_up(f"http://{worker}/metrics"), env=variables, grace=grace)
+    )
 
 
 def _is_up(url: str) -> bool:

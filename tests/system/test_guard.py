@@ -1,6 +1,7 @@
 """What the service refuses, holds back or tells before it does harm."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.system.rig import MAIN, OTHER, ROOT, Process, Rig, offline, offline_topic, push_token
@@ -21,6 +23,19 @@ WORKER = [sys.executable, "-m", "proxy", "worker"]
 
 def lines(process: Process, event: str) -> list[str]:
     return [line for line in process.log.read_text(errors="replace").splitlines() if event in line]
+
+
+def children_of(process: Process) -> set[int]:
+    told = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    pairs = (line.split() for line in told.splitlines())
+    return {int(pid) for pid, parent in pairs if int(parent) == process.popen.pid}
+
+
+def answers(rig: Rig, path: str) -> bool:
+    try:
+        return rig.http.get(rig.operator + path, timeout=10).ok
+    except requests.RequestException:
+        return False
 
 
 def figure(rig: Rig, name: str, **labels: str) -> float:
@@ -47,6 +62,22 @@ def test_a_store_that_evicts_is_refused_with_one_message_and_what_mends_it(place
         assert told.count("maxmemory-policy is volatile-lru") == 1
         assert "redis-cli CONFIG SET maxmemory-policy noeviction" in told
         assert "Traceback" not in told
+
+
+def test_a_store_that_begins_to_evict_takes_the_web_out_of_rotation_and_ends_nothing(place: Path) -> None:
+    with Rig(place, without=(*QUIET, "apns")) as rig:
+        web = rig.start_web(workers=1)
+        with rig.redis() as redis:
+            redis.config_set("maxmemory-policy", "allkeys-lfu")
+        ready = rig.http.get(f"{rig.operator}/readyz", timeout=10)
+        assert ready.status_code == 503
+        assert "maxmemory-policy is allkeys-lfu" in ready.json()["data"]["eviction"]
+        (child,) = children_of(web)
+        web.popen.send_signal(signal.SIGHUP)
+        rig.wait(lambda: lines(web, "not reloaded"), "the refusal to reload")
+        os.kill(child, signal.SIGKILL)
+        rig.wait(lambda: children_of(web) - {child}, "a new child")
+        rig.wait(lambda: answers(rig, "/healthz"), "its answer")
 
 
 def test_a_worker_looks_at_a_store_that_was_away_before_it_claims_anything(place: Path) -> None:
