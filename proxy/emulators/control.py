@@ -7,9 +7,9 @@
     DELETE /_emulator/journal  forget it, for runs of hours: {"forgotten": n}; numbers go on
 
 A fault is {"effect": ..., "times"?: n, "share"?: 0..1, "target"?: text, "status"?: n, "reason"?: text, "code"?: n,
-"delay_ms"?: n, "body"?: text, "content_type"?: text}: it hits the next `times` requests (for ever without), a `share`
-of them (all), only those whose target (device token, account, registration id, path: each emulator says which) is
-`target`. Which effects there are is the emulator's own; an unknown one is refused with the list.
+"delay_ms"?: n, "body"?: text, "content_type"?: text, "retry_after"?: text}: it hits the next `times` requests (for ever
+without), a `share` of them (all), only those whose target (device token, account, registration id, path: each emulator
+says which) is `target`. Which effects there are is the emulator's own; an unknown one is refused with the list.
 """
 
 import random
@@ -43,12 +43,13 @@ class Fault:
     delay_ms: int | None = None
     body: str | None = None
     content_type: str | None = None
+    retry_after: str | None = None
 
 
 _KINDS: Mapping[str, tuple[type, ...]] = {
     "effect": (str,), "times": (int,), "share": (int, float), "target": (str,),
     "status": (int,), "reason": (str,), "code": (int,), "delay_ms": (int,),
-    "body": (str,), "content_type": (str,),
+    "body": (str,), "content_type": (str,), "retry_after": (str,),
 }  # fmt: skip
 
 

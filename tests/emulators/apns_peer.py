@@ -161,6 +161,7 @@ class Reply:
     apns_id: str
     apns_unique_id: str | None
     said: dict[str, Any] | None
+    retry_after: str | None = None
 
     @property
     def reason(self) -> str | None:
@@ -337,4 +338,6 @@ class Peer:
             headers, body = self._half.pop(frame.stream_id)
             said = json.loads(body) if body else None
             status, apns_id = int(headers[":status"]), headers["apns-id"]
-            self.replies[frame.stream_id] = Reply(status, apns_id, headers.get("apns-unique-id"), said)
+            self.replies[frame.stream_id] = Reply(
+                status, apns_id, headers.get("apns-unique-id"), said, headers.get("retry-after")
+            )

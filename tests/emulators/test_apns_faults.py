@@ -75,6 +75,13 @@ def test_an_answer_can_be_anything(
     assert (entry["accepted"], entry["answered"], entry["status"]) == (False, True, status)
 
 
+@pytest.mark.parametrize("order", [{"effect": "no_body_503"}, {"effect": "answer", "reason": "ServiceUnavailable"}])
+def test_an_answer_can_say_when_to_come_back(apns: Emulator, peer: Peer, order: dict[str, Any]) -> None:
+    apns.order(**order, retry_after="17", times=1)
+    assert peer.ask(PHONES[0]).retry_after == "17"
+    assert peer.ask(PHONES[0]).retry_after is None
+
+
 def test_a_clients_own_mistake_is_not_hidden_by_a_fault(apns: Emulator, peer: Peer) -> None:
     apns.order("answer", reason="Shutdown")
     assert peer.ask(PHONE, b"").reason == "PayloadEmpty"

@@ -46,6 +46,7 @@ class Answer(NamedTuple):
     status: int
     reason: str | None = None
     timestamp_ms: int | None = None
+    retry_after: str | None = None
 
     def body(self) -> bytes:
         if self.reason is None:

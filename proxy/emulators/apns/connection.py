@@ -157,9 +157,11 @@ class ApnsConnection(asyncio.Protocol):
         match fault.effect:
             case "answer":
                 status = fault.status or STATUS_OF.get(fault.reason or "", 500)
-                stream.judgement = judgement._replace(answer=Answer(status, fault.reason, fault.code))
+                stream.judgement = judgement._replace(
+                    answer=Answer(status, fault.reason, fault.code, fault.retry_after)
+                )
             case "no_body_503":
-                stream.judgement = judgement._replace(answer=Answer(503))
+                stream.judgement = judgement._replace(answer=Answer(503, retry_after=fault.retry_after))
             case "silence":
                 self._write_journal(stream, "silence")
                 return  # it stays open, and counts as open, until the client gives up
@@ -182,6 +184,8 @@ class ApnsConnection(asyncio.Protocol):
         answer, body = judgement.answer, judgement.answer.body()
         headers = [(b":status", b"%d" % answer.status), (b"apns-id", judgement.apns_id.encode())]
         headers.append((b"date", _date(int(self._shared.now()))))
+        if answer.retry_after is not None:
+            headers.append((b"retry-after", answer.retry_after.encode("latin-1", "replace")))
         if self._shared.config.environment == "sandbox":
             headers.append((b"apns-unique-id", str(uuid.uuid4()).encode()))
         try:

@@ -8,7 +8,7 @@
 The faults to order (a target is a device token; they hit pushes that are otherwise in order):
 
     answer             `status` (Apple's for the `reason` if left out) with `reason`, for a 410 `code` as its timestamp
-    no_body_503        503 without a body
+    no_body_503        503 without a body; this one and `answer` with `retry_after` as that header
     delay              answered after `delay_ms`; any other answer can have its own `delay_ms` too
     silence            accepted, never answered
     rst_stream         RST_STREAM with `code` (2, INTERNAL_ERROR); with 7, REFUSED_STREAM, the push counts as not taken

@@ -8,8 +8,9 @@
     PUT  /_emulator/settings   {"unknown_targets": "refuse" | "ignore" | "accept"}
 
 besides faults and journal (control.py). A fault's target is an account, a registration id or a path. "code" answers
-`code` (10001) with `reason` and HTTP `status` (200), "status" the HTTP status alone (503), "not_json" a web page; the
-other effects are those of misbehaviour.py. Receipts are posted once to extra.callback, as the real service does.
+`code` (10001) with `reason` and HTTP `status` (200), "status" the HTTP status alone (503), "not_json" a web page, each
+with `retry_after` as that header; the other effects are those of misbehaviour.py. Receipts are posted once to
+extra.callback, as the real service does.
 """
 
 from typing import Any, cast

@@ -159,6 +159,13 @@ class Mipush:
 
 
 def _business_fault(fault: Fault) -> Response | None:
+    answer = _business_answer(fault)
+    if answer is not None and fault.retry_after is not None:
+        answer.headers["Retry-After"] = fault.retry_after
+    return answer
+
+
+def _business_answer(fault: Fault) -> Response | None:
     match fault.effect:
         case "code":
             answer = failure(10001 if fault.code is None else fault.code, fault.reason or "ordered")
