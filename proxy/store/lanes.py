@@ -29,6 +29,9 @@ class RedisLanes:
         answers = await pipe.execute()
         return {lane: _state(read_pause(answers[2 * i]), answers[2 * i + 1]) for i, lane in enumerate(lanes)}
 
+    async def stands(self, lane: Lane) -> bool:
+        return bool(await self._redis.exists(keys.pause(lane)))
+
     async def pauses(self, lanes: Sequence[Lane]) -> dict[Lane, Pause]:
         """The lanes that stand."""
         return {lane: state.pause for lane, state in (await self.states(lanes)).items() if state.pause}
@@ -63,12 +66,10 @@ class RedisLanes:
         """The probe has not left."""
         await script("withdraw_probe").run_async(self._redis, [keys.probe(lane)], [self._instance])
 
-    async def resume(self, lane: Lane) -> None:
-        """The lane goes on, which all workers know for a while."""
-        pipe = self._redis.pipeline(transaction=True)
-        pipe.delete(keys.pause(lane), keys.probe(lane))
-        pipe.set(keys.resumed(lane), "1", ex=keys.RESUMED_LIFE_S)
-        await pipe.execute()
+    async def resume(self, lane: Lane) -> bool:
+        """The lane goes on, which all workers know for a while. False where it did not stand."""
+        names = [keys.pause(lane), keys.probe(lane), keys.resumed(lane)]
+        return bool(await script("resume_lane").run_async(self._redis, names, [keys.RESUMED_LIFE_S]))
 
 
 def read_pause(found: Sequence[bytes | None]) -> Pause | None:

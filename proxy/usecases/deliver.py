@@ -276,7 +276,8 @@ class Delivery:
         now = self.now()
         probe_at = until or now + (self.first_probe if kind is PauseKind.BREAKER else self.probe_every)
         is_news = await self.lanes.pause(self.lane, reason, now, probe_at, kind, self.probe_every)
-        self.settle(Postpone(held.entry_id, held.job.tried(now, reason), now))
+        again = probe_at if kind is PauseKind.REST else now  # a lane that stands is not read anyway
+        self.settle(Postpone(held.entry_id, held.job.tried(now, reason), again))
         return self._say(Settled(held.job, "paused", reason, kind if is_news else None))
 
     async def _forget(self, held: Held, push: Push, before: datetime) -> Settled:

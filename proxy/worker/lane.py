@@ -32,6 +32,7 @@ _CLAIM_MOST = 500
 # one worker reads no more than a claim's worth a second however long its pushes wait for a connection
 _FRESH_S = 1.0
 _GATHER_S = 0.005
+_LOOK_S = 0.05  # a claim asks whether the lane stands, under load not each of them
 
 log = structlog.get_logger()
 
@@ -74,6 +75,7 @@ class LaneWorker:
         self._probe_lease = probe_lease
         self._reading = asyncio.Lock()  # or a claim and a takeover would fill the same free slots
         self._stale: list[Held] = []
+        self._looked_at = float("-inf")
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -123,8 +125,16 @@ class LaneWorker:
         if settled.result == "paused":
             self.standing.stopped(settled)
 
+    async def look(self) -> None:
+        """Ask the store how the lane stands."""
+        asked_at = self._looked_at = self._holdings.clock()
+        self.standing.see((await self._lanes.states([self.lane]))[self.lane], asked_at)
+
     async def _probe(self) -> None:
         """While the lane stands one job goes out now and then; if it gets through the lane goes on."""
+        await self.look()
+        if not self.paused:
+            return
         if self.slots.used or not await self._queue.length(self.stream):
             await asyncio.sleep(self._block.total_seconds())
         elif await self._lanes.may_probe(self.lane, self._probe_lease):
@@ -169,6 +179,9 @@ class LaneWorker:
         read_at = self._holdings.clock()
         batches = list[list[tuple[Held, Push]]]()
         try:
+            if not probing and await self._stands():
+                self._put_aside(held)
+                return
             batches = await self.delivery.ready(held)
         except RedisError as error:
             if is_the_stores_own(error):
@@ -181,6 +194,14 @@ class LaneWorker:
             self._spawn(self._push(batch, read_at, probing=probing))
         if probing and not batches:
             await self._probed([])
+
+    async def _stands(self) -> bool:
+        """What others learned of the lane counts at once, not only when all lanes are looked at next."""
+        if not self.paused and self._holdings.clock() - self._looked_at > _LOOK_S:
+            self._looked_at = self._holdings.clock()
+            if await self._lanes.stands(self.lane):
+                await self.look()
+        return self.paused
 
     async def _push(self, batch: Sequence[tuple[Held, Push]], read_at: float, *, probing: bool) -> None:
         held = [it for it, _ in batch]
@@ -207,8 +228,10 @@ class LaneWorker:
             if not settled:
                 await self._lanes.withdraw_probe(self.lane)
             elif all(it.result != "paused" for it in settled):
-                await self._lanes.resume(self.lane)
-                self.standing.goes_on()
+                if await self._lanes.resume(self.lane):
+                    self.standing.goes_on()
+                else:  # by another's probe
+                    await self.look()
         except RedisError as error:  # another probe says it again
             log.warning("the end of a probe is not told", app=self.lane.app, error=type(error).__name__)
 

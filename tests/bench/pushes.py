@@ -172,7 +172,8 @@ class PushBench:
 
     async def _lift(self) -> None:
         redis = async_redis(self._url, 5)
-        await redis.delete(keys.pause(LANE), keys.probe(LANE))  # by hand: without the ramp that follows an outage
+        await redis.set(keys.resumed(LANE), "1", px=2000)  # as if long ago: without the ramp that follows an outage
+        await redis.delete(keys.pause(LANE), keys.probe(LANE))
         await redis.aclose()
 
 

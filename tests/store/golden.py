@@ -232,6 +232,7 @@ async def _work(redis: Any) -> None:
     for device in (FORGOTTEN, HELD):
         await forgetting.forget(device, NOON + SECOND, NOON + SECOND)
     await RedisLanes(redis).pause(APNS, "InvalidProviderToken", NOON, NOON + DAY)
+    await RedisLanes(redis).pause(MIPUSH, "quota", NOON, NOON + DAY)
     await RedisLanes(redis).resume(MIPUSH)
     await addresses.rest(IPHONE, DAY)
     await addresses.note_trouble(IPHONE, "BadDeviceToken")

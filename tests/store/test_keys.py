@@ -137,6 +137,7 @@ def test_all_that_a_message_leaves_in_the_store_is_in_the_catalogue_and_ends_by_
         one = job(lane)
         await queue.settle_jobs(lane, [Postpone(late.id, one, NOON), Bury(dead.id, Cause.EXPIRED, "late", one)])
         await RedisLanes(redis).pause(lane, "quota", NOON, NOON + SECOND)
+        await RedisLanes(redis).pause(apns_lane(app_id), "quota", NOON, NOON + SECOND)
         await RedisLanes(redis).resume(apns_lane(app_id))
         await addresses.rest(device(), DAY)
         await addresses.remember_unknown(lane, "ghost", DAY)

@@ -156,7 +156,7 @@ BUSY = replace(JOB, attempt=1).tried(AT, "busy")
     (Deferred("busy"), Postpone(ENTRY, BUSY, NOON + 2 * SECOND), ("retry", "busy")),
     (Deferred("busy", 9 * SECOND, about=About.JOB), Postpone(ENTRY, BUSY, NOON + 10 * SECOND), ("retry", "busy")),
     (Deferred("busy", 9 * SECOND, about=About.DEVICE), Postpone(ENTRY, BUSY, NOON + 10 * SECOND), ("retry", "busy")),
-    (Deferred("busy", 9 * SECOND), Postpone(ENTRY, JOB.tried(AT, "busy"), AT), ("paused", "busy")),
+    (Deferred("busy", 9 * SECOND), Postpone(ENTRY, JOB.tried(AT, "busy"), AT + 9 * SECOND), ("paused", "busy")),
     (Deferred("off", counts=False), Postpone(ENTRY, JOB.tried(AT, "off"), NOON + 2 * SECOND), ("retry", "off")),
     (
         Deferred("busy", DAY, about=About.JOB),

@@ -584,3 +584,29 @@ def test_a_claim_and_a_takeover_at_one_moment_fill_no_slot_twice(on_lane: OnLane
         await bench.worker.drained()
 
     on_lane(scenario, in_flight=2)
+
+
+def test_a_claim_that_comes_after_another_worker_stopped_the_lane_is_put_back_unsent(on_lane: OnLane) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.put("ben", "cai")
+        await RedisLanes(bench.redis, "another").pause(bench.lane, "http 503", NOON, NOON + SECOND, PauseKind.REST)
+        await bench.turn()
+        assert bench.provider.sent == []
+        assert bench.worker.paused
+        await bench.queue.move_due(bench.lane, NOON, 10)
+        assert [it.attempt for it in await bench.waiting()] == [0, 0]
+
+    on_lane(scenario)
+
+
+def test_a_lane_that_another_worker_let_go_on_is_not_probed_again(on_lane: OnLane) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.breaker.is_open = True  # as we still believe
+        await bench.put(*(f"user-{n}" for n in range(9)))
+        await bench.turn()
+        assert bench.provider.sent == []
+        assert not bench.worker.paused
+        await bench.turn()
+        assert len(bench.provider.sent) == 4  # eased in
+
+    on_lane(scenario)
