@@ -18,6 +18,9 @@ class Owner(NamedTuple):
     account: str
     device: str
 
+    def __str__(self) -> str:
+        return "/".join(part for part in self if part)
+
 
 class Claim(NamedTuple):
     """Somebody registered an address or gave it up; `kind` is the run log's event."""

@@ -4,7 +4,9 @@ Times are milliseconds from the story's begin. Alice, Bob and Carl have an APNs 
 `main` they are reached by Mi Push under their accounts.
 """
 
+import ast
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from tests.chaos.auditor import audit
 from tests.chaos.runlog import check_event
 from tests.chaos.verdict import KINDS, Verdict
 
+ROOT = Path(__file__).resolve().parents[2]
 PEOPLE = ("alice", "bob", "carl")
 OTHER, MAIN = "other", "main"
 
@@ -97,6 +100,19 @@ def passes(story: Story) -> bool:
     verdict = story.verdict()
     assert verdict.findings == (), verdict.report()
     return True
+
+
+def test_the_auditor_shares_no_code_with_the_service() -> None:
+    read, waiting = set[str](), {"tests.chaos.auditor"}
+    while waiting:
+        read.add(name := waiting.pop())
+        imported = {
+            it.module for it in ast.walk(ast.parse((ROOT / f"{name.replace('.', '/')}.py").read_text()))
+            if isinstance(it, ast.ImportFrom) and it.module
+        }  # fmt: skip
+        assert not {it for it in imported if it.partition(".")[0] == "proxy"}, name
+        waiting |= {it for it in imported if it.startswith("tests.")} - read
+    assert "tests.chaos.pushes" in read
 
 
 # the ordinary run
