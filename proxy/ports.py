@@ -294,6 +294,31 @@ class Owned:
     rests: timedelta = timedelta(0)
 
 
+@dataclass(frozen=True)
+class LineState:
+    """`is_free`: nobody else's push of the line is out. `shown` is the latest alert that was accepted on it.
+
+    `sent` is the latest that has left, or was about to, and was not heard of: it may be shown too.
+    """
+
+    is_free: bool
+    shown: Order | None = None
+    sent: Order | None = None
+
+
+@dataclass(frozen=True)
+class Landing:
+    """The push of a line has ended. `order` is its alert's, None where none went out after all.
+
+    `accepted`: it is shown now. `over`: it is, or it surely is not and will not be by this push.
+    """
+
+    line: str
+    order: Order | None = None
+    accepted: bool = False
+    over: bool = False
+
+
 class AddressBook(Protocol):
     """Registrations and lines, for the worker. See store/addresses.py."""
 
@@ -313,9 +338,11 @@ class AddressBook(Protocol):
 
     async def remember_unknown(self, lane: Lane, account: str, life: timedelta) -> None: ...
 
-    async def board(self, lane: Lane, lines: Sequence[str], lease: timedelta) -> list[tuple[bool, Order | None]]: ...
+    async def board(self, lane: Lane, lines: Sequence[str], lease: timedelta) -> list[LineState]: ...
 
-    async def land(self, lane: Lane, landed: Sequence[tuple[str, Order | None]], life: timedelta) -> None: ...
+    async def depart(self, lane: Lane, departing: Sequence[tuple[str, Order]], life: timedelta) -> None: ...
+
+    async def land(self, lane: Lane, landed: Sequence[Landing], life: timedelta) -> None: ...
 
 
 class LaneStates(Protocol):

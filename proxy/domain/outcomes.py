@@ -48,12 +48,16 @@ class About(Enum):
 
 @dataclass(frozen=True)
 class Deferred:
-    """Another time. `counts` is False where the provider never saw the push."""
+    """Another time. `counts` is False where the provider never saw the push.
+
+    `unheard`: it may have been taken on, and only the answer is missing.
+    """
 
     reason: str
     retry_after: timedelta = timedelta(0)
     counts: bool = True
     about: About = About.PROVIDER
+    unheard: bool = False
 
 
 @dataclass(frozen=True)

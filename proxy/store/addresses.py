@@ -8,7 +8,7 @@ from proxy.domain.alerts import Order
 from proxy.domain.callbacks import digest
 from proxy.domain.devices import Device
 from proxy.domain.lanes import Lane
-from proxy.ports import Owned, Removal
+from proxy.ports import Landing, LineState, Owned, Removal
 from proxy.store import keys
 from proxy.store.blocks import blocked_among
 from proxy.store.devices import registration_parts
@@ -95,25 +95,32 @@ class RedisAddresses:
     async def remember_unknown(self, lane: Lane, account: str, life: timedelta) -> None:
         await self._redis.set(keys.unknown(lane, account), "1", px=life)
 
-    async def board(self, lane: Lane, lines: Sequence[str], lease: timedelta) -> list[tuple[bool, Order | None]]:
-        """For each line: may a push of it go out now (nobody else's is), and the latest alert accepted on it."""
+    async def board(self, lane: Lane, lines: Sequence[str], lease: timedelta) -> list[LineState]:
+        """Take each line that is free, for a lease at most, and tell what is known of it."""
         pipe = self._redis.pipeline(transaction=False)
         for line in lines:
             pipe.set(keys.flying(lane, line), self._instance, nx=True, px=lease)
-            pipe.get(keys.shown(lane, line))
+            pipe.mget(keys.shown(lane, line), keys.sent(lane, line))
         answers = await pipe.execute()
         return [
-            (bool(answers[i]), load_order(answers[i + 1]) if answers[i + 1] else None)
-            for i in range(0, len(answers), 2)
+            LineState(bool(is_free), *(load_order(it) if it else None for it in orders))
+            for is_free, orders in zip(answers[::2], answers[1::2], strict=True)
         ]
 
-    async def land(self, lane: Lane, landed: Sequence[tuple[str, Order | None]], life: timedelta) -> None:
-        """The pushes of these lines have ended, with the alert that was accepted, if one was."""
+    async def depart(self, lane: Lane, departing: Sequence[tuple[str, Order]], life: timedelta) -> None:
+        """Pushes of these alerts leave now: until they are over they may be shown."""
+        pipe = self._redis.pipeline(transaction=False)
+        for line, order in departing:
+            pipe.set(keys.sent(lane, line), dump_order(order), px=life)
+        await pipe.execute()
+
+    async def land(self, lane: Lane, landed: Sequence[Landing], life: timedelta) -> None:
+        """The pushes of these lines have ended: what was accepted is shown, what is over no longer counts as sent."""
         names: list[str] = []
         args: list[Argument] = [self._instance, life // _MS]
-        for line, order in landed:
-            names += [keys.flying(lane, line), keys.shown(lane, line)]
-            args.append(dump_order(order) if order else b"")
+        for it in landed:
+            names += [keys.flying(lane, it.line), keys.shown(lane, it.line), keys.sent(lane, it.line)]
+            args += [dump_order(it.order) if it.order else b"", int(it.accepted), int(it.over)]
         await script("land").run_async(self._redis, names, args)
 
     async def _rests(self, devices: Sequence[Device]) -> dict[Device, timedelta]:

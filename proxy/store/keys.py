@@ -15,6 +15,7 @@ users' own names and may hold anything; they and push tokens enter a key as a di
     proxy:{appId}:rest:<app>:<platform>:<d>  string  until over       worker (deliver)      a device takes no more now
     proxy:{appId}:shown:<app>:<channel>:<d>  string  marks' life      worker (settle)       latest accepted of a line
     proxy:{appId}:flying:<app>:<channel>:<d> string  one lease        worker (deliver)      a push of this line is out
+    proxy:{appId}:sent:<app>:<channel>:<d>   string  10 minutes       worker (deliver)      it may be shown on a line
     proxy:{appId}:unknown:<app>:<account d>  string  6 h              worker (settle)       MiPush knows nobody there
     proxy:{appId}:dead                       stream  capped           worker (settle)       dead letters
     proxy:{appId}:dead-words:<letter id>     string  marks' life      worker (settle)       its record with the words
@@ -81,6 +82,10 @@ def rest_of(push_token_key: str) -> str:
 
 def shown(lane: Lane, line: str) -> str:
     return f"{_of('shown', lane)}:{line}"
+
+
+def sent(lane: Lane, line: str) -> str:
+    return f"{_of('sent', lane)}:{line}"
 
 
 def flying(lane: Lane, line: str) -> str:

@@ -40,9 +40,10 @@ from proxy.ports import (
     Transport,
     Wire,
 )
-from proxy.usecases.lines import Held, Lines
+from proxy.usecases.lines import Ending, Held, Lines
 
 _BUSY_WAIT = timedelta(milliseconds=300)
+_EARLY_WAIT = timedelta(seconds=2)  # for one that is to be tried again, which takes longer than an answer
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,19 @@ class Delivery:
             if outcome is not None
         )
         if self.channel.replaces:
-            await self.lines.land(pushes, _accepted(settled))
+            results = {it.job.id: it.result for it in settled}
+            await self.lines.land(
+                [
+                    (push, _ending(outcome, results.get(push.job.id, "")))
+                    for push, outcome in zip(pushes, outcomes, strict=True)
+                ]
+            )
         return settled
+
+    async def give_up(self, batch: Sequence[tuple[Held, Push]]) -> None:
+        """Its jobs were settled without an outcome."""
+        if self.channel.replaces:
+            await self.lines.land([(push, Ending.GIVEN_UP) for _, push in batch])
 
     def part(self, batch: Sequence[tuple[Held, Push]], settled: Sequence[Settled]) -> list[Held]:
         """Settle what was held back beside a batch and is covered by it now; returns what is to be readied again."""
@@ -195,7 +207,7 @@ class Delivery:
         return True
 
     async def _board(self, pushes: Sequence[tuple[Held, Push]]) -> list[tuple[Held, Push]]:
-        """At most one push of a line is out, and none that a later accepted one covers."""
+        """At most one push of a line is out, none that a later accepted one covers or that would cover a later one."""
         if not pushes:
             return []
         boarded = await self.lines.board(pushes)
@@ -203,6 +215,8 @@ class Delivery:
             self._finish(it, "superseded")
         for it in boarded.busy:
             self.settle(Postpone(it.entry_id, it.job, self.now() + _BUSY_WAIT))
+        for it in boarded.early:
+            self.settle(Postpone(it.entry_id, it.job, self.now() + _EARLY_WAIT))
         return boarded.ready
 
     async def _outcomes(self, pushes: Sequence[Push], may_send: Callable[[], bool]) -> list[Outcome | None]:
@@ -234,16 +248,18 @@ class Delivery:
 
         request = self.channel.wire.build(pushes, authorization, self.now())
         answer = await self.channel.transport.send(request, leaves)
-        if isinstance(answer, NoAnswer) and answer.broken:  # as when an idle one was closed: once more, on a new one
+        is_second = isinstance(answer, NoAnswer) and answer.broken
+        if is_second:  # as when an idle one was closed: once more, on a new one
             answer = await self.channel.transport.send(request, leaves)
         match answer:
             case Answer():
-                return [*self.channel.wire.read(pushes, answer, self.now())]
+                outcomes = self.channel.wire.read(pushes, answer, self.now())
+                return [replace(it, unheard=True) if is_second and isinstance(it, Deferred) else it for it in outcomes]
             case NoAnswer() if withheld:
                 return [None] * len(pushes)
             case NoAnswer(reason, sent):
                 about = About.JOB if reason == TRANSPORT_CLOSED else About.PROVIDER
-                return [Deferred(reason, counts=sent, about=about)] * len(pushes)
+                return [Deferred(reason, counts=sent, about=about, unheard=sent or is_second)] * len(pushes)
 
     async def _carry_out(self, held: Held, push: Push, outcome: Outcome, sent_at: datetime, *, is_out: bool) -> Settled:
         step: Step = next_step(held.job, outcome, self.now(), self.backoff, is_out=is_out)
@@ -325,3 +341,13 @@ async def all_or_raise(steps: Iterable[Coroutine[Any, Any, Settled]]) -> list[Se
 
 def _accepted(settled: Sequence[Settled]) -> set[str]:
     return {it.job.id for it in settled if it.result == "accepted"}
+
+
+def _ending(outcome: Outcome | None, result: str) -> Ending:
+    if result == "accepted":
+        return Ending.ACCEPTED
+    if result not in ("", "retry", "paused"):
+        return Ending.GIVEN_UP
+    if outcome is None or (isinstance(outcome, Deferred) and outcome.unheard):
+        return Ending.UNHEARD
+    return Ending.REFUSED

@@ -3,12 +3,16 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import Enum, auto
 
 from proxy.domain.alerts import Order
 from proxy.domain.callbacks import digest
 from proxy.domain.jobs import Job, Push
 from proxy.domain.lanes import Lane
-from proxy.ports import AddressBook
+from proxy.ports import AddressBook, Landing
+
+# longer than a job waits between two tries, unless the settings or a provider ask for more
+_SENT_LIFE = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -19,13 +23,26 @@ class Held:
     job: Job
 
 
+class Ending(Enum):
+    """How the push of an alert ended."""
+
+    ACCEPTED = auto()
+    GIVEN_UP = auto()  # the alert is settled otherwise
+    REFUSED = auto()  # and will be tried again
+    UNHEARD = auto()  # there was no answer, though it may have been accepted; or it has not left yet
+
+
 @dataclass(frozen=True)
 class Boarded:
-    """Those that may go out now, those that a later accepted one covers, and those whose line another worker has."""
+    """Those that may go out now, those that a later accepted one covers, and those whose line another worker has.
+
+    `early`: a later one may be shown, and they would take its place. It is to be tried again.
+    """
 
     ready: list[tuple[Held, Push]] = field(default_factory=list)
     superseded: list[Held] = field(default_factory=list)
     busy: list[Held] = field(default_factory=list)
+    early: list[Held] = field(default_factory=list)
 
 
 class Lines:
@@ -33,13 +50,15 @@ class Lines:
 
     Of the alerts of a line that are in hand together the latest goes out alone. The others are held back beside it:
     once it is accepted those that it covers are settled, and if it is not, they go on by themselves. So an alert is
-    only given up for a later one that did reach the provider.
+    only given up for a later one that did reach the provider, and none goes out as long as a later one may have.
     """
 
     def __init__(self, lane: Lane, addresses: AddressBook, line_life: timedelta, marks_life: timedelta) -> None:
         self._lane, self._addresses = lane, addresses
         self._line_life, self._marks_life = line_life, marks_life
         self._beside: dict[str, list[Held]] = {}  # what is held back, by the line of what is out
+        self._unheard: set[str] = set()  # lines whose alert that is out was sent before, without an answer
+        self._untold: list[Landing] = []  # what the store has not heard of yet
 
     async def board(self, pushes: Sequence[tuple[Held, Push]]) -> Boarded:
         """Take the lines of these pushes; what is held back appears again when its line lands."""
@@ -47,14 +66,21 @@ class Lines:
         by_line: dict[str, list[tuple[Held, Push]]] = {}
         for held, push in pushes:
             by_line.setdefault(line_of(push.job), []).append((held, push))
+        await self._tell([])
         asked = [line for line in by_line if line not in self._beside]
-        answers = await self._addresses.board(self._lane, asked, self._line_life) if asked else []
-        free = {line for line, (is_free, _) in zip(asked, answers, strict=True) if is_free}
-        for line, (_, shown) in zip(asked, answers, strict=True):
-            by_line[line], covered = _split(by_line[line], shown)
+        states = await self._addresses.board(self._lane, asked, self._line_life) if asked else []
+        free = {line for line, state in zip(asked, states, strict=True) if state.is_free}
+        for line, state in zip(asked, states, strict=True):
+            by_line[line], covered = _split(by_line[line], state.shown)
             boarded.superseded.extend(covered)
-        if idle := [line for line in free if not by_line[line]]:
-            await self._addresses.land(self._lane, [(line, None) for line in idle], self._marks_life)
+            if by_line[line] and state.sent and state.sent.is_later_than(_latest(by_line[line])):
+                boarded.early.extend(held for held, _ in by_line.pop(line))
+        if idle := [line for line in free if not by_line.get(line)]:
+            await self._tell([Landing(line) for line in idle])
+        departing = {line: _latest(by_line[line]) for line in free - set(idle)}
+        if departing:
+            await self._addresses.depart(self._lane, list(departing.items()), _SENT_LIFE)
+        self._unheard |= {line for line, it in zip(asked, states, strict=True) if departing.get(line) == it.sent}
         for line, going in by_line.items():  # from here on nothing may fail, or what is held back would be forgotten
             if line in free and going:
                 first, *others = sorted(going, key=lambda it: _sort_key(it[1].job.alert.order), reverse=True)
@@ -66,11 +92,27 @@ class Lines:
                 boarded.busy.extend(held for held, _ in going)
         return boarded
 
-    async def land(self, pushes: Sequence[Push], accepted: Collection[str]) -> None:
-        """These pushes have ended; `accepted` are the jobs of those that the provider took on."""
-        orders = [push.job.alert.order if push.job.id in accepted else None for push in pushes]
-        lines = [line_of(push.job) for push in pushes]
-        await self._addresses.land(self._lane, list(zip(lines, orders, strict=True)), self._marks_life)
+    async def land(self, ended: Sequence[tuple[Push, Ending]]) -> None:
+        """These pushes have ended so. Where the store is away it hears of them before it is asked for a line again."""
+        landed = list[Landing]()
+        for push, ending in ended:
+            line = line_of(push.job)
+            was_unheard = line in self._unheard
+            self._unheard.discard(line)
+            is_over = ending in (Ending.ACCEPTED, Ending.GIVEN_UP) or (ending is Ending.REFUSED and not was_unheard)
+            landed.append(Landing(line, push.job.alert.order, accepted=ending is Ending.ACCEPTED, over=is_over))
+        await self._tell(landed)
+
+    async def _tell(self, landed: Sequence[Landing]) -> None:
+        telling, self._untold = [*self._untold, *landed], []
+        told = not telling
+        try:
+            if telling:
+                await self._addresses.land(self._lane, telling, self._marks_life)
+                told = True
+        finally:
+            if not told:
+                self._untold = [*telling, *self._untold]
 
     def part(self, pushes: Sequence[Push], accepted: Collection[str]) -> tuple[list[Held], list[Held]]:
         """What was held back beside these pushes: those that are covered now, and those that go on."""
@@ -97,6 +139,10 @@ def _split(pushes: Sequence[tuple[Held, Push]], shown: Order | None) -> tuple[li
         else:
             going.append((held, push))
     return going, covered
+
+
+def _latest(pushes: Sequence[tuple[Held, Push]]) -> Order:
+    return max((push.job.alert.order for _, push in pushes), key=_sort_key)
 
 
 def _sort_key(order: Order) -> tuple[int, int, int]:

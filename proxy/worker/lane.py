@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -218,6 +219,8 @@ class LaneWorker:
             self._give_back(ids, type(error).__name__)
         except Exception as error:  # noqa: BLE001  see above
             self._bury_open(held, error)
+            with suppress(RedisError):  # it hears of it later
+                await self.delivery.give_up(batch)
         self._put_aside([*(it for it in held if it.entry_id in self._open), *self.delivery.part(batch, settled)])
         if probing:
             await self._probed(settled)

@@ -392,17 +392,17 @@ def _kind(outcome: Outcome, code: int) -> Outcome:
 
 @pytest.mark.parametrize("code", [None, "0", True, False, 0.0, [0]])
 def test_an_answer_without_a_whole_number_as_code_is_none(code: object) -> None:
-    assert read_code(ACCOUNTS, [ALICE, BOB], code) == Deferred("no code")
+    assert read_code(ACCOUNTS, [ALICE, BOB], code) == Deferred("no code", unheard=True)
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"0", b"{}", b"\xff", b"[" * 16_000])
 def test_an_answer_that_is_not_theirs_comes_again(body: bytes) -> None:
-    assert ACCOUNTS.read([ALICE], Answer(200, {}, body), NOON) == [Deferred("no code")]
+    assert ACCOUNTS.read([ALICE], Answer(200, {}, body), NOON) == [Deferred("no code", unheard=True)]
 
 
 @pytest.mark.parametrize("status", [0, 204, 302, 400, 404, 429, 500, 502, 503])
 def test_another_http_status_is_a_failure_of_the_transport_whatever_the_body(status: int) -> None:
-    assert read(ACCOUNTS, [ALICE], {"code": 0}, status) == [Deferred(f"http {status}")]
+    assert read(ACCOUNTS, [ALICE], {"code": 0}, status) == [Deferred(f"http {status}", unheard=status >= 500)]
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -416,7 +416,7 @@ def test_the_longer_of_their_wait_and_ours_counts() -> None:
 
     assert shorter == Deferred("code 10027 calls too frequent", timedelta(seconds=5))
     assert longer == Deferred("code 10027 calls too frequent", timedelta(seconds=30))
-    assert read(ACCOUNTS, [ALICE], {}, 503, wait="30") == [Deferred("http 503", timedelta(seconds=30))]
+    assert read(ACCOUNTS, [ALICE], {}, 503, wait="30") == [Deferred("http 503", timedelta(seconds=30), unheard=True)]
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from proxy.domain.devices import ApnsEnvironment, Device, Platform
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
 from proxy.domain.letters import Cause
-from proxy.ports import Bury, Postpone
+from proxy.ports import Bury, Landing, Postpone
 from proxy.store import keys
 from proxy.store.addresses import RedisAddresses
 from proxy.store.blocks import RedisBlocks
@@ -238,7 +238,8 @@ async def _work(redis: Any) -> None:
     await addresses.note_trouble(IPHONE, "BadDeviceToken")
     await addresses.remember_unknown(MIPUSH, "ghost", DAY)
     await addresses.board(MIPUSH, [LINE, "4e5f"], timedelta(days=1))
-    await addresses.land(MIPUSH, [(LINE, ORDER)], DAY)
+    await addresses.depart(MIPUSH, [("4e5f", ORDER)], DAY)
+    await addresses.land(MIPUSH, [Landing(LINE, ORDER, accepted=True, over=True)], DAY)
     await _provider_token(redis).current()
 
 
@@ -265,8 +266,8 @@ async def _look(redis: Any) -> dict[str, Any]:
         "paused": [[it.reason, it.since.isoformat()] for it in (await lanes.pauses([APNS, MIPUSH])).values()],
         "may probe": await lanes.may_probe(APNS, SECOND),
         "board": [
-            [free, shown and [shown.sequence, shown.sent_at_ms, shown.accepted_at_ms]]
-            for free, shown in await addresses.board(MIPUSH, [LINE, "4e5f"], DAY)
+            [it.is_free, it.shown and [it.shown.sequence, it.shown.sent_at_ms, it.shown.accepted_at_ms]]
+            for it in await addresses.board(MIPUSH, [LINE, "4e5f"], DAY)
         ],
         "unknown": sorted(await addresses.unknown(MIPUSH, ["ghost", "ben"])),
         "provider token": await _provider_token(redis, signs="another").current(),

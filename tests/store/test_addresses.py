@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from proxy.domain.alerts import Order
-from proxy.ports import Owned, Removal
+from proxy.ports import Landing, LineState, Owned, Removal
 from proxy.store import keys
 from proxy.store.addresses import RedisAddresses
 from proxy.store.connection import Store
@@ -140,14 +140,14 @@ def test_a_line_carries_one_push_at_a_time_and_remembers_the_latest(store: Store
 
     async def scenario(redis: object) -> None:
         mine, other = book(redis, app_id), book(redis, app_id, "worker-2")
-        assert await mine.board(lane, ["a", "b"], LEASE) == [(True, None), (True, None)]
-        assert await other.board(lane, ["a"], LEASE) == [(False, None)]
-        await other.land(lane, [("a", None)], DAY)  # not its own: stays out
-        assert await other.board(lane, ["a"], LEASE) == [(False, None)]
-        await mine.land(lane, [("a", first), ("b", None)], DAY)
-        assert await other.board(lane, ["a", "b"], LEASE) == [(True, first), (True, None)]
-        await other.land(lane, [("a", later), ("b", None)], DAY)
-        assert await mine.board(lane, ["a"], LEASE) == [(True, later)]
+        assert await mine.board(lane, ["a", "b"], LEASE) == [LineState(True), LineState(True)]
+        assert await other.board(lane, ["a"], LEASE) == [LineState(False)]
+        await other.land(lane, [Landing("a")], DAY)  # not its own: stays out
+        assert await other.board(lane, ["a"], LEASE) == [LineState(False)]
+        await mine.land(lane, [Landing("a", first, accepted=True, over=True), Landing("b")], DAY)
+        assert await other.board(lane, ["a", "b"], LEASE) == [LineState(True, shown=first), LineState(True)]
+        await other.land(lane, [Landing("a", later, accepted=True, over=True), Landing("b")], DAY)
+        assert await mine.board(lane, ["a"], LEASE) == [LineState(True, shown=later)]
 
     with_redis(store_url, scenario)
     assert 0 < raw(store, "PTTL", keys.shown(lane, "a")) <= DAY / timedelta(milliseconds=1)
@@ -160,9 +160,32 @@ def test_a_late_landing_does_not_take_back_what_a_later_alert_shows(store_url: s
     async def scenario(redis: object) -> None:
         slow, quick = book(redis, app_id), book(redis, app_id, "worker-2")
         await slow.board(lane, ["a"], LEASE)
-        await quick.land(lane, [("a", Order(2, 0, 6))], DAY)  # after slow's claim on the line had run out
-        await slow.land(lane, [("a", Order(1, 0, 5))], DAY)
-        assert await quick.board(lane, ["a"], LEASE) == [(True, Order(2, 0, 6))]
+        # after slow's claim on the line had run out
+        await quick.land(lane, [Landing("a", Order(2, 0, 6), accepted=True, over=True)], DAY)
+        await slow.land(lane, [Landing("a", Order(1, 0, 5), accepted=True, over=True)], DAY)
+        assert await quick.board(lane, ["a"], LEASE) == [LineState(True, shown=Order(2, 0, 6))]
+
+    with_redis(store_url, scenario)
+
+
+def test_an_alert_counts_as_sent_from_its_departure_until_it_is_over(store: Store, store_url: str, app_id: str) -> None:
+    lane, first, later = mipush_lane(app_id), Order(1, 0, 5), Order(2, 0, 6)
+
+    async def sent(redis: object) -> list[Order | None]:
+        return [it.sent for it in await book(redis, app_id, "worker-2").board(lane, ["a"], LEASE)]
+
+    async def scenario(redis: object) -> None:
+        mine = book(redis, app_id)
+        await mine.board(lane, ["a"], LEASE)
+        await mine.depart(lane, [("a", first)], DAY)
+        assert await sent(redis) == [first]
+        await mine.land(lane, [Landing("a", first)], DAY)  # no answer: it will be tried again
+        assert await sent(redis) == [first]
+        await mine.depart(lane, [("a", later)], DAY)
+        await mine.land(lane, [Landing("a", first, over=True)], DAY)  # the other one still counts
+        assert await sent(redis) == [later]
+        await mine.land(lane, [Landing("a", later, over=True)], DAY)
+        assert await sent(redis) == [None]
 
     with_redis(store_url, scenario)
 

@@ -28,7 +28,7 @@ WRITERS = {
     "dump_job": {"jobs", "retries", "dead"},
     "dump_letter": {"dead", "dead-words"},
     "dump_device": {"account"},
-    "dump_order": {"shown"},
+    "dump_order": {"shown", "sent"},
 }
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from proxy.domain.lanes import Lane
 from proxy.domain.letters import Cause
-from proxy.ports import Bury, Postpone
+from proxy.ports import Bury, Landing, Postpone
 from proxy.store import keys
 from proxy.store.addresses import RedisAddresses
 from proxy.store.connection import Store
@@ -44,6 +44,7 @@ SAMPLES: dict[str, Callable[[], str]] = {
     "resumed": lambda: keys.resumed(LANE),
     "rest_of": lambda: keys.rest_of(keys.push_token("77", "main", "apns", "a1b2")),
     "shown": lambda: keys.shown(LANE, "l1"),
+    "sent": lambda: keys.sent(LANE, "l1"),
     "flying": lambda: keys.flying(LANE, "l1"),
     "unknown": lambda: keys.unknown(LANE, "ben"),
     "callbacks": lambda: keys.callbacks("77"),
@@ -76,7 +77,7 @@ SHARED = {"provider_token", "generation", "clocks", "blocked_accounts", "blocked
 def catalogue() -> list[re.Pattern[str]]:
     """The rows of the module's docstring, each <placeholder> standing for any text without a colon."""
     rows = re.findall(r"^    (proxy:\S*(?: d>\S*| id>\S*)?)", inspect.getdoc(keys) or "", re.MULTILINE)
-    assert len(rows) == 29
+    assert len(rows) == 30
     row_texts = [re.escape(row).replace(r"\ ", " ") for row in rows]
     texts = [
         text.replace(re.escape("{appId}"), r"\{77\}").replace(re.escape("{<team>}"), r"\{TEAM\}") for text in row_texts
@@ -142,14 +143,15 @@ def test_all_that_a_message_leaves_in_the_store_is_in_the_catalogue_and_ends_by_
         await addresses.rest(device(), DAY)
         await addresses.remember_unknown(lane, "ghost", DAY)
         await addresses.board(lane, ["line-1", "line-2"], LEASE)
-        await addresses.land(lane, [("line-1", one.alert.order)], DAY)
+        await addresses.depart(lane, [("line-2", one.alert.order)], DAY)
+        await addresses.land(lane, [Landing("line-1", one.alert.order, accepted=True, over=True)], DAY)
 
     with_redis(store_url, scenario)
     names = [it.decode() for it in store.call(lambda it: list(it.scan_iter(match=f"proxy:{{{app_id}}}*", count=1000)))]
     kinds = {name.split(":")[2] for name in names}
     assert kinds == {
         "callbacks", "seen", "planned", "jobs", "retries", "pause", "probe", "resumed", "rest", "shown", "flying",
-        "unknown", "dead", "dead-words", "account", "token", "ready",
+        "sent", "unknown", "dead", "dead-words", "account", "token", "ready",
     }  # fmt: skip
     for name in names:
         assert [row for row in catalogue() if row.fullmatch(name.replace(app_id, "77"))], name

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from proxy.domain.breaker import Breaker
 from proxy.domain.devices import Device
@@ -26,7 +27,7 @@ from proxy.domain.outcomes import (
     UnknownAccount,
     Unregistered,
 )
-from proxy.ports import TRANSPORT_CLOSED, Bury, Finish, NoAnswer, Postpone, Settlement
+from proxy.ports import TRANSPORT_CLOSED, Bury, Finish, Landing, NoAnswer, Postpone, Settlement
 from proxy.store import keys
 from proxy.store.addresses import RedisAddresses
 from proxy.store.connection import Store
@@ -98,6 +99,18 @@ class Bench:
             for batch in batches:
                 held += delivery.part(batch, await delivery.push(batch, may_send))
         return [(it.result, it.reason) for it in self.reported[before:]]
+
+
+class DeafOnce(RedisAddresses):
+    """The store is away when it is first told how pushes ended."""
+
+    heard = False
+
+    async def land(self, lane: Lane, landed: Sequence[Landing], life: timedelta) -> None:
+        if not self.heard:
+            self.heard = True
+            raise RedisConnectionError("away")
+        await super().land(lane, landed, life)
 
 
 Setting = Callable[..., None]
@@ -430,6 +443,47 @@ def test_a_push_that_was_not_accepted_supersedes_nothing_and_frees_its_line(
         assert await addresses.unknown(bench.lane, ["ben"]) == set()
 
     on_bench(scenario, Provider(always(outcome)), to_account=True)
+
+
+@pytest.mark.parametrize("outcome", [Deferred("timed out", unheard=True), None])
+def test_a_push_that_was_not_heard_of_holds_earlier_ones_back_until_it_is_settled(
+    on_bench: Setting, outcome: Outcome | None
+) -> None:
+    """Chaos seeds 23 and 32: the earlier one took the later one's place on the phone."""
+
+    async def scenario(bench: Bench) -> None:
+        later, earlier = bench.job(sequence=9), bench.job(message_id="m2", sequence=2)
+        if outcome is None:  # its worker died
+            await bench.by("worker-2").ready([Held(b"1-1", later)])
+            await bench.redis.delete(*await bench.redis.keys(keys.flying(bench.lane, "*")))
+        else:
+            await bench.deliver([later])
+        bench.provider.verdict = always(Deferred("busy"))
+        bench.settled.clear()
+        assert await bench.deliver([later, earlier]) == [("retry", "busy")]
+        assert await bench.deliver([earlier]) == []
+        assert bench.settled[-1] == Postpone(bench.settled[-1].entry_id, earlier, NOON + 2 * SECOND)
+        bench.provider.verdict = always(Accepted())
+        newest = bench.job(message_id="m3", sequence=11)
+        assert await bench.deliver([newest]) == [("accepted", "")]
+        assert await bench.deliver([later, earlier]) == [("superseded", "")] * 2
+
+    on_bench(scenario, Provider(always(outcome or Accepted())), to_account=True)
+
+
+def test_what_the_store_did_not_hear_of_a_push_it_hears_before_the_next(on_bench: Setting) -> None:
+    """Chaos seed 32: the store was killed between the answer and the note of what is shown."""
+
+    async def scenario(bench: Bench) -> None:
+        addresses = DeafOnce(bench.redis, {"main": bench.lane.app_id}, "worker-1")
+        delivery = replace(bench.delivery, addresses=addresses)
+        (batch,) = await delivery.ready([Held(b"1-1", bench.job(sequence=9))])
+        with pytest.raises(RedisConnectionError):
+            await delivery.push(batch, lambda: True)
+        assert delivery.part(batch, []) == []
+        assert await bench.deliver([bench.job(message_id="m2", sequence=2)], by=delivery) == [("superseded", "")]
+
+    on_bench(scenario, Provider(always(Accepted())), to_account=True)
 
 
 def test_alerts_that_cover_nothing_go_out_side_by_side_in_any_order(on_bench: Setting) -> None:

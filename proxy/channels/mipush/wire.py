@@ -163,7 +163,9 @@ def _jobkey(alert: Alert) -> str:
 def _without_code(answer: Answer) -> Outcome:
     if answer.status in (401, 403):
         return OurFault(f"http {answer.status}")
-    return Deferred("no code" if answer.status == 200 else f"http {answer.status}", retry_after(answer.headers))
+    reason = "no code" if answer.status == 200 else f"http {answer.status}"
+    # whoever speaks there for Xiaomi push may have passed the call on before
+    return Deferred(reason, retry_after(answer.headers), unheard=answer.status == 200 or answer.status >= 500)
 
 
 def _listed(value: object) -> set[str]:

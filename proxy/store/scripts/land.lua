@@ -1,6 +1,6 @@
--- The pushes of some lines have ended: let the next ones go, and remember what is shown.
--- KEYS  per line: flying, shown
--- ARGV  1 instance   2 life, ms   then per line: order of the accepted alert, '' if none was
+-- The pushes of some lines have ended: let the next ones go, and remember what is shown and what may be.
+-- KEYS  per line: flying, shown, sent
+-- ARGV  1 instance   2 life, ms   then per line: order of its alert ('' if none went out), accepted (0/1), over (0/1)
 local function is_later(order, other) -- by the first measure that both have and that differs, as in domain/alerts.py
   local measures = string.gmatch(other, '%d+')
   for mine in string.gmatch(order, '%d+') do -- as text: a sequence may exceed 2^53
@@ -12,10 +12,11 @@ local function is_later(order, other) -- by the first measure that both have and
   return false
 end
 
-for i = 1, #KEYS, 2 do
+for i = 1, #KEYS, 3 do
+  local order, accepted, over = ARGV[i + 2], ARGV[i + 3] == '1', ARGV[i + 4] == '1'
   if redis.call('GET', KEYS[i]) == ARGV[1] then redis.call('DEL', KEYS[i]) end
-  local order = ARGV[2 + (i + 1) / 2]
-  local shown = redis.call('GET', KEYS[i + 1])
-  if order ~= '' and not (shown and is_later(shown, order)) then redis.call('SET', KEYS[i + 1], order, 'PX', ARGV[2]) end
+  local shown, sent = redis.call('GET', KEYS[i + 1]), redis.call('GET', KEYS[i + 2])
+  if accepted and not (shown and is_later(shown, order)) then redis.call('SET', KEYS[i + 1], order, 'PX', ARGV[2]) end
+  if over and sent and not is_later(sent, order) then redis.call('DEL', KEYS[i + 2]) end
 end
 return 1
