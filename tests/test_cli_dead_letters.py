@@ -159,6 +159,11 @@ def test_show_tells_who_was_to_hear_of_a_callback_and_only_the_size_of_what_is_u
     assert record["record"] == {"from": "callbacks", "bytes": 20}
 
 
+def test_a_name_that_cannot_be_printed_is_told_as_well_as_it_goes(operator: Operator) -> None:
+    operator.bury(to("half \ud800"))
+    assert operator.told("list")[0]["account"] == "half ?"
+
+
 @pytest.mark.parametrize("command", ["show", "replay", "drop"])
 @pytest.mark.parametrize(
     ("given", "code", "told"),

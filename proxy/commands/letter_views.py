@@ -86,4 +86,5 @@ def _time(when: datetime) -> str:
 
 
 def _json(told: dict[str, Any], indent: int | None = None) -> str:
-    return json.dumps(told, ensure_ascii=False, indent=indent)
+    text = json.dumps(told, ensure_ascii=False, indent=indent)
+    return text.encode("utf-8", "replace").decode()  # half of a surrogate pair cannot be printed

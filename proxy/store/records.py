@@ -43,10 +43,12 @@ def load_undelivered(record: bytes) -> Undelivered:
         _only(str, *(r.account for r in to), *(name for r in to for name in r.resources))
         _only(str, it["id"], it["app"], it["conv"], it["from"], it["biz"], it["seq"])
         _only(int, it["sent"])
-        return Undelivered(
+        message = Undelivered(
             it["id"], it["app"], it["conv"], it["from"], to, b64decode(it["payload"]), it["biz"], it["seq"],
             it["sent"], from_ms(it["at"]),
         )  # fmt: skip
+        _only(int, message.order.sequence)  # thousands of digits are no number
+        return message
     except _NOT_OURS as error:
         raise UnreadableRecord(f"callback record: {type(error).__name__}") from None
 
@@ -182,7 +184,8 @@ def _only(kind: type, *values: object) -> None:
 
 
 def _dump(record: dict[str, Any]) -> bytes:
-    return json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode()
+    """Takes any text, half of a surrogate pair too: a settlement that cannot be written would end the worker."""
+    return json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
 def _load(record: bytes) -> dict[str, Any]:

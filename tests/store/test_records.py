@@ -71,6 +71,18 @@ def test_a_moment_keeps_its_millisecond(ms: int) -> None:
     assert to_ms(from_ms(ms)) == ms
 
 
+def test_a_record_holds_any_text_even_half_of_a_surrogate_pair() -> None:
+    odd = replace(job(apns_lane("7")), account="\ud800")
+    assert load_job(dump_job(odd)) == odd
+    message = replace(undelivered(callback("7"), NOON), sender="\udfff")
+    assert load_undelivered(dump_undelivered(message)) == message
+
+
+def test_a_sequence_of_thousands_of_digits_is_unreadable() -> None:
+    with pytest.raises(UnreadableRecord):
+        load_undelivered(dump_undelivered(replace(undelivered(callback("7"), NOON), sequence="9" * 5000)))
+
+
 def test_a_job_that_was_never_tried_in_vain_says_nothing_of_tries() -> None:
     assert b"tries" not in dump_job(job(apns_lane("7")))
 

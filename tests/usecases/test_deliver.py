@@ -13,7 +13,7 @@ from proxy.domain.breaker import Breaker
 from proxy.domain.devices import Device
 from proxy.domain.jobs import Job, Push
 from proxy.domain.lanes import Lane, Pause, PauseKind, Route
-from proxy.domain.letters import Cause
+from proxy.domain.letters import Cause, Letter, revived
 from proxy.domain.outcomes import (
     About,
     Accepted,
@@ -263,6 +263,32 @@ def test_a_wrong_address_is_noted_on_the_registration_which_stays(on_bench: Sett
 
     on_bench(scenario, Provider(always(Misaddressed("DeviceTokenNotForTopic"))))
     assert [it.trouble for it in registered(store, app_id)] == ["DeviceTokenNotForTopic"]
+
+
+def replayed(one: Job) -> Job:
+    """As it comes back from a dead letter."""
+    return revived(one, Letter("1-0", "77", NOON, Cause.REJECTED, "too large", one), NOON, DAY)
+
+
+def test_a_replayed_alert_that_a_later_one_covers_is_superseded(on_bench: Setting) -> None:
+    async def scenario(bench: Bench) -> None:
+        earlier = bench.job(message_id="m1", sequence=1)
+        bench.provider.verdict = always(Rejected("too large"))
+        assert await bench.deliver([earlier]) == [("dead letter", "too large")]
+        bench.provider.verdict = always(Accepted())
+        assert await bench.deliver([bench.job(message_id="m2", sequence=2)]) == [("accepted", "")]
+        assert await bench.deliver([replayed(earlier)]) == [("superseded", "")]
+
+    on_bench(scenario, Provider(always(Accepted())), to_account=True)
+
+
+def test_a_replayed_alert_whose_device_has_moved_goes_nowhere(on_bench: Setting, store: Store, app_id: str) -> None:
+    async def scenario(bench: Bench) -> None:
+        register(store, app_id, device("cai", "second", push_token="ben-token"))
+        assert await bench.deliver([replayed(bench.job())]) == [("device moved", "")]
+        assert bench.provider.sent == []
+
+    on_bench(scenario, Provider(always(Accepted())))
 
 
 def test_a_job_whose_device_is_gone_or_has_another_owner_is_not_sent(
