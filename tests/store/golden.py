@@ -3,6 +3,7 @@
     python tests/store/golden.py lay FOLDER       write it into a store of its own, then a file for each kind of key
     python tests/store/golden.py put FOLDER URL   put those files into that empty store
     python tests/store/golden.py read URL          read it from there, and print as JSON what it says
+    python tests/store/golden.py spool FILE        write a spool file of two callbacks, of which one is done
 
 The package that is imported decides which version does it: `PYTHONPATH=<a checkout>` names it. What lies in
 `tests/data/records/<format>` was laid so by the first version of that format.
@@ -22,9 +23,10 @@ from typing import Any, NamedTuple
 from proxy.domain.alerts import Alert, AlertText, Order
 from proxy.domain.callbacks import Callback, Claim, Kind, Recipient
 from proxy.domain.devices import ApnsEnvironment, Device, Platform
-from proxy.domain.jobs import Job
+from proxy.domain.jobs import Job, Try
 from proxy.domain.lanes import Lane
 from proxy.domain.letters import Cause
+from proxy.domain.undelivered import undelivered
 from proxy.ports import Bury, Landing, Postpone
 from proxy.store import keys
 from proxy.store.addresses import RedisAddresses
@@ -40,7 +42,8 @@ from proxy.store.health import RedisHealth
 from proxy.store.inbox import RedisInbox
 from proxy.store.lanes import RedisLanes
 from proxy.store.provider_tokens import SharedProviderToken
-from proxy.store.records import load_job, load_undelivered
+from proxy.store.records import dump_undelivered, load_job, load_undelivered
+from proxy.store.spool import format as spool
 from tests.store.samples import DAY, MS, NO_WAIT, NOON, SECOND, queue_of
 
 APP_ID = "2882303761517000009"
@@ -78,6 +81,7 @@ IPHONE = Device(
 XIAOMI = Device("main", "ben", "phone-2", Platform.MIPUSH, "regid/+=", NOON + MS)
 FORGOTTEN = Device("main", "fay", "phone-5", Platform.APNS, "d4e5f6", NOON, ApnsEnvironment.PRODUCTION, "en", "r2")
 HELD = Device("main", "gil", "phone-6", Platform.APNS, "e5f6a7", NOON)
+TRIES = (Try(NOON - SECOND, "503 ServiceUnavailable"), Try(NOON, "no answer in time"))
 ORDER = Order(154503794553568001, 1795435199000, 1795435200000)
 
 
@@ -95,8 +99,8 @@ def jobs() -> Jobs:
     return Jobs(
         Job("main", "apns", "ben", "phone-1", alert),
         Job("main", "mipush", "ben", "", alert),
-        Job("main", "apns", "cai", "phone-3", alert, 3, second_chance=True),
-        Job("main", "apns", "dan", "phone-4", alert, 1),
+        Job("main", "apns", "cai", "phone-3", alert, 3, second_chance=True, history=TRIES),
+        Job("main", "apns", "dan", "phone-4", alert, 1, history=TRIES[1:]),
     )
 
 
@@ -118,6 +122,11 @@ def write(url: str) -> None:
     StoreWatch(store, Generation(url, new_id=lambda: "0123456789abcdef"), lambda _: None, lambda: NOON).look()
     asyncio.run(_with_redis(url, _work))
     devices.remove("main", HELD.account, HELD.device_id)
+
+
+def spool_file() -> bytes:
+    first, second = (spool.dump(it.callback_id, dump_undelivered(undelivered(it, NOON))) for it in (TO_A_GROUP, TO_ONE))
+    return first + spool.DONE + second[len(spool.DONE) :]
 
 
 def read(url: str) -> dict[str, Any]:
@@ -199,6 +208,8 @@ def main(*order: str) -> None:
             restore(url, laid(Path(folder)))
         case ("read", url):
             sys.stdout.write(json.dumps(read(url), indent=1, ensure_ascii=False) + "\n")
+        case ("spool", file):
+            Path(file).write_bytes(spool_file())
         case _:
             raise SystemExit(__doc__)
 

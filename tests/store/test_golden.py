@@ -7,21 +7,29 @@ import inspect
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from proxy.domain.alerts import Alert, AlertText
+from proxy.domain.letters import Cause
+from proxy.domain.undelivered import undelivered
 from proxy.store import keys, records
 from proxy.store.connection import Store
+from proxy.store.dead_letters import RedisDeadLetters
 from proxy.store.devices import RedisDevices
 from proxy.store.embedded import ensure_store, stop_store
 from proxy.store.forgotten import RedisForgotten, Restoring, brakes_held
+from proxy.store.spool.format import Record, walk
 from tests.store import golden
 from tests.store.samples import NOON, SECOND
 
 RECORDS = Path(__file__).parents[1] / "data/records"
-FORMATS = sorted(int(it.name) for it in RECORDS.iterdir() if it.is_dir())
+# 1 is a format as it began, 1.1 the same with the optional members that it had got later
+FORMATS = sorted(it.name for it in RECORDS.iterdir() if it.is_dir())
+PRESENT = [name for name in FORMATS if name.partition(".")[0] == str(records.FORMAT)]
 # which kinds of keys hold what each function writes
 WRITERS = {
     "dump_undelivered": {"callbacks"},
@@ -38,18 +46,33 @@ def empty_store(tmp_path: Path) -> Iterator[str]:
     stop_store(tmp_path / "s")
 
 
-def laid(format_: int) -> dict[str, list[dict[str, Any]]]:
-    return golden.laid(RECORDS / str(format_))
+def laid(name: str) -> dict[str, list[dict[str, Any]]]:
+    return golden.laid(RECORDS / name)
 
 
-@pytest.mark.parametrize("format_", FORMATS)
-def test_what_a_format_laid_down_is_read_as_it_was_meant(format_: int, empty_store: str) -> None:
-    golden.restore(empty_store, laid(format_))
-    assert golden.read(empty_store) == json.loads((RECORDS / f"{format_}.json").read_text())
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_a_format_laid_down_is_read_as_it_was_meant(name: str, empty_store: str) -> None:
+    golden.restore(empty_store, laid(name))
+    assert golden.read(empty_store) == json.loads((RECORDS / f"{name}.json").read_text())
+
+
+def test_jobs_and_dead_letters_tell_what_was_tried_where_that_was_written(empty_store: str) -> None:
+    golden.restore(empty_store, laid("1.1"))
+    store, one = Store(empty_store), golden.jobs()
+    ((waiting, _),) = store.call(lambda redis: redis.zrange(keys.retries(golden.APNS), 0, -1, withscores=True))
+    assert records.load_job(waiting) == one.waiting
+    assert records.load_job(laid("1")["retries"][0]["value"][0][0].encode()).history == ()
+    unread, ended = RedisDeadLetters(store, jobs_cap=9, callbacks_cap=9).newest_first(golden.APP_ID)
+    assert (ended.cause, ended.of) == (Cause.REJECTED, replace(one.ended, alert=without_words(one.ended.alert)))
+    assert (unread.cause, unread.kind, unread.app) == (Cause.UNREADABLE, "record", "main")
+
+
+def without_words(alert: Alert) -> Alert:
+    return replace(alert, text=AlertText("", ""))
 
 
 def test_a_device_that_was_laid_aside_comes_back_and_the_brake_is_told(empty_store: str) -> None:
-    golden.restore(empty_store, laid(1))
+    golden.restore(empty_store, laid("1.1"))
     store = Store(empty_store)
     (it,) = RedisForgotten(store, golden.APP_IDS).forgotten("main", NOON)
     assert (it.device, it.at) == (golden.FORGOTTEN, NOON + SECOND)
@@ -59,17 +82,33 @@ def test_a_device_that_was_laid_aside_comes_back_and_the_brake_is_told(empty_sto
     assert "2 of 3 dead" in told["devices of main/apns"]
 
 
-def test_what_is_written_today_has_all_that_its_format_had_at_first(empty_store: str) -> None:
+@pytest.mark.parametrize("name", PRESENT)
+def test_what_is_written_today_has_all_that_its_format_had_before(name: str, empty_store: str) -> None:
     golden.write(empty_store)
     today = golden.snapshot(empty_store)
-    for kind, kept in laid(records.FORMAT).items():
+    for kind, kept in laid(name).items():
         assert kind in today
         assert missing(kept, today[kind], kind) == []
 
 
 def test_the_present_format_has_golden_records() -> None:
-    """A new format: keep the old folder, let the program that first writes it lay one for the new, and read both."""
-    assert max(FORMATS) == records.FORMAT
+    """A new format: keep the old folders, let the program that first writes it lay one for it, and read them all."""
+    assert str(records.FORMAT) in FORMATS
+    assert PRESENT[-1] == FORMATS[-1]
+
+
+def test_a_spool_file_is_read_and_written_as_it_was_at_first() -> None:
+    kept = (RECORDS / "1.spool").read_bytes()
+    found = list(walk(kept))
+    assert [(it.callback_id, it.done) for it in found if isinstance(it, Record)] == [
+        (golden.TO_A_GROUP.callback_id, False),
+        (golden.TO_ONE.callback_id, True),
+    ]
+    assert [records.load_undelivered(it.body) for it in found if isinstance(it, Record)] == [
+        undelivered(it, NOON) for it in (golden.TO_A_GROUP, golden.TO_ONE)
+    ]
+    assert len(found) == 2
+    assert golden.spool_file() == kept
 
 
 def test_every_writer_of_records_and_every_kind_of_key_has_golden_records() -> None:
@@ -78,7 +117,7 @@ def test_every_writer_of_records_and_every_kind_of_key_has_golden_records() -> N
     assert writers == WRITERS.keys()
     kinds = set(re.findall(r"^    proxy:\{.*?\}:([a-z-]+)", inspect.getdoc(keys) or "", re.MULTILINE))
     assert set.union(*WRITERS.values()) <= kinds
-    assert kinds == {kind for format_ in FORMATS for kind in laid(format_)}
+    assert kinds == {kind for name in FORMATS for kind in laid(name)}
 
 
 @pytest.mark.parametrize(
