@@ -13,6 +13,7 @@ from proxy.store.spool.drain import Drained
 from proxy.wiring import SpoolServices
 
 _EVERY_S = 1.0
+_AWAY, _BACK = "the store is away: callbacks are kept on this machine's disk", "the store is back"
 
 log = structlog.get_logger()
 
@@ -37,44 +38,41 @@ class Draining:
         while True:
             try:
                 self.look()
-            except Exception:
+            except Exception:  # whatever it is: without this thread what is on the disk stays there
                 log.exception("the spool was not looked after")
             if wait(_EVERY_S):
                 return
 
     def look(self) -> None:
         """The store is known to be there or away, the disk to be good or bad, and what waited is handed in."""
-        if self._store.is_away and not self._store.answers():
-            if not self._was_away:
-                log.warning("the store is away: callbacks are kept on this machine's disk")
-            self._was_away = True
-            self._mend_disk()
-            return
-        if self._was_away:
-            log.warning("the store is back")
-        self._was_away = False
+        failed = ""
+        if not self._store.is_away or self._store.answers():
+            failed = self._hand_in()
+        if self._store.is_away != self._was_away:  # also who answers, but refuses what we write, is away
+            self._was_away = not self._was_away
+            log.warning(_AWAY if self._was_away else _BACK)
+        failed = failed or self._mend_disk()
+        if failed and not self._disk_failed:
+            log.error("the spool's disk fails", reason=failed)
+        self._disk_failed = failed != ""
+
+    def _hand_in(self) -> str:
+        """How the disk failed, "" where it did not."""
         try:
             for drained in self._drain.run():
                 _tell(drained)
         except OSError as error:
-            self._tell_disk(errno.errorcode.get(error.errno or 0, type(error).__name__))
-        else:
-            self._mend_disk()
+            return errno.errorcode.get(error.errno or 0, type(error).__name__)
+        return ""
 
-    def _mend_disk(self) -> None:
-        """A disk that failed is tried again: nobody else would, where a balancer sends no callbacks here any more."""
-        if not self._spool.has_failed:
-            self._disk_failed = False
-            return
-        try:
-            self._spool.try_out()
-        except SpoolRefused as refused:
-            self._tell_disk(refused.reason)
-
-    def _tell_disk(self, reason: str) -> None:
-        if not self._disk_failed:
-            log.error("the spool's disk fails", reason=reason)
-        self._disk_failed = True
+    def _mend_disk(self) -> str:
+        """The same. A disk that failed is tried again: nobody else does where a balancer sends nothing here now."""
+        if self._spool.has_failed:
+            try:
+                self._spool.try_out()
+            except SpoolRefused as refused:
+                return refused.reason
+        return ""
 
 
 def _tell(drained: Drained) -> None:

@@ -1,6 +1,6 @@
 """First figures, as ratios, on this machine: `make bench`.
 
-    python -m tests.bench [--quick] [intake] [tokens] [users] [introspection] [sign_in] [pushes]
+    python -m tests.bench [--quick] [intake] [spooled] [tokens] [users] [introspection] [sign_in] [pushes]
 
 Linux only. Everything is on loopback, bounded in count and time, and ends by itself after three to four minutes.
 """
@@ -13,14 +13,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tests.bench import intake, introspection, pushes, sign_in, tokens, users
+from tests.bench import intake, introspection, pushes, sign_in, spooled, tokens, users
 from tests.bench.figures import Row, machine, table
 from tests.bench.processes import MeasuredRig
 from tests.bench.size import FULL, QUICK, Size
 
-PARTS = ("intake", "tokens", "users", "introspection", "sign_in", "pushes")
+PARTS = ("intake", "spooled", "tokens", "users", "introspection", "sign_in", "pushes")
 MEASURES = {
     "intake": intake.measure,
+    "spooled": spooled.measure,
     "tokens": tokens.measure,
     "users": users.measure,
     "introspection": introspection.measure,

@@ -67,10 +67,11 @@ def start_servers(rig: MeasuredRig, size: Size, **variables: str) -> tuple[Proce
     return service, empty, port
 
 
-def compare(name: str, ours: Target, empty: Target, size: Size) -> tuple[list[Row], int]:
+def compare(name: str, ours: Target, empty: Target, size: Size, against: str = "empty view's") -> tuple[list[Row], int]:
     """Rounds in turns: at full speed for CPU and rate, and at half of each one's own rate for the times.
 
-    Returns the rows, and how many requests of ours were answered 200, which is all of them or an error.
+    `against` says whose the other figures are. Returns the rows, and how many requests of ours were answered 200,
+    which is all of them or an error.
     """
     warm = max(size.requests // 4, size.connections)  # caches, pools, connections
     for target in (ours, empty):
@@ -83,10 +84,10 @@ def compare(name: str, ours: Target, empty: Target, size: Size) -> tuple[list[Ro
         mine, other = (shoot(it, size.calm_requests, size.connections, rate) for it, rate in half)
         calm.append((mine, other))
     rows = [
-        _row(f"{name}: CPU / empty view's", full, lambda shot: shot.cpu_us, "us"),
-        _row(f"{name}: calls per second / empty view's", full, lambda shot: shot.per_second, "/s"),
-        _row(f"{name}: p50 at half load / empty view's", calm, lambda shot: shot.p50_ms, "ms"),
-        _row(f"{name}: p99 at half load / empty view's", calm, lambda shot: shot.p99_ms, "ms"),
+        _row(f"{name}: CPU / {against}", full, lambda shot: shot.cpu_us, "us"),
+        _row(f"{name}: calls per second / {against}", full, lambda shot: shot.per_second, "/s"),
+        _row(f"{name}: p50 at half load / {against}", calm, lambda shot: shot.p50_ms, "ms"),
+        _row(f"{name}: p99 at half load / {against}", calm, lambda shot: shot.p99_ms, "ms"),
     ]
     return rows, warm + size.rounds * (size.requests + size.calm_requests)
 

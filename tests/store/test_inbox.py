@@ -12,7 +12,7 @@ from proxy.ports import Receipt
 from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.inbox import RedisInbox
-from proxy.store.records import load_undelivered
+from proxy.store.records import dump_undelivered, load_undelivered
 from tests.store.samples import DAY, NOON, callback, raw
 
 
@@ -64,3 +64,20 @@ def test_a_mark_lives_as_long_as_it_is_told(store: Store, app_id: str) -> None:
     one = callback(app_id)
     RedisInbox(store, marks_life=timedelta(minutes=10), cap=10).accept(one, NOON)
     assert 590_000 < raw(store, "PTTL", keys.seen(app_id, one.callback_id)) <= 600_000
+
+
+def test_records_that_were_made_before_are_stored_together_in_their_order(store: Store, app_id: str) -> None:
+    ones = [callback(app_id, sequence=str(number)) for number in (1, 2, 1, 3, 4)]
+    records = [(app_id, one.callback_id, dump_undelivered(undelivered(one, NOON))) for one in ones]
+    receipts = inbox(store, cap=3).put_all(records)
+    assert receipts == [Receipt(False), Receipt(False), Receipt(True), Receipt(False), None]
+    stored = store.call(lambda it: it.xrange(keys.callbacks(app_id)))
+    assert [load_undelivered(fields[b"r"]).sequence for _, fields in stored] == ["1", "2", "3"]
+    assert inbox(store).put_all(records[3:]) == [Receipt(True), Receipt(False)]
+
+
+def test_records_are_stored_by_a_server_that_forgot_the_script(store: Store, app_id: str) -> None:
+    raw(store, "SCRIPT", "FLUSH")
+    one, two = callback(app_id, sequence="1"), callback(app_id, sequence="2")
+    records = [(app_id, it.callback_id, dump_undelivered(undelivered(it, NOON))) for it in (one, two)]
+    assert inbox(store).put_all(records) == [Receipt(False), Receipt(False)]

@@ -25,6 +25,7 @@ from proxy.wiring import SpoolServices
 from tests.store.samples import DAY, callback, raw
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+AWAY, BACK = "the store is away: callbacks are kept on this machine's disk", "the store is back"
 NOWHERE = "unix:///nonexistent/socket"
 
 
@@ -82,7 +83,24 @@ def test_an_outage_is_said_when_it_begins_and_when_it_ends(store_url: str, tmp_p
         clock.now_s += 1.0
         for _ in range(2):
             draining.look()
-    assert events(logs) == ["the store is away: callbacks are kept on this machine's disk", "the store is back"]
+    assert events(logs) == [AWAY, BACK]
+
+
+def test_a_store_that_answers_and_takes_nothing_is_said_to_be_away_once(
+    store: Store, store_url: str, app_id: str, tmp_path: Path
+) -> None:
+    clock = Clock()
+    raw(store, "SET", keys.callbacks(app_id), "no stream")
+    it = services(Store(store_url, clock=clock), tmp_path)
+    keep(it, app_id, 2)
+    draining = Draining(it)
+    with capture_logs() as logs:
+        for _ in range(4):
+            draining.look()
+            clock.now_s += 1.0
+        raw(store, "DEL", keys.callbacks(app_id))
+        draining.look()
+    assert events(logs) == [AWAY, "spooled callbacks handed in", BACK]
 
 
 def test_what_was_put_aside_is_said_loudly(store: Store, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """From the disk into a real store: everything once, in order, whatever the files look like."""
 
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -188,3 +190,44 @@ def test_a_large_group_is_kept_whole(store: Store, app_id: str, tmp_path: Path) 
     away(it).accept(callback(app_id, members), NOON)
     drain(it, store)
     assert len(stored(store, app_id)[0].recipients) == 500
+
+
+def test_callbacks_that_come_while_others_are_handed_in_are_all_stored_once(
+    store: Store, app_id: str, tmp_path: Path
+) -> None:
+    """Eight threads append, two processes drain: every file is let go, adopted and removed under their hands."""
+    writers, ones = [spool(tmp_path), spool(tmp_path)], callbacks(app_id, 400)
+    inboxes = [away(it) for it in writers]
+    done = threading.Event()
+
+    def hand_in(it: Spool) -> list[Drained]:
+        found: list[Drained] = []
+        while not done.is_set():
+            found += drain(it, store, cap=1_000)
+        return found
+
+    def take(number: int) -> Receipt:
+        return inboxes[number % 2].accept(ones[number], NOON)
+
+    with ThreadPoolExecutor(2) as drains, ThreadPoolExecutor(8) as threads:
+        draining = [drains.submit(hand_in, it) for it in writers]
+        try:
+            assert all(receipt.spooled for receipt in threads.map(take, range(400)))
+        finally:
+            done.set()
+        drained = [one for found in draining for one in found.result()]
+    for it in writers:
+        drained += drain(it, store, cap=1_000)
+    assert sum(it.accepted for it in drained) == 400
+    assert sum(it.duplicates + it.unreadable + it.too_old + it.cut_off for it in drained) == 0
+    assert sorted(int(one.sequence) for one in stored(store, app_id)) == list(range(400))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_more_than_a_batch_is_stored_in_order(store: Store, app_id: str, tmp_path: Path) -> None:
+    it = spool(tmp_path)
+    inbox = away(it)
+    for one in callbacks(app_id, 150):
+        inbox.accept(one, NOON)
+    assert numbers(drain(it, store, cap=1_000)) == [(150, 0, 0)]
+    assert [int(one.sequence) for one in stored(store, app_id)] == list(range(150))
