@@ -5,7 +5,6 @@ made, so that no test passes because its mistake is gone.
 """
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +19,7 @@ class Mistake(NamedTuple):
     wrong: str
 
 
-MISTAKES: Mapping[str, Mistake] = {
+MISTAKES: dict[str, Mistake] = {
     "acknowledge before settle": Mistake(
         "proxy/store/queue.py",
         '        return [Entry(id_, fields[b"r"]) for _, entries in answer or [] for id_, fields in entries]\n',
@@ -41,12 +40,15 @@ MISTAKES: Mapping[str, Mistake] = {
         "proxy/store/scripts/settle.lua", "if pending[1] and pending[1][2] == ARGV[2] then", "if pending[1] then"
     ),
     "ownership not read again": Mistake(
-        "proxy/usecases/deliver.py",
-        "        devices = await self.addresses.owned(self.lane.app, targets)\n",
-        "        memory = globals().setdefault('_memory', {})\n"
-        "        for target, it in zip(targets, await self.addresses.owned(self.lane.app, targets), strict=True):\n"
+        "proxy/store/addresses.py",
+        "    async def owned(self, ",
+        "    async def owned(self, app, targets):\n"
+        "        memory = self.__dict__.setdefault('memory', {})\n"
+        "        for target, it in zip(targets, await self.owned_now(app, targets), strict=True):\n"
         "            memory.setdefault(target, it)\n"
-        "        devices = [memory[target] for target in targets]\n",
+        "        return [memory[target] for target in targets]\n"
+        "\n"
+        "    async def owned_now(self, ",
     ),
 }
 

@@ -43,10 +43,3 @@ def test_the_auditor_notices(mistake: str, place: Path, tmp_path: Path) -> None:
         play(rig)
         verdict = rig.verdict()
         assert {it.kind for it in verdict.findings} == {kind}, verdict.report()
-
-
-def test_a_change_that_does_not_apply_exactly_once_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rotten = MISTAKES["no plan mark"]._replace(right="redis.call('HSETNX', KEYS[9]")
-    monkeypatch.setitem(MISTAKES, "rotten", rotten)
-    with pytest.raises(LookupError, match="0 times, expected once"):
-        build_broken("rotten", tmp_path / "build")
