@@ -1,4 +1,4 @@
-"""The mistakes still apply to the program as it is. That the auditor notices them: tests/system/test_broken_builds.py."""
+"""The mistakes still apply to the program as it is. Whether the auditor notices them, system tests show."""
 
 from pathlib import Path
 
