@@ -351,7 +351,7 @@ def commands_are_given(told: Told) -> None:
         told.command("check-config", **away): 1,
         told.command("check-config", **wrong): 2,
         told.command("worker", **wrong): 2,
-        rig.start("wrong-web", gunicorn, **told.variables | wrong): 1,
+        rig.start("wrong-web", gunicorn, **told.variables | wrong): 2,
     }
     for process, code in begun.items():
         assert process.popen.wait(40) == code, process.log.read_text()
