@@ -120,7 +120,7 @@ def web_services(settings: Settings) -> Services:
 
     def watch_store() -> None:
         watch.look()
-        if measured := clock.take():
+        if not store.is_away and (measured := clock.take()):
             with suppress(StoreUnavailable):
                 store.call(lambda redis: clock_commands(redis, measured, TOLERATED, utc_now()).execute())
 

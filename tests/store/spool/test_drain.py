@@ -231,3 +231,30 @@ def test_more_than_a_batch_is_stored_in_order(store: Store, app_id: str, tmp_pat
         inbox.accept(one, NOON)
     assert numbers(drain(it, store, cap=1_000)) == [(150, 0, 0)]
     assert [int(one.sequence) for one in stored(store, app_id)] == list(range(150))
+
+
+def test_what_a_killed_drain_had_handed_in_without_a_mark_is_not_stored_again(
+    store: Store, app_id: str, tmp_path: Path
+) -> None:
+    it = spool(tmp_path)
+    for one in callbacks(app_id, 3):
+        away(it).accept(one, NOON)
+    it.let_go()
+    (path,) = it.files()
+    before = path.read_bytes()
+    drain(it, store)
+    path.write_bytes(before)  # as after a power cut, which forgets marks and removal
+    assert numbers(drain(it, store)) == [(0, 3, 0)]
+    assert len(stored(store, app_id)) == 3
+
+
+def test_a_record_that_is_marked_is_not_handed_in_again_though_the_store_came_back_empty(
+    store: Store, app_id: str, tmp_path: Path
+) -> None:
+    it = spool(tmp_path)
+    for one in callbacks(app_id, 3):
+        away(it).accept(one, NOON)
+    assert numbers(drain(it, store, cap=2)) == [(2, 0, 1)]
+    store.call(lambda redis: redis.delete(*redis.keys(f"proxy:{{{app_id}}}:*")))
+    assert numbers(drain(it, store)) == [(1, 0, 0)]
+    assert [one.sequence for one in stored(store, app_id)] == ["2"]

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 from datetime import timedelta
 from pathlib import Path
 
@@ -75,6 +76,15 @@ def test_a_start_is_refused_with_the_setting_s_name_and_a_spool_that_is_off_is_n
     with pytest.raises(BadSettings) as caught:
         check_spool(StoreSettings(spool_dir=tmp_path / "file"))
     assert caught.value.faults == [f"store.spool_dir: {tmp_path}/file: the spool cannot write: ENOTDIR"]
+
+
+def test_a_full_disk_is_no_reason_not_to_start(tmp_path: Path) -> None:
+    settings, limit = StoreSettings(spool_dir=tmp_path / "spool"), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limit[1]))
+    try:
+        check_spool(settings)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
 
 
 def test_all_processes_together_take_no_more_than_they_may(tmp_path: Path) -> None:
