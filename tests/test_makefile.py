@@ -155,6 +155,18 @@ def test_a_killed_install_leaves_no_marker_and_the_next_one_waits_for_its_orphan
     (checkout / "go").touch()
 
 
+def test_an_environment_behind_a_link_is_left_as_it_is(checkout: Path, tmp_path: Path) -> None:
+    """`venv --clear` would empty it first, and then refuse the link."""
+    shared = (checkout / ".venv").rename(tmp_path / "shared")
+    (checkout / ".venv").symlink_to(shared)
+    before = {path: path.read_bytes() for path in shared.rglob("*") if path.is_file()}
+    with install(checkout) as refused:
+        assert refused.stderr
+        assert "take the link away" in refused.stderr.read()
+        assert refused.wait(timeout=20) == 2
+    assert {path: path.read_bytes() for path in shared.rglob("*") if path.is_file()} == before
+
+
 def test_of_two_installs_at_once_the_second_waits_and_finds_it_done(checkout: Path) -> None:
     script(checkout / ".venv" / "bin" / "python", SLOW_PIP)
     with install(checkout) as first:

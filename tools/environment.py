@@ -27,7 +27,7 @@ DENIED = ("PIP_USER", "PIP_REQUIRE_VIRTUALENV", "PIP_REQUIRE_HASHES", "PIP_NO_DE
 
 
 def main() -> int:
-    """0 when .venv is complete, 1 when an install failed, 2 when this Python cannot make one."""
+    """0 when .venv is complete, 1 when an install failed, 2 when this Python cannot make one, or may not."""
     wanted = [str(VENV), "{}.{}".format(*sys.version_info), *map(digest, (LOCK, ROOT / "pyproject.toml"))]
     if found() == wanted:
         return 0
@@ -44,6 +44,10 @@ def main() -> int:
 
 def build(wanted: list[str], lock: int) -> int:
     """Make or update .venv, then its marker."""
+    if VENV.is_symlink():  # made anew, it would empty a folder that others may use, and then fail
+        say(f".venv is a link to {VENV.resolve()}, made for another folder or another lock. Nothing was changed:")
+        say("take the link away, and run make again for an environment of this folder's own.")
+        return 2
     same_base = found()[:2] == wanted[:2]
     MARKER.unlink(missing_ok=True)
     if not same_base:
