@@ -24,6 +24,7 @@ from proxy.store.dead_letters import RedisDeadLetters
 
 _LETTER_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 _EVERY = Choice()
+_PATIENCE_S = 10.0
 Command = Callable[..., None]
 
 
@@ -96,7 +97,10 @@ def choosing(command: Command) -> Command:
         if not (ids or every) and choice == _EVERY:
             raise click.UsageError("Name letters by their ids, choose them by an option, or say --all.")
         caps = {"jobs_cap": settings.store.jobs_cap, "callbacks_cap": settings.store.callbacks_cap}
-        command(Chosen(settings, RedisDeadLetters(store_of(settings), **caps), choice, ids, limit), **more)
+        command(
+            Chosen(settings, RedisDeadLetters(store_of(settings, at_least_s=_PATIENCE_S), **caps), choice, ids, limit),
+            **more,
+        )
 
     return _with(
         chosen,

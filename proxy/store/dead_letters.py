@@ -56,6 +56,10 @@ class RedisDeadLetters:
         found = self._page("xrange", app_id, letter_id, letter_id)
         return found[0] if found else None
 
+    def has(self, letter: Letter) -> bool:
+        """Nobody has put it back or dropped it."""
+        return self.find(letter.app_id, letter.id) is not None
+
     def words_until(self, letter: Letter) -> datetime | None:
         """When its words go; None: they are gone, or were never kept."""
         name = keys.dead_words(letter.app_id, letter.id)

@@ -63,8 +63,8 @@ def prepare(letter: Letter, letters: DeadLetters, rules: Rules, now: datetime) -
 def replay_letter(letter: Letter, letters: DeadLetters, rules: Rules, now: datetime) -> Ready | Refused | None:
     """Put it back in one step. None: it is gone, since somebody else put it back or dropped it."""
     ready = prepare(letter, letters, rules, now)
-    if isinstance(ready, Refused):
-        return ready
+    if isinstance(ready, Refused):  # with the letter its words go too: then they are no reason
+        return ready if letters.has(letter) else None
     match letters.put_back(letter, ready.of, ready.lane):
         case PutBack.DONE:
             return ready

@@ -143,6 +143,7 @@ def test_a_job_goes_back_once_whoever_asks_and_its_letter_and_words_are_gone(
     assert [load_job(it) for it in waiting(store, keys.jobs(lane))] == [one]
     assert raw(store, "EXISTS", keys.dead_letters(app_id), keys.dead_words(app_id, letter.id)) == 1  # an empty stream
     assert letters.find(app_id, letter.id) is None
+    assert not letters.has(letter)
 
 
 def test_of_two_operators_at_once_one_puts_a_letter_back(store: Store, store_url: str, app_id: str) -> None:

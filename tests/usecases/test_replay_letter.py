@@ -27,7 +27,11 @@ class Letters:
 
     whole_: Job | Undelivered | Entry | None
     answer: PutBack = PutBack.DONE
+    is_there: bool = True
     put: list[tuple[Job | Undelivered | Entry, Lane | None]] = field(default_factory=list)
+
+    def has(self, _letter: Letter) -> bool:
+        return self.is_there
 
     def whole(self, _letter: Letter) -> Job | Undelivered | Entry | None:
         return self.whole_
@@ -127,6 +131,8 @@ def test_what_cannot_go_back_stays_and_says_why(one: Letter, letters: Letters, r
 
 def test_a_letter_that_somebody_else_took_is_neither_done_nor_refused() -> None:
     assert replay_letter(letter(), Letters(JOB, PutBack.GONE), RULES, NOON) is None
+    words_went_with_it = Letters(None, PutBack.GONE, is_there=False)
+    assert replay_letter(letter(), words_went_with_it, RULES, NOON) is None
 
 
 def test_a_callback_goes_back_as_it_was_with_its_own_life() -> None:
