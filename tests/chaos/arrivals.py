@@ -9,7 +9,7 @@ from typing import NamedTuple
 from tests.chaos.evidence import Evidence
 from tests.chaos.ownership import Hold, Owner
 from tests.chaos.pushes import Address, Push
-from tests.chaos.recovery import Spells
+from tests.chaos.recovery import recoveries
 from tests.chaos.said import Callback, Message
 from tests.chaos.verdict import Finding
 
@@ -35,15 +35,16 @@ class Due(NamedTuple):
 
 def judge_arrivals(evidence: Evidence) -> Arrivals:
     found = Arrivals(findings=list(_hidden(evidence)))
-    # a dead token, which may stay dead for ever, keeps no other phone from recovering
-    spells = Spells((it.begin_ms, it.end_ms) for it in evidence.faults if it.kind != "provider_410")
+    recovery = recoveries(evidence.faults)
     latest = _latest(evidence)
     for (word, owner), due in _due(evidence).items():
         addresses = evidence.ownership.addresses(owner)
-        came = [it.ms for address in addresses for it in evidence.at.get((word, address), ())]
+        came = [it for address in addresses for it in evidence.at.get((word, address), ())]
         if came:
             found.counted["due"] += 1
-            if (waited := spells.wait_ms(due.accepted_ms, min(came))) is not None:
+            first = min(came, key=lambda it: it.ms)
+            provider = recovery["apns" if first.address[0] == "apns" else "mipush"]
+            if (waited := provider.wait_ms(due.accepted_ms, first.ms)) is not None:
                 found.waits.append(waited)
         elif any(_is_covered(evidence.messages[word], address, latest) for address in addresses):
             found.counted["due"] += 1

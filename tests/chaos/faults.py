@@ -22,14 +22,14 @@ from typing import Any, NamedTuple
 from tests.chaos.pushes import Address, Push
 
 PATIENCE = 0.7  # of the push time-out: what a busy emulator reads late has waited longer than it believes
-SETTLED_MS = 5_000  # an outcome is in the store by then, on any machine
-STORE_BEFORE_MS = 2_000  # what was claimed before the store went may leave after it has come back
+SETTLED_MS = 2_000  # an outcome is in the store by then, on a slow machine too
+STORE_BEFORE_MS = 500  # the worker tries again so long after the store has failed
 _AT_ONCE_MS = 500
 _YOUNG_MS = 200  # a connection opened while its process was being looked at
 _FOR_EVER = 1 << 62
 
-_STORE = frozenset({"kill_store", "store_away", "empty_store"})
-_WORKER = frozenset({"kill_worker", "stop_worker"})
+STORE = frozenset({"kill_store", "store_away", "empty_store"})
+WORKER = frozenset({"kill_worker", "stop_worker"})
 # how a fault of one push keeps its answer from the sender
 _UNHEARD = frozenset({
     "silence", "silent_connection", "rst_stream", "closed", "reset",  # APNs, as its journal calls what was lost
@@ -84,9 +84,9 @@ class Excuses:
         """`asked_ms` says for each word when a callback that names somebody was posted."""
         self._asked_ms = asked_ms
         self._patience_ms = PATIENCE * push_timeout_s * 1000
-        self._store = [it for it in faults if it.kind in _STORE]
+        self._store = [it for it in faults if it.kind in STORE]
         self._emptied = [it for it in faults if it.kind == "empty_store"]
-        self._worker = [it for it in faults if it.kind in _WORKER]
+        self._worker = [it for it in faults if it.kind in WORKER]
         self._resets = [it for it in faults if it.kind == "provider_reset"]
         self._first_ms: dict[tuple[int, int], int] = {}
         self._reset_ms: dict[tuple[int, int], list[int]] = defaultdict(list)
