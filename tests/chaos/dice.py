@@ -10,7 +10,7 @@ from tests.chaos.size import Size
 TRACKS: Mapping[str, Mapping[str, int]] = {
     "processes": {"kill_worker": 4, "stop_worker": 2, "restart_worker": 2, "kill_web_child": 3, "kill_web": 1,
                   "restart_web": 1, "reload_web": 1},
-    "store": {"kill_store": 1, "store_away": 1},
+    "store": {"kill_store": 2, "store_away": 2, "kill_web_spooling": 2, "spool_full": 1},
     "apns": {"provider_429": 1, "provider_503": 1, "provider_goaway": 2, "provider_reset": 2, "provider_silence": 1,
              "provider_slow": 1, "provider_wrong_key": 1},
     "mipush": {"provider_429": 1, "provider_503": 1, "provider_reset": 2, "provider_silence": 1, "provider_slow": 1,
@@ -47,16 +47,16 @@ def _draw(track: str, dice: random.Random, size: Size) -> list[Trouble]:
         at_s += dice.uniform(0.3, 1.7) * mean_s
         if at_s > 0.9 * size.seconds:
             return found
-        deck = deck or _shuffled(TRACKS[track], dice)
+        deck = deck or _shuffled(TRACKS[track], dice, size)
         kind = deck.pop()
         for_s = _duration(kind, dice, size)
         found.append(Trouble(track, kind, round(at_s, 2), round(for_s, 2), dice.random()))
         at_s += for_s
 
 
-def _shuffled(weights: Mapping[str, int], dice: random.Random) -> list[str]:
+def _shuffled(weights: Mapping[str, int], dice: random.Random, size: Size) -> list[str]:
     """A deck, so that in a long run none is left out."""
-    cards: Sequence[str] = [kind for kind, weight in weights.items() for _ in range(weight)]
+    cards: Sequence[str] = [kind for kind, weight in weights.items() if kind not in size.without for _ in range(weight)]
     return dice.sample(cards, len(cards))
 
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,14 +14,18 @@ from tests.chaos.sockets import ports_of
 from tests.system.rig import Process, Rig
 
 _WORKERS, _WEB = 3, 2
+_ALMOST_NO_ROOM = 5_000  # bytes
 
 
 class Fleet:
-    """Store, web with two processes, and three workers. `end` leaves all of them running."""
+    """Store, web with two processes and a spool, and three workers. Each kind of trouble leaves all of them running."""
 
-    def __init__(self, rig: Rig, log: RunLog) -> None:
+    def __init__(self, rig: Rig, log: RunLog, spool_max_bytes: int) -> None:
         self._rig, self._log = rig, log
-        self._web = rig.start_web(workers=_WEB)
+        self._spool_max_bytes = spool_max_bytes
+        self.spool = rig.folder / "spool"
+        self._web_lock = threading.Lock()  # two tracks have to do with the web
+        self._web = self._start_web()
         self._workers: list[Process] = []
         self._start_workers(_WORKERS)
 
@@ -50,6 +55,10 @@ class Fleet:
                 self._kill_store(trouble.for_s)
             case "store_away":
                 self._stop_store(trouble.for_s)
+            case "kill_web_spooling":
+                self._kill_web_spooling(trouble.for_s, trouble.lot)
+            case "spool_full":
+                self._fill_spool(trouble.for_s)
             case other:
                 raise ValueError(other)
 
@@ -87,31 +96,40 @@ class Fleet:
 
     # web
 
+    def _start_web(self, spool_max_bytes: int | None = None) -> Process:
+        spool = {
+            "APP_PROXY_STORE__SPOOL_DIR": str(self.spool),
+            "APP_PROXY_STORE__SPOOL_MAX_BYTES": str(spool_max_bytes or self._spool_max_bytes),
+        }
+        return self._rig.start_web(workers=_WEB, **spool)
+
     def _kill_web_child(self, lot: float) -> None:
         """One of gunicorn's two processes, which it starts anew."""
-        before = self._web.children()
-        victim = before[int(lot * len(before))]
-        with self._fault("kill_web", self._web, pid=victim):
-            os.kill(victim, signal.SIGKILL)
-            self._rig.wait(lambda: set(self._web.children()) - set(before), "a new web process")
+        with self._web_lock:
+            before = self._web.children()
+            victim = before[int(lot * len(before))]
+            with self._fault("kill_web", self._web, pid=victim):
+                os.kill(victim, signal.SIGKILL)
+                self._rig.wait(lambda: set(self._web.children()) - set(before), "a new web process")
 
     def _kill_web(self, for_s: float) -> None:
-        with self._fault("kill_web", self._web):
+        with self._web_lock, self._fault("kill_web", self._web):
             self._web.kill()
             time.sleep(for_s)
-            self._web = self._rig.start_web(workers=_WEB)
+            self._web = self._start_web()
 
-    def _restart_web(self) -> None:
-        with self._fault("restart_web", self._web):
+    def _restart_web(self, spool_max_bytes: int | None = None) -> None:
+        with self._web_lock, self._fault("restart_web", self._web):
             self._web.stop()
-            self._web = self._rig.start_web(workers=_WEB)
+            self._web = self._start_web(spool_max_bytes)
 
     def _reload_web(self) -> None:
         """SIGHUP: gunicorn starts new processes first and sends SIGTERM to the old ones then."""
-        before = self._web.children()
-        with self._fault("restart_web", self._web):
-            os.kill(self._web.popen.pid, signal.SIGHUP)
-            self._rig.wait(lambda: not set(self._web.children()) & set(before), "the end of the old web processes")
+        with self._web_lock:
+            before = self._web.children()
+            with self._fault("restart_web", self._web):
+                os.kill(self._web.popen.pid, signal.SIGHUP)
+                self._rig.wait(lambda: not set(self._web.children()) & set(before), "the end of the old web processes")
 
     # store
 
@@ -128,6 +146,24 @@ class Fleet:
             self._rig.store.signal(signal.SIGSTOP)
             time.sleep(for_s)
             self._rig.store.signal(signal.SIGCONT)
+
+    def _kill_web_spooling(self, for_s: float, lot: float) -> None:
+        """All of the web while it keeps callbacks on the disk, and one of its processes while they are handed in."""
+        with self._web_lock, self._fault("kill_web", self._web):
+            with self._fault("kill_store", self._rig.store):
+                self._rig.store.kill()
+                time.sleep(for_s)
+                self._web.kill()
+                self._rig.store = self._rig.start_store()
+            self._web = self._start_web()
+        self._kill_web_child(lot)
+
+    def _fill_spool(self, for_s: float) -> None:
+        """The disk has hardly any room while the store is away."""
+        self._restart_web(_ALMOST_NO_ROOM)
+        with self._fault("spool_full", self._web):
+            self._stop_store(for_s)
+        self._restart_web()
 
     @contextmanager
     def _fault(self, kind: str, process: Process, pid: int | None = None) -> Iterator[None]:

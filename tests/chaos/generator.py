@@ -168,7 +168,8 @@ class Connection:
 
 
 def main(order: Mapping[str, Any]) -> dict[str, Any]:
-    size = Size(**{**order["size"], "repeat_after_s": tuple(order["size"]["repeat_after_s"])})
+    facts: dict[str, Any] = {name: tuple(it) if isinstance(it, list) else it for name, it in order["size"].items()}
+    size = Size(**facts)
 
     async def bounded() -> Generator:
         with RunLog(Path(order["log"])) as log:

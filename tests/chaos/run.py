@@ -41,7 +41,7 @@ def play(seed: int, size: Size, folder: Path, say: Say) -> None:
     ):
         log.write("run", seed=seed, started_at_ms=time.time_ns() // 1_000_000)
         _guard_words(rig, seed, size, people)
-        fleet = Fleet(rig, log)
+        fleet = Fleet(rig, log, size.spool_max_bytes)
         devices = Devices(seed, list(people.values()), rig, log)
         devices.register_all()
         with Journals(rig, folder):
@@ -52,7 +52,7 @@ def play(seed: int, size: Size, folder: Path, say: Say) -> None:
             environment.end(deadline)
             say(f"the faults are over, {environment.left_out} left out for want of time")
             say(f"all is written: {_ended(rig, generator, deadline)}")
-            backlog = _settled(rig, min(deadline, time.monotonic() + size.patience_s))
+            backlog = _settled(rig, fleet.spool, min(deadline, time.monotonic() + size.patience_s))
             log.write("end", backlog=backlog)
             say(f"the end, {backlog} left to do")
         fleet.end()
@@ -86,8 +86,13 @@ def _ended(rig: Rig, generator: Process, deadline: float) -> Any:
     return json.loads(printed)
 
 
-def _settled(rig: Rig, until: float) -> int:
-    """How much work is left, which is nothing unless patience ended."""
-    while (left := sum(rig.backlog(app_id) for app_id in APP_IDS)) and time.monotonic() < until:
+def _settled(rig: Rig, spool: Path, until: float) -> int:
+    """How much work is left, which is nothing unless patience ended: files of the spool, callbacks, jobs, retries."""
+    while (left := _left(rig, spool)) and time.monotonic() < until:
         time.sleep(0.1)
     return left
+
+
+def _left(rig: Rig, spool: Path) -> int:
+    # what leaves the spool is in the store
+    return len(list(spool.glob("*.spool"))) + sum(rig.backlog(app_id) for app_id in APP_IDS)

@@ -17,7 +17,8 @@ class Size:
 
     `repeat_after_s`: when MIMC says a callback again that was not answered 200; really 5 s, 30 s and 5 min.
     `fault_every_s`: the mean pause between two faults of one kind of trouble (see dice.py), `fault_for_s` how long
-    one lasts. `patience_s`: how long all work may take to be settled once the faults are over.
+    one lasts, and `without` the kinds that take too long for this size. `patience_s`: how long all work may take to be
+    settled once the faults are over. The longest absences of the store fill the full run's spool.
     """
 
     messages: int
@@ -30,6 +31,8 @@ class Size:
     fault_every_s: float
     fault_for_s: tuple[float, float]
     patience_s: float
+    spool_max_bytes: int
+    without: tuple[str, ...] = ()
     relay: Mapping[str, float] = field(default_factory=lambda: _TIMES)
 
     @property
@@ -48,10 +51,11 @@ class Size:
 # 20,000 messages make about 90,000 alerts due, in five minutes
 FULL = Size(
     messages=20_000, accounts=1_000, groups=40, most_members=500, group_share=0.045, pace=66,
-    repeat_after_s=(0.5, 3.0, 30.0), fault_every_s=4.0, fault_for_s=(0.5, 6.0), patience_s=240,
+    repeat_after_s=(0.5, 3.0, 30.0), fault_every_s=4.0, fault_for_s=(0.5, 6.0), patience_s=240, spool_max_bytes=500_000,
 )  # fmt: skip
 SHORT = Size(
     messages=450, accounts=100, groups=12, most_members=100, group_share=0.3, pace=45,
-    repeat_after_s=(0.3, 1.5, 5.0), fault_every_s=1.0, fault_for_s=(0.3, 1.5), patience_s=60,
+    repeat_after_s=(0.3, 1.8, 10.0), fault_every_s=1.0, fault_for_s=(0.3, 1.5), patience_s=60, spool_max_bytes=1_000_000,
+    without=("spool_full",),
     relay=_TIMES | {"lease_s": 3.0, "heartbeat_s": 0.5, "push_timeout_s": 2.3, "silence_s": 0.8, "drain_s": 5.0},
 )  # fmt: skip
