@@ -112,13 +112,16 @@ class CallbackWorker:
 
     async def _planned(self, entry: Entry, message: Undelivered) -> int:
         """A store in trouble is waited for with the entry in hand: six leases of it would make all callbacks poison."""
+        is_known = False
         while True:
             try:
                 return await self._planner.plan(entry.id, message, self._now())
             except RedisError as error:
                 if not (is_the_stores_own(error) and self._holdings.may_act(self.stream, [entry.id])):
                     raise
-                log.warning("planning waits for the store", error=type(error).__name__)
+                if not is_known:
+                    log.warning("planning waits for the store", error=type(error).__name__)
+                is_known = True
                 await asyncio.sleep(_STORE_AWAY_S)
 
     def _bury(self, entry: Entry, cause: Cause, reason: str, of: Undelivered | Entry) -> None:

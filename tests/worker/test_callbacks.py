@@ -124,16 +124,20 @@ def test_what_cannot_be_planned_now_comes_again_after_a_lease(on_bench: OnBench,
 
 
 @pytest.mark.parametrize("fault", [RedisConnectionError(), OutOfMemoryError(), ReadOnlyError()])
-def test_a_store_in_trouble_is_waited_for_with_the_callback_in_hand(on_bench: OnBench, fault: Exception) -> None:
+def test_a_store_in_trouble_is_waited_for_with_the_callback_in_hand(
+    on_bench: OnBench, fault: Exception, logged: list[MutableMapping[str, Any]]
+) -> None:
     async def scenario(bench: Bench) -> None:
         await bench.accept(1)
         bench.queue.fault = fault
         await bench.worker.claim()
-        await asyncio.sleep(0.02)
+        while not logged:
+            await asyncio.sleep(0.001)
         assert bench.holdings.count() == 1
         bench.queue.fault = None
         await bench.worker.drained()
         assert await bench.left() == (0, 1, 0)
+        assert [it["event"] for it in logged] == ["planning waits for the store", "callback planned"]
 
     on_bench(scenario)
 
