@@ -55,34 +55,32 @@ class Drain:
         self._sync = sync
 
     def run(self) -> Iterator[Drained]:
-        """Hand in what waits, file by file, until the store is away again. Raises OSError where the disk fails."""
+        """Hand in what waits, file by file, until the store is away again.
+
+        Raises OSError at the end where the disk failed: a file that cannot be read keeps up no other.
+        """
         self._spool.let_go()
-        store = _Round(self._inbox, self._now() - self._oldest)
+        store, failed = _Round(self._inbox, self._now() - self._oldest), list[OSError]()
         for path in self._spool.files():
-            with adopted(path) as file:
-                drained = self._empty(file, store) if file else None
+            try:
+                with adopted(path) as file:
+                    drained = self._empty(file, store) if file else None
+            except OSError as error:
+                failed.append(error)
+                continue
             if drained:
                 yield drained
             if store.is_away:
-                return
+                break
+        if failed:
+            raise failed[0]
 
     def _empty(self, file: Adopted, store: "_Round") -> Drained:
         data = file.read()
-        aside, ready, cut_off = list[_Aside](), list[_Ready](), False
-        for item in walk(data):
-            match item:
-                case CutOff():
-                    cut_off = True
-                case Damage(start, end):
-                    aside.append(_Aside(start, end, is_old=False))
-                case Record(done=False):
-                    match store.judge(item):
-                        case _Ready() as one:
-                            ready.append(one)
-                        case _Aside() as one:
-                            aside.append(one)
+        items = [store.judge(item) for item in walk(data)]
+        aside = [item for item in items if isinstance(item, _Aside)]
         fates = Counter[_Fate]()
-        for some in _batches(ready):
+        for some in _batches([item for item in items if isinstance(item, _Ready)]):
             for one, fate in zip(some, store.take(some), strict=True):
                 fates[fate] += 1
                 if fate is not _Fate.LEFT:
@@ -98,7 +96,7 @@ class Drain:
             left=left,
             unreadable=0 if left else len(aside) - too_old,
             too_old=0 if left else too_old,
-            cut_off=cut_off and not left,
+            cut_off=not left and any(isinstance(item, CutOff) for item in items),
         )
 
     def _remove(self, path: Path, aside: bytes) -> None:
@@ -147,14 +145,22 @@ class _Round:
         self._inbox = inbox
         self._oldest = oldest
 
-    def judge(self, record: Record) -> _Ready | _Aside:
-        try:
-            message = load_undelivered(record.body)
-        except UnreadableRecord:
-            return _Aside(record.start, record.end, is_old=False)
-        if message.accepted_at < self._oldest:
-            return _Aside(record.start, record.end, is_old=True)
-        return _Ready(message.app_id, record)
+    def judge(self, item: Record | Damage | CutOff) -> _Ready | _Aside | CutOff | None:
+        """None: it is done."""
+        match item:
+            case CutOff():
+                return item
+            case Damage(start, end):
+                return _Aside(start, end, is_old=False)
+            case Record(done=True):
+                return None
+            case Record(start, end) as record:
+                try:
+                    message = load_undelivered(record.body)
+                except UnreadableRecord:
+                    return _Aside(start, end, is_old=False)
+                is_old = message.accepted_at < self._oldest
+                return _Aside(start, end, is_old=True) if is_old else _Ready(message.app_id, record)
 
     def take(self, batch: Sequence[_Ready]) -> list[_Fate]:
         asked = [] if self.is_away else [one for one in batch if one.app_id not in self._full]

@@ -258,3 +258,14 @@ def test_a_record_that_is_marked_is_not_handed_in_again_though_the_store_came_ba
     store.call(lambda redis: redis.delete(*redis.keys(f"proxy:{{{app_id}}}:*")))
     assert numbers(drain(it, store)) == [(1, 0, 0)]
     assert [one.sequence for one in stored(store, app_id)] == ["2"]
+
+
+def test_a_file_that_cannot_be_read_keeps_up_no_other(store: Store, app_id: str, tmp_path: Path) -> None:
+    it, (one,) = spool(tmp_path), callbacks(app_id, 1)
+    (tmp_path / "000000000000001.000001.host.1.abc.spool").mkdir()  # as near to a broken disk as a test can come
+    away(it).accept(one, NOON)
+    found = Drain(it, RedisInbox(store, DAY, 100), DAY, lambda: NOON).run()
+    assert next(found).accepted == 1
+    with pytest.raises(IsADirectoryError):
+        next(found)
+    assert len(stored(store, app_id)) == 1
