@@ -1,6 +1,6 @@
 """The chaos run: `make chaos`, `SEED=n make chaos`.
 
-    python -m tests.chaos [--seed n] [--messages n] [--short]
+    python -m tests.chaos [--seed n] [--messages n] [--short] [--empty-store]
 
 Starts store, emulators, web and workers on free ports of 127.0.0.1, posts callbacks as MIMC does, breaks everything
 around the service by dice, and has an auditor compare what was answered with what the emulated providers saw. Exits
@@ -21,12 +21,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     seed = random.SystemRandom().randrange(1_000_000) if order.seed is None else order.seed
     size = SHORT if order.short else FULL
     size = size if order.messages is None else size.with_messages(order.messages)
-    again = (
-        f"SEED={seed} make chaos"
-        if (order.short, order.messages) == (False, None)
-        else (f"python -m tests.chaos --seed {seed} --messages {size.messages}{' --short' if order.short else ''}")
-    )
-    return judged(seed, size, again, _say)
+    size = size.with_empty_store() if order.empty_store else size
+    return judged(seed, size, _again(order, seed), _say)
+
+
+def _again(order: argparse.Namespace, seed: int) -> str:
+    options = ["--short"] if order.short else []
+    options += [] if order.messages is None else ["--messages", str(order.messages)]
+    options += ["--empty-store"] if order.empty_store else []
+    return " ".join(["python -m tests.chaos --seed", str(seed), *options]) if options else f"SEED={seed} make chaos"
 
 
 def _say(line: str) -> None:
@@ -39,6 +42,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, help="repeats the dice (not the interleaving); default: a random one")
     parser.add_argument("--messages", type=int, help=f"default: {FULL.messages}, with --short {SHORT.messages}")
     parser.add_argument("--short", action="store_true", help="few people, short faults: half a minute")
+    parser.add_argument("--empty-store", action="store_true", help="the store comes back empty once, and phones return")
     return parser
 
 

@@ -36,6 +36,12 @@ class Devices:
         assert all(answers), "some phone could not be registered, with nothing wrong yet"
         self._in_use = [phone for phone in self._known if phone.device]
 
+    def register_again(self) -> None:
+        """What apps do when they are opened next, and what brings back those that an emptied store forgot."""
+        with ThreadPoolExecutor(_THREADS) as pool:
+            answers = list(pool.map(self._register, self._in_use))
+        self._in_use = [phone for phone, is_known in zip(self._in_use, answers, strict=True) if is_known]
+
     def strike(self, trouble: Trouble) -> None:
         match trouble.kind:
             case "move":

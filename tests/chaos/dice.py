@@ -21,6 +21,9 @@ TRACKS: Mapping[str, Mapping[str, int]] = {
 _PAUSES: Mapping[str, float] = {"store": 3.0, "devices": 0.4}
 
 
+EMPTY_STORE = "empty_store"
+
+
 @dataclass(frozen=True)
 class Trouble:
     """`begins_s` after the first message. `lot`, 0..1, chooses among the processes, devices or effects."""
@@ -37,7 +40,13 @@ class Trouble:
 
 def draw_troubles(seed: int, size: Size) -> dict[str, list[Trouble]]:
     """By track, each in order of time."""
-    return {track: _draw(track, random.Random(f"{track} {seed}"), size) for track in TRACKS}
+    plan = {track: _draw(track, random.Random(f"{track} {seed}"), size) for track in TRACKS}
+    if size.empty_store:
+        half = size.seconds / 2
+        emptied = Trouble("devices", EMPTY_STORE, round(half, 2), size.fault_for_s[1], 0.0)
+        plan["store"] = []
+        plan["devices"] = sorted([*plan["devices"], emptied], key=lambda it: it.begins_s)
+    return plan
 
 
 def _draw(track: str, dice: random.Random, size: Size) -> list[Trouble]:

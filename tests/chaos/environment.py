@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from tests.chaos.devices import Devices
-from tests.chaos.dice import Trouble
+from tests.chaos.dice import EMPTY_STORE, Trouble
 from tests.chaos.fleet import Fleet
 from tests.chaos.providers import Provider
 from tests.chaos.runlog import RunLog
@@ -22,13 +22,13 @@ class Environment:
     def __init__(self, rig: Rig, log: RunLog, fleet: Fleet, devices: Devices, most_s: float) -> None:
         self._most_s = most_s
         self.left_out = 0
-        self._rig, self._fleet = rig, fleet
+        self._rig, self._fleet, self._devices = rig, fleet, devices
         self._strikes: Mapping[str, Callable[[Trouble], None]] = {
             "processes": fleet.strike,
             "store": fleet.strike,
             "apns": Provider("apns", rig, log).strike,
             "mipush": Provider("mipush", rig, log).strike,
-            "devices": devices.strike,
+            "devices": self._strike_devices,
         }
         self._threads: list[threading.Thread] = []
         self._failed: list[BaseException] = []
@@ -50,6 +50,13 @@ class Environment:
         for emulator in ("apns", "mipush"):
             self._rig.end_faults(emulator)
         self._fleet.end()
+
+    def _strike_devices(self, trouble: Trouble) -> None:
+        if trouble.kind == EMPTY_STORE:
+            self._fleet.strike(trouble)
+            self._devices.register_again()
+        else:
+            self._devices.strike(trouble)
 
     def _play(self, track: str, troubles: Sequence[Trouble], began: float) -> None:
         try:

@@ -1,6 +1,7 @@
 """The service's processes under fire: killed, stopped, sent away and started anew."""
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -59,6 +60,8 @@ class Fleet:
                 self._kill_web_spooling(trouble.for_s, trouble.lot)
             case "spool_full":
                 self._fill_spool(trouble.for_s)
+            case "empty_store":
+                self._empty_store(trouble.for_s)
             case other:
                 raise ValueError(other)
 
@@ -137,6 +140,14 @@ class Fleet:
         """What it had synced is there again."""
         with self._fault("kill_store", self._rig.store):
             self._rig.store.kill()
+            time.sleep(for_s)
+            self._rig.store = self._rig.start_store()
+
+    def _empty_store(self, for_s: float) -> None:
+        """Its disk is gone."""
+        with self._fault("empty_store", self._rig.store):
+            self._rig.store.kill()
+            shutil.rmtree(self._rig.folder / "store")
             time.sleep(for_s)
             self._rig.store = self._rig.start_store()
 

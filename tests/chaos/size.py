@@ -18,7 +18,8 @@ class Size:
     `repeat_after_s`: when MIMC says a callback again that was not answered 200; really 5 s, 30 s and 5 min.
     `fault_every_s`: the mean pause between two faults of one kind of trouble (see dice.py), `fault_for_s` how long
     one lasts, and `without` the kinds that take too long for this size. `patience_s`: how long all work may take to be
-    settled once the faults are over. The longest absences of the store fill the full run's spool.
+    settled once the faults are over. `empty_store`: instead of its other troubles the store comes back empty, once, and
+    the phones register again. The longest absences of the store fill the full run's spool.
     """
 
     messages: int
@@ -33,6 +34,7 @@ class Size:
     patience_s: float
     spool_max_bytes: int
     without: tuple[str, ...] = ()
+    empty_store: bool = False
     relay: Mapping[str, float] = field(default_factory=lambda: _TIMES)
 
     @property
@@ -43,6 +45,9 @@ class Size:
     @property
     def lease_s(self) -> float:
         return self.relay["lease_s"]
+
+    def with_empty_store(self) -> "Size":
+        return replace(self, empty_store=True)
 
     def with_messages(self, messages: int) -> "Size":
         return replace(self, messages=messages)
