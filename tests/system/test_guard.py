@@ -122,6 +122,11 @@ def test_too_many_dead_devices_at_once_stay_and_those_before_them_come_back(plac
         assert rig.post(offline_topic("bob", people, "again", 3, app_id=OTHER), OTHER).status_code == 200
         rig.settled(OTHER)
         assert len(rig.accepted()) == 40
+        letters = cli(rig, "dead-letters", "replay", "--cause", "unregistered", "--rate", "1000", "--yes")
+        assert [it["result"] for it in letters] == ["replayed"] * 42
+        rig.settled(OTHER)
+        assert len(rig.accepted()) == 40 + 42  # nothing of what the brake held is lost
+        assert len({(it["apns_id"], it["device_token"]) for it in rig.accepted()}) == 40 + 42
 
 
 def test_after_the_store_came_back_empty_everything_goes_on_and_the_loss_is_told(place: Path) -> None:
