@@ -17,9 +17,10 @@ MARKS = ("seen", "planned")
 
 # What each kind of figure may grow by, from the first quarter of the samples to the last.
 ALLOWED: Mapping[str, Allowance] = {
-    # Python's allocator takes memory in arenas of 1 MiB and gives them back late; quiet runs
-    # of two minutes showed half a megabyte
-    "RSS": Allowance(share=0.015, amount=1.5 * MB),
+    # the allocators' pools fill up to the greatest load that they meet: a worker's RSS rose ever less over its first
+    # 25,000 pushes while the number of Python's objects stayed the same; in two quiet minutes
+    # by half a megabyte
+    "RSS": Allowance(share=0.02, amount=2 * MB),
     # connections that are just being made; a lost one for each reset of a connection is far more
     "open files": Allowance(share=0.1, amount=3),
     # buffers of clients
