@@ -6,6 +6,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,11 @@ def folder(rig: Rig) -> Path:
 
 def kept(rig: Rig) -> int:
     """How many callbacks wait on the disk."""
-    return sum(isinstance(it, Record) and not it.done for path in files(rig) for it in walk(path.read_bytes()))
+    found = 0
+    for path in files(rig):
+        with suppress(FileNotFoundError):  # handed in meanwhile
+            found += sum(isinstance(it, Record) and not it.done for it in walk(path.read_bytes()))
+    return found
 
 
 def files(rig: Rig) -> list[Path]:
@@ -58,7 +63,7 @@ def figure(rig: Rig, name: str) -> float:
 
 
 def drained(rig: Rig) -> None:
-    rig.wait(lambda: not files(rig), "an empty spool")
+    rig.wait(lambda: not files(rig), "an empty spool", 40)
     rig.settled(OTHER)
 
 
@@ -75,7 +80,7 @@ def test_callbacks_are_taken_while_the_store_is_dead_and_shown_once_when_it_is_b
         assert statuses([*answers, *repeats]) == {200: 600}
         assert {it.duplicate for it in [*answers, *repeats]} == {False}
         assert kept(rig) == 600
-        assert len(files(rig)) == 2
+        assert len(files(rig)) in (1, 2)  # one process may have got all connections
         told = rig.readiness()["spool"]
         assert told.startswith(
             "on: the store is away, callbacks are kept on this machine's disk and answered 200: 600 "
@@ -94,7 +99,7 @@ def test_callbacks_are_taken_while_the_store_is_dead_and_shown_once_when_it_is_b
 def test_a_store_that_hangs_costs_the_first_callers_a_moment_and_nobody_an_alert(place: Path) -> None:
     """Its calls end in time-outs, and what it had read before it hung it does when it goes on."""
     with Rig(place, relay=PATIENT, without=WITHOUT) as rig:
-        start_web(rig)
+        start_web(rig, workers=1)
         rig.start_worker()
         iphones = register_all(rig, READERS, app_id=OTHER)
         taken = list[Answer]()
@@ -108,8 +113,8 @@ def test_a_store_that_hangs_costs_the_first_callers_a_moment_and_nobody_an_alert
         rig.wait(lambda: len(count) > 50, "some callbacks")
         rig.store.signal(signal.SIGSTOP)
         caller.join()
-        rig.wait(lambda: len(files(rig)) == 2, "both processes to know")
-        later = post_all(rig, bodies(600, first=300), app_id=OTHER)
+        taken += post_all(rig, bodies(16, first=300), app_id=OTHER)  # by now it is known, were the others ever so quick
+        later = post_all(rig, bodies(584, first=316), app_id=OTHER)
         rig.store.signal(signal.SIGCONT)
         assert statuses([*taken, *later]) == {200: 900}
         assert max(it.seconds for it in taken) < 3
@@ -166,7 +171,7 @@ def test_a_file_is_handed_in_by_one_process_alone(place: Path) -> None:
         web.kill()
         rig.start_store()
         start_web(rig, workers=2)  # both find the orphan at their start
-        rig.wait(lambda: not files(rig), "an empty spool")
+        rig.wait(lambda: not files(rig), "an empty spool", 40)
         rig.wait(lambda: figure(rig, "spool_drained_total") >= 400, "the count of what was handed in")
         assert figure(rig, "spool_drained_total") == 400
         assert figure_of(rig, "accepted") == 400
