@@ -64,7 +64,7 @@ def parse_fault(order: object, effects: Collection[str]) -> Fault:
             raise ValueError(f"{name}: expected {_KINDS[name][-1].__name__}, got {type(value).__name__}")
     if order.get("effect") not in effects:
         raise ValueError(f"effect: expected one of {', '.join(sorted(effects))}")
-    fault = Fault(**order)
+    fault = Fault(**{name: value for name, value in order.items() if value is not None})
     if not 0 <= fault.share <= 1:
         raise ValueError("share: expected 0 to 1")
     return fault
@@ -167,7 +167,10 @@ def control_blueprint(
 
     @bp.get("/journal")
     def read_journal() -> ResponseReturnValue:
-        after = request.args.get("after", 0, type=int)
+        try:
+            after = asked_number("after")
+        except ValueError as error:
+            return jsonify(error=str(error)), 400
         entries = journal.read(after)
         last = entries[-1]["number"] if entries else after
         return jsonify(entries=entries, last=last, counters=counters())
@@ -177,3 +180,11 @@ def control_blueprint(
         return jsonify(forgotten=journal.forget())
 
     return bp
+
+
+def asked_number(name: str) -> int:
+    """A whole number in the query, 0 without. Raises ValueError."""
+    try:
+        return request.args.get(name, 0, type=int)
+    except UnicodeDecodeError:
+        raise ValueError("query: expected UTF-8") from None

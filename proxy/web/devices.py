@@ -75,10 +75,17 @@ def remove(device_id: str) -> Response:
 
 def _section(user: Authenticated) -> str:
     """The section in the query's `app`, optional where there is only one."""
-    section = choose_section(request.args.get("app"), user.bound_app, wired().settings.apps)
+    section = choose_section(_asked_section(), user.bound_app, wired().settings.apps)
     note(app=section)
     require_origin(section)
     return section
+
+
+def _asked_section() -> str | None:
+    try:
+        return request.args.get("app")
+    except UnicodeDecodeError:  # bytes of it that are no UTF-8, and not in percent encoding either
+        raise RequestRefused(400, "query: expected UTF-8") from None
 
 
 def _shown(device: Device) -> dict[str, object]:

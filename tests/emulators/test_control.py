@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from proxy.emulators.control import FaultBook, Journal, control_blueprint
+from proxy.emulators.control import Fault, FaultBook, Journal, control_blueprint, parse_fault
 
 
 def test_a_forgotten_journal_goes_on_counting() -> None:
@@ -25,3 +25,14 @@ def test_a_forgotten_journal_goes_on_counting() -> None:
         "last": 4,
         "counters": {},
     }
+
+
+def test_a_member_that_is_null_is_one_left_out() -> None:
+    assert parse_fault({"effect": "delay", "share": None, "times": None}, ["delay"]) == Fault("delay")
+
+
+def test_a_query_that_is_no_utf8_is_refused() -> None:
+    app = Flask(__name__)
+    app.register_blueprint(control_blueprint(Journal(), FaultBook(), ()))
+    answer = app.test_client().get("/_emulator/journal", environ_overrides={"QUERY_STRING": "after=\xff"})
+    assert (answer.status_code, answer.json) == (400, {"error": "query: expected UTF-8"})

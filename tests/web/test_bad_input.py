@@ -232,3 +232,12 @@ def test_a_length_that_is_no_number_is_400(caller: Caller, route: Route, length:
 @pytest.mark.parametrize("query", [f"app={CANARY}", "app=%ff%fe", "app=", f"app={CANARY * 500}", "app=%00"])
 def test_a_section_in_the_query_that_nobody_configured_is_404(caller: Caller, method: str, query: str) -> None:
     assert caller.send(method, f"/api/devices/phone?{query}", b"").status_code == 404
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_a_query_of_raw_bytes_that_are_no_utf8_is_400(caller: Caller, method: str) -> None:
+    path = "/api/devices/phone"
+    answer = caller.app.test_client().open(
+        path, method=method, headers=caller.proof(path), environ_overrides={"QUERY_STRING": "app=\xff"}
+    )
+    assert (answer.status_code, json.loads(answer.data)["code"]) == (400, 400)

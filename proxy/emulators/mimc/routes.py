@@ -16,7 +16,7 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from proxy.emulators.control import control_blueprint
+from proxy.emulators.control import asked_number, control_blueprint
 from proxy.emulators.courier import CourierBusy
 from proxy.emulators.mimc.orders import BadOrder
 from proxy.emulators.mimc.service import EFFECTS, Mimc, envelope
@@ -50,7 +50,10 @@ def mimc_app(mimc: Mimc) -> Flask:
 
     @app.get("/_emulator/callbacks/pending")
     def pending() -> ResponseReturnValue:
-        wait_ms = request.args.get("wait_ms", 0, type=int)
+        try:
+            wait_ms = asked_number("wait_ms")
+        except ValueError as error:
+            return jsonify(error=str(error)), 400
         return jsonify(pending=mimc.courier.wait_until_idle(min(wait_ms, 600_000) / 1000))
 
     @app.put("/_emulator/callbacks/urls")
