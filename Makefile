@@ -1,7 +1,7 @@
 # Everything starts from .venv, which is made from requirements.lock when it is missing or out of date.
 # Works with GNU make 3.81, as macOS has it.
 
-.PHONY: help run demo test lint types imports unit system bench chaos soak soak-short lock clean env
+.PHONY: help run demo test lint types imports unit system bench chaos soak soak-short fuzz lock clean env
 .DEFAULT_GOAL := help
 
 # A foreign PYTHONPATH would mix other packages into ours.
@@ -50,6 +50,10 @@ soak: env ## a steady load for an hour: memory, open files and keys must stay fl
 
 soak-short: env ## the same in two minutes
 	@$(BIN)/python -m tests.soak --seconds 120
+
+fuzz: env ## look for inputs and orders of events that break something (7 minutes; FUZZ_S=n, SEED=n)
+	@MACHINE_EXAMPLES=$(or $(MACHINE_EXAMPLES),1000) $(BIN)/pytest -q tests/store/test_queue_machine.py
+	@$(BIN)/python -m tests.fuzz $(if $(FUZZ_S),--seconds $(FUZZ_S)) $(if $(SEED),--seed $(SEED))
 
 lock: ## write requirements.lock anew from pyproject.toml (needs uv; UPGRADE=1 takes the newest versions)
 	$(UV) pip compile pyproject.toml --group dev --universal --generate-hashes --python-version 3.11 --no-header \

@@ -11,12 +11,14 @@ import asyncio
 import os
 import uuid
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import cycle, islice
+from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -39,6 +41,7 @@ from proxy.ports import Bury, Entry, Finish, Postpone, PutBack, Settlement
 from proxy.store import keys
 from proxy.store.connection import Store, async_redis
 from proxy.store.dead_letters import RedisDeadLetters
+from proxy.store.embedded import ensure_store, stop_store
 from proxy.store.inbox import RedisInbox
 from proxy.store.queue import RedisQueue
 from proxy.store.records import dump_letter, dump_undelivered, load_job, load_undelivered, to_ms
@@ -427,12 +430,21 @@ def compare_stream(stream: StreamModel, lying: list[Any], pending: list[Any]) ->
     assert [(row["message_id"], row["consumer"], row["times_delivered"]) for row in pending] == held
 
 
-def test_whatever_happens_in_whatever_order_the_store_holds_what_the_model_says(store_url: str) -> None:
-    examples = int(os.environ.get("MACHINE_EXAMPLES", "60"))
+@pytest.fixture
+def quick_url(tmp_path: Path) -> Iterator[str]:
+    """A store of its own that need not survive anything: waiting for the disk would be most of the time."""
+    url = ensure_store(tmp_path)
+    Store(url).call(lambda redis: redis.config_set("appendfsync", "no"))
+    yield url
+    stop_store(tmp_path)
+
+
+def test_whatever_happens_in_whatever_order_the_store_holds_what_the_model_says(quick_url: str) -> None:
+    examples = int(os.environ.get("MACHINE_EXAMPLES", "40"))
 
     class OnThisStore(QueueMachine):
-        url = store_url
-        store = Store(store_url, timeout_s=PATIENCE_S)
+        url = quick_url
+        store = Store(quick_url, timeout_s=PATIENCE_S)
 
     run_state_machine_as_test(
         OnThisStore,

@@ -1,0 +1,163 @@
+"""Requests to our own routes and to the emulators' control routes: none may end in an error of ours."""
+
+import asyncio
+import io
+import json
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from structlog.testing import capture_logs
+from werkzeug.test import create_environ, run_wsgi_app
+
+from proxy.emulators.apns import ApnsConfig
+from proxy.emulators.apns.control import control_app
+from proxy.emulators.apns.shared import Shared
+from proxy.emulators.mimc.config import MimcApp, MimcConfig
+from proxy.emulators.mimc.routes import mimc_app
+from proxy.emulators.mimc.service import Mimc
+from proxy.emulators.mipush.config import MipushApp, MipushConfig
+from proxy.emulators.mipush.routes import mipush_app
+from proxy.emulators.mipush.service import Mipush
+from tests.emulators.apns_peer import section
+from tests.fuzz.loop import Target
+from tests.web.world import APP_ID, URL_SECRET, World, bearer
+
+_METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD")
+_ANEW = 100  # requests to one application: what was ordered must not pile up
+
+
+def mimc_control() -> Target:
+    """Nothing is ever posted: there is no room for a callback."""
+
+    def make() -> Flask:
+        mimc = Mimc(
+            MimcConfig((MimcApp(APP_ID, "key", "secret", callback_url="http://127.0.0.1:9/"),), callback_backlog=0)
+        )
+        mimc.courier.close()
+        return mimc_app(mimc)
+
+    seeds = [
+        _post("messages", {"from_account": "ann", "to_account": "ben", "text": "hi"}),
+        _post(
+            "messages", [{"from_account": "ann", "members": ["ann", "ben"], "text": "hi", "offline": {"ben": ["r"]}}]
+        ),
+        _post(
+            "messages",
+            {"from_account": "a", "to_account": "b", "payload_base64": "aGk=", "form": "old", "ids": "number"},
+        ),
+        _post("faults", [{"effect": "refuse", "times": 1, "target": "ann", "code": 500, "status": 200, "reason": "x"}]),
+        _post("callbacks/urls", {"app_id": APP_ID, "callback_url": "http://127.0.0.1:9/x"}, "PUT"),
+    ]
+    return _target(
+        "mimc_control", make, seeds, [b"inner", b"percent", b"biz_type", b"copies", b"timestamp", b"sequence"]
+    )
+
+
+def mipush_control() -> Target:
+    def make() -> Flask:
+        mipush = Mipush(MipushConfig((MipushApp("com.example.chat", "secret"),)))
+        mipush.courier.close()
+        return mipush_app(mipush)
+
+    seeds = [
+        _post("devices", {"phone": "p1", "accounts": ["ann"], "regid": "r1", "package": "com.example.chat"}),
+        _post("devices", [{"phone": "p2"}, {"phone": "p3", "accounts": []}]),
+        _post("faults", {"effect": "code", "code": 10001, "share": 0.5}),
+        _post("settings", {"unknown_targets": "accept"}, "PUT"),
+        b"DELETE devices/p1\n", b"GET phones\n",
+    ]  # fmt: skip
+    return _target("mipush_control", make, seeds, [b"ignore", b"refuse", b"not_json", b"status"])
+
+
+def apns_control() -> Target:
+    config = ApnsConfig.from_mapping(section(Path(tempfile.gettempdir())))  # no certificate is made
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, daemon=True, name="loop of the emulated APNs").start()
+
+    def make() -> Flask:
+        return control_app(Shared(config, lambda: None), set(), loop)
+
+    seeds = [
+        _post("devices", [{"device_token": "a1b2", "state": "unregistered", "timestamp_ms": 1793534400000}]),
+        _post("connections", {"effect": "goaway", "code": 1, "reason": "x"}),
+        _post("faults", {"effect": "limit", "code": 1}),
+        _post("faults", {"effect": "answer", "reason": "BadDeviceToken", "delay_ms": 5, "target": "A1B2", "times": 2}),
+        b"GET connections\n",
+    ]
+    return _target("apns_control", make, seeds, [b"silent_connection", b"rst_stream", b"expired", b"silence"])
+
+
+def web() -> Target:
+    """Our own application, whose store is in memory: whatever comes, the answer is an envelope."""
+    headers = {f"HTTP_{name.upper()}": value for name, value in bearer(exp=int(time.time()) + 9 * 365 * 86_400).items()}
+    callback = {
+        "msgType": "OFFLINE_MSG",
+        "fromAppId": APP_ID,
+        "toAppId": APP_ID,
+        "fromAccount": "ann",
+        "toAccount": "b",
+    }
+    seeds = [
+        _post(f"callbacks/mimc/{URL_SECRET}", callback | {"payload": "aGk=", "timestamp": "1795435200000"}),
+        _post("api/account/token", {"appAccount": "1000", "appId": APP_ID}),
+        _post("api/devices/phone", {"platform": "apns", "push_token": "a1b2", "environment": "sandbox"}, "PUT"),
+        b"GET api/devices\n", b"DELETE api/devices/phone?app=main\n", b"GET readyz\n", b"OPTIONS api/account/token\n",
+    ]  # fmt: skip
+    words = [b"locale", b"resource", b"mipush", b"push_token", b"?app=", b"%00", b"//", b"metrics", b"healthz"]
+    return _target("web", lambda: World().app, seeds, words, "/", headers)
+
+
+def _target(
+    name: str,
+    make: Callable[[], Flask],
+    seeds: list[bytes],
+    words: list[bytes],
+    start: str = "/_emulator/",
+    headers: dict[str, str] | None = None,
+) -> Target:
+    """A request is a line `METHOD path?query` and a body."""
+    applications: list[Flask] = []
+    asked = 0
+
+    def run(content: bytes) -> None:
+        nonlocal asked
+        if asked % _ANEW == 0:
+            applications[:] = [make()]
+            applications[0].config["PROPAGATE_EXCEPTIONS"] = True
+        asked += 1
+        status = _status(applications[0], start, content, headers or {})
+        assert status < 500 or status == 503, status  # the latter: no room
+
+    common = [b"GET ", b"POST ", b"PUT ", b"DELETE ", b"faults", b"journal?after=", b'"effect"', b'"share"', b"devices"]
+    seeds = [*seeds, b"GET faults\n", b"DELETE faults\n", b"GET journal?after=1\n"]
+    return Target(name, run, seeds, [*words, *common])
+
+
+def _status(app: Flask, start: str, content: bytes, headers: dict[str, str]) -> int:
+    line, _, body = content.partition(b"\n")
+    method, _, address = line.decode("latin-1").partition(" ")
+    path, _, query = address.partition("?")
+    environ: dict[str, Any] = create_environ()
+    environ |= headers
+    environ |= {
+        "REQUEST_METHOD": method if method in _METHODS else "POST",
+        "PATH_INFO": start + path,
+        "QUERY_STRING": query,
+        "CONTENT_LENGTH": str(len(body)),
+        "CONTENT_TYPE": "application/json",
+        "wsgi.input": io.BytesIO(body),
+        "emulator.connection": 1,
+        "emulator.requests_before": 0,
+    }
+    with capture_logs():  # or every request would say something
+        _, status, _ = run_wsgi_app(app, environ, buffered=True)
+    return int(status.split()[0])
+
+
+def _post(path: str, body: object, method: str = "POST") -> bytes:
+    return f"{method} {path}\n{json.dumps(body)}".encode()

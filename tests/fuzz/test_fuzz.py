@@ -1,0 +1,76 @@
+"""No input is a fault: those that were one once, those that reach most, and new ones for some seconds."""
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz import files
+from tests.fuzz.__main__ import smallest, told
+from tests.fuzz.loop import Fuzzer, Target
+from tests.fuzz.targets import TARGETS
+
+SECONDS = float(os.environ.get("FUZZ_SHORT_S") or 15)  # of all targets together
+SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(2**32))
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_no_input_is_a_fault(name: str) -> None:
+    target = TARGETS[name]()
+    fuzzer = Fuzzer(target, random.Random(f"{SEED}/{name}"))
+    fuzzer.replay([*files.read(files.found(name)), *files.read(files.corpus(name)), *target.seeds])
+    fuzzer.search(SECONDS / len(TARGETS))
+    faults = [told(target, it) for it in fuzzer.findings.values()]
+    assert not faults, f"SEED={SEED}\n" + "\n".join(faults)
+    assert fuzzer.kept
+
+
+def test_the_corpus_is_small_and_of_targets_that_exist() -> None:
+    folders = [it for it in (files.FOLDER / "corpus").iterdir() if it.is_dir()]
+    assert {it.name for it in folders} <= TARGETS.keys()
+    assert sum(len(content) for it in folders for content in files.read(it)) < 300_000
+
+
+# the fuzzer itself
+
+
+def test_what_raises_is_found_told_apart_and_can_be_saved(tmp_path: Path) -> None:
+    def run(content: bytes) -> None:
+        if content.startswith(b"a"):
+            raise KeyError("one")
+        if len(content) > 3:
+            raise KeyError("another")
+
+    fuzzer = Fuzzer(Target("stand-in", run, [b""]), random.Random(1))
+    fuzzer.kept.append(b"x")
+    fuzzer.replay([b"a", b"ab", b"xxxx"])
+    assert [(it.content, str(it.error)) for it in fuzzer.findings.values()] == [(b"a", "'one'"), (b"xxxx", "'another'")]
+    assert files.save(tmp_path, b"a").read_bytes() == b"a"
+    files.replace(tmp_path, [b"b"])
+    assert files.read(tmp_path) == [b"b"]
+
+
+def test_an_input_that_takes_too_long_is_a_fault() -> None:
+    def run(content: bytes) -> None:
+        while content:
+            pass
+
+    fuzzer = Fuzzer(Target("endless", run, [b""]), random.Random(1), slow_s=0.05)
+    fuzzer.replay([b"", b"x"])
+    assert [type(it.error).__name__ for it in fuzzer.findings.values()] == ["TooSlow"]
+
+
+def test_only_inputs_that_reach_something_new_are_kept_the_smallest_of_them() -> None:
+    target = TARGETS["callbacks"]()
+    least = smallest(target, [b"{}", b"[]", b'{"a":1}', b'{"msgType":7}', b'{"msgType":8}'])
+    assert b"{}" in least
+    assert b'{"msgType":8}' not in least
+
+
+def test_the_search_goes_deeper_than_its_seeds() -> None:
+    fuzzer = Fuzzer(TARGETS["callbacks"](), random.Random(1))
+    fuzzer.replay([b'{"msgType":"OFFLINE_MSG","toAppId":1,"fromAccount":"ann","toAccount":"ben"}'])
+    before = len(fuzzer.known)
+    fuzzer.search(60, runs=500)
+    assert before < len(fuzzer.known)

@@ -1,0 +1,177 @@
+"""What MIMC and the store hand us: callbacks, their authentication, payloads and records."""
+
+import hashlib
+import json
+from base64 import b64encode
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from proxy.domain.alerts import AlertText
+from proxy.domain.callbacks import Callback, Claim
+from proxy.domain.messages import MAX_BODY, MAX_TITLE, alert_text
+from proxy.domain.undelivered import undelivered
+from proxy.errors import BadCallback
+from proxy.mimc.authentication import authentic, is_authentic
+from proxy.mimc.wire import parse_callback
+from proxy.store.records import (
+    UnreadableRecord,
+    dump_device,
+    dump_job,
+    dump_undelivered,
+    load_device,
+    load_job,
+    load_letter,
+    load_undelivered,
+)
+from proxy.store.spool import format as spool
+from proxy.usecases.accept_callback import accept_callback
+from tests.fuzz.loop import Target
+from tests.store import golden
+from tests.web.world import MemoryInbox
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+SECRETS = {"1": "secret of the tests", "2": "another secret of the tests"}
+
+
+def callbacks() -> Target:
+    """Body -> callback -> what intake stores -> what plan reads."""
+    return Target("callbacks", _callback, [_json(it) for it in _CALLBACKS], _members(_CALLBACKS))
+
+
+def authentication() -> Target:
+    """A value and a timestamp, a line each; after the line `seal` the third is what was sealed with our secret."""
+    seeds = [b"seal\n1793534400000\n\x0f\0\0\0001793534400000_1", b"seal\n1793534400\n\0\0\0\x0c1793534400_2"]
+    seeds += [b"value\n1793534400000\n" + b64encode(bytes(32)), b"value\n\nwords that are no base64"]
+    return Target("authentication", _authentication, seeds, [b"_1", b"_", b"1793534400000", b"\0\0\0\x0c", b"="])
+
+
+def payloads() -> Target:
+    """biz type, sender and payload, a line each."""
+    seeds = [f"{biz}\n{sender}\n".encode() + payload for biz, sender, payload in _PAYLOADS]
+    return Target("payloads", _payload, seeds, [b"TEXT", b"PIC_FILE", b"103", b'"payload"', b'"content"', b"%E4%BD"])
+
+
+def records() -> Target:
+    """What lies in the store, written by this program, another one or nobody."""
+    message = undelivered(golden.TO_A_GROUP, NOW)
+    seeds = [dump_undelivered(message), dump_undelivered(message, with_payload=False), dump_device(golden.IPHONE)]
+    seeds += [dump_job(it) for it in golden.jobs()]
+    return Target("records", _record, seeds, [b'"v":1', b'"v":2', b'"text"', b'"order"', b'"to"', b"null"])
+
+
+def spool_files() -> Target:
+    """What a process that was killed, a full disk or a wrong byte may leave of a file of the spool."""
+    one, two = spool.dump("0" * 32, b'{"v":1}'), spool.dump("f" * 32, b"{}")
+    done = spool.DONE + two[4:]
+    return Target(
+        "spool_files", _spool_file, [one, one + done, one[:-3], done + one[:20], b"\xff"], [spool.WAITING, one]
+    )
+
+
+def _callback(body: bytes) -> None:
+    callback = None
+    with suppress(BadCallback):
+        callback = parse_callback(body)
+    if callback is None:
+        return
+    authentic(callback.claim, SECRETS)
+    accept_callback(callback, MemoryInbox(), now=NOW, marks_life=DAY)
+    if isinstance(callback, Callback):
+        assert len(callback.callback_id) == len(callback.message_id) == 32
+        message = undelivered(callback, NOW)
+        assert load_undelivered(dump_undelivered(message)) == message
+        text = alert_text(message.payload, message.biz_type, message.sender)
+        alert = message.alert(text or AlertText("", ""), DAY)
+        assert alert.expires_at + DAY > NOW
+        assert not alert.order.is_later_than(alert.order)
+
+
+def _authentication(content: bytes) -> None:
+    form, timestamp, value = (*content.split(b"\n", 2), b"", b"")[:3]
+    text = timestamp.decode("latin-1")
+    if form == b"seal":
+        sealed = _sealed(value).decode()
+        for app_id, secret in SECRETS.items():
+            assert is_authentic(sealed, secret, app_id, text) in (True, False)
+        authentic(Claim("1", ("1", "2"), text, sealed), SECRETS)
+    else:
+        assert not is_authentic(value.decode("utf-8", "surrogateescape"), SECRETS["1"], "1", text)
+
+
+def _sealed(clear: bytes) -> bytes:
+    key = hashlib.md5(SECRETS["1"].encode(), usedforsecurity=False).digest()
+    encryptor = Cipher(algorithms.AES(key), modes.ECB()).encryptor()  # noqa: S305  MIMC's choice
+    return b64encode(encryptor.update(clear + bytes(-len(clear) % 16)) + encryptor.finalize())
+
+
+def _payload(content: bytes) -> None:
+    biz_type, sender, payload = (*content.split(b"\n", 2), b"", b"")[:3]
+    shown = alert_text(payload, biz_type.decode("utf-8", "replace"), sender.decode("utf-8", "replace"))
+    if shown is not None:
+        assert 0 < len(shown.title) <= MAX_TITLE
+        assert 0 < len(shown.body) <= MAX_BODY
+        (shown.title + shown.body).encode()
+
+
+def _record(record: bytes) -> None:
+    with suppress(UnreadableRecord):
+        message = load_undelivered(record)
+        assert load_undelivered(dump_undelivered(message)) == message
+    with suppress(UnreadableRecord):
+        job = load_job(record)
+        assert load_job(dump_job(job)) == job
+        assert job.id
+    with suppress(UnreadableRecord):
+        load_device("main", "phone", record)
+    for kind in ("job", "callback", "record", ""):
+        load_letter(kind, record)
+
+
+def _spool_file(data: bytes) -> None:
+    at = 0
+    for found in spool.walk(data):
+        assert found.start == at < found.end
+        at = found.end
+        if isinstance(found, spool.Record):
+            again = spool.dump(found.callback_id, found.body)
+            assert data[found.start + 4 : found.end] == again[4:] or not found.callback_id.isascii()
+    assert at == len(data)
+
+
+def _json(members: object) -> bytes:
+    return json.dumps(members, ensure_ascii=False).encode()
+
+
+def _members(bodies: list[dict[str, object]]) -> list[bytes]:
+    return [f'"{name}"'.encode() for name in sorted({name for body in bodies for name in body})]
+
+
+_OLD = {"fromAccount": "ann", "payload": "aGk=", "timestamp": "1795435000000"}
+_NEW = _OLD | {
+    "fromResource": "r1", "packetId": "p-17", "sequence": "154503794553568001", "bizType": "TEXT",
+    "authentication": "AAAAAAAAAAAAAAAAAAAAAA==",
+}  # fmt: skip
+_CALLBACKS: list[dict[str, object]] = [
+    {"msgType": "OFFLINE_MSG", "fromAppId": "1", "toAppId": "1", "toAccount": "ben", **_OLD},
+    {"msgType": "OFFLINE_MSG", "fromAppId": 2, "toAppId": 1, "toAccount": "ben", "offlineResources": ["a"], **_NEW},
+    {"msgType": "NORMAL_MSG", "fromAppId": "1", "toAppId": "1", "toAccount": "ben", "toResource": "r", **_NEW},
+    {"msgType": "OFFLINE_TOPIC_MSG", "appId": "1", "topicId": "77", "toAccounts": ["ben", "cai"], **_OLD},
+    {
+        "msgType": "OFFLINE_TOPIC_MSG", "appId": 1, "topicId": 77, "toAccounts": [],
+        "offlineAccounts": [{"toAccount": "ben", "offlineResources": ["a", "b"]}], **_NEW,
+    },
+    {"msgType": "NORMAL_TOPIC_MSG", "appId": "1", "topicId": "77", "toAccounts": ["ben"], **_NEW},
+    {"msgType": "UCTOPIC_MSG", "appId": "1", "timestamp": 1795435000},
+]  # fmt: skip
+_PAYLOADS = [
+    ("TEXT", "ann", b"hi there"),
+    ("TEXT", "ann", b'{"version":0,"msgId":"1","timestamp":1,"payload":"5L2g5aW9"}'),
+    ("", "安娜", '{"version":0,"type":"TEXT","payload":"你好"}'.encode()),
+    ("", "ann", b'{"msgType":"103","content":"JUU0JUJEJUEw"}'),
+    ("", "ann", b64encode(b'{"biz_type":"text","payload":"hello"}')),
+    ("PIC_FILE", "ann", b"{}"),
+    ("", "", b"\xff\xfe"),
+]
