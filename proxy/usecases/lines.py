@@ -1,5 +1,6 @@
 """Alerts that a phone shows in one place: one at a time goes out, and the latest stands for those before it."""
 
+import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -59,9 +60,19 @@ class Lines:
         self._beside: dict[str, list[Held]] = {}  # what is held back, by the line of what is out
         self._unheard: set[str] = set()  # lines whose alert that is out was sent before, without an answer
         self._untold: list[Landing] = []  # what the store has not heard of yet
+        self._boarding = asyncio.Lock()  # or a claim would find a line busy that another is just taking
+
+    @property
+    def held_back(self) -> int:
+        """How many alerts wait here for a later one's end."""
+        return sum(map(len, self._beside.values()))
 
     async def board(self, pushes: Sequence[tuple[Held, Push]]) -> Boarded:
         """Take the lines of these pushes; what is held back appears again when its line lands."""
+        async with self._boarding:
+            return await self._board(pushes)
+
+    async def _board(self, pushes: Sequence[tuple[Held, Push]]) -> Boarded:
         boarded = Boarded()
         by_line: dict[str, list[tuple[Held, Push]]] = {}
         for held, push in pushes:
@@ -80,7 +91,9 @@ class Lines:
         departing = {line: _latest(by_line[line]) for line in free - set(idle)}
         if departing:
             await self._addresses.depart(self._lane, list(departing.items()), _SENT_LIFE)
-        self._unheard |= {line for line, it in zip(asked, states, strict=True) if departing.get(line) == it.sent}
+        self._unheard |= {
+            line for line, it in zip(asked, states, strict=True) if it.sent and departing.get(line) == it.sent
+        }
         for line, going in by_line.items():  # from here on nothing may fail, or what is held back would be forgotten
             if line in free and going:
                 first, *others = sorted(going, key=lambda it: _sort_key(it[1].job.alert.order), reverse=True)

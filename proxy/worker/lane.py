@@ -74,6 +74,7 @@ class LaneWorker:
         self._holdings = holdings
         self._block = block
         self._probe_lease = probe_lease
+        self._in_flight = in_flight
         self._reading = asyncio.Lock()  # or a claim and a takeover would fill the same free slots
         self._stale: list[Held] = []
         self._looked_at = float("-inf")
@@ -88,7 +89,7 @@ class LaneWorker:
         if self.paused:
             await self._probe()
             return
-        self.slots.most = self.standing.limit
+        self._make_room()
         await self.slots.worth_reading()
         async with self._reading:
             if self.paused or self.slots.free <= 0:
@@ -98,7 +99,7 @@ class LaneWorker:
 
     async def take_over(self) -> int:
         """Go on with what a dead worker left; returns how many."""
-        self.slots.most = self.standing.limit
+        self._make_room()
         if self.paused or self.slots.free <= 0:
             return 0
         async with self._reading:
@@ -159,6 +160,10 @@ class LaneWorker:
         self._spawn(self._deliver(held, probing=probing))
         return True
 
+    def _make_room(self) -> None:
+        """What is held back beside another is not under way: after an outage it need not wait for its turn."""
+        self.slots.allow(self.standing.limit + min(self.delivery.lines.held_back, self._in_flight))
+
     def _has(self, entry: Entry) -> bool:
         """It was taken over from ourselves: it is in flight still, or decided while the store was away."""
         return entry.id in self._open or self.settler.has(entry.id)
@@ -191,6 +196,7 @@ class LaneWorker:
                 self._give_back([it.entry_id for it in held], type(error).__name__)
         except Exception as error:  # noqa: BLE001  one that escapes a job makes it a dead letter, and the loop goes on
             self._bury_open(held, error)
+        self._make_room()
         for batch in batches:
             self._spawn(self._push(batch, read_at, probing=probing))
         if probing and not batches:

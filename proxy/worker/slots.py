@@ -4,21 +4,26 @@ import asyncio
 
 
 class Slots:
-    """Counts down and up; a reader waits until enough are free that reading stays a batch. `most` may change."""
+    """Counts down and up; a reader waits until enough are free that reading stays a batch."""
 
     def __init__(self, most: int) -> None:
-        self.most = most
+        self._most = most
         self._used = 0
         self._freed = asyncio.Event()
 
     @property
     def free(self) -> int:
         """Below 0 where more are in use than there may be by now."""
-        return self.most - self._used
+        return self._most - self._used
 
     @property
     def used(self) -> int:
         return self._used
+
+    def allow(self, most: int) -> None:
+        """From now on so many."""
+        self._most = most
+        self._freed.set()
 
     def take(self, count: int) -> None:
         self._used += count
@@ -29,7 +34,7 @@ class Slots:
 
     async def worth_reading(self) -> int:
         """How many are free, once it is worth a read; at once where nothing is in flight."""
-        while self._used and self.free < max(1, min(self.most // 8, 50)):
+        while self._used and self.free < max(1, min(self._most // 8, 50)):
             self._freed.clear()
             await self._freed.wait()
         return self.free
