@@ -25,8 +25,8 @@ ALLOWED: Mapping[str, Allowance] = {
     "open files": Allowance(share=0.1, amount=3),
     # buffers of clients
     "memory": Allowance(share=0.03, amount=0.25 * MB),
-    # expired ones that the server has not swept yet, and one for each account that begins its second minute of calls
-    "keys": Allowance(share=0.03, amount=30),
+    # expired ones that the server has not swept yet, and two for each account that calls: this minute's and the last's
+    "keys": Allowance(share=0.03, amount=60),
 }
 
 
