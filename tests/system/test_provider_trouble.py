@@ -48,10 +48,11 @@ def test_an_apns_out_of_order_stands_its_lane_once_burns_nothing_and_is_spared_w
         assert told.startswith("the provider is out of order since ")
         assert told.endswith(": ServiceUnavailable")
         time.sleep(3)  # the outage
-        tried = len(rig.journal("apns"))
+        tried = rig.journal("apns")
+        seconds = (tried[-1]["came_ms"] - tried[0]["came_ms"]) // 1000
         # each worker may fail ten, and each has one push alone out while nothing gets through; then one probe of both
         # after 0.2 s, 0.4, 0.8, and each second
-        assert tried <= 2 * (10 + 1) + 3 + 4 + 1
+        assert len(tried) <= 2 * (10 + 1) + 3 + seconds + 1
         assert rig.backlog(OTHER) == 1500
         rig.end_faults("apns")
         rig.settled(OTHER)
@@ -100,11 +101,11 @@ def test_a_device_that_had_too_much_rests_for_all_workers_while_its_neighbours_r
         post(rig, "ann", [0])
         refused = rig.wait(lambda: rig.journal("apns"), "the first push")[0]
         rig.wait(lambda: logged(workers, "push settled"), "its answer")
-        post(rig, "ann", range(1, 21))
         post(rig, "eve", [0])
-        (rang,) = rig.wait(lambda: rig.accepted(quiet), "the neighbour's push")
-        assert rang["came_ms"] - refused["came_ms"] < 2500
+        post(rig, "ann", range(1, 21))
         rig.settled(OTHER)
+        (rang,) = rig.accepted(quiet)
+        assert rang["came_ms"] < min(it["came_ms"] for it in rig.accepted(busy))
         assert len(rig.accepted(busy)) == 21
         assert min(it["came_ms"] for it in rig.accepted(busy)) - refused["came_ms"] >= 2900
         assert len(rig.journal("apns")) == 1 + 21 + 1  # none was tried meanwhile
@@ -137,20 +138,20 @@ def test_after_an_outage_of_mipush_a_conversation_is_a_few_pushes_and_ends_with_
 def test_a_phone_that_changes_hands_while_pushes_wait_for_a_connection_gets_none_of_its_former_owners(
     place: Path,
 ) -> None:
-    relay = {"silence_s": 4.0, "push_timeout_s": 5.0, "lease_s": 8.0}
+    relay = {"silence_s": 5.0, "push_timeout_s": 6.0, "lease_s": 9.0, "drain_s": 8.0}
     with Rig(place, relay=relay, without=NO_MIMC) as rig:
         rig.start_web(workers=1)
         (slow,), (moves,) = phones(rig, "ann", 1), phones(rig, "ben", 1)
-        rig.fault("apns", effect="delay", delay_ms=3000, target=slow, times=1)  # nothing else leaves until then
+        rig.fault("apns", effect="delay", delay_ms=4000, target=slow, times=1)  # nothing else leaves until then
         worker = rig.start_worker()
         post(rig, "ann", [0])
         rig.wait(lambda: rig.holders(OTHER), "the push that opens the connection")
-        post(rig, "ben", range(10))
-        rig.wait(lambda: rig.holders(OTHER).get(worker.popen.pid) == 11, "the pushes that wait for it")
+        post(rig, "ben", range(4))
+        rig.wait(lambda: rig.holders(OTHER).get(worker.popen.pid) == 5, "the pushes that wait for it")
         assert rig.register("cai", "phone", moves, app_id=OTHER).status_code == 200
         post(rig, "cai", [0])
         rig.settled(OTHER)
         results = Counter((it["result"], it["attempt"]) for it in logged([worker], "push settled"))
-        assert results == {("accepted", 0): 2, ("device moved", 0): 10}
+        assert results == {("accepted", 0): 2, ("device moved", 0): 4}
         (rang,) = rig.accepted(moves)
         assert rang["payload"]["mimc"]["sequence"] == rig.accepted(slow)[0]["payload"]["mimc"]["sequence"]
