@@ -13,8 +13,11 @@ from tests.chaos.runlog import read_run_log
 from tests.chaos.size import Size
 
 
-def judged(seed: int, size: Size, again: str, say: Callable[[str], None]) -> int:
-    """0 where every promise was kept, else 1, and the run's folder stays; `again` is the command that repeats it."""
+def judged(seed: int, size: Size, again: str, say: Callable[[str], None], *, keep: bool = False) -> int:
+    """0 where every promise was kept, else 1; `again` is the command that repeats it.
+
+    The run's folder stays after a failure, and always with `keep`.
+    """
     say(f"seed {seed}: {size.messages} messages in {size.seconds:.0f} s; again: {again}")
     began = time.monotonic()
     # short, for a socket's path has a limit of about 100 bytes
@@ -29,7 +32,10 @@ def judged(seed: int, size: Size, again: str, say: Callable[[str], None]) -> int
     if faults:
         say(f"{', '.join(faults)}; logs, run log and journals: {folder}; again: {again}")
         return 1
-    shutil.rmtree(folder)
+    if keep:
+        say(f"logs, run log and journals: {folder}")
+    else:
+        shutil.rmtree(folder)
     return 0
 
 
