@@ -57,10 +57,11 @@ class RedisLanes:
     async def may_probe(self, lane: Lane, lease: timedelta) -> bool:
         """True for one worker: it may send one job to see whether the lane works again.
 
-        It then pauses the lane anew, lets it go on or withdraws; if it does nothing of these, another may after the
-        lease.
+        It then pauses the lane anew, lets it go on or withdraws. If it does nothing of these, because the store was
+        away, it may ask again, and another after the lease.
         """
-        return bool(await self._redis.set(keys.probe(lane), self._instance, nx=True, px=lease))
+        args: list[Argument] = [self._instance, max(lease // _MS, 1)]
+        return bool(await script("take_probe").run_async(self._redis, [keys.probe(lane)], args))
 
     async def withdraw_probe(self, lane: Lane) -> None:
         """The probe has not left."""

@@ -45,7 +45,7 @@ def test_one_worker_at_a_time_probes_and_none_before_its_time(store: Store, stor
     lane = apns_lane(app_id)
 
     async def scenario(redis: Any) -> None:
-        workers = [RedisLanes(redis) for _ in range(5)]
+        workers = [RedisLanes(redis, f"worker-{number}") for number in range(5)]
         await workers[0].pause(lane, "quota", NOON, NOON + 200 * MS)
         assert not await workers[0].may_probe(lane, SECOND)
         await asyncio.sleep(0.21)
@@ -109,6 +109,21 @@ def test_a_probe_that_did_not_leave_is_anothers_at_once(store_url: str, app_id: 
         assert not await two.may_probe(lane, LEASE)
         await one.withdraw_probe(lane)
         assert await two.may_probe(lane, LEASE)
+
+    with_redis(store_url, scenario)
+
+
+def test_who_lost_his_probe_may_take_it_up_again_at_once(store_url: str, app_id: str) -> None:
+    """Chaos seed 34: the store was killed under a probe, and its lane stood for two leases more."""
+    lane = apns_lane(app_id)
+
+    async def scenario(redis: Any) -> None:
+        one, two = RedisLanes(redis, "one"), RedisLanes(redis, "two")
+        assert await one.may_probe(lane, LEASE)
+        assert not await two.may_probe(lane, LEASE)
+        assert await one.may_probe(lane, LEASE)
+        await one.pause(lane, "quota", NOON, NOON + 30 * SECOND)
+        assert not await one.may_probe(lane, LEASE)
 
     with_redis(store_url, scenario)
 

@@ -1,0 +1,7 @@
+-- One worker at a time may probe a lane. Who asks again has nothing under way: of its last probe nothing came.
+-- KEYS  1 probe
+-- ARGV  1 instance   2 lease, ms
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
