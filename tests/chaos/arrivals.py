@@ -18,11 +18,11 @@ _BEFORE_THE_KILL_MS = 300
 
 @dataclass
 class Arrivals:
-    """`counted`: due, superseded, undecidable, lost with the store. `waits` are alerts' waits after faults, in ms."""
+    """`counted`: due, superseded, undecidable, lost with the store. `worst`: the longest wait after a fault."""
 
     findings: list[Finding] = field(default_factory=list)
     counted: Counter[str] = field(default_factory=Counter)
-    waits: list[int] = field(default_factory=list)
+    worst: tuple[int, str] | None = None
 
 
 class Due(NamedTuple):
@@ -45,7 +45,7 @@ def judge_arrivals(evidence: Evidence) -> Arrivals:
             first = min(came, key=lambda it: it.ms)
             provider = recovery["apns" if first.address[0] == "apns" else "mipush"]
             if (waited := provider.wait_ms(due.accepted_ms, first.ms)) is not None:
-                found.waits.append(waited)
+                found.worst = max(found.worst or (-1, ""), (waited, f"{word} for {owner}, which came at {first.ms}"))
         elif any(_is_covered(evidence.messages[word], address, latest) for address in addresses):
             found.counted["due"] += 1
             found.counted["superseded"] += 1

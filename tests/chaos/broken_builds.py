@@ -24,9 +24,9 @@ MISTAKES: dict[str, Mistake] = {
         "proxy/store/queue.py",
         '        return [Entry(id_, fields[b"r"]) for _, entries in answer or [] for id_, fields in entries]\n',
         '        claimed = [Entry(id_, fields[b"r"]) for _, entries in answer or [] for id_, fields in entries]\n'
-        "        for entry in claimed:\n"
-        "            await self._redis.xack(stream, keys.GROUP, entry.id)\n"
-        "            await self._redis.xdel(stream, entry.id)\n"
+        "        if ids := [entry.id for entry in claimed]:\n"
+        "            pipe = self._redis.pipeline(transaction=True)\n"
+        "            await pipe.xack(stream, keys.GROUP, *ids).xdel(stream, *ids).execute()\n"
         "        return claimed\n",
     ),
     "no intake mark": Mistake("proxy/store/scripts/accept_callback.lua", "redis.call('EXISTS', KEYS[1]) == 1", "false"),

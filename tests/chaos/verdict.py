@@ -23,9 +23,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A run's figures. Due is what surely had to arrive; `undecidable` did not arrive and need not have.
+    """A run's figures.
 
-    `waits` are the longest waits after a fault, in ms, by nothing but the alert; `excused` are repeats by their excuse.
+    `due` is what surely had to arrive, `undecidable` what did not arrive and need not have. `duplicates` counts posts
+    of a callback after its first. `delivered` counts the alerts to which the `pushes` belong, `excused` the repeats by
+    their excuse. `slowest` names the alert with the worst recovery.
     """
 
     messages: int
@@ -36,6 +38,7 @@ class Verdict:
     pushes: int
     delivered: int
     worst_recovery_ms: int | None
+    slowest: str = ""
     superseded: int = 0
     undecidable: int = 0
     lost_with_the_store: int = 0
@@ -81,6 +84,7 @@ class Verdict:
             **{f"repeats excused by {excuse}": count for excuse, count in sorted(self.excused.items())},
         }  # fmt: skip
         lines += [f"  {heading}: {count}" for heading, count in beside.items() if count]
+        lines += [f"  worst recovery: {self.slowest}"] if self.slowest else []
         shown = Counter[str]()
         for it in self.findings:
             shown[it.kind] += 1

@@ -41,7 +41,7 @@ class Said:
 
 
 class AuditedRig(Rig):
-    """`build` is the folder whose program the web and the workers run; the emulators are always our own."""
+    """`build` is the folder whose program web and workers run; the emulators, `providers`, are always our own."""
 
     def __init__(
         self,
@@ -50,8 +50,11 @@ class AuditedRig(Rig):
         build: Path = ROOT,
         relay: Mapping[str, Any] | None = None,
         apns: Mapping[str, Any] | None = None,
+        providers: Sequence[str] = ("apns",),
     ) -> None:
-        super().__init__(folder, relay=relay, apns=apns, mipush={"unknown_targets": "accept"}, without=("mimc",))
+        without = [name for name in ("mimc", "apns", "mipush") if name not in providers]
+        super().__init__(folder, relay=relay, apns=apns, mipush={"unknown_targets": "accept"}, without=without)
+        self._providers = providers
         self._build = build
         self._push_timeout_s = float({**SHORT_TIMES, **(relay or {})}["push_timeout_s"])
         self._run_log = folder / "run.jsonl"
@@ -142,6 +145,20 @@ class AuditedRig(Rig):
             held: int = redis.xpending(jobs, keys.GROUP)["pending"]
             return not redis.xlen(keys.callbacks(OTHER)) and redis.xlen(jobs) == held
 
+    def wait_for_renewal(self) -> None:
+        """Until whoever holds jobs of the section `other` has just renewed their leases."""
+        jobs = keys.jobs(Lane(OTHER, SECTION[OTHER], APNS))
+        idle_ms = 0
+
+        def is_renewed() -> bool:
+            nonlocal idle_ms
+            before = idle_ms
+            with self.redis() as redis:
+                idle_ms = int(redis.xpending_range(jobs, keys.GROUP, "-", "+", 1)[0]["time_since_delivered"])
+            return idle_ms < before
+
+        self.wait(is_renewed, "a heartbeat")
+
     def streams_open(self) -> int:
         """How many pushes the emulated APNs has taken on and not answered."""
         told = self.http.get(f"{self.control('apns')}/connections", timeout=5).json()["connections"]
@@ -154,7 +171,7 @@ class AuditedRig(Rig):
     def verdict(self) -> Verdict:
         """Of all that has happened up to now."""
         self.log.write("end", backlog=self.backlog(MAIN) + self.backlog(OTHER))
-        journals = [self.journal("apns"), self.journal("mipush")]
+        journals = [self.journal(name) for name in self._providers]
         return audit(read_run_log(self._run_log), journals, push_timeout_s=self._push_timeout_s)
 
     def _registered(self, asked_ms: int, app_id: str, account: str, device: str, platform: str, token: str) -> None:

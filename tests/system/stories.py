@@ -4,6 +4,7 @@ Each leaves the rig with all work settled; what came of it is the auditor's to s
 """
 
 import signal
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,19 +12,21 @@ from tests.system.audited import AuditedRig
 from tests.system.rig import OTHER
 
 # answers take their time, and that is not called silence; tries are further apart than a push may be under way
-SLOW: Mapping[str, Any] = {"apns": {"delay_ms": 700}, "relay": {"silence_s": 1.2}}
+SLOW: Mapping[str, Any] = {"apns": {"delay_ms": 700}, "relay": {"silence_s": 1.2, "heartbeat_s": 0.55}}
 LATE: Mapping[str, Any] = {"relay": {"backoff_first_s": 2.6, "backoff_most_s": 2.6}}
 READERS = [f"reader-{number}" for number in range(20)]
 
 
 def worker_and_store_are_killed(rig: AuditedRig) -> None:
-    """One alert is out, nineteen wait inside the worker for its answer, and all of them had their 200."""
+    """Twenty alerts that had their 200 are in a worker's hands: one may be out, the others wait for its answer."""
     rig.start_web()
     worker = rig.start_worker()
     for account in READERS:
         rig.phone(account)
+    rig.fault("apns", effect="delay", delay_ms=1250, times=1)
     rig.say(READERS)
-    rig.wait(lambda: rig.streams_open() and rig.all_in_hand(), "everything in the worker's hands")
+    rig.wait(rig.all_in_hand, "everything in the worker's hands")
+    time.sleep(0.2)  # its first push leaves
     rig.kill_worker(worker)
     rig.kill_store()
     rig.start_worker()
@@ -65,6 +68,7 @@ def a_worker_sleeps_and_others_go_on(rig: AuditedRig) -> None:
         sleeper.signal(signal.SIGSTOP)
         other = rig.start_worker()
         rig.wait(lambda: rig.holders(OTHER).get(other.popen.pid) == len(READERS), "the take-over")
+        rig.wait_for_renewal()  # so that the next is a while off: what the sleeper would do first is seen undisturbed
         sleeper.signal(signal.SIGCONT)
     rig.settled(OTHER)
 

@@ -14,9 +14,11 @@ from tests.system.stories import (
     worker_and_store_are_killed,
 )
 
+BOTH = ("apns", "mipush")
+
 
 def test_a_calm_run_pushes_each_alert_exactly_once(place: Path) -> None:
-    with AuditedRig(place) as rig:
+    with AuditedRig(place, providers=BOTH) as rig:
         rig.start_web()
         rig.start_workers(2)
         for account in READERS:
@@ -39,7 +41,6 @@ def test_a_callback_answered_200_survives_a_kill_of_worker_and_store(place: Path
         verdict = rig.verdict()
         assert verdict.ok, verdict.report()
         assert (verdict.due, verdict.undecidable) == (len(READERS), 0)
-        assert verdict.worst_recovery_ms is not None
         assert verdict.faults == {"kill_worker": 1, "kill_store": 1}
 
 
@@ -52,7 +53,7 @@ def test_a_message_is_shown_once_though_mimc_says_it_several_times(place: Path) 
 
 
 def test_a_push_that_is_repeated_because_nobody_heard_of_it_is_shown_once(place: Path) -> None:
-    with AuditedRig(place) as rig:
+    with AuditedRig(place, providers=BOTH) as rig:
         rig.start_web()
         rig.start_worker()
         rig.phone("alice")
@@ -73,11 +74,11 @@ def test_a_worker_that_was_stopped_for_longer_than_its_lease_repeats_and_loses_n
         a_worker_sleeps_and_others_go_on(rig)
         verdict = rig.verdict()
         assert verdict.ok, verdict.report()
-        assert (verdict.delivered, verdict.pushes) == (21, 21)
+        assert (verdict.due, verdict.delivered) == (21, 21)
 
 
 def test_an_earlier_message_never_covers_a_later_one(place: Path) -> None:
-    with AuditedRig(place) as rig:
+    with AuditedRig(place, providers=BOTH) as rig:
         rig.start_web()
         rig.start_workers(2)
         for account in ("alice", "bob"):
@@ -103,7 +104,7 @@ def test_nothing_reaches_a_phone_for_its_former_owner(place: Path) -> None:
 
 
 def test_an_empty_restart_of_the_store_is_survived_without_a_hand(place: Path) -> None:
-    with AuditedRig(place) as rig:
+    with AuditedRig(place, providers=BOTH) as rig:
         rig.start_web()
         rig.start_workers(2)
         token = rig.phone("alice")
