@@ -48,6 +48,25 @@ def test_a_cut_text_fits_and_says_that_it_is_cut(text: str, limit: int) -> None:
         assert shown == text or (shown.endswith("…") and text.startswith(shown[:-1]) and sum(map(cost, text)) > limit)
 
 
+# each is one character as people see it
+CHARACTERS = st.sampled_from([
+    "a", " ", "é", "e\u0301", "o\u0302\u0323", "你", "👍", "👍🏽", "👨\u200d👩\u200d👧", "🏳\ufe0f\u200d🌈", "🇨🇳",
+    "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f", "1\ufe0f\u20e3", "\u1100\u1161\u11a8",
+    "\uff76\uff9e", "\r\n", "न\u0940",
+])  # fmt: skip
+
+
+@RELAXED
+@given(characters=st.lists(CHARACTERS, max_size=60), limit=st.integers(3, 200))
+def test_a_cut_is_between_two_characters_and_cutting_again_changes_nothing(characters: list[str], limit: int) -> None:
+    text = "".join(characters)
+    for cost in (json_bytes, utf16_units):
+        shown = cut(text, limit, cost)
+        assert cut(shown, limit, cost) == shown
+        if shown != text:
+            assert shown[:-1] in {"".join(characters[:count]) for count in range(len(characters))}
+
+
 @RELAXED
 @given(text=st.text())
 def test_the_costs_are_those_of_the_encoders(text: str) -> None:

@@ -39,6 +39,32 @@ def test_no_two_are_each_later_than_the_other(one: Order, other: Order) -> None:
     assert not one.is_later_than(one)
 
 
+@st.composite
+def comparable(draw: st.DrawFn) -> tuple[Order, Order, Order]:
+    """Three that have the same measures, as the messages of an app whose callbacks have one form."""
+    has = [draw(st.booleans()) for _ in range(3)]
+    orders = [Order(*(draw(st.integers(1, 3)) if it else 0 for it in has)) for _ in range(3)]
+    return orders[0], orders[1], orders[2]
+
+
+@RELAXED
+@given(comparable())
+def test_of_three_with_the_same_measures_the_latest_is_later_than_the_earliest(orders: tuple[Order, ...]) -> None:
+    one, two, three = orders
+    if one.is_later_than(two) and two.is_later_than(three):
+        assert one.is_later_than(three)
+    if not one.is_later_than(two) and not two.is_later_than(one):  # equal, for every other
+        assert one.is_later_than(three) == two.is_later_than(three)
+
+
+def test_where_one_lacks_a_measure_three_may_go_round_but_two_always_agree() -> None:
+    """Only where one conversation mixes both forms and its timestamps contradict its sequences."""
+    first, second, third = Order(2, 10, 1), Order(1, 30, 1), Order(0, 20, 1)
+    assert first.is_later_than(second)
+    assert second.is_later_than(third)
+    assert third.is_later_than(first)
+
+
 def alert(conversation: str) -> Alert:
     return Alert("m1", conversation, AlertText("ann", "hi there"), Order(1, 1, 1), NOON)
 

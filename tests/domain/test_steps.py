@@ -160,3 +160,14 @@ def test_a_wait_is_never_shorter_than_the_first_nor_longer_than_the_most(
 ) -> None:
     most = min(first * factor, timedelta(days=10**6))
     assert first <= exponential_backoff(lambda: jitter, first, most)(attempt) <= most
+
+
+@RELAXED
+@given(attempt=st.integers(1, 10**6), jitter=st.floats(0, 1), others=st.floats(0, 1))
+def test_a_wait_grows_with_the_attempts_but_for_chance_which_is_in_every_one(
+    attempt: int, jitter: float, others: float
+) -> None:
+    chance = exponential_backoff(lambda: jitter)
+    assert chance(attempt) <= chance(attempt + 1)
+    assert chance(attempt) >= exponential_backoff(lambda: others)(attempt) / 2
+    assert exponential_backoff(lambda: 0.0)(attempt - 1) != exponential_backoff(lambda: 1.0)(attempt - 1)

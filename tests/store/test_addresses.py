@@ -1,9 +1,12 @@
 """What the worker reads and forgets of registrations, and which line of alerts is in the air."""
 
+import uuid
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from proxy.domain.alerts import Order
 from proxy.ports import Landing, LineState, Owned, Removal
@@ -11,6 +14,7 @@ from proxy.store import keys
 from proxy.store.addresses import RedisAddresses
 from proxy.store.connection import Store
 from proxy.store.devices import RedisDevices
+from proxy.store.records import load_order
 from tests.store.samples import DAY, LEASE, MS, NOON, SECOND, device, mipush_lane, raw, with_redis
 
 
@@ -207,3 +211,24 @@ def test_a_device_that_is_to_rest_rests_for_all_and_as_long_as_the_longest_asked
     assert (phones, never) == (Owned(phone), None)
     assert pads is not None
     assert 50 * SECOND < pads.rests <= 60 * SECOND
+
+
+_ORDERS = st.builds(Order, *[st.integers(0, 3) | st.sampled_from([9, 10, 2**53, 2**53 + 1, 10**25])] * 3)
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(pairs=st.lists(st.tuples(_ORDERS, _ORDERS), min_size=1, max_size=50))
+def test_the_store_tells_the_later_of_two_alerts_as_the_domain_does(
+    pairs: list[tuple[Order, Order]], store_url: str, app_id: str
+) -> None:
+    lane, run = mipush_lane(app_id), uuid.uuid4().hex
+    lines = [f"{run}-{n}" for n in range(len(pairs))]
+
+    async def scenario(redis: Any) -> list[Order]:
+        for at in (0, 1):
+            landed = [Landing(line, pair[at], accepted=True) for line, pair in zip(lines, pairs, strict=True)]
+            await book(redis, app_id).land(lane, landed, DAY)
+        return [load_order(await redis.get(keys.shown(lane, line))) for line in lines]
+
+    expected = [first if first.is_later_than(second) else second for first, second in pairs]
+    assert with_redis(store_url, scenario) == expected
