@@ -147,7 +147,7 @@ def control_blueprint(
 
     @bp.post("/faults")
     def order_faults() -> ResponseReturnValue:
-        orders = request.get_json(force=True, silent=True)
+        orders = given_json()
         try:
             parsed = [parse_fault(order, effects) for order in (orders if isinstance(orders, list) else [orders])]
         except ValueError as error:
@@ -188,3 +188,11 @@ def asked_number(name: str) -> int:
         return request.args.get(name, 0, type=int)
     except UnicodeDecodeError:
         raise ValueError("query: expected UTF-8") from None
+
+
+def given_json() -> Any:
+    """What the request's body holds, whatever it says it is; None for what is no JSON, or nested beyond reading."""
+    try:
+        return request.get_json(force=True, silent=True)
+    except RecursionError:
+        return None

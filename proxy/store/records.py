@@ -174,6 +174,7 @@ def to_ms(when: datetime) -> int:
 
 
 def from_ms(ms: int) -> datetime:
+    _only(int, ms)  # a record may hold anything
     return _EPOCH + ms * _MS
 
 

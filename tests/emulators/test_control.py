@@ -36,3 +36,9 @@ def test_a_query_that_is_no_utf8_is_refused() -> None:
     app.register_blueprint(control_blueprint(Journal(), FaultBook(), ()))
     answer = app.test_client().get("/_emulator/journal", environ_overrides={"QUERY_STRING": "after=\xff"})
     assert (answer.status_code, answer.json) == (400, {"error": "query: expected UTF-8"})
+
+
+def test_json_without_a_bottom_is_refused() -> None:
+    app = Flask(__name__)
+    app.register_blueprint(control_blueprint(Journal(), FaultBook(), ()))
+    assert app.test_client().post("/_emulator/faults", data=b"[" * 100_000).status_code == 400

@@ -24,13 +24,13 @@ import asyncio
 import re
 from collections.abc import Callable, Collection
 
-from flask import Blueprint, Flask, jsonify, request
+from flask import Blueprint, Flask, jsonify
 from flask.typing import ResponseReturnValue
 
 from proxy.emulators.apns.connection import ApnsConnection
 from proxy.emulators.apns.rules import DEVICE_STATES, Device
 from proxy.emulators.apns.shared import CONNECTION_EFFECTS, EFFECTS, Shared, on_loop
-from proxy.emulators.control import control_blueprint, parse_fault
+from proxy.emulators.control import control_blueprint, given_json, parse_fault
 
 _HEX = re.compile(r"([0-9a-f]{2})+")
 
@@ -50,7 +50,7 @@ def _own_routes(
 
     @bp.post("/devices")
     def know_devices() -> ResponseReturnValue:
-        orders = request.get_json(force=True, silent=True)
+        orders = given_json()
         try:
             known = dict(_parse_device(order) for order in (orders if isinstance(orders, list) else [orders]))
         except ValueError as error:
@@ -72,7 +72,7 @@ def _own_routes(
     @bp.post("/connections")
     def strike_connections() -> ResponseReturnValue:
         try:
-            fault = parse_fault(request.get_json(force=True, silent=True), CONNECTION_EFFECTS)
+            fault = parse_fault(given_json(), CONNECTION_EFFECTS)
         except ValueError as error:
             return jsonify(error=str(error)), 400
 

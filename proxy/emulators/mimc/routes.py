@@ -16,7 +16,7 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from proxy.emulators.control import asked_number, control_blueprint
+from proxy.emulators.control import asked_number, control_blueprint, given_json
 from proxy.emulators.courier import CourierBusy
 from proxy.emulators.mimc.orders import BadOrder
 from proxy.emulators.mimc.service import EFFECTS, Mimc, envelope
@@ -35,12 +35,12 @@ def mimc_app(mimc: Mimc) -> Flask:
 
     @app.post("/api/account/token")
     def issue_token() -> ResponseReturnValue:
-        body = request.get_json(force=True, silent=True)
+        body = given_json()
         return mimc.issue_token(body, request.mimetype, request.environ)
 
     @app.post("/_emulator/messages")
     def write_messages() -> ResponseReturnValue:
-        given = request.get_json(force=True, silent=True)
+        given = given_json()
         try:
             return jsonify(mimc.write(given) if isinstance(given, list) else mimc.write([given])[0])
         except (BadOrder, UnicodeEncodeError) as error:
@@ -59,7 +59,7 @@ def mimc_app(mimc: Mimc) -> Flask:
     @app.put("/_emulator/callbacks/urls")
     def set_urls() -> ResponseReturnValue:
         try:
-            mimc.set_urls(request.get_json(force=True, silent=True))
+            mimc.set_urls(given_json())
         except BadOrder as error:
             return jsonify(error=str(error)), 400
         return jsonify(ok=True)

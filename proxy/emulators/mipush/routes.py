@@ -18,7 +18,7 @@ from typing import Any, cast
 from flask import Flask, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from proxy.emulators.control import control_blueprint
+from proxy.emulators.control import control_blueprint, given_json
 from proxy.emulators.mipush.config import UNKNOWN_TARGETS, UnknownTargets
 from proxy.emulators.mipush.phones import parse_phones
 from proxy.emulators.mipush.service import EFFECTS, Mipush, failure
@@ -55,7 +55,7 @@ def _add_controls(app: Flask, mipush: Mipush) -> None:
     @app.post("/_emulator/devices")
     def put_phones() -> ResponseReturnValue:
         try:
-            phones = parse_phones(request.get_json(force=True, silent=True), mipush.packages)
+            phones = parse_phones(given_json(), mipush.packages)
         except ValueError as error:
             return jsonify(error=str(error)), 400
         mipush.phones.put(phones)
@@ -73,7 +73,7 @@ def _add_controls(app: Flask, mipush: Mipush) -> None:
 
     @app.put("/_emulator/settings")
     def change_settings() -> ResponseReturnValue:
-        given = request.get_json(force=True, silent=True)
+        given = given_json()
         if not isinstance(given, dict) or list(given) != ["unknown_targets"]:
             return jsonify(error="expected an object with unknown_targets"), 400
         if given["unknown_targets"] not in UNKNOWN_TARGETS:
