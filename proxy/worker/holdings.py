@@ -46,8 +46,8 @@ class Holdings:
                 continue
             since = self._clock()
             gone = await renew(stream, ids)
+            lost += sum(id_ in held for id_ in gone)  # the others were settled while we asked
             self.drop(stream, gone)
-            lost += len(gone)
             for id_ in ids:
                 if id_ in held:
                     held[id_] = max(since, held[id_])

@@ -56,6 +56,18 @@ def test_renewing_counts_from_the_moment_before_the_call_and_forgets_what_is_los
     assert not holdings.may_act("jobs", [b"1"])
 
 
+def test_what_was_settled_while_it_was_to_be_renewed_is_not_lost() -> None:
+    holdings = Holdings(15.0, Clock())
+    holdings.take("jobs", [b"1", b"2"], since=100.0)
+
+    async def renew(_stream: str, ids: Sequence[bytes]) -> list[bytes]:
+        holdings.drop("jobs", [b"1"])  # the store had taken the settlement before it came to the renewal
+        return list(ids)
+
+    assert asyncio.run(holdings.renew(renew)) == 1
+    assert holdings.count() == 0
+
+
 def test_a_worker_that_was_stopped_for_a_lease_may_act_on_nothing_until_the_store_says_so() -> None:
     clock = Clock()
     holdings = Holdings(15.0, clock)
