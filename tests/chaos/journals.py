@@ -51,11 +51,9 @@ def journal_path(folder: Path, name: str) -> Path:
     return folder / f"journal-{name}.jsonl"
 
 
-def read_journal(folder: Path, name: str) -> list[dict[str, Any]]:
-    return list(_entries(journal_path(folder, name)))
-
-
-def _entries(path: Path) -> Iterator[dict[str, Any]]:
+def read_journal(folder: Path, name: str) -> Iterator[dict[str, Any]]:
+    """Entry by entry: as a list they would be many times what the file is."""
+    path = journal_path(folder, name)
     if path.exists():
         with path.open(encoding="utf-8") as file:
             yield from map(json.loads, file)

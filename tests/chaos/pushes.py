@@ -1,11 +1,11 @@
 """What the emulated providers accepted, in one form for both."""
 
 import re
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 Address = tuple[str, str]  # "apns" and a device token, "regid" and a regId, "account" and a MiPush account
-Journal = Sequence[Mapping[str, Any]]
+Journal = Iterable[Mapping[str, Any]]  # read once
 
 _WORD = re.compile(r"[\w-]+", re.ASCII)
 _KIND_OF_TARGET = {"registration_id": "regid", "user_account": "account"}

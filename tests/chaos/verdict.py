@@ -84,7 +84,7 @@ class Verdict:
             **{f"repeats excused by {excuse}": count for excuse, count in sorted(self.excused.items())},
         }  # fmt: skip
         lines += [f"  {heading}: {count}" for heading, count in beside.items() if count]
-        lines += [f"  worst recovery: {self.slowest}"] if self.slowest else []
+        lines += [f"  slowest to recover: {self.slowest}"] if self.slowest else []
         shown = Counter[str]()
         for it in self.findings:
             shown[it.kind] += 1
