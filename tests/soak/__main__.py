@@ -59,9 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(folder: Path, plan: Plan, program: Path = ROOT) -> int:
     with MeasuredRig(folder, {}, {"marks_life_s": MARKS_LIFE_S}, program) as rig:
-        remember_the_past(rig)
         quiet = {"APP_PROXY_LOGS__LEVEL": "warning"}  # an hour of requests would fill the disk
         web, workers = rig.start_web(workers=2, **quiet), rig.start_workers(WORKERS, **quiet)
+        remember_the_past(rig)  # now: what ends before the traffic begins is missing until it has replaced it
         with Traffic(rig) as traffic:
             rows = _watch(rig, plan, web, workers)
         rig.settled()
