@@ -75,6 +75,7 @@ class LaneWorker:
         self._block = block
         self._probe_lease = probe_lease
         self._in_flight = in_flight
+        self._is_heir, self._inherited = False, 0
         self._reading = asyncio.Lock()  # or a claim and a takeover would fill the same free slots
         self._stale: list[Held] = []
         self._looked_at = float("-inf")
@@ -92,23 +93,34 @@ class LaneWorker:
         self._make_room()
         await self.slots.worth_reading()
         async with self._reading:
+            await self._inherit()
             if self.paused or self.slots.free <= 0:
                 return
             since = self._holdings.clock()
             self._start(await self._queue.claim(self.stream, min(self.slots.free, _CLAIM_MOST), self._block), since)
 
     async def take_over(self) -> int:
-        """Go on with what a dead worker left; returns how many."""
+        """Go on with what a dead worker left; returns how many since it was asked last.
+
+        Where there is no room the next claim does it first: else a busy lane would never have any.
+        """
+        self._is_heir = True
         self._make_room()
-        if self.paused or self.slots.free <= 0:
-            return 0
-        async with self._reading:
-            if self.paused or self.slots.free <= 0:
-                return 0
-            since = self._holdings.clock()
-            entries = await self._queue.take_over(self.stream, min(self.slots.free, _CLAIM_MOST))
-            self._start(entries, since)
-        return len(entries)
+        if not self.paused and self.slots.free > 0:
+            async with self._reading:
+                await self._inherit()
+        inherited, self._inherited = self._inherited, 0
+        return inherited
+
+    async def _inherit(self) -> None:
+        most = min(self.slots.free, _CLAIM_MOST)
+        if not self._is_heir or self.paused or most <= 0:
+            return
+        since = self._holdings.clock()
+        entries = await self._queue.take_over(self.stream, most)
+        self._is_heir = len(entries) == most  # there may be more
+        self._inherited += len(entries)
+        self._start(entries, since)
 
     def settle(self, settlement: Settlement) -> None:
         """What becomes of an entry is decided: once, and the store hears of it soon."""

@@ -614,3 +614,21 @@ def test_a_lane_that_another_worker_let_go_on_is_not_probed_again(on_lane: OnLan
         assert len(bench.provider.sent) == 4  # eased in
 
     on_lane(scenario)
+
+
+def test_what_a_dead_worker_left_comes_before_what_is_new_in_a_lane_that_is_always_full(on_lane: OnLane) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.put("left")
+        await queue_of(bench.redis, "dead").claim(bench.stream, 1, NO_WAIT)
+        await bench.put(*(f"user-{n}" for n in range(6)))
+        gate = bench.behind_a_gate()
+        await bench.worker.claim()
+        await asyncio.sleep(0.005)
+        assert await bench.worker.take_over() == 0  # no room
+        gate.set()
+        await bench.worker.drained()
+        await bench.turn()
+        assert "left" in [name for name, _ in bench.results]
+        assert await bench.worker.take_over() == 1
+
+    on_lane(scenario, in_flight=2)
