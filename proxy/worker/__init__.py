@@ -87,6 +87,7 @@ class Worker:
                 await asyncio.gather(*(it.drained() for it in self._streams()))
         except TimeoutError:
             log.warning("worker leaves work to others", in_hand=self.holdings.count())
+            await asyncio.gather(*(it.abandon() for it in self.lanes))
         await _cancel([*serving, *settling])
         self.stalls.end()
         await self.close()

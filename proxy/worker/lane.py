@@ -29,6 +29,7 @@ from proxy.worker.standing import Standing
 
 POISON_DELIVERIES = 6  # claimed once, taken over five times
 _CLAIM_MOST = 500
+_CANCEL_AGAIN_S = 0.2
 # so long an address that was read may be used: a phone that changes hands is asked for again before this is over, and
 # one worker reads no more than a claim's worth a second however long its pushes wait for a connection
 _FRESH_S = 1.0
@@ -80,6 +81,7 @@ class LaneWorker:
         self._stale: list[Held] = []
         self._looked_at = float("-inf")
         self._tasks: set[asyncio.Task[None]] = set()
+        self._abandoned = False
 
     @property
     def paused(self) -> bool:
@@ -121,6 +123,14 @@ class LaneWorker:
         self._is_heir = len(entries) == most  # there may be more
         self._inherited += len(entries)
         self._start(entries, since)
+
+    async def abandon(self) -> None:
+        """Stop in the middle: whoever takes over after a lease what is not decided goes on."""
+        self._abandoned = True
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks, timeout=_CANCEL_AGAIN_S)
 
     def settle(self, settlement: Settlement) -> None:
         """What becomes of an entry is decided: once, and the store hears of it soon."""
@@ -297,6 +307,9 @@ class LaneWorker:
             self.settle(Bury(it.entry_id, Cause.INTERNAL, reason, it.job))
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        if self._abandoned:  # what is cancelled starts nothing more
+            coroutine.close()
+            return
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

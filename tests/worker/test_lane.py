@@ -576,6 +576,26 @@ def test_what_was_held_back_beside_a_push_that_ends_badly_goes_on_unless_that_on
     on_lane(scenario)
 
 
+def test_what_is_abandoned_starts_nothing_more_and_stays_in_the_stream(on_lane: OnLane) -> None:
+    """Chaos seed 2026: after its drain a worker's pushes, cancelled, spawned others until its loop was gone."""
+
+    async def scenario(bench: Bench) -> None:
+        bench.covering()
+        bench.behind_a_gate()
+        await bench.queue.ensure_group(bench.stream)
+        alerts = [alert(f"m{n}", sequence=n) for n in range(20)]
+        await put_jobs(bench.redis, bench.lane, [Job("main", "mipush", "ben", "", it) for it in alerts])
+        await bench.worker.claim()
+        await asyncio.sleep(0.02)
+        before = asyncio.all_tasks()
+        await bench.worker.abandon()
+        assert asyncio.all_tasks() < before
+        assert bench.results == []
+        assert await bench.backlog() == (20, 20)
+
+    on_lane(scenario)
+
+
 def test_a_claim_and_a_takeover_at_one_moment_fill_no_slot_twice(on_lane: OnLane) -> None:
     async def scenario(bench: Bench) -> None:
         gate = bench.behind_a_gate()
