@@ -52,7 +52,8 @@ soak-short: env ## the same in two minutes
 	@$(BIN)/python -m tests.soak --seconds 120
 
 fuzz: env ## look for inputs and orders of events that break something (7 minutes; FUZZ_S=n, SEED=n)
-	@MACHINE_EXAMPLES=$(or $(MACHINE_EXAMPLES),1000) $(BIN)/pytest -q tests/store/test_queue_machine.py
+	@NEW_EXAMPLES=1 MACHINE_EXAMPLES=$(or $(MACHINE_EXAMPLES),1000) $(BIN)/pytest -q -n 2 \
+	    tests/domain tests/mimc tests/channels tests/store
 	@$(BIN)/python -m tests.fuzz $(if $(FUZZ_S),--seconds $(FUZZ_S)) $(if $(SEED),--seed $(SEED))
 
 lock: ## write requirements.lock anew from pyproject.toml (needs uv; UPGRADE=1 takes the newest versions)

@@ -1,5 +1,6 @@
 """A store of the tests' own, and how thorough the property tests are."""
 
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,14 @@ from hypothesis import HealthCheck, settings
 from proxy.store.connection import Store
 from proxy.store.embedded import ensure_store, stop_store
 
-# shared cores: how long an example takes says nothing about the code
-settings.register_profile("shared-cores", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Shared cores: how long an example takes says nothing about the code. `make test` tries the same examples everywhere,
+# so that it fails for a change and not by the draw; `make fuzz` sets NEW_EXAMPLES and tries others each time.
+settings.register_profile(
+    "shared-cores",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=not os.environ.get("NEW_EXAMPLES"),
+)
 settings.load_profile("shared-cores")
 
 

@@ -12,7 +12,7 @@ from tests.fuzz.loop import Fuzzer, Target
 from tests.fuzz.targets import TARGETS
 
 SECONDS = float(os.environ.get("FUZZ_SHORT_S") or 15)  # of all targets together
-SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(2**32))
+SEED = int(os.environ.get("SEED") or 1)  # the same dice everywhere; `make fuzz` rolls new ones
 
 
 @pytest.mark.parametrize("name", TARGETS)
