@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 # The defaults' relations (proxy/settings), shorter, so that a takeover, a time-out and a probe are seen in seconds;
 # long enough that a busy machine alone makes no worker lose its lease.
 _TIMES = {
-    "lease_s": 5.0, "heartbeat_s": 0.8, "push_timeout_s": 3.5, "silence_s": 1.0, "drain_s": 8.0, "probe_s": 1.0,
+    "lease_s": 5.0, "heartbeat_s": 0.8, "push_timeout_s": 3.5, "silence_s": 2.0, "drain_s": 8.0, "probe_s": 1.0,
     "backoff_first_s": 0.2, "backoff_most_s": 2.0,
 }  # fmt: skip
 
