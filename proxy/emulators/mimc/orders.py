@@ -18,7 +18,6 @@ An order is what POST /_emulator/messages takes:
 """
 
 import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -185,7 +184,7 @@ def _payload(order: Mapping[str, Any], packet_id: str, timestamp: str) -> tuple[
     else:
         try:
             payload, biz_type = base64.b64decode(order["payload_base64"], validate=True), ""
-        except binascii.Error:
+        except ValueError:  # binascii.Error, or what is no ASCII at all
             raise BadOrder("payload_base64: expected standard base64") from None
     if len(payload) > _PAYLOAD_LIMIT:
         raise BadOrder(f"payload: expected at most {_PAYLOAD_LIMIT} bytes, got {len(payload)}")
