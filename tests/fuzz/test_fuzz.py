@@ -14,8 +14,8 @@ from tests.fuzz.targets import TARGETS
 SECONDS = float(os.environ.get("FUZZ_SHORT_S") or 15)  # of all targets together, at most
 # what they do in that time; bounded, so that a faster machine does not try what no other has
 RUNS = {
-    "callbacks": 3_000, "authentication": 4_000, "payloads": 240, "records": 1_100, "spool_files": 2_000,
-    "bearers": 300, "mimc_control": 200, "mipush_control": 200, "apns_control": 300, "web": 400,
+    "callbacks": 6_000, "authentication": 8_000, "payloads": 500, "records": 2_000, "spool_files": 4_000,
+    "bearers": 600, "mimc_control": 400, "mipush_control": 400, "apns_control": 600, "web": 800,
 }  # fmt: skip
 SEED = int(os.environ.get("SEED") or 1)  # the same dice everywhere; `make fuzz` rolls new ones
 
