@@ -84,6 +84,7 @@ def test_a_callback_that_cannot_be_planned_is_kept_while_others_are_and_rings_on
         redis.set(spoiled, "not what a registration is", ex=60)
         rig.start_worker()
         post(rig, "alice", 1)
+        rig.wait(lambda: redis.xinfo_groups(stream), "the workers' group")
         rig.wait(lambda: redis.xpending_range(stream, keys.GROUP, "-", "+", 1), "its first try")
         redis.xadd(stream, {"r": f'{{"{WORDS}'})
         ((entry, _),) = redis.xrange(stream, count=1)
