@@ -142,8 +142,8 @@ class AuditedRig(Rig):
         """All alerts of the section `other` are planned, and a worker has read every job."""
         jobs = keys.jobs(Lane(OTHER, SECTION[OTHER], APNS))
         with self.redis() as redis:
-            held: int = redis.xpending(jobs, keys.GROUP)["pending"]
-            return not redis.xlen(keys.callbacks(OTHER)) and redis.xlen(jobs) == held
+            waiting, in_lane = redis.xlen(keys.callbacks(OTHER)), redis.xlen(jobs)
+        return not waiting and in_lane == self.pending(OTHER)["pending"]
 
     def wait_for_renewal(self) -> None:
         """Until whoever holds jobs of the section `other` has just renewed their leases."""

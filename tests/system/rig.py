@@ -295,9 +295,19 @@ class Rig:
 
     def holders(self, app_id: str = MAIN, channel: str = APNS) -> dict[int, int]:
         """How many of the lane's jobs each worker holds, by process id."""
+        consumers = self.pending(app_id, channel)["consumers"]
+        return {int(it["name"].split("-")[-2]): it["pending"] for it in consumers}
+
+    def pending(self, app_id: str = MAIN, channel: str = APNS) -> dict[str, Any]:
+        """XPENDING of the lane; nothing where no worker has made the group yet, as just after its start."""
+        from redis.exceptions import ResponseError  # noqa: PLC0415  as in redis()
+
         with self.redis() as redis:
-            found = redis.xpending(keys.jobs(Lane(app_id, SECTION[app_id], channel)), keys.GROUP)
-        return {int(it["name"].split("-")[-2]): it["pending"] for it in found["consumers"]}
+            try:
+                found: dict[str, Any] = redis.xpending(keys.jobs(Lane(app_id, SECTION[app_id], channel)), keys.GROUP)
+            except ResponseError:
+                return {"pending": 0, "consumers": []}
+        return found
 
     def dead_letters(self, app_id: str = MAIN) -> list[str]:
         """Their reasons."""
