@@ -1,6 +1,7 @@
 """The soak still runs, at its smallest. Whether anything grows is no matter here: a few seconds cannot tell."""
 
 import re
+import sys
 import tempfile
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tests.soak.__main__ import Plan, run
 pytestmark = pytest.mark.system
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory and open files are read from /proc")
 def test_the_soak_looks_at_every_process_and_at_the_store(capsys: pytest.CaptureFixture[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="soak-", dir="/tmp") as folder:
         run(Path(folder) / "r", Plan(4))
