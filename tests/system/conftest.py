@@ -9,12 +9,18 @@ import pytest
 from tests.system.rig import Rig
 
 HERE = Path(__file__).parent
+# begun first, so that at the end no core waits for one of them
+LONGEST = (
+    "test_run.py", "test_canaries.py", "test_chaos.py", "test_plan.py", "test_intake.py", "test_provider_trouble.py",
+    "test_guard.py", "test_upgrade.py", "test_lanes.py",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.system)
+    items.sort(key=lambda item: HERE not in item.path.parents or item.path.name not in LONGEST)
 
 
 @pytest.fixture
