@@ -1,7 +1,7 @@
 # Everything starts from .venv, which is made from requirements.lock when it is missing or out of date.
 # Works with GNU make 3.81, as macOS has it.
 
-.PHONY: help run demo test lint types imports unit system bench chaos soak soak-short fuzz lock clean env
+.PHONY: help run demo test lint types imports unit system trials bench chaos soak soak-short fuzz lock clean env
 .DEFAULT_GOAL := help
 
 # A foreign PYTHONPATH would mix other packages into ours.
@@ -39,7 +39,10 @@ unit: env ## the tests that start no process
 	@$(BIN)/pytest -q -n 3 -m "not system"
 
 system: env ## the tests that start real processes
-	@$(BIN)/pytest -q -n $(WORKERS) --maxschedchunk 1 -m system
+	@$(BIN)/pytest -q -n $(WORKERS) --maxschedchunk 1 -m "system and not trial"
+
+trials: env ## do bench and soak still run? Each at its smallest
+	@$(BIN)/pytest -q -n 2 -m trial
 
 bench: env ## CPU and rates as ratios, side by side, in a table (3 to 4 minutes; QUICK=1 for a short try)
 	@$(BIN)/python -m tests.bench $(if $(QUICK),--quick)

@@ -6,7 +6,7 @@ from tests.bench.__main__ import run
 from tests.bench.figures import number, table
 from tests.bench.size import TINY
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.trial]
 
 
 def test_the_bench_yields_its_figures() -> None:

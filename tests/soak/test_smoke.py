@@ -9,7 +9,7 @@ import pytest
 
 from tests.soak.__main__ import Plan, run
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.trial]
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory and open files are read from /proc")
