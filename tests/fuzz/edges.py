@@ -44,6 +44,12 @@ def _monitored(note: Note) -> Callable[[], None]:
     monitoring: Any = sys.monitoring  # type: ignore[attr-defined, unused-ignore]
     last: dict[CodeType, int] = {}
 
+    def on_start(code: CodeType, _offset: int) -> object:
+        if not code.co_filename.startswith(_OURS):
+            return monitoring.DISABLE
+        last.pop(code, None)  # a call begins at its first line, wherever the one before ended
+        return None
+
     def on_line(code: CodeType, line: int) -> object:
         if not code.co_filename.startswith(_OURS):
             return monitoring.DISABLE
@@ -52,11 +58,13 @@ def _monitored(note: Note) -> Callable[[], None]:
         return None
 
     monitoring.use_tool_id(_TOOL, "fuzz")
+    monitoring.register_callback(_TOOL, monitoring.events.PY_START, on_start)
     monitoring.register_callback(_TOOL, monitoring.events.LINE, on_line)
-    monitoring.set_events(_TOOL, monitoring.events.LINE)
+    monitoring.set_events(_TOOL, monitoring.events.PY_START | monitoring.events.LINE)
 
     def stop() -> None:
         monitoring.set_events(_TOOL, 0)
+        monitoring.register_callback(_TOOL, monitoring.events.PY_START, None)
         monitoring.register_callback(_TOOL, monitoring.events.LINE, None)
         monitoring.free_tool_id(_TOOL)
 
