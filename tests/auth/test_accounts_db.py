@@ -50,7 +50,7 @@ def started(accounts: AccountsDatabase, session_id: str = "s1") -> Session:
 
 
 def test_a_missing_file_is_made_for_its_owner_alone(path: Path) -> None:
-    open_accounts(path)
+    open_accounts(path).close()
     assert path.stat().st_mode & 0o777 == 0o600
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
@@ -88,7 +88,7 @@ def _foreign(path: Path) -> None:
 
 
 def _newer(path: Path) -> None:
-    open_accounts(path)
+    open_accounts(path).close()
     connection = sqlite3.connect(path)
     connection.execute("UPDATE schema_version SET version = 2")
     connection.commit()
