@@ -19,9 +19,9 @@ from prometheus_client.multiprocess import mark_process_dead  # noqa: E402
 from proxy.configuration import load_settings  # noqa: E402
 from proxy.errors import BadSettings  # noqa: E402
 from proxy.settings import GRACE_S, Settings  # noqa: E402
+from proxy.spool.folder import check_spool  # noqa: E402
 from proxy.store.connection import Store  # noqa: E402
-from proxy.store.policy import refuse_eviction  # noqa: E402
-from proxy.store.spool.folder import check_spool  # noqa: E402
+from proxy.store.server.policy import refuse_eviction  # noqa: E402
 
 
 def _usable_settings() -> Settings:

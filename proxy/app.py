@@ -9,12 +9,12 @@ from proxy.logs import configure_logs
 from proxy.usecases.block_user import mend_blocks
 from proxy.web import callbacks, devices, health, sessions, tokens, wire
 from proxy.web.access import log_requests
-from proxy.web.cors import answer_browsers
+from proxy.web.cors import init_cors
 from proxy.web.draining import start_draining
 from proxy.web.envelope import answer_errors
-from proxy.web.guards import prove_users
+from proxy.web.guards import init_login
 from proxy.web.headers import secure_headers
-from proxy.web.watch import watch_store
+from proxy.web.store_monitor import monitor_store
 from proxy.wiring import Services, web_services
 
 log = structlog.get_logger()
@@ -30,17 +30,17 @@ def create_app(services: Services | None = None) -> Flask:
         configure_logs(settings.logs.format, settings.logs.level)
         services = web_services(settings)
         _mend(services)
-        services.watch_store()
+        services.monitor_store()
         if services.spool:
             start_draining(services.spool)
     app = Flask("proxy", static_folder=None)
     app.url_map.merge_slashes = False  # it would answer with a redirect that repeats the path
     wire(app, services)
     log_requests(app)
-    watch_store(app)
+    monitor_store(app)
     secure_headers(app)
-    answer_browsers(app)
-    prove_users(app, services.settings.auth.accounts)
+    init_cors(app)
+    init_login(app, services.settings.auth.accounts)
     for module in (tokens, callbacks, devices, sessions, health):
         app.register_blueprint(module.bp)
     answer_errors(app)

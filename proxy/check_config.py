@@ -23,7 +23,7 @@ from proxy.channels.apns.provider_token import sign_provider_token
 from proxy.errors import BadSettings, StoreUnavailable
 from proxy.settings import ApnsSettings, JwtSettings, MipushSettings, Settings, StoreSettings
 from proxy.store.connection import Store
-from proxy.store.policy import eviction_fault
+from proxy.store.server.policy import eviction_fault
 
 _TIMEOUT_S = 5.0
 _OLDEST_REDIS = (6, 2)

@@ -14,9 +14,9 @@ _FOUND_IN = {
     "token": "proxy.commands.signing:token",
     "emulate": "proxy.commands.emulating:emulate",
     "devices": "proxy.commands.devices:devices",
-    "dead-letters": "proxy.commands.letters:dead_letters",
-    "accounts": "proxy.commands.people:accounts",
-    "users": "proxy.commands.people:users",
+    "dead-letters": "proxy.commands.dead_letters:dead_letters",
+    "accounts": "proxy.commands.users:accounts",
+    "users": "proxy.commands.users:users",
 }
 
 

@@ -36,7 +36,7 @@ class StoreFull(StoreUnavailable):
 
 
 class SpoolRefused(StoreUnavailable):
-    """The store is away, and the spool is full or failing. `reason` is of a closed set, see store/spool/folder.py."""
+    """The store is away, and the spool is full or failing. `reason` is of a closed set, see spool/folder.py."""
 
     def __init__(self, reason: str, told: str) -> None:
         super().__init__(f"the store does not answer, and {told}")

@@ -11,40 +11,58 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import REGISTRY, Collector
 
-from proxy.ports import Figure
+from proxy.ports import Metric
 
 _LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.8, 2.5, 5.0, 10.0)
 _AGES = (0.1, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 3600.0, 86400.0)
 
-callbacks_total = Counter("mimc_callbacks_total", "MIMC callbacks by kind and what became of them", ["kind", "result"])
-tokens_total = Counter("mimc_token_calls_total", "Token calls by the status given to the client", ["status"])
+callbacks_total = Counter(
+    "app_proxy_callbacks_total", "MIMC callbacks by kind and what became of them", ["kind", "result"]
+)
+tokens_total = Counter("app_proxy_token_calls_total", "Token calls by the status given to the client", ["status"])
 keys_fetched = Gauge(
-    "auth_keys_fetched_timestamp_seconds",
+    "app_proxy_jwks_fetched_timestamp_seconds",
     "When an issuer's JWK set was last fetched; its age is time() minus this",
     ["issuer"],
     multiprocess_mode="livemin",
 )
-refusals_total = Counter("refusals_total", "Callers that a backend refused, and why", ["backend", "reason"])
-rate_limited_total = Counter("rate_limited_total", "Calls answered 429, by what was exceeded", ["route", "by"])
-limiter_unavailable_total = Counter("limiter_unavailable_total", "Calls that could not be counted", ["route"])
-token_seconds = Histogram("mimc_token_seconds", "Time of the call to MIMC's TokenService", buckets=_LATENCY)
-planned_total = Counter("push_jobs_planned_total", "Jobs that plan appended", ["app", "channel"])
-settled_total = Counter("push_jobs_settled_total", "Jobs by outcome", ["app", "channel", "outcome", "reason"])
+refusals_total = Counter(
+    "app_proxy_callers_refused_total", "Callers that a backend refused, and why", ["backend", "reason"]
+)
+rate_limited_total = Counter(
+    "app_proxy_rate_limited_total", "Calls answered 429, by what was exceeded", ["route", "by"]
+)
+limiter_unavailable_total = Counter(
+    "app_proxy_rate_limiter_unavailable_total", "Calls that could not be counted", ["route"]
+)
+token_seconds = Histogram("app_proxy_token_call_seconds", "Time of the call to MIMC's TokenService", buckets=_LATENCY)
+planned_total = Counter("app_proxy_jobs_planned_total", "Jobs that plan appended", ["app", "channel"])
+settled_total = Counter("app_proxy_jobs_settled_total", "Jobs by outcome", ["app", "channel", "outcome", "reason"])
 dead_letters_total = Counter(
-    "push_dead_letters_total", "Dead letters by cause; a callback's app and channel are empty",
+    "app_proxy_dead_letters_total", "Dead letters by cause; a callback's app and channel are empty",
     ["app_id", "app", "channel", "cause"],
 )  # fmt: skip
-lane_stops_total = Counter("push_lane_stops_total", "Times that this worker stopped a lane", ["app", "channel", "kind"])
-spooled_total = Counter("spool_kept_total", "Callbacks kept on disk because the store was away")
-spool_failures_total = Counter("spool_failures_total", "Callbacks that neither store nor disk took", ["reason"])
-drained_total = Counter("spool_drained_total", "Callbacks handed in from the disk, by what became of them", ["result"])
-push_seconds = Histogram("push_seconds", "From sending a push to its answer", ["channel"], buckets=_LATENCY)
-alert_seconds = Histogram("alert_seconds", "From accepting a callback to its alert's acceptance", buckets=_AGES)
-taken_over_total = Counter("stream_entries_taken_over_total", "Entries taken over from a worker that fell silent")
-lost_total = Counter("stream_entries_lost_total", "Entries that another worker took over from this one")
-gate_total = Counter("push_connection_events_total", "Connections opened, left as silent, recalled pushes", ["event"])
+lane_stops_total = Counter(
+    "app_proxy_lane_pauses_total", "Times that this worker stopped a lane", ["app", "channel", "kind"]
+)
+spooled_total = Counter("app_proxy_spool_stored_total", "Callbacks kept on disk because the store was away")
+spool_failures_total = Counter(
+    "app_proxy_spool_failures_total", "Callbacks that neither store nor disk took", ["reason"]
+)
+drained_total = Counter(
+    "app_proxy_spool_drained_total", "Callbacks handed in from the disk, by what became of them", ["result"]
+)
+push_seconds = Histogram("app_proxy_push_seconds", "From sending a push to its answer", ["channel"], buckets=_LATENCY)
+alert_seconds = Histogram(
+    "app_proxy_alert_seconds", "From accepting a callback to its alert's acceptance", buckets=_AGES
+)
+taken_over_total = Counter("app_proxy_leases_taken_over_total", "Entries taken over from a worker that fell silent")
+lost_total = Counter("app_proxy_leases_lost_total", "Entries that another worker took over from this one")
+gate_total = Counter(
+    "app_proxy_connection_events_total", "Connections opened, left as silent, recalled pushes", ["event"]
+)
 clock_skew = Gauge(
-    "clock_skew_seconds",
+    "app_proxy_clock_skew_seconds",
     "How far this machine's clock is ahead of a service's; -3600 by the provider token: so far behind, or more",
     ["source"],
     multiprocess_mode="mostrecent",
@@ -64,10 +82,10 @@ def bounded_reason(reason: str) -> str:
     return "other"
 
 
-class StoreFigures(Collector):
+class StoreMetricsCollector(Collector):
     """Figures that are in the store, read when asked for: `read` gives (name, help, labels, value) rows."""
 
-    def __init__(self, read: Callable[[], Iterable[Figure]]) -> None:
+    def __init__(self, read: Callable[[], Iterable[Metric]]) -> None:
         self._read = read
 
     def collect(self) -> Iterable[GaugeMetricFamily]:

@@ -10,12 +10,12 @@ from typing import Protocol
 from proxy.domain.accounts import Session, User
 from proxy.domain.alerts import Order
 from proxy.domain.callbacks import Callback
+from proxy.domain.dead_letters import Cause, DeadLetter
 from proxy.domain.devices import Device
 from proxy.domain.jobs import Job, Push
 from proxy.domain.lanes import Lane, PauseKind
-from proxy.domain.letters import Cause, Letter
+from proxy.domain.offline_messages import OfflineMessage
 from proxy.domain.outcomes import Outcome
-from proxy.domain.undelivered import Undelivered
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """What came back. Header names are in lower case."""
 
     status: int
@@ -40,7 +40,7 @@ TRANSPORT_CLOSED = "transport closed"  # the reason of a NoAnswer after we ended
 
 
 @dataclass(frozen=True)
-class NoAnswer:
+class TransportFailure:
     """The transport failed. `sent` is False only where not one byte of the request can have left.
 
     `broken`: it may have left, and its connection ended before the answer, which says nothing about the next one.
@@ -66,7 +66,7 @@ class Wire(Protocol):
 
     def build(self, pushes: Sequence[Push], authorization: str, now: datetime) -> Request: ...
 
-    def read(self, pushes: Sequence[Push], answer: Answer, now: datetime) -> list[Outcome]: ...
+    def read(self, pushes: Sequence[Push], answer: Response, now: datetime) -> list[Outcome]: ...
 
 
 @dataclass(frozen=True)
@@ -184,11 +184,11 @@ class RateLimits(Protocol):
 class TokenService(Protocol):
     """MIMC's TokenService. The answer is theirs, untouched; NoAnswer where there was none."""
 
-    def issue(self, app: str, account: str) -> Answer | NoAnswer: ...
+    def issue(self, app: str, account: str) -> Response | TransportFailure: ...
 
 
 @dataclass(frozen=True)
-class Figure:
+class Metric:
     """One number of the store, as a metric: name, help, labels, value."""
 
     name: str
@@ -197,10 +197,10 @@ class Figure:
     value: float
 
 
-class Figures(Protocol):
+class StoreMetrics(Protocol):
     """The store's own numbers: lengths, ages, pauses, dead letters. Raises StoreUnavailable."""
 
-    def read(self) -> list[Figure]: ...
+    def read(self) -> list[Metric]: ...
 
 
 @dataclass(frozen=True)
@@ -247,7 +247,7 @@ class Bury:
     entry_id: bytes
     cause: Cause
     reason: str
-    of: Job | Undelivered | Entry
+    of: Job | OfflineMessage | Entry
 
 
 Settlement = Finish | Postpone | Bury
@@ -264,11 +264,11 @@ class PutBack(Enum):
 class DeadLetters(Protocol):
     """The dead letters. Raises StoreUnavailable. See store/dead_letters.py."""
 
-    def has(self, letter: Letter) -> bool: ...
+    def has(self, letter: DeadLetter) -> bool: ...
 
-    def whole(self, letter: Letter) -> Job | Undelivered | Entry | None: ...
+    def whole(self, letter: DeadLetter) -> Job | OfflineMessage | Entry | None: ...
 
-    def put_back(self, letter: Letter, of: Job | Undelivered | Entry, lane: Lane | None) -> PutBack: ...
+    def put_back(self, letter: DeadLetter, of: Job | OfflineMessage | Entry, lane: Lane | None) -> PutBack: ...
 
 
 class JobQueue(Protocol):
@@ -279,7 +279,7 @@ class JobQueue(Protocol):
     ) -> list[bool] | None: ...
 
 
-class Removal(Enum):
+class RemovalResult(Enum):
     """What became of a registration that was to be forgotten."""
 
     REMOVED = auto()
@@ -330,9 +330,9 @@ class AddressBook(Protocol):
 
     async def rest(self, device: Device, span: timedelta) -> None: ...
 
-    async def forget(self, device: Device, before: datetime, now: datetime) -> Removal: ...
+    async def forget(self, device: Device, before: datetime, now: datetime) -> RemovalResult: ...
 
-    async def note_trouble(self, device: Device, trouble: str) -> None: ...
+    async def mark_invalid(self, device: Device, invalid_reason: str) -> None: ...
 
     async def blocked(self, accounts: Sequence[str]) -> set[str]: ...
 
@@ -366,7 +366,7 @@ class LaneStates(Protocol):
 class Transport(Protocol):
     """Carries one request. `may_send` is asked at the last moment before the first byte leaves."""
 
-    async def send(self, request: Request, may_send: Callable[[], bool]) -> Answer | NoAnswer: ...
+    async def send(self, request: Request, may_send: Callable[[], bool]) -> Response | TransportFailure: ...
 
 
 class Authorization(Protocol):

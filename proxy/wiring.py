@@ -21,7 +21,7 @@ from proxy.auth.passwords import Argon2Passwords
 from proxy.channels import APNS, MIPUSH
 from proxy.channels.apns.provider_token import fresh_enough, read_issued_at, sign_provider_token
 from proxy.channels.apns.wire import ApnsWire
-from proxy.channels.carriers import Carriers
+from proxy.channels.carriers import TransportFactory
 from proxy.channels.mipush.wire import MipushWire
 from proxy.channels.mipush.wire import authorization as mipush_authorization
 from proxy.channels.transport import Limits
@@ -36,35 +36,35 @@ from proxy.ports import (
     BlockMarks,
     CallbackInbox,
     DeviceRegistry,
-    Figures,
     HealthCheck,
     RateLimits,
+    StoreMetrics,
     TokenService,
 )
 from proxy.settings import AccountsSettings, ApnsSettings, AppSettings, MipushSettings, Settings
+from proxy.spool.drain import Drain
+from proxy.spool.folder import Spool, open_spool
+from proxy.spool.health import SpoolHealth, SpoolMetrics
+from proxy.spool.inbox import SpoolingInbox
 from proxy.store import keys
-from proxy.store.addresses import RedisAddresses
-from proxy.store.blocks import RedisBlocks
-from proxy.store.clocks import clock_commands
 from proxy.store.connection import Store, async_redis
-from proxy.store.devices import RedisDevices
-from proxy.store.figures import RedisFigures
-from proxy.store.forgetting import Brake, Forgetting
-from proxy.store.generation import WHAT_WAS_LOST, AsyncStoreWatch, Generation, Loss, StoreWatch
-from proxy.store.health import RedisHealth
-from proxy.store.inbox import RedisInbox
-from proxy.store.lanes import RedisLanes
-from proxy.store.limits import RedisLimits
+from proxy.store.devices.addresses import RedisAddresses
+from proxy.store.devices.registry import RedisDeviceRegistry
+from proxy.store.devices.removal import DeviceRemoval, RemovalGuard
 from proxy.store.provider_tokens import FixedAuthorization, SharedProviderToken
-from proxy.store.queue import RedisQueue
-from proxy.store.spool.drain import Drain
-from proxy.store.spool.folder import Spool, open_spool
-from proxy.store.spool.health import SpoolFigures, SpoolHealth
-from proxy.store.spool.inbox import SpoolingInbox
+from proxy.store.queue.inbox import RedisInbox
+from proxy.store.queue.lane_states import RedisLaneStates
+from proxy.store.queue.streams import RedisQueue
+from proxy.store.server.clocks import clock_commands
+from proxy.store.server.health import RedisHealth
+from proxy.store.server.identity import WHAT_WAS_LOST, AsyncStoreMonitor, DataLoss, StoreIdentity, StoreMonitor
+from proxy.store.server.metrics import RedisMetrics
+from proxy.store.users.blocks import RedisBlocks
+from proxy.store.users.limits import RedisLimits
 from proxy.usecases.block_user import mend_blocks
 from proxy.usecases.deliver import Channel
+from proxy.usecases.monitor_clock import TOLERATED, ClockedTokens, ClockMonitor
 from proxy.usecases.sign_in import SignIns
-from proxy.usecases.watch_clock import TOLERATED, ClockedTokens, ClockWatch
 
 log = structlog.get_logger()
 _ASYNC_STORE_TIMEOUT_S = 5.0  # above the longest blocking read
@@ -82,10 +82,10 @@ class Services:
     inbox: CallbackInbox
     devices: DeviceRegistry
     limits: RateLimits
-    figures: Figures
+    store_metrics: StoreMetrics
     health: HealthCheck
     now: Callable[[], datetime]
-    watch_store: Callable[[], None]
+    monitor_store: Callable[[], None]
     sign_ins: SignIns | None = None  # None: the built-in accounts are off
     spool: "SpoolServices | None" = None  # None: it is off
 
@@ -97,33 +97,33 @@ class SpoolServices:
     store: Store
     spool: Spool
     drain: Drain
-    figures: Figures
+    store_metrics: StoreMetrics
 
 
 def web_services(settings: Settings) -> Services:
     """Raises BadSettings."""
     store = Store(settings.store.url.get_secret_value(), settings.store.timeout_s)
     app_ids = {name: app.app_id for name, app in settings.apps.items()}
-    marks_life = timedelta(seconds=settings.relay.marks_life_s)
+    dedupe_ttl = timedelta(seconds=settings.relay.dedupe_ttl_s)
     lanes = lanes_of(settings)
     counters = settings.limits.url
-    clock = clock_watch()
+    clock = clock_monitor()
     sign_ins = built_in_accounts(settings.auth.accounts, RedisBlocks(store))
 
-    def on_loss(loss: Loss) -> None:
+    def on_loss(loss: DataLoss) -> None:
         tell_loss(loss)
         if sign_ins:  # the store no longer knows who is blocked
             mend_blocks(sign_ins.accounts, sign_ins.blocks, utc_now())
 
-    watch = StoreWatch(store, generation_of(settings), on_loss, utc_now)
+    watch = StoreMonitor(store, identity_of(settings), on_loss, utc_now)
 
-    def watch_store() -> None:
+    def monitor_store() -> None:
         watch.look()
         if not store.is_away and (measured := clock.take()):
             with suppress(StoreUnavailable):
                 store.call(lambda redis: clock_commands(redis, measured, TOLERATED, utc_now()).execute())
 
-    inbox = RedisInbox(store, marks_life, settings.store.callbacks_cap)
+    inbox = RedisInbox(store, dedupe_ttl, settings.store.callbacks_cap)
     spool = _spool(settings, store, inbox)
     return Services(
         settings=settings,
@@ -132,12 +132,12 @@ def web_services(settings: Settings) -> Services:
         senders=Senders(settings.apps),
         tokens=ClockedTokens(TokenClient(settings.apps, settings.token), clock),
         inbox=SpoolingInbox(inbox, store, spool.spool) if spool else inbox,
-        devices=RedisDevices(store, app_ids, settings.devices.per_account),
+        devices=RedisDeviceRegistry(store, app_ids, settings.devices.per_account),
         limits=RedisLimits(Store(counters.get_secret_value(), settings.store.timeout_s) if counters else store),
-        figures=RedisFigures(store, lanes, utc_now),
+        store_metrics=RedisMetrics(store, lanes, utc_now),
         health=SpoolHealth(RedisHealth(store, lanes), store, spool.spool if spool else None, utc_now),
         now=utc_now,
-        watch_store=watch_store,
+        monitor_store=monitor_store,
         sign_ins=sign_ins,
         spool=spool,
     )
@@ -149,8 +149,8 @@ def _spool(settings: Settings, store: Store, inbox: RedisInbox) -> SpoolServices
         return None
     with suppress(SpoolRefused):  # the disk may get well again; until then /readyz tells
         spool.try_out()
-    drain = Drain(spool, inbox, settings.relay.marks_outlive, utc_now)
-    return SpoolServices(store, spool, drain, SpoolFigures(spool, utc_now))
+    drain = Drain(spool, inbox, settings.relay.dedupe_margin, utc_now)
+    return SpoolServices(store, spool, drain, SpoolMetrics(spool, utc_now))
 
 
 def built_in_accounts(settings: AccountsSettings | None, blocks: BlockMarks) -> SignIns | None:
@@ -165,8 +165,8 @@ def built_in_accounts(settings: AccountsSettings | None, blocks: BlockMarks) -> 
         Argon2Passwords(),
         SessionTokens(settings),
         blocks,
-        access_life=timedelta(seconds=settings.access_life_s),
-        refresh_life=timedelta(seconds=settings.refresh_life_s),
+        access_ttl=timedelta(seconds=settings.access_ttl_s),
+        refresh_ttl=timedelta(seconds=settings.refresh_ttl_s),
     )
 
 
@@ -178,11 +178,11 @@ class RelayServices:
     instance: str
     queue: RedisQueue
     addresses: RedisAddresses
-    lane_states: RedisLanes
+    lane_states: RedisLaneStates
     channels: tuple[Channel, ...]
     redis: Any
-    generation: AsyncStoreWatch
-    clock: ClockWatch
+    identity: AsyncStoreMonitor
+    clock: ClockMonitor
     now: Callable[[], datetime]
     close: Callable[[], Awaitable[None]]
 
@@ -192,10 +192,10 @@ def relay_services(settings: Settings) -> RelayServices:
     relay = settings.relay
     redis = async_redis(settings.store.url.get_secret_value(), timeout_s=_ASYNC_STORE_TIMEOUT_S)
     instance = f"{platform.node()[:32]}-{os.getpid()}-{secrets.token_hex(4)}"
-    limits = Limits(push_timeout_s=relay.push_timeout_s, wait_s=relay.push_timeout_s, silence_s=relay.silence_s)
+    limits = Limits(push_timeout_s=relay.push_timeout_s, wait_s=relay.push_timeout_s, silence_min_s=relay.silence_min_s)
     app_ids = {name: app.app_id for name, app in settings.apps.items()}
-    clock = clock_watch()
-    carriers = Carriers(limits, on_event=lambda event: gate_total.labels(event).inc())
+    clock = clock_monitor()
+    carriers = TransportFactory(limits, on_event=lambda event: gate_total.labels(event).inc())
 
     async def close() -> None:
         await carriers.aclose()
@@ -208,15 +208,15 @@ def relay_services(settings: Settings) -> RelayServices:
             redis,
             instance,
             lease=relay.lease,
-            marks_life=timedelta(seconds=relay.marks_life_s),
+            dedupe_ttl=timedelta(seconds=relay.dedupe_ttl_s),
             jobs_cap=settings.store.jobs_cap,
             dead_cap=settings.store.dead_letters_cap,
         ),
-        addresses=RedisAddresses(redis, app_ids, instance, Forgetting(redis, app_ids, _brake(settings), _tell_held)),
-        lane_states=RedisLanes(redis, instance),
+        addresses=RedisAddresses(redis, app_ids, instance, DeviceRemoval(redis, app_ids, _brake(settings), _tell_held)),
+        lane_states=RedisLaneStates(redis, instance),
         channels=tuple(_channel(lane, settings.apps[lane.app], redis, carriers, clock) for lane in lanes_of(settings)),
         redis=redis,
-        generation=AsyncStoreWatch(redis, generation_of(settings), tell_loss),
+        identity=AsyncStoreMonitor(redis, identity_of(settings), tell_loss),
         clock=clock,
         now=utc_now,
         close=close,
@@ -233,7 +233,7 @@ def lanes_of(settings: Settings) -> list[Lane]:
     ]
 
 
-def _channel(lane: Lane, app: AppSettings, redis: Any, carriers: Carriers, clock: ClockWatch) -> Channel:
+def _channel(lane: Lane, app: AppSettings, redis: Any, carriers: TransportFactory, clock: ClockMonitor) -> Channel:
     if lane.channel == APNS and app.apns is not None:
         return _apns(lane, app.apns, redis, carriers, clock)
     if lane.channel == MIPUSH and app.mipush is not None:
@@ -241,7 +241,7 @@ def _channel(lane: Lane, app: AppSettings, redis: Any, carriers: Carriers, clock
     raise LookupError(lane.channel)
 
 
-def _apns(lane: Lane, section: ApnsSettings, redis: Any, carriers: Carriers, clock: ClockWatch) -> Channel:
+def _apns(lane: Lane, section: ApnsSettings, redis: Any, carriers: TransportFactory, clock: ClockMonitor) -> Channel:
     key_pem = section.key_file.read_bytes()
     token = SharedProviderToken(
         redis,
@@ -255,7 +255,7 @@ def _apns(lane: Lane, section: ApnsSettings, redis: Any, carriers: Carriers, clo
     return Channel(Route(lane, to_account=False), ApnsWire(section), carriers.apns(section), token, replaces=False)
 
 
-def _mipush(lane: Lane, section: MipushSettings, carriers: Carriers) -> Channel:
+def _mipush(lane: Lane, section: MipushSettings, carriers: TransportFactory) -> Channel:
     return Channel(
         Route(lane, to_account=section.address == "account"),
         MipushWire(section),
@@ -265,12 +265,12 @@ def _mipush(lane: Lane, section: MipushSettings, carriers: Carriers) -> Channel:
     )
 
 
-def _brake(settings: Settings) -> Brake:
-    return Brake(settings.devices.forget_share, settings.devices.forget_at_least)
+def _brake(settings: Settings) -> RemovalGuard:
+    return RemovalGuard(settings.devices.removal_guard_share, settings.devices.removal_guard_min)
 
 
-def clock_watch() -> ClockWatch:
-    return ClockWatch(
+def clock_monitor() -> ClockMonitor:
+    return ClockMonitor(
         utc_now,
         on_measured=lambda source, skew: clock_skew.labels(source).set(skew.total_seconds()),
         on_wrong=_tell_skew,
@@ -281,12 +281,12 @@ def _tell_skew(source: str, skew: timedelta) -> None:
     log.warning("the clocks differ: one of them is wrong", source=source, ahead_s=round(skew.total_seconds()))
 
 
-def generation_of(settings: Settings) -> Generation:
+def identity_of(settings: Settings) -> StoreIdentity:
     folder = settings.store.spool_dir  # the one place of this machine that is said to outlive us
-    return Generation(settings.store.url.get_secret_value(), folder / "known-store" if folder else None)
+    return StoreIdentity(settings.store.url.get_secret_value(), folder / "known-store" if folder else None)
 
 
-def tell_loss(loss: Loss) -> None:
+def tell_loss(loss: DataLoss) -> None:
     if loss.is_news:
         log.error(WHAT_WAS_LOST, lost_at=loss.at.isoformat(timespec="seconds"))
 

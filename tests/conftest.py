@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from proxy.store.connection import Store
-from proxy.store.embedded import ensure_store, stop_store
+from proxy.store.server.embedded import ensure_store, stop_store
 
 # Shared cores: how long an example takes says nothing about the code. `make test` tries the same examples everywhere,
 # so that it fails for a change and not by the draw; `make fuzz` sets NEW_EXAMPLES and tries others each time.

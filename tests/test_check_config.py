@@ -17,7 +17,7 @@ from proxy.check_config import Finding, ask_services
 from proxy.emulators.certificates import ensure_certificates
 from proxy.emulators.server import threaded_server
 from proxy.settings import Settings
-from proxy.store.embedded import server_binary
+from proxy.store.server.embedded import server_binary
 
 SECRET = "push-secret-canary"
 

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from proxy.cli import cli
 from proxy.domain.devices import Device, Platform, fingerprint
 from proxy.store.connection import Store
-from proxy.store.devices import RedisDevices
-from proxy.store.embedded import ensure_store, stop_store
+from proxy.store.devices.registry import RedisDeviceRegistry
+from proxy.store.server.embedded import ensure_store, stop_store
 
 ROOT = Path(__file__).parent.parent
 KEY = "0123456789" * 5
@@ -238,7 +238,7 @@ def test_who_refuses_us_or_is_not_trusted_is_a_fault(tmp_path: Path, emulated: E
 
 def test_devices_are_listed_without_their_push_tokens(tmp_path: Path, store_url: str) -> None:
     config = write_config(tmp_path, f'[store]\nurl = "{store_url}"\n')
-    registry = RedisDevices(Store(store_url), {"main": "2882303761517000001"})
+    registry = RedisDeviceRegistry(Store(store_url), {"main": "2882303761517000001"})
     noon = datetime(2026, 11, 1, 12, tzinfo=UTC)
     for account in ("alice", "bob"):
         registry.register(Device("main", account, "phone", Platform.APNS, f"{PUSH_SECRET}-{account}", noon))

@@ -12,14 +12,14 @@ from click.testing import CliRunner, Result
 
 from proxy.cli import cli
 from proxy.domain.alerts import AlertText
+from proxy.domain.dead_letters import Cause
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
-from proxy.domain.letters import Cause
-from proxy.domain.undelivered import Undelivered, undelivered
+from proxy.domain.offline_messages import OfflineMessage, offline_message
 from proxy.ports import Bury, Entry
 from proxy.store import keys
 from proxy.store.connection import Store
-from proxy.store.records import load_job, load_undelivered
+from proxy.store.records import load_job, load_offline_message
 from proxy.wiring import utc_now
 from tests.store.samples import DAY, NO_WAIT, NOON, SECOND, callback, job, queue_of, raw, with_redis
 
@@ -60,7 +60,7 @@ class Operator:
         """The oldest first."""
         return [it["id"] for it in self.told("list")][::-1]
 
-    def bury(self, of: Job | Undelivered | bytes, cause: Cause = Cause.REJECTED, reason: str = "TooLarge") -> str:
+    def bury(self, of: Job | OfflineMessage | bytes, cause: Cause = Cause.REJECTED, reason: str = "TooLarge") -> str:
         """Make a dead letter of it, as a worker does; returns its id."""
         stream = keys.jobs(self.lane) if isinstance(of, Job) else keys.callbacks(self.app_id)
 
@@ -92,8 +92,8 @@ def to(account: str) -> Job:
     return replace(one, alert=replace(one.alert, expires_at=utc_now() + DAY))
 
 
-def message(app_id: str) -> Undelivered:
-    return undelivered(callback(app_id), utc_now())
+def message(app_id: str) -> OfflineMessage:
+    return offline_message(callback(app_id), utc_now())
 
 
 def test_the_newest_are_listed_first_a_line_each(operator: Operator) -> None:
@@ -210,7 +210,7 @@ def test_a_replayed_callback_is_before_the_plan_again(operator: Operator) -> Non
     (line,) = operator.told("replay", operator.bury(one, Cause.POISON))
     assert (line["kind"], line["result"]) == ("callback", "replayed")
     ((_, fields),) = raw(operator.store, "XRANGE", keys.callbacks(operator.app_id), "-", "+")
-    back = load_undelivered(fields[b"r"])
+    back = load_offline_message(fields[b"r"])
     assert (back.message_id, back.payload) == (one.message_id, WORDS.encode())
 
 

@@ -11,10 +11,10 @@ from click.testing import CliRunner, Result
 
 from proxy.cli import cli
 from proxy.domain.devices import Device, Platform, fingerprint
-from proxy.store.blocks import RedisBlocks
 from proxy.store.connection import Store, async_redis
-from proxy.store.devices import RedisDevices
-from proxy.store.forgetting import Brake, Forgetting
+from proxy.store.devices.registry import RedisDeviceRegistry
+from proxy.store.devices.removal import DeviceRemoval, RemovalGuard
+from proxy.store.users.blocks import RedisBlocks
 
 NOW = datetime.now(UTC)
 TOKEN = "canary-push-token"
@@ -30,7 +30,7 @@ class Operator:
             f'app_id = "{app_id}"\napp_key = "key"\napp_secret = "secret"\nurl_secret = "{"u" * 20}"\n'
         )
         self.store = Store(store_url)
-        self.devices = RedisDevices(self.store, self.app_ids)
+        self.devices = RedisDeviceRegistry(self.store, self.app_ids)
 
     def register(self, account: str) -> Device:
         one = Device("main", account, "phone", Platform.APNS, f"{TOKEN}-{account}", NOW - timedelta(days=30))
@@ -41,7 +41,7 @@ class Operator:
         async def scenario() -> Any:
             redis = async_redis(self.url, 5.0)
             try:
-                return await Forgetting(redis, self.app_ids, Brake(share, 1)).forget(one, at, at)
+                return await DeviceRemoval(redis, self.app_ids, RemovalGuard(share, 1)).forget(one, at, at)
             finally:
                 await redis.aclose()
 

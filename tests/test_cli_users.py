@@ -20,8 +20,8 @@ from proxy.auth.accounts_db import open_accounts
 from proxy.auth.passwords import Argon2Passwords
 from proxy.cli import cli
 from proxy.configuration import load_settings
-from proxy.store.blocks import RedisBlocks
 from proxy.store.connection import Store
+from proxy.store.users.blocks import RedisBlocks
 from proxy.wiring import built_in_accounts, utc_now
 
 KEY = "a-key-of-the-accounts-canary-0123456789"

@@ -159,13 +159,13 @@ def test_a_file_that_is_not_utf8_or_not_a_file_is_told(tmp_path: Path) -> None:
 
 
 def test_every_fault_is_told_at_once_and_a_mistyped_key_with_its_neighbour(tmp_path: Path) -> None:
-    text = SMALL + "[relay]\nlease_s = 3\nsilence_s = 30\n[stoer]\n[logs]\nlevle = 'info'\n[server]\nworkers = 0"
+    text = SMALL + "[relay]\nlease_s = 3\nsilence_min_s = 30\n[stoer]\n[logs]\nlevle = 'info'\n[server]\nworkers = 0"
     assert faults_of(tmp_path, text, APP_PROXY_RELAY__LEASES="1") == [
         'APP_PROXY_RELAY__LEASES: unknown variable; did you mean "APP_PROXY_RELAY__LEASE_S"?',
         "server.workers: input should be greater than or equal to 1",
         "relay.lease_s: must exceed push_timeout_s + heartbeat_s, or two workers send one push",
         "relay.heartbeat_s: must be under half of lease_s: one may fail",
-        "relay.silence_s: must be under push_timeout_s, or it never strikes",
+        "relay.silence_min_s: must be under push_timeout_s, or it never strikes",
         'logs.levle: unknown key; did you mean "level"?',
         'stoer: unknown key; did you mean "store"?',
     ]

@@ -44,7 +44,7 @@ def test_an_address_that_is_no_url_is_told_without_its_password(rest: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("store", "marks_life_s", "fits"),
+    ("store", "dedupe_ttl_s", "fits"),
     [
         ({}, 335, True),
         ({"spool_max_age_s": 86_400}, 335, True),  # no folder, no spool
@@ -55,13 +55,13 @@ def test_an_address_that_is_no_url_is_told_without_its_password(rest: str) -> No
     ],
 )
 def test_a_mark_lives_longer_than_a_callback_may_lie_in_the_spool(
-    store: dict[str, object], marks_life_s: int, fits: bool
+    store: dict[str, object], dedupe_ttl_s: int, fits: bool
 ) -> None:
-    document = {"auth": JWT, "apps": {"main": APP}, "store": store, "relay": {"marks_life_s": marks_life_s}}
+    document = {"auth": JWT, "apps": {"main": APP}, "store": store, "relay": {"dedupe_ttl_s": dedupe_ttl_s}}
     if fits:
         assert Settings.model_validate(document, context={"folder": "/etc/proxy"})
     else:
-        with pytest.raises(ValidationError, match=r"relay\.marks_life_s: at least 335 \+ store\.spool_max_age_s"):
+        with pytest.raises(ValidationError, match=r"relay\.dedupe_ttl_s: at least 335 \+ store\.spool_max_age_s"):
             Settings.model_validate(document)
 
 
@@ -200,11 +200,11 @@ def test_without_an_app_nothing_starts() -> None:
     ("times", "told"),
     [
         ({"lease_s": 14}, "lease_s"),
-        ({"silence_s": 10}, "silence_s"),
+        ({"silence_min_s": 10}, "silence_min_s"),
         ({"heartbeat_s": 7.5, "push_timeout_s": 5}, "heartbeat_s"),
         ({"drain_s": 9.9}, "drain_s"),
-        ({"marks_life_s": 334}, "marks_life_s"),
-        ({"backoff_first_s": 301}, "backoff_most_s"),
+        ({"dedupe_ttl_s": 334}, "dedupe_ttl_s"),
+        ({"backoff_initial_s": 301}, "backoff_max_s"),
         ({"heartbeat_s": 0}, "heartbeat_s"),
         ({"lease_s": "inf"}, "lease_s"),
     ],

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from proxy.store.spool.inbox import SpoolingInbox
-from proxy.wiring import generation_of, web_services
+from proxy.spool.inbox import SpoolingInbox
+from proxy.wiring import identity_of, web_services
 from tests.store.samples import NOON
 from tests.web.world import settings
 
@@ -11,10 +11,10 @@ from tests.web.world import settings
 def test_with_a_spool_the_store_that_was_known_is_remembered_over_a_restart(tmp_path: Path) -> None:
     def known(**store: str) -> object:
         """What a process that starts now says to the store that it knows."""
-        return generation_of(settings(store=store)).asked(NOON)[1][0]
+        return identity_of(settings(store=store)).asked(NOON)[1][0]
 
     (tmp_path / "spool").mkdir()
-    generation_of(settings(store={"spool_dir": str(tmp_path / "spool")})).learn([b"the-store", None, 0])
+    identity_of(settings(store={"spool_dir": str(tmp_path / "spool")})).learn([b"the-store", None, 0])
     assert known(spool_dir=str(tmp_path / "spool")) == "the-store"
     assert known() == ""
 

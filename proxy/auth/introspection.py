@@ -13,8 +13,8 @@ from urllib.parse import urlencode
 
 from proxy.auth.credentials import Authenticated, Credentials, Refused, Unavailable
 from proxy.auth.introspection_answer import Verdict, judge
-from proxy.auth.introspection_line import TIMED_OUT, Line, Question
-from proxy.auth.shared_answers import Clock, Lasting, SharedAnswers
+from proxy.auth.introspection_client import TIMED_OUT, Line, Question
+from proxy.auth.single_flight import CachedAnswer, Clock, SingleFlight
 from proxy.settings import IntrospectionSettings
 
 UNREADABLE = Refused("cannot be passed on")
@@ -33,7 +33,7 @@ class Introspection:
 
     def __init__(self, settings: IntrospectionSettings, clock: Clock = time.monotonic) -> None:
         self._settings = settings
-        self._answers = SharedAnswers[Verdict](_MOST_REMEMBERED, settings.timeout_s, TIMED_OUT, clock)
+        self._answers = SingleFlight[Verdict](_MOST_REMEMBERED, settings.timeout_s, TIMED_OUT, clock)
         self._line = Line(settings)
         self._rest = _Rest(clock)
 
@@ -56,21 +56,21 @@ class Introspection:
             return UNREADABLE
         return _question("Cookie", "; ".join(f"{name}={value}" for name, value in cookies.items()))
 
-    def _ask(self, question: Question) -> Lasting[Verdict]:
+    def _ask(self, question: Question) -> CachedAnswer[Verdict]:
         if self._rest.is_on():
-            return Lasting(RESTING, 0)
+            return CachedAnswer(RESTING, 0)
         answer = self._line.send(question)
         self._rest.note(timed_out=answer == TIMED_OUT)
         if isinstance(answer, Unavailable):
-            return Lasting(answer, 0)
+            return CachedAnswer(answer, 0)
         verdict, expires_at = judge(self._settings, *answer, by_cookie="Cookie" in question.headers)
         match verdict:
             case Authenticated():
-                return Lasting(verdict, self._life_s(expires_at), "users")
+                return CachedAnswer(verdict, self._life_s(expires_at), "users")
             case Refused():
-                return Lasting(verdict, self._settings.negative_cache_s, "refusals")
+                return CachedAnswer(verdict, self._settings.negative_cache_s, "refusals")
             case Unavailable():
-                return Lasting(verdict, 0)
+                return CachedAnswer(verdict, 0)
 
     def _life_s(self, expires_at: float | None) -> float:
         """RFC 7662, 4: an answer is not kept beyond the token's `exp`."""

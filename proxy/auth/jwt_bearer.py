@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from proxy.auth.claims import Proven, Rules, judge
-from proxy.auth.compact import Malformed, Unverified, parse_compact
 from proxy.auth.credentials import Authenticated, Credentials, Refused, Unavailable
+from proxy.auth.jws import Malformed, Unverified, parse_jws
 from proxy.auth.jwt_keys import Key
 from proxy.auth.jwt_memory import Memory, Remembered
 from proxy.auth.jwt_sources import FileKeys, JwksKeys, KeysFetched, KeySource
@@ -58,7 +58,7 @@ class JwtBearer:
         if user := self._remembered(digest, now):
             return user
         try:
-            token = parse_compact(bearer)
+            token = parse_jws(bearer)
         except Malformed:
             return Refused("malformed")
         return self._ask(token, digest, now)

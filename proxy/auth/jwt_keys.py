@@ -9,7 +9,7 @@ from typing import Any
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.api_jws import PyJWS
 
-from proxy.auth.compact import Unverified
+from proxy.auth.jws import Unverified
 from proxy.public_keys import NotAKey, PublicKey, algorithms_of, read_jwk, read_pem
 
 # Far above what issuers publish. A token without `kid` is tried with each.

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from proxy.channels.transport import Http1Pool, Http2Gate, Limits, Route
-from proxy.ports import Answer, NoAnswer, Request
+from proxy.ports import Request, Response, TransportFailure
 from proxy.settings import ApnsSettings, MipushSettings
 
 
@@ -14,7 +14,7 @@ class ByAddress:
 
     gates: dict[str, Http2Gate]
 
-    async def send(self, request: Request, may_send: Callable[[], bool]) -> Answer | NoAnswer:
+    async def send(self, request: Request, may_send: Callable[[], bool]) -> Response | TransportFailure:
         for address, gate in self.gates.items():
             if request.url.startswith(f"{address}/"):
                 return await gate.send(request, may_send)
@@ -22,7 +22,7 @@ class ByAddress:
 
 
 @dataclass
-class Carriers:
+class TransportFactory:
     """Opens what is asked for once, and closes it all."""
 
     limits: Limits

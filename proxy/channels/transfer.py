@@ -11,7 +11,7 @@ from typing import Final, Protocol
 import certifi
 import pycurl
 
-from proxy.ports import TRANSPORT_CLOSED, Answer, NoAnswer, Request
+from proxy.ports import TRANSPORT_CLOSED, Request, Response, TransportFailure
 
 LEASE_LOST: Final = "lease lost"
 CLOSED: Final = TRANSPORT_CLOSED
@@ -76,23 +76,23 @@ class Route:
 class Limits:
     """Seconds, unless the name says otherwise.
 
-    `push_timeout_s` bounds a request inside libcurl, `wait_s` what it waits in front of it; `silence_s` is how long
+    `push_timeout_s` bounds a request inside libcurl, `wait_s` what it waits in front of it; `silence_min_s` is how long
     nobody may answer before a connection is left, `longest_pause_s` the most between two tries to get through.
     """
 
     push_timeout_s: float = 10.0
     connect_timeout_s: float = 5.0
     wait_s: float = 10.0
-    silence_s: float = 2.0
+    silence_min_s: float = 2.0
     longest_pause_s: float = 5.0
     most_streams: int = 1000
 
     def __post_init__(self) -> None:
-        if self.silence_s >= self.push_timeout_s:
-            raise ValueError("silence_s: must be under push_timeout_s, or a silent connection is never left")
+        if self.silence_min_s >= self.push_timeout_s:
+            raise ValueError("silence_min_s: must be under push_timeout_s, or a silent connection is never left")
 
 
-class Carrier(Protocol):
+class TransferObserver(Protocol):
     """What a transfer travels on. Called from inside libcurl: neither may raise, nor call libcurl."""
 
     def socket_opened(self, transfer: "Transfer") -> None: ...
@@ -117,7 +117,9 @@ class Transfer:
         self.curl.setopt(pycurl.PREREQFUNCTION, self._leave)
         self.curl.setopt(pycurl.SOCKOPTFUNCTION, self._open_socket)
 
-    def load(self, request: Request, may_send: Callable[[], bool], carrier: Carrier, *, alone: bool = False) -> None:
+    def load(
+        self, request: Request, may_send: Callable[[], bool], carrier: TransferObserver, *, alone: bool = False
+    ) -> None:
         """Take on a request. `alone` says that it is the one that finds out whether a connection works."""
         self._may_send, self._carrier, self._room = may_send, carrier, _BODY_LIMIT
         self.departed, self.recalled, self.alone = False, False, alone
@@ -132,14 +134,14 @@ class Transfer:
         """Whether anything of the request can have left. (A proxy's CONNECT counts in REQUEST_SIZE, so ask both.)"""
         return self.departed and self.curl.getinfo(pycurl.REQUEST_SIZE) > 0
 
-    def answer(self) -> Answer | None:
+    def answer(self) -> Response | None:
         """What came back. An answer that was cut short afterwards is one: its status decides."""
         status = self.curl.getinfo(pycurl.RESPONSE_CODE) if self.departed else 0
-        return Answer(status, _parse_head(self._head), b"".join(self._body)) if status >= 200 else None
+        return Response(status, _parse_head(self._head), b"".join(self._body)) if status >= 200 else None
 
-    def no_answer(self, code: int) -> NoAnswer:
+    def no_answer(self, code: int) -> TransportFailure:
         sent = self.sent
-        return NoAnswer(_REASONS.get(code, f"curl error {code}"), sent, broken=sent and code in _BROKEN)
+        return TransportFailure(_REASONS.get(code, f"curl error {code}"), sent, broken=sent and code in _BROKEN)
 
     def _leave(self, *_addresses: object) -> int:
         """libcurl asks when the request is next on the wire: also on a reused connection, also after a wait."""

@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 import click
 
 from proxy.commands import Commands, config_option
-from proxy.commands.moments import Moment
 from proxy.commands.stores import store_of
+from proxy.commands.time_params import Moment
 from proxy.configuration import load_settings
 from proxy.domain.devices import Device, fingerprint
 from proxy.settings import Settings
-from proxy.store.devices import RedisDevices
-from proxy.store.forgotten import Forgotten, RedisForgotten, Restoring
+from proxy.store.devices.registry import RedisDeviceRegistry
+from proxy.store.devices.removed import RedisRemovedDevices, RemovedDevice, RestoreResult
 from proxy.wiring import utc_now
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -36,13 +36,13 @@ def devices() -> None:
 def list_devices(config: Path | None, app: str | None, account: str | None) -> None:
     """One line of JSON for each registered device. A push token is shown as a fingerprint alone."""
     settings = load_settings(config)
-    registry = RedisDevices(store_of(settings), _app_ids(settings))
+    registry = RedisDeviceRegistry(store_of(settings), _app_ids(settings))
     for name in _sections(settings, app):
         for device in registry.devices_of(name, account) if account else registry.all_devices(name):
             click.echo(_line(_shown(device)))
 
 
-def which_forgotten(command: F) -> F:
+def which_removed(command: F) -> F:
     """The options that choose among the forgotten devices."""
     command = click.option("--since", type=Moment(), help="Only what was forgotten since then.")(command)
     command = click.option("--account", help="Only this account's.")(command)
@@ -50,8 +50,8 @@ def which_forgotten(command: F) -> F:
 
 
 @devices.command("forgotten")
-@which_forgotten
-def list_forgotten(config: Path | None, app: str | None, account: str | None, since: Any) -> None:
+@which_removed
+def list_removed(config: Path | None, app: str | None, account: str | None, since: Any) -> None:
     """One line of JSON for each device that a provider's answer made us forget in the last 7 days, the first first.
 
     Not those that are registered again, nor those that their users removed.
@@ -62,7 +62,7 @@ def list_forgotten(config: Path | None, app: str | None, account: str | None, si
 
 
 @devices.command("restore")
-@which_forgotten
+@which_removed
 @click.option("--dry-run", is_flag=True, help="Only say what would become of each.")
 def restore(config: Path | None, app: str | None, account: str | None, since: Any, dry_run: bool) -> None:
     """Bring forgotten devices back, once topic, environment or package are right again.
@@ -71,10 +71,10 @@ def restore(config: Path | None, app: str | None, account: str | None, since: An
     restored counts as never forgotten, so that the next dead device does not bring the brake back.
     """
     settings = load_settings(config)
-    aside = _forgotten_of(settings)
-    for it in _chosen(aside, _sections(settings, app), account, since):
-        found = aside.restore(it, only_ask=dry_run)
-        done = found is Restoring.RESTORED
+    removed_registration = _forgotten_of(settings)
+    for it in _chosen(removed_registration, _sections(settings, app), account, since):
+        found = removed_registration.restore(it, only_ask=dry_run)
+        done = found is RestoreResult.RESTORED
         told = {"result": ("would be restored" if dry_run else "restored") if done else "not restored"}
         reason = {} if done else {"reason": found.value}
         click.echo(_line({**_shown(it.device), "forgotten_at": it.at.isoformat(timespec="seconds"), **told, **reason}))
@@ -95,9 +95,11 @@ def release(config: Path | None, app: str) -> None:
     click.echo(_line({"app": section, "released_until": until.isoformat(timespec="seconds")}))
 
 
-def _chosen(aside: RedisForgotten, sections: list[str], account: str | None, since: Any) -> Iterator[Forgotten]:
+def _chosen(
+    removed_registration: RedisRemovedDevices, sections: list[str], account: str | None, since: Any
+) -> Iterator[RemovedDevice]:
     for name in sections:
-        for it in aside.forgotten(name, since or utc_now() - _KEPT):
+        for it in removed_registration.removed(name, since or utc_now() - _KEPT):
             if account in (None, it.device.account):
                 yield it
 
@@ -112,8 +114,8 @@ def _app_ids(settings: Settings) -> dict[str, str]:
     return {name: section.app_id for name, section in settings.apps.items()}
 
 
-def _forgotten_of(settings: Settings) -> RedisForgotten:
-    return RedisForgotten(store_of(settings), _app_ids(settings), settings.devices.per_account)
+def _forgotten_of(settings: Settings) -> RedisRemovedDevices:
+    return RedisRemovedDevices(store_of(settings), _app_ids(settings), settings.devices.per_account)
 
 
 def _shown(device: Device) -> dict[str, str]:
@@ -121,7 +123,7 @@ def _shown(device: Device) -> dict[str, str]:
         "app": device.app, "account": device.account, "device_id": device.device_id, "platform": device.platform,
         "push_token": fingerprint(device.push_token), "environment": device.environment,
         "registered_at": device.registered_at.isoformat(timespec="seconds"), "resource": device.resource,
-        "locale": device.locale, "trouble": device.trouble,
+        "locale": device.locale, "trouble": device.invalid_reason,
     }  # fmt: skip
     return {name: value for name, value in shown.items() if value}
 

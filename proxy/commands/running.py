@@ -11,7 +11,7 @@ from proxy.commands.stores import store_of
 from proxy.configuration import load_settings
 from proxy.local.play import run_own, run_trial
 from proxy.logs import configure_logs
-from proxy.store.policy import refuse_eviction
+from proxy.store.server.policy import refuse_eviction
 from proxy.worker.assembly import run_worker
 
 

@@ -30,7 +30,7 @@ class Recipient:
 
 
 @dataclass(frozen=True)
-class Claim:
+class CallbackOrigin:
     """What a callback says about its origin: `authentication` as it came, None where the field is absent.
 
     `recipient_app_id` decides which configured app it is for; `app_ids` are all that the body names; `timestamp` is
@@ -48,7 +48,7 @@ class Ignored:
     """A callback that we take and drop: UCTOPIC_MSG, or a kind that we do not know. `kind` is text of theirs."""
 
     kind: str
-    claim: Claim
+    claim: CallbackOrigin
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Callback:
     topic_id: str | None
     recipients: tuple[Recipient, ...]
     payload: bytes = field(repr=False)
-    claim: Claim
+    claim: CallbackOrigin
     sent_at: datetime | None = None
     sequence: str | None = None
     packet_id: str | None = None

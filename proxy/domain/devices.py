@@ -37,7 +37,7 @@ class Device:
     environment: ApnsEnvironment = ApnsEnvironment.PRODUCTION
     locale: str = ""
     resource: str = ""
-    trouble: str = ""
+    invalid_reason: str = ""
 
 
 def fingerprint(push_token: str) -> str:

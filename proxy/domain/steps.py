@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
+from proxy.domain.dead_letters import Cause
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import PauseKind
-from proxy.domain.letters import Cause
 from proxy.domain.outcomes import (
     About,
     Accepted,
@@ -56,7 +56,7 @@ class Forget:
 
 
 @dataclass(frozen=True)
-class NoteTrouble:
+class MarkInvalid:
     """The registration stays and says why it does not work; the job is a dead letter."""
 
     reason: str
@@ -68,7 +68,7 @@ class RememberUnknown:
 
 
 @dataclass(frozen=True)
-class DeadLetter:
+class BuryStep:
     """Ends here, kept for a person to look at."""
 
     cause: Cause
@@ -84,7 +84,7 @@ class PauseLane:
     kind: PauseKind = PauseKind.FAULT
 
 
-Step = Done | RetryAt | RestDevice | Forget | NoteTrouble | RememberUnknown | DeadLetter | PauseLane
+Step = Done | RetryAt | RestDevice | Forget | MarkInvalid | RememberUnknown | BuryStep | PauseLane
 Backoff = Callable[[int], timedelta]
 _LONGEST_REST = timedelta(hours=1)
 
@@ -100,11 +100,11 @@ def next_step(job: Job, outcome: Outcome, now: datetime, backoff: Backoff, *, is
         case Unregistered(since):
             return Forget(since)
         case Misaddressed(reason):
-            return NoteTrouble(reason)
+            return MarkInvalid(reason)
         case UnknownAccount():
             return RememberUnknown()
         case Rejected(reason):
-            return DeadLetter(Cause.REJECTED, reason)
+            return BuryStep(Cause.REJECTED, reason)
         case Deferred(reason, retry_after, _, About.PROVIDER) if retry_after > timedelta(0):
             return PauseLane(reason, now + min(retry_after, _LONGEST_REST), PauseKind.REST)
         case Deferred(reason, _, _, About.PROVIDER) if is_out:
@@ -122,7 +122,7 @@ def next_step(job: Job, outcome: Outcome, now: datetime, backoff: Backoff, *, is
         case OurFault(reason, until):
             return PauseLane(reason, until)
         case Split(reason):  # of one: there is nothing left to halve
-            return DeadLetter(Cause.REJECTED, reason)
+            return BuryStep(Cause.REJECTED, reason)
         case _:
             assert_never(outcome)
 
@@ -131,7 +131,7 @@ def retry_or_give_up(job: Job, when: datetime, reason: str) -> Step:
     """Again at `when`, unless the alert is no longer worth showing then."""
     if when < job.alert.expires_at:
         return RetryAt(when, job, reason)
-    return DeadLetter(Cause.EXPIRED, f"too late: {reason}")
+    return BuryStep(Cause.EXPIRED, f"too late: {reason}")
 
 
 def exponential_backoff(

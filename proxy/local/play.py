@@ -10,7 +10,7 @@ from proxy.local.scenario import Scenario, ScenarioFailed, how_to
 from proxy.local.stage import EMULATORS, TRIAL_CONFIG, prepare_trial, start_own, start_trial
 from proxy.local.state import FolderTaken, FolderUnusable
 from proxy.local.supervisor import Supervisor
-from proxy.store.embedded import StoreNotStarted
+from proxy.store.server.embedded import StoreNotStarted
 
 Say = Callable[[str], None]
 _CANNOT_START = (FolderTaken, FolderUnusable, PortTaken, StoreNotStarted)

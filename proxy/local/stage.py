@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from proxy.local.ports import free_port, port_taken
 from proxy.local.supervisor import Announced, Child, Supervisor
 from proxy.settings import GRACE_S, RelaySettings, Settings
-from proxy.store.embedded import answers, store_command, store_url
+from proxy.store.server.embedded import answers, store_command, store_url
 
 TRIAL_CONFIG = Path("config/local.toml")
 EMULATORS = Path("config/emulators.toml")
@@ -132,7 +132,7 @@ def start_own(supervisor: Supervisor, state: Path, config: Path, settings: Setti
     variables = {"APP_PROXY_CONFIG": str(config.resolve())}
     if embedded:
         variables["APP_PROXY_STORE__URL"] = _start_store(supervisor, state)
-        if settings.relay.marks_outlive >= settings.store.spool_life:
+        if settings.relay.dedupe_margin >= settings.store.spool_max_age:
             variables["APP_PROXY_STORE__SPOOL_DIR"] = str(_spool(state))
     relay = settings.relay
     _start_service(supervisor, variables, settings.server.operator_bind, relay.operator_bind, relay.drain_s)

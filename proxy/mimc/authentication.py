@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from proxy.domain.callbacks import Claim
+from proxy.domain.callbacks import CallbackOrigin
 from proxy.mimc.wire import read_base64, timestamp_ms
 
 TOLERANCE_MS: Final = 60_000  # between the value's timestamp and the callback's own, as the known consumer allows
@@ -27,7 +27,7 @@ class Authenticity(Enum):
     ABSENT = "absent"
 
 
-def authentic(claim: Claim, secrets: Mapping[str, str]) -> Authenticity:
+def authentic(claim: CallbackOrigin, secrets: Mapping[str, str]) -> Authenticity:
     """Judge a claim with the appSecrets we have, by app id; only those of the apps that the callback names count.
 
     A callback that names an app of somebody else (chat across apps) may have been made with a secret that we do not

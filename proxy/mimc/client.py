@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import certifi
 import pycurl
 
-from proxy.ports import Answer, NoAnswer
+from proxy.ports import Response, TransportFailure
 from proxy.settings import AppSettings, TokenSettings
 
 TIMED_OUT = "timed out"
@@ -59,7 +59,7 @@ class TokenClient:
         self._limits = limits
         self._mine = threading.local()
 
-    def issue(self, app: str, account: str) -> Answer | NoAnswer:
+    def issue(self, app: str, account: str) -> Response | TransportFailure:
         """Ask for the token of `account`. `app` names a section. Ends within the limits' `timeout_s`.
 
         The answer is whatever HTTP answer came, but for one that repeats our appSecret, as error pages of gateways
@@ -67,16 +67,16 @@ class TokenClient:
         """
         section = self._apps[app]
         result = self._ask(app, _request_body(section, account))
-        if isinstance(result, Answer) and _repeats(section.app_secret.get_secret_value(), result.body):
-            return NoAnswer(REPEATS_US, sent=True)
+        if isinstance(result, Response) and _repeats(section.app_secret.get_secret_value(), result.body):
+            return TransportFailure(REPEATS_US, sent=True)
         return result
 
-    def _ask(self, app: str, body: bytes) -> Answer | NoAnswer:
+    def _ask(self, app: str, body: bytes) -> Response | TransportFailure:
         deadline = time.monotonic() + self._limits.timeout_s
         line = self._line(app)
         result = line.post(body, self._limits.timeout_s, self._limits.connect_timeout_s)
         left = deadline - time.monotonic()
-        if isinstance(result, NoAnswer) and line.never_connected and left >= _LEAST_TRY_S:
+        if isinstance(result, TransportFailure) and line.never_connected and left >= _LEAST_TRY_S:
             result = line.post(body, left, min(left, self._limits.connect_timeout_s))
         return result
 
@@ -101,7 +101,7 @@ class _Line:
         self._curl.setopt(pycurl.HEADERFUNCTION, self._take_header)
         self._curl.setopt(pycurl.WRITEFUNCTION, self._take_body)
 
-    def post(self, body: bytes, timeout_s: float, connect_timeout_s: float) -> Answer | NoAnswer:
+    def post(self, body: bytes, timeout_s: float, connect_timeout_s: float) -> Response | TransportFailure:
         self.never_connected = False
         curl = self._curl
         curl.setopt(pycurl.POSTFIELDS, body)
@@ -109,17 +109,17 @@ class _Line:
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, round(connect_timeout_s * 1000)))
         try:
             curl.perform()
-            return Answer(curl.getinfo(pycurl.RESPONSE_CODE), self._headers(), b"".join(self._body))
+            return Response(curl.getinfo(pycurl.RESPONSE_CODE), self._headers(), b"".join(self._body))
         except pycurl.error as error:
             return self._failure(int(error.args[0]))
         finally:
             self._forget()
 
-    def _failure(self, code: int) -> NoAnswer:
+    def _failure(self, code: int) -> TransportFailure:
         # counts libcurl's own repeats too, so a repeat of ours cannot become a third
         sent = self._curl.getinfo(pycurl.REQUEST_SIZE) > 0
         self.never_connected = not sent and code in _CONNECT_ERRORS
-        return NoAnswer(_REASONS.get(code, CONNECTION_LOST), sent)
+        return TransportFailure(_REASONS.get(code, CONNECTION_LOST), sent)
 
     def _forget(self) -> None:
         self._status_and_headers.clear()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from proxy.domain.callbacks import Claim
+from proxy.domain.callbacks import CallbackOrigin
 from proxy.errors import RequestRefused
 from proxy.mimc.authentication import Authenticity, authentic
 from proxy.settings import AppSettings
@@ -44,7 +44,7 @@ class Senders:
             raise RequestRefused(404, "not found")
         return found
 
-    def check(self, sender: Sender, claim: Claim) -> None:
+    def check(self, sender: Sender, claim: CallbackOrigin) -> None:
         """Refuse a callback for another app (404), or whose `authentication` is wrong or missing (403)."""
         if claim.recipient_app_id is not None and claim.recipient_app_id != sender.app_id:
             raise RequestRefused(404, "not found")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from proxy.domain.callbacks import Callback, Claim, Ignored, Kind, Recipient
+from proxy.domain.callbacks import Callback, CallbackOrigin, Ignored, Kind, Recipient
 from proxy.domain.nesting import is_within
 from proxy.errors import BadCallback
 
@@ -89,9 +89,9 @@ def _callback(
     )
 
 
-def _claim(members: _Members, recipient_app_id: str | None, read_id: _Read, read_text: _Read) -> Claim:
+def _claim(members: _Members, recipient_app_id: str | None, read_id: _Read, read_text: _Read) -> CallbackOrigin:
     named = (read_id(members.get(name), name) for name in ("fromAppId", "toAppId", "appId"))
-    return Claim(
+    return CallbackOrigin(
         recipient_app_id=recipient_app_id,
         app_ids=tuple(dict.fromkeys(app_id for app_id in named if app_id)),
         timestamp=read_id(members.get("timestamp"), "timestamp"),
@@ -99,7 +99,7 @@ def _claim(members: _Members, recipient_app_id: str | None, read_id: _Read, read
     )
 
 
-def _lenient_claim(members: _Members) -> Claim:
+def _lenient_claim(members: _Members) -> CallbackOrigin:
     """The claim of a kind that we do not know, whose members may mean anything: what we cannot read is absent."""
     read_id, read_text = _lenient(_id), _lenient(_text)
     recipient = read_id(members.get("toAppId"), "toAppId") or read_id(members.get("appId"), "appId")

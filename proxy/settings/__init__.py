@@ -89,7 +89,7 @@ class StoreSettings(Section):
     spool_max_age_s: Seconds = 43_200
 
     @property
-    def spool_life(self) -> timedelta:
+    def spool_max_age(self) -> timedelta:
         return timedelta(seconds=self.spool_max_age_s)
 
 
@@ -203,29 +203,29 @@ class LimitSettings(Section):
 class DeviceSettings(Section):
     """How many devices one account has in one app at most; the oldest registration makes room for a new one.
 
-    Devices that a provider calls dead are forgotten, unless within an hour it says so of more than `forget_share` of an
-    app's on that channel, and of at least `forget_at_least`.
+    A device that a provider calls dead is removed, unless within an hour the provider says so of more than
+    `removal_guard_share` of an app's devices on that channel, and of at least `removal_guard_min`.
     """
 
     per_account: Annotated[int, Field(ge=1, le=100)] = 10
-    forget_share: Annotated[float, Field(gt=0, le=1)] = 0.2
-    forget_at_least: Annotated[int, Field(ge=1)] = 20
+    removal_guard_share: Annotated[float, Field(gt=0, le=1)] = 0.2
+    removal_guard_min: Annotated[int, Field(ge=1)] = 20
 
 
 class RelaySettings(Section):
     """The relay's times. The defaults fit together; the start refuses those that do not."""
 
-    alert_life_s: Seconds = 86_400
-    marks_life_s: Seconds = 86_400
-    unknown_account_life_s: Seconds = 21_600
+    alert_ttl_s: Seconds = 86_400
+    dedupe_ttl_s: Seconds = 86_400
+    unknown_account_ttl_s: Seconds = 21_600
     lease_s: Seconds = 15
     heartbeat_s: Seconds = 4
     push_timeout_s: Seconds = 10
-    silence_s: Seconds = 2
+    silence_min_s: Seconds = 2
     drain_s: Seconds = 20
     probe_s: Seconds = 30
-    backoff_first_s: Seconds = 1
-    backoff_most_s: Seconds = 300
+    backoff_initial_s: Seconds = 1
+    backoff_max_s: Seconds = 300
     breaker_failures: Annotated[int, Field(ge=2, le=1000)] = 10
     in_flight: Annotated[int, Field(ge=1, le=5000)] = 500
     operator_bind: BindAddress = "127.0.0.1:9465"
@@ -245,21 +245,25 @@ class RelaySettings(Section):
                 "drain_s",
                 "must not be under push_timeout_s: pushes would be cut off",
             ),
-            (self.silence_s < self.push_timeout_s, "silence_s", "must be under push_timeout_s, or it never strikes"),
             (
-                self.marks_life_s >= REPEATS_S,
-                "marks_life_s",
+                self.silence_min_s < self.push_timeout_s,
+                "silence_min_s",
+                "must be under push_timeout_s, or it never strikes",
+            ),
+            (
+                self.dedupe_ttl_s >= REPEATS_S,
+                "dedupe_ttl_s",
                 f"at least {REPEATS_S}: MIMC repeats a callback for 5 min 35 s",
             ),
-            (self.backoff_most_s >= self.backoff_first_s, "backoff_most_s", "must not be under backoff_first_s"),
+            (self.backoff_max_s >= self.backoff_initial_s, "backoff_max_s", "must not be under backoff_initial_s"),
         ]
         refuse([None if kept else (key, text) for kept, key, text in rules])
         return self
 
     @property
-    def marks_outlive(self) -> timedelta:
+    def dedupe_margin(self) -> timedelta:
         """At this age of a callback its marks may be gone, if it was stored at MIMC's first try."""
-        return timedelta(seconds=self.marks_life_s - REPEATS_S)
+        return timedelta(seconds=self.dedupe_ttl_s - REPEATS_S)
 
     @property
     def lease(self) -> timedelta:
@@ -305,10 +309,10 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _marks_outlive_the_spool(self) -> "Settings":
-        if self.store.spool_dir is not None and self.relay.marks_outlive < self.store.spool_life:
+        if self.store.spool_dir is not None and self.relay.dedupe_margin < self.store.spool_max_age:
             told = (
                 f"at least {REPEATS_S} + store.spool_max_age_s, or what the store was given before it went away is "
                 "shown again when it comes from the spool"
             )
-            refuse([("relay.marks_life_s", told)])
+            refuse([("relay.dedupe_ttl_s", told)])
         return self

@@ -190,8 +190,8 @@ class AccountsSettings(Section):
 
     key: SigningSecret
     database: Annotated[Path, AfterValidator(rooted), Field(validate_default=True)] = Path("accounts.sqlite3")
-    access_life_s: Annotated[int, Field(ge=10, le=86_400)] = 900
-    refresh_life_s: Annotated[int, Field(ge=60, le=400 * 86_400)] = 30 * 86_400
+    access_ttl_s: Annotated[int, Field(ge=10, le=86_400)] = 900
+    refresh_ttl_s: Annotated[int, Field(ge=60, le=400 * 86_400)] = 30 * 86_400
     cookie_secure: bool = True
 
 

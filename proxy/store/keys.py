@@ -46,13 +46,13 @@ from proxy.domain.lanes import Lane
 
 GROUP = "workers"
 LIMITS_PREFIX = "proxy:limits"
-DEVICE_LIFE_S = 400 * 86_400
-ASIDE_LIFE_S = 7 * 86_400
-CLOCKS_LIFE_S = 3_600
-BRAKE_LIFE_S = 86_400
-PAUSE_LIFE_S = 30 * 86_400
-RESUMED_LIFE_S = 15  # longer than the ramp to 5000 in flight takes
-PROVIDER_TOKEN_LIFE_S = 3_600
+DEVICE_TTL_S = 400 * 86_400
+REMOVED_TTL_S = 7 * 86_400
+CLOCKS_TTL_S = 3_600
+REMOVAL_GUARD_TTL_S = 86_400
+PAUSE_TTL_S = 30 * 86_400
+RESUMED_TTL_S = 15  # longer than the ramp to 5000 in flight takes
+PROVIDER_TOKEN_TTL_S = 3_600
 
 
 def jobs(lane: Lane) -> str:
@@ -136,15 +136,15 @@ def push_token(app_id: str, app: str, platform: str, token: str) -> str:
     return push_token_prefix(app_id, app, platform) + digest(token)
 
 
-def forgotten(app_id: str, app: str, platform: str) -> str:
+def removed(app_id: str, app: str, platform: str) -> str:
     return f"proxy:{{{app_id}}}:forgotten:{app}:{platform}"
 
 
-def aside(app_id: str, app: str, platform: str, token: str) -> str:
+def removed_registration(app_id: str, app: str, platform: str, token: str) -> str:
     return f"proxy:{{{app_id}}}:aside:{app}:{platform}:{digest(token)}"
 
 
-def aside_of(app_id: str, app: str, name: str) -> str:
+def removed_of_account(app_id: str, app: str, name: str) -> str:
     return f"proxy:{{{app_id}}}:aside-of:{app}:{digest(name)}"
 
 
@@ -152,7 +152,7 @@ def held(app_id: str, app: str, platform: str) -> str:
     return f"proxy:{{{app_id}}}:held:{app}:{platform}"
 
 
-def brake(app_id: str, app: str, platform: str) -> str:
+def removal_guard(app_id: str, app: str, platform: str) -> str:
     return f"proxy:{{{app_id}}}:brake:{app}:{platform}"
 
 
@@ -161,7 +161,7 @@ def provider_token(team_id: str, key_id: str, key_pem: bytes) -> str:
     return f"proxy:{{{team_id}}}:provider-token:{key_id}:{digest(key_pem)}"
 
 
-def generation() -> str:
+def identity() -> str:
     return "proxy:{store}:generation"
 
 

@@ -80,7 +80,7 @@ class SharedProviderToken:
 
     async def _made(self) -> str:
         made = self._sign(self._now())
-        await self._redis.set(self._key, made, ex=keys.PROVIDER_TOKEN_LIFE_S)
+        await self._redis.set(self._key, made, ex=keys.PROVIDER_TOKEN_TTL_S)
         return made
 
     async def _read(self) -> str | None:

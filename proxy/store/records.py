@@ -7,11 +7,11 @@ from typing import Any, assert_never
 
 from proxy.domain.alerts import Alert, AlertText, Order
 from proxy.domain.callbacks import Recipient
+from proxy.domain.dead_letters import Unread
 from proxy.domain.devices import ApnsEnvironment, Device, Platform
 from proxy.domain.jobs import Job, Try
 from proxy.domain.lanes import Lane
-from proxy.domain.letters import Unread
-from proxy.domain.undelivered import Undelivered
+from proxy.domain.offline_messages import OfflineMessage
 from proxy.errors import ProxyError
 from proxy.ports import Entry
 
@@ -25,7 +25,7 @@ class UnreadableRecord(ProxyError):
     """Not one of ours, or of a later version than this program knows."""
 
 
-def dump_undelivered(it: Undelivered, *, with_payload: bool = True) -> bytes:
+def dump_offline_message(it: OfflineMessage, *, with_payload: bool = True) -> bytes:
     """`with_payload` False leaves out what people wrote, for dead letters."""
     payload = b64encode(it.payload if with_payload else b"").decode()
     return _dump({
@@ -35,7 +35,7 @@ def dump_undelivered(it: Undelivered, *, with_payload: bool = True) -> bytes:
     })  # fmt: skip
 
 
-def load_undelivered(record: bytes) -> Undelivered:
+def load_offline_message(record: bytes) -> OfflineMessage:
     """Raises UnreadableRecord."""
     try:
         it = _load(record)
@@ -43,7 +43,7 @@ def load_undelivered(record: bytes) -> Undelivered:
         _only(str, *(r.account for r in to), *(name for r in to for name in r.resources))
         _only(str, it["id"], it["app"], it["conv"], it["from"], it["biz"], it["seq"])
         _only(int, it["sent"])
-        message = Undelivered(
+        message = OfflineMessage(
             it["id"], it["app"], it["conv"], it["from"], to, b64decode(it["payload"]), it["biz"], it["seq"],
             it["sent"], from_ms(it["at"]),
         )  # fmt: skip
@@ -88,13 +88,13 @@ def _load_try(at: object, reason: object) -> Try:
     return Try(from_ms(at), reason)
 
 
-def dump_letter(of: Job | Undelivered | Entry, lane: Lane | None) -> tuple[str, bytes, bytes]:
+def dump_dead_letter(of: Job | OfflineMessage | Entry, lane: Lane | None) -> tuple[str, bytes, bytes]:
     """Kind, record without words, and the record as it was. `lane` is where an unreadable one lay, None: callbacks."""
     match of:
         case Job():
             return "job", dump_job(of, with_text=False), dump_job(of)
-        case Undelivered():
-            return "callback", dump_undelivered(of, with_payload=False), dump_undelivered(of)
+        case OfflineMessage():
+            return "callback", dump_offline_message(of, with_payload=False), dump_offline_message(of)
         case Entry():
             app, channel = (lane.app, lane.channel) if lane else ("", "")
             return "record", _dump({"v": FORMAT, "app": app, "channel": channel, "size": len(of.record)}), of.record
@@ -102,7 +102,7 @@ def dump_letter(of: Job | Undelivered | Entry, lane: Lane | None) -> tuple[str, 
             assert_never(of)
 
 
-def load_letter(kind: str, record: bytes) -> Job | Undelivered | Unread | None:
+def load_dead_letter(kind: str, record: bytes) -> Job | OfflineMessage | Unread | None:
     """What a dead letter is about; None where that cannot be told, as with callbacks of an earlier program.
 
     `kind` "" is that program's too, which wrote jobs without it.
@@ -112,7 +112,7 @@ def load_letter(kind: str, record: bytes) -> Job | Undelivered | Unread | None:
             case "job" | "":
                 return load_job(record)
             case "callback":
-                return load_undelivered(record)
+                return load_offline_message(record)
             case "record":
                 return _load_unread(record)
             case _:
@@ -139,23 +139,23 @@ def dump_device(device: Device) -> bytes:
     })  # fmt: skip
 
 
-def load_device(app: str, device_id: str, record: bytes, trouble: str = "") -> Device:
+def load_device(app: str, device_id: str, record: bytes, invalid_reason: str = "") -> Device:
     """Raises UnreadableRecord."""
     try:
         it = _load(record)
         _only(str, it["account"], it["token"], it["locale"], it["resource"])
         return Device(
             app, it["account"], device_id, Platform(it["platform"]), it["token"], from_ms(it["at"]),
-            ApnsEnvironment(it["env"]), it["locale"], it["resource"], trouble,
+            ApnsEnvironment(it["env"]), it["locale"], it["resource"], invalid_reason,
         )  # fmt: skip
     except _NOT_OURS as error:
         raise UnreadableRecord(f"device record: {type(error).__name__}") from None
 
 
-def device_or_none(app: str, device_id: str, record: bytes, trouble: str = "") -> Device | None:
+def device_or_none(app: str, device_id: str, record: bytes, invalid_reason: str = "") -> Device | None:
     """None for a record that is unreadable here: one phone's trouble must not cost its neighbours their alerts."""
     try:
-        return load_device(app, device_id, record, trouble)
+        return load_device(app, device_id, record, invalid_reason)
     except UnreadableRecord:
         return None
 

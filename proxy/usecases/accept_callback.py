@@ -20,7 +20,7 @@ class Acceptance(StrEnum):
 
 
 def accept_callback(
-    callback: Callback | Ignored, inbox: CallbackInbox, *, now: datetime, marks_life: timedelta
+    callback: Callback | Ignored, inbox: CallbackInbox, *, now: datetime, dedupe_ttl: timedelta
 ) -> Acceptance:
     """Store what may become an alert; nothing else reaches the store.
 
@@ -32,7 +32,7 @@ def accept_callback(
         return Acceptance.INSTANT
     if not callback.recipients:
         return Acceptance.NO_RECIPIENTS
-    if callback.sent_at is not None and now - callback.sent_at > marks_life:
+    if callback.sent_at is not None and now - callback.sent_at > dedupe_ttl:
         return Acceptance.STALE
     receipt = inbox.accept(callback, now)
     if receipt.spooled:

@@ -7,16 +7,16 @@ from datetime import datetime, timedelta
 from typing import Any, assert_never
 
 from proxy.domain.breaker import Breaker
+from proxy.domain.dead_letters import Cause
 from proxy.domain.jobs import Job, Push
 from proxy.domain.lanes import Lane, PauseKind, Route
-from proxy.domain.letters import Cause
 from proxy.domain.outcomes import About, CredentialsExpired, Deferred, Outcome, Split
 from proxy.domain.steps import (
     Backoff,
-    DeadLetter,
+    BuryStep,
     Done,
     Forget,
-    NoteTrouble,
+    MarkInvalid,
     PauseLane,
     RememberUnknown,
     RestDevice,
@@ -28,16 +28,16 @@ from proxy.domain.steps import (
 from proxy.ports import (
     TRANSPORT_CLOSED,
     AddressBook,
-    Answer,
     Authorization,
     Bury,
     Finish,
     LaneStates,
-    NoAnswer,
     Postpone,
-    Removal,
+    RemovalResult,
+    Response,
     Settlement,
     Transport,
+    TransportFailure,
     Wire,
 )
 from proxy.usecases.lines import Ending, Held, Lines
@@ -90,8 +90,8 @@ class Delivery:
     settle: Settle
     report: Report
     line_life: timedelta
-    marks_life: timedelta
-    unknown_life: timedelta
+    dedupe_ttl: timedelta
+    unknown_account_ttl: timedelta
     probe_every: timedelta
     first_probe: timedelta
     breaker: Breaker
@@ -99,7 +99,7 @@ class Delivery:
     lines: Lines = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "lines", Lines(self.lane, self.addresses, self.line_life, self.marks_life))
+        object.__setattr__(self, "lines", Lines(self.lane, self.addresses, self.line_life, self.dedupe_ttl))
 
     @property
     def lane(self) -> Lane:
@@ -248,16 +248,16 @@ class Delivery:
 
         request = self.channel.wire.build(pushes, authorization, self.now())
         answer = await self.channel.transport.send(request, leaves)
-        is_second = isinstance(answer, NoAnswer) and answer.broken
+        is_second = isinstance(answer, TransportFailure) and answer.broken
         if is_second:  # as when an idle one was closed: once more, on a new one
             answer = await self.channel.transport.send(request, leaves)
         match answer:
-            case Answer():
+            case Response():
                 outcomes = self.channel.wire.read(pushes, answer, self.now())
                 return [replace(it, unheard=True) if is_second and isinstance(it, Deferred) else it for it in outcomes]
-            case NoAnswer() if withheld:
+            case TransportFailure() if withheld:
                 return [None] * len(pushes)
-            case NoAnswer(reason, sent):
+            case TransportFailure(reason, sent):
                 about = About.JOB if reason == TRANSPORT_CLOSED else About.PROVIDER
                 return [Deferred(reason, counts=sent, about=about, unheard=sent or is_second)] * len(pushes)
 
@@ -272,16 +272,16 @@ class Delivery:
                 if push.device:
                     await self.addresses.rest(push.device, when - self.now())
                 return self._postpone(held, job, when, reason)
-            case DeadLetter(cause, reason):
+            case BuryStep(cause, reason):
                 return self._bury(held, cause, reason)
             case Forget(since):
                 return await self._forget(held, push, since or sent_at)
-            case NoteTrouble(reason):
+            case MarkInvalid(reason):
                 if push.device:
-                    await self.addresses.note_trouble(push.device, reason)
+                    await self.addresses.mark_invalid(push.device, reason)
                 return self._bury(held, Cause.MISADDRESSED, reason)
             case RememberUnknown():
-                await self.addresses.remember_unknown(self.lane, held.job.account, self.unknown_life)
+                await self.addresses.remember_unknown(self.lane, held.job.account, self.unknown_account_ttl)
                 return self._finish(held, "unknown account")
             case PauseLane(reason, until, kind):
                 return await self._pause(held, reason, until, kind)
@@ -300,9 +300,9 @@ class Delivery:
         if push.device is None:
             return self._finish(held, "device gone")
         removal = await self.addresses.forget(push.device, before, self.now())
-        if removal is Removal.HELD:
+        if removal is RemovalResult.HELD:
             return self._bury(held, Cause.UNREGISTERED, "unregistered, and kept: too many at once")
-        if removal is not Removal.KEPT:
+        if removal is not RemovalResult.KEPT:
             return self._finish(held, "device gone")
         if held.job.second_chance:
             return self._bury(held, Cause.UNREGISTERED, "unregistered, yet registered again")

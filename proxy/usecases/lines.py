@@ -54,9 +54,9 @@ class Lines:
     only given up for a later one that did reach the provider, and none goes out as long as a later one may have.
     """
 
-    def __init__(self, lane: Lane, addresses: AddressBook, line_life: timedelta, marks_life: timedelta) -> None:
+    def __init__(self, lane: Lane, addresses: AddressBook, line_life: timedelta, dedupe_ttl: timedelta) -> None:
         self._lane, self._addresses = lane, addresses
-        self._line_life, self._marks_life = line_life, marks_life
+        self._line_life, self._marks_life = line_life, dedupe_ttl
         self._beside: dict[str, list[Held]] = {}  # what is held back, by the line of what is out
         self._unheard: set[str] = set()  # lines whose alert that is out was sent before, without an answer
         self._untold: list[Landing] = []  # what the store has not heard of yet

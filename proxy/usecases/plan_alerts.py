@@ -13,7 +13,7 @@ from proxy.domain.devices import Device
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane, Route
 from proxy.domain.messages import alert_text
-from proxy.domain.undelivered import Undelivered
+from proxy.domain.offline_messages import OfflineMessage
 from proxy.ports import AddressBook, JobQueue
 
 RECIPIENTS_PER_LOOKUP = 50
@@ -30,11 +30,11 @@ class Planner:
     routes: Sequence[Route]
     addresses: AddressBook
     queue: JobQueue
-    alert_life: timedelta
+    alert_ttl: timedelta
     on_planned: Planned
     full_lane_wait_s: float = 1.0
 
-    async def plan(self, entry_id: bytes, message: Undelivered, now: datetime) -> int:
+    async def plan(self, entry_id: bytes, message: OfflineMessage, now: datetime) -> int:
         """Append what is missing, then remove the callback; returns how many jobs were new.
 
         Repeating it, after a crash or beside another worker, adds only what is missing.
@@ -50,12 +50,12 @@ class Planner:
                     await asyncio.sleep(2 * (time.perf_counter() - began))
         return planned + await self._append(message, entry_id, chunk, last=True)
 
-    async def _jobs(self, message: Undelivered, now: datetime) -> AsyncIterator[list[tuple[Lane, Job]]]:
+    async def _jobs(self, message: OfflineMessage, now: datetime) -> AsyncIterator[list[tuple[Lane, Job]]]:
         text = alert_text(message.payload, message.biz_type, message.sender)
         readers = [reader for reader in message.recipients if reader.account != message.sender]
         if text is None or not readers:
             return
-        alert = message.alert(text, self.alert_life)
+        alert = message.alert(text, self.alert_ttl)
         if alert.expires_at <= now:
             return
         for start in range(0, len(readers), RECIPIENTS_PER_LOOKUP):
@@ -74,7 +74,7 @@ class Planner:
                 yield _jobs_to_devices(route, some, found[app], alert)
 
     async def _append(
-        self, message: Undelivered, entry_id: bytes, jobs: Sequence[tuple[Lane, Job]], *, last: bool
+        self, message: OfflineMessage, entry_id: bytes, jobs: Sequence[tuple[Lane, Job]], *, last: bool
     ) -> int:
         while (
             new := await self.queue.append_jobs(message.app_id, message.message_id, entry_id, jobs, last=last)

@@ -30,8 +30,8 @@ class SignIns:
     passwords: Passwords
     tokens: SessionTokens
     blocks: BlockMarks
-    access_life: timedelta
-    refresh_life: timedelta
+    access_ttl: timedelta
+    refresh_ttl: timedelta
 
     def sign_in(
         self,
@@ -51,10 +51,10 @@ class SignIns:
         new_hash = self.passwords.hash(password) if self.passwords.needs_rehash(user.password_hash) else None
         session_id = self.tokens.new_session_id()
         refresh_token, kept = (None, None) if by_cookie else self.tokens.new_refresh(session_id)
-        session = Session(session_id, account, kept, now, now, now + self.refresh_life, device_id, app)
+        session = Session(session_id, account, kept, now, now, now + self.refresh_ttl, device_id, app)
         if not self.accounts.start_session(session, user, new_hash):
             raise _wrong()
-        return self._signed_in(session, refresh_token, now) if refresh_token else SignedIn(session, self.refresh_life)
+        return self._signed_in(session, refresh_token, now) if refresh_token else SignedIn(session, self.refresh_ttl)
 
     def refresh(self, refresh_token: str, now: datetime) -> SignedIn:
         """The next pair. A token of the session that is not its last one ends it: owner or thief, one used it before.
@@ -67,7 +67,7 @@ class SignIns:
             raise _over("sign in again")
         next_token, kept = self.tokens.new_refresh(session.id)
         is_last = hmac.compare_digest(session.refresh_hash or b"", shown[1])
-        if not is_last or not self.accounts.rotate(session, kept, now, now + self.refresh_life):
+        if not is_last or not self.accounts.rotate(session, kept, now, now + self.refresh_ttl):
             self._end(session.id, now)
             raise _over("the refresh token was used before; sign in again")
         return self._signed_in(session, next_token, now)
@@ -95,18 +95,18 @@ class SignIns:
 
     def _signed_in(self, session: Session, refresh_token: str, now: datetime) -> SignedIn:
         access_token = self.tokens.access(session.account, session.id, now)
-        return SignedIn(session, self.access_life, access_token, refresh_token)
+        return SignedIn(session, self.access_ttl, access_token, refresh_token)
 
     def _end(self, session_id: str, now: datetime) -> None:
         """First the mark, then the database. Were we cut off in between, the mark outlives what could be refreshed."""
-        self.blocks.block_session(session_id, self.refresh_life + self.access_life + _CLOCKS)
+        self.blocks.block_session(session_id, self.refresh_ttl + self.access_ttl + _CLOCKS)
         self.accounts.revoke(session_id, now)
 
 
 def change_password(account: str, password_hash: str, sign_ins: SignIns, now: datetime) -> bool:
     """Also ends his sessions, so that whoever knew the former one is out. False: there is no such user."""
     for session in sign_ins.accounts.live_sessions(account, now):
-        sign_ins.blocks.block_session(session.id, sign_ins.access_life + _CLOCKS)
+        sign_ins.blocks.block_session(session.id, sign_ins.access_ttl + _CLOCKS)
     return sign_ins.accounts.set_password(account, password_hash, now)
 
 

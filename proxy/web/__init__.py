@@ -13,6 +13,6 @@ def wire(app: Flask, services: Services) -> None:
     app.extensions[_KEY] = services
 
 
-def wired() -> Services:
+def current_services() -> Services:
     """The services of the app that answers the current request."""
     return cast(Services, current_app.extensions[_KEY])

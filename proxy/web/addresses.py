@@ -8,7 +8,7 @@ import structlog
 from flask import g, request
 
 from proxy.settings.fields import Network
-from proxy.web import wired
+from proxy.web import current_services
 
 log = structlog.get_logger()
 
@@ -19,7 +19,7 @@ _IPV6_PREFIX = 64  # what one customer gets; within it he makes up addresses as 
 def client_address() -> str:
     """The current request's: an IP address in its shortest form, or "unix"."""
     if "client_address" not in g:
-        environ, trusted = request.environ, wired().settings.limits.trusted_proxies
+        environ, trusted = request.environ, current_services().settings.limits.trusted_proxies
         g.client_address = find_client(environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR"), trusted)
     address: str = g.client_address
     return address

@@ -12,7 +12,7 @@ from proxy.errors import BadCallback, RequestRefused, SpoolRefused, StoreUnavail
 from proxy.metrics import callbacks_total, spool_failures_total, spooled_total
 from proxy.mimc.wire import MAX_BODY, parse_callback
 from proxy.usecases.accept_callback import Acceptance, accept_callback
-from proxy.web import wired
+from proxy.web import current_services
 from proxy.web.access import note
 from proxy.web.body import read_body
 from proxy.web.callers import Caller, may
@@ -30,10 +30,10 @@ _KNOWN = envelope(200, data={"duplicate": True})
 def receive_callback(url_secret: str) -> Response:
     """Answer 200 only once the callback is in the stream or on the disk: MIMC repeats anything else, three times."""
     callback = _from_a_sender(url_secret)
-    services = wired()
-    marks_life = timedelta(seconds=services.settings.relay.marks_life_s)
+    services = current_services()
+    dedupe_ttl = timedelta(seconds=services.settings.relay.dedupe_ttl_s)
     try:
-        acceptance = accept_callback(callback, services.inbox, now=services.now(), marks_life=marks_life)
+        acceptance = accept_callback(callback, services.inbox, now=services.now(), dedupe_ttl=dedupe_ttl)
     except StoreUnavailable as error:
         if isinstance(error, SpoolRefused):
             spool_failures_total.labels(error.reason).inc()
@@ -47,7 +47,7 @@ def receive_callback(url_secret: str) -> Response:
 
 def _from_a_sender(url_secret: str) -> Callback | Ignored:
     """A callback of somebody who may post it. Raises RequestRefused, counted."""
-    senders = wired().senders
+    senders = current_services().senders
     kind = "other"
     try:
         sender = senders.admit(url_secret)

@@ -13,7 +13,7 @@ from flask.sessions import NullSession, SecureCookieSessionInterface, SessionMix
 from proxy.auth.accounts import derived_key
 from proxy.errors import RequestRefused
 from proxy.settings import AccountsSettings
-from proxy.web import wired
+from proxy.web import current_services
 from proxy.web.access import note
 from proxy.web.cors import PAGE_HEADER, known_origins
 
@@ -50,7 +50,7 @@ def use_cookies(app: Flask, settings: AccountsSettings | None) -> None:
         return
     app.session_interface = BrowserSessions()
     app.secret_key = derived_key(settings, "cookie")
-    app.permanent_session_lifetime = timedelta(seconds=settings.refresh_life_s)
+    app.permanent_session_lifetime = timedelta(seconds=settings.refresh_ttl_s)
     app.config.update(
         # a browser takes a name that begins so from this host alone, over TLS: no neighbouring host can plant one
         SESSION_COOKIE_NAME="__Host-app-proxy" if settings.cookie_secure else "app-proxy",
@@ -68,13 +68,13 @@ def require_browser_care(request: Request) -> None:
     if PAGE_HEADER not in request.headers:
         _refuse("page header", f"{PAGE_HEADER}: send this header, with any value, along with a cookie")
     origin = request.headers.get("Origin")
-    if origin is None or not (origin in known_origins(wired().settings) or origin == own_origin()):
+    if origin is None or not (origin in known_origins(current_services().settings) or origin == own_origin()):
         _refuse("origin", "Origin: is not allowed")
 
 
 def own_origin() -> str:
     """That of a page which this host serves. A Secure cookie came over TLS, which may end in front of us."""
-    accounts = wired().settings.auth.accounts
+    accounts = current_services().settings.auth.accounts
     scheme = "https" if accounts is not None and accounts.cookie_secure else request.scheme
     return f"{scheme}://{request.host}"
 

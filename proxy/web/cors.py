@@ -14,14 +14,14 @@ from werkzeug.exceptions import MethodNotAllowed
 
 from proxy.errors import RequestRefused
 from proxy.settings import AuthSettings, Settings
-from proxy.web import wired
+from proxy.web import current_services
 from proxy.web.access import note
 
 PAGE_HEADER = "X-App-Proxy"  # goes along with a cookie: a foreign page cannot add it without asking first
 _CLIENT_PATHS = ("/api/", "/auth/")
 
 
-def answer_browsers(app: Flask) -> None:
+def init_cors(app: Flask) -> None:
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.before_request(_preflight)
     app.after_request(_mark)
@@ -32,7 +32,7 @@ def require_origin(section: str) -> None:
     origin = request.environ.get("HTTP_ORIGIN")
     if origin is None or _is_of_this_host(origin):
         return
-    settings = wired().settings
+    settings = current_services().settings
     if origin not in settings.server.allowed_origins and origin not in origins_of(settings, section):
         note(refused="origin")
         raise RequestRefused(403, "Origin: is not allowed for this app")
@@ -67,7 +67,7 @@ def _preflight() -> Response | None:
     del response.headers["Content-Type"]
     if _allowed_origin() is not None:
         # "*" would not cover Authorization
-        page_header = f", {PAGE_HEADER}" if _cookies_count(wired().settings.auth) else ""
+        page_header = f", {PAGE_HEADER}" if _cookies_count(current_services().settings.auth) else ""
         response.headers["Access-Control-Allow-Headers"] = f"Authorization, Content-Type, X-Request-Id{page_header}"
         response.headers["Access-Control-Allow-Methods"] = methods
         response.headers["Access-Control-Max-Age"] = "7200"
@@ -83,7 +83,7 @@ def _mark(response: Response) -> Response:
     origin = _allowed_origin()
     if origin is not None:
         response.headers["Access-Control-Allow-Origin"] = origin
-        if _cookies_count(wired().settings.auth):
+        if _cookies_count(current_services().settings.auth):
             response.headers["Access-Control-Allow-Credentials"] = "true"
         response.headers["Access-Control-Expose-Headers"] = "Retry-After"
     return response
@@ -96,4 +96,4 @@ def _cookies_count(auth: AuthSettings) -> bool:
 
 def _allowed_origin() -> str | None:
     origin = request.environ.get("HTTP_ORIGIN")
-    return origin if origin and origin in known_origins(wired().settings) else None
+    return origin if origin and origin in known_origins(current_services().settings) else None

@@ -6,7 +6,7 @@ from proxy.auth import Authenticated
 from proxy.domain.devices import Device, Platform, fingerprint
 from proxy.errors import RequestRefused
 from proxy.usecases.register_device import check_device_id, choose_section, read_registration
-from proxy.web import wired
+from proxy.web import current_services
 from proxy.web.access import note
 from proxy.web.audit import audit
 from proxy.web.body import read_object
@@ -21,7 +21,7 @@ bp = Blueprint("devices", __name__, url_prefix="/api/devices")
 @may(Caller.USER)
 def register(device_id: str) -> Response:
     """Registers, or replaces what was registered under this id. The push token moves here from wherever it was."""
-    services = wired()
+    services = current_services()
     user = the_user()
     check_device_id(device_id)
     device = read_registration(
@@ -47,7 +47,7 @@ def register(device_id: str) -> Response:
 def show(device_id: str) -> Response:
     user = the_user()
     check_device_id(device_id)
-    for device in wired().devices.devices_of(_section(user), user.app_account):
+    for device in current_services().devices.devices_of(_section(user), user.app_account):
         if device.device_id == device_id:
             return envelope(200, data=_shown(device))
     raise RequestRefused(404, "device_id: is not registered")
@@ -57,7 +57,7 @@ def show(device_id: str) -> Response:
 @may(Caller.USER)
 def list_all() -> Response:
     user = the_user()
-    devices = wired().devices.devices_of(_section(user), user.app_account)
+    devices = current_services().devices.devices_of(_section(user), user.app_account)
     return envelope(200, data=[_shown(device) for device in devices])
 
 
@@ -67,7 +67,7 @@ def remove(device_id: str) -> Response:
     user = the_user()
     check_device_id(device_id)
     section = _section(user)
-    if not wired().devices.remove(section, user.app_account, device_id):
+    if not current_services().devices.remove(section, user.app_account, device_id):
         raise RequestRefused(404, "device_id: is not registered")
     audit("device removed", account=user.app_account, app=section, backend=user.backend, device_id=device_id)
     return envelope(200)
@@ -75,7 +75,7 @@ def remove(device_id: str) -> Response:
 
 def _section(user: Authenticated) -> str:
     """The section in the query's `app`, optional where there is only one."""
-    section = choose_section(_asked_section(), user.bound_app, wired().settings.apps)
+    section = choose_section(_asked_section(), user.bound_app, current_services().settings.apps)
     note(app=section)
     require_origin(section)
     return section
@@ -99,5 +99,5 @@ def _shown(device: Device) -> dict[str, object]:
         "locale": device.locale,
         "resource": device.resource,
         "registered_at": device.registered_at.isoformat(timespec="seconds"),
-        "trouble": device.trouble or None,
+        "trouble": device.invalid_reason or None,
     }

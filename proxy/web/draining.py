@@ -9,7 +9,7 @@ import structlog
 
 from proxy.errors import SpoolRefused
 from proxy.metrics import drained_total
-from proxy.store.spool.drain import Drained
+from proxy.spool.drain import Drained
 from proxy.wiring import SpoolServices
 
 _EVERY_S = 1.0

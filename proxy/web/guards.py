@@ -10,7 +10,7 @@ from proxy.auth.accounts import BACKEND as ACCOUNTS
 from proxy.domain.accounts import Session
 from proxy.errors import RequestRefused
 from proxy.settings import AccountsSettings
-from proxy.web import wired
+from proxy.web import current_services
 from proxy.web.access import note
 from proxy.web.audit import audit_refusal
 from proxy.web.cookies import require_browser_care, use_cookies
@@ -25,7 +25,7 @@ class User(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
         self.proof = proof
 
 
-def prove_users(app: Flask, accounts: AccountsSettings | None) -> None:
+def init_login(app: Flask, accounts: AccountsSettings | None) -> None:
     """Sets flask-login up: the request loader for what a header proves, the user loader for the session's cookie.
 
     Not by `init_app`, whose hook after every request would touch the session on the callbacks' route too.
@@ -51,7 +51,7 @@ def signed_in() -> Authenticated:
     proof: Authenticated = current_user.proof
     if proof.by_cookie:
         require_browser_care(request)
-    if wired().blocks.is_blocked(proof.app_account, proof.session_id):
+    if current_services().blocks.is_blocked(proof.app_account, proof.session_id):
         note(refused="blocked")
         audit_refusal(proof.backend, "blocked", account=proof.app_account)
         raise RequestRefused(401, "blocked or signed out", {"WWW-Authenticate": "Bearer"})
@@ -72,7 +72,7 @@ def end_browser_session() -> None:
 
 def is_operator(environ: dict[str, Any]) -> bool:
     """Did this request come in on the operator's own listener?"""
-    return Listener.parse(wired().settings.server.operator_bind).took(environ)
+    return Listener.parse(current_services().settings.server.operator_bind).took(environ)
 
 
 def require_operator(environ: dict[str, Any]) -> None:
@@ -82,7 +82,7 @@ def require_operator(environ: dict[str, Any]) -> None:
 
 def _load_browser(session_id: str) -> User | None:
     """Whose session it is. What a page's own code shows counts before what the browser adds to it."""
-    services = wired()
+    services = current_services()
     if services.sign_ins is None or "Authorization" in request.headers:
         return None
     found = services.sign_ins.accounts.live_session(session_id, services.now())
@@ -99,7 +99,7 @@ def _by_cookie(found: Session) -> Authenticated:
 
 def _load_user(request: Request) -> User | None:
     shown = Credentials(request.headers.get("Authorization"), request.cookies)
-    match wired().authenticator.authenticate(shown):
+    match current_services().authenticator.authenticate(shown):
         case Authenticated() as proof:
             note(auth=proof.backend)
             return User(proof)

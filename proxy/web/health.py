@@ -3,9 +3,9 @@
 from flask import Blueprint, Response, request
 
 from proxy.errors import StoreUnavailable
-from proxy.metrics import StoreFigures, exposition
-from proxy.ports import Figure
-from proxy.web import wired
+from proxy.metrics import StoreMetricsCollector, exposition
+from proxy.ports import Metric
+from proxy.web import current_services
 from proxy.web.callers import Caller, may
 from proxy.web.envelope import envelope
 from proxy.web.guards import is_operator
@@ -24,7 +24,7 @@ def alive() -> Response:
 @may(Caller.ANYONE)
 def ready() -> Response:
     """200 or 503: a balancer may ask on the public listener, but the reasons are told on the operator's alone."""
-    health = wired().health.check()
+    health = current_services().health.check()
     details = dict(health.details) if is_operator(request.environ) else None
     return envelope(200 if health.ready else 503, "ready" if health.ready else "not ready", details)
 
@@ -33,14 +33,17 @@ def ready() -> Response:
 @may(Caller.OPERATOR)
 def metrics() -> Response:
     """Prometheus text; without a store everything but the store's own figures."""
-    spool = wired().spool
-    figures = _figures() + (spool.figures.read() if spool else [])
-    return Response(exposition(StoreFigures(lambda: figures)), content_type="text/plain; version=0.0.4; charset=utf-8")
+    spool = current_services().spool
+    store_metrics = _figures() + (spool.store_metrics.read() if spool else [])
+    return Response(
+        exposition(StoreMetricsCollector(lambda: store_metrics)),
+        content_type="text/plain; version=0.0.4; charset=utf-8",
+    )
 
 
-def _figures() -> list[Figure]:
+def _figures() -> list[Metric]:
     try:
-        figures, up = wired().figures.read(), 1.0
+        store_metrics, up = current_services().store_metrics.read(), 1.0
     except StoreUnavailable:
-        figures, up = [], 0.0
-    return [*figures, Figure("store_up", "1 when the store answered just now", {}, up)]
+        store_metrics, up = [], 0.0
+    return [*store_metrics, Metric("app_proxy_store_up", "1 when the store answered just now", {}, up)]

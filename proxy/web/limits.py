@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from proxy.errors import RequestRefused, StoreUnavailable
 from proxy.metrics import limiter_unavailable_total, rate_limited_total
-from proxy.web import wired
+from proxy.web import current_services
 from proxy.web.access import note
 from proxy.web.addresses import client_address, network_of
 
@@ -32,7 +32,7 @@ def limit_account(limited: Limited, account: str) -> None:
 
 
 def _spend(limited: Limited, by: str, who: str) -> None:
-    services = wired()
+    services = current_services()
     name = f"{limited}_per_{by}"
     rate: str = getattr(services.settings.limits, name)
     if rate == "off":

@@ -8,7 +8,7 @@ from proxy.domain.accounts import MAX_PASSWORD_BYTES, fits
 from proxy.errors import BadRequest, RequestRefused
 from proxy.usecases.register_device import check_device_id, choose_section
 from proxy.usecases.sign_in import SignedIn, SignIns
-from proxy.web import wired
+from proxy.web import current_services
 from proxy.web.access import note
 from proxy.web.audit import audit, audit_refusal
 from proxy.web.body import read_object
@@ -25,7 +25,7 @@ bp = Blueprint("sessions", __name__, url_prefix="/auth")
 @may(Caller.ANYONE, Limited.SIGN_IN)
 def login() -> Response:
     """A pair of tokens, or with `"cookie": true` a session cookie and no token that a page's code could lose."""
-    services, sign_ins = wired(), _sign_ins()
+    services, sign_ins = current_services(), _sign_ins()
     asked = read_object(request.environ)
     account, password, by_cookie = _account(asked), _password(asked), _wants_cookie(asked)
     if by_cookie:
@@ -54,7 +54,7 @@ def refresh() -> Response:
     if not isinstance(shown, str):
         raise BadRequest("refresh_token", expected="a string", got=_got(shown))
     try:
-        return _answer(sign_ins.refresh(shown, wired().now()))
+        return _answer(sign_ins.refresh(shown, current_services().now()))
     except RequestRefused as error:
         audit_refusal(BACKEND, f"refresh: {error.message}")
         raise
@@ -64,7 +64,7 @@ def refresh() -> Response:
 @may(Caller.USER)
 def logout() -> Response:
     """Ends the session, whatever was given out in it, and its device's registration."""
-    services, sign_ins, user = wired(), _sign_ins(), the_user()
+    services, sign_ins, user = current_services(), _sign_ins(), the_user()
     if user.backend != BACKEND or user.session_id is None:
         raise RequestRefused(403, "signed in elsewhere: sign out there")
     device_id = _device_id(read_object(request.environ))
@@ -91,7 +91,7 @@ def me() -> Response:
 
 
 def _sign_ins() -> SignIns:
-    sign_ins = wired().sign_ins
+    sign_ins = current_services().sign_ins
     if sign_ins is None:
         raise RequestRefused(404, "the built-in accounts are off")
     return sign_ins
@@ -131,7 +131,7 @@ def _wants_cookie(asked: dict[str, object]) -> bool:
 def _app(asked: dict[str, object]) -> str | None:
     if asked.get("app") is None:
         return None
-    app = choose_section(asked["app"], None, wired().settings.apps)
+    app = choose_section(asked["app"], None, current_services().settings.apps)
     note(app=app)
     return app
 

@@ -2,12 +2,13 @@
 
 import time
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, request
+from flask import Response as WebResponse
 
 from proxy.metrics import token_seconds, tokens_total
-from proxy.ports import Answer, NoAnswer
+from proxy.ports import Response, TransportFailure
 from proxy.usecases.choose_app import choose_app
-from proxy.web import wired
+from proxy.web import current_services
 from proxy.web.access import note
 from proxy.web.audit import audit
 from proxy.web.body import read_object
@@ -21,33 +22,33 @@ bp = Blueprint("tokens", __name__)
 
 @bp.post("/api/account/token")
 @may(Caller.USER, Limited.TOKEN)
-def give_token() -> Response:
+def give_token() -> WebResponse:
     """The TokenService's answer for the signed-in user: its status, content type and bytes as they are."""
-    services, user = wired(), the_user()
+    services, user = current_services(), the_user()
     app_ids = {name: app.app_id for name, app in services.settings.apps.items()}
     section = choose_app(read_object(request.environ), user.app_account, user.bound_app, app_ids)
     require_origin(section)
     started = time.perf_counter()
     answer = services.tokens.issue(section, user.app_account)
     token_seconds.observe(time.perf_counter() - started)
-    status = answer.status if isinstance(answer, Answer) else answer.reason
+    status = answer.status if isinstance(answer, Response) else answer.reason
     audit("token asked", account=user.app_account, app=section, backend=user.backend, status=status)
     match answer:
-        case Answer():
+        case Response():
             return _passed_on(answer)
-        case NoAnswer(reason):
+        case TransportFailure(reason):
             note(upstream=reason)
             return envelope(504 if reason == "timed out" else 502, f"MIMC's TokenService: {reason}")
 
 
 @bp.after_request
-def count(response: Response) -> Response:
+def count(response: WebResponse) -> WebResponse:
     tokens_total.labels(str(response.status_code)).inc()
     return response
 
 
-def _passed_on(answer: Answer) -> Response:
-    response = Response(answer.body, answer.status)
+def _passed_on(answer: Response) -> WebResponse:
+    response = WebResponse(answer.body, answer.status)
     del response.headers["Content-Type"]  # ours; theirs may be absent
     for name in ("Content-Type", "Content-Encoding"):
         if name.lower() in answer.headers:

@@ -11,8 +11,8 @@ import structlog
 from redis.exceptions import RedisError
 
 from proxy.metrics import lost_total, taken_over_total
-from proxy.store.lanes import RedisLanes
-from proxy.store.queue import RedisQueue
+from proxy.store.queue.lane_states import RedisLaneStates
+from proxy.store.queue.streams import RedisQueue
 from proxy.worker.callbacks import CallbackWorker
 from proxy.worker.holdings import Holdings
 from proxy.worker.lane import LaneWorker
@@ -52,7 +52,7 @@ class Worker:
     callbacks: Sequence[CallbackWorker]
     lanes: Sequence[LaneWorker]
     queue: RedisQueue
-    lane_states: RedisLanes
+    lane_states: RedisLaneStates
     holdings: Holdings
     now: Callable[[], datetime]
     heartbeat_s: float

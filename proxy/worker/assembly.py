@@ -14,11 +14,11 @@ from proxy.domain.breaker import Breaker
 from proxy.domain.lanes import Lane
 from proxy.domain.steps import exponential_backoff
 from proxy.metrics import alert_seconds, bounded_reason, planned_total, push_seconds, settled_total
-from proxy.ports import Answer, NoAnswer, Request, Transport
+from proxy.ports import Request, Response, Transport, TransportFailure
 from proxy.settings import Settings
 from proxy.usecases.deliver import Channel, Delivery, Settled
+from proxy.usecases.monitor_clock import ClockMonitor
 from proxy.usecases.plan_alerts import Planner
-from proxy.usecases.watch_clock import ClockWatch
 from proxy.wiring import RelayServices, relay_services
 from proxy.worker import Worker
 from proxy.worker.callbacks import CallbackWorker
@@ -72,7 +72,7 @@ def build_worker(services: RelayServices) -> Worker:
         drain_s=relay.drain_s,
         stalls=stalls,
         close=services.close,
-        watch=StoreGuard(services.redis, services.generation, services.clock),
+        watch=StoreGuard(services.redis, services.identity, services.clock),
     )
 
 
@@ -81,7 +81,7 @@ def _callback_worker(app_id: str, services: RelayServices, holdings: Holdings, b
         routes=[it.route for it in services.channels if it.route.lane.app_id == app_id],
         addresses=services.addresses,
         queue=services.queue,
-        alert_life=timedelta(seconds=services.settings.relay.alert_life_s),
+        alert_ttl=timedelta(seconds=services.settings.relay.alert_ttl_s),
         on_planned=lambda lane: planned_total.labels(lane.app, lane.channel).inc(),
     )
     return CallbackWorker(app_id, planner, services.queue, holdings, now=services.now, block=block)
@@ -116,18 +116,18 @@ def _lane_worker(
         lanes=services.lane_states,
         backoff=exponential_backoff(
             random.random,
-            first=timedelta(seconds=relay.backoff_first_s),
-            most=timedelta(seconds=relay.backoff_most_s),
+            first=timedelta(seconds=relay.backoff_initial_s),
+            most=timedelta(seconds=relay.backoff_max_s),
         ),
         now=services.now,
         settle=worker.settle,
         report=report,
         line_life=longest_push,  # two pushes of a line that are out at once could arrive in the wrong order
         # what a line shows is known as long as an earlier alert may come late
-        marks_life=timedelta(seconds=max(relay.marks_life_s, relay.alert_life_s)),
-        unknown_life=timedelta(seconds=relay.unknown_account_life_s),
+        dedupe_ttl=timedelta(seconds=max(relay.dedupe_ttl_s, relay.alert_ttl_s)),
+        unknown_account_ttl=timedelta(seconds=relay.unknown_account_ttl_s),
         probe_every=timedelta(seconds=relay.probe_s),
-        first_probe=timedelta(seconds=relay.backoff_first_s),
+        first_probe=timedelta(seconds=relay.backoff_initial_s),
         breaker=breaker,
         is_awake=lambda: not stalls.lately(),
     )
@@ -140,16 +140,16 @@ class Timed:
 
     transport: Transport
     channel: str
-    clock: ClockWatch
+    clock: ClockMonitor
 
-    async def send(self, request: Request, may_send: Callable[[], bool]) -> Answer | NoAnswer:
+    async def send(self, request: Request, may_send: Callable[[], bool]) -> Response | TransportFailure:
         began = time.perf_counter()
         answer = await self.transport.send(request, may_send)
-        if isinstance(answer, Answer):
+        if isinstance(answer, Response):
             self.clock.heard(self.channel, answer)
             if answer.status == 200 and self.channel == APNS:
                 self.clock.token_accepted()
-        if isinstance(answer, Answer) or answer.sent:
+        if isinstance(answer, Response) or answer.sent:
             push_seconds.labels(self.channel).observe(time.perf_counter() - began)
         return answer
 

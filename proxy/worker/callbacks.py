@@ -8,14 +8,14 @@ from typing import Any
 import structlog
 from redis.exceptions import RedisError
 
-from proxy.domain.letters import Cause
-from proxy.domain.undelivered import Undelivered
+from proxy.domain.dead_letters import Cause
+from proxy.domain.offline_messages import OfflineMessage
 from proxy.metrics import dead_letters_total
 from proxy.ports import Bury, Entry
 from proxy.store import keys
 from proxy.store.connection import is_the_stores_own
-from proxy.store.queue import RedisQueue
-from proxy.store.records import UnreadableRecord, load_undelivered
+from proxy.store.queue.streams import RedisQueue
+from proxy.store.records import UnreadableRecord, load_offline_message
 from proxy.usecases.plan_alerts import Planner
 from proxy.worker.holdings import Holdings
 from proxy.worker.lane import POISON_DELIVERIES
@@ -89,7 +89,7 @@ class CallbackWorker:
 
     async def _plan(self, entry: Entry) -> None:
         try:
-            message = load_undelivered(entry.record)
+            message = load_offline_message(entry.record)
         except UnreadableRecord as error:
             log.error("callback cannot be read", error=str(error))
             self._bury(entry, Cause.UNREADABLE, "unreadable callback", entry)
@@ -110,7 +110,7 @@ class CallbackWorker:
             log.info("callback planned", message_id=message.message_id, jobs=planned)
             self._let_go(entry)
 
-    async def _planned(self, entry: Entry, message: Undelivered) -> int:
+    async def _planned(self, entry: Entry, message: OfflineMessage) -> int:
         """A store in trouble is waited for with the entry in hand: six leases of it would make all callbacks poison."""
         is_known = False
         while True:
@@ -124,7 +124,7 @@ class CallbackWorker:
                 is_known = True
                 await asyncio.sleep(_STORE_AWAY_S)
 
-    def _bury(self, entry: Entry, cause: Cause, reason: str, of: Undelivered | Entry) -> None:
+    def _bury(self, entry: Entry, cause: Cause, reason: str, of: OfflineMessage | Entry) -> None:
         self._in_hand.discard(entry.id)
         self.settler.add(Bury(entry.id, cause, reason, of))
 

@@ -10,15 +10,15 @@ import structlog
 from redis.exceptions import RedisError
 
 from proxy.domain.breaker import Breaker
+from proxy.domain.dead_letters import Cause
 from proxy.domain.jobs import Push
 from proxy.domain.lanes import Lane
-from proxy.domain.letters import Cause
 from proxy.metrics import dead_letters_total
 from proxy.ports import Bury, Entry, Postpone, Settlement
 from proxy.store import keys
 from proxy.store.connection import is_the_stores_own
-from proxy.store.lanes import RedisLanes
-from proxy.store.queue import RedisQueue
+from proxy.store.queue.lane_states import RedisLaneStates
+from proxy.store.queue.streams import RedisQueue
 from proxy.store.records import UnreadableRecord, load_job
 from proxy.usecases.deliver import Delivery, Settled
 from proxy.usecases.lines import Held
@@ -49,7 +49,7 @@ class LaneWorker:
         self,
         lane: Lane,
         queue: RedisQueue,
-        lanes: RedisLanes,
+        lanes: RedisLaneStates,
         holdings: Holdings,
         *,
         in_flight: int,

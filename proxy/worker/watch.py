@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from proxy.store.clocks import clock_commands
-from proxy.store.generation import AsyncStoreWatch
-from proxy.store.policy import refuse_eviction_async
-from proxy.usecases.watch_clock import TOLERATED, ClockWatch
+from proxy.store.server.clocks import clock_commands
+from proxy.store.server.identity import AsyncStoreMonitor
+from proxy.store.server.policy import refuse_eviction_async
+from proxy.usecases.monitor_clock import TOLERATED, ClockMonitor
 
 
 @dataclass(frozen=True)
@@ -19,15 +19,15 @@ class StoreGuard:
     """
 
     redis: Any
-    generation: AsyncStoreWatch
-    clock: ClockWatch
+    identity: AsyncStoreMonitor
+    clock: ClockMonitor
     admitted: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def look(self, now: datetime) -> None:
         """Raises BadSettings at the first contact with a store that evicts, and RedisError where it is away."""
         if not self.admitted.is_set():
             await refuse_eviction_async(self.redis)
-        await self.generation.look(now)
+        await self.identity.look(now)
         self.admitted.set()
         if measured := self.clock.take():
             await clock_commands(self.redis, measured, TOLERATED, now).execute()

@@ -36,10 +36,10 @@ class Reply:
     closes: bool = False
 
 
-Answer = Callable[[Asked], Reply]
+Response = Callable[[Asked], Reply]
 
 
-def always(status: int = 200, body: bytes = b"", headers: Mapping[str, str] | None = None, **more: bool) -> Answer:
+def always(status: int = 200, body: bytes = b"", headers: Mapping[str, str] | None = None, **more: bool) -> Response:
     reply = Reply(status, body, headers or {}, **more)
     return lambda _asked: reply
 
@@ -48,7 +48,7 @@ def always(status: int = 200, body: bytes = b"", headers: Mapping[str, str] | No
 class Endpoint:
     """`answer` may be changed by the test at any time."""
 
-    answer: Answer
+    answer: Response
     scheme: str = "http"
     port: int = 0
     asked: list[Asked] = field(default_factory=list)
@@ -60,7 +60,7 @@ class Endpoint:
 
 
 @contextmanager
-def endpoint(answer: Answer, tls: ssl.SSLContext | None = None) -> Iterator[Endpoint]:
+def endpoint(answer: Response, tls: ssl.SSLContext | None = None) -> Iterator[Endpoint]:
     it = Endpoint(answer, "https" if tls else "http")
 
     class Handler(BaseHTTPRequestHandler):

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.auth.claims import MOST_LIFE_S, Proven, Rules, judge
-from proxy.auth.compact import Malformed, parse_compact
 from proxy.auth.credentials import Refused, account_of
+from proxy.auth.jws import Malformed, parse_jws
 from proxy.auth.jwt_bearer import REASONS
 from tests.auth.corpus import b64
 
@@ -82,7 +82,7 @@ def test_any_object_is_read_as_python_reads_it_or_not_at_all(
 ) -> None:
     text = f"{b64(json.dumps({'alg': 'HS256'} | header))}.{b64(json.dumps(claims))}.{b64(signature)}"
     try:
-        found = parse_compact(text)
+        found = parse_jws(text)
     except Malformed:
         return
     assert (json.dumps(found.claims), found.signature) == (json.dumps(claims), signature)
@@ -91,4 +91,4 @@ def test_any_object_is_read_as_python_reads_it_or_not_at_all(
 @given(st.text(st.characters(codec="ascii"), max_size=60) | st.binary(max_size=60).map(lambda raw: f"{b64(raw)}.e30."))
 def test_any_text_is_read_or_malformed(text: str) -> None:
     with pytest.raises(Malformed):
-        parse_compact(text)
+        parse_jws(text)

@@ -23,7 +23,7 @@ from proxy.auth.introspection_answer import (
     OTHER_AUDIENCE,
     judge,
 )
-from proxy.auth.introspection_line import NO_CONNECTION, TIMED_OUT, TOO_LONG
+from proxy.auth.introspection_client import NO_CONNECTION, TIMED_OUT, TOO_LONG
 from proxy.emulators.certificates import ensure_certificates
 from proxy.settings import AuthSettings, IntrospectionSettings, Settings
 from tests.auth.endpoint import Asked, Endpoint, Reply, always, endpoint

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from proxy.auth.shared_answers import Lasting, SharedAnswers
+from proxy.auth.single_flight import CachedAnswer, SingleFlight
 
 
 class Clock:
@@ -16,55 +16,55 @@ class Clock:
         return self.now
 
 
-def answers(clock: Clock, most: int = 10, patience_s: float = 5) -> SharedAnswers[str]:
-    return SharedAnswers(most, patience_s, "too late", clock)
+def answers(clock: Clock, most: int = 10, patience_s: float = 5) -> SingleFlight[str]:
+    return SingleFlight(most, patience_s, "too late", clock)
 
 
-def never() -> Lasting[str]:
+def never() -> CachedAnswer[str]:
     raise AssertionError("asked again")
 
 
 def test_an_answer_holds_for_its_seconds_and_not_longer() -> None:
     clock = Clock()
     shared = answers(clock)
-    assert shared.get(b"q", lambda: Lasting("a", 5)) == "a"
+    assert shared.get(b"q", lambda: CachedAnswer("a", 5)) == "a"
     clock.now += 4.9
     assert shared.get(b"q", never) == "a"
     clock.now += 0.1
-    assert shared.get(b"q", lambda: Lasting("b", 5)) == "b"
+    assert shared.get(b"q", lambda: CachedAnswer("b", 5)) == "b"
 
 
 def test_an_answer_of_this_moment_is_not_kept() -> None:
     shared = answers(Clock())
-    assert shared.get(b"q", lambda: Lasting("a", 0)) == "a"
-    assert shared.get(b"q", lambda: Lasting("b", 0)) == "b"
+    assert shared.get(b"q", lambda: CachedAnswer("a", 0)) == "a"
+    assert shared.get(b"q", lambda: CachedAnswer("b", 0)) == "b"
 
 
 def test_a_flood_on_one_shelf_pushes_nothing_off_another() -> None:
     shared = answers(Clock(), most=3)
-    shared.get(b"good", lambda: Lasting("good", 5, "users"))
+    shared.get(b"good", lambda: CachedAnswer("good", 5, "users"))
     for number in range(50):
-        shared.get(b"bad %d" % number, lambda: Lasting("bad", 5, "refusals"))
+        shared.get(b"bad %d" % number, lambda: CachedAnswer("bad", 5, "refusals"))
     assert shared.get(b"good", never) == "good"
     assert shared.get(b"bad 49", never) == "bad"
-    assert shared.get(b"bad 46", lambda: Lasting("asked again", 5)) == "asked again"
+    assert shared.get(b"bad 46", lambda: CachedAnswer("asked again", 5)) == "asked again"
 
 
 def test_what_was_looked_at_last_stays_longest() -> None:
     shared = answers(Clock(), most=2)
     for name in (b"a", b"b", b"a", b"c"):
-        shared.get(name, lambda: Lasting("first", 5))
+        shared.get(name, lambda: CachedAnswer("first", 5))
     assert shared.get(b"a", never) == "first"
-    assert shared.get(b"b", lambda: Lasting("asked again", 5)) == "asked again"
+    assert shared.get(b"b", lambda: CachedAnswer("asked again", 5)) == "asked again"
 
 
 def test_many_who_want_to_know_the_same_ask_once() -> None:
     shared, together, asked = answers(Clock()), threading.Barrier(8), []
 
-    def ask() -> Lasting[str]:
+    def ask() -> CachedAnswer[str]:
         asked.append(1)
         together.wait(5)  # the others are about to ask, or wait already
-        return Lasting("a", 5)
+        return CachedAnswer("a", 5)
 
     def want(first: bool) -> str:
         if not first:
@@ -79,10 +79,10 @@ def test_many_who_want_to_know_the_same_ask_once() -> None:
 def test_who_waits_for_another_s_answer_waits_only_so_long() -> None:
     shared, begun, end = answers(Clock(), patience_s=0.02), threading.Event(), threading.Event()
 
-    def ask() -> Lasting[str]:
+    def ask() -> CachedAnswer[str]:
         begun.set()
         end.wait(5)
-        return Lasting("a", 5)
+        return CachedAnswer("a", 5)
 
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(shared.get, b"q", ask)
@@ -97,10 +97,10 @@ def test_a_question_that_failed_may_be_asked_again() -> None:
     shared = answers(Clock())
     with pytest.raises(AssertionError):
         shared.get(b"q", never)
-    assert shared.get(b"q", lambda: Lasting("a", 5)) == "a"
+    assert shared.get(b"q", lambda: CachedAnswer("a", 5)) == "a"
 
 
 def test_questions_are_not_kept() -> None:
     shared = answers(Clock())
-    shared.get(b"a-secret-question", lambda: Lasting("a", 5))
+    shared.get(b"a-secret-question", lambda: CachedAnswer("a", 5))
     assert "a-secret-question" not in str(vars(shared))

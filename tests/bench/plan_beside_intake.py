@@ -23,9 +23,9 @@ from proxy.domain.lanes import Lane
 from proxy.mimc.wire import parse_callback
 from proxy.store import keys
 from proxy.store.connection import Store, async_redis
-from proxy.store.embedded import store_url
-from proxy.store.inbox import RedisInbox
-from proxy.store.lanes import RedisLanes
+from proxy.store.queue.inbox import RedisInbox
+from proxy.store.queue.lane_states import RedisLaneStates
+from proxy.store.server.embedded import store_url
 from tests.bench.figures import Row, Spread, machine, number, table
 from tests.bench.processes import MeasuredRig
 from tests.bench.web import Shot, Target, shoot
@@ -120,7 +120,7 @@ async def stand(rig: MeasuredRig) -> None:
     redis = async_redis(store_url(rig.folder / "store"), 5)
     now = datetime.now(UTC)
     for lane in LANES:
-        await RedisLanes(redis).pause(lane, "measured", now, now + timedelta(days=1))
+        await RedisLaneStates(redis).pause(lane, "measured", now, now + timedelta(days=1))
     await redis.aclose()
 
 

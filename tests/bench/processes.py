@@ -10,7 +10,7 @@ from tests.system.rig import ROOT, Process, Rig
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 # the service's defaults; the rig's own times are short for its tests
-_RELAY = {"lease_s": 15.0, "heartbeat_s": 4.0, "push_timeout_s": 10.0, "silence_s": 2.0, "drain_s": 20.0}
+_RELAY = {"lease_s": 15.0, "heartbeat_s": 4.0, "push_timeout_s": 10.0, "silence_min_s": 2.0, "drain_s": 20.0}
 
 
 class MeasuredRig(Rig):

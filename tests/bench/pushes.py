@@ -22,10 +22,10 @@ from proxy.domain.lanes import Lane
 from proxy.mimc.wire import parse_callback
 from proxy.store import keys
 from proxy.store.connection import Store, async_redis
-from proxy.store.devices import RedisDevices
-from proxy.store.embedded import store_url
-from proxy.store.inbox import RedisInbox
-from proxy.store.lanes import RedisLanes
+from proxy.store.devices.registry import RedisDeviceRegistry
+from proxy.store.queue.inbox import RedisInbox
+from proxy.store.queue.lane_states import RedisLaneStates
+from proxy.store.server.embedded import store_url
 from tests.bench.figures import Row, Spread, number
 from tests.bench.processes import MeasuredRig, cores, cpu_seconds, pin, waiting_seconds
 from tests.bench.size import Size
@@ -93,7 +93,7 @@ class PushBench:
         self._sequence = 0
 
     def register(self) -> None:
-        devices = RedisDevices(self._store, {LANE.app: LANE.app_id})
+        devices = RedisDeviceRegistry(self._store, {LANE.app: LANE.app_id})
         for account in self._members:
             for device_id in ("phone", "tablet"):
                 now = datetime.now(UTC)
@@ -157,7 +157,7 @@ class PushBench:
     async def _pause(self) -> None:
         now = datetime.now(UTC)
         redis = async_redis(self._url, 5)
-        await RedisLanes(redis).pause(LANE, "measured", now, now + DAY)
+        await RedisLaneStates(redis).pause(LANE, "measured", now, now + DAY)
         await redis.aclose()
 
     def _resume(self) -> None:

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 from proxy.local.ports import free_port, listens
+from proxy.spool.format import Record, walk
 from proxy.store import keys
-from proxy.store.embedded import store_url
-from proxy.store.spool.format import Record, walk
+from proxy.store.server.embedded import store_url
 from tests.bench.figures import Row, Spread, number
 from tests.bench.intake import bodies
 from tests.bench.processes import MeasuredRig, cores, pin

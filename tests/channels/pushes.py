@@ -11,7 +11,7 @@ from proxy.domain.alerts import Alert, AlertText, Order
 from proxy.domain.callbacks import digest
 from proxy.domain.devices import ApnsEnvironment, Device, Platform
 from proxy.domain.jobs import Job, Push
-from proxy.ports import Answer
+from proxy.ports import Response
 from proxy.settings import ApnsSettings, MipushSettings
 
 RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
@@ -77,7 +77,7 @@ alerts = st.builds(
     sequence=st.integers(0, 1 << 70),
 )
 answers = st.builds(
-    Answer,
+    Response,
     status=st.sampled_from([200, 204, 301, 400, 401, 403, 404, 410, 413, 429, 500, 503]) | st.integers(),
     headers=st.dictionaries(st.sampled_from(["retry-after", "apns-id"]), st.text(max_size=30) | st.just("9" * 6000)),
     body=st.binary(max_size=60)

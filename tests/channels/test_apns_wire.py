@@ -21,7 +21,7 @@ from proxy.domain.outcomes import (
     Rejected,
     Unregistered,
 )
-from proxy.ports import Answer, Request
+from proxy.ports import Request, Response
 from tests.channels.pushes import (
     DEVICE_TOKEN,
     NOON,
@@ -43,7 +43,7 @@ def built(alert: Alert) -> Request:
 
 
 def read(status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> Outcome:
-    (outcome,) = WIRE.read([to_device()], Answer(status, headers or {}, body), NOON)
+    (outcome,) = WIRE.read([to_device()], Response(status, headers or {}, body), NOON)
     return outcome
 
 

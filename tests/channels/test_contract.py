@@ -14,7 +14,7 @@ from proxy.channels.mipush.wire import MipushWire
 from proxy.domain.alerts import Alert
 from proxy.domain.jobs import Push
 from proxy.domain.outcomes import Accepted, Deferred, Misaddressed, OurFault, Outcome, Rejected, Split
-from proxy.ports import Answer, Wire
+from proxy.ports import Response, Wire
 from tests.channels.pushes import (
     DEVICE_TOKEN,
     NOON,
@@ -75,9 +75,9 @@ _bodies = st.fixed_dictionaries(
 
 @every_wire
 @RELAXED
-@given(answer=answers | st.builds(Answer, st.sampled_from([200, 400, 403, 410, 429, 500]), st.just({}), _bodies))
+@given(answer=answers | st.builds(Response, st.sampled_from([200, 400, 403, 410, 429, 500]), st.just({}), _bodies))
 @pytest.mark.parametrize("count", [1, 2, 7])
-def test_any_answer_gives_one_outcome_per_push(case: Case, count: int, answer: Answer) -> None:
+def test_any_answer_gives_one_outcome_per_push(case: Case, count: int, answer: Response) -> None:
     pushes = [case.push(an_alert(), n) for n in range(min(count, case.wire.batch_limit))]
 
     outcomes = case.wire.read(pushes, answer, NOON)
@@ -140,7 +140,7 @@ def test_pushes_share_a_batch_only_if_their_requests_differ_in_the_target_alone(
 def test_nothing_secret_is_in_a_repr(case: Case) -> None:
     push = case.push(an_alert("WHO WRITES", "WHAT THEY WRITE"), 1)
     request = case.wire.build([push], f"key={SECRET}", NOON)
-    answer = Answer(400, {}, json.dumps({"reason": "BadDeviceToken", "code": 20301}).encode())
+    answer = Response(400, {}, json.dumps({"reason": "BadDeviceToken", "code": 20301}).encode())
     shown = repr((case.wire, vars(case.wire), request, answer, case.wire.batch_key(push)))
     shown += repr((case.wire.refuse(push), case.wire.read([push], answer, NOON)))
 

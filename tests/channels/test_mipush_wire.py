@@ -29,7 +29,7 @@ from proxy.domain.outcomes import (
     UnknownAccount,
     Unregistered,
 )
-from proxy.ports import Answer
+from proxy.ports import Response
 from tests.channels.pushes import (
     NOON,
     RELAXED,
@@ -63,7 +63,7 @@ def template_values(alert: Alert, wire: MipushWire = ACCOUNTS) -> dict[str, str]
 
 
 def read(wire: MipushWire, pushes: list[Push], body: object, status: int = 200, wait: str = "") -> list[Outcome]:
-    return wire.read(pushes, Answer(status, {"retry-after": wait}, json.dumps(body).encode()), NOON)
+    return wire.read(pushes, Response(status, {"retry-after": wait}, json.dumps(body).encode()), NOON)
 
 
 def read_code(wire: MipushWire, pushes: list[Push], code: object) -> Outcome:
@@ -397,7 +397,7 @@ def test_an_answer_without_a_whole_number_as_code_is_none(code: object) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"0", b"{}", b"\xff", b"[" * 16_000])
 def test_an_answer_that_is_not_theirs_comes_again(body: bytes) -> None:
-    assert ACCOUNTS.read([ALICE], Answer(200, {}, body), NOON) == [Deferred("no code", unheard=True)]
+    assert ACCOUNTS.read([ALICE], Response(200, {}, body), NOON) == [Deferred("no code", unheard=True)]
 
 
 @pytest.mark.parametrize("status", [0, 204, 302, 400, 404, 429, 500, 502, 503])

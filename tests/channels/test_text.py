@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.channels.text import cut, is_blank, json_bytes, utf16_units
+from proxy.text import cut, is_blank, json_bytes, utf16_units
 from tests.channels.pushes import RELAXED, words
 
 

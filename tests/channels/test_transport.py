@@ -21,10 +21,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from proxy.channels.transport import LEASE_LOST, Http2Gate, Limits, Route, always
-from proxy.ports import Answer, NoAnswer, Request
+from proxy.ports import Request, Response, TransportFailure
 
-LIMITS = Limits(push_timeout_s=10.0, connect_timeout_s=5.0, wait_s=10.0, silence_s=5.0)
-HASTY = replace(LIMITS, push_timeout_s=1.0, silence_s=0.3)
+LIMITS = Limits(push_timeout_s=10.0, connect_timeout_s=5.0, wait_s=10.0, silence_min_s=5.0)
+HASTY = replace(LIMITS, push_timeout_s=1.0, silence_min_s=0.3)
 TOPIC = "com.example.chat"
 
 
@@ -83,12 +83,12 @@ class Sender:
     gate: Http2Gate
     events: Counter[str]
     ambiguous: int = 0
-    unsent: list[NoAnswer] = field(default_factory=list)
+    unsent: list[TransportFailure] = field(default_factory=list)
 
-    async def push(self, number: int, may_send: Callable[[], bool] = always) -> Answer | NoAnswer:
+    async def push(self, number: int, may_send: Callable[[], bool] = always) -> Response | TransportFailure:
         while True:
             ended = await self.gate.send(self.apns.push(number), may_send)
-            if isinstance(ended, Answer):
+            if isinstance(ended, Response):
                 return ended
             assert "/" not in ended.reason.replace("HTTP/2", "")
             assert str(self.apns.port) not in ended.reason
@@ -100,7 +100,7 @@ class Sender:
     async def push_all(self, *numbers: int) -> None:
         """Push, and see every one of them answered 200."""
         ended = await asyncio.gather(*map(self.push, numbers))
-        assert Counter(answer.status if isinstance(answer, Answer) else answer for answer in ended) == {
+        assert Counter(answer.status if isinstance(answer, Response) else answer for answer in ended) == {
             200: len(numbers)
         }
 
@@ -273,7 +273,7 @@ def test_a_slow_push_on_a_connection_that_goes_away_holds_up_nobody(apns: Apns) 
         await sender.push_all(2)
         await sender.push_all(*range(3, 203))
         assert not slow.done()
-        assert isinstance(await slow, Answer)  # the connection that was left ends by itself
+        assert isinstance(await slow, Response)  # the connection that was left ends by itself
 
     sender = play(apns, scene, replace(HASTY, push_timeout_s=3.0))
     assert apns.arrived() == Counter(ids(range(203)))
@@ -335,7 +335,7 @@ def test_a_worker_that_lost_its_lease_sends_nothing_more_of_what_libcurl_holds(a
         held = False
         arrived.update(apns.arrived())
         ended = await asyncio.gather(*pushes)
-        assert all(isinstance(end, Answer) or end == NoAnswer(LEASE_LOST, sent=False) for end in ended)
+        assert all(isinstance(end, Response) or end == TransportFailure(LEASE_LOST, sent=False) for end in ended)
 
     sender = play(apns, scene, replace(LIMITS, most_streams=1))  # so that the others wait inside libcurl
     assert len(sender.unsent) > 50
@@ -348,7 +348,7 @@ def test_no_push_leaves_without_the_lease_and_the_next_sender_has_its_turn(apns:
     async def scene(sender: Sender) -> None:
         refused = asyncio.gather(*(sender.push(number, lambda: False) for number in range(10)))
         await sender.push_all(10)
-        assert await refused == [NoAnswer(LEASE_LOST, sent=False)] * 10
+        assert await refused == [TransportFailure(LEASE_LOST, sent=False)] * 10
 
     play(apns, scene)
     assert apns.arrived() == Counter(ids(range(10, 11)))
@@ -363,7 +363,7 @@ def test_a_cancelled_push_ends_alone_whether_it_waits_or_flies(apns: Apns) -> No
                 push.cancel()
             ended = await asyncio.gather(*pushes, return_exceptions=True)
             assert all(isinstance(end, asyncio.CancelledError) for end in ended[::2]), cold
-            assert all(isinstance(end, Answer) for end in ended[1::2]), cold
+            assert all(isinstance(end, Response) for end in ended[1::2]), cold
 
     play(apns, scene)
     assert apns.connections() == 1
@@ -376,8 +376,8 @@ def test_a_closed_gate_answers_those_who_wait_those_in_flight_and_those_who_come
         await asyncio.sleep(0.1)
         await sender.gate.aclose()
         assert await asyncio.gather(*pushes, sender.gate.send(apns.push(3))) == [
-            NoAnswer("transport closed", sent=True),
-            *[NoAnswer("transport closed", sent=False)] * 3,
+            TransportFailure("transport closed", sent=True),
+            *[TransportFailure("transport closed", sent=False)] * 3,
         ]
 
     play(apns, scene)
@@ -388,7 +388,7 @@ def test_a_host_that_nobody_listens_on_is_tried_ever_more_rarely(apns: Apns, tak
 
     async def scene(sender: Sender) -> None:
         refused = asyncio.gather(*map(sender.push, range(50)))
-        assert await refused == [NoAnswer("connection refused", sent=False)] * 50
+        assert await refused == [TransportFailure("connection refused", sent=False)] * 50
         assert 2 <= sender.events["probe failed"] <= 5
 
     play(gone, scene, replace(LIMITS, wait_s=0.6))
@@ -425,7 +425,7 @@ def test_a_process_that_stood_still_does_not_blame_the_connection(apns: Apns) ->
         await sender.push_all(0)
         push = asyncio.create_task(sender.push(1))
         await asyncio.sleep(0.005)
-        time.sleep(2 * HASTY.silence_s)
+        time.sleep(2 * HASTY.silence_min_s)
         await push
 
     sender = play(apns, scene, HASTY)
@@ -435,7 +435,7 @@ def test_a_process_that_stood_still_does_not_blame_the_connection(apns: Apns) ->
 
 def test_a_server_whose_certificate_we_do_not_trust_is_sent_nothing(apns: Apns) -> None:
     async def scene(sender: Sender) -> None:
-        assert await sender.push(1) == NoAnswer("certificate not trusted", sent=False)
+        assert await sender.push(1) == TransportFailure("certificate not trusted", sent=False)
 
     play(replace(apns, ca_file=Route().trusted), scene, replace(LIMITS, wait_s=0.3))
     assert apns.connections() <= 4
@@ -451,5 +451,5 @@ def test_the_environments_proxy_and_ca_bundle_change_nothing(apns: Apns, monkeyp
 
 
 def test_silence_shorter_than_a_push_may_take_is_demanded() -> None:
-    with pytest.raises(ValueError, match="silence_s"):
-        Limits(push_timeout_s=2, silence_s=2)
+    with pytest.raises(ValueError, match="silence_min_s"):
+        Limits(push_timeout_s=2, silence_min_s=2)

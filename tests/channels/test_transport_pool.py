@@ -12,14 +12,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from flask import Flask, Response, request
+from flask import Flask, request
+from flask import Response as WebResponse
 
 from proxy.channels.transport import LEASE_LOST, Http1Pool, Http2Gate, Limits, Route
 from proxy.emulators.certificates import Certificates, ensure_certificates
 from proxy.emulators.server import Ending, end_connection, threaded_server
-from proxy.ports import Answer, NoAnswer, Request
+from proxy.ports import Request, Response, TransportFailure
 
-LIMITS = Limits(push_timeout_s=1.0, connect_timeout_s=1.0, wait_s=0.5, silence_s=0.3)
+LIMITS = Limits(push_timeout_s=1.0, connect_timeout_s=1.0, wait_s=0.5, silence_min_s=0.3)
 
 
 @dataclass
@@ -39,7 +40,7 @@ class Provider:
         app = Flask(__name__)
 
         @app.post("/<what>")
-        def answer(what: str) -> Response:
+        def answer(what: str) -> WebResponse:
             if self.close_kept and request.environ["emulator.requests_before"]:
                 end_connection(request.environ, Ending.CLOSE)
             self.connections[request.environ["emulator.connection"]] += 1
@@ -48,12 +49,12 @@ class Provider:
                 case "slow":
                     time.sleep(0.05)
                 case "large":
-                    return Response(b"x" * 10_000_000)
+                    return WebResponse(b"x" * 10_000_000)
                 case "redirect":
-                    return Response(status=302, headers={"Location": "/elsewhere"})
+                    return WebResponse(status=302, headers={"Location": "/elsewhere"})
                 case "later":
-                    return Response(b"{}", status=503, headers={"Retry-After": "7", "X-Odd": "a: b"})
-            return Response(what)
+                    return WebResponse(b"{}", status=503, headers={"Retry-After": "7", "X-Odd": "a: b"})
+            return WebResponse(what)
 
         return app
 
@@ -101,7 +102,7 @@ def play(provider: Provider, scene: Callable[[Http1Pool], Awaitable[None]], conn
 def test_connections_are_few_kept_and_shared(provider: Provider) -> None:
     async def scene(pool: Http1Pool) -> None:
         ended = await asyncio.gather(*(pool.send(provider.post("/slow")) for _ in range(20)))
-        assert {(answer.status, answer.body) for answer in ended if isinstance(answer, Answer)} == {(200, b"slow")}
+        assert {(answer.status, answer.body) for answer in ended if isinstance(answer, Response)} == {(200, b"slow")}
 
     assert play(provider, scene) == {"connection opened": 4}
     assert sum(provider.connections.values()) == 20
@@ -111,7 +112,7 @@ def test_connections_are_few_kept_and_shared(provider: Provider) -> None:
 def test_who_finds_no_free_connection_in_time_has_sent_nothing(provider: Provider) -> None:
     async def scene(pool: Http1Pool) -> None:
         ended = await asyncio.gather(*(pool.send(provider.post("/slow")) for _ in range(15)))
-        assert ended[-1] == NoAnswer("no free connection in time", sent=False)
+        assert ended[-1] == TransportFailure("no free connection in time", sent=False)
         assert len(provider.bodies) < 15
 
     play(provider, scene, connections=1)
@@ -120,7 +121,7 @@ def test_who_finds_no_free_connection_in_time_has_sent_nothing(provider: Provide
 def test_header_names_come_back_in_lower_case_whatever_the_status(provider: Provider) -> None:
     async def scene(pool: Http1Pool) -> None:
         answer = await pool.send(provider.post("/later", b"payload"))
-        assert isinstance(answer, Answer)
+        assert isinstance(answer, Response)
         assert (answer.status, answer.body) == (503, b"{}")
         assert answer.headers["retry-after"] == "7"
         assert answer.headers["x-odd"] == "a: b"
@@ -133,9 +134,9 @@ def test_header_names_come_back_in_lower_case_whatever_the_status(provider: Prov
 def test_an_endless_body_is_cut_and_its_status_counts(provider: Provider) -> None:
     async def scene(pool: Http1Pool) -> None:
         answer = await pool.send(provider.post("/large"))
-        assert isinstance(answer, Answer)
+        assert isinstance(answer, Response)
         assert (answer.status, len(answer.body)) == (200, 16 * 1024)
-        assert isinstance(await pool.send(provider.post("/ok")), Answer)
+        assert isinstance(await pool.send(provider.post("/ok")), Response)
 
     play(provider, scene)
 
@@ -143,7 +144,7 @@ def test_an_endless_body_is_cut_and_its_status_counts(provider: Provider) -> Non
 def test_a_redirect_is_an_answer_and_is_not_followed(provider: Provider) -> None:
     async def scene(pool: Http1Pool) -> None:
         answer = await pool.send(provider.post("/redirect"))
-        assert isinstance(answer, Answer)
+        assert isinstance(answer, Response)
         assert answer.status == 302
 
     play(provider, scene)
@@ -152,21 +153,21 @@ def test_a_redirect_is_an_answer_and_is_not_followed(provider: Provider) -> None
 
 def test_a_request_that_met_a_closed_connection_may_be_repeated(provider: Provider) -> None:
     async def scene(pool: Http1Pool) -> None:
-        assert isinstance(await pool.send(provider.post("/first")), Answer)
+        assert isinstance(await pool.send(provider.post("/first")), Response)
         provider.close_kept = True
         second = await pool.send(provider.post("/second"))
-        assert isinstance(second, Answer) or second.sent
-        assert isinstance(await pool.send(provider.post("/third")), Answer)
+        assert isinstance(second, Response) or second.sent
+        assert isinstance(await pool.send(provider.post("/third")), Response)
 
     play(provider, scene)
 
 
 def test_without_the_lease_nothing_leaves(provider: Provider) -> None:
     async def scene(pool: Http1Pool) -> None:
-        assert await pool.send(provider.post("/ok"), lambda: False) == NoAnswer(LEASE_LOST, sent=False)
+        assert await pool.send(provider.post("/ok"), lambda: False) == TransportFailure(LEASE_LOST, sent=False)
         asked = iter((True, False))  # lost between our question and libcurl's
-        assert await pool.send(provider.post("/ok"), lambda: next(asked)) == NoAnswer(LEASE_LOST, sent=False)
-        assert isinstance(await pool.send(provider.post("/ok")), Answer)
+        assert await pool.send(provider.post("/ok"), lambda: next(asked)) == TransportFailure(LEASE_LOST, sent=False)
+        assert isinstance(await pool.send(provider.post("/ok")), Response)
 
     play(provider, scene)
     assert len(provider.bodies) == 1
@@ -180,8 +181,10 @@ def test_a_closed_pool_answers_those_in_flight_and_those_who_come(provider: Prov
         await asyncio.sleep(0.03)
         cancelled.cancel()
         await pool.aclose()
-        assert await flying == NoAnswer("transport closed", sent=True)
-        assert await waiting == await pool.send(provider.post("/ok")) == NoAnswer("transport closed", sent=False)
+        assert await flying == TransportFailure("transport closed", sent=True)
+        assert (
+            await waiting == await pool.send(provider.post("/ok")) == TransportFailure("transport closed", sent=False)
+        )
         with pytest.raises(asyncio.CancelledError):
             await cancelled
 
@@ -190,11 +193,11 @@ def test_a_closed_pool_answers_those_in_flight_and_those_who_come(provider: Prov
 
 def test_plain_http_is_spoken_to_this_machine_alone() -> None:
     async def scene(pool: Http1Pool) -> None:
-        assert isinstance(await pool.send(plain.post("/ok")), Answer)
+        assert isinstance(await pool.send(plain.post("/ok")), Response)
         plain.origin = "http://203.0.113.1"  # TEST-NET-3: were it tried, it would time out
-        assert await pool.send(plain.post("/ok")) == NoAnswer("address of a forbidden kind", sent=False)
+        assert await pool.send(plain.post("/ok")) == TransportFailure("address of a forbidden kind", sent=False)
         plain.origin = "file:///etc"
-        assert await pool.send(plain.post("/ok")) == NoAnswer("address of a forbidden kind", sent=False)
+        assert await pool.send(plain.post("/ok")) == TransportFailure("address of a forbidden kind", sent=False)
 
     with serving(Provider()) as plain:
         play(plain, scene)
@@ -206,7 +209,7 @@ def test_a_reason_names_no_address(provider: Provider) -> None:
         provider.origin = f"https://127.0.0.1:{taken.getsockname()[1]}"
 
         async def scene(pool: Http1Pool) -> None:
-            assert await pool.send(provider.post("/secret")) == NoAnswer("connection refused", sent=False)
+            assert await pool.send(provider.post("/secret")) == TransportFailure("connection refused", sent=False)
 
         play(provider, scene)
 
@@ -227,10 +230,10 @@ def test_a_request_goes_through_the_proxy_and_its_connect_counts_as_nothing_sent
             pool = Http1Pool(route, LIMITS)
             elsewhere = replace(provider.post("/secret"), url="https://push.example/secret")
             ended = await pool.send(elsewhere)  # the certificate behind the proxy is not push.example's
-            assert isinstance(await pool.send(provider.post("/ok")), Answer)
+            assert isinstance(await pool.send(provider.post("/ok")), Response)
             await pool.aclose()
             await asyncio.sleep(0.05)  # the two ends hang up
-        assert ended == NoAnswer("certificate not trusted", sent=False)
+        assert ended == TransportFailure("certificate not trusted", sent=False)
 
     asyncio.run(run())
     assert [line.split(b"\r\n")[0] for line in asked] == [
@@ -255,7 +258,7 @@ def test_a_server_without_http_2_gets_no_push(provider: Provider) -> None:
         gate = Http2Gate(Route(provider.ca_file), LIMITS)
         ended = await gate.send(provider.post("/ok"))
         await gate.aclose()
-        assert isinstance(ended, NoAnswer)
+        assert isinstance(ended, TransportFailure)
 
     asyncio.run(run())
     assert not provider.bodies

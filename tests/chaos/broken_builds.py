@@ -21,7 +21,7 @@ class Mistake(NamedTuple):
 
 MISTAKES: dict[str, Mistake] = {
     "acknowledge before settle": Mistake(
-        "proxy/store/queue.py",
+        "proxy/store/queue/streams.py",
         '        return [Entry(id_, fields[b"r"]) for _, entries in answer or [] for id_, fields in entries]\n',
         '        claimed = [Entry(id_, fields[b"r"]) for _, entries in answer or [] for id_, fields in entries]\n'
         "        if ids := [entry.id for entry in claimed]:\n"
@@ -40,7 +40,7 @@ MISTAKES: dict[str, Mistake] = {
         "proxy/store/scripts/settle.lua", "if pending[1] and pending[1][2] == ARGV[2] then", "if pending[1] then"
     ),
     "ownership not read again": Mistake(
-        "proxy/store/addresses.py",
+        "proxy/store/devices/addresses.py",
         "    async def owned(self, ",
         "    async def owned(self, app, targets):\n"
         "        memory = self.__dict__.setdefault('memory', {})\n"

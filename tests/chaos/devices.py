@@ -42,14 +42,14 @@ class Devices:
             answers = list(pool.map(self._register, self._in_use))
         self._in_use = [phone for phone, is_known in zip(self._in_use, answers, strict=True) if is_known]
 
-    def strike(self, trouble: Trouble) -> None:
-        match trouble.kind:
+    def strike(self, invalid_reason: Trouble) -> None:
+        match invalid_reason.kind:
             case "move":
-                self._move(trouble.lot)
+                self._move(invalid_reason.lot)
             case "sign_out":
-                self._sign_out(trouble.lot)
+                self._sign_out(invalid_reason.lot)
             case "provider_410":
-                self._kill_token(trouble.lot)
+                self._kill_token(invalid_reason.lot)
             case other:
                 raise ValueError(other)
 

@@ -51,22 +51,22 @@ class Environment:
             self._rig.end_faults(emulator)
         self._fleet.end()
 
-    def _strike_devices(self, trouble: Trouble) -> None:
-        if trouble.kind == EMPTY_STORE:
-            self._fleet.strike(trouble)
+    def _strike_devices(self, invalid_reason: Trouble) -> None:
+        if invalid_reason.kind == EMPTY_STORE:
+            self._fleet.strike(invalid_reason)
             self._devices.register_again()
         else:
-            self._devices.strike(trouble)
+            self._devices.strike(invalid_reason)
 
     def _play(self, track: str, troubles: Sequence[Trouble], began: float) -> None:
         try:
-            for trouble in troubles:
-                time.sleep(max(began + trouble.begins_s - time.monotonic(), 0))
+            for invalid_reason in troubles:
+                time.sleep(max(began + invalid_reason.begins_s - time.monotonic(), 0))
                 if self._failed:
                     return
                 if time.monotonic() - began > self._most_s:
                     self.left_out += 1
                 else:
-                    self._strikes[track](trouble)
+                    self._strikes[track](invalid_reason)
         except BaseException as error:  # noqa: BLE001  raised again by end()
             self._failed.append(error)

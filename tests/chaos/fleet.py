@@ -37,32 +37,32 @@ class Fleet:
             code = process.popen.poll()
             assert code is None, f"{process.log.name} ended by itself: {code}"
 
-    def strike(self, trouble: Trouble) -> None:
-        match trouble.kind:
+    def strike(self, invalid_reason: Trouble) -> None:
+        match invalid_reason.kind:
             case "kill_worker":
-                self._kill_worker(self._pick(trouble.lot), trouble.for_s)
+                self._kill_worker(self._pick(invalid_reason.lot), invalid_reason.for_s)
             case "stop_worker":
-                self._stop_worker(self._pick(trouble.lot), trouble.for_s)
+                self._stop_worker(self._pick(invalid_reason.lot), invalid_reason.for_s)
             case "restart_worker":
                 self._restart_workers()
             case "kill_web_child":
-                self._kill_web_child(trouble.lot)
+                self._kill_web_child(invalid_reason.lot)
             case "kill_web":
-                self._kill_web(trouble.for_s)
+                self._kill_web(invalid_reason.for_s)
             case "restart_web":
                 self._restart_web()
             case "reload_web":
                 self._reload_web()
             case "kill_store":
-                self._kill_store(trouble.for_s)
+                self._kill_store(invalid_reason.for_s)
             case "store_away":
-                self._stop_store(trouble.for_s)
+                self._stop_store(invalid_reason.for_s)
             case "kill_web_spooling":
-                self._kill_web_spooling(trouble.for_s, trouble.lot)
+                self._kill_web_spooling(invalid_reason.for_s, invalid_reason.lot)
             case "spool_full":
-                self._fill_spool(trouble.for_s)
+                self._fill_spool(invalid_reason.for_s)
             case "empty_store":
-                self._empty_store(trouble.for_s)
+                self._empty_store(invalid_reason.for_s)
             case other:
                 raise ValueError(other)
 

@@ -48,10 +48,12 @@ class Provider:
     def __init__(self, name: str, rig: Rig, log: RunLog) -> None:
         self._name, self._rig, self._log = name, rig, log
 
-    def strike(self, trouble: Trouble) -> None:
-        ways = ORDERS[self._name][trouble.kind]
+    def strike(self, invalid_reason: Trouble) -> None:
+        ways = ORDERS[self._name][invalid_reason.kind]
         begin_ms = now_ms()
-        self._rig.fault(self._name, **ways[int(trouble.lot * len(ways))])
-        time.sleep(trouble.for_s)
+        self._rig.fault(self._name, **ways[int(invalid_reason.lot * len(ways))])
+        time.sleep(invalid_reason.for_s)
         self._rig.end_faults(self._name)
-        self._log.write("fault", kind=trouble.kind, target=self._name, pid=None, begin_ms=begin_ms, end_ms=now_ms())
+        self._log.write(
+            "fault", kind=invalid_reason.kind, target=self._name, pid=None, begin_ms=begin_ms, end_ms=now_ms()
+        )

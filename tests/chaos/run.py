@@ -59,8 +59,8 @@ def play(seed: int, size: Size, folder: Path, say: Say) -> None:
 
 
 def tell(plan: Mapping[str, Sequence[Trouble]], say: Say) -> None:
-    for trouble in sorted((it for track in plan.values() for it in track), key=lambda it: it.begins_s):
-        say(str(trouble))
+    for invalid_reason in sorted((it for track in plan.values() for it in track), key=lambda it: it.begins_s):
+        say(str(invalid_reason))
 
 
 def _guard_words(rig: Rig, seed: int, size: Size, people: Mapping[str, People]) -> None:

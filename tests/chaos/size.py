@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 # The defaults' relations (proxy/settings), shorter, so that a takeover, a time-out and a probe are seen in seconds;
 # long enough that a busy machine alone makes no worker lose its lease.
 _TIMES = {
-    "lease_s": 5.0, "heartbeat_s": 0.8, "push_timeout_s": 3.5, "silence_s": 2.0, "drain_s": 8.0, "probe_s": 1.0,
-    "backoff_first_s": 0.2, "backoff_most_s": 2.0,
+    "lease_s": 5.0, "heartbeat_s": 0.8, "push_timeout_s": 3.5, "silence_min_s": 2.0, "drain_s": 8.0, "probe_s": 1.0,
+    "backoff_initial_s": 0.2, "backoff_max_s": 2.0,
 }  # fmt: skip
 
 
@@ -62,5 +62,5 @@ SHORT = Size(
     messages=450, accounts=100, groups=12, most_members=100, group_share=0.3, pace=45,
     repeat_after_s=(0.3, 1.8, 10.0), fault_every_s=1.0, fault_for_s=(0.3, 1.5), patience_s=60,
     spool_max_bytes=1_000_000, without=("spool_full",),
-    relay=_TIMES | {"lease_s": 3.0, "heartbeat_s": 0.5, "push_timeout_s": 2.3, "silence_s": 1.6, "drain_s": 5.0},
+    relay=_TIMES | {"lease_s": 3.0, "heartbeat_s": 0.5, "push_timeout_s": 2.3, "silence_min_s": 1.6, "drain_s": 5.0},
 )  # fmt: skip

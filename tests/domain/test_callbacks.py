@@ -6,11 +6,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from proxy.domain.callbacks import Callback, Claim, Kind, Recipient, digest
+from proxy.domain.callbacks import Callback, CallbackOrigin, Kind, Recipient, digest
 
 RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
-CLAIM = Claim("2", ("1", "2"), "1793534400000", "sealed")
+CLAIM = CallbackOrigin("2", ("1", "2"), "1793534400000", "sealed")
 PERSONAL = Callback(
     kind=Kind.OFFLINE_MSG,
     app_id="2",

@@ -6,9 +6,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proxy.domain.alerts import Alert, AlertText, Order
+from proxy.domain.dead_letters import Cause
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import PauseKind
-from proxy.domain.letters import Cause
 from proxy.domain.outcomes import (
     About,
     Accepted,
@@ -23,10 +23,10 @@ from proxy.domain.outcomes import (
     Unregistered,
 )
 from proxy.domain.steps import (
-    DeadLetter,
+    BuryStep,
     Done,
     Forget,
-    NoteTrouble,
+    MarkInvalid,
     PauseLane,
     RememberUnknown,
     RestDevice,
@@ -57,13 +57,13 @@ def ten_seconds(_attempt: int) -> timedelta:
         (Accepted("id-1"), Done()),
         (Unregistered(NOON), Forget(NOON)),
         (Unregistered(None), Forget(None)),
-        (Misaddressed("BadDeviceToken"), NoteTrouble("BadDeviceToken")),
+        (Misaddressed("BadDeviceToken"), MarkInvalid("BadDeviceToken")),
         (UnknownAccount(), RememberUnknown()),
-        (Rejected("PayloadTooLarge"), DeadLetter(Cause.REJECTED, "PayloadTooLarge")),
+        (Rejected("PayloadTooLarge"), BuryStep(Cause.REJECTED, "PayloadTooLarge")),
         (CredentialsExpired(), PauseLane("provider token expired", None)),
         (OurFault("InvalidProviderToken"), PauseLane("InvalidProviderToken", None)),
         (OurFault("quota", NOON + DAY), PauseLane("quota", NOON + DAY)),
-        (Split("invalid target"), DeadLetter(Cause.REJECTED, "invalid target")),
+        (Split("invalid target"), BuryStep(Cause.REJECTED, "invalid target")),
         (Deferred("busy"), RetryAt(NOON + 10 * SECOND, replace(JOB, attempt=4), "busy")),
         (replace(OF_JOB, retry_after=3 * SECOND), RetryAt(NOON + 10 * SECOND, replace(JOB, attempt=4), "busy")),
         (OF_JOB, RetryAt(NOON + 99 * SECOND, replace(JOB, attempt=4), "busy")),
@@ -71,8 +71,8 @@ def ten_seconds(_attempt: int) -> timedelta:
         (replace(OF_JOB, about=About.PROVIDER), PauseLane("busy", NOON + 99 * SECOND, PauseKind.REST)),
         (Deferred("busy", -DAY), RetryAt(NOON + 10 * SECOND, replace(JOB, attempt=4), "busy")),
         (Deferred("no connection", counts=False), RetryAt(NOON + 10 * SECOND, JOB, "no connection")),
-        (replace(OF_JOB, retry_after=DAY), DeadLetter(Cause.EXPIRED, "too late: busy")),
-        (replace(OF_JOB, retry_after=timedelta.max), DeadLetter(Cause.EXPIRED, "too late: busy")),
+        (replace(OF_JOB, retry_after=DAY), BuryStep(Cause.EXPIRED, "too late: busy")),
+        (replace(OF_JOB, retry_after=timedelta.max), BuryStep(Cause.EXPIRED, "too late: busy")),
         (Deferred("busy", timedelta.max), PauseLane("busy", NOON + timedelta(hours=1), PauseKind.REST)),
     ],
 )
@@ -93,13 +93,13 @@ def test_while_the_provider_is_out_its_failures_stop_the_lane_and_count_for_no_j
 def test_a_retry_is_worth_it_until_the_alert_expires() -> None:
     last = ALERT.expires_at - 10 * SECOND - timedelta(microseconds=1)
     assert isinstance(next_step(JOB, Deferred("busy"), last, ten_seconds), RetryAt)
-    assert next_step(JOB, Deferred("busy"), ALERT.expires_at - 10 * SECOND, ten_seconds) == DeadLetter(
+    assert next_step(JOB, Deferred("busy"), ALERT.expires_at - 10 * SECOND, ten_seconds) == BuryStep(
         Cause.EXPIRED, "too late: busy"
     )
-    assert next_step(JOB, Deferred("busy"), ALERT.expires_at + DAY, ten_seconds) == DeadLetter(
+    assert next_step(JOB, Deferred("busy"), ALERT.expires_at + DAY, ten_seconds) == BuryStep(
         Cause.EXPIRED, "too late: busy"
     )
-    assert retry_or_give_up(JOB, ALERT.expires_at, "busy") == DeadLetter(Cause.EXPIRED, "too late: busy")
+    assert retry_or_give_up(JOB, ALERT.expires_at, "busy") == BuryStep(Cause.EXPIRED, "too late: busy")
 
 
 def test_no_number_of_attempts_ends_the_retries() -> None:

@@ -9,23 +9,23 @@ from datetime import UTC, datetime, timedelta
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from proxy.domain.alerts import AlertText
-from proxy.domain.callbacks import Callback, Claim
+from proxy.domain.callbacks import Callback, CallbackOrigin
 from proxy.domain.messages import MAX_BODY, MAX_TITLE, alert_text
-from proxy.domain.undelivered import undelivered
+from proxy.domain.offline_messages import offline_message
 from proxy.errors import BadCallback
 from proxy.mimc.authentication import authentic, is_authentic
 from proxy.mimc.wire import parse_callback
+from proxy.spool import format as spool
 from proxy.store.records import (
     UnreadableRecord,
     dump_device,
     dump_job,
-    dump_undelivered,
+    dump_offline_message,
+    load_dead_letter,
     load_device,
     load_job,
-    load_letter,
-    load_undelivered,
+    load_offline_message,
 )
-from proxy.store.spool import format as spool
 from proxy.usecases.accept_callback import accept_callback
 from tests.fuzz.loop import Target
 from tests.store import golden
@@ -56,8 +56,12 @@ def payloads() -> Target:
 
 def records() -> Target:
     """What lies in the store, written by this program, another one or nobody."""
-    message = undelivered(golden.TO_A_GROUP, NOW)
-    seeds = [dump_undelivered(message), dump_undelivered(message, with_payload=False), dump_device(golden.IPHONE)]
+    message = offline_message(golden.TO_A_GROUP, NOW)
+    seeds = [
+        dump_offline_message(message),
+        dump_offline_message(message, with_payload=False),
+        dump_device(golden.IPHONE),
+    ]
     seeds += [dump_job(it) for it in golden.jobs()]
     return Target("records", _record, seeds, [b'"v":1', b'"v":2', b'"text"', b'"order"', b'"to"', b"null"])
 
@@ -78,11 +82,11 @@ def _callback(body: bytes) -> None:
     if callback is None:
         return
     authentic(callback.claim, SECRETS)
-    accept_callback(callback, MemoryInbox(), now=NOW, marks_life=DAY)
+    accept_callback(callback, MemoryInbox(), now=NOW, dedupe_ttl=DAY)
     if isinstance(callback, Callback):
         assert len(callback.callback_id) == len(callback.message_id) == 32
-        message = undelivered(callback, NOW)
-        assert load_undelivered(dump_undelivered(message)) == message
+        message = offline_message(callback, NOW)
+        assert load_offline_message(dump_offline_message(message)) == message
         text = alert_text(message.payload, message.biz_type, message.sender)
         alert = message.alert(text or AlertText("", ""), DAY)
         assert alert.expires_at + DAY > NOW
@@ -96,7 +100,7 @@ def _authentication(content: bytes) -> None:
         sealed = _sealed(value).decode()
         for app_id, secret in SECRETS.items():
             assert is_authentic(sealed, secret, app_id, text) in (True, False)
-        authentic(Claim("1", ("1", "2"), text, sealed), SECRETS)
+        authentic(CallbackOrigin("1", ("1", "2"), text, sealed), SECRETS)
     else:
         assert not is_authentic(value.decode("utf-8", "surrogateescape"), SECRETS["1"], "1", text)
 
@@ -118,8 +122,8 @@ def _payload(content: bytes) -> None:
 
 def _record(record: bytes) -> None:
     with suppress(UnreadableRecord):
-        message = load_undelivered(record)
-        assert load_undelivered(dump_undelivered(message)) == message
+        message = load_offline_message(record)
+        assert load_offline_message(dump_offline_message(message)) == message
     with suppress(UnreadableRecord):
         job = load_job(record)
         assert load_job(dump_job(job)) == job
@@ -127,7 +131,7 @@ def _record(record: bytes) -> None:
     with suppress(UnreadableRecord):
         load_device("main", "phone", record)
     for kind in ("job", "callback", "record", ""):
-        load_letter(kind, record)
+        load_dead_letter(kind, record)
 
 
 def _spool_file(data: bytes) -> None:

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from proxy.domain.callbacks import Claim
+from proxy.domain.callbacks import CallbackOrigin
 from proxy.mimc.authentication import Authenticity, authentic, is_authentic
 
 SECRET = "b64-demo-secret+0123456789AB=="
@@ -41,8 +41,8 @@ def with_length(text: bytes, length: bytes | None = None) -> bytes:
 
 def claim(
     authentication: str | None = VALUE, app_ids: tuple[str, ...] = (APP_ID,), timestamp: str | None = TIMESTAMP
-) -> Claim:
-    return Claim(app_ids[0] if app_ids else None, app_ids, timestamp, authentication)
+) -> CallbackOrigin:
+    return CallbackOrigin(app_ids[0] if app_ids else None, app_ids, timestamp, authentication)
 
 
 @pytest.mark.parametrize(("secret", "timestamp", "app_id", "value"), VECTORS)
@@ -155,7 +155,7 @@ def test_any_clear_bytes_are_judged_without_an_exception(clear: bytes) -> None:
     ],
 )
 def test_a_claim_is_judged_by_the_secrets_of_the_apps_it_names(
-    given_claim: Claim, secrets: dict[str, str], verdict: Authenticity
+    given_claim: CallbackOrigin, secrets: dict[str, str], verdict: Authenticity
 ) -> None:
     assert authentic(given_claim, secrets) is verdict
 

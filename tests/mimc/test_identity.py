@@ -14,7 +14,7 @@ from proxy.channels.mipush.wire import MipushWire
 from proxy.domain.alerts import AlertText
 from proxy.domain.callbacks import Callback
 from proxy.domain.jobs import Job, Push
-from proxy.domain.undelivered import undelivered
+from proxy.domain.offline_messages import offline_message
 from proxy.mimc.wire import parse_callback
 from tests.channels.pushes import apns_settings, header, mipush_settings, to_device
 
@@ -64,7 +64,7 @@ def read(body: bytes) -> Callback:
 
 def names(callback: Callback, account: str) -> dict[str, str | None]:
     """All that tells one alert from another, on the wire and within."""
-    alert = undelivered(callback, NOON).alert(AlertText("ann", "hi"), timedelta(hours=1))
+    alert = offline_message(callback, NOON).alert(AlertText("ann", "hi"), timedelta(hours=1))
     job = Job("main", "apns", account, "phone", alert)
     push = replace(to_device(), job=job)
     apns = ApnsWire(apns_settings()).build([push], "bearer x", NOON)

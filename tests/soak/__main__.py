@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(folder: Path, plan: Plan, program: Path = ROOT) -> int:
-    with MeasuredRig(folder, {}, {"marks_life_s": MARKS_LIFE_S}, program) as rig:
+    with MeasuredRig(folder, {}, {"dedupe_ttl_s": MARKS_LIFE_S}, program) as rig:
         quiet = {"APP_PROXY_LOGS__LEVEL": "warning"}  # an hour of requests would fill the disk
         web, workers = rig.start_web(workers=2, **quiet), rig.start_workers(WORKERS, **quiet)
         remember_the_past(rig)  # now: what ends before the traffic begins is missing until it has replaced it
@@ -68,7 +68,7 @@ def run(folder: Path, plan: Plan, program: Path = ROOT) -> int:
         callbacks = traffic.answers["callback", 200]
         wrong = [f"{times} x {what}: {status}" for (what, status), times in traffic.bad_answers.items()]
         wrong += [f"dead letter: {reason}" for reason in rig.dead_letters()]
-        pushed = sum(rig.metric(it, "push_jobs_settled_total", outcome="accepted") for it in workers)
+        pushed = sum(rig.metric(it, "app_proxy_jobs_settled_total", outcome="accepted") for it in workers)
     verdicts = {name: judge(samples, ALLOWED[name.partition(":")[0]]) for name, samples in rows.items()}
     told = (
         f"{callbacks} messages and {pushed:.0f} pushes in {plan.seconds:.0f} s, {plan.warm_up_s:.0f} s of them warm-up"

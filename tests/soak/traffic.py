@@ -1,7 +1,7 @@
 """A steady day in small: the same people write to each other, ask for tokens and renew their devices, beat by beat.
 
 Everything that the service must remember is bounded: accounts, devices, conversations. New with each message are its
-two marks, which live for `MARKS_LIFE_S`; so that their number, too, is steady from the first second, the store gets
+two marks, which live for `DEDUPE_TTL_S`; so that their number, too, is steady from the first second, the store gets
 those of the messages before at the start (`remember_the_past`).
 """
 
@@ -114,7 +114,7 @@ class Traffic:
 
 
 def remember_the_past(rig: Rig) -> None:
-    """The marks of the messages of the last `MARKS_LIFE_S`, each ending when it would have."""
+    """The marks of the messages of the last `DEDUPE_TTL_S`, each ending when it would have."""
     with rig.redis() as redis, redis.pipeline(transaction=False) as pipe:
         for beat in range(MARKS_LIFE_S * BEATS_PER_S):
             left_ms = beat * 1000 // BEATS_PER_S + 1

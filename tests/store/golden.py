@@ -21,29 +21,29 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from proxy.domain.alerts import Alert, AlertText, Order
-from proxy.domain.callbacks import Callback, Claim, Kind, Recipient
+from proxy.domain.callbacks import Callback, CallbackOrigin, Kind, Recipient
+from proxy.domain.dead_letters import Cause
 from proxy.domain.devices import ApnsEnvironment, Device, Platform
 from proxy.domain.jobs import Job, Try
 from proxy.domain.lanes import Lane
-from proxy.domain.letters import Cause
-from proxy.domain.undelivered import undelivered
+from proxy.domain.offline_messages import offline_message
 from proxy.ports import Bury, Landing, Postpone
+from proxy.spool import format as spool
 from proxy.store import keys
-from proxy.store.addresses import RedisAddresses
-from proxy.store.blocks import RedisBlocks
-from proxy.store.clocks import clock_commands
 from proxy.store.connection import Store, async_redis
-from proxy.store.dead_letters import RedisDeadLetters
-from proxy.store.devices import RedisDevices
-from proxy.store.embedded import ensure_store, stop_store
-from proxy.store.forgetting import Brake, Forgetting
-from proxy.store.generation import Generation, StoreWatch
-from proxy.store.health import RedisHealth
-from proxy.store.inbox import RedisInbox
-from proxy.store.lanes import RedisLanes
+from proxy.store.devices.addresses import RedisAddresses
+from proxy.store.devices.registry import RedisDeviceRegistry
+from proxy.store.devices.removal import DeviceRemoval, RemovalGuard
 from proxy.store.provider_tokens import SharedProviderToken
-from proxy.store.records import dump_undelivered, load_job, load_undelivered
-from proxy.store.spool import format as spool
+from proxy.store.queue.dead_letters import RedisDeadLetters
+from proxy.store.queue.inbox import RedisInbox
+from proxy.store.queue.lane_states import RedisLaneStates
+from proxy.store.records import dump_offline_message, load_job, load_offline_message
+from proxy.store.server.clocks import clock_commands
+from proxy.store.server.embedded import ensure_store, stop_store
+from proxy.store.server.health import RedisHealth
+from proxy.store.server.identity import StoreIdentity, StoreMonitor
+from proxy.store.users.blocks import RedisBlocks
 from tests.store.samples import DAY, MS, NO_WAIT, NOON, SECOND, queue_of
 
 APP_ID = "2882303761517000009"
@@ -60,7 +60,7 @@ TO_A_GROUP = Callback(
     topic_id="21351198708203520",
     recipients=(Recipient("ben"), Recipient("小 米", ("r1", "r2"))),
     payload=b"\x00words of ann\xff",
-    claim=Claim(APP_ID, (APP_ID,), "1795435200000", None),
+    claim=CallbackOrigin(APP_ID, (APP_ID,), "1795435200000", None),
     sent_at=NOON - SECOND,
     sequence="154503794553568001",
     packet_id="packet-1",
@@ -73,7 +73,7 @@ TO_ONE = Callback(
     topic_id=None,
     recipients=(Recipient("ben"),),
     payload=b"",
-    claim=Claim(APP_ID, (APP_ID,), None, None),
+    claim=CallbackOrigin(APP_ID, (APP_ID,), None, None),
 )
 IPHONE = Device(
     "main", "ben", "phone-1", Platform.APNS, "a1b2c3", NOON, ApnsEnvironment.SANDBOX, "zh-CN", "r1"
@@ -109,7 +109,7 @@ def write(url: str) -> None:
     store = Store(url)
     RedisInbox(store, DAY, 10).accept(TO_A_GROUP, NOON)
     RedisInbox(store, DAY, 10).accept(TO_ONE, NOON)
-    devices = RedisDevices(store, APP_IDS)
+    devices = RedisDeviceRegistry(store, APP_IDS)
     skews = {"mimc": timedelta(seconds=90)}
     store.call(lambda redis: clock_commands(redis, skews, SECOND, NOON, machine="machine-1").execute())
     devices.register(IPHONE)
@@ -119,13 +119,15 @@ def write(url: str) -> None:
     RedisBlocks(store).block("eve")
     RedisBlocks(store).block_session("session-1", DAY)
     RedisHealth(store, [APNS]).check()
-    StoreWatch(store, Generation(url, new_id=lambda: "0123456789abcdef"), lambda _: None, lambda: NOON).look()
+    StoreMonitor(store, StoreIdentity(url, new_id=lambda: "0123456789abcdef"), lambda _: None, lambda: NOON).look()
     asyncio.run(_with_redis(url, _work))
     devices.remove("main", HELD.account, HELD.device_id)
 
 
 def spool_file() -> bytes:
-    first, second = (spool.dump(it.callback_id, dump_undelivered(undelivered(it, NOON))) for it in (TO_A_GROUP, TO_ONE))
+    first, second = (
+        spool.dump(it.callback_id, dump_offline_message(offline_message(it, NOON))) for it in (TO_A_GROUP, TO_ONE)
+    )
     return first + spool.DONE + second[len(spool.DONE) :]
 
 
@@ -134,7 +136,7 @@ def read(url: str) -> dict[str, Any]:
     store = Store(url)
     told: dict[str, Any] = {
         "group again": RedisInbox(store, DAY, 10).accept(TO_A_GROUP, NOON).duplicate,
-        "devices": [_device(it) for it in RedisDevices(store, APP_IDS).devices_of("main", "ben")],
+        "devices": [_device(it) for it in RedisDeviceRegistry(store, APP_IDS).devices_of("main", "ben")],
         "dead": [
             [it.reason, it.app, it.channel, *_dead_job(it.of)]
             for it in RedisDeadLetters(store, jobs_cap=9, callbacks_cap=9).newest_first(APP_ID)
@@ -239,14 +241,14 @@ async def _work(redis: Any) -> None:
             Bury(unread.id, Cause.UNREADABLE, "unreadable", unread),
         ],
     )
-    forgetting = Forgetting(redis, APP_IDS, Brake(share=0.25, at_least=2))
+    forgetting = DeviceRemoval(redis, APP_IDS, RemovalGuard(share=0.25, at_least=2))
     for device in (FORGOTTEN, HELD):
         await forgetting.forget(device, NOON + SECOND, NOON + SECOND)
-    await RedisLanes(redis).pause(APNS, "InvalidProviderToken", NOON, NOON + DAY)
-    await RedisLanes(redis).pause(MIPUSH, "quota", NOON, NOON + DAY)
-    await RedisLanes(redis).resume(MIPUSH)
+    await RedisLaneStates(redis).pause(APNS, "InvalidProviderToken", NOON, NOON + DAY)
+    await RedisLaneStates(redis).pause(MIPUSH, "quota", NOON, NOON + DAY)
+    await RedisLaneStates(redis).resume(MIPUSH)
     await addresses.rest(IPHONE, DAY)
-    await addresses.note_trouble(IPHONE, "BadDeviceToken")
+    await addresses.mark_invalid(IPHONE, "BadDeviceToken")
     await addresses.remember_unknown(MIPUSH, "ghost", DAY)
     await addresses.board(MIPUSH, [LINE, "4e5f"], timedelta(days=1))
     await addresses.depart(MIPUSH, [("4e5f", ORDER)], DAY)
@@ -256,10 +258,10 @@ async def _work(redis: Any) -> None:
 
 async def _look(redis: Any) -> dict[str, Any]:
     queue, addresses, one = queue_of(redis), RedisAddresses(redis, APP_IDS, "worker-1"), jobs()
-    lanes = RedisLanes(redis)
+    lanes = RedisLaneStates(redis)
     for stream in (keys.callbacks(APP_ID), keys.jobs(APNS), keys.jobs(MIPUSH)):
         await queue.ensure_group(stream)
-    callbacks = [load_undelivered(it.record) for it in await queue.claim(keys.callbacks(APP_ID), 9, NO_WAIT)]
+    callbacks = [load_offline_message(it.record) for it in await queue.claim(keys.callbacks(APP_ID), 9, NO_WAIT)]
     due = [await queue.move_due(APNS, when, 9) for when in (NOON, NOON + SECOND)]
     waiting = [it for lane in (APNS, MIPUSH) for it in await queue.claim(keys.jobs(lane), 9, NO_WAIT)]
     return {
@@ -294,7 +296,7 @@ def _provider_token(redis: Any, signs: str = PROVIDER_TOKEN) -> SharedProviderTo
 
 def _device(it: Device) -> list[str]:
     return [it.app, it.account, it.device_id, it.platform, it.push_token, it.registered_at.isoformat(),
-            it.environment, it.locale, it.resource, it.trouble]  # fmt: skip
+            it.environment, it.locale, it.resource, it.invalid_reason]  # fmt: skip
 
 
 def _dead_job(of: object) -> list[Any]:

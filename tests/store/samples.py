@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from proxy.domain.alerts import Alert, AlertText, Order
-from proxy.domain.callbacks import Callback, Claim, Kind, Recipient
+from proxy.domain.callbacks import Callback, CallbackOrigin, Kind, Recipient
 from proxy.domain.devices import Device, Platform
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
 from proxy.store.connection import Store, async_redis
-from proxy.store.queue import RedisQueue
+from proxy.store.queue.streams import RedisQueue
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ def mipush_lane(app_id: str, app: str = "main") -> Lane:
 
 
 def queue_of(redis: Any, instance: str = "worker-1", lease: timedelta = LEASE, jobs_cap: int = 10_000) -> RedisQueue:
-    return RedisQueue(redis, instance, lease=lease, marks_life=DAY, jobs_cap=jobs_cap, dead_cap=100)
+    return RedisQueue(redis, instance, lease=lease, dedupe_ttl=DAY, jobs_cap=jobs_cap, dead_cap=100)
 
 
 def alert(message_id: str = "m1", conversation: str = "p2p:ann", sequence: int = 1, life: timedelta = DAY) -> Alert:
@@ -79,7 +79,7 @@ def callback(
         topic_id=topic_id,
         recipients=tuple(recipients),
         payload=b"the words of ann",
-        claim=Claim(app_id, (app_id,), None, None),
+        claim=CallbackOrigin(app_id, (app_id,), None, None),
         sequence=sequence,
         biz_type="TEXT",
     )

@@ -17,8 +17,8 @@ from redis.exceptions import RedisError
 
 from proxy.errors import StoreUnavailable
 from proxy.store.connection import Store, is_the_stores_own
-from proxy.store.embedded import ensure_store, stop_store
-from proxy.store.inbox import RedisInbox
+from proxy.store.queue.inbox import RedisInbox
+from proxy.store.server.embedded import ensure_store, stop_store
 from tests.store.samples import DAY, NOON, apns_lane, callback, job, queue_of, with_redis
 
 
@@ -168,7 +168,7 @@ def test_a_hung_store_costs_one_caller_about_a_second_and_the_others_nothing(
 @pytest.mark.system
 def test_a_restarted_store_is_used_again_without_an_error_to_the_caller(folder: Path, app_id: str) -> None:
     store = Store(ensure_store(folder))
-    inbox = RedisInbox(store, marks_life=DAY, cap=10)
+    inbox = RedisInbox(store, dedupe_ttl=DAY, cap=10)
     inbox.accept(callback(app_id, sequence="1"), NOON)
     with Redis.from_url(ensure_store(folder)) as redis:
         pid = int(redis.info("server")["process_id"])

@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 
 from proxy.domain.alerts import Alert, AlertText
-from proxy.domain.letters import Cause
-from proxy.domain.undelivered import undelivered
+from proxy.domain.dead_letters import Cause
+from proxy.domain.offline_messages import offline_message
+from proxy.spool.format import Record, walk
 from proxy.store import keys, records
 from proxy.store.connection import Store
-from proxy.store.dead_letters import RedisDeadLetters
-from proxy.store.devices import RedisDevices
-from proxy.store.embedded import ensure_store, stop_store
-from proxy.store.forgotten import RedisForgotten, Restoring, brakes_held
-from proxy.store.spool.format import Record, walk
+from proxy.store.devices.registry import RedisDeviceRegistry
+from proxy.store.devices.removed import RedisRemovedDevices, RestoreResult, guard_details
+from proxy.store.queue.dead_letters import RedisDeadLetters
+from proxy.store.server.embedded import ensure_store, stop_store
 from tests.store import golden
 from tests.store.samples import NOON, SECOND
 
@@ -32,9 +32,9 @@ FORMATS = sorted(it.name for it in RECORDS.iterdir() if it.is_dir())
 PRESENT = [name for name in FORMATS if name.partition(".")[0] == str(records.FORMAT)]
 # which kinds of keys hold what each function writes
 WRITERS = {
-    "dump_undelivered": {"callbacks"},
+    "dump_offline_message": {"callbacks"},
     "dump_job": {"jobs", "retries", "dead"},
-    "dump_letter": {"dead", "dead-words"},
+    "dump_dead_letter": {"dead", "dead-words"},
     "dump_device": {"account"},
     "dump_order": {"shown", "sent"},
 }
@@ -74,11 +74,11 @@ def without_words(alert: Alert) -> Alert:
 def test_a_device_that_was_laid_aside_comes_back_and_the_brake_is_told(empty_store: str) -> None:
     golden.restore(empty_store, laid("1.1"))
     store = Store(empty_store)
-    (it,) = RedisForgotten(store, golden.APP_IDS).forgotten("main", NOON)
+    (it,) = RedisRemovedDevices(store, golden.APP_IDS).removed("main", NOON)
     assert (it.device, it.at) == (golden.FORGOTTEN, NOON + SECOND)
-    assert RedisForgotten(store, golden.APP_IDS).restore(it) is Restoring.RESTORED
-    assert RedisDevices(store, golden.APP_IDS).devices_of("main", "fay") == [golden.FORGOTTEN]
-    told = store.call(lambda redis: brakes_held(redis, [golden.APNS], NOON + SECOND))
+    assert RedisRemovedDevices(store, golden.APP_IDS).restore(it) is RestoreResult.RESTORED
+    assert RedisDeviceRegistry(store, golden.APP_IDS).devices_of("main", "fay") == [golden.FORGOTTEN]
+    told = store.call(lambda redis: guard_details(redis, [golden.APNS], NOON + SECOND))
     assert "2 of 3 dead" in told["devices of main/apns"]
 
 
@@ -104,8 +104,8 @@ def test_a_spool_file_is_read_and_written_as_it_was_at_first() -> None:
         (golden.TO_A_GROUP.callback_id, False),
         (golden.TO_ONE.callback_id, True),
     ]
-    assert [records.load_undelivered(it.body) for it in found if isinstance(it, Record)] == [
-        undelivered(it, NOON) for it in (golden.TO_A_GROUP, golden.TO_ONE)
+    assert [records.load_offline_message(it.body) for it in found if isinstance(it, Record)] == [
+        offline_message(it, NOON) for it in (golden.TO_A_GROUP, golden.TO_ONE)
     ]
     assert len(found) == 2
     assert golden.spool_file() == kept

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
+from proxy.domain.dead_letters import Cause
 from proxy.domain.lanes import Lane
-from proxy.domain.letters import Cause
 from proxy.ports import Bury, Landing, Postpone
 from proxy.store import keys
-from proxy.store.addresses import RedisAddresses
 from proxy.store.connection import Store
-from proxy.store.devices import RedisDevices
-from proxy.store.health import RedisHealth
-from proxy.store.inbox import RedisInbox
-from proxy.store.lanes import RedisLanes
+from proxy.store.devices.addresses import RedisAddresses
+from proxy.store.devices.registry import RedisDeviceRegistry
+from proxy.store.queue.inbox import RedisInbox
+from proxy.store.queue.lane_states import RedisLaneStates
+from proxy.store.server.health import RedisHealth
 from tests.store.samples import (
     DAY,
     LEASE,
@@ -54,14 +54,14 @@ SAMPLES: dict[str, Callable[[], str]] = {
     "dead_words": lambda: keys.dead_words("77", "1793534400000-0"),
     "account": lambda: keys.account("77", "main", "ben"),
     "push_token": lambda: keys.push_token("77", "main", "apns", "a1b2"),
-    "forgotten": lambda: keys.forgotten("77", "main", "apns"),
-    "aside": lambda: keys.aside("77", "main", "apns", "a1b2"),
-    "aside_of": lambda: keys.aside_of("77", "main", "ben"),
+    "removed": lambda: keys.removed("77", "main", "apns"),
+    "removed_registration": lambda: keys.removed_registration("77", "main", "apns", "a1b2"),
+    "removed_of_account": lambda: keys.removed_of_account("77", "main", "ben"),
     "held": lambda: keys.held("77", "main", "apns"),
-    "brake": lambda: keys.brake("77", "main", "apns"),
+    "removal_guard": lambda: keys.removal_guard("77", "main", "apns"),
     "provider_token": lambda: keys.provider_token("TEAM", "KEY", b"PEM"),
     "ready": lambda: keys.ready("77"),
-    "generation": keys.generation,
+    "identity": keys.identity,
     "clocks": keys.clocks,
     "blocked_accounts": keys.blocked_accounts,
     "blocked_session": lambda: keys.blocked_session("s1"),
@@ -71,7 +71,7 @@ SAMPLES: dict[str, Callable[[], str]] = {
 # what the library makes below the prefix; tests/store/test_limits.py holds this to what it writes
 _LIMIT = f"{keys.LIMITS_PREFIX}:{{LIMITER/token_per_account/0123456789abcdef0123456789abcdef/60/1/minute}}"
 LIBRARY_KEYS = [_LIMIT, f"{_LIMIT}/-1"]
-SHARED = {"provider_token", "generation", "clocks", "blocked_accounts", "blocked_session"}  # not one app's own
+SHARED = {"provider_token", "identity", "clocks", "blocked_accounts", "blocked_session"}  # not one app's own
 
 
 def catalogue() -> list[re.Pattern[str]]:
@@ -110,8 +110,8 @@ def test_all_keys_of_an_app_carry_its_hash_tag(name: str) -> None:
     [
         lambda text: keys.account("77", "main", text),
         lambda text: keys.push_token("77", "main", "apns", text),
-        lambda text: keys.aside("77", "main", "apns", text),
-        lambda text: keys.aside_of("77", "main", text),
+        lambda text: keys.removed_registration("77", "main", "apns", text),
+        lambda text: keys.removed_of_account("77", "main", text),
         lambda text: keys.unknown(LANE, text),
     ],
 )
@@ -127,7 +127,7 @@ def test_all_that_a_message_leaves_in_the_store_is_in_the_catalogue_and_ends_by_
 ) -> None:
     lane = mipush_lane(app_id)
     RedisInbox(store, DAY, 10).accept(callback(app_id), NOON)
-    RedisDevices(store, {"main": app_id}).register(device())
+    RedisDeviceRegistry(store, {"main": app_id}).register(device())
     RedisHealth(store, [lane], lambda: NOON).check()
 
     async def scenario(redis: Any) -> None:
@@ -137,9 +137,9 @@ def test_all_that_a_message_leaves_in_the_store_is_in_the_catalogue_and_ends_by_
         late, dead, _ = await queue.claim(keys.jobs(lane), 10, NO_WAIT)
         one = job(lane)
         await queue.settle_jobs(lane, [Postpone(late.id, one, NOON), Bury(dead.id, Cause.EXPIRED, "late", one)])
-        await RedisLanes(redis).pause(lane, "quota", NOON, NOON + SECOND)
-        await RedisLanes(redis).pause(apns_lane(app_id), "quota", NOON, NOON + SECOND)
-        await RedisLanes(redis).resume(apns_lane(app_id))
+        await RedisLaneStates(redis).pause(lane, "quota", NOON, NOON + SECOND)
+        await RedisLaneStates(redis).pause(apns_lane(app_id), "quota", NOON, NOON + SECOND)
+        await RedisLaneStates(redis).resume(apns_lane(app_id))
         await addresses.rest(device(), DAY)
         await addresses.remember_unknown(lane, "ghost", DAY)
         await addresses.board(lane, ["line-1", "line-2"], LEASE)

@@ -52,7 +52,7 @@ def test_of_twenty_processes_one_signs(store: Store, store_url: str, key: str) -
 
     with_redis(store_url, scenario)
     assert len(signer.made) == 1
-    assert 0 < raw(store, "TTL", key) <= keys.PROVIDER_TOKEN_LIFE_S
+    assert 0 < raw(store, "TTL", key) <= keys.PROVIDER_TOKEN_TTL_S
     assert raw(store, "EXISTS", f"{key}:signing") == 0
 
 

@@ -12,18 +12,18 @@ from proxy.domain.alerts import Alert, AlertText, Order
 from proxy.domain.callbacks import Recipient
 from proxy.domain.devices import ApnsEnvironment, Device, Platform
 from proxy.domain.jobs import Job, Try
-from proxy.domain.undelivered import Undelivered, undelivered
+from proxy.domain.offline_messages import OfflineMessage, offline_message
 from proxy.store.records import (
     UnreadableRecord,
     dump_device,
     dump_job,
+    dump_offline_message,
     dump_order,
-    dump_undelivered,
     from_ms,
     load_device,
     load_job,
+    load_offline_message,
     load_order,
-    load_undelivered,
     to_ms,
 )
 from tests.store.samples import DAY, NOON, SECOND, apns_lane, callback, device, job
@@ -34,7 +34,7 @@ words = st.text()
 orders = st.builds(Order, counts, counts, counts)
 recipients = st.builds(Recipient, words, st.lists(words, max_size=3).map(tuple))
 messages = st.builds(
-    Undelivered, words, words, words, words, st.lists(recipients, max_size=4).map(tuple), st.binary(), words, words,
+    OfflineMessage, words, words, words, words, st.lists(recipients, max_size=4).map(tuple), st.binary(), words, words,
     counts, moments,
 )  # fmt: skip
 alerts = st.builds(Alert, words, words, st.builds(AlertText, words, words), orders, moments)
@@ -47,8 +47,8 @@ devices = st.builds(
 
 
 @given(messages)
-def test_a_message_is_read_back_as_it_was(message: Undelivered) -> None:
-    assert load_undelivered(dump_undelivered(message)) == message
+def test_a_message_is_read_back_as_it_was(message: OfflineMessage) -> None:
+    assert load_offline_message(dump_offline_message(message)) == message
 
 
 @given(jobs)
@@ -74,13 +74,13 @@ def test_a_moment_keeps_its_millisecond(ms: int) -> None:
 def test_a_record_holds_any_text_even_half_of_a_surrogate_pair() -> None:
     odd = replace(job(apns_lane("7")), account="\ud800")
     assert load_job(dump_job(odd)) == odd
-    message = replace(undelivered(callback("7"), NOON), sender="\udfff")
-    assert load_undelivered(dump_undelivered(message)) == message
+    message = replace(offline_message(callback("7"), NOON), sender="\udfff")
+    assert load_offline_message(dump_offline_message(message)) == message
 
 
 def test_a_sequence_of_thousands_of_digits_is_unreadable() -> None:
     with pytest.raises(UnreadableRecord):
-        load_undelivered(dump_undelivered(replace(undelivered(callback("7"), NOON), sequence="9" * 5000)))
+        load_offline_message(dump_offline_message(replace(offline_message(callback("7"), NOON), sequence="9" * 5000)))
 
 
 def test_a_job_that_was_never_tried_in_vain_says_nothing_of_tries() -> None:
@@ -88,16 +88,16 @@ def test_a_job_that_was_never_tried_in_vain_says_nothing_of_tries() -> None:
 
 
 def test_a_message_without_payload_keeps_all_but_what_was_written() -> None:
-    message = undelivered(callback("7"), NOON)
-    record = dump_undelivered(message, with_payload=False)
-    assert load_undelivered(record) == replace(message, payload=b"")
+    message = offline_message(callback("7"), NOON)
+    record = dump_offline_message(message, with_payload=False)
+    assert load_offline_message(record) == replace(message, payload=b"")
 
 
 @pytest.mark.parametrize("member", ["id", "app", "conv", "from", "biz", "seq", "sent", "to"])
 def test_a_message_with_a_member_of_another_shape_is_unreadable(member: str) -> None:
-    record = json.loads(dump_undelivered(undelivered(callback("7"), NOON)))
+    record = json.loads(dump_offline_message(offline_message(callback("7"), NOON)))
     with pytest.raises(UnreadableRecord):
-        load_undelivered(json.dumps({**record, member: [{"the words": "of ann"}]}).encode())
+        load_offline_message(json.dumps({**record, member: [{"the words": "of ann"}]}).encode())
 
 
 def test_a_job_without_text_is_read_as_one_that_says_nothing() -> None:
@@ -118,7 +118,7 @@ def test_a_job_without_text_is_read_as_one_that_says_nothing() -> None:
     ).map(lambda it: json.dumps(it).encode())
 )
 def test_any_bytes_are_a_record_or_an_unreadable_one(record: bytes) -> None:
-    for read in (load_job, load_undelivered, lambda it: load_device("main", "phone", it)):
+    for read in (load_job, load_offline_message, lambda it: load_device("main", "phone", it)):
         with pytest.raises(UnreadableRecord):
             read(record)
 
@@ -127,7 +127,7 @@ def test_any_bytes_are_a_record_or_an_unreadable_one(record: bytes) -> None:
     ("record", "read"),
     [
         (dump_job(job(apns_lane("7"))), load_job),
-        (dump_undelivered(undelivered(callback("7"), NOON)), load_undelivered),
+        (dump_offline_message(offline_message(callback("7"), NOON)), load_offline_message),
         (dump_device(device()), lambda it: load_device("main", "phone", it)),
     ],
 )
@@ -157,7 +157,7 @@ def test_a_job_or_a_device_with_a_member_of_another_type_is_unreadable(wrong: ob
 
 
 def test_an_undelivered_message_keeps_what_plan_needs() -> None:
-    message = undelivered(callback("7", [Recipient("ben", ("r1",))], sequence="41"), NOON)
+    message = offline_message(callback("7", [Recipient("ben", ("r1",))], sequence="41"), NOON)
     assert (message.sender, message.conversation, message.accepted_at) == ("ann", "topic:t1", NOON)
     assert message.recipients == (Recipient("ben", ("r1",)),)
     assert message.order == Order(41, 0, to_ms(NOON))
@@ -176,7 +176,7 @@ def test_an_alert_lives_from_our_acceptance_and_shorter_where_the_message_says_w
     sent_ago: timedelta | None, life_left: timedelta
 ) -> None:
     sent_at_ms = to_ms(NOON - sent_ago) if sent_ago is not None else 0
-    message = Undelivered("m1", "7", "p2p:ann", "ann", (), b"", "", "x1", sent_at_ms, NOON)
+    message = OfflineMessage("m1", "7", "p2p:ann", "ann", (), b"", "", "x1", sent_at_ms, NOON)
     made = message.alert(AlertText("ann", "hi"), DAY)
     assert made.expires_at == NOON + life_left
     assert made.order.sequence == 0  # no number: by time then

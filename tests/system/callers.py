@@ -18,7 +18,7 @@ _PATIENCE_S = 20.0
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """What a callback was answered in the end; `status` 0 where the connection broke. `tries` counts the posts."""
 
     status: int
@@ -28,7 +28,7 @@ class Answer:
     tries: int = 1
 
 
-Seen = Callable[[int, Answer], None]
+Seen = Callable[[int, Response], None]
 
 
 def post_all(
@@ -39,12 +39,12 @@ def post_all(
     threads: int = 16,
     insist: bool = False,
     seen: Seen = lambda _index, _answer: None,
-) -> list[Answer]:
+) -> list[Response]:
     """Post all of them, neighbours at the same time; the answers in the same order.
 
     With `insist` a callback is posted until it is answered 200. `seen` hears of each answer in the posting thread.
     """
-    answers: dict[int, Answer] = {}
+    answers: dict[int, Response] = {}
     work = _shared(enumerate(bodies))
 
     def call() -> None:
@@ -72,7 +72,7 @@ class Caller:
     def __exit__(self, *error: object) -> None:
         self._connection.close()
 
-    def post(self, body: Mapping[str, Any]) -> Answer:
+    def post(self, body: Mapping[str, Any]) -> Response:
         started = time.monotonic()
         try:
             self._connection.request("POST", self._path, json.dumps(body))
@@ -80,17 +80,17 @@ class Caller:
             envelope = json.loads(answer.read())
         except (OSError, http.client.HTTPException):
             self._connection.close()
-            return Answer(0, None, None, time.monotonic() - started)
+            return Response(0, None, None, time.monotonic() - started)
         duplicate = (envelope["data"] or {}).get("duplicate")
-        return Answer(answer.status, duplicate, answer.headers["Retry-After"], time.monotonic() - started)
+        return Response(answer.status, duplicate, answer.headers["Retry-After"], time.monotonic() - started)
 
-    def insist(self, body: Mapping[str, Any]) -> Answer:
+    def insist(self, body: Mapping[str, Any]) -> Response:
         """The same body again and again, until it is taken."""
         until, tries = time.monotonic() + _PATIENCE_S, 1
         while (answer := self.post(body)).status != 200 and time.monotonic() < until:
             time.sleep(_AGAIN_AFTER_S)
             tries += 1
-        return Answer(answer.status, answer.duplicate, answer.retry_after, answer.seconds, tries)
+        return Response(answer.status, answer.duplicate, answer.retry_after, answer.seconds, tries)
 
 
 def register_all(rig: Rig, accounts: list[str], *, app_id: str, platform: str = "apns") -> dict[str, str]:

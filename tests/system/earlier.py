@@ -18,6 +18,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PREVIOUS = Path(__file__).parent / "previous"
+# What the program named there calls the settings and metrics that the tests use.
+EARLIER_WORDS = {
+    "dedupe_ttl_s": "marks_life_s",
+    "silence_min_s": "silence_s",
+    "backoff_initial_s": "backoff_first_s",
+    "backoff_max_s": "backoff_most_s",
+    "app_proxy_jobs_settled_total": "push_jobs_settled_total",
+    "app_proxy_leases_taken_over_total": "stream_entries_taken_over_total",
+}
+_WORDS = re.compile("|".join(EARLIER_WORDS))
 _PROJECT = "mimc-app-proxy (pyproject.toml)"
 _PIN = re.compile(r"(?P<name>[\w.-]+)==(?P<version>[^ ;\\]+)")
 
@@ -48,6 +58,12 @@ def lay_out(commit: str, checkout: Path, folder: Path, git: str = "git") -> Path
     if needed_pins(theirs) - all_pins(ours):
         _install(folder)
     return folder
+
+
+def in_words_of(program: Path, text: str) -> str:
+    """Settings or a metric's name as that program calls them."""
+    has_spool_package = (program / "proxy/spool").is_dir()  # since the same commit as today's words
+    return text if has_spool_package else _WORDS.sub(lambda word: EARLIER_WORDS[word[0]], text)
 
 
 def all_pins(lock: str) -> set[str]:

@@ -39,7 +39,8 @@ from proxy.channels import APNS, MIPUSH
 from proxy.domain.lanes import Lane
 from proxy.local.ports import port_taken
 from proxy.store import keys
-from proxy.store.embedded import store_command, store_url
+from proxy.store.server.embedded import store_command, store_url
+from tests.system.earlier import in_words_of
 
 T = TypeVar("T")
 _WORD = re.compile(r"[\w-]+", re.ASCII)
@@ -58,8 +59,8 @@ SECTION = {MAIN: "main", OTHER: "other"}
 
 # lease 2 s, so that a takeover is seen in seconds; the relations are those of the defaults
 SHORT_TIMES = {
-    "lease_s": 2.0, "heartbeat_s": 0.4, "push_timeout_s": 1.4, "silence_s": 0.5, "drain_s": 5.0, "probe_s": 1.0,
-    "backoff_first_s": 0.2, "backoff_most_s": 2.0,
+    "lease_s": 2.0, "heartbeat_s": 0.4, "push_timeout_s": 1.4, "silence_min_s": 0.5, "drain_s": 5.0, "probe_s": 1.0,
+    "backoff_initial_s": 0.2, "backoff_max_s": 2.0,
 }  # fmt: skip
 
 
@@ -70,6 +71,7 @@ class Process:
     name: str
     popen: subprocess.Popen[bytes]
     log: Path
+    program: Path
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def children(self) -> list[int]:
@@ -206,16 +208,27 @@ class Rig:
         environment = {
             key: value for key, value in os.environ.items() if not key.startswith(("APP_PROXY_", "PROMETHEUS_"))
         }
-        environment |= {"APP_PROXY_CONFIG": str(self.folder / "proxy.toml"), "PYTHONUNBUFFERED": "1"}
+        folder = Path(cwd or self.program)
+        environment |= {"APP_PROXY_CONFIG": str(self._settings_file(folder)), "PYTHONUNBUFFERED": "1"}
         environment |= {"TMPDIR": str(self.temporary), **variables}  # what a killed process leaves, goes with the rig
         with log.open("wb") as output:
             popen = subprocess.Popen(
-                argv, cwd=cwd or self.program, env=environment, start_new_session=True,
+                argv, cwd=folder, env=environment, start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
             )  # fmt: skip
-        process = Process(name, popen, log)
+        process = Process(name, popen, log, folder)
         self._processes.append(process)
         return process
+
+    def _settings_file(self, program: Path) -> Path:
+        """The settings, in the words of that program."""
+        file = self.folder / "proxy.toml"
+        text = file.read_text() if file.exists() else ""
+        translated = in_words_of(program, text)
+        if translated != text:
+            file = self.folder / "earlier.toml"
+            file.write_text(translated)
+        return file
 
     def _start_emulator(self, name: str) -> Process:
         config = self.folder / f"{name}.toml"
@@ -317,6 +330,7 @@ class Rig:
     def metric(self, worker: Process, name: str, **labels: str) -> float:
         """The sum of a worker's samples of that name with at least those labels."""
         text = self.http.get(worker.facts["metrics"], timeout=10).text
+        name = in_words_of(worker.program, name)
         samples = [it for family in text_string_to_metric_families(text) for it in family.samples]
         return sum(it.value for it in samples if it.name == name and labels.items() <= it.labels.items())
 

@@ -12,8 +12,8 @@ from tests.system.audited import AuditedRig
 from tests.system.rig import OTHER
 
 # answers take their time, and that is not called silence; tries are further apart than a push may be under way
-SLOW: Mapping[str, Any] = {"apns": {"delay_ms": 700}, "relay": {"silence_s": 1.2, "heartbeat_s": 0.55}}
-LATE: Mapping[str, Any] = {"relay": {"backoff_first_s": 2.6, "backoff_most_s": 2.6}}
+SLOW: Mapping[str, Any] = {"apns": {"delay_ms": 700}, "relay": {"silence_min_s": 1.2, "heartbeat_s": 0.55}}
+LATE: Mapping[str, Any] = {"relay": {"backoff_initial_s": 2.6, "backoff_max_s": 2.6}}
 READERS = [f"reader-{number}" for number in range(20)]
 
 

@@ -16,7 +16,7 @@ def app_proxy(rig: Rig, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def settled_as(rig: Rig, worker: Process, outcome: str) -> bool:
     lines = rig.http.get(worker.facts["metrics"], timeout=5).text.splitlines()
-    return any(it.startswith("push_jobs_settled_total{") and f'outcome="{outcome}"' in it for it in lines)
+    return any(it.startswith("app_proxy_jobs_settled_total{") and f'outcome="{outcome}"' in it for it in lines)
 
 
 def test_a_job_that_waits_while_its_user_is_blocked_is_settled_as_blocked(rig: Rig) -> None:

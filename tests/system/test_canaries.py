@@ -24,18 +24,18 @@ from proxy.channels.mipush.wire import MipushWire
 from proxy.channels.transfer import Route as TransportRoute
 from proxy.domain.alerts import AlertText
 from proxy.domain.callbacks import Callback
+from proxy.domain.dead_letters import Cause
 from proxy.domain.devices import Device, Platform
 from proxy.domain.jobs import Job, Push
 from proxy.domain.lanes import Lane
-from proxy.domain.letters import Cause
+from proxy.domain.offline_messages import offline_message
 from proxy.domain.steps import RetryAt
-from proxy.domain.undelivered import undelivered
 from proxy.errors import BadCallback
 from proxy.mimc.wire import parse_callback
-from proxy.ports import Answer, Bury, Entry, Postpone
+from proxy.ports import Bury, Entry, Postpone, Response
 from proxy.settings import Settings
 from proxy.store import keys
-from proxy.store.embedded import store_url
+from proxy.store.server.embedded import store_url
 from proxy.usecases.deliver import Settled
 from proxy.usecases.lines import Held
 from proxy.wiring import web_services
@@ -405,14 +405,14 @@ def test_no_repr_of_ours_shows_a_secret_or_a_word_of_a_message(place: Path) -> N
     body = offline("bob", "alice", canary, 1, authentication=canary, toAppId="1", fromAppId="1")
     callback = parse_callback(json.dumps(body).encode())
     assert isinstance(callback, Callback)
-    message = undelivered(callback, services.now())
+    message = offline_message(callback, services.now())
     alert = message.alert(AlertText(canary, canary), timedelta(hours=1))
     device = Device("main", "alice", "phone", Platform.MIPUSH, canary, services.now())
     job = Job("main", "mipush", "alice", "phone", alert)
     push = Push(job, device)
     wire = MipushWire(settings.apps["main"].mipush or pytest.fail("no section"))
     request = wire.build([push], f"key={canary}", services.now())
-    answer = Answer(200, {"set-cookie": canary}, canary.encode())
+    answer = Response(200, {"set-cookie": canary}, canary.encode())
     entry = Entry(b"1-1", canary.encode())
     shown = [
         settings, services, callback, message, alert, device, job, push, wire, request, answer, entry,

@@ -62,7 +62,7 @@ def test_refused_pushes_are_shown_once_each_though_two_operators_replay_them_at_
     assert shown.popen.wait(30) == 0
     assert shown.log.read_text().count('"words_until": "20') == 5
     labels = {"app_id": OTHER, "app": "other", "channel": "apns", "cause": "rejected"}
-    assert rig.metric(worker, "push_dead_letters_total", **labels) == 5
+    assert rig.metric(worker, "app_proxy_dead_letters_total", **labels) == 5
 
     rig.end_faults("apns")
     replays = [begin(rig, "replay", "--app", "other", "--yes") for _ in range(2)]

@@ -108,13 +108,13 @@ def test_too_many_dead_devices_at_once_stay_and_those_before_them_come_back(plac
             rig.settled(OTHER)
         lane = {"app": "other", "channel": "apns"}
         assert (
-            figure(rig, "push_devices_forgotten", **lane) == 19
+            figure(rig, "app_proxy_devices_removed", **lane) == 19
         )  # a fifth of 40 is 8, but the twentieth is kept first
-        assert figure(rig, "push_devices_held", **lane) == 21
+        assert figure(rig, "app_proxy_devices_kept_by_guard", **lane) == 21
         assert rig.dead_letters(OTHER) == ["unregistered, and kept: too many at once"] * 42
         assert sum(len(lines(worker, "forgetting is held")) for worker in workers) == 1
         assert "Look at topic, environment and package" in rig.readiness()["devices of other/apns"]
-        assert figure(rig, "push_devices_held", app="main", channel="apns") == 0
+        assert figure(rig, "app_proxy_devices_kept_by_guard", app="main", channel="apns") == 0
 
         rig.end_faults("apns")
         back = cli(rig, "devices", "restore", "--app", "other")
@@ -149,7 +149,7 @@ def test_after_the_store_came_back_empty_everything_goes_on_and_the_loss_is_told
         told = rig.wait(lambda: rig.readiness().get("lost"), "the loss in /readyz")
         assert "accepted work was lost, devices must register again" in told
         rig.wait(lambda: rig.http.get(f"{rig.operator}/readyz", timeout=10).status_code == 200, "groups, made anew")
-        assert figure(rig, "store_lost_timestamp_seconds") == pytest.approx(time.time(), abs=60)
+        assert figure(rig, "app_proxy_store_lost_timestamp_seconds") == pytest.approx(time.time(), abs=60)
 
         assert rig.register("alice", "phone", phone, app_id=OTHER).status_code == 200
         assert rig.post(offline("bob", "alice", "after", 7, app_id=OTHER), OTHER).status_code == 200
@@ -158,10 +158,10 @@ def test_after_the_store_came_back_empty_everything_goes_on_and_the_loss_is_told
         assert len(rig.journal("apns")) == 2  # nothing of before was shown again
         assert len(lines(web, "came back empty")) + len(lines(worker, "came back empty")) == 1
 
-        first = figure(rig, "store_lost_timestamp_seconds")
+        first = figure(rig, "app_proxy_store_lost_timestamp_seconds")
         with rig.redis() as redis:
             redis.flushall()  # is the same, with all connections alive
-        rig.wait(lambda: figure(rig, "store_lost_timestamp_seconds") > first, "the second loss")
+        rig.wait(lambda: figure(rig, "app_proxy_store_lost_timestamp_seconds") > first, "the second loss")
         assert rig.register("alice", "phone", phone, app_id=OTHER).status_code == 200
         assert rig.post(offline("bob", "alice", "once more", 8, app_id=OTHER), OTHER).status_code == 200
         rig.wait(lambda: len(rig.accepted(phone)) == 3, "the alert after that")
@@ -192,7 +192,7 @@ def test_clocks_that_differ_are_told_by_web_and_worker_and_stop_nothing(place: P
         assert re.match(r"(39|40)[0-9][0-9] s behind theirs", told("by apns"))
         assert re.match("3600 s behind theirs", told("by apns provider token"))
         assert rig.http.get(f"{rig.operator}/readyz", timeout=10).status_code == 200
-        assert figure(rig, "clock_skew_seconds", source="mimc") == pytest.approx(behind_s, abs=10)
-        assert rig.metric(worker, "clock_skew_seconds", source="apns") == pytest.approx(-ahead_s, abs=10)
+        assert figure(rig, "app_proxy_clock_skew_seconds", source="mimc") == pytest.approx(behind_s, abs=10)
+        assert rig.metric(worker, "app_proxy_clock_skew_seconds", source="apns") == pytest.approx(-ahead_s, abs=10)
         assert len(lines(web, "the clocks differ")) == 1
         assert len(lines(worker, "the clocks differ")) == 2  # by the answers' Date, and by the token

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from proxy.store import keys
-from tests.system.callers import Answer, Caller, Seen, alerts, post_all, register_all
+from tests.system.callers import Caller, Response, Seen, alerts, post_all, register_all
 from tests.system.rig import OTHER, Rig, offline, offline_topic
 
 # where no process dies that holds pushes, a push that takes long on a busy machine must not be repeated
-PATIENT = {"lease_s": 15.0, "heartbeat_s": 4.0, "push_timeout_s": 10.0, "silence_s": 8.0, "drain_s": 10.0}
+PATIENT = {"lease_s": 15.0, "heartbeat_s": 4.0, "push_timeout_s": 10.0, "silence_min_s": 8.0, "drain_s": 10.0}
 READERS = [f"reader-{number}" for number in range(50)]
 MESSAGES = [offline(f"sender-{n}", READERS[n % 50], f"message {n}", n, app_id=OTHER) for n in range(1_200)]
 
@@ -41,14 +41,14 @@ def test_two_thousand_callbacks_and_a_group_of_500_posted_twice_at_once_alert_on
 
 
 def test_what_was_answered_200_survives_the_death_of_the_store(place: Path) -> None:
-    times = {"lease_s": 3.0, "push_timeout_s": 2.5, "silence_s": 2.0}
+    times = {"lease_s": 3.0, "push_timeout_s": 2.5, "silence_min_s": 2.0}
     with Rig(place, relay=times, without=["mimc", "mipush"]) as rig:
         rig.start_web()
         rig.start_worker()
         iphones = register_all(rig, READERS, app_id=OTHER)
         store_back, taken = threading.Event(), set[int]()
 
-        def seen(index: int, answer: Answer) -> None:
+        def seen(index: int, answer: Response) -> None:
             taken.add(index)
             if answer.tries > 1:
                 store_back.wait(20)
@@ -90,7 +90,7 @@ def test_what_was_answered_200_survives_the_death_of_the_web_processes(place: Pa
 
 
 def test_what_is_not_for_the_phones_is_taken_and_dropped(place: Path) -> None:
-    with Rig(place, relay={"marks_life_s": 340}, without=["mimc", "mipush"]) as rig:
+    with Rig(place, relay={"dedupe_ttl_s": 340}, without=["mimc", "mipush"]) as rig:
         rig.start_web()
         rig.start_worker()
         (iphone,) = register_all(rig, ["alice"], app_id=OTHER).values()
@@ -154,9 +154,9 @@ def test_mimcs_own_callbacks_reach_the_phone_once_though_the_store_was_away(plac
 
 
 @contextmanager
-def posting(rig: Rig, bodies: Sequence[Mapping[str, Any]], seen: Seen) -> Iterator[list[Answer]]:
+def posting(rig: Rig, bodies: Sequence[Mapping[str, Any]], seen: Seen) -> Iterator[list[Response]]:
     """Posts in the background until each is taken; the answers are there at the end of the block."""
-    answers: list[Answer] = []
+    answers: list[Response] = []
     thread = threading.Thread(
         target=lambda: answers.extend(post_all(rig, bodies, app_id=OTHER, threads=8, insist=True, seen=seen))
     )
@@ -168,7 +168,7 @@ def posting(rig: Rig, bodies: Sequence[Mapping[str, Any]], seen: Seen) -> Iterat
     assert len(answers) == len(bodies)
 
 
-def posts_of_one(rig: Rig, count: int) -> list[Answer]:
+def posts_of_one(rig: Rig, count: int) -> list[Response]:
     """Posts of one caller, who always meets the same web process, one directly after the other."""
     with Caller(rig, OTHER) as caller:
         return [caller.post(offline("bob", "nobody", "hello", 10_000, app_id=OTHER)) for _ in range(count)]

@@ -56,7 +56,7 @@ def test_5000_jobs_for_an_apns_that_is_silent_hold_up_no_other_lane(place: Path)
         post(rig, "alice", range(100), MAIN)
         worker = rig.start_worker()
         planned = {"app": "main", "channel": "apns"}
-        rig.wait(lambda: rig.metric(worker, "push_jobs_planned_total", **planned) == 5000, "the plan of 5000 jobs")
+        rig.wait(lambda: rig.metric(worker, "app_proxy_jobs_planned_total", **planned) == 5000, "the plan of 5000 jobs")
         late = []
         for number in range(100, 120):
             before = time.monotonic_ns() // 1_000_000
@@ -114,7 +114,9 @@ def test_a_young_provider_token_that_apns_calls_expired_stops_the_lane_until_a_p
         assert len(rig.accepted(phone)) == 3
         assert rig.counters("apns")["provider_token_updates"] == 1
         rig.wait(lambda: "lane other/apns" not in rig.readiness(), "the end of the pause")
-        assert rig.metric(worker, "push_jobs_settled_total", outcome="paused", reason="provider token expired") == 2
+        assert (
+            rig.metric(worker, "app_proxy_jobs_settled_total", outcome="paused", reason="provider token expired") == 2
+        )
 
 
 def test_an_old_provider_token_that_apns_calls_expired_is_renewed_once_for_all_workers(place: Path) -> None:
@@ -128,7 +130,7 @@ def test_an_old_provider_token_that_apns_calls_expired_is_renewed_once_for_all_w
         rig.settled(OTHER)
         assert len({it["apns_id"] for it in rig.accepted(phone)}) == len(rig.accepted(phone)) == 50
         assert rig.counters("apns")["provider_token_updates"] == 2
-        assert sum(rig.metric(it, "push_jobs_settled_total", outcome="paused") for it in workers) == 0
+        assert sum(rig.metric(it, "app_proxy_jobs_settled_total", outcome="paused") for it in workers) == 0
 
 
 def share_provider_token(rig: Rig, age: timedelta) -> None:
@@ -147,7 +149,7 @@ def test_two_workers_that_start_together_make_one_provider_token(place: Path) ->
         workers = rig.start_workers(2)
         post(rig, "ann", range(100), OTHER)
         rig.settled(OTHER)
-        assert all(rig.metric(it, "push_jobs_settled_total", outcome="accepted") > 0 for it in workers)
+        assert all(rig.metric(it, "app_proxy_jobs_settled_total", outcome="accepted") > 0 for it in workers)
         assert rig.counters("apns")["provider_token_updates"] == 1
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from proxy.local.ports import free_port
-from proxy.store.embedded import ensure_store, stop_store
+from proxy.store.server.embedded import ensure_store, stop_store
 from tests.mimc.upstream import answering, upstream
 from tests.mimc.upstream import http as http_answer
 from tests.system.test_web import GOLDEN, Reply, Web, ask, await_listeners, configuration, speak, start
@@ -67,7 +67,7 @@ def test_clients_behind_a_named_proxy_have_limits_of_their_own_over_all_processe
         )  # only X-Forwarded-For counts: it is the proxy's own
         assert '"address":"2001:db8:7::1"' in web.log().replace('": "', '":"')
         metrics = ask(web.operator, "GET", "/metrics").body.decode()
-        assert 'rate_limited_total{by="address",route="token"} 3.0' in metrics
+        assert 'app_proxy_rate_limited_total{by="address",route="token"} 3.0' in metrics
 
 
 def test_without_its_own_store_the_limiter_holds_up_no_token(place: Path) -> None:
@@ -77,7 +77,7 @@ def test_without_its_own_store_the_limiter_holds_up_no_token(place: Path) -> Non
             assert call(web).body == GOLDEN
             assert time.monotonic() - started < 1.5
         metrics = ask(web.operator, "GET", "/metrics").body.decode()
-        assert 'limiter_unavailable_total{route="token"} 6.0' in metrics
+        assert 'app_proxy_rate_limiter_unavailable_total{route="token"} 6.0' in metrics
 
 
 def test_no_answer_tells_a_version_and_every_one_has_the_security_headers(place: Path) -> None:

@@ -47,15 +47,15 @@ def test_counts_of_all_web_processes_add_up_and_outlive_the_death_of_one(place: 
         for sequence in range(40):
             assert rig.post(offline("bob", "alice", "hello", sequence)).status_code == 200
         before = rig.wait(lambda: workers if len(workers := children_of(web)) == 2 else None, "two workers")
-        assert [figure(rig, "mimc_callbacks_total", **accepted) for _ in range(8)] == [40] * 8
+        assert [figure(rig, "app_proxy_callbacks_total", **accepted) for _ in range(8)] == [40] * 8
         os.kill(min(before), signal.SIGKILL)
         rig.wait(lambda: len(children_of(web) - before) == 1 and len(children_of(web)) == 2, "a new worker")
-        assert [figure(rig, "mimc_callbacks_total", **accepted) for _ in range(8)] == [40] * 8
+        assert [figure(rig, "app_proxy_callbacks_total", **accepted) for _ in range(8)] == [40] * 8
         for sequence in range(40, 50):
             assert rig.post(offline("bob", "alice", "hello", sequence)).status_code == 200
-        assert [figure(rig, "mimc_callbacks_total", **accepted) for _ in range(8)] == [50] * 8
+        assert [figure(rig, "app_proxy_callbacks_total", **accepted) for _ in range(8)] == [50] * 8
         # as is what lies in the store, which no process counts
-        assert {figure(rig, "mimc_callbacks_waiting", app_id=MAIN) for _ in range(8)} == {50}
+        assert {figure(rig, "app_proxy_callbacks_waiting", app_id=MAIN) for _ in range(8)} == {50}
 
 
 def test_kinds_and_reasons_that_others_invent_make_no_labels_without_end(rig: Rig) -> None:
@@ -65,7 +65,7 @@ def test_kinds_and_reasons_that_others_invent_make_no_labels_without_end(rig: Ri
     for number in range(150):
         body = offline("bob", "alice", "hello", number, app_id=OTHER)
         assert rig.post({**body, "msgType": f"INVENTED_{number}"}, OTHER).status_code == 200
-    assert {it.labels["kind"] for it in samples(rig, "mimc_callbacks_total")} == {"other"}
+    assert {it.labels["kind"] for it in samples(rig, "app_proxy_callbacks_total")} == {"other"}
     letters = string.ascii_letters
     reasons = [f"Invented{letters[number % 50]}{letters[number // 50]}" for number in range(150)]
     orders = [{"effect": "answer", "times": 1, "status": 400, "reason": reason} for reason in reasons]
@@ -74,7 +74,7 @@ def test_kinds_and_reasons_that_others_invent_make_no_labels_without_end(rig: Ri
         assert rig.post(offline("bob", "alice", "hello", 1000 + number, app_id=OTHER), OTHER).status_code == 200
     rig.settled(OTHER)
     rig.wait(lambda: len(rig.dead_letters(OTHER)) == 150, "the refusals")
-    settled = samples(rig, "push_jobs_settled_total", worker.facts["metrics"])
+    settled = samples(rig, "app_proxy_jobs_settled_total", worker.facts["metrics"])
     dead = {it.labels["reason"]: it.value for it in settled if it.labels["outcome"] == "dead letter"}
     assert sum(dead.values()) == 150
     assert len(dead) <= 121
@@ -85,26 +85,26 @@ def test_backlogs_and_their_ages_are_told_until_a_worker_comes(rig: Rig) -> None
     assert rig.register("alice", "phone", push_token(), app_id=OTHER).status_code == 200
     for sequence in range(3):
         assert rig.post(offline("bob", "alice", "hello", sequence, app_id=OTHER), OTHER).status_code == 200
-    rig.wait(lambda: figure(rig, "mimc_callbacks_oldest_seconds", app_id=OTHER) > 0.3, "a backlog of some age")
-    assert figure(rig, "mimc_callbacks_waiting", app_id=OTHER) == 3
-    assert figure(rig, "mimc_callbacks_waiting", app_id=MAIN) == 0
-    assert figure(rig, "mimc_callbacks_oldest_seconds", app_id=MAIN) == 0
+    rig.wait(lambda: figure(rig, "app_proxy_callbacks_oldest_seconds", app_id=OTHER) > 0.3, "a backlog of some age")
+    assert figure(rig, "app_proxy_callbacks_waiting", app_id=OTHER) == 3
+    assert figure(rig, "app_proxy_callbacks_waiting", app_id=MAIN) == 0
+    assert figure(rig, "app_proxy_callbacks_oldest_seconds", app_id=MAIN) == 0
     rig.fault("apns", effect="answer", status=403, reason="InvalidProviderToken")
     rig.start_worker()
     lane = {"app": "other", "channel": "apns"}
-    rig.wait(lambda: figure(rig, "push_lane_paused", **lane) == 1, "the pause")
-    rig.wait(lambda: figure(rig, "mimc_callbacks_waiting", app_id=OTHER) == 0, "the plan")
+    rig.wait(lambda: figure(rig, "app_proxy_lane_paused", **lane) == 1, "the pause")
+    rig.wait(lambda: figure(rig, "app_proxy_callbacks_waiting", app_id=OTHER) == 0, "the plan")
     rig.wait(
-        lambda: figure(rig, "push_jobs_waiting", **lane) + figure(rig, "push_jobs_retrying", **lane) == 3,
+        lambda: figure(rig, "app_proxy_jobs_waiting", **lane) + figure(rig, "app_proxy_jobs_retrying", **lane) == 3,
         "all three jobs in the lane",
     )
-    rig.wait(lambda: figure(rig, "push_jobs_oldest_seconds", **lane) > 0, "jobs of some age")
-    assert figure(rig, "push_lane_paused", app="main", channel="apns") == 0
+    rig.wait(lambda: figure(rig, "app_proxy_jobs_oldest_seconds", **lane) > 0, "jobs of some age")
+    assert figure(rig, "app_proxy_lane_paused", app="main", channel="apns") == 0
     rig.end_faults("apns")
-    rig.wait(lambda: figure(rig, "push_lane_paused", **lane) == 0, "the end of the pause")
+    rig.wait(lambda: figure(rig, "app_proxy_lane_paused", **lane) == 0, "the end of the pause")
     rig.settled(OTHER)
-    assert figure(rig, "push_jobs_waiting", **lane) == figure(rig, "push_jobs_retrying", **lane) == 0
-    assert figure(rig, "push_jobs_oldest_seconds", **lane) == 0
+    assert figure(rig, "app_proxy_jobs_waiting", **lane) == figure(rig, "app_proxy_jobs_retrying", **lane) == 0
+    assert figure(rig, "app_proxy_jobs_oldest_seconds", **lane) == 0
 
 
 def test_readyz_says_what_is_missing_at_risk_or_paused(rig: Rig) -> None:
@@ -138,8 +138,8 @@ def test_readyz_says_what_is_missing_at_risk_or_paused(rig: Rig) -> None:
     rig.store.kill()
     rig.wait(lambda: status() == 503, "the absence of the store")
     assert rig.readiness().keys() == {"store", "spool"}
-    assert figure(rig, "store_up") == 0
+    assert figure(rig, "app_proxy_store_up") == 0
     rig.store = rig.start_store()
     rig.wait(lambda: status() == 200, "the return of the store")
-    assert figure(rig, "store_up") == 1
+    assert figure(rig, "app_proxy_store_up") == 1
     assert "lane main/apns" in rig.readiness()

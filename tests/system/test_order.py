@@ -20,7 +20,7 @@ def phone(rig: Rig) -> dict[str, Any]:
 
 def test_an_earlier_message_waits_while_it_is_open_whether_a_later_one_is_shown(place: Path) -> None:
     """Chaos seeds 23 and 32: its answer was lost, and the earlier one took its place before it was said again."""
-    late_again = {"backoff_first_s": 1.0}
+    late_again = {"backoff_initial_s": 1.0}
     with Rig(place, relay=late_again, mipush={"unknown_targets": "accept"}, without=("apns", "mimc")) as rig:
         rig.start_web(workers=1)
         rig.start_worker()

@@ -87,7 +87,7 @@ def test_each_answer_of_apns_comes_to_its_own_end(place: Path) -> None:
 
         def counted(outcome: str, reason: str) -> float:
             labels = {"app": "other", "channel": "apns", "outcome": outcome, "reason": reason}
-            return rig.metric(worker, "push_jobs_settled_total", **labels)
+            return rig.metric(worker, "app_proxy_jobs_settled_total", **labels)
 
         assert [counted("retry", reason) for reason in (*RETRIED, "http 503", "registered again")] == [1, 1, 1, 1, 2]
         assert [counted("dead letter", reason) for reason in ("Teapot", "BadDeviceToken")] == [1, 1]
@@ -107,8 +107,8 @@ def test_one_unknown_account_among_500_costs_the_others_nothing(place: Path) -> 
         }
         assert all(it["dropped"] == [] for it in shown(rig).values())
         assert len({it["jobkey"] for it in rig.journal("mipush")}) == 1
-        assert rig.metric(worker, "push_jobs_settled_total", outcome="unknown account") == 1
-        assert rig.metric(worker, "push_jobs_settled_total", outcome="accepted") == 499
+        assert rig.metric(worker, "app_proxy_jobs_settled_total", outcome="unknown account") == 1
+        assert rig.metric(worker, "app_proxy_jobs_settled_total", outcome="accepted") == 499
         assert rig.dead_letters(MAIN) == []
 
 
@@ -131,11 +131,11 @@ def test_an_earlier_message_never_covers_a_later_one_of_its_conversation(place: 
             phone = shown(rig)[name]
             assert [it["description"] for it in phone["shown"]] == ["second"]
             assert phone["rings"] == 1
-        assert rig.metric(worker, "push_jobs_settled_total", outcome="superseded") == 2
+        assert rig.metric(worker, "app_proxy_jobs_settled_total", outcome="superseded") == 2
 
 
 def test_a_job_that_waits_for_its_retry_while_the_phone_changes_its_user_is_never_sent(place: Path) -> None:
-    with Rig(place, relay={"backoff_first_s": 1.5}, without=("mimc", "mipush")) as rig:
+    with Rig(place, relay={"backoff_initial_s": 1.5}, without=("mimc", "mipush")) as rig:
         rig.start_web(workers=1)
         worker = rig.start_worker()
         phone, other_phone = push_token(), push_token()
@@ -149,7 +149,7 @@ def test_a_job_that_waits_for_its_retry_while_the_phone_changes_its_user_is_neve
         register(rig, "dora", phone)
         rig.settled(OTHER)
         assert [it["device_token"] for it in rig.accepted()] == [other_phone]  # carl's did wait, and came
-        assert rig.metric(worker, "push_jobs_settled_total", outcome="device moved") == 1
+        assert rig.metric(worker, "app_proxy_jobs_settled_total", outcome="device moved") == 1
         assert rig.dead_letters(OTHER) == []
         assert rig.post(offline("bob", "dora", "for dora", 9, app_id=OTHER), OTHER).status_code == 200
         rig.wait(lambda: rig.accepted(phone), "the new user's alert")

@@ -15,9 +15,9 @@ from proxy.domain.lanes import Lane
 from proxy.mimc.wire import parse_callback
 from proxy.store import keys
 from proxy.store.connection import async_redis
-from proxy.store.embedded import store_url
-from proxy.store.lanes import RedisLanes
+from proxy.store.queue.lane_states import RedisLaneStates
 from proxy.store.records import load_job
+from proxy.store.server.embedded import store_url
 from tests.system.callers import alerts, post_all, register_all
 from tests.system.rig import CHANNELS, MAIN, OTHER, SECTION, Rig, offline, offline_topic, push_token
 
@@ -114,7 +114,7 @@ def lane(channel: str) -> Lane:
 def stand(rig: Rig) -> None:
     """No lane is read, so that what was planned lies there to be counted."""
 
-    async def pause(lanes: RedisLanes) -> None:
+    async def pause(lanes: RedisLaneStates) -> None:
         now = datetime.now(UTC)
         for channel in CHANNELS:
             await lanes.pause(lane(channel), "a test counts", now, now + timedelta(hours=1))
@@ -123,14 +123,14 @@ def stand(rig: Rig) -> None:
 
 
 def go_on(rig: Rig) -> None:
-    async def resume(lanes: RedisLanes) -> None:
+    async def resume(lanes: RedisLaneStates) -> None:
         for channel in CHANNELS:
             await lanes.resume(lane(channel))
 
     asyncio.run(_with_lanes(rig, resume))
 
 
-async def _with_lanes(rig: Rig, do: Callable[[RedisLanes], Awaitable[None]]) -> None:
+async def _with_lanes(rig: Rig, do: Callable[[RedisLaneStates], Awaitable[None]]) -> None:
     redis = async_redis(store_url(rig.folder / "store"), timeout_s=5)
-    await do(RedisLanes(redis))
+    await do(RedisLaneStates(redis))
     await redis.aclose()

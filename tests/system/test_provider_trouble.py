@@ -63,7 +63,7 @@ def test_an_apns_out_of_order_stands_its_lane_once_burns_nothing_and_is_spared_w
         (stopped,) = logged(workers, "lane paused")
         assert (stopped["kind"], stopped["reason"]) == ("breaker", "ServiceUnavailable")
         assert len(logged(workers, "lane goes on")) == 1
-        assert sum(rig.metric(it, "push_lane_stops_total", kind="breaker") for it in workers) == 1
+        assert sum(rig.metric(it, "app_proxy_lane_pauses_total", kind="breaker") for it in workers) == 1
         attempts = [it["attempt"] for it in logged(workers, "push settled") if it["result"] == "accepted"]
         assert sum(attempts) <= 2 * 9  # what failed before it was plain
         first, *later = arrivals(accepted)
@@ -138,7 +138,7 @@ def test_after_an_outage_of_mipush_a_conversation_is_a_few_pushes_and_ends_with_
 def test_a_phone_that_changes_hands_while_pushes_wait_for_a_connection_gets_none_of_its_former_owners(
     place: Path,
 ) -> None:
-    relay = {"silence_s": 5.0, "push_timeout_s": 6.0, "lease_s": 9.0, "drain_s": 8.0}
+    relay = {"silence_min_s": 5.0, "push_timeout_s": 6.0, "lease_s": 9.0, "drain_s": 8.0}
     with Rig(place, relay=relay, without=NO_MIMC) as rig:
         rig.start_web(workers=1)
         (slow,), (moves,) = phones(rig, "ann", 1), phones(rig, "ben", 1)

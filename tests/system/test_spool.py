@@ -10,13 +10,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from proxy.spool.format import Record, walk
 from proxy.store import keys
-from proxy.store.spool.format import Record, walk
-from tests.system.callers import Answer, alerts, post_all, register_all
+from tests.system.callers import Response, alerts, post_all, register_all
 from tests.system.rig import OTHER, ROOT, Process, Rig, offline, offline_topic
 
 # where no process dies that holds pushes, a push that takes long on a busy machine must not be repeated
-PATIENT = {"lease_s": 15.0, "heartbeat_s": 4.0, "push_timeout_s": 10.0, "silence_s": 8.0, "drain_s": 10.0}
+PATIENT = {"lease_s": 15.0, "heartbeat_s": 4.0, "push_timeout_s": 10.0, "silence_min_s": 8.0, "drain_s": 10.0}
 WITHOUT = ["mimc", "mipush"]
 READERS = [f"reader-{number}" for number in range(20)]
 
@@ -52,7 +52,7 @@ def files(rig: Rig) -> list[Path]:
     return sorted(folder(rig).glob("*.spool"))
 
 
-def statuses(answers: Sequence[Answer]) -> dict[int, int]:
+def statuses(answers: Sequence[Response]) -> dict[int, int]:
     return Counter(it.status for it in answers)
 
 
@@ -92,8 +92,8 @@ def test_callbacks_are_taken_while_the_store_is_dead_and_shown_once_when_it_is_b
         drained(rig)
         assert alerts(rig) == once_each(iphones, 400)
         assert rig.readiness()["spool"].endswith("none waits")
-        rig.wait(lambda: figure(rig, "spool_drained_total") == 600, "the count of what was handed in")
-        assert figure(rig, "spool_callbacks_waiting") == 0
+        rig.wait(lambda: figure(rig, "app_proxy_spool_drained_total") == 600, "the count of what was handed in")
+        assert figure(rig, "app_proxy_spool_callbacks_waiting") == 0
 
 
 def test_a_store_that_hangs_costs_the_first_callers_a_moment_and_nobody_an_alert(place: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_store_that_hangs_costs_the_first_callers_a_moment_and_nobody_an_alert
         start_web(rig, workers=1)
         rig.start_worker()
         iphones = register_all(rig, READERS, app_id=OTHER)
-        taken = list[Answer]()
+        taken = list[Response]()
 
         def post() -> None:
             taken.extend(post_all(rig, bodies(300), app_id=OTHER, threads=8, seen=lambda *_: count.append(1)))
@@ -172,8 +172,8 @@ def test_a_file_is_handed_in_by_one_process_alone(place: Path) -> None:
         rig.start_store()
         start_web(rig, workers=2)  # both find the orphan at their start
         rig.wait(lambda: not files(rig), "an empty spool", 40)
-        rig.wait(lambda: figure(rig, "spool_drained_total") >= 400, "the count of what was handed in")
-        assert figure(rig, "spool_drained_total") == 400
+        rig.wait(lambda: figure(rig, "app_proxy_spool_drained_total") >= 400, "the count of what was handed in")
+        assert figure(rig, "app_proxy_spool_drained_total") == 400
         assert figure_of(rig, "accepted") == 400
         with rig.redis() as redis:
             assert redis.xlen(keys.callbacks(OTHER)) == 400
@@ -181,7 +181,7 @@ def test_a_file_is_handed_in_by_one_process_alone(place: Path) -> None:
 
 def figure_of(rig: Rig, result: str) -> float:
     text = rig.http.get(f"{rig.operator}/metrics", timeout=10).text
-    start = f'spool_drained_total{{result="{result}"}}'
+    start = f'app_proxy_spool_drained_total{{result="{result}"}}'
     return sum(float(line.split()[1]) for line in text.splitlines() if line.startswith(start))
 
 
@@ -197,7 +197,7 @@ def test_a_full_spool_answers_503_and_loses_nothing_of_what_it_took(place: Path)
         assert {it.retry_after for it in answers if it.status == 503} == {"5"}
         assert rig.http.get(f"{rig.web}/readyz", timeout=10).status_code == 503
         assert "the spool is full" in rig.readiness()["spool trouble"]
-        assert figure(rig, "spool_failures_total") == statuses(answers)[503]
+        assert figure(rig, "app_proxy_spool_failures_total") == statuses(answers)[503]
         rig.start_store()
         assert statuses(post_all(rig, bodies(200), app_id=OTHER, insist=True)) == {200: 200}
         drained(rig)

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.system.rig import OTHER, Process, Rig, offline, push_token
 
 MESSAGES, DEVICES = 10, 20
-ORDINARY_TIMES = {"lease_s": 15.0, "heartbeat_s": 4.0, "push_timeout_s": 10.0, "silence_s": 2.0, "drain_s": 10.0}
+ORDINARY_TIMES = {"lease_s": 15.0, "heartbeat_s": 4.0, "push_timeout_s": 10.0, "silence_min_s": 2.0, "drain_s": 10.0}
 
 
 def register(rig: Rig, count: int) -> None:
@@ -57,8 +57,10 @@ def test_200_waiting_pushes_arrive_however_the_connection_begins_anew(place: Pat
         counters = rig.counters("apns")
         assert counters["most_streams_before_first_good_answer"] == 1
         assert counters["streams_over_acknowledged_limit"] == 0
-        assert rig.metric(worker, "push_jobs_settled_total", outcome="accepted") == len(events) * MESSAGES * DEVICES
-        assert rig.metric(worker, "push_jobs_settled_total", outcome="retry") == 0
+        assert (
+            rig.metric(worker, "app_proxy_jobs_settled_total", outcome="accepted") == len(events) * MESSAGES * DEVICES
+        )
+        assert rig.metric(worker, "app_proxy_jobs_settled_total", outcome="retry") == 0
 
 
 def test_a_connection_that_falls_silent_for_ever_is_left_and_nothing_is_lost(place: Path) -> None:

@@ -21,7 +21,7 @@ import requests
 
 from proxy.domain.lanes import Lane
 from proxy.store import keys
-from proxy.store.embedded import ensure_store, stop_store
+from proxy.store.server.embedded import ensure_store, stop_store
 from tests.store import golden
 from tests.system.earlier import lay_out, named_commit
 from tests.system.rig import OTHER, ROOT, Process, Rig, offline, push_token
@@ -48,7 +48,7 @@ def rig(place: Path) -> Iterator[Rig]:
 @pytest.fixture
 def patient_rig(place: Path) -> Iterator[Rig]:
     """Nothing is sent again because this machine is slow."""
-    times = {"lease_s": 30.0, "heartbeat_s": 4.0, "push_timeout_s": 20.0, "silence_s": 15.0, "drain_s": 20.0}
+    times = {"lease_s": 30.0, "heartbeat_s": 4.0, "push_timeout_s": 20.0, "silence_min_s": 15.0, "drain_s": 20.0}
     relay = {"in_flight": IN_FLIGHT, **times}
     with Rig(place, relay=relay, apns={"delay_ms": DELAY_MS}, without=("mimc", "mipush")) as it:
         yield it
@@ -114,7 +114,7 @@ def apns_ids(rig: Rig) -> set[tuple[str, str, str]]:
 
 
 def settled_by(rig: Rig, worker: Process) -> float:
-    return rig.metric(worker, "push_jobs_settled_total", outcome="accepted")
+    return rig.metric(worker, "app_proxy_jobs_settled_total", outcome="accepted")
 
 
 def test_what_runs_from_the_other_folder_is_the_program_that_lies_there(rig: Rig, tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_workers_of_both_versions_share_the_work_and_what_a_killed_one_held_goes
         rig.wait(partial(settled_by, rig, victim), "a push of the one that dies")
         rig.wait(partial(is_stopped_with_some, rig, victim), "something in the hands of the one that dies")
         victim.kill()
-        rig.wait(partial(rig.metric, other, "stream_entries_taken_over_total"), "the take-over")
+        rig.wait(partial(rig.metric, other, "app_proxy_leases_taken_over_total"), "the take-over")
         again = rig.start_worker(program=dies)
         rig.wait(partial(settled_by, rig, again), "a push of the one that came back")
         sender.stop()

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from proxy.local.ports import free_port, listens
-from proxy.store.embedded import ensure_store, stop_store
+from proxy.store.server.embedded import ensure_store, stop_store
 from tests.mimc.upstream import answering, upstream
 from tests.mimc.upstream import http as http_answer
 from tests.web.world import APP_ID, JWT_KEY, URL_SECRET, bearer
@@ -230,7 +230,7 @@ def test_metrics_are_those_of_all_processes(web: Web) -> None:
 
 def taken(web: Web) -> float:
     text = ask(web.operator, "GET", "/metrics").body.decode()
-    line = re.search(r'^mimc_callbacks_total\{kind="OFFLINE_MSG",result="accepted"\} (\S+)$', text, re.MULTILINE)
+    line = re.search(r'^app_proxy_callbacks_total\{kind="OFFLINE_MSG",result="accepted"\} (\S+)$', text, re.MULTILINE)
     return float(line[1]) if line else 0.0
 
 

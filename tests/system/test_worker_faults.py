@@ -13,7 +13,7 @@ from tests.system.rig import OTHER, Rig, offline, push_token
 # the emulated APNs takes a second for an answer, so that everything is in flight for a while
 DELAY_MS = 1000
 LEASE_S, DRAIN_S = 3.0, 5.0
-TIMES = {"lease_s": LEASE_S, "push_timeout_s": 2.5, "silence_s": 2.0, "drain_s": DRAIN_S}
+TIMES = {"lease_s": LEASE_S, "push_timeout_s": 2.5, "silence_min_s": 2.0, "drain_s": DRAIN_S}
 DEVICES, MESSAGES = 20, 11
 
 
@@ -64,7 +64,7 @@ def test_what_a_killed_worker_had_in_flight_arrives_under_the_same_identity(rig:
     pushes = rig.accepted()
     assert_one_identity_each(pushes)
     assert len(pushes) > in_flight_then
-    assert rig.metric(workers[0], "stream_entries_taken_over_total") > 0
+    assert rig.metric(workers[0], "app_proxy_leases_taken_over_total") > 0
     assert rig.dead_letters(OTHER) == []
     assert rig.counters("apns")["provider_token_updates"] == 1
 
@@ -84,10 +84,10 @@ def test_a_worker_that_was_stopped_for_two_leases_sends_and_settles_nothing_that
         seen = len(rig.journal("apns"))
         sleeper.signal(signal.SIGCONT)
         rig.settled(OTHER)
-        rig.wait(lambda: rig.metric(sleeper, "stream_entries_lost_total") >= taken, "the sleeper's insight")
+        rig.wait(lambda: rig.metric(sleeper, "app_proxy_leases_lost_total") >= taken, "the sleeper's insight")
         assert {it["connection"] for it in rig.journal("apns", after=seen)} == {2}
-        assert rig.metric(other, "push_jobs_settled_total", outcome="accepted") == taken
-        assert rig.metric(other, "stream_entries_lost_total") == 0
+        assert rig.metric(other, "app_proxy_jobs_settled_total", outcome="accepted") == taken
+        assert rig.metric(other, "app_proxy_leases_lost_total") == 0
         assert_one_identity_each(rig.accepted())
         assert rig.dead_letters(OTHER) == []
 

@@ -269,7 +269,7 @@ def reader() -> Iterator[Rig]:
 def fetched_at(rig: Rig) -> float:
     """When the keys were fetched, as the operator sees it."""
     text = rig.http.get(f"{rig.operator}/metrics", timeout=10).text
-    [line] = [it for it in text.splitlines() if it.startswith("auth_keys_fetched_timestamp_seconds{")]
+    [line] = [it for it in text.splitlines() if it.startswith("app_proxy_jwks_fetched_timestamp_seconds{")]
     assert 'issuer="openid"' in line
     return float(line.rpartition(" ")[2])
 

@@ -23,7 +23,7 @@ class MemoryMarks:
 
     accounts: set[str] = field(default_factory=set)
     sessions: dict[str, timedelta] = field(default_factory=dict)
-    trouble: StoreUnavailable | None = None
+    invalid_reason: StoreUnavailable | None = None
 
     def is_blocked(self, account: str, session_id: str | None) -> bool:
         self._answer()
@@ -46,8 +46,8 @@ class MemoryMarks:
         return self.accounts & set(accounts)
 
     def _answer(self) -> None:
-        if self.trouble:
-            raise self.trouble
+        if self.invalid_reason:
+            raise self.invalid_reason
 
 
 class Members:
@@ -66,8 +66,8 @@ class Members:
             self.passwords,
             SessionTokens(settings),
             self.marks,
-            access_life=timedelta(seconds=settings.access_life_s),
-            refresh_life=timedelta(seconds=settings.refresh_life_s),
+            access_ttl=timedelta(seconds=settings.access_ttl_s),
+            refresh_ttl=timedelta(seconds=settings.refresh_ttl_s),
         )
 
     def is_disabled(self, account: str) -> bool:

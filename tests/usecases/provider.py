@@ -7,7 +7,7 @@ from datetime import datetime
 
 from proxy.domain.jobs import Push
 from proxy.domain.outcomes import Outcome
-from proxy.ports import Answer, NoAnswer, Request
+from proxy.ports import Request, Response, TransportFailure
 
 Verdict = Callable[[Sequence[Push], str], list[Outcome]]
 
@@ -23,7 +23,7 @@ class Provider:
     verdict: Verdict
     batch_limit: int = 1000
     refusal: Outcome | None = None
-    failures: list[NoAnswer] = field(default_factory=list)
+    failures: list[TransportFailure] = field(default_factory=list)
     sent: list[list[str]] = field(default_factory=list)
 
     def batch_key(self, push: Push) -> Hashable:
@@ -35,14 +35,14 @@ class Provider:
     def build(self, pushes: Sequence[Push], authorization: str, now: datetime) -> Request:  # noqa: ARG002  the port's
         return Request(",".join(push.address for push in pushes), (authorization,), b"")
 
-    async def send(self, request: Request, may_send: Callable[[], bool]) -> Answer | NoAnswer:
+    async def send(self, request: Request, may_send: Callable[[], bool]) -> Response | TransportFailure:
         await asyncio.sleep(0)
         if not may_send():
-            return NoAnswer("the lease is lost", sent=False)
+            return TransportFailure("the lease is lost", sent=False)
         self.sent.append(request.url.split(","))
-        return self.failures.pop() if self.failures else Answer(200, {}, request.headers[0].encode())
+        return self.failures.pop() if self.failures else Response(200, {}, request.headers[0].encode())
 
-    def read(self, pushes: Sequence[Push], answer: Answer, now: datetime) -> list[Outcome]:  # noqa: ARG002
+    def read(self, pushes: Sequence[Push], answer: Response, now: datetime) -> list[Outcome]:  # noqa: ARG002
         return self.verdict(pushes, answer.body.decode())
 
 

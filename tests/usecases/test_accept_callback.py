@@ -5,14 +5,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from proxy.domain.callbacks import Callback, Claim, Ignored, Kind, Recipient
+from proxy.domain.callbacks import Callback, CallbackOrigin, Ignored, Kind, Recipient
 from proxy.errors import StoreUnavailable
 from proxy.ports import Receipt
 from proxy.usecases.accept_callback import Acceptance, accept_callback
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 LIFE = timedelta(hours=24)
-CLAIM = Claim("1", ("1",), None, None)
+CLAIM = CallbackOrigin("1", ("1",), None, None)
 
 
 @dataclass
@@ -53,16 +53,16 @@ def callback(
 @pytest.mark.parametrize("kind", [Kind.OFFLINE_MSG, Kind.OFFLINE_TOPIC_MSG])
 def test_a_callback_about_people_who_missed_a_message_is_stored(kind: Kind, sent_at: datetime | None) -> None:
     inbox, missed = Inbox(), callback(kind, sent_at)
-    assert accept_callback(missed, inbox, now=NOW, marks_life=LIFE) is Acceptance.ACCEPTED
+    assert accept_callback(missed, inbox, now=NOW, dedupe_ttl=LIFE) is Acceptance.ACCEPTED
     assert inbox.taken == [(missed, NOW)]
 
 
 def test_what_lies_on_the_disk_is_told_from_what_the_store_has() -> None:
-    assert accept_callback(callback(), Inbox(spooled=True), now=NOW, marks_life=LIFE) is Acceptance.SPOOLED
+    assert accept_callback(callback(), Inbox(spooled=True), now=NOW, dedupe_ttl=LIFE) is Acceptance.SPOOLED
 
 
 def test_a_repeat_is_told_from_the_first() -> None:
-    assert accept_callback(callback(), Inbox(duplicate=True), now=NOW, marks_life=LIFE) is Acceptance.DUPLICATE
+    assert accept_callback(callback(), Inbox(duplicate=True), now=NOW, dedupe_ttl=LIFE) is Acceptance.DUPLICATE
 
 
 @pytest.mark.parametrize(
@@ -76,9 +76,9 @@ def test_a_repeat_is_told_from_the_first() -> None:
     ],
 )
 def test_what_can_become_no_alert_never_reaches_the_store(given: Callback | Ignored, acceptance: Acceptance) -> None:
-    assert accept_callback(given, BrokenInbox(), now=NOW, marks_life=LIFE) is acceptance
+    assert accept_callback(given, BrokenInbox(), now=NOW, dedupe_ttl=LIFE) is acceptance
 
 
 def test_a_store_that_is_away_is_no_acceptance() -> None:
     with pytest.raises(StoreUnavailable):
-        accept_callback(callback(), BrokenInbox(), now=NOW, marks_life=LIFE)
+        accept_callback(callback(), BrokenInbox(), now=NOW, dedupe_ttl=LIFE)

@@ -73,15 +73,15 @@ def test_marks_of_foreign_accounts_are_left_alone(members: Members) -> None:
 
 
 def test_without_a_store_nothing_is_changed(members: Members) -> None:
-    members.marks.trouble = GONE
+    members.marks.invalid_reason = GONE
     with pytest.raises(StoreUnavailable):
         disable(members)
-    members.marks.trouble = None
+    members.marks.invalid_reason = None
     assert state(members) == (False, False)
     disable(members)
     for attempt in (enable, mend):
-        members.marks.trouble = GONE
+        members.marks.invalid_reason = GONE
         with pytest.raises(StoreUnavailable):
             attempt(members)
-        members.marks.trouble = None
+        members.marks.invalid_reason = None
         assert state(members) == (True, True)

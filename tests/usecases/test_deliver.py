@@ -10,10 +10,10 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from proxy.domain.breaker import Breaker
+from proxy.domain.dead_letters import Cause, DeadLetter, revived
 from proxy.domain.devices import Device
 from proxy.domain.jobs import Job, Push
 from proxy.domain.lanes import Lane, Pause, PauseKind, Route
-from proxy.domain.letters import Cause, Letter, revived
 from proxy.domain.outcomes import (
     About,
     Accepted,
@@ -27,13 +27,13 @@ from proxy.domain.outcomes import (
     UnknownAccount,
     Unregistered,
 )
-from proxy.ports import TRANSPORT_CLOSED, Bury, Finish, Landing, NoAnswer, Postpone, Settlement
+from proxy.ports import TRANSPORT_CLOSED, Bury, Finish, Landing, Postpone, Settlement, TransportFailure
 from proxy.store import keys
-from proxy.store.addresses import RedisAddresses
 from proxy.store.connection import Store
-from proxy.store.devices import RedisDevices
-from proxy.store.forgetting import Brake, Forgetting
-from proxy.store.lanes import RedisLanes
+from proxy.store.devices.addresses import RedisAddresses
+from proxy.store.devices.registry import RedisDeviceRegistry
+from proxy.store.devices.removal import DeviceRemoval, RemovalGuard
+from proxy.store.queue.lane_states import RedisLaneStates
 from proxy.usecases.deliver import Channel, Delivery, Settled, all_or_raise
 from proxy.usecases.lines import Held
 from tests.store.samples import (
@@ -59,7 +59,7 @@ class Bench:
     def __init__(self, redis: Any, app_id: str, provider: Provider, *, to_account: bool = False) -> None:
         self.redis, self.provider, self.to_account = redis, provider, to_account
         self.lane = mipush_lane(app_id) if to_account else apns_lane(app_id)
-        self.lanes = RedisLanes(redis)
+        self.lanes = RedisLaneStates(redis)
         self.authorization = Keys()
         self.now = NOON
         self.settled: list[Settlement] = []
@@ -78,8 +78,8 @@ class Bench:
             settle=self.settled.append,
             report=self.reported.append,
             line_life=LEASE,
-            marks_life=DAY,
-            unknown_life=6 * 3600 * SECOND,
+            dedupe_ttl=DAY,
+            unknown_account_ttl=6 * 3600 * SECOND,
             probe_every=30 * SECOND,
             first_probe=SECOND,
             breaker=Breaker(3),
@@ -129,18 +129,18 @@ def on_bench(store_url: str, store: Store, app_id: str) -> Setting:
 
 
 def register(store: Store, app_id: str, one: Device) -> None:
-    RedisDevices(store, {"main": app_id}).register(one)
+    RedisDeviceRegistry(store, {"main": app_id}).register(one)
 
 
 def registered(store: Store, app_id: str, account: str = "ben") -> list[Device]:
-    return RedisDevices(store, {"main": app_id}).devices_of("main", account)
+    return RedisDeviceRegistry(store, {"main": app_id}).devices_of("main", account)
 
 
 def test_a_device_that_the_brake_keeps_stays_and_its_alert_can_be_replayed(
     on_bench: Setting, store: Store, app_id: str
 ) -> None:
     async def scenario(bench: Bench) -> None:
-        forgetting = Forgetting(bench.redis, {"main": app_id}, Brake(share=0.2, at_least=1))
+        forgetting = DeviceRemoval(bench.redis, {"main": app_id}, RemovalGuard(share=0.2, at_least=1))
         addresses = RedisAddresses(bench.redis, {"main": app_id}, "worker-1", forgetting)
         braked = replace(bench.delivery, addresses=addresses)
         held = "unregistered, and kept: too many at once"
@@ -200,11 +200,11 @@ def test_each_outcome_has_its_settlement_and_its_report(
 
 
 @pytest.mark.parametrize(("no_answer", "attempts"), [
-    (NoAnswer("connection refused", sent=False), 0),
-    (NoAnswer("timed out", sent=True), 1),
+    (TransportFailure("connection refused", sent=False), 0),
+    (TransportFailure("timed out", sent=True), 1),
 ])  # fmt: skip
 def test_only_what_the_provider_may_have_seen_counts_as_an_attempt(
-    on_bench: Setting, no_answer: NoAnswer, attempts: int
+    on_bench: Setting, no_answer: TransportFailure, attempts: int
 ) -> None:
     async def scenario(bench: Bench) -> None:
         assert await bench.deliver([bench.job()]) == [("retry", no_answer.reason)]
@@ -219,7 +219,7 @@ def test_only_what_the_provider_may_have_seen_counts_as_an_attempt(
 def test_a_push_whose_connection_broke_is_repeated_at_once_and_once(
     on_bench: Setting, breaks: int, end: tuple[str, str]
 ) -> None:
-    broken = NoAnswer("connection broke", sent=True, broken=True)
+    broken = TransportFailure("connection broke", sent=True, broken=True)
 
     async def scenario(bench: Bench) -> None:
         assert await bench.deliver([bench.job()]) == [end]
@@ -262,12 +262,12 @@ def test_a_wrong_address_is_noted_on_the_registration_which_stays(on_bench: Sett
         await bench.deliver([bench.job()])
 
     on_bench(scenario, Provider(always(Misaddressed("DeviceTokenNotForTopic"))))
-    assert [it.trouble for it in registered(store, app_id)] == ["DeviceTokenNotForTopic"]
+    assert [it.invalid_reason for it in registered(store, app_id)] == ["DeviceTokenNotForTopic"]
 
 
 def replayed(one: Job) -> Job:
     """As it comes back from a dead letter."""
-    return revived(one, Letter("1-0", "77", NOON, Cause.REJECTED, "too large", one), NOON, DAY)
+    return revived(one, DeadLetter("1-0", "77", NOON, Cause.REJECTED, "too large", one), NOON, DAY)
 
 
 def test_a_replayed_alert_that_a_later_one_covers_is_superseded(on_bench: Setting) -> None:
@@ -566,7 +566,7 @@ def test_a_failure_that_we_slept_through_opens_nothing(on_bench: Setting) -> Non
         assert await bench.deliver(jobs, by=asleep) == [("retry", "no answer in time")] * 9
         assert await bench.lanes.pauses([bench.lane]) == {}
 
-    on_bench(scenario, Provider(always(Accepted()), failures=[NoAnswer("no answer in time", sent=True)] * 9))
+    on_bench(scenario, Provider(always(Accepted()), failures=[TransportFailure("no answer in time", sent=True)] * 9))
 
 
 def test_a_transport_that_we_closed_says_nothing_about_the_provider(on_bench: Setting) -> None:
@@ -575,7 +575,7 @@ def test_a_transport_that_we_closed_says_nothing_about_the_provider(on_bench: Se
         assert await bench.deliver(jobs) == [("retry", TRANSPORT_CLOSED)] * 9
         assert await bench.lanes.pauses([bench.lane]) == {}
 
-    on_bench(scenario, Provider(always(Accepted()), failures=[NoAnswer(TRANSPORT_CLOSED, sent=False)] * 9))
+    on_bench(scenario, Provider(always(Accepted()), failures=[TransportFailure(TRANSPORT_CLOSED, sent=False)] * 9))
 
 
 def test_a_device_that_had_too_much_is_left_alone_by_all_workers_and_no_other_is(on_bench: Setting) -> None:

@@ -14,12 +14,12 @@ from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane, Route
 from proxy.ports import Entry, Finish, JobQueue
 from proxy.store import keys
-from proxy.store.addresses import RedisAddresses
 from proxy.store.connection import Store
-from proxy.store.devices import RedisDevices
-from proxy.store.inbox import RedisInbox
-from proxy.store.queue import RedisQueue
-from proxy.store.records import load_job, load_undelivered
+from proxy.store.devices.addresses import RedisAddresses
+from proxy.store.devices.registry import RedisDeviceRegistry
+from proxy.store.queue.inbox import RedisInbox
+from proxy.store.queue.streams import RedisQueue
+from proxy.store.records import load_job, load_offline_message
 from proxy.usecases.accept_callback import Acceptance, accept_callback
 from proxy.usecases.plan_alerts import JOBS_PER_CHUNK, Planner
 from tests.store.samples import (
@@ -72,14 +72,14 @@ class Relay:
 
     def __post_init__(self) -> None:
         self.phones, self.accounts = apns_lane(self.app_id), mipush_lane(self.app_id)
-        self.devices = RedisDevices(self.store, {"main": self.app_id})
+        self.devices = RedisDeviceRegistry(self.store, {"main": self.app_id})
 
     def register(self, accounts: Iterable[str], device_id: str = "phone", resource: str = "") -> None:
         for name in accounts:
             self.devices.register(device(name, device_id, f"{name}-{device_id}", resource=resource))
 
     def accept(self, one: Callback, now: datetime = NOON) -> Acceptance:
-        return accept_callback(one, RedisInbox(self.store, DAY, 1000), now=now, marks_life=DAY)
+        return accept_callback(one, RedisInbox(self.store, DAY, 1000), now=now, dedupe_ttl=DAY)
 
     async def claim(self, instance: str = "worker-1") -> list[Entry]:
         queue = queue_of(self.redis, instance)
@@ -92,7 +92,7 @@ class Relay:
             routes=[Route(lane, to_account=lane.channel == "mipush") for lane in lanes or [self.phones]],
             addresses=RedisAddresses(self.redis, {"main": self.app_id}, "worker-1"),
             queue=queue or self.queue(),
-            alert_life=DAY,
+            alert_ttl=DAY,
             on_planned=self.planned.append,
             full_lane_wait_s=0.01,
         )
@@ -115,7 +115,7 @@ class Relay:
 
 
 async def plan_one(planner: Planner, entry: Entry, now: datetime = NOON) -> int:
-    return await planner.plan(entry.id, load_undelivered(entry.record), now)
+    return await planner.plan(entry.id, load_offline_message(entry.record), now)
 
 
 def names(count: int) -> list[str]:

@@ -33,7 +33,7 @@ class Removals:
     """Implements ports.DeviceRegistry, as far as signing out asks of it."""
 
     removed: list[tuple[str, str, str]] = field(default_factory=list)
-    trouble: StoreUnavailable | None = None
+    invalid_reason: StoreUnavailable | None = None
 
     def register(self, device: Device) -> tuple[str, ...]:
         raise AssertionError(device)
@@ -42,8 +42,8 @@ class Removals:
         raise AssertionError((app, account))
 
     def remove(self, app: str, account: str, device_id: str) -> bool:
-        if self.trouble:
-            raise self.trouble
+        if self.invalid_reason:
+            raise self.invalid_reason
         self.removed.append((app, account, device_id))
         return True
 
@@ -95,7 +95,7 @@ def test_each_refresh_gives_another_pair_of_the_same_session(members: Members) -
     assert len({it.refresh_token for it in (first, second, third)}) == 3
     kept = members.accounts.live_session(first.session.id, LATER)
     assert kept is not None
-    assert kept.expires_at == LATER + members.sign_ins.refresh_life
+    assert kept.expires_at == LATER + members.sign_ins.refresh_ttl
 
 
 @pytest.mark.parametrize("times", [1, 3])
@@ -122,7 +122,7 @@ def test_a_session_ends_by_itself(members: Members) -> None:
     first = sign_in(members)
     assert first.refresh_token is not None
     with pytest.raises(RequestRefused, match="sign in again"):
-        members.sign_ins.refresh(first.refresh_token, NOON + members.sign_ins.refresh_life)
+        members.sign_ins.refresh(first.refresh_token, NOON + members.sign_ins.refresh_ttl)
 
 
 def test_whoever_was_disabled_signs_in_anew(members: Members) -> None:
@@ -175,12 +175,12 @@ def test_a_mark_outlives_whatever_its_session_could_show(members: Members) -> No
     signed_in = sign_in(members)
     members.sign_ins.sign_out("alice", signed_in.session.id, LATER, devices=Removals(), apps=[])
     life = members.marks.sessions[signed_in.session.id]
-    assert life > members.sign_ins.refresh_life + members.sign_ins.access_life
+    assert life > members.sign_ins.refresh_ttl + members.sign_ins.access_ttl
 
 
 def test_signing_out_can_be_repeated_when_the_store_was_away(members: Members) -> None:
     signed_in = members.sign_ins.sign_in("alice", PASSWORD, NOON, device_id="phone")
-    devices = Removals(trouble=StoreUnavailable("the store does not answer"))
+    devices = Removals(invalid_reason=StoreUnavailable("the store does not answer"))
     with pytest.raises(StoreUnavailable):
         members.sign_ins.sign_out("alice", signed_in.session.id, LATER, devices=devices, apps=["main"])
     assert members.marks.sessions == {}
@@ -189,10 +189,10 @@ def test_signing_out_can_be_repeated_when_the_store_was_away(members: Members) -
 
 def test_while_blocks_cannot_be_looked_up_nobody_signs_in_or_refreshes(members: Members) -> None:
     signed_in = sign_in(members)
-    members.marks.trouble = StoreUnavailable("the store does not answer")
+    members.marks.invalid_reason = StoreUnavailable("the store does not answer")
     with pytest.raises(StoreUnavailable):
         sign_in(members)
     with pytest.raises(StoreUnavailable):
         refresh(members, signed_in)
-    members.marks.trouble = None
+    members.marks.invalid_reason = None
     refresh(members, signed_in)  # nothing was used up

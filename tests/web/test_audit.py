@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from proxy.ports import Answer, NoAnswer
+from proxy.ports import Response, TransportFailure
 from tests.web.test_limits import counted, metrics_of
 from tests.web.world import World, app_section, bearer, mipush_section, settings
 
@@ -22,7 +22,7 @@ def lines() -> Iterator[list[Any]]:
 
 def world() -> World:
     made = World(settings({"main": app_section(mipush=mipush_section())}))
-    made.tokens.answer = Answer(200, {}, MIMC_TOKEN.encode())
+    made.tokens.answer = Response(200, {}, MIMC_TOKEN.encode())
     return made
 
 
@@ -42,9 +42,11 @@ def test_a_token_that_was_given_names_its_user_app_and_proof(lines: list[Any]) -
 
 
 @pytest.mark.parametrize(
-    ("answer", "status"), [(Answer(403, {}, b"no"), 403), (NoAnswer("timed out", sent=True), "timed out")]
+    ("answer", "status"), [(Response(403, {}, b"no"), 403), (TransportFailure("timed out", sent=True), "timed out")]
 )
-def test_a_token_that_was_not_given_says_why(lines: list[Any], answer: Answer | NoAnswer, status: object) -> None:
+def test_a_token_that_was_not_given_says_why(
+    lines: list[Any], answer: Response | TransportFailure, status: object
+) -> None:
     place = world()
     place.tokens.answer = answer
     place.client.post(PATH, headers=bearer() | {"X-Request-Id": "r-1"})
@@ -56,7 +58,7 @@ def test_a_refusal_names_the_backend_and_its_reason_and_is_counted(lines: list[A
     assert place.client.post(PATH, headers=headers).status_code == 401
     (line,) = audits(lines)
     assert (line["what"], line["backend"]) == ("refused", "jwt")
-    row = f'refusals_total{{backend="jwt",reason="{line["reason"]}"}}'
+    row = f'app_proxy_callers_refused_total{{backend="jwt",reason="{line["reason"]}"}}'
     before = counted(metrics_of(place), row)
     place.client.post(PATH, headers=headers)
     assert counted(metrics_of(place), row) == before + 1 > 1

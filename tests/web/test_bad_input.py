@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
 from proxy.app import create_app
-from proxy.store.blocks import RedisBlocks
 from proxy.store.connection import Store
+from proxy.store.users.blocks import RedisBlocks
 from proxy.wiring import built_in_accounts
 from tests.web.world import JWT_KEY, ORIGIN, World, app_section, bearer, mipush_section, settings
 

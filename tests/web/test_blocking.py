@@ -22,7 +22,7 @@ def test_who_is_unblocked_is_as_before() -> None:
 
 def test_while_nobody_can_say_who_is_blocked_nobody_gets_a_token() -> None:
     world = World()
-    world.blocks.trouble = StoreUnavailable("the store does not answer")
+    world.blocks.invalid_reason = StoreUnavailable("the store does not answer")
     answer = world.client.post("/api/account/token", headers=bearer("1000"))
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
     assert world.tokens.calls == []

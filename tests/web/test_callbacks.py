@@ -44,7 +44,7 @@ def offline(**changes: object) -> dict[str, object]:
 
 
 def counted(kind: str, result: str) -> float:
-    return REGISTRY.get_sample_value("mimc_callbacks_total", {"kind": kind, "result": result}) or 0.0
+    return REGISTRY.get_sample_value("app_proxy_callbacks_total", {"kind": kind, "result": result}) or 0.0
 
 
 def test_a_callback_is_stored_and_then_answered_200() -> None:
@@ -151,11 +151,11 @@ def test_authentication_is_required_checked_or_ignored(rule: str, body: dict[str
 
 
 @pytest.mark.parametrize(
-    ("trouble", "seconds"), [(StoreUnavailable("the store does not answer"), "5"), (StoreFull("full"), "30")]
+    ("invalid_reason", "seconds"), [(StoreUnavailable("the store does not answer"), "5"), (StoreFull("full"), "30")]
 )
-def test_what_cannot_be_stored_is_503_with_a_time_to_come_back(trouble: StoreUnavailable, seconds: str) -> None:
+def test_what_cannot_be_stored_is_503_with_a_time_to_come_back(invalid_reason: StoreUnavailable, seconds: str) -> None:
     world = World()
-    world.inbox.trouble = trouble
+    world.inbox.invalid_reason = invalid_reason
     before = counted("OFFLINE_MSG", "unavailable")
     answer = world.client.post(PATH, json=offline())
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, seconds)

@@ -12,14 +12,14 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from proxy.errors import SpoolRefused, StoreUnavailable
+from proxy.spool.drain import Drain, Drained
+from proxy.spool.file import Sync, on_disk
+from proxy.spool.folder import Spool
+from proxy.spool.health import SpoolMetrics
+from proxy.spool.inbox import SpoolingInbox
 from proxy.store import keys
 from proxy.store.connection import Store
-from proxy.store.inbox import RedisInbox
-from proxy.store.spool.drain import Drain, Drained
-from proxy.store.spool.file import Sync, on_disk
-from proxy.store.spool.folder import Spool
-from proxy.store.spool.health import SpoolFigures
-from proxy.store.spool.inbox import SpoolingInbox
+from proxy.store.queue.inbox import RedisInbox
 from proxy.web.draining import Draining
 from proxy.wiring import SpoolServices
 from tests.store.samples import DAY, callback, raw
@@ -40,7 +40,7 @@ class Clock:
 def services(store: Store, folder: Path, sync: Sync = on_disk) -> SpoolServices:
     spool = Spool(folder, max_bytes=1 << 20, max_age=timedelta(hours=12), sync=sync)
     drain = Drain(spool, RedisInbox(store, DAY, 100), DAY, lambda: NOW)
-    return SpoolServices(store, spool, drain, SpoolFigures(spool, lambda: NOW))
+    return SpoolServices(store, spool, drain, SpoolMetrics(spool, lambda: NOW))
 
 
 def keep(it: SpoolServices, app_id: str, count: int) -> None:
@@ -51,7 +51,7 @@ def keep(it: SpoolServices, app_id: str, count: int) -> None:
 
 
 def handed_in(result: str) -> float:
-    return REGISTRY.get_sample_value("spool_drained_total", {"result": result}) or 0.0
+    return REGISTRY.get_sample_value("app_proxy_spool_drained_total", {"result": result}) or 0.0
 
 
 def events(logs: Sequence[MutableMapping[str, Any]]) -> list[str]:
@@ -143,5 +143,5 @@ def test_no_surprise_ends_the_thread(tmp_path: Path) -> None:
     drain = Broken(it.spool, RedisInbox(it.store, DAY, 1), DAY, lambda: NOW)
     rounds = iter([False, False, True])
     with capture_logs() as logs:
-        Draining(SpoolServices(it.store, it.spool, drain, it.figures)).go_on(lambda _: next(rounds))
+        Draining(SpoolServices(it.store, it.spool, drain, it.store_metrics)).go_on(lambda _: next(rounds))
     assert events(logs) == ["the spool was not looked after"] * 3

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from proxy.ports import Figure
+from proxy.ports import Metric
 from proxy.web.listeners import Listener
 from tests.web.world import World
 
@@ -30,20 +30,20 @@ def test_readiness_is_told_to_all_and_its_reasons_to_the_operator(ready: bool, s
 
 def test_metrics_are_the_operators() -> None:
     world = World()
-    world.state.figures = [Figure("lane_backlog", "Jobs waiting", {"lane": "main"}, 3.0)]
+    world.state.store_metrics = [Metric("lane_backlog", "Jobs waiting", {"lane": "main"}, 3.0)]
     assert world.client.get("/metrics", base_url=PUBLIC).status_code == 404
     text = world.client.get("/metrics", base_url=OPERATOR).text
     assert 'lane_backlog{lane="main"} 3.0' in text
-    assert "store_up 1.0" in text
-    assert "mimc_token_seconds_count" in text
+    assert "app_proxy_store_up 1.0" in text
+    assert "app_proxy_token_call_seconds_count" in text
 
 
 def test_metrics_without_a_store_are_all_but_its_own() -> None:
     world = World()
-    world.state.figures = None
+    world.state.store_metrics = None
     answer = world.client.get("/metrics", base_url=OPERATOR)
     assert answer.status_code == 200
-    assert "store_up 0.0" in answer.text
+    assert "app_proxy_store_up 0.0" in answer.text
 
 
 class Connection:

@@ -12,7 +12,7 @@ from proxy.app import create_app
 from proxy.errors import StoreUnavailable
 from proxy.settings import LimitSettings
 from proxy.store.connection import Store
-from proxy.store.limits import RedisLimits
+from proxy.store.users.limits import RedisLimits
 from proxy.web.callers import Caller, may
 from proxy.web.envelope import envelope
 from proxy.web.limits import Limited, limit_account
@@ -61,7 +61,7 @@ def test_who_called_too_often_is_told_when_to_come_back_so_that_a_page_can_read_
 ) -> None:
     world = World()
     world.limits.spent[f"token_per_{by}", who] = wait_s
-    row = f'rate_limited_total{{by="{by}",route="token"}}'
+    row = f'app_proxy_rate_limited_total{{by="{by}",route="token"}}'
     before = counted(metrics_of(world), row)
     answer = world.client.post(PATH, headers=bearer() | {"Origin": ORIGIN})
     assert answer.status_code == 429
@@ -88,8 +88,8 @@ def test_behind_a_named_proxy_its_clients_are_counted() -> None:
 
 def test_without_counters_tokens_are_given_and_counted_and_nobody_signs_in() -> None:
     world = sign_in_world()
-    world.limits.trouble = DOWN
-    rows = [f'limiter_unavailable_total{{route="{route}"}}' for route in ("token", "sign_in")]
+    world.limits.invalid_reason = DOWN
+    rows = [f'app_proxy_rate_limiter_unavailable_total{{route="{route}"}}' for route in ("token", "sign_in")]
     before = [counted(metrics_of(world), row) for row in rows]
     assert world.client.post(PATH, headers=bearer()).status_code == 200
     answer = world.client.post("/auth/try/ann", headers={"Origin": ORIGIN})
@@ -113,14 +113,14 @@ def test_a_sign_in_counts_for_the_account_that_is_tried() -> None:
 
 def test_a_limit_that_is_off_counts_nothing() -> None:
     world = World(settings(limits={"token_per_account": "off", "token_per_address": "off"}))
-    world.limits.trouble = DOWN
+    world.limits.invalid_reason = DOWN
     assert world.client.post(PATH, headers=bearer()).status_code == 200
     assert world.limits.calls == []
 
 
 def test_callbacks_are_never_limited_whatever_comes() -> None:
     world = World()
-    world.limits.trouble = DOWN
+    world.limits.invalid_reason = DOWN
     for _ in range(50):
         assert world.client.post(f"/callbacks/mimc/{URL_SECRET}", json=offline()).status_code == 200
         assert world.client.post("/callbacks/mimc/a-wrong-secret", json=offline()).status_code == 404

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from proxy.ports import Answer, NoAnswer
+from proxy.ports import Response, TransportFailure
 from tests.web.world import APP_ID, ORIGIN, OTHER_APP_ID, World, app_section, bearer, other_section, settings
 
 PATH = "/api/account/token"
@@ -17,7 +17,7 @@ def two_apps() -> World:
 def test_the_answer_goes_back_byte_for_byte() -> None:
     world = World()
     body = b'{ "code" : 200,\t"message":"\\u6210", "unknown": 2882303761517000001.50 }\r\n\x00\xff'
-    world.tokens.answer = Answer(200, {"content-type": "Application/JSON;Charset=utf-8", "set-cookie": "a=b"}, body)
+    world.tokens.answer = Response(200, {"content-type": "Application/JSON;Charset=utf-8", "set-cookie": "a=b"}, body)
     answer = world.client.post(PATH, headers=bearer())
     assert (answer.status_code, answer.data) == (200, body)
     assert answer.headers["Content-Type"] == "Application/JSON;Charset=utf-8"
@@ -29,7 +29,7 @@ def test_the_answer_goes_back_byte_for_byte() -> None:
 @pytest.mark.parametrize("status", [200, 302, 401, 403, 404, 429, 500, 503])
 def test_whatever_status_comes_goes_back(status: int) -> None:
     world = World()
-    world.tokens.answer = Answer(status, {}, b"<html>")
+    world.tokens.answer = Response(status, {}, b"<html>")
     answer = world.client.post(PATH, headers=bearer())
     assert (answer.status_code, answer.data) == (status, b"<html>")
     assert "Content-Type" not in answer.headers
@@ -41,7 +41,7 @@ def test_whatever_status_comes_goes_back(status: int) -> None:
 )
 def test_no_answer_is_an_envelope_that_names_the_reason(reason: str, status: int) -> None:
     world = World()
-    world.tokens.answer = NoAnswer(reason, sent=False)
+    world.tokens.answer = TransportFailure(reason, sent=False)
     answer = world.client.post(PATH, headers=bearer() | {"Origin": ORIGIN})
     assert answer.status_code == status
     assert answer.json == {"code": status, "message": f"MIMC's TokenService: {reason}", "data": None}

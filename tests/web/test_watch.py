@@ -10,7 +10,7 @@ import pytest
 from proxy.app import create_app
 from proxy.settings import Settings
 from proxy.store.connection import Store
-from proxy.store.embedded import ensure_store, stop_store
+from proxy.store.server.embedded import ensure_store, stop_store
 from proxy.usecases.block_user import disable_user
 from proxy.wiring import web_services
 from tests.store.samples import raw
@@ -20,7 +20,7 @@ from tests.web.world import World, app_section
 @pytest.mark.parametrize(("path", "looks"), [("/healthz", 0), ("/readyz", 1), ("/api/devices", 1), ("/nowhere", 1)])
 def test_every_request_but_the_one_that_asks_nobody_looks(path: str, looks: int) -> None:
     counted: list[str] = []
-    client = create_app(replace(World().services, watch_store=lambda: counted.append(path))).test_client()
+    client = create_app(replace(World().services, monitor_store=lambda: counted.append(path))).test_client()
     client.get(path)
     assert len(counted) == looks
 
@@ -40,18 +40,18 @@ def test_also_after_a_restart_a_loss_is_noticed_and_disabled_accounts_are_blocke
             "store": {"url": own_url, "spool_dir": str(tmp_path / "spool")},
             "auth": {"accounts": {"key": "k" * 40, "database": str(tmp_path / "accounts.sqlite3")}},
             "apps": {"main": app_section()},
-            "relay": {"marks_life_s": 200_000},
+            "relay": {"dedupe_ttl_s": 200_000},
         }
     )
     before, now = web_services(configured), datetime.now(UTC)
-    before.watch_store()
+    before.monitor_store()
     assert before.sign_ins is not None
     before.sign_ins.accounts.add("eve", "a hash", now)
     assert disable_user("eve", before.sign_ins.accounts, before.sign_ins.blocks, now)
     raw(Store(own_url), "FLUSHALL")
     after = web_services(configured)
     assert not after.blocks.is_blocked("eve", None)
-    after.watch_store()
+    after.monitor_store()
     assert after.blocks.is_blocked("eve", None)
     printed = capfd.readouterr()
     assert "came back empty" in printed.out + printed.err

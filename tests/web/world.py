@@ -15,7 +15,7 @@ from proxy.domain.callbacks import Callback
 from proxy.domain.devices import Device
 from proxy.errors import StoreUnavailable
 from proxy.mimc.senders import Senders
-from proxy.ports import Answer, Figure, Health, NoAnswer, Receipt
+from proxy.ports import Health, Metric, Receipt, Response, TransportFailure
 from proxy.settings import Settings
 from proxy.wiring import Services
 
@@ -53,11 +53,11 @@ class MemoryInbox:
     """Implements ports.CallbackInbox."""
 
     stored: dict[str, Callback] = field(default_factory=dict)
-    trouble: StoreUnavailable | None = None
+    invalid_reason: StoreUnavailable | None = None
 
     def accept(self, callback: Callback, now: datetime) -> Receipt:  # noqa: ARG002  the port's signature
-        if self.trouble:
-            raise self.trouble
+        if self.invalid_reason:
+            raise self.invalid_reason
         known = callback.callback_id in self.stored
         self.stored[callback.callback_id] = callback
         return Receipt(duplicate=known)
@@ -92,11 +92,11 @@ class MemoryBlocks:
 
     accounts: set[str] = field(default_factory=set)
     sessions: set[str] = field(default_factory=set)
-    trouble: Exception | None = None
+    invalid_reason: Exception | None = None
 
     def is_blocked(self, account: str, session_id: str | None) -> bool:
-        if self.trouble:
-            raise self.trouble
+        if self.invalid_reason:
+            raise self.invalid_reason
         return account in self.accounts or session_id in self.sessions
 
     def block(self, account: str) -> None:
@@ -115,11 +115,11 @@ class MemoryLimits:
 
     spent: dict[tuple[str, str], float] = field(default_factory=dict)
     calls: list[tuple[str, str, str]] = field(default_factory=list)
-    trouble: StoreUnavailable | None = None
+    invalid_reason: StoreUnavailable | None = None
 
     def spend(self, name: str, rate: str, who: str) -> float | None:
-        if self.trouble:
-            raise self.trouble
+        if self.invalid_reason:
+            raise self.invalid_reason
         self.calls.append((name, rate, who))
         return self.spent.get((name, who))
 
@@ -128,12 +128,12 @@ class MemoryLimits:
 class ScriptedTokens:
     """Implements ports.TokenService."""
 
-    answer: Answer | NoAnswer | Exception = field(
-        default_factory=lambda: Answer(200, {"content-type": "application/json"}, b'{"code":200}')
+    answer: Response | TransportFailure | Exception = field(
+        default_factory=lambda: Response(200, {"content-type": "application/json"}, b'{"code":200}')
     )
     calls: list[tuple[str, str]] = field(default_factory=list)
 
-    def issue(self, app: str, account: str) -> Answer | NoAnswer:
+    def issue(self, app: str, account: str) -> Response | TransportFailure:
         self.calls.append((app, account))
         if isinstance(self.answer, Exception):
             raise self.answer
@@ -145,15 +145,15 @@ class MemoryState:
     """Implements ports.Figures and ports.HealthCheck."""
 
     ready: bool = True
-    figures: list[Figure] | None = field(default_factory=list)
+    store_metrics: list[Metric] | None = field(default_factory=list)
 
     def check(self) -> Health:
         return Health(self.ready, {"store": "a sentence"})
 
-    def read(self) -> list[Figure]:
-        if self.figures is None:
+    def read(self) -> list[Metric]:
+        if self.store_metrics is None:
             raise StoreUnavailable("the store does not answer")
-        return self.figures
+        return self.store_metrics
 
 
 class World:
@@ -173,10 +173,10 @@ class World:
             inbox=self.inbox,
             devices=self.devices,
             limits=self.limits,
-            figures=self.state,
+            store_metrics=self.state,
             health=self.state,
             now=lambda: NOW,
-            watch_store=lambda: None,
+            monitor_store=lambda: None,
         )
         self.app = create_app(self.services)
 

@@ -12,13 +12,13 @@ from structlog.testing import capture_logs
 
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane, Route
-from proxy.domain.undelivered import undelivered
+from proxy.domain.offline_messages import offline_message
 from proxy.store import keys
-from proxy.store.addresses import RedisAddresses
 from proxy.store.connection import Store
-from proxy.store.inbox import RedisInbox
-from proxy.store.queue import RedisQueue
-from proxy.store.records import load_undelivered
+from proxy.store.devices.addresses import RedisAddresses
+from proxy.store.queue.inbox import RedisInbox
+from proxy.store.queue.streams import RedisQueue
+from proxy.store.records import load_offline_message
 from proxy.usecases.plan_alerts import Planner
 from proxy.worker.callbacks import CallbackWorker
 from proxy.worker.holdings import Holdings
@@ -44,7 +44,7 @@ class Bench:
     def __init__(self, redis: Any, app_id: str, store: Store) -> None:
         self.redis, self.app_id, self.store = redis, app_id, store
         self.lane = mipush_lane(app_id)
-        self.queue = Faulty(redis, "worker-1", lease=MS, marks_life=DAY, jobs_cap=1000, dead_cap=100)
+        self.queue = Faulty(redis, "worker-1", lease=MS, dedupe_ttl=DAY, jobs_cap=1000, dead_cap=100)
         self.holdings = Holdings(15.0)
         addresses = RedisAddresses(redis, {"main": app_id}, "worker-1")
         planner = Planner([Route(self.lane, to_account=True)], addresses, self.queue, DAY, lambda _lane: None)
@@ -154,11 +154,11 @@ def test_what_can_never_be_planned_ends_as_a_dead_letter(on_bench: OnBench) -> N
             await bench.worker.drained()
         assert await bench.left() == (0, 0, 1)
         ((id_, letter),) = await bench.redis.xrange(keys.dead_letters(bench.app_id))
-        message = undelivered(callback(bench.app_id, sequence="1"), NOON)
+        message = offline_message(callback(bench.app_id, sequence="1"), NOON)
         assert letter[b"cause"] == b"poison"
-        assert load_undelivered(letter[b"r"]) == replace(message, payload=b"")
+        assert load_offline_message(letter[b"r"]) == replace(message, payload=b"")
         words = await bench.redis.get(keys.dead_words(bench.app_id, id_.decode()))
-        assert load_undelivered(words) == message
+        assert load_offline_message(words) == message
 
     on_bench(scenario)
 

@@ -16,9 +16,9 @@ from proxy.domain.lanes import PauseKind, Route
 from proxy.domain.outcomes import Accepted, Deferred, OurFault, Outcome, Rejected
 from proxy.ports import Owned, Settlement
 from proxy.store import keys
-from proxy.store.addresses import RedisAddresses
-from proxy.store.lanes import RedisLanes
-from proxy.store.queue import RedisQueue
+from proxy.store.devices.addresses import RedisAddresses
+from proxy.store.queue.lane_states import RedisLaneStates
+from proxy.store.queue.streams import RedisQueue
 from proxy.store.records import load_job
 from proxy.usecases.deliver import Channel, Delivery, Settled
 from proxy.worker.holdings import Holdings
@@ -86,9 +86,9 @@ class Bench:
         self.clock = Clock()
         self.holdings = Holdings(LEASE.total_seconds(), self.clock)
         # the store's own lease is short, so that take-overs need no waiting; ours is told by the clock above
-        self.queue = Unsure(redis, "worker-1", lease=MS, marks_life=DAY, jobs_cap=1000, dead_cap=100)
+        self.queue = Unsure(redis, "worker-1", lease=MS, dedupe_ttl=DAY, jobs_cap=1000, dead_cap=100)
         self.addresses = Forgetful(redis, {"main": app_id}, "worker-1")
-        self.lanes = RedisLanes(redis)
+        self.lanes = RedisLaneStates(redis)
         self.reported: list[Settled] = []
         self.breaker = Breaker(3)
         self.worker = LaneWorker(
@@ -104,8 +104,8 @@ class Bench:
             settle=self.worker.settle,
             report=self._report,
             line_life=LEASE,
-            marks_life=DAY,
-            unknown_life=DAY,
+            dedupe_ttl=DAY,
+            unknown_account_ttl=DAY,
             probe_every=30 * SECOND,
             first_probe=SECOND,
             breaker=self.breaker,
@@ -543,9 +543,9 @@ def test_a_backlog_of_one_conversation_is_a_few_pushes_and_nothing_is_written_tw
     on_lane(scenario)
 
 
-@pytest.mark.parametrize(("trouble", "shown"), [(RedisConnectionError("away"), 2), (KeyError("a bug"), 1)])
+@pytest.mark.parametrize(("invalid_reason", "shown"), [(RedisConnectionError("away"), 2), (KeyError("a bug"), 1)])
 def test_what_was_held_back_beside_a_push_that_ends_badly_goes_on_unless_that_one_may_be_shown(
-    on_lane: OnLane, trouble: Exception, shown: int
+    on_lane: OnLane, invalid_reason: Exception, shown: int
 ) -> None:
     async def scenario(bench: Bench) -> None:
         bench.covering()
@@ -553,7 +553,7 @@ def test_what_was_held_back_beside_a_push_that_ends_badly_goes_on_unless_that_on
 
         def surprise(*_args: object) -> Any:
             setattr(bench.provider, "read", good)  # noqa: B010  the next answer is an ordinary one
-            raise trouble
+            raise invalid_reason
 
         setattr(bench.provider, "read", surprise)  # noqa: B010
         await bench.queue.ensure_group(bench.stream)
@@ -613,7 +613,7 @@ def test_a_claim_and_a_takeover_at_one_moment_fill_no_slot_twice(on_lane: OnLane
 def test_a_claim_that_comes_after_another_worker_stopped_the_lane_is_put_back_unsent(on_lane: OnLane) -> None:
     async def scenario(bench: Bench) -> None:
         await bench.put("ben", "cai")
-        await RedisLanes(bench.redis, "another").pause(bench.lane, "http 503", NOON, NOON + SECOND, PauseKind.REST)
+        await RedisLaneStates(bench.redis, "another").pause(bench.lane, "http 503", NOON, NOON + SECOND, PauseKind.REST)
         await bench.turn()
         assert bench.provider.sent == []
         assert bench.worker.paused

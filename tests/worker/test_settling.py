@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from proxy.domain.letters import Cause
+from proxy.domain.dead_letters import Cause
 from proxy.ports import Bury, Entry, Finish, Settlement
 from proxy.worker.holdings import Holdings
 from proxy.worker.settling import Settler

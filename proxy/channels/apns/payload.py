@@ -1,8 +1,8 @@
 """What the phone shows and the app gets, never over what APNs takes."""
 
 from proxy.channels.app_data import app_data, to_json
-from proxy.channels.text import cut, json_bytes
 from proxy.domain.alerts import Alert
+from proxy.text import cut, json_bytes
 
 LIMIT = 4096
 _LONGEST_TITLE = 512

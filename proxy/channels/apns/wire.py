@@ -23,7 +23,7 @@ from proxy.domain.outcomes import (
     Rejected,
     Unregistered,
 )
-from proxy.ports import Answer, Request
+from proxy.ports import Request, Response
 from proxy.settings import ApnsSettings
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -120,19 +120,19 @@ class ApnsWire:
         )
         return Request(self._path[environment] + push.address, headers, payload_of(job.alert, self._sound))
 
-    def read(self, pushes: Sequence[Push], answer: Answer, now: datetime) -> list[Outcome]:
+    def read(self, pushes: Sequence[Push], answer: Response, now: datetime) -> list[Outcome]:
         """What any answer means, unknown ones included. A reason is passed on only if it is one word, as Apple's."""
         return [_outcome(answer, now) for _ in pushes]
 
 
-def _outcome(answer: Answer, now: datetime) -> Outcome:
+def _outcome(answer: Response, now: datetime) -> Outcome:
     if answer.status == 200:
         return Accepted(printable(answer.headers.get("apns-id", "")))
     outcome = _refusal(answer, now)
     return replace(outcome, retry_after=retry_after(answer.headers)) if isinstance(outcome, Deferred) else outcome
 
 
-def _refusal(answer: Answer, now: datetime) -> Outcome:
+def _refusal(answer: Response, now: datetime) -> Outcome:
     status, plain = answer.status, f"http {answer.status}"
     if 100 <= status < 400:
         # nothing that APNs says: a portal, a proxy or a wrong address speaks. A person must look; the jobs wait

@@ -8,9 +8,9 @@ import unicodedata
 from collections.abc import Mapping
 
 from proxy.channels.app_data import to_json
-from proxy.channels.text import ZERO_WIDTH_JOINER, cut, is_blank, utf16_units
 from proxy.domain.alerts import Alert
 from proxy.settings import TemplateSettings
+from proxy.text import ZERO_WIDTH_JOINER, cut, is_blank, utf16_units
 
 FALLBACK = "[message]"
 LONGEST_VALUE = 128

@@ -15,13 +15,13 @@ from proxy.channels.answers import json_object, printable, retry_after
 from proxy.channels.app_data import app_data, to_json
 from proxy.channels.mipush.codes import outcome_of
 from proxy.channels.mipush.template import FALLBACK, LONGEST_VALUE, template_param
-from proxy.channels.text import cut, is_blank, utf16_units
 from proxy.domain.alerts import Alert
 from proxy.domain.callbacks import digest
 from proxy.domain.jobs import Push
 from proxy.domain.outcomes import Accepted, Deferred, OurFault, Outcome, Rejected, Unregistered
-from proxy.ports import Answer, Request
+from proxy.ports import Request, Response
 from proxy.settings import MipushSettings
+from proxy.text import cut, is_blank, utf16_units
 
 # "fewer than 50" and "fewer than 128" characters. They do not say how they count: a Java server's own measure is the
 # UTF-16 unit, which is never fewer than code points, so a text within it is short enough either way
@@ -75,7 +75,7 @@ class MipushWire:
         form = {self._target: ",".join(push.address for push in pushes), **self._message(alert, now)}
         return Request(self._url, headers, urlencode(form, errors="replace").encode())
 
-    def read(self, pushes: Sequence[Push], answer: Answer, now: datetime) -> list[Outcome]:
+    def read(self, pushes: Sequence[Push], answer: Response, now: datetime) -> list[Outcome]:
         """What any answer means. Errors come as HTTP 200 with a code; without one the transport has failed."""
         details = json_object(answer.body) if answer.status == 200 else None
         code = details.get("code") if details else None
@@ -160,7 +160,7 @@ def _jobkey(alert: Alert) -> str:
     return "0" + jobkey[1:] if jobkey[0] == "_" else jobkey  # their rule: "_" may not come first
 
 
-def _without_code(answer: Answer) -> Outcome:
+def _without_code(answer: Response) -> Outcome:
     if answer.status in (401, 403):
         return OurFault(f"http {answer.status}")
     reason = "no code" if answer.status == 200 else f"http {answer.status}"

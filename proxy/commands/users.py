@@ -1,0 +1,154 @@
+"""`app-proxy accounts` and `app-proxy users`: who may do nothing, and the accounts of this service's own."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from proxy.auth.credentials import account_of
+from proxy.commands import Commands, config_option
+from proxy.commands.stores import store_of
+from proxy.configuration import load_settings
+from proxy.domain.accounts import MIN_PASSWORD_CHARACTERS, fits
+from proxy.errors import BadSettings, ProxyError, StoreUnavailable
+from proxy.store.users.blocks import RedisBlocks
+from proxy.usecases.block_user import disable_user, enable_user, mend_blocks
+from proxy.usecases.sign_in import SignIns, change_password
+from proxy.wiring import built_in_accounts, utc_now
+
+
+@click.group(cls=Commands)
+def accounts() -> None:
+    """Block accounts of whatever system proves them, and let them in again.
+
+    A blocked account gets no MIMC token and no alert from the next request on, also with a bearer that is still good.
+    A MIMC token that it was given before stays valid at MIMC: this service cannot call it back.
+    """
+
+
+@accounts.command()
+@config_option
+@click.argument("account")
+def block(config: Path | None, account: str) -> None:
+    """Block an account. Repeating it changes nothing."""
+    RedisBlocks(store_of(load_settings(config))).block(_account(account))
+
+
+@accounts.command()
+@config_option
+@click.argument("account")
+def unblock(config: Path | None, account: str) -> None:
+    """Let a blocked account in again."""
+    RedisBlocks(store_of(load_settings(config))).unblock(_account(account))
+
+
+@click.group(cls=Commands)
+def users() -> None:
+    """The built-in accounts of [auth.accounts]: who may sign in at /auth/login."""
+
+
+password_option = click.option(
+    "--password-stdin", "from_stdin", is_flag=True, help="Read the password from the first line of stdin."
+)
+
+
+@users.command("add")
+@config_option
+@password_option
+@click.argument("account")
+def add_user(config: Path | None, account: str, from_stdin: bool) -> None:
+    """Make an account. Its password is asked for twice, without being shown."""
+    account, sign_ins = _account(account), _sign_ins(config)
+    password_hash = sign_ins.passwords.hash(_new_password(from_stdin))
+    if not sign_ins.accounts.add(account, password_hash, utc_now()):
+        raise ProxyError("there is such a user already")
+    _mend(sign_ins)  # somebody of that name may be blocked
+
+
+@users.command("disable")
+@config_option
+@click.argument("account")
+def disable(config: Path | None, account: str) -> None:
+    """Stop a user at once: no sign-in, no token, no alert; his sessions end. It may be repeated.
+
+    A MIMC token that he already has stays valid at MIMC until it expires.
+    """
+    sign_ins = _sign_ins(config)
+    _mend(sign_ins)
+    _require_user(disable_user(_account(account), sign_ins.accounts, sign_ins.blocks, utc_now()))
+
+
+@users.command("enable")
+@config_option
+@click.argument("account")
+def enable(config: Path | None, account: str) -> None:
+    """Let a disabled user sign in again."""
+    sign_ins = _sign_ins(config)
+    _mend(sign_ins)
+    _require_user(enable_user(_account(account), sign_ins.accounts, sign_ins.blocks, utc_now()))
+
+
+@users.command("passwd")
+@config_option
+@password_option
+@click.argument("account")
+def passwd(config: Path | None, account: str, from_stdin: bool) -> None:
+    """Give a user another password. All his sessions end."""
+    account, sign_ins = _account(account), _sign_ins(config)
+    _mend(sign_ins)
+    _require_user(sign_ins.accounts.find(account) is not None)
+    password_hash = sign_ins.passwords.hash(_new_password(from_stdin))
+    _require_user(change_password(account, password_hash, sign_ins, utc_now()))
+
+
+@users.command("list")
+@config_option
+def list_users(config: Path | None) -> None:
+    """One line of JSON for each user."""
+    sign_ins = _sign_ins(config)
+    _mend(sign_ins)
+    for user in sign_ins.accounts.users():
+        shown = {"account": user.account, "created_at": user.created_at.isoformat(timespec="seconds")}
+        if user.disabled_at:
+            shown["disabled_at"] = user.disabled_at.isoformat(timespec="seconds")
+        click.echo(json.dumps(shown, ensure_ascii=False))
+
+
+def _sign_ins(config: Path | None) -> SignIns:
+    settings = load_settings(config)
+    found = built_in_accounts(settings.auth.accounts, RedisBlocks(store_of(settings)))
+    if found is None:
+        raise BadSettings(["auth.accounts: the section is missing, so there are no built-in accounts"])
+    click.get_current_context().call_on_close(found.accounts.close)
+    return found
+
+
+def _mend(sign_ins: SignIns) -> None:
+    try:
+        mend_blocks(sign_ins.accounts, sign_ins.blocks, utc_now())
+    except StoreUnavailable as error:
+        click.echo(f"note: whether blocks and disabled users agree could not be seen: {error}", err=True)
+
+
+def _require_user(is_there: bool) -> None:
+    if not is_there:
+        raise ProxyError("there is no such user")
+
+
+def _new_password(from_stdin: bool) -> str:
+    password: str
+    if from_stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+    else:
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    if len(password) < MIN_PASSWORD_CHARACTERS or not fits(password):
+        raise ProxyError(f"the password must have {MIN_PASSWORD_CHARACTERS} characters or more, in 1024 bytes at most")
+    return password
+
+
+def _account(text: str) -> str:
+    account = account_of(text)
+    if account is None:
+        raise click.BadParameter("1 to 256 bytes, without control characters", param_hint="ACCOUNT")
+    return account

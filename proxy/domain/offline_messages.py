@@ -1,0 +1,59 @@
+"""A message and the people whom it did not reach: what intake stores and plan reads."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from proxy.domain.alerts import Alert, AlertText, Order
+from proxy.domain.callbacks import Callback, Recipient
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+@dataclass(frozen=True)
+class OfflineMessage:
+    """`accepted_at` is when we answered 200 (aware UTC); `sent_at_ms` 0 and `sequence` "" where MIMC named none."""
+
+    message_id: str
+    app_id: str
+    conversation: str
+    sender: str
+    recipients: tuple[Recipient, ...]
+    payload: bytes = field(repr=False)
+    biz_type: str
+    sequence: str
+    sent_at_ms: int
+    accepted_at: datetime
+
+    @property
+    def order(self) -> Order:
+        sequence = int(self.sequence) if self.sequence.isascii() and self.sequence.isdigit() else 0
+        return Order(sequence, self.sent_at_ms, _ms(self.accepted_at))
+
+    def alert(self, text: AlertText, life: timedelta) -> Alert:
+        return Alert(self.message_id, self.conversation, text, self.order, self._expires_at(life))
+
+    def _expires_at(self, life: timedelta) -> datetime:
+        """`life` after our acceptance; the message's own time shortens it where it is within a day of our clock."""
+        age = _ms(self.accepted_at) - self.sent_at_ms
+        believable = self.sent_at_ms and 0 < age < timedelta(days=1) // timedelta(milliseconds=1)
+        return self.accepted_at + life - (timedelta(milliseconds=age) if believable else timedelta(0))
+
+
+def offline_message(callback: Callback, accepted_at: datetime) -> OfflineMessage:
+    """What plan needs of an OFFLINE_* callback."""
+    return OfflineMessage(
+        message_id=callback.message_id,
+        app_id=callback.app_id,
+        conversation=callback.conversation,
+        sender=callback.from_account,
+        recipients=callback.recipients,
+        payload=callback.payload,
+        biz_type=callback.biz_type,
+        sequence=callback.sequence or "",
+        sent_at_ms=_ms(callback.sent_at) if callback.sent_at else 0,
+        accepted_at=accepted_at,
+    )
+
+
+def _ms(when: datetime) -> int:
+    return (when - _EPOCH) // timedelta(milliseconds=1)

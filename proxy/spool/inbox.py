@@ -1,0 +1,38 @@
+"""Intake with a second place to keep what it takes."""
+
+from datetime import datetime
+
+from proxy.domain.callbacks import Callback
+from proxy.domain.offline_messages import offline_message
+from proxy.errors import StoreFull, StoreUnavailable
+from proxy.ports import Receipt
+from proxy.spool.folder import Spool
+from proxy.store.connection import Store
+from proxy.store.queue.inbox import RedisInbox
+from proxy.store.records import dump_offline_message
+
+
+class SpoolingInbox:
+    """Implements ports.CallbackInbox: the store, or while it is away this machine's disk.
+
+    While the store is known to be away nobody waits for it here; the process's drain asks it once a second. A call
+    that failed may have been carried out: its callback is spooled, and the mark that it left tells so when it is
+    handed in. A stream at its cap is no reason to spool: the store would not take it later either.
+    """
+
+    def __init__(self, inbox: RedisInbox, store: Store, spool: Spool) -> None:
+        self._inbox = inbox
+        self._store = store
+        self._spool = spool
+
+    def accept(self, callback: Callback, now: datetime) -> Receipt:
+        """Stored or on the disk, or known already. Raises StoreFull, SpoolRefused."""
+        if not self._store.is_away:
+            try:
+                return self._inbox.accept(callback, now)
+            except StoreFull:
+                raise
+            except StoreUnavailable:
+                pass
+        self._spool.keep(callback.callback_id, dump_offline_message(offline_message(callback, now)), now)
+        return Receipt(duplicate=False, spooled=True)

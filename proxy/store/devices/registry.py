@@ -1,0 +1,81 @@
+"""Registrations, for the web and the command line.
+
+The record of a push token names its owner and is the authority; an account's list is an index that is checked
+against it. So a token that turns up under another user moves in one step.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+
+from proxy.domain.callbacks import digest
+from proxy.domain.devices import Device
+from proxy.store import keys
+from proxy.store.connection import Commands, Store
+from proxy.store.records import device_or_none, dump_device, to_ms
+from proxy.store.scripts import Argument, script
+
+
+class RedisDeviceRegistry:
+    """Implements ports.DeviceRegistry. `app_ids` maps a section's name to its appId."""
+
+    def __init__(self, store: Store, app_ids: Mapping[str, str], per_account: int = 10) -> None:
+        self._store = store
+        self._app_ids = app_ids
+        self._per_account = per_account
+
+    def register(self, device: Device) -> Sequence[str]:
+        app_id = self._app_ids[device.app]
+        names = [
+            keys.account(app_id, device.app, device.account),
+            _owner_key(app_id, device),
+            keys.removed_registration(app_id, device.app, device.platform, device.push_token),
+            keys.removed_of_account(app_id, device.app, device.account),
+        ]
+        args: list[Argument] = [
+            digest(device.account), device.device_id, dump_device(device), to_ms(device.registered_at),
+            keys.DEVICE_TTL_S, keys.account_prefix(app_id, device.app), self._per_account,
+        ]  # fmt: skip
+        gone: list[bytes] = self._store.call(lambda redis: script("register_device").run(redis, names, args))
+        return [device_id.decode() for device_id in gone]
+
+    def devices_of(self, app: str, account: str) -> list[Device]:
+        """This account's devices, oldest registration first."""
+        key = keys.account(self._app_ids[app], app, account)
+        found = self._store.call(lambda redis: _owned(redis, app, key, digest(account)))
+        return sorted(found, key=lambda device: (device.registered_at, device.device_id))
+
+    def remove(self, app: str, account: str, device_id: str) -> bool:
+        """True where there was one. It is gone for good, as is what lay aside of it."""
+        app_id = self._app_ids[app]
+        names = [keys.account(app_id, app, account), keys.removed_of_account(app_id, app, account)]
+        args: list[Argument] = [digest(account), device_id]
+        return bool(self._store.call(lambda redis: script("remove_device").run(redis, names, args)))
+
+    def all_devices(self, app: str) -> Iterator[Device]:
+        """Every device of a section, in no order, found by scanning: for the command line, not for requests."""
+        prefix = keys.account_prefix(self._app_ids[app], app)
+        pattern = prefix.replace("[", "\\[") + "*"
+        found: list[bytes] = self._store.call(lambda redis: list(redis.scan_iter(match=pattern, count=500)))
+        for name in (key.decode() for key in found):
+            yield from self._store.call(partial(_owned, app=app, account_key=name, account_digest=name[len(prefix) :]))
+
+
+def registration_parts(registration: bytes) -> tuple[str, bytes]:
+    """The key of the push token's owner, and the record."""
+    owner_key, record = registration.split(b"\n", 1)
+    return owner_key.decode(), record
+
+
+def _owned(redis: Commands, app: str, account_key: str, account_digest: str) -> list[Device]:
+    registrations: dict[bytes, bytes] = redis.hgetall(account_key)
+    found = []
+    for device_id, registration in registrations.items():
+        owner_key, record = registration_parts(registration)
+        account, device, invalid_reason = redis.hmget(owner_key, "account", "device", "trouble")
+        if account == account_digest.encode() and device == device_id:
+            found.append(device_or_none(app, device_id.decode(), record, (invalid_reason or b"").decode()))
+    return [device for device in found if device]
+
+
+def _owner_key(app_id: str, device: Device) -> str:
+    return keys.push_token(app_id, device.app, device.platform, device.push_token)

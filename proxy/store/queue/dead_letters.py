@@ -1,0 +1,138 @@
+"""What ended without an alert, kept for a person: read, put back to work, or dropped.
+
+A letter holds no words of people. They lie in a key beside it for as long as the marks, for whoever puts it back.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from proxy.domain.dead_letters import Cause, DeadLetter, DeadLetterFilter, Unread
+from proxy.domain.jobs import Job
+from proxy.domain.lanes import Lane
+from proxy.domain.offline_messages import OfflineMessage
+from proxy.ports import Entry, PutBack
+from proxy.store import keys
+from proxy.store.connection import Store
+from proxy.store.records import (
+    UnreadableRecord,
+    dump_job,
+    dump_offline_message,
+    from_ms,
+    load_dead_letter,
+    load_job,
+    load_offline_message,
+    to_ms,
+)
+from proxy.store.scripts import Argument, script
+
+_PAGE = 100
+_EVERY = DeadLetterFilter()
+_CAUSES = {cause.value: cause for cause in Cause}
+
+
+class RedisDeadLetters:
+    """Implements ports.DeadLetters. Every method raises StoreUnavailable."""
+
+    def __init__(self, store: Store, *, jobs_cap: int, callbacks_cap: int) -> None:
+        self._store = store
+        self._jobs_cap = jobs_cap
+        self._callbacks_cap = callbacks_cap
+
+    def newest_first(self, app_id: str, choice: DeadLetterFilter = _EVERY) -> Iterator[DeadLetter]:
+        """The chosen ones, page by page."""
+        first, last = _bounds(choice)
+        while found := self._page("xrevrange", app_id, first, last):
+            yield from filter(choice.takes, found)
+            last = f"({found[-1].id}"
+
+    def oldest_first(self, app_id: str, choice: DeadLetterFilter = _EVERY) -> Iterator[DeadLetter]:
+        first, last = _bounds(choice)
+        while found := self._page("xrange", app_id, first, last):
+            yield from filter(choice.takes, found)
+            first = f"({found[-1].id}"
+
+    def find(self, app_id: str, letter_id: str) -> DeadLetter | None:
+        found = self._page("xrange", app_id, letter_id, letter_id)
+        return found[0] if found else None
+
+    def has(self, letter: DeadLetter) -> bool:
+        """Nobody has put it back or dropped it."""
+        return self.find(letter.app_id, letter.id) is not None
+
+    def words_until(self, letter: DeadLetter) -> datetime | None:
+        """When its words go; None: they are gone, or were never kept."""
+        name = keys.dead_words(letter.app_id, letter.id)
+        now, left_ms = self._store.call(lambda redis: (redis.time(), redis.pttl(name)))
+        return from_ms(now[0] * 1000 + now[1] // 1000 + left_ms) if left_ms > 0 else None
+
+    def whole(self, letter: DeadLetter) -> Job | OfflineMessage | Entry | None:
+        """What the letter is about, with its words. None: they are gone."""
+        record: bytes | None = self._store.call(lambda redis: redis.get(keys.dead_words(letter.app_id, letter.id)))
+        if record is None:
+            return None
+        try:
+            match letter.of:
+                case Job():
+                    return load_job(record)
+                case OfflineMessage():
+                    return load_offline_message(record)
+                case Unread():
+                    return Entry(letter.id.encode(), record)
+                case None:
+                    return None
+        except UnreadableRecord:  # of another version, or damaged: of no use here
+            return None
+
+    def put_back(self, letter: DeadLetter, of: Job | OfflineMessage | Entry, lane: Lane | None) -> PutBack:
+        """The letter leaves, and `of` is in its lane, or among the callbacks where that is None; or nothing is done."""
+        app_id = letter.app_id
+        names = [keys.dead_letters(app_id), keys.dead_words(app_id, letter.id)]
+        names += [keys.jobs(lane), keys.retries(lane)] if lane else [keys.callbacks(app_id)]
+        args: list[Argument] = [letter.id, self._jobs_cap if lane else self._callbacks_cap, _record(of)]
+        answer = self._store.call(lambda redis: script("replay_letter").run(redis, names, args))
+        return {1: PutBack.DONE, 0: PutBack.GONE}.get(answer, PutBack.FULL)
+
+    def drop(self, letter: DeadLetter) -> bool:
+        """The letter and its words are gone. False: it was gone before."""
+
+        def remove(redis: Any) -> bool:
+            pipe = redis.pipeline(transaction=True)
+            pipe.xdel(keys.dead_letters(letter.app_id), letter.id)
+            pipe.delete(keys.dead_words(letter.app_id, letter.id))
+            return bool(pipe.execute()[0])
+
+        return self._store.call(remove)
+
+    def _page(self, command: str, app_id: str, first: str, last: str) -> list[DeadLetter]:
+        name, ends = keys.dead_letters(app_id), {"min": first, "max": last}
+        entries = self._store.call(lambda redis: getattr(redis, command)(name, **ends, count=_PAGE))
+        return [_letter(app_id, id_.decode(), fields) for id_, fields in entries]
+
+
+def _bounds(choice: DeadLetterFilter) -> tuple[str, str]:
+    """Ids begin with the time."""
+    first = f"{to_ms(choice.after)}-0" if choice.after else "-"
+    return first, f"({to_ms(choice.before)}-0" if choice.before else "+"
+
+
+def _letter(app_id: str, id_: str, fields: dict[bytes, bytes]) -> DeadLetter:
+    told = {name.decode(): value.decode("utf-8", "replace") for name, value in fields.items() if name != b"r"}
+    return DeadLetter(
+        id_,
+        app_id,
+        from_ms(int(id_.split("-", 1)[0])),
+        _CAUSES.get(told.get("cause", ""), Cause.UNKNOWN),
+        told.get("reason", ""),
+        load_dead_letter(told.get("kind", ""), fields.get(b"r", b"")),
+    )
+
+
+def _record(of: Job | OfflineMessage | Entry) -> bytes:
+    match of:
+        case Job():
+            return dump_job(of)
+        case OfflineMessage():
+            return dump_offline_message(of)
+        case Entry():
+            return of.record

@@ -1,0 +1,58 @@
+"""Callbacks in: de-duplicated and appended in one round trip."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from proxy.domain.callbacks import Callback
+from proxy.domain.offline_messages import offline_message
+from proxy.errors import StoreFull
+from proxy.ports import Receipt
+from proxy.store import keys
+from proxy.store.connection import Store
+from proxy.store.records import dump_offline_message
+from proxy.store.scripts import Argument, script
+
+
+class RedisInbox:
+    """Implements ports.CallbackInbox."""
+
+    def __init__(self, store: Store, dedupe_ttl: timedelta, cap: int) -> None:
+        self._store = store
+        self._marks_life_ms = dedupe_ttl // timedelta(milliseconds=1)
+        self._cap = cap
+        self._accept = script("accept_callback")
+
+    def accept(self, callback: Callback, now: datetime) -> Receipt:
+        """Stored for good, or known already. Raises StoreUnavailable, StoreFull."""
+        record = dump_offline_message(offline_message(callback, now))
+        names, args = self._asked(callback.app_id, callback.callback_id, record)
+        receipt = _receipt(self._store.call(lambda redis: self._accept.run(redis, names, args)))
+        if receipt is None:
+            raise StoreFull("the stream of callbacks is full")
+        return receipt
+
+    def put_all(self, records: Sequence[tuple[str, str, bytes]]) -> list[Receipt | None]:
+        """The same with records of (appId, callback id, record) that were made before, in their order and one round
+        trip; None where a stream is full. Raises StoreUnavailable; then some may be stored.
+        """
+        return [_receipt(stored) for stored in self._store.call(lambda redis: self._run_all(redis, records))]
+
+    def _run_all(self, redis: Any, records: Sequence[tuple[str, str, bytes]]) -> list[int]:
+        pipe = redis.pipeline(transaction=False)
+        for number, record in enumerate(records):
+            names, args = self._asked(*record)
+            if number == 0:  # whole, so that the server knows it by its digest for the others
+                pipe.eval(self._accept.text.decode(), len(names), *names, *args)
+            else:
+                pipe.evalsha(self._accept.sha, len(names), *names, *args)
+        found: list[int] = pipe.execute()
+        return found
+
+    def _asked(self, app_id: str, callback_id: str, record: bytes) -> tuple[list[str], list[Argument]]:
+        names = [keys.seen(app_id, callback_id), keys.callbacks(app_id)]
+        return names, [self._marks_life_ms, self._cap, record]
+
+
+def _receipt(stored: int) -> Receipt | None:
+    return None if stored < 0 else Receipt(duplicate=stored == 0)

@@ -1,0 +1,88 @@
+"""Which lanes stand still, and why: one truth for all workers."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from proxy.domain.lanes import Lane, LaneState, Pause, PauseKind
+from proxy.store import keys
+from proxy.store.records import from_ms, to_ms
+from proxy.store.scripts import Argument, script
+
+_MS = timedelta(milliseconds=1)
+PAUSE_FIELDS = ("reason", "since", "kind")
+
+
+class RedisLaneStates:
+    """The pauses of lanes. `instance` names the worker that probes; who never does needs no name."""
+
+    def __init__(self, redis: Any, instance: str = "nobody") -> None:
+        self._redis = redis
+        self._instance = instance
+
+    async def states(self, lanes: Sequence[Lane]) -> dict[Lane, LaneState]:
+        """Of each lane whether it stands, and if not, whether it went on just now."""
+        pipe = self._redis.pipeline(transaction=False)
+        for lane in lanes:
+            pipe.hmget(keys.pause(lane), *PAUSE_FIELDS)
+            pipe.pttl(keys.resumed(lane))
+        answers = await pipe.execute()
+        return {lane: _state(read_pause(answers[2 * i]), answers[2 * i + 1]) for i, lane in enumerate(lanes)}
+
+    async def stands(self, lane: Lane) -> bool:
+        return bool(await self._redis.exists(keys.pause(lane)))
+
+    async def pauses(self, lanes: Sequence[Lane]) -> dict[Lane, Pause]:
+        """The lanes that stand."""
+        return {lane: state.pause for lane, state in (await self.states(lanes)).items() if state.pause}
+
+    async def pause(
+        self,
+        lane: Lane,
+        reason: str,
+        now: datetime,
+        first_probe: datetime,
+        kind: PauseKind = PauseKind.FAULT,
+        longest_wait: timedelta = timedelta(0),
+    ) -> bool:
+        """The lane stands; nobody probes it before `first_probe`. True where that is news.
+
+        The probes of a breaker are further and further apart, up to `longest_wait`.
+        """
+        wait_ms = max(to_ms(first_probe) - to_ms(now), 1)
+        longest_ms = max(longest_wait // _MS, wait_ms)
+        args: list[Argument] = [kind, reason, to_ms(now), wait_ms, longest_ms, keys.PAUSE_TTL_S, self._instance]
+        return bool(await script("pause_lane").run_async(self._redis, [keys.pause(lane), keys.probe(lane)], args))
+
+    async def may_probe(self, lane: Lane, lease: timedelta) -> bool:
+        """True for one worker: it may send one job to see whether the lane works again.
+
+        It then pauses the lane anew, lets it go on or withdraws. If it does nothing of these, because the store was
+        away, it may ask again, and another after the lease.
+        """
+        args: list[Argument] = [self._instance, max(lease // _MS, 1)]
+        return bool(await script("take_probe").run_async(self._redis, [keys.probe(lane)], args))
+
+    async def withdraw_probe(self, lane: Lane) -> None:
+        """The probe has not left."""
+        await script("withdraw_probe").run_async(self._redis, [keys.probe(lane)], [self._instance])
+
+    async def resume(self, lane: Lane) -> bool:
+        """The lane goes on, which all workers know for a while. False where it did not stand."""
+        names = [keys.pause(lane), keys.probe(lane), keys.resumed(lane)]
+        return bool(await script("resume_lane").run_async(self._redis, names, [keys.RESUMED_TTL_S]))
+
+
+def read_pause(found: Sequence[bytes | None]) -> Pause | None:
+    """The values of PAUSE_FIELDS; a kind that we do not know, or none, was written by another version."""
+    reason, since, kind = found
+    if not reason or not since:
+        return None
+    known = [it for it in PauseKind if kind == it.encode()]
+    return Pause(reason.decode(), from_ms(int(since)), known[0] if known else PauseKind.FAULT)
+
+
+def _state(pause: Pause | None, resumed_ttl_ms: int) -> LaneState:
+    if pause or resumed_ttl_ms < 0:
+        return LaneState(pause)
+    return LaneState(None, timedelta(seconds=keys.RESUMED_TTL_S) - resumed_ttl_ms * _MS)

@@ -1,0 +1,112 @@
+"""Can the service do its work, and what does this store put at risk?"""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from proxy.domain.lanes import Lane, PauseKind
+from proxy.errors import StoreUnavailable
+from proxy.ports import Health
+from proxy.store import keys
+from proxy.store.connection import Store
+from proxy.store.devices.removed import guard_details
+from proxy.store.queue.lane_states import PAUSE_FIELDS, read_pause
+from proxy.store.server.clocks import clock_details
+from proxy.store.server.identity import loss_details
+from proxy.store.server.policy import eviction_fault, read_policy
+
+_READY_LIFE_S = 60
+_STANDS = {
+    PauseKind.FAULT: "paused",
+    PauseKind.BREAKER: "the provider is out of order",
+    PauseKind.REST: "the provider asked for a rest",
+}
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class RedisHealth:
+    """Implements ports.HealthCheck."""
+
+    def __init__(self, store: Store, lanes: Sequence[Lane], now: Callable[[], datetime] = _utc_now) -> None:
+        self._store = store
+        self._now = now
+        self._lanes = lanes
+        self._app_ids = sorted({lane.app_id for lane in lanes})
+
+    def check(self) -> Health:
+        """Not ready without a writable store and its groups; what is merely at risk is told in the details."""
+        try:
+            return self._store.call(self._look)
+        except StoreUnavailable as error:
+            return Health(False, {"store": str(error)})
+
+    def _look(self, redis: Any) -> Health:
+        for app_id in self._app_ids:
+            redis.set(keys.ready(app_id), "1", ex=_READY_LIFE_S)
+        missing = [stream for stream in self._streams() if not _has_group(redis, stream)]
+        policy = read_policy(redis)
+        evicts = eviction_fault(policy)
+        details = {"store": "writable", **_persistence(redis), **self._paused(redis)}
+        details |= guard_details(redis, self._lanes, self._now()) | loss_details(redis, self._now())
+        details |= clock_details(redis, self._now())
+        if missing:
+            details["groups"] = f"{len(missing)} streams have no consumer group: no worker has started yet"
+        if evicts or policy is None:
+            details["eviction"] = (
+                evicts or "unknown: the store does not show its maxmemory-policy; only noeviction will do"
+            )
+        return Health(not missing and not evicts, details)
+
+    def _streams(self) -> list[str]:
+        return [*(keys.callbacks(app_id) for app_id in self._app_ids), *(keys.jobs(lane) for lane in self._lanes)]
+
+    def _paused(self, redis: Any) -> dict[str, str]:
+        pipe = redis.pipeline(transaction=False)
+        for lane in self._lanes:
+            pipe.hmget(keys.pause(lane), *PAUSE_FIELDS)
+        pauses = zip(self._lanes, map(read_pause, pipe.execute()), strict=True)
+        return {
+            f"lane {lane.app}/{lane.channel}": f"{_STANDS[it.kind]} since {it.since:%Y-%m-%d %H:%M:%S} UTC: {it.reason}"
+            for lane, it in pauses
+            if it is not None
+        }
+
+
+def _has_group(redis: Any, stream: str) -> bool:
+    try:
+        return any(group["name"] == keys.GROUP.encode() for group in redis.xinfo_groups(stream))
+    except ResponseError:  # no such key
+        return False
+
+
+def _persistence(redis: Any) -> dict[str, str]:
+    """What the store's own settings put at risk. Managed stores may hide them."""
+    try:
+        found: dict[str, str] = {}
+        for name in ("appendonly", "appendfsync"):
+            found |= {_text(key): _text(value) for key, value in redis.config_get(name).items()}
+    except ResponseError:
+        return {"persistence": "unknown: the store does not show its settings"}
+    return store_risks(found)
+
+
+def store_risks(config: dict[str, str]) -> dict[str, str]:
+    """A sentence about appendonly and appendfsync; empty where nothing is at risk."""
+    risks: dict[str, str] = {}
+    if config.get("appendonly") != "yes":
+        risks["persistence"] = "at risk: appendonly is off, a restart of the store loses accepted callbacks"
+    elif config.get("appendfsync") != "always":
+        risks["persistence"] = (
+            f"at risk: appendfsync is {config.get('appendfsync')}, a crash of the store may lose what it had accepted "
+            "in the last seconds; always loses nothing"
+        )
+    return risks
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

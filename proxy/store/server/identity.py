@@ -1,0 +1,145 @@
+"""Has the store come back empty? A mark in it, made once, tells: who knew it and finds another knows what was lost.
+
+After a loss everything goes on by itself: streams and groups are made anew, what the workers still hold of before is
+foreign to the store, and nothing that MIMC does not repeat is shown again. But what had been accepted is gone, and so
+are registrations and blocked accounts: one line and /readyz say so.
+
+A process remembers the mark while it lives, and in a `file` where it has one, so that also the loss between two starts
+is seen. Where no process lived through it and there is no file, it cannot be known: the store looks like a new one.
+"""
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from proxy.domain.callbacks import digest
+from proxy.errors import StoreUnavailable
+from proxy.ports import Metric
+from proxy.store import keys
+from proxy.store.connection import Commands, Store
+from proxy.store.records import from_ms, to_ms
+from proxy.store.scripts import Argument, script
+
+_TOLD_FOR = timedelta(days=1)
+_LOOK_EVERY_S = 1.0
+WHAT_WAS_LOST = (
+    "the store came back empty: accepted work was lost, devices must register again, and accounts that were blocked by "
+    "hand must be blocked again"
+)
+
+
+@dataclass(frozen=True)
+class DataLoss:
+    """The store that we knew is gone. `is_news`: nobody else has told it."""
+
+    at: datetime
+    is_news: bool
+
+
+def _random_id() -> str:
+    return secrets.token_hex(8)
+
+
+class StoreIdentity:
+    """The mark as one process knows it. `url` tells stores apart in the file: another one is no loss."""
+
+    def __init__(self, url: str, file: Path | None = None, new_id: Callable[[], str] = _random_id) -> None:
+        self._new_id = new_id
+        self._store = digest("store", url)
+        self._file = file
+        self._known = self._remembered()
+
+    def asked(self, now: datetime) -> tuple[list[str], list[Argument]]:
+        """Keys and arguments of know_store.lua."""
+        return [keys.identity()], [self._known, self._new_id(), to_ms(now)]
+
+    def learn(self, answer: Sequence[Any]) -> DataLoss | None:
+        """What the script answered; a Loss when the store is another than the one we knew."""
+        id_, lost_at, is_news = answer[0].decode(), answer[1], answer[2] == 1
+        before, self._known = self._known, id_
+        if before != id_:
+            self._remember()
+        return DataLoss(from_ms(int(lost_at)), is_news) if before not in ("", id_) and lost_at else None
+
+    def _remembered(self) -> str:
+        try:
+            store, id_ = self._file.read_text(encoding="utf-8").split() if self._file else ("", "")
+        except (OSError, ValueError):  # the first start, or not ours
+            return ""
+        return id_ if store == self._store else ""
+
+    def _remember(self) -> None:
+        """As well as it can: a full disk must stop nothing here."""
+        if self._file is None:
+            return
+        draft = self._file.with_name(f"{self._file.name}.{secrets.token_hex(4)}")
+        with suppress(OSError):
+            draft.write_text(f"{self._store} {self._known}\n", encoding="utf-8")
+            draft.replace(self._file)
+
+
+class StoreMonitor:
+    """Looks at the mark now and then, for the threads of a web process. `on_loss` hears of each loss once a process."""
+
+    def __init__(
+        self,
+        store: Store,
+        identity: StoreIdentity,
+        on_loss: Callable[[DataLoss], None],
+        now: Callable[[], datetime],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store, self._generation, self._on_loss, self._now, self._clock = store, identity, on_loss, now, clock
+        self._next_look = float("-inf")
+        self._unheard: DataLoss | None = None
+
+    def look(self) -> None:
+        """At most once a second; says nothing of a store that is away, and makes nobody wait for it."""
+        if self._clock() < self._next_look or self._store.is_away:
+            return
+        self._next_look = self._clock() + _LOOK_EVERY_S
+        names, args = self._generation.asked(self._now())
+        with suppress(StoreUnavailable):
+            answer = self._store.call(lambda redis: script("know_store").run(redis, names, args))
+            loss = self._generation.learn(answer) or self._unheard
+            if loss:
+                self._unheard = replace(loss, is_news=False)  # should the store go away once more
+                self._on_loss(loss)
+                self._unheard = None
+
+
+class AsyncStoreMonitor:
+    """The same for a worker. Raises RedisError where the store is away."""
+
+    def __init__(self, redis: Any, identity: StoreIdentity, on_loss: Callable[[DataLoss], None]) -> None:
+        self._redis, self._generation, self._on_loss = redis, identity, on_loss
+
+    async def look(self, now: datetime) -> None:
+        names, args = self._generation.asked(now)
+        loss = self._generation.learn(await script("know_store").run_async(self._redis, names, args))
+        if loss:
+            self._on_loss(loss)
+
+
+def loss_details(redis: Commands, now: datetime) -> dict[str, str]:
+    """For a day: a sentence for /readyz."""
+    lost_at = _lost_at(redis)
+    if lost_at is None or lost_at < now - _TOLD_FOR:
+        return {}
+    return {"lost": f"{WHAT_WAS_LOST} (at {lost_at:%Y-%m-%d %H:%M:%S} UTC)"}
+
+
+def loss_metric(redis: Commands) -> Metric:
+    lost_at = _lost_at(redis)
+    told = "When the store last came back empty; 0 for never"
+    return Metric("app_proxy_store_lost_timestamp_seconds", told, {}, lost_at.timestamp() if lost_at else 0)
+
+
+def _lost_at(redis: Commands) -> datetime | None:
+    found: bytes | None = redis.hget(keys.identity(), "lost_at")
+    return from_ms(int(found)) if found else None

@@ -1,0 +1,191 @@
+"""What the store should hold, in plain Python: streams with leases, marks, retries and dead letters of one app.
+
+Nothing here knows a script or a command of Redis. Times are milliseconds, as the queue is told them.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from proxy.domain.jobs import Job
+from proxy.domain.lanes import Lane
+from proxy.domain.offline_messages import OfflineMessage
+from proxy.ports import Bury, Finish, Postpone, Settlement
+from proxy.store.records import dump_job, dump_offline_message, to_ms
+
+
+@dataclass
+class Lying:
+    """An entry of a stream; `id` is the store's to give. `silent`: nobody has renewed it for a lease."""
+
+    record: bytes
+    id: bytes = b""
+    owner: str = ""
+    deliveries: int = 0
+    silent: bool = False
+
+    def be(self, id_: bytes) -> None:
+        """It has this id, now that the store has told it, and no other later."""
+        assert self.id in (b"", id_)
+        self.id = id_
+
+    def hand_to(self, instance: str) -> None:
+        self.owner, self.deliveries, self.silent = instance, self.deliveries + 1, False
+
+
+@dataclass
+class StreamModel:
+    """Entries in the order in which they came. Without its group, nobody holds anything and nobody is served."""
+
+    lying: list[Lying] = field(default_factory=list)
+    has_group: bool = False
+
+    def append(self, record: bytes) -> None:
+        self.lying.append(Lying(record))
+
+    def claim(self, instance: str, count: int) -> list[Lying]:
+        return self._hand_out(instance, self.unclaimed()[:count])
+
+    def take_over(self, instance: str, count: int) -> list[Lying]:
+        return self._hand_out(instance, [it for it in self.lying if it.owner and it.silent][:count])
+
+    def renew(self, instance: str, ids: Sequence[bytes]) -> list[bytes]:
+        """The ids that are not this instance's."""
+        mine = {it.id: it for it in self.held_by(instance)}
+        for id_ in ids:
+            if id_ in mine:
+                mine[id_].silent = False
+        return [id_ for id_ in ids if id_ not in mine]
+
+    def unclaimed(self) -> list[Lying]:
+        return [it for it in self.lying if not it.owner]
+
+    def held_by(self, instance: str) -> list[Lying]:
+        return [it for it in self.lying if it.owner == instance]
+
+    def fall_silent(self, alive: Collection[str]) -> list[Lying]:
+        """A lease passes in which only those alive renew what they hold; what nobody renewed."""
+        silent = [it for it in self.lying if it.owner and it.owner not in alive]
+        for it in silent:
+            it.silent = True
+        return silent
+
+    def remove(self, id_: bytes) -> None:
+        self.lying = [it for it in self.lying if it.id != id_]
+
+    def _hand_out(self, instance: str, chosen: list[Lying]) -> list[Lying]:
+        if not self.has_group:
+            self.has_group = True
+            return []
+        for it in chosen:
+            it.hand_to(instance)
+        return chosen
+
+
+@dataclass(frozen=True)
+class Dead:
+    """A letter: what it is about, as it was. `lane` is None for a callback's."""
+
+    reason: str
+    lane: Lane | None
+    of: Job | OfflineMessage
+
+
+@dataclass
+class AppModel:
+    """Everything of one app."""
+
+    lanes: Sequence[Lane]
+    callbacks_cap: int
+    jobs_cap: int
+    callbacks: StreamModel = field(default_factory=StreamModel)
+    seen: set[str] = field(default_factory=set)
+    planned: dict[str, set[str]] = field(default_factory=dict)
+    jobs: dict[Lane, StreamModel] = field(init=False)
+    retries: dict[Lane, dict[bytes, int]] = field(init=False)
+    dead: list[Dead] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.jobs = {lane: StreamModel() for lane in self.lanes}
+        self.retries = {lane: {} for lane in self.lanes}
+
+    def accept(self, callback_id: str, record: bytes) -> bool | None:
+        """Whether it was known; None where there is no room."""
+        if callback_id in self.seen:
+            return True
+        if len(self.callbacks.lying) >= self.callbacks_cap:
+            return None
+        self.seen.add(callback_id)
+        self.callbacks.append(record)
+        return False
+
+    def append(
+        self, message_id: str, entry_id: bytes, jobs: Sequence[tuple[Lane, Job]], *, last: bool
+    ) -> list[bool] | None:
+        """Which targets were new; None, and nothing done, where a lane is full."""
+        if any(self._length(lane) >= self.jobs_cap for lane, _ in jobs):
+            return None
+        marks = self.planned.setdefault(message_id, set())
+        new = []
+        for lane, job in jobs:
+            new.append(job.mark not in marks)
+            if new[-1]:
+                marks.add(job.mark)
+                self.jobs[lane].append(dump(job))
+        if last:
+            self.callbacks.remove(entry_id)
+        return new
+
+    def settle_jobs(self, lane: Lane, instance: str, settlements: Iterable[Settlement]) -> list[bytes]:
+        return self._settle(lane, instance, settlements)
+
+    def settle_callbacks(self, instance: str, settlements: Iterable[Settlement]) -> list[bytes]:
+        return self._settle(None, instance, settlements)
+
+    def put_back(self, letter: Dead) -> bool:
+        """False, and nothing done, where its stream is full."""
+        if letter.lane is None:
+            if len(self.callbacks.lying) >= self.callbacks_cap:
+                return False
+            self.callbacks.append(dump(letter.of))
+        else:
+            if self._length(letter.lane) >= self.jobs_cap:
+                return False
+            self.jobs[letter.lane].append(dump(letter.of))
+        self.dead.remove(letter)
+        return True
+
+    def move_due(self, lane: Lane, now_ms: int, count: int) -> int:
+        """The earliest first."""
+        waiting = self.retries[lane]
+        due = sorted((when, record) for record, when in waiting.items() if when <= now_ms)[:count]
+        for _, record in due:
+            del waiting[record]
+            self.jobs[lane].append(record)
+        return len(due)
+
+    def is_busy(self) -> bool:
+        return bool(self.callbacks.lying) or any(self._length(lane) for lane in self.lanes)
+
+    def _settle(self, lane: Lane | None, instance: str, settlements: Iterable[Settlement]) -> list[bytes]:
+        stream = self.jobs[lane] if lane else self.callbacks
+        foreign = []
+        for it in settlements:
+            if it.entry_id not in {mine.id for mine in stream.held_by(instance)}:
+                foreign.append(it.entry_id)
+                continue
+            stream.remove(it.entry_id)
+            match it:
+                case Postpone(_, job, when) if lane:
+                    self.retries[lane][dump(job)] = to_ms(when)
+                case Bury(_, _, reason, Job() | OfflineMessage() as of):
+                    self.dead.append(Dead(reason, lane, of))
+                case _:
+                    assert isinstance(it, Finish)
+        return foreign
+
+    def _length(self, lane: Lane) -> int:
+        return len(self.jobs[lane].lying) + len(self.retries[lane])
+
+
+def dump(of: Job | OfflineMessage) -> bytes:
+    return dump_job(of) if isinstance(of, Job) else dump_offline_message(of)
