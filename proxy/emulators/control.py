@@ -1,8 +1,8 @@
-"""What all emulators have in common: faults to order, a journal to read, and a server that can be told a free port.
+"""What all emulators have in common: faults to order and a journal to read.
 
     POST   /_emulator/faults   order a fault (one object or a list of them)
     GET    /_emulator/faults   the faults still in force
-    DELETE /_emulator/faults   call them all off
+    DELETE /_emulator/faults   end them all
     GET    /_emulator/journal  what came in, in order: {"entries": [...], "last": n}; ?after=n for what is new
     DELETE /_emulator/journal  forget it, for runs of hours: {"forgotten": n}; numbers go on
 
@@ -22,16 +22,10 @@ from typing import Any
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from proxy.emulators.server import reset_connection, threaded_server
-
-__all__ = [
-    "Fault", "FaultBook", "Journal", "control_blueprint", "parse_fault", "reset_connection", "threaded_server",
-]  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Fault:
-    """One ordered misbehaviour. None means: no limit, no matter."""
+    """One ordered fault. None means: no limit, or not specified."""
 
     effect: str
     times: int | None = None
@@ -82,7 +76,7 @@ class FaultBook:
         with self._lock:
             self._faults.append(fault)
 
-    def call_off(self) -> None:
+    def clear(self) -> None:
         with self._lock:
             self._faults.clear()
 
@@ -161,8 +155,8 @@ def control_blueprint(
         return jsonify(faults=[asdict(fault) for fault in faults.in_force()])
 
     @bp.delete("/faults")
-    def call_off_faults() -> ResponseReturnValue:
-        faults.call_off()
+    def clear_faults() -> ResponseReturnValue:
+        faults.clear()
         return jsonify(ordered=0)
 
     @bp.get("/journal")
@@ -191,7 +185,7 @@ def asked_number(name: str) -> int:
 
 
 def given_json() -> Any:
-    """What the request's body holds, whatever it says it is; None for what is no JSON, or nested beyond reading."""
+    """The request's body as JSON, whatever its content type; None if it is not JSON or nested too deep."""
     try:
         return request.get_json(force=True, silent=True)
     except RecursionError:

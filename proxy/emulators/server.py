@@ -1,7 +1,7 @@
-"""The emulators' HTTP server: Flask on threads, with connections that are kept, and that can end badly to order.
+"""The emulators' HTTP server: Flask on threads, with kept connections that can fail as ordered.
 
-Werkzeug's own handler says "Connection: close" in every answer and does TLS handshakes in the accepting thread, so a
-client's reuse of connections, and what becomes of it when they break, could not be tried with it.
+Werkzeug's own handler says "Connection: close" in every answer and does TLS handshakes in the accepting thread, so it
+cannot test how a client reuses connections and what happens when they break.
 """
 
 import io
@@ -35,20 +35,15 @@ class Ending(StrEnum):
     RESET = "reset"  # an RST instead of an answer
     CLOSE = "close"  # closed instead of an answer
     SILENCE = "silence"  # no answer; closed when the client hangs up or the time is over
-    CLOSE_AFTER = "close_after"  # answered as if it were kept, then closed unannounced
+    CLOSE_AFTER = "close_after"  # answered as if it were kept, then closed without notice
     TRUNCATED = "truncated"  # half of the body that Content-Length promised, then closed
     NOT_HTTP = "not_http"  # bytes that no HTTP client can read, then closed
 
 
 def end_connection(environ: MutableMapping[str, Any], ending: Ending, silence_s: float = 0) -> None:
-    """Let this request's connection end so, whatever the view returns."""
+    """End this request's connection so, whatever the view returns."""
     environ["emulator.ending"] = ending
     environ["emulator.silence_s"] = silence_s
-
-
-def reset_connection(environ: MutableMapping[str, Any]) -> None:
-    """End the request's TCP connection with an RST instead of an answer."""
-    end_connection(environ, Ending.RESET)
 
 
 def is_kept_connection(environ: Mapping[str, Any]) -> bool:
@@ -161,7 +156,7 @@ class _Handler(WSGIRequestHandler):
 
 
 def _call(app: "WSGIApplication", environ: dict[str, Any]) -> tuple[str, list[tuple[str, str]], bytes]:
-    """The application's status, headers and whole body; it may leave word in `environ`."""
+    """The application's status, headers and whole body; it may set an ending in `environ`."""
     started: list[tuple[str, list[tuple[str, str]]]] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], _: object = None, /) -> Callable[[bytes], object]:
@@ -181,6 +176,6 @@ def _read_body(environ: Mapping[str, Any]) -> bytes | None:
     stream = environ["wsgi.input"]
     try:
         body: bytes = stream.readall() if isinstance(stream, DechunkedInput) else stream.read(int(length))
-    except OSError:  # it hung up, or its chunks are none
+    except OSError:  # the client hung up, or its chunked encoding is invalid
         return None
     return body if isinstance(stream, DechunkedInput) or len(body) == int(length) else None

@@ -1,4 +1,4 @@
-"""Serving one emulator: until it is told to stop, or as a program of its own."""
+"""Serving one emulator until SIGTERM or SIGINT, or as a program of its own."""
 
 import json
 import sys

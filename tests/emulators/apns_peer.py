@@ -99,7 +99,7 @@ class Emulator:
     def know(self, device_token: str, state: str, timestamp_ms: int | None = None) -> None:
         self._post("devices", {"device_token": device_token, "state": state, "timestamp_ms": timestamp_ms})
 
-    def strike(self, effect: str, **facts: object) -> None:
+    def hit(self, effect: str, **facts: object) -> None:
         self._post("connections", {"effect": effect, **facts})
 
     def connections(self) -> list[dict[str, Any]]:
@@ -117,7 +117,7 @@ class Emulator:
         count: int = self._journal(10**9)["counters"][name]
         return count
 
-    def call_off(self) -> None:
+    def clear(self) -> None:
         self.session.delete(f"{self.control}/faults", timeout=5).raise_for_status()
 
     def _journal(self, after: int) -> dict[str, Any]:
@@ -136,7 +136,7 @@ def emulator(folder: Path, **changes: Any) -> Iterator[Emulator]:
     code = (
         "import json, pathlib, sys; from proxy.emulators.apns import ApnsConfig, serve_apns;"
         "serve_apns(ApnsConfig.from_mapping(json.loads(pathlib.Path(sys.argv[1]).read_text())),"
-        "lambda told: print(json.dumps(told), flush=True))"
+        "lambda announced: print(json.dumps(announced), flush=True))"
     )
     with (
         (folder / "stderr").open("w") as complaints,
@@ -147,9 +147,14 @@ def emulator(folder: Path, **changes: Any) -> Iterator[Emulator]:
     ):
         try:
             assert process.stdout
-            told = json.loads(process.stdout.readline())
+            announced = json.loads(process.stdout.readline())
             session.trust_env = False
-            yield Emulator(told["port"], f"http://127.0.0.1:{told['control_port']}/_emulator", told["ca_file"], session)
+            yield Emulator(
+                announced["port"],
+                f"http://127.0.0.1:{announced['control_port']}/_emulator",
+                announced["ca_file"],
+                session,
+            )
         finally:
             process.terminate()
     assert (process.returncode, (folder / "stderr").read_text()) == (0, "")
@@ -202,7 +207,7 @@ class Peer:
 
     @property
     def port(self) -> int:
-        """Ours, by which the journal names who sent a push."""
+        """Our port, by which the journal names the sender of a push."""
         port: int = self._socket.getsockname()[1]
         return port
 

@@ -1,4 +1,4 @@
-"""The emulated APNs is told its teams, keys and habits by a mapping, and says all that is wrong with it at once."""
+"""The emulated APNs reads its teams and keys from a mapping, and names all faults in it at once."""
 
 import json
 import signal
@@ -46,14 +46,14 @@ def test_all_faults_are_named_at_once_and_no_key_is_shown() -> None:
     team = {"team_id": "team", "topics": ["no bundle id"], "keys": keys}
     with pytest.raises(BadSettings) as refused:
         ApnsConfig.from_mapping({"teams": [team, {"team_id": TEAM}], "port": 70000, "excess": "shrug", "dealy_ms": 3})
-    told = str(refused.value)
+    announced = str(refused.value)
     for name in (
         "teams[0].team_id", "teams[0].topics", "teams[0].keys[0].key:", "teams[0].keys[0].kee",
         "teams[0].keys[1].key_id", "teams[0].keys[1].environment", "teams[1].keys", "tls_folder",
         "port", "excess", "did you mean delay_ms?",
     ):  # fmt: skip
-        assert name in told
-    assert "PRIVATE KEY" not in told
+        assert name in announced
+    assert "PRIVATE KEY" not in announced
 
 
 def test_a_configuration_without_a_team_is_refused(tmp_path: Path) -> None:
@@ -159,12 +159,12 @@ def test_the_module_runs_by_itself_until_it_is_interrupted(tmp_path: Path) -> No
         requests.Session() as session,
     ):
         assert process.stdout
-        told = json.loads(process.stdout.readline())
+        announced = json.loads(process.stdout.readline())
         session.trust_env = False
-        journal = session.get(f"http://127.0.0.1:{told['control_port']}/_emulator/journal", timeout=5).json()
+        journal = session.get(f"http://127.0.0.1:{announced['control_port']}/_emulator/journal", timeout=5).json()
         process.send_signal(signal.SIGINT)
         rest = process.stdout.read()
-    assert told.keys() == {"emulator", "port", "control_port", "ca_file"}
-    assert (told["emulator"], told["ca_file"]) == ("apns", str(tmp_path / "tls" / "emulator-ca.pem"))
+    assert announced.keys() == {"emulator", "port", "control_port", "ca_file"}
+    assert (announced["emulator"], announced["ca_file"]) == ("apns", str(tmp_path / "tls" / "emulator-ca.pem"))
     assert (journal["entries"], journal["counters"]["connections"]) == ([], 0)
     assert (process.returncode, rest) == (0, "")

@@ -1,4 +1,4 @@
-"""The emulated APNs misbehaves when it is told to, and its journal tells what really happened to each push."""
+"""The emulated APNs fails as ordered, and its journal says what really happened to each push."""
 
 import time
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 @pytest.fixture
 def apns(running: Emulator) -> Iterator[Emulator]:
     yield running
-    running.call_off()
+    running.clear()
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def peer(apns: Emulator) -> Iterator[Peer]:
 
 
 def fates(apns: Emulator, after: int) -> dict[str, tuple[bool, bool]]:
-    """Of each device: whether its push was accepted, whether the client was told."""
+    """Of each device: whether its push was accepted, whether the client got the answer."""
     return {entry["device_token"]: (entry["accepted"], entry["answered"]) for entry in apns.journal(after)}
 
 
@@ -122,7 +122,7 @@ def test_a_push_that_the_client_gives_up_stays_accepted(apns: Emulator, peer: Pe
     peer.write(sent + RstStreamFrame(stream_id, error_code=CANCEL).serialize())
     peer.ping()
     assert fates(apns, before) == {PHONES[0]: (True, False)}
-    assert [it["lost"] for it in apns.journal(before)] == ["stream reset by the client"]
+    assert [entry["lost"] for entry in apns.journal(before)] == ["stream reset by the client"]
 
 
 def test_the_journal_tells_whose_connection_ended_before_an_answer(apns: Emulator) -> None:
@@ -133,12 +133,12 @@ def test_the_journal_tells_whose_connection_ended_before_an_answer(apns: Emulato
         peer.push(PHONES[0])
         peer.ping()
         port = peer.port
-    told = []
+    entries = []
     for _ in range(500):
-        if len(told := apns.journal(before)) == 2:
+        if len(entries := apns.journal(before)) == 2:
             break
         time.sleep(0.01)
-    assert [(it["peer_port"], it["lost"], it["fault"]) for it in told] == [
+    assert [(entry["peer_port"], entry["lost"], entry["fault"]) for entry in entries] == [
         (port, None, None), (port, "connection lost", "delay")
     ]  # fmt: skip
 
@@ -162,8 +162,8 @@ def test_what_is_in_flight_when_the_connection_ends_was_accepted_unheard(
     peer.burst(PHONES[:3])
     assert not peer.read(lambda: len(peer.replies) > 1)
     assert (peer.ended, peer.goaways) == (ended, [])
-    assert {it["lost"] for it in apns.journal(before)} == {ended}
-    assert [it["fault"] for it in apns.journal(before) if it["device_token"] == PHONES[2]] == [effect]
+    assert {entry["lost"] for entry in apns.journal(before)} == {ended}
+    assert [entry["fault"] for entry in apns.journal(before) if entry["device_token"] == PHONES[2]] == [effect]
     assert fates(apns, before) == dict.fromkeys(PHONES[:3], (True, False))
 
 
@@ -210,7 +210,7 @@ def test_a_stream_can_be_reset_with_any_code(
 def test_an_idle_connection_can_be_ended_at_once(
     apns: Emulator, peer: Peer, effect: str, ended: str, goaways: int
 ) -> None:
-    apns.strike(effect, reason="IdleTimeout")
+    apns.hit(effect, reason="IdleTimeout")
     peer.read(lambda: False)
     assert (peer.ended, len(peer.goaways)) == (ended, goaways)
 

@@ -23,7 +23,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 @pytest.fixture
 def apns(strict: Emulator) -> Iterator[Emulator]:
     yield strict
-    strict.call_off()
+    strict.clear()
 
 
 def limits(peer: Peer) -> list[int]:
@@ -84,7 +84,7 @@ def test_the_limit_can_be_lowered_and_raised_on_a_live_connection(apns: Emulator
         assert peer.read(lambda: limits(peer) == [1, 50, 1, 10])
         peer.burst([PHONE] * 10)
         assert peer.read(lambda: len(peer.replies) == 11)
-        apns.call_off()
+        apns.clear()
         assert peer.read(lambda: limits(peer) == [1, 50, 1, 10, 50])
 
 
@@ -138,15 +138,15 @@ def test_a_policy_of_counting_serves_all_and_tells(tmp_path_factory: pytest.Temp
 
 def test_a_lowered_limit_is_no_offence_before_the_client_has_acknowledged_it() -> None:
     limit = StreamLimit(initial=1, raised=500, excess="goaway", ordered=None)
-    assert [limit.judge(1), limit.judge(2)] == [Admission.WITHIN, Admission.REFUSED]
+    assert [limit.admit(1), limit.admit(2)] == [Admission.WITHIN, Admission.REFUSED]
     limit.acknowledge()
-    assert limit.judge(2) is Admission.SENT_AWAY
+    assert limit.admit(2) is Admission.SENT_AWAY
     limit.warm_up()
-    assert (limit.change(None), limit.judge(500)) == (500, Admission.WITHIN)
+    assert (limit.change(None), limit.admit(500)) == (500, Admission.WITHIN)
     limit.acknowledge()
-    assert (limit.change(1), limit.judge(2)) == (1, Admission.REFUSED)
+    assert (limit.change(1), limit.admit(2)) == (1, Admission.REFUSED)
     limit.acknowledge()
-    assert limit.judge(2) is Admission.SENT_AWAY
+    assert limit.admit(2) is Admission.SENT_AWAY
 
 
 def test_credit_comes_back_for_what_was_sent_and_too_much_at_once_ends_the_connection(apns: Emulator) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from proxy.emulators.certificates import ensure_certificates
 
 
-def test_whoever_comes_at_once_gets_the_same_certificates(tmp_path: Path) -> None:
+def test_concurrent_callers_get_the_same_certificates(tmp_path: Path) -> None:
     def read(_: int) -> tuple[bytes, ...]:
         made = ensure_certificates(tmp_path / "tls")
         made.server_context()  # fails where key and certificate do not belong together

@@ -16,10 +16,10 @@ def test_a_forgotten_journal_goes_on_counting() -> None:
     assert client.get("/_emulator/journal").json == {"entries": [], "last": 0, "counters": {}}
     assert journal.write(word="four") == 4
     for after in (0, 2, 3):
-        told = client.get("/_emulator/journal", query_string={"after": after}).json
-        assert told is not None
-        assert [it["word"] for it in told["entries"]] == ["four"]
-        assert told["last"] == 4
+        answer = client.get("/_emulator/journal", query_string={"after": after}).json
+        assert answer is not None
+        assert [entry["word"] for entry in answer["entries"]] == ["four"]
+        assert answer["last"] == 4
     assert client.get("/_emulator/journal", query_string={"after": 4}).json == {
         "entries": [],
         "last": 4,

@@ -358,7 +358,7 @@ def _request_bytes() -> bytes:
 # --- callbacks
 
 
-def test_a_message_to_somebody_offline_makes_two_callbacks_with_the_same_ids(
+def test_a_message_to_an_offline_account_makes_two_callbacks_with_the_same_ids(
     mimc: Emulator, listener: Listener
 ) -> None:
     ids = mimc.write(from_account="1000", to_account="2000", text="hello")
@@ -376,7 +376,7 @@ def test_a_message_to_somebody_offline_makes_two_callbacks_with_the_same_ids(
     assert normal["authentication"] == authentication(APP_SECRET, normal["timestamp"], APP_ID)
 
 
-def test_a_message_to_somebody_online_makes_one_callback(mimc: Emulator, listener: Listener) -> None:
+def test_a_message_to_an_online_account_makes_one_callback(mimc: Emulator, listener: Listener) -> None:
     mimc.write(from_account="1000", to_account="2000", text="hello", offline=[])
     assert list(listener.by_kind()) == ["NORMAL_MSG"]
 
@@ -412,7 +412,7 @@ def test_the_old_topic_form_may_list_every_member_when_one_was_offline(mimc: Emu
     assert (body["topicId"], body["toAccounts"]) == (21351198708203520, ["1000", "2000", "3000"])
 
 
-def test_who_missed_a_message_is_by_default_everybody_but_the_sender(mimc: Emulator, listener: Listener) -> None:
+def test_by_default_all_but_the_sender_missed_the_message(mimc: Emulator, listener: Listener) -> None:
     mimc.write(from_account="1000", members=["1000", "2000", "3000"], text="hello")
     assert listener.by_kind()["OFFLINE_TOPIC_MSG"]["toAccounts"] == ["2000", "3000"]
 
@@ -434,7 +434,7 @@ def test_a_message_across_apps_goes_to_the_recipients_app(mimc: Emulator, listen
     assert body["authentication"] == authentication(APP_SECRET, body["timestamp"], APP_ID)
 
 
-def test_a_foreign_sender_signs_with_a_secret_nobody_here_knows(mimc: Emulator, listener: Listener) -> None:
+def test_a_foreign_sender_signs_with_an_unknown_secret(mimc: Emulator, listener: Listener) -> None:
     mimc.write(from_account="1", to_account="2", text="x", from_app_id="77")
     body = listener.by_kind()["OFFLINE_MSG"]
     assert body["fromAppId"] == "77"
@@ -451,7 +451,7 @@ def test_authentication_can_be_left_out_or_forged(
     assert listener.by_kind()["OFFLINE_MSG"].get("authentication") == sent
 
 
-def test_ids_may_be_chosen_so_that_a_message_is_told_again(mimc: Emulator, listener: Listener) -> None:
+def test_ids_may_be_chosen_so_that_a_message_is_reported_again(mimc: Emulator, listener: Listener) -> None:
     chosen = {"sequence": 154503794553568001, "packet_id": "Zx-1", "timestamp": 1700000000123}
     mimc.write(from_account="1", to_account="2", text="x", offline=["2"], copies=2, **chosen)
     bodies = [body for _, body in listener.bodies if body["msgType"] == "OFFLINE_MSG"]
@@ -460,12 +460,12 @@ def test_ids_may_be_chosen_so_that_a_message_is_told_again(mimc: Emulator, liste
     assert (bodies[0]["sequence"], bodies[0]["packetId"]) == ("154503794553568001", "Zx-1")
 
 
-def test_others_who_missed_a_message_can_be_told_of_later(mimc: Emulator, listener: Listener) -> None:
+def test_further_offline_recipients_can_be_reported_later(mimc: Emulator, listener: Listener) -> None:
     order = {"from_account": "1", "members": ["2", "3"], "topic_id": "21351198708203520", "text": "x"}
     ids = mimc.write(**order, offline=["2"])
     mimc.write(**order, offline=["3"], instant=False, sequence=ids["sequence"], packet_id=ids["packet_id"])
-    told = [(body["msgType"], body["toAccounts"]) for _, body in listener.bodies]
-    assert sorted(told) == [
+    observed = [(body["msgType"], body["toAccounts"]) for _, body in listener.bodies]
+    assert sorted(observed) == [
         ("NORMAL_TOPIC_MSG", ["2", "3"]),
         ("OFFLINE_TOPIC_MSG", ["2"]),
         ("OFFLINE_TOPIC_MSG", ["3"]),
@@ -549,9 +549,9 @@ def test_a_receiver_that_is_down_is_tried_again_and_its_address_can_be_changed(
     mimc: Emulator, listener: Listener
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        nobody = f"http://127.0.0.1:{taken.getsockname()[1]}/secret-path"
+        closed_port = f"http://127.0.0.1:{taken.getsockname()[1]}/secret-path"
     urls = {"app_id": OTHER_APP_ID, "callback_url": listener.url, "offline_callback_url": None}
-    mimc.control("PUT", "callbacks/urls", urls | {"instant_callback_url": nobody})
+    mimc.control("PUT", "callbacks/urls", urls | {"instant_callback_url": closed_port})
     before = len(mimc.journal())
     mimc.write(app_id=OTHER_APP_ID, from_account="1", to_account="2", text="x")
     entries = mimc.journal()[before:]
@@ -614,7 +614,7 @@ def test_over_tls_only_those_who_trust_its_authority_are_served(listener: Listen
     with running(tmp_path, settings(listener, head)) as (emulator, _):
         with pytest.raises(requests.exceptions.SSLError):
             emulator.token()
-        with socket.create_connection(("127.0.0.1", emulator.port)):  # who never shakes hands holds nobody up
+        with socket.create_connection(("127.0.0.1", emulator.port)):  # a client that never shakes hands delays no other
             emulator.session.verify = emulator.announced["ca_file"]
             assert emulator.token().status_code == 200
         assert emulator.token(appKey="wrong").status_code == 401

@@ -333,24 +333,24 @@ def test_an_unknown_path_or_method_is_not_an_interface(mipush: Emulator) -> None
 
 
 def test_one_unknown_account_fails_the_whole_call(mipush: Emulator) -> None:
-    answer = mipush.accounts("1001,nobody")
+    answer = mipush.accounts("1001,dave")
     assert (answer["code"], answer["reason"]) == (20301, "No valid targets!")
     assert mipush.phone("first")["shown"] == []
 
 
 def test_unknown_accounts_may_be_ignored_beside_known_ones(mipush: Emulator) -> None:
     mipush.control("PUT", "settings", {"unknown_targets": "ignore"})
-    answer = mipush.accounts("1001,nobody")
+    answer = mipush.accounts("1001,dave")
     assert answer["code"] == 0
     assert "bad_regids" not in answer["data"]
-    assert mipush.accounts("nobody")["code"] == 20301
+    assert mipush.accounts("dave")["code"] == 20301
 
 
 def test_unknown_targets_may_get_phones_of_their_own(mipush: Emulator) -> None:
     mipush.control("PUT", "settings", {"unknown_targets": "accept"})
-    assert mipush.accounts("1001,somebody")["code"] == 0
+    assert mipush.accounts("1001,erin")["code"] == 0
     assert mipush.regids("some-regid")["code"] == 0
-    assert len(mipush.phone("phone of somebody")["shown"]) == 1
+    assert len(mipush.phone("phone of erin")["shown"]) == 1
     assert len(mipush.phone("phone some-regid")["shown"]) == 1
 
 
@@ -481,7 +481,7 @@ def _post(client: http.client.HTTPConnection, body: str, headers: dict[str, str]
 
 
 @pytest.mark.parametrize("order", [{"effect": "explode"}, {"effect": "code", "times": "x"}, {"effekt": "code"}])
-def test_a_fault_that_nobody_knows_is_refused(mipush: Emulator, order: dict[str, Any]) -> None:
+def test_an_unknown_fault_is_refused(mipush: Emulator, order: dict[str, Any]) -> None:
     assert mipush.session.post(f"{mipush.url}/_emulator/faults", json=order, timeout=10).status_code == 400
 
 
@@ -513,7 +513,7 @@ def test_receipts_are_posted_once_to_the_callback(mipush: Emulator) -> None:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         changes = {"extra_callback": f"http://127.0.0.1:{server.server_port}/receipts", "extra_callback_type": "17"}
-        answer = mipush.accounts("1001,nobody", **changes, extra_callback_param="opaque", extra_jobkey="j")
+        answer = mipush.accounts("1001,dave", **changes, extra_callback_param="opaque", extra_jobkey="j")
         while mipush.control("GET", "journal")["counters"]["pending"]:
             """Two receipts are on their way."""
         server.shutdown()
@@ -522,7 +522,7 @@ def test_receipts_are_posted_once_to_the_callback(mipush: Emulator) -> None:
     receipts = [json.loads(form["data"][0])[answer["data"]["id"]] for _, form in posts]
     assert [(r["type"], r["targets"], r["param"], r["jobkey"]) for r in receipts] == [
         (1, "1001", "opaque", "j"),
-        (16, "nobody", "opaque", "j"),
+        (16, "dave", "opaque", "j"),
     ]
     assert all(isinstance(receipt["timestamp"], int) for receipt in receipts)
 

@@ -38,7 +38,7 @@ def mimc_control() -> Target:
         mimc = Mimc(
             MimcConfig((MimcApp(APP_ID, "key", "secret", callback_url="http://127.0.0.1:9/"),), callback_backlog=0)
         )
-        mimc.courier.close()
+        mimc.webhooks.close()
         return mimc_app(mimc)
 
     seeds = [
@@ -61,7 +61,7 @@ def mimc_control() -> Target:
 def mipush_control() -> Target:
     def make() -> Flask:
         mipush = Mipush(MipushConfig((MipushApp("com.example.chat", "secret"),)))
-        mipush.courier.close()
+        mipush.webhooks.close()
         return mipush_app(mipush)
 
     seeds = [

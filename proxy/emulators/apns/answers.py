@@ -51,10 +51,10 @@ class Answer(NamedTuple):
     def body(self) -> bytes:
         if self.reason is None:
             return b""
-        told: dict[str, str | int] = {"reason": self.reason}
+        content: dict[str, str | int] = {"reason": self.reason}
         if self.timestamp_ms is not None:
-            told["timestamp"] = self.timestamp_ms
-        return json.dumps(told, separators=(",", ":")).encode()
+            content["timestamp"] = self.timestamp_ms
+        return json.dumps(content, separators=(",", ":")).encode()
 
 
 ACCEPTED = Answer(200)

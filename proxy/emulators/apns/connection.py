@@ -112,11 +112,11 @@ class ApnsConnection(asyncio.Protocol):
 
     def _admit(self, stream_id: int, streams_open: int) -> bool:
         """Whether a stream is served; if not, it has been refused."""
-        verdict = self._limit.judge(streams_open)
+        verdict = self._limit.admit(streams_open)
         if verdict is Admission.WITHIN:
             return True
         self._shared.counted["streams_over_limit"] += 1
-        self._shared.counted["streams_over_acknowledged_limit"] += self._limit.knew_better(streams_open)
+        self._shared.counted["streams_over_acknowledged_limit"] += self._limit.exceeds_acknowledged(streams_open)
         if verdict is Admission.SENT_AWAY:
             self._go_away(max(stream_id - 2, 0), _ERROR.PROTOCOL_ERROR, "maximum active streams violated")
         elif verdict is Admission.REFUSED:
@@ -145,7 +145,7 @@ class ApnsConnection(asyncio.Protocol):
             self._answer_later(stream, self._shared.config.delay_ms)
         else:
             stream.fault = fault.effect
-            self._misbehave(stream, stream.judgement, fault)
+            self._apply_fault(stream, stream.judgement, fault)
 
     def _forget(self, event: h2.events.StreamReset) -> None:
         if stream := self._open.get(event.stream_id):
@@ -153,7 +153,7 @@ class ApnsConnection(asyncio.Protocol):
 
     # from a request to an answer
 
-    def _misbehave(self, stream: Stream, judgement: Judgement, fault: Fault) -> None:
+    def _apply_fault(self, stream: Stream, judgement: Judgement, fault: Fault) -> None:
         match fault.effect:
             case "answer":
                 status = fault.status or STATUS_OF.get(fault.reason or "", 500)
@@ -168,7 +168,7 @@ class ApnsConnection(asyncio.Protocol):
             case "rst_stream":
                 self._reset_stream(stream, judgement, fault.code)
             case effect if effect in CONNECTION_EFFECTS:
-                self.strike(fault)
+                self.hit(fault)
         if stream.stream_id in self._open:
             self._answer_later(stream, self._shared.config.delay_ms if fault.delay_ms is None else fault.delay_ms)
 
@@ -231,10 +231,10 @@ class ApnsConnection(asyncio.Protocol):
         if entry := stream.entry(lost):
             self._shared.journal.write(connection=self._number, peer_port=self._peer_port, **entry)
 
-    # the connection as a whole; the control server has these called on the loop's thread
+    # the connection as a whole; the control server calls these on the loop's thread
 
-    def strike(self, fault: Fault) -> None:
-        """Do to this connection what the fault says: go silent, reset, go away or close."""
+    def hit(self, fault: Fault) -> None:
+        """Apply a fault to the whole connection: go silent, reset, go away or close."""
         match fault.effect:
             case "silent_connection":
                 self._flush()  # what the journal calls answered has left
@@ -290,7 +290,7 @@ class ApnsConnection(asyncio.Protocol):
             self._loop.call_soon(self._close)
 
     def _close(self, lost: str = "closed") -> None:
-        """Close without a word; what h2 itself had to say goes out before."""
+        """Close without GOAWAY; what h2 itself still has to send goes out before."""
         if not self._ended:
             self._flush()
             self._ended = True

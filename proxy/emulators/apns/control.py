@@ -1,8 +1,8 @@
 """The emulated APNs' own control routes, beside those that all emulators have.
 
-    POST /_emulator/devices      say what APNs knows of device tokens: {"device_token", "state", "timestamp_ms"?}
+    POST /_emulator/devices      set what APNs knows of device tokens: {"device_token", "state", "timestamp_ms"?}
     GET  /_emulator/connections  the live connections: streams open, stream limit, whether it is acknowledged
-    POST /_emulator/connections  do to all of them at once: {"effect": "close" | "goaway" | "reset" |
+    POST /_emulator/connections  apply a fault to all of them at once: {"effect": "close" | "goaway" | "reset" |
                                  "silent_connection", "code"?, "reason"?}
 
 The faults to order (a target is a device token; they hit pushes that are otherwise in order):
@@ -49,7 +49,7 @@ def _own_routes(
     bp = Blueprint("apns", __name__, url_prefix="/_emulator")
 
     @bp.post("/devices")
-    def know_devices() -> ResponseReturnValue:
+    def set_devices() -> ResponseReturnValue:
         orders = given_json()
         try:
             known = dict(_parse_device(order) for order in (orders if isinstance(orders, list) else [orders]))
@@ -59,30 +59,30 @@ def _own_routes(
         return jsonify(known=len(known))
 
     @bp.get("/connections")
-    def tell_connections() -> ResponseReturnValue:
-        told: list[dict[str, int | bool | None]] = []
+    def list_connections() -> ResponseReturnValue:
+        found: list[dict[str, int | bool | None]] = []
 
-        def tell() -> int:
-            told.extend(connection.facts() for connection in connections)
-            return len(told)
+        def collect() -> int:
+            found.extend(connection.facts() for connection in connections)
+            return len(found)
 
-        run(tell)
-        return jsonify(connections=sorted(told, key=lambda facts: facts["connection"] or 0))
+        run(collect)
+        return jsonify(connections=sorted(found, key=lambda facts: facts["connection"] or 0))
 
     @bp.post("/connections")
-    def strike_connections() -> ResponseReturnValue:
+    def hit_connections() -> ResponseReturnValue:
         try:
             fault = parse_fault(given_json(), CONNECTION_EFFECTS)
         except ValueError as error:
             return jsonify(error=str(error)), 400
 
-        def strike() -> int:
-            struck = list(connections)
-            for connection in struck:
-                connection.strike(fault)
-            return len(struck)
+        def hit_all() -> int:
+            present = list(connections)
+            for connection in present:
+                connection.hit(fault)
+            return len(present)
 
-        return jsonify(struck=run(strike))
+        return jsonify(hit=run(hit_all))
 
     return bp
 

@@ -1,4 +1,4 @@
-"""How many streams a connection may have open, and whether the client can know it."""
+"""How many streams a connection may have open, and which limit the client has acknowledged."""
 
 from collections import deque
 from enum import Enum, auto
@@ -34,7 +34,7 @@ class StreamLimit:
         self.warm = True
 
     def change(self, ordered: int | None) -> int | None:
-        """The limit that is to be announced now, None if it has not changed."""
+        """The limit to announce now; None if it has not changed."""
         wanted = self._wanted(ordered)
         if wanted == self.current:
             return None
@@ -47,17 +47,19 @@ class StreamLimit:
         if self._announced:
             self.acknowledged = self._announced.popleft()
 
-    def knew_better(self, streams_open: int) -> bool:
-        """Whether the client has acknowledged a limit below this number of streams."""
+    def exceeds_acknowledged(self, streams_open: int) -> bool:
+        """Whether this number of streams is above a limit that the client has acknowledged."""
         return self.acknowledged is not None and streams_open > self.acknowledged
 
-    def judge(self, streams_open: int) -> Admission:
+    def admit(self, streams_open: int) -> Admission:
         """What becomes of a stream that makes `streams_open` of them."""
         if streams_open <= self.current:
             return Admission.WITHIN
         if self._excess == "count":
             return Admission.TOLERATED
-        return Admission.SENT_AWAY if self._excess == "goaway" and self.knew_better(streams_open) else Admission.REFUSED
+        if self._excess == "goaway" and self.exceeds_acknowledged(streams_open):
+            return Admission.SENT_AWAY
+        return Admission.REFUSED
 
     def _wanted(self, ordered: int | None) -> int:
         if self.warm:

@@ -13,7 +13,7 @@ from proxy.emulators.apns.connection import ApnsConnection
 from proxy.emulators.apns.control import control_app
 from proxy.emulators.apns.shared import Shared, on_loop
 from proxy.emulators.certificates import ensure_certificates
-from proxy.emulators.control import threaded_server
+from proxy.emulators.server import threaded_server
 
 Announce = Callable[[Mapping[str, Any]], None]
 

@@ -18,7 +18,7 @@ EFFECTS = PUSH_EFFECTS | {"limit"}
 
 
 class ApnsFaults(FaultBook):
-    """The faults in force; `limit` holds from the moment it is ordered, so somebody wants to hear of it."""
+    """The faults in force. `limit` holds from the moment it is ordered, so `changed` is called then."""
 
     def __init__(self, changed: Callable[[], None]) -> None:
         super().__init__()
@@ -31,8 +31,8 @@ class ApnsFaults(FaultBook):
             self.stream_limit = fault.code
             self._changed()
 
-    def call_off(self) -> None:
-        super().call_off()
+    def clear(self) -> None:
+        super().clear()
         if self.stream_limit is not None:
             self.stream_limit = None
             self._changed()
@@ -60,7 +60,7 @@ class Shared:
         return time.time() + self.config.clock_offset_s
 
     def judge(self, request: PushRequest, team_id: str | None) -> Judgement:
-        """Judge a request on a connection that so far has spoken for `team_id` (None: for nobody yet)."""
+        """Judge a request on a connection that has been used by team `team_id` (None: by no team yet)."""
 
         def authenticate(authorization: str | None) -> str | Answer:
             found = self.provider_tokens.check(authorization, self.now())

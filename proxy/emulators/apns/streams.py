@@ -1,4 +1,4 @@
-"""One request on its way through a connection, and what the journal says of it in the end."""
+"""One request on its way through a connection, and its entry in the journal."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -34,9 +34,9 @@ class Stream:
             self.timer.cancel()
 
     def entry(self, lost: str | None) -> dict[str, Any] | None:
-        """What happened to the push, None unless it has come in whole and was not told before.
+        """What happened to the push; None if it is incomplete or is in the journal already.
 
-        `lost` says what kept the answer from its sender: who ended the stream or the connection, or a fault.
+        `lost` says why the sender got no answer: how the stream or the connection ended, or a fault.
         """
         request, judgement = self.request, self.judgement
         if request is None or judgement is None or self.journaled:

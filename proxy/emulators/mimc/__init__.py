@@ -1,4 +1,4 @@
-"""An emulated MIMC: the token service, and somebody who posts message callbacks. Refuses what the real one refuses."""
+"""An emulated MIMC: token service and message callbacks. It refuses what the real one refuses."""
 
 from proxy.emulators.mimc.config import MimcApp, MimcConfig
 from proxy.emulators.mimc.routes import mimc_app
@@ -14,4 +14,4 @@ def serve_mimc(config: MimcConfig, announce: Announce) -> None:
     try:
         serve("mimc", mimc_app(mimc), config.host, config.port, config.tls_folder, announce)
     finally:
-        mimc.courier.close()
+        mimc.webhooks.close()

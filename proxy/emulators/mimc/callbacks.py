@@ -1,7 +1,8 @@
 """The callbacks that MIMC posts about a message.
 
-Every message makes a NORMAL_MSG or NORMAL_TOPIC_MSG. If somebody missed it an OFFLINE_MSG or OFFLINE_TOPIC_MSG with the
-same ids follows. `offlineResources` and `offlineAccounts` are there in the new form where `offline` names resources.
+Every message makes a NORMAL_MSG or NORMAL_TOPIC_MSG. If a recipient was offline, an OFFLINE_MSG or OFFLINE_TOPIC_MSG
+with the same ids follows. `offlineResources` and `offlineAccounts` are there in the new form where `offline` names
+resources.
 """
 
 import base64
@@ -22,7 +23,7 @@ class CallbackBody:
 
 
 def callbacks(order: Order, app_secret: str) -> list[CallbackBody]:
-    """The bodies that tell about a message, in MIMC's order. `app_secret` is that of the sender's app."""
+    """The callbacks of one message, in MIMC's order. `app_secret` is that of the sender's app."""
     make, name = (_personal, "MSG") if order.topic_id is None else (_topic, "TOPIC_MSG")
     kinds = ["NORMAL_" + name] * order.instant + ["OFFLINE_" + name] * bool(order.offline)
     return [CallbackBody(kind, order, make(kind, order, app_secret)) for kind in kinds]

@@ -1,4 +1,4 @@
-"""Orders that somebody writes to somebody.
+"""Orders to write a message.
 
 An order is what POST /_emulator/messages takes:
 
@@ -13,7 +13,7 @@ An order is what POST /_emulator/messages takes:
     sequence, packet_id, timestamp, biz_type, from_resource, to_resource
     offline_to_accounts                 "offline" (default) or "all": whom OFFLINE_TOPIC_MSG lists; MIMC's texts differ
     instant                             whether NORMAL_MSG or NORMAL_TOPIC_MSG is posted (true); if not, with the ids
-                                        of an earlier message, others are said to have missed that one
+                                        of an earlier message, further recipients are reported to have missed it
     copies                              how often each callback is posted though none was refused (1)
 """
 
@@ -52,7 +52,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Order:
-    """One message to tell about, all defaults filled in. `topic_id` is None for a message to one account."""
+    """One message to write, all defaults filled in. `topic_id` is None for a message to one account."""
 
     app_id: str  # the recipients' app: its URL is called
     from_app_id: str
@@ -147,7 +147,7 @@ def _recipients(order: Mapping[str, Any]) -> tuple[str, ...]:
         return (_need(order, "to_account"),)
     members = _accounts(order.get("members"), "members")
     if not members:
-        raise BadOrder("to_account or members: expected, a message goes to somebody")
+        raise BadOrder("to_account or members: expected, a message needs a recipient")
     return members
 
 

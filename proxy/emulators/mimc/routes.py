@@ -1,4 +1,4 @@
-"""The emulated MIMC over HTTP: the token service, and the control routes that make people write.
+"""The emulated MIMC over HTTP: the token service, and the control routes that write messages.
 
     POST /api/account/token              as the real one
     POST /_emulator/messages             an order or a list of them, see orders.py; answers with the ids given
@@ -6,7 +6,7 @@
     PUT  /_emulator/callbacks/urls       {"app_id"?, "callback_url"?, "instant_callback_url"?, "offline_callback_url"?}
 
 besides faults and journal (control.py). A fault's target is an app_account; it hits token requests. "refuse" answers
-MIMC's envelope with `code` (500), `reason` and HTTP `status`; the other effects are those of misbehaviour.py.
+MIMC's envelope with `code` (500), `reason` and HTTP `status`; the other effects are those of wire_faults.py.
 """
 
 import time
@@ -17,15 +17,15 @@ from flask import Flask, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from proxy.emulators.control import asked_number, control_blueprint, given_json
-from proxy.emulators.courier import CourierBusy
 from proxy.emulators.mimc.orders import BadOrder
 from proxy.emulators.mimc.service import EFFECTS, Mimc, envelope
+from proxy.emulators.webhook_sender import BacklogFull
 
 
 def mimc_app(mimc: Mimc) -> Flask:
     app = Flask("emulated-mimc")
     app.register_blueprint(
-        control_blueprint(mimc.journal, mimc.faults, EFFECTS, lambda: {"pending": mimc.courier.pending})
+        control_blueprint(mimc.journal, mimc.faults, EFFECTS, lambda: {"pending": mimc.webhooks.pending})
     )
 
     @app.after_request
@@ -45,7 +45,7 @@ def mimc_app(mimc: Mimc) -> Flask:
             return jsonify(mimc.write(given) if isinstance(given, list) else mimc.write([given])[0])
         except (BadOrder, UnicodeEncodeError) as error:
             return jsonify(error=str(error)), 400
-        except CourierBusy:
+        except BacklogFull:
             return jsonify(error="too many callbacks are pending"), 503
 
     @app.get("/_emulator/callbacks/pending")
@@ -54,7 +54,7 @@ def mimc_app(mimc: Mimc) -> Flask:
             wait_ms = asked_number("wait_ms")
         except ValueError as error:
             return jsonify(error=str(error)), 400
-        return jsonify(pending=mimc.courier.wait_until_idle(min(wait_ms, 600_000) / 1000))
+        return jsonify(pending=mimc.webhooks.wait_until_idle(min(wait_ms, 600_000) / 1000))
 
     @app.put("/_emulator/callbacks/urls")
     def set_urls() -> ResponseReturnValue:

@@ -1,4 +1,4 @@
-"""The emulated MIMC: whom it gives tokens, and what it posts about messages."""
+"""The emulated MIMC: who gets a token, and which callbacks a message causes."""
 
 import hmac
 import itertools
@@ -13,12 +13,12 @@ from typing import Any
 from flask import Response
 
 from proxy.emulators.control import Fault, FaultBook, Journal
-from proxy.emulators.courier import Attempt, Courier, Parcel
 from proxy.emulators.mimc.accounts import compact_json, token_reply
 from proxy.emulators.mimc.callbacks import CallbackBody, callbacks
 from proxy.emulators.mimc.config import MimcApp, MimcConfig
 from proxy.emulators.mimc.orders import BadOrder, Numbers, read_order
-from proxy.emulators.misbehaviour import WIRE_EFFECTS, misbehave, take_fault
+from proxy.emulators.webhook_sender import Attempt, Webhook, WebhookSender
+from proxy.emulators.wire_faults import WIRE_EFFECTS, apply_wire_fault, take_fault
 
 EFFECTS = WIRE_EFFECTS | {"refuse"}
 _PAUSES_S = (5, 30, 300)
@@ -26,19 +26,19 @@ _URLS = ("callback_url", "instant_callback_url", "offline_callback_url")
 
 
 class Mimc:
-    """The emulated service: who has an app, what was asked, what is still to be posted."""
+    """The emulated service: its apps, its journal, and the callbacks still to be posted."""
 
     def __init__(self, config: MimcConfig) -> None:
         self._config = config
         self.clock_offset_s = config.clock_offset_s
         self._apps = {app.app_id: app for app in config.apps}
-        self._foreign_secret = secrets.token_urlsafe(16)  # of apps that chat with ours and are not ours to know
+        self._foreign_secret = secrets.token_urlsafe(16)  # of apps of others that chat with ours
         self._lock = threading.Lock()
         self._last_sequence = 0
         self._packets = itertools.count(1)
         self._packet_prefix = secrets.token_hex(4)
         self.journal, self.faults = Journal(), FaultBook()
-        self.courier = Courier(
+        self.webhooks = WebhookSender(
             self._note_attempt,
             pauses_s=[pause * config.time_scale for pause in _PAUSES_S],
             threads=config.callback_threads,
@@ -54,7 +54,7 @@ class Mimc:
         facts["connection"] = environ["emulator.connection"]
         if fault := take_fault(self.faults, environ, [account] if account else [], EFFECTS):
             facts["fault"] = fault.effect
-            wrong = self._refusal(fault) if fault.effect == "refuse" else misbehave(fault, environ)
+            wrong = self._refusal(fault) if fault.effect == "refuse" else apply_wire_fault(fault, environ)
             if wrong is not None:
                 self.journal.write(**facts, outcome="fault", status=wrong.status_code)
                 return wrong
@@ -68,12 +68,12 @@ class Mimc:
         return Response(token_reply(app, asked["appAccount"]), content_type="application/json;charset=UTF-8")
 
     def write(self, orders: Sequence[object]) -> list[dict[str, str]]:
-        """Carry out all orders or none: post their callbacks, and say which ids each message got.
+        """Carry out all orders or none: post their callbacks, and return the ids of each message.
 
-        Raises BadOrder, CourierBusy.
+        Raises BadOrder, BacklogFull.
         """
         prepared = [self._prepare(order) for order in orders]
-        self.courier.send([parcel for _, parcels in prepared for parcel in parcels])
+        self.webhooks.send([webhook for _, webhooks in prepared for webhook in webhooks])
         return [ids for ids, _ in prepared]
 
     def set_urls(self, given: object) -> None:
@@ -90,7 +90,7 @@ class Mimc:
                 raise BadOrder("app_id: not configured here")
             self._apps[app_id] = replace(self._apps[app_id], **urls)
 
-    def _prepare(self, given: object) -> tuple[dict[str, str], list[Parcel]]:
+    def _prepare(self, given: object) -> tuple[dict[str, str], list[Webhook]]:
         only_app = next(iter(self._apps)) if len(self._apps) == 1 else None
         order = read_order(given, only_app, self._fresh_numbers())
         app = self._apps.get(order.app_id)
@@ -100,7 +100,7 @@ class Mimc:
         bodies = callbacks(order, sender.app_secret if sender else self._foreign_secret)
         ids = {"sequence": order.sequence, "packet_id": order.packet_id}
         ids |= {"topic_id": order.topic_id} if order.topic_id else {}
-        return ids, [_parcel(body, app) for body in bodies for _ in range(order.copies)]
+        return ids, [_webhook(body, app) for body in bodies for _ in range(order.copies)]
 
     def _fresh_numbers(self) -> Numbers:
         now_ms = time.time_ns() // 1_000_000
@@ -117,7 +117,7 @@ class Mimc:
         outcome = "accepted" if attempt.accepted else "given up" if attempt.last else "refused"
         self.journal.write(
             kind="callback",
-            **attempt.parcel.facts,
+            **attempt.webhook.facts,
             attempt=attempt.number,
             status=attempt.status,
             error=attempt.error,
@@ -164,14 +164,14 @@ def envelope(status: int, code: int, message: str) -> Response:
     return Response(body, status=status, content_type="application/json;charset=UTF-8")
 
 
-def _parcel(body: CallbackBody, app: MimcApp) -> Parcel:
+def _webhook(body: CallbackBody, app: MimcApp) -> Webhook:
     special = app.offline_callback_url if body.kind.startswith("OFFLINE") else app.instant_callback_url
     url = special or app.callback_url
     if url is None:
         raise BadOrder("app_id: this app has no callback_url")
     order = body.order
     facts = {"msg_type": body.kind, "app_id": app.app_id, "sequence": order.sequence, "packet_id": order.packet_id}
-    return Parcel(url, body.content, "application/json;charset=UTF-8", facts)
+    return Webhook(url, body.content, "application/json;charset=UTF-8", facts)
 
 
 def _duplicate(answer: bytes) -> bool | None:

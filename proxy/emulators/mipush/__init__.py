@@ -1,4 +1,4 @@
-"""An emulated Xiaomi push with phones that show what they get. Refuses what the real one refuses."""
+"""An emulated Xiaomi push with phones that show what they get. It refuses what the real one refuses."""
 
 from proxy.emulators.mipush.config import Channel, MipushApp, MipushConfig, Template
 from proxy.emulators.mipush.routes import mipush_app
@@ -14,4 +14,4 @@ def serve_mipush(config: MipushConfig, announce: Announce) -> None:
     try:
         serve("mipush", mipush_app(mipush), config.host, config.port, config.tls_folder, announce)
     finally:
-        mipush.courier.close()
+        mipush.webhooks.close()

@@ -9,7 +9,7 @@
 
 besides faults and journal (control.py). A fault's target is an account, a registration id or a path. "code" answers
 `code` (10001) with `reason` and HTTP `status` (200), "status" the HTTP status alone (503), "not_json" a web page, each
-with `retry_after` as that header; the other effects are those of misbehaviour.py. Receipts are posted once to
+with `retry_after` as that header; the other effects are those of wire_faults.py. Receipts are posted once to
 extra.callback, as the real service does.
 """
 
@@ -29,7 +29,7 @@ _TARGET_KINDS = {"regid": "registration_id", "user_account": "user_account"}
 def mipush_app(mipush: Mipush) -> Flask:
     app = Flask("emulated-mipush")
     app.register_blueprint(
-        control_blueprint(mipush.journal, mipush.faults, EFFECTS, lambda: {"pending": mipush.courier.pending})
+        control_blueprint(mipush.journal, mipush.faults, EFFECTS, lambda: {"pending": mipush.webhooks.pending})
     )
 
     @app.post("/v2/message/<any(regid, user_account):kind>")

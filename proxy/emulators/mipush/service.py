@@ -1,4 +1,4 @@
-"""The emulated Xiaomi push: who may send what to which phones, and what comes back."""
+"""The emulated Xiaomi push: who may send to which phones, and the answers."""
 
 import hmac
 import json
@@ -13,11 +13,11 @@ from flask import Response
 from werkzeug.datastructures import Headers
 
 from proxy.emulators.control import Fault, FaultBook, Journal
-from proxy.emulators.courier import Attempt, Courier, CourierBusy, Parcel
 from proxy.emulators.mipush.config import MipushApp, MipushConfig, UnknownTargets
 from proxy.emulators.mipush.phones import Phone, Phones
 from proxy.emulators.mipush.rules import Notification, Refused, read_form, read_notification
-from proxy.emulators.misbehaviour import WIRE_EFFECTS, misbehave, take_fault
+from proxy.emulators.webhook_sender import Attempt, BacklogFull, Webhook, WebhookSender
+from proxy.emulators.wire_faults import WIRE_EFFECTS, apply_wire_fault, take_fault
 
 EFFECTS = WIRE_EFFECTS | {"code", "status", "not_json"}
 _DELIVERED, _INVALID_TARGET = 1, 16
@@ -25,7 +25,7 @@ _WEB_PAGE = "<html><body><h1>Bad gateway</h1></body></html>"
 
 
 class Mipush:
-    """The emulated service: who may send, which phones there are, what was asked."""
+    """The emulated service: its apps, its phones, its journal."""
 
     def __init__(self, config: MipushConfig) -> None:
         self._config = config
@@ -36,7 +36,7 @@ class Mipush:
         self._delivering = threading.Lock()  # the journal's order is the phones'
         self._acknowledged = 0
         self._quota_asked: dict[str, float] = {}
-        self.courier = Courier(
+        self.webhooks = WebhookSender(
             self._note_receipt,
             pauses_s=(),
             threads=1,
@@ -92,7 +92,7 @@ class Mipush:
         if fault is None:
             return None
         facts["fault"] = fault.effect
-        wrong = _business_fault(fault) or misbehave(fault, environ)
+        wrong = _business_fault(fault) or apply_wire_fault(fault, environ)
         if wrong is not None:
             self.journal.write(**facts, outcome="fault", status=wrong.status_code, code=fault.code)
         return wrong
@@ -146,15 +146,15 @@ class Mipush:
                 receipt = _receipt(notification, kind, targets)
                 content = urlencode({"data": json.dumps({message_id: receipt}, ensure_ascii=False)}).encode()
                 facts = {"message_id": message_id, "type": kind, "targets": targets}
-                parcel = Parcel(url, content, "application/x-www-form-urlencoded;charset=UTF-8", facts)
+                webhook = Webhook(url, content, "application/x-www-form-urlencoded;charset=UTF-8", facts)
                 try:
-                    self.courier.send([parcel])
-                except CourierBusy:
-                    self.journal.write(kind="receipt", **facts, outcome="given up", status=None, error="CourierBusy")
+                    self.webhooks.send([webhook])
+                except BacklogFull:
+                    self.journal.write(kind="receipt", **facts, outcome="given up", status=None, error="BacklogFull")
 
     def _note_receipt(self, attempt: Attempt) -> None:
         outcome = "accepted" if attempt.accepted else "given up"
-        facts = attempt.parcel.facts
+        facts = attempt.webhook.facts
         self.journal.write(kind="receipt", **facts, outcome=outcome, status=attempt.status, error=attempt.error)
 
 

@@ -12,8 +12,8 @@ import requests
 
 
 @dataclass(frozen=True)
-class Parcel:
-    """One body for one address. `facts` are what the report of each attempt repeats; secrets have no place there."""
+class Webhook:
+    """One body for one address. `facts` are repeated in the report of each attempt and must hold no secret."""
 
     url: str
     content: bytes
@@ -23,9 +23,9 @@ class Parcel:
 
 @dataclass(frozen=True)
 class Attempt:
-    """What became of one post. `status` is None and `error` the kind of failure if no answer came."""
+    """The result of one post. `status` is None and `error` the kind of failure if no answer came."""
 
-    parcel: Parcel
+    webhook: Webhook
     number: int
     status: int | None
     error: str | None
@@ -37,11 +37,11 @@ class Attempt:
         return self.status == 200
 
 
-class CourierBusy(Exception):
+class BacklogFull(Exception):
     """The backlog is full."""
 
 
-class Courier:
+class WebhookSender:
     """Threads that post; each keeps its connections. `report` is called after every attempt."""
 
     def __init__(
@@ -56,23 +56,23 @@ class Courier:
     ) -> None:
         self._report, self._pauses, self._timeout = report, tuple(pauses_s), timeout_s
         self._backlog, self._verify = backlog, str(ca_file) if ca_file else True
-        self._heap: list[tuple[float, int, int, Parcel]] = []
+        self._heap: list[tuple[float, int, int, Webhook]] = []
         self._lock = threading.Lock()
         self._work_due, self._idle = threading.Condition(self._lock), threading.Condition(self._lock)
         self._pending = self._serial = 0
         self._closed = False
-        self._threads = [threading.Thread(target=self._work, name="courier", daemon=True) for _ in range(threads)]
+        self._threads = [threading.Thread(target=self._work, name="webhooks", daemon=True) for _ in range(threads)]
         for thread in self._threads:
             thread.start()
 
-    def send(self, parcels: Sequence[Parcel]) -> None:
-        """Take on all of them or none. Raises CourierBusy."""
+    def send(self, webhooks: Sequence[Webhook]) -> None:
+        """Accept all of them or none. Raises BacklogFull."""
         with self._lock:
-            if self._pending + len(parcels) > self._backlog:
-                raise CourierBusy
-            self._pending += len(parcels)
-            for parcel in parcels:
-                self._push(time.monotonic(), 1, parcel)
+            if self._pending + len(webhooks) > self._backlog:
+                raise BacklogFull
+            self._pending += len(webhooks)
+            for webhook in webhooks:
+                self._push(time.monotonic(), 1, webhook)
 
     @property
     def pending(self) -> int:
@@ -94,9 +94,9 @@ class Courier:
         for thread in self._threads:
             thread.join()
 
-    def _push(self, due: float, attempt: int, parcel: Parcel) -> None:
+    def _push(self, due: float, attempt: int, webhook: Webhook) -> None:
         self._serial += 1
-        heapq.heappush(self._heap, (due, self._serial, attempt, parcel))
+        heapq.heappush(self._heap, (due, self._serial, attempt, webhook))
         self._work_due.notify()
 
     def _work(self) -> None:
@@ -106,34 +106,34 @@ class Courier:
             while (taken := self._next()) is not None:
                 self._attempt(session, *taken)
 
-    def _next(self) -> tuple[int, Parcel] | None:
+    def _next(self) -> tuple[int, Webhook] | None:
         with self._lock:
             while not self._closed:
                 now = time.monotonic()
                 if self._heap and self._heap[0][0] <= now:
-                    _, _, attempt, parcel = heapq.heappop(self._heap)
-                    return attempt, parcel
+                    _, _, attempt, webhook = heapq.heappop(self._heap)
+                    return attempt, webhook
                 self._work_due.wait(self._heap[0][0] - now if self._heap else None)
             return None
 
-    def _attempt(self, session: requests.Session, number: int, parcel: Parcel) -> None:
-        status, error, answer = self._post(session, parcel)
+    def _attempt(self, session: requests.Session, number: int, webhook: Webhook) -> None:
+        status, error, answer = self._post(session, webhook)
         again = status != 200 and number <= len(self._pauses)
-        self._report(Attempt(parcel, number, status, error, answer, last=not again))
+        self._report(Attempt(webhook, number, status, error, answer, last=not again))
         with self._lock:
             if again:
-                self._push(time.monotonic() + self._pauses[number - 1], number + 1, parcel)
+                self._push(time.monotonic() + self._pauses[number - 1], number + 1, webhook)
             else:
                 self._pending -= 1
                 if self._pending == 0:
                     self._idle.notify_all()
 
-    def _post(self, session: requests.Session, parcel: Parcel) -> tuple[int | None, str | None, bytes]:
+    def _post(self, session: requests.Session, webhook: Webhook) -> tuple[int | None, str | None, bytes]:
         try:
             reply = session.post(
-                parcel.url,
-                data=parcel.content,
-                headers={"Content-Type": parcel.content_type},
+                webhook.url,
+                data=webhook.content,
+                headers={"Content-Type": webhook.content_type},
                 timeout=self._timeout,
                 allow_redirects=False,
             )

@@ -1,4 +1,4 @@
-"""The effects of faults that have nothing to do with what an emulator stands in for: the wire itself goes wrong."""
+"""Faults of the wire itself, the same for every emulator."""
 
 import time
 from collections.abc import Collection, MutableMapping
@@ -31,8 +31,8 @@ def take_fault(
     return faults.take(targets, possible)
 
 
-def misbehave(fault: Fault, environ: MutableMapping[str, Any]) -> Response | None:
-    """What to answer under a fault of WIRE_EFFECTS; None: what would have been answered without it."""
+def apply_wire_fault(fault: Fault, environ: MutableMapping[str, Any]) -> Response | None:
+    """The answer under a fault of WIRE_EFFECTS; None if the ordinary answer goes out."""
     silence_s = (fault.delay_ms or _SILENCE_MS) / 1000
     match fault.effect:
         case "delay":
