@@ -18,7 +18,7 @@ from prometheus_client.multiprocess import mark_process_dead  # noqa: E402
 
 from proxy.configuration import load_settings  # noqa: E402
 from proxy.errors import BadSettings  # noqa: E402
-from proxy.settings import GRACE_S, Settings  # noqa: E402
+from proxy.settings import GRACE, Settings  # noqa: E402
 from proxy.spool.folder import check_spool  # noqa: E402
 from proxy.store.connection import Store  # noqa: E402
 from proxy.store.server.policy import refuse_eviction  # noqa: E402
@@ -31,7 +31,7 @@ def _usable_settings() -> Settings:
     """
     found = load_settings()
     check_spool(found.store)
-    refuse_eviction(Store(found.store.url.get_secret_value(), found.store.timeout_s))
+    refuse_eviction(Store(found.store.url.get_secret_value(), found.store.timeout.total_seconds()))
     return found
 
 
@@ -47,7 +47,7 @@ workers = int(os.environ.get("WEB_CONCURRENCY") or _settings.server.workers)
 threads = _settings.server.threads
 keepalive = 5
 timeout = 30
-graceful_timeout = GRACE_S
+graceful_timeout = int(GRACE.total_seconds())
 preload_app = False
 control_socket_disable = True
 forwarded_allow_ips = ""  # whose word about clients is believed is in limits.trusted_proxies; gunicorn believes nobody

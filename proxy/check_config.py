@@ -85,7 +85,7 @@ def _spools(store: StoreSettings) -> Finding:
         "ok",
         place,
         f"on: while the store is away callbacks are kept in {folder}, up to {store.spool_max_bytes} bytes and "
-        f"{store.spool_max_age_s:g} s; what is lost with that folder was answered 200",
+        f"{store.spool_max_age.total_seconds():g} s; what is lost with that folder was answered 200",
     )
 
 

@@ -17,6 +17,7 @@ from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 
 from proxy.errors import BadSettings
 from proxy.settings import Faults, Section, Settings
@@ -106,7 +107,7 @@ def _variables(
     section: type[Section], prefix: str, place: tuple[str, ...], document: object, given: Iterable[str]
 ) -> Iterator[tuple[str, _Variable]]:
     """Every variable that sets a key of this section, `document` being what the file has for it."""
-    for key, field in section.model_fields.items():
+    for key, field in _keys(section).items():
         name, here = prefix + key.upper(), (*place, key)
         inner = _section_within(field.annotation)
         own = document.get(key) if isinstance(document, dict) else None
@@ -185,14 +186,19 @@ def _keys_at(place: Place) -> list[str]:
     section: type[Section] = Settings
     names = iter(place)
     for name in names:
-        annotation = section.model_fields[str(name)].annotation
+        annotation = _keys(section)[str(name)].annotation
         inner = _section_within(annotation)
         if inner is None:
             return []
         section = inner
         if get_origin(annotation) is dict:
             next(names, None)  # the app's or issuer's own name
-    return list(section.model_fields)
+    return list(_keys(section))
+
+
+def _keys(section: type[Section]) -> dict[str, FieldInfo]:
+    """The keys of a section as the file writes them: a duration's ends in `_s`."""
+    return {field.alias or name: field for name, field in section.model_fields.items()}
 
 
 def _nearest(name: str, names: Iterable[str]) -> str:

@@ -102,9 +102,9 @@ class SpoolServices:
 
 def web_services(settings: Settings) -> Services:
     """Raises BadSettings."""
-    store = Store(settings.store.url.get_secret_value(), settings.store.timeout_s)
+    timeout_s = settings.store.timeout.total_seconds()
+    store = Store(settings.store.url.get_secret_value(), timeout_s)
     app_ids = {name: app.app_id for name, app in settings.apps.items()}
-    dedupe_ttl = timedelta(seconds=settings.relay.dedupe_ttl_s)
     lanes = lanes_of(settings)
     counters = settings.limits.url
     clock = clock_monitor()
@@ -123,7 +123,7 @@ def web_services(settings: Settings) -> Services:
             with suppress(StoreUnavailable):
                 store.call(lambda redis: clock_commands(redis, measured, TOLERATED, utc_now()).execute())
 
-    inbox = RedisInbox(store, dedupe_ttl, settings.store.callbacks_cap)
+    inbox = RedisInbox(store, settings.relay.dedupe_ttl, settings.store.callbacks_cap)
     spool = _spool(settings, store, inbox)
     return Services(
         settings=settings,
@@ -133,7 +133,7 @@ def web_services(settings: Settings) -> Services:
         tokens=ClockedTokens(TokenClient(settings.apps, settings.token), clock),
         inbox=SpoolingInbox(inbox, store, spool.spool) if spool else inbox,
         devices=RedisDeviceRegistry(store, app_ids, settings.devices.per_account),
-        limits=RedisLimits(Store(counters.get_secret_value(), settings.store.timeout_s) if counters else store),
+        limits=RedisLimits(Store(counters.get_secret_value(), timeout_s) if counters else store),
         store_metrics=RedisMetrics(store, lanes, utc_now),
         health=SpoolHealth(RedisHealth(store, lanes), store, spool.spool if spool else None, utc_now),
         now=utc_now,
@@ -165,8 +165,8 @@ def built_in_accounts(settings: AccountsSettings | None, blocks: BlockMarks) -> 
         Argon2Passwords(),
         SessionTokens(settings),
         blocks,
-        access_ttl=timedelta(seconds=settings.access_ttl_s),
-        refresh_ttl=timedelta(seconds=settings.refresh_ttl_s),
+        access_ttl=settings.access_ttl,
+        refresh_ttl=settings.refresh_ttl,
     )
 
 
@@ -192,7 +192,8 @@ def relay_services(settings: Settings) -> RelayServices:
     relay = settings.relay
     redis = async_redis(settings.store.url.get_secret_value(), timeout_s=_ASYNC_STORE_TIMEOUT_S)
     instance = f"{platform.node()[:32]}-{os.getpid()}-{secrets.token_hex(4)}"
-    limits = Limits(push_timeout_s=relay.push_timeout_s, wait_s=relay.push_timeout_s, silence_min_s=relay.silence_min_s)
+    push_timeout_s = relay.push_timeout.total_seconds()
+    limits = Limits(push_timeout_s, wait_s=push_timeout_s, silence_min_s=relay.silence_min.total_seconds())
     app_ids = {name: app.app_id for name, app in settings.apps.items()}
     clock = clock_monitor()
     carriers = TransportFactory(limits, on_event=lambda event: gate_total.labels(event).inc())
@@ -208,7 +209,7 @@ def relay_services(settings: Settings) -> RelayServices:
             redis,
             instance,
             lease=relay.lease,
-            dedupe_ttl=timedelta(seconds=relay.dedupe_ttl_s),
+            dedupe_ttl=relay.dedupe_ttl,
             jobs_cap=settings.store.jobs_cap,
             dead_cap=settings.store.dead_letters_cap,
         ),

@@ -1,6 +1,7 @@
 import re
 import tomllib
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -108,9 +109,13 @@ def sections_of_the_file() -> Iterator[tuple[type[Section], dict[str, Any]]]:
 
 @pytest.mark.parametrize(("section", "shown"), list(sections_of_the_file()))
 def test_the_shipped_file_shows_every_key_with_its_default(section: type[Section], shown: dict[str, Any]) -> None:
-    assert shown.keys() == section.model_fields.keys()
-    for key, field in section.model_fields.items():
+    fields = {field.alias or name: field for name, field in section.model_fields.items()}
+    assert shown.keys() == fields.keys()
+    for key, field in fields.items():
         default = field.get_default()
+        if isinstance(default, timedelta):
+            assert key.endswith("_s")
+            default = default.total_seconds()
         if isinstance(default, str | int | float | tuple) and not field.is_required():
             assert shown[key] == (list(default) if isinstance(default, tuple) else default), key
 
@@ -199,7 +204,7 @@ def test_variables_override_the_file(tmp_path: Path) -> None:
     )
     app = settings.apps["chat-app"]
     assert settings.store.url.get_secret_value() == "redis://:pw@store:6379/1"
-    assert settings.relay.lease_s == 20
+    assert settings.relay.lease == timedelta(seconds=20)
     assert settings.server.allowed_origins == ("https://a.example", "https://b.example")
     assert app.app_key.get_secret_value() == "123e456"
     assert app.mipush is not None
@@ -225,7 +230,7 @@ def test_an_issuer_may_come_from_variables_alone_and_add_to_the_file_s(tmp_path:
         **{f"{start}OWN__LEEWAY_S": "5", f"{start}OTHER__SECRET__FILE": "key", f"{start}OTHER__ISSUER": "https://x"},
     )
     own, other = settings.auth.jwt["own"], settings.auth.jwt["other"]
-    assert (own.leeway_s, other.issuer) == (5, "https://x")
+    assert (own.leeway, other.issuer) == (timedelta(seconds=5), "https://x")
     assert [secret.get_secret_value() for secret in other.all_secrets] == ["k" * 40]
 
 

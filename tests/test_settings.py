@@ -73,7 +73,7 @@ def test_the_spool_s_folder_starts_at_the_configuration_s() -> None:
 
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        RelaySettings().__setattr__("lease_s", 3)
+        RelaySettings().__setattr__("lease", 3)
 
 
 @pytest.mark.parametrize("app_id", ["", "12a", "1" * 21, True, 1.5, "１２"])

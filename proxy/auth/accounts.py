@@ -10,7 +10,7 @@ import hmac
 import secrets
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import jwt
 
@@ -72,7 +72,7 @@ class SessionTokens:
     def __init__(self, settings: AccountsSettings) -> None:
         self._access_key = derived_key(settings, "access token")
         self._refresh_key = derived_key(settings, "refresh token")
-        self._access_life = timedelta(seconds=settings.access_ttl_s)
+        self._access_life = settings.access_ttl
 
     def new_session_id(self) -> str:
         return _encode(secrets.token_bytes(_ID_BYTES))

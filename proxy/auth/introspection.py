@@ -33,7 +33,7 @@ class Introspection:
 
     def __init__(self, settings: IntrospectionSettings, clock: Clock = time.monotonic) -> None:
         self._settings = settings
-        self._answers = SingleFlight[Verdict](_MOST_REMEMBERED, settings.timeout_s, TIMED_OUT, clock)
+        self._answers = SingleFlight[Verdict](_MOST_REMEMBERED, settings.timeout.total_seconds(), TIMED_OUT, clock)
         self._line = Line(settings)
         self._rest = _Rest(clock)
 
@@ -68,15 +68,16 @@ class Introspection:
             case Authenticated():
                 return CachedAnswer(verdict, self._life_s(expires_at), "users")
             case Refused():
-                return CachedAnswer(verdict, self._settings.negative_cache_s, "refusals")
+                return CachedAnswer(verdict, self._settings.negative_cache.total_seconds(), "refusals")
             case Unavailable():
                 return CachedAnswer(verdict, 0)
 
     def _life_s(self, expires_at: float | None) -> float:
         """RFC 7662, 4: an answer is not kept beyond the token's `exp`."""
+        most = self._settings.cache.total_seconds()
         if expires_at is None:
-            return self._settings.cache_s
-        return min(self._settings.cache_s, expires_at - datetime.now(UTC).timestamp())
+            return most
+        return min(most, expires_at - datetime.now(UTC).timestamp())
 
 
 class _Rest:

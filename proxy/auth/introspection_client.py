@@ -48,8 +48,8 @@ class Line:
         self._mine = threading.local()
 
     def send(self, question: Question) -> tuple[int, bytes] | Unavailable:
-        """Status and body of the answer that came within `timeout_s`. A redirect is an answer, and not followed."""
-        deadline = time.monotonic() + self._settings.timeout_s
+        """Status and body of the answer that came within `timeout`. A redirect is an answer, and not followed."""
+        deadline = time.monotonic() + self._settings.timeout.total_seconds()
         answer = self._try(question, deadline)
         if answer == NO_CONNECTION and deadline - time.monotonic() >= _LEAST_TRY_S:
             return self._try(question, deadline)  # it was a kept one that the server had just closed

@@ -130,7 +130,7 @@ def _issuer(name: str, settings: JwtSettings, on_keys: KeysFetched, monotonic: C
     rules = Rules(
         issuer=settings.issuer or None,
         audience=settings.audience or None,
-        leeway_s=settings.leeway_s,
+        leeway_s=settings.leeway.total_seconds(),
         account_claim=settings.account_claim,
         account_prefix=settings.account_prefix,
     )

@@ -68,8 +68,8 @@ def replay_dead_letters(
     letters, settings = chosen.letters(), chosen.settings
     rules = Rules(
         lanes=lanes_of(settings),
-        alert_ttl=timedelta(seconds=settings.relay.alert_ttl_s),
-        dedupe_ttl=timedelta(seconds=settings.relay.dedupe_ttl_s),
+        alert_ttl=settings.relay.alert_ttl,
+        dedupe_ttl=settings.relay.dedupe_ttl,
         life=life,
         without_words=without_words,
     )

@@ -6,4 +6,4 @@ from proxy.store.connection import Store
 
 def store_of(settings: Settings, *, at_least_s: float = 0) -> Store:
     """`at_least_s`: where a person would rather wait for an answer than not know what was done."""
-    return Store(settings.store.url.get_secret_value(), max(settings.store.timeout_s, at_least_s))
+    return Store(settings.store.url.get_secret_value(), max(settings.store.timeout.total_seconds(), at_least_s))

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from proxy.local.ports import free_port, port_taken
 from proxy.local.supervisor import Announced, Child, Supervisor
-from proxy.settings import GRACE_S, RelaySettings, Settings
+from proxy.settings import GRACE, RelaySettings, Settings
 from proxy.store.server.embedded import answers, store_command, store_url
 
 TRIAL_CONFIG = Path("config/local.toml")
@@ -124,7 +124,7 @@ def start_trial(supervisor: Supervisor, trial: Trial) -> None:
         argv = [*_app_proxy(), "emulate", name, "--config", str(EMULATORS.resolve()), *options]
         supervisor.start(Child(f"emulated-{name}", argv, ready=Announced(_ANNOUNCED)))
     web, worker = f"{_HOST}:{ports.operator}", f"{_HOST}:{ports.worker}"
-    _start_service(supervisor, trial.variables(), web, worker, RelaySettings().drain_s)
+    _start_service(supervisor, trial.variables(), web, worker, RelaySettings().drain)
 
 
 def start_own(supervisor: Supervisor, state: Path, config: Path, settings: Settings, *, embedded: bool) -> None:
@@ -135,7 +135,7 @@ def start_own(supervisor: Supervisor, state: Path, config: Path, settings: Setti
         if settings.relay.dedupe_margin >= settings.store.spool_max_age:
             variables["APP_PROXY_STORE__SPOOL_DIR"] = str(_spool(state))
     relay = settings.relay
-    _start_service(supervisor, variables, settings.server.operator_bind, relay.operator_bind, relay.drain_s)
+    _start_service(supervisor, variables, settings.server.operator_bind, relay.operator_bind, relay.drain)
 
 
 def _start_store(supervisor: Supervisor, state: Path) -> str:
@@ -147,12 +147,14 @@ def _start_store(supervisor: Supervisor, state: Path) -> str:
     return url
 
 
-def _start_service(supervisor: Supervisor, variables: Mapping[str, str], web: str, worker: str, drain_s: float) -> None:
+def _start_service(
+    supervisor: Supervisor, variables: Mapping[str, str], web: str, worker: str, drain: timedelta
+) -> None:
     """Both get the time to end what is under way that they give themselves, and a little."""
     gunicorn = [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.conf.py", "wsgi:app"]
-    grace = timedelta(seconds=GRACE_S) + _TO_END
+    grace = GRACE + _TO_END
     supervisor.start(Child("web", gunicorn, ready=lambda: _is_up(f"http://{web}/healthz"), env=variables, grace=grace))
-    relay, grace = [*_app_proxy(), "worker"], timedelta(seconds=drain_s) + _TO_END
+    relay, grace = [*_app_proxy(), "worker"], drain + _TO_END
     supervisor.start(
         Child("worker", relay, ready=lambda: _is_up(f"http://{worker}/metrics"), env=variables, grace=grace)
     )

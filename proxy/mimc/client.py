@@ -56,11 +56,12 @@ class TokenClient:
 
     def __init__(self, apps: Mapping[str, AppSettings], limits: TokenSettings) -> None:
         self._apps = apps
-        self._limits = limits
+        self._timeout_s = limits.timeout.total_seconds()
+        self._connect_timeout_s = limits.connect_timeout.total_seconds()
         self._mine = threading.local()
 
     def issue(self, app: str, account: str) -> Response | TransportFailure:
-        """Ask for the token of `account`. `app` names a section. Ends within the limits' `timeout_s`.
+        """Ask for the token of `account`. `app` names a section. Ends within the limits' `timeout`.
 
         The answer is whatever HTTP answer came, but for one that repeats our appSecret, as error pages of gateways
         repeat requests: the client would read it. A NoAnswer's reason is one of this module's words.
@@ -72,12 +73,12 @@ class TokenClient:
         return result
 
     def _ask(self, app: str, body: bytes) -> Response | TransportFailure:
-        deadline = time.monotonic() + self._limits.timeout_s
+        deadline = time.monotonic() + self._timeout_s
         line = self._line(app)
-        result = line.post(body, self._limits.timeout_s, self._limits.connect_timeout_s)
+        result = line.post(body, self._timeout_s, self._connect_timeout_s)
         left = deadline - time.monotonic()
         if isinstance(result, TransportFailure) and line.never_connected and left >= _LEAST_TRY_S:
-            result = line.post(body, left, min(left, self._limits.connect_timeout_s))
+            result = line.post(body, left, min(left, self._connect_timeout_s))
         return result
 
     def _line(self, app: str) -> "_Line":

@@ -59,8 +59,8 @@ __all__ = [
 ]
 
 
-GRACE_S = 10  # what gunicorn gives requests under way when it is told to stop
-REPEATS_S = 335  # MIMC says a callback again 5 s, 30 s and 5 min after an answer that is not 200
+GRACE = timedelta(seconds=10)  # what gunicorn gives requests under way when it is told to stop
+REPEATS = timedelta(seconds=335)  # MIMC says a callback again 5 s, 30 s and 5 min after an answer that is not 200
 
 
 class ServerSettings(Section):
@@ -74,23 +74,19 @@ class ServerSettings(Section):
 
 
 class StoreSettings(Section):
-    """Redis 6.2+ or Valkey. `timeout_s` bounds one call of the web processes.
+    """Redis 6.2+ or Valkey. `timeout` bounds one call of the web processes.
 
     `spool_dir` None: while the store is away callbacks are answered 503.
     """
 
     url: Annotated[Secret, AfterValidator(store_address)] = SecretStr("redis://127.0.0.1:6379/0")
-    timeout_s: Seconds = 1.0
+    timeout: Seconds = Field(timedelta(seconds=1.0), alias="timeout_s")
     callbacks_cap: Annotated[int, Field(ge=1)] = 1_000_000
     jobs_cap: Annotated[int, Field(ge=1)] = 1_000_000
     dead_letters_cap: Annotated[int, Field(ge=1)] = 100_000
     spool_dir: Annotated[Path, AfterValidator(rooted)] | None = None
     spool_max_bytes: Annotated[int, Field(ge=1)] = 268_435_456
-    spool_max_age_s: Seconds = 43_200
-
-    @property
-    def spool_max_age(self) -> timedelta:
-        return timedelta(seconds=self.spool_max_age_s)
+    spool_max_age: Seconds = Field(timedelta(seconds=43_200), alias="spool_max_age_s")
 
 
 class ApnsSettings(Section):
@@ -182,8 +178,8 @@ def _sections_agree(apps: dict[str, AppSettings]) -> dict[str, AppSettings]:
 class TokenSettings(Section):
     """Time limits of a token call. The Android demo gives up after 2 s, and a browser page is frozen meanwhile."""
 
-    connect_timeout_s: Seconds = 0.8
-    timeout_s: Seconds = 1.8
+    connect_timeout: Seconds = Field(timedelta(seconds=0.8), alias="connect_timeout_s")
+    timeout: Seconds = Field(timedelta(seconds=1.8), alias="timeout_s")
 
 
 class LimitSettings(Section):
@@ -215,47 +211,47 @@ class DeviceSettings(Section):
 class RelaySettings(Section):
     """The relay's times. The defaults fit together; the start refuses those that do not."""
 
-    alert_ttl_s: Seconds = 86_400
-    dedupe_ttl_s: Seconds = 86_400
-    unknown_account_ttl_s: Seconds = 21_600
-    lease_s: Seconds = 15
-    heartbeat_s: Seconds = 4
-    push_timeout_s: Seconds = 10
-    silence_min_s: Seconds = 2
-    drain_s: Seconds = 20
-    probe_s: Seconds = 30
-    backoff_initial_s: Seconds = 1
-    backoff_max_s: Seconds = 300
+    alert_ttl: Seconds = Field(timedelta(seconds=86_400), alias="alert_ttl_s")
+    dedupe_ttl: Seconds = Field(timedelta(seconds=86_400), alias="dedupe_ttl_s")
+    unknown_account_ttl: Seconds = Field(timedelta(seconds=21_600), alias="unknown_account_ttl_s")
+    lease: Seconds = Field(timedelta(seconds=15), alias="lease_s")
+    heartbeat: Seconds = Field(timedelta(seconds=4), alias="heartbeat_s")
+    push_timeout: Seconds = Field(timedelta(seconds=10), alias="push_timeout_s")
+    silence_min: Seconds = Field(timedelta(seconds=2), alias="silence_min_s")
+    drain: Seconds = Field(timedelta(seconds=20), alias="drain_s")
+    probe: Seconds = Field(timedelta(seconds=30), alias="probe_s")
+    backoff_initial: Seconds = Field(timedelta(seconds=1), alias="backoff_initial_s")
+    backoff_max: Seconds = Field(timedelta(seconds=300), alias="backoff_max_s")
     breaker_failures: Annotated[int, Field(ge=2, le=1000)] = 10
     in_flight: Annotated[int, Field(ge=1, le=5000)] = 500
     operator_bind: BindAddress = "127.0.0.1:9465"
 
     @model_validator(mode="after")
     def _times_fit(self) -> "RelaySettings":
-        slow_push = self.push_timeout_s + self.heartbeat_s
+        slow_push = self.push_timeout + self.heartbeat
         rules = [
             (
-                self.lease_s > slow_push,
+                self.lease > slow_push,
                 "lease_s",
                 "must exceed push_timeout_s + heartbeat_s, or two workers send one push",
             ),
-            (self.lease_s > 2 * self.heartbeat_s, "heartbeat_s", "must be under half of lease_s: one may fail"),
+            (self.lease > 2 * self.heartbeat, "heartbeat_s", "must be under half of lease_s: one may fail"),
             (
-                self.drain_s >= self.push_timeout_s,
+                self.drain >= self.push_timeout,
                 "drain_s",
                 "must not be under push_timeout_s: pushes would be cut off",
             ),
             (
-                self.silence_min_s < self.push_timeout_s,
+                self.silence_min < self.push_timeout,
                 "silence_min_s",
                 "must be under push_timeout_s, or it never strikes",
             ),
             (
-                self.dedupe_ttl_s >= REPEATS_S,
+                self.dedupe_ttl >= REPEATS,
                 "dedupe_ttl_s",
-                f"at least {REPEATS_S}: MIMC repeats a callback for 5 min 35 s",
+                f"at least {REPEATS.total_seconds():g}: MIMC repeats a callback for 5 min 35 s",
             ),
-            (self.backoff_max_s >= self.backoff_initial_s, "backoff_max_s", "must not be under backoff_initial_s"),
+            (self.backoff_max >= self.backoff_initial, "backoff_max_s", "must not be under backoff_initial_s"),
         ]
         refuse([None if kept else (key, text) for kept, key, text in rules])
         return self
@@ -263,11 +259,7 @@ class RelaySettings(Section):
     @property
     def dedupe_margin(self) -> timedelta:
         """At this age of a callback its marks may be gone, if it was stored at MIMC's first try."""
-        return timedelta(seconds=self.dedupe_ttl_s - REPEATS_S)
-
-    @property
-    def lease(self) -> timedelta:
-        return timedelta(seconds=self.lease_s)
+        return self.dedupe_ttl - REPEATS
 
 
 class LogSettings(Section):
@@ -292,11 +284,11 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _requests_end_in_time(self) -> "Settings":
-        waits = {"token.timeout_s": self.token.timeout_s, "store.timeout_s": self.store.timeout_s}
+        waits = {"token.timeout_s": self.token.timeout, "store.timeout_s": self.store.timeout}
         if self.auth.introspection:
-            waits["auth.introspection.timeout_s"] = self.auth.introspection.timeout_s
-        told = f"must be under {GRACE_S}: requests under way have so long when the service is told to stop"
-        refuse([(key, told) if wait >= GRACE_S else None for key, wait in waits.items()])
+            waits["auth.introspection.timeout_s"] = self.auth.introspection.timeout
+        problem = f"must be under {GRACE.total_seconds():g}: at a stop, requests under way are given that long"
+        refuse([(key, problem) if wait >= GRACE else None for key, wait in waits.items()])
         return self
 
     @model_validator(mode="after")
@@ -310,9 +302,9 @@ class Settings(Section):
     @model_validator(mode="after")
     def _marks_outlive_the_spool(self) -> "Settings":
         if self.store.spool_dir is not None and self.relay.dedupe_margin < self.store.spool_max_age:
-            told = (
-                f"at least {REPEATS_S} + store.spool_max_age_s, or what the store was given before it went away is "
-                "shown again when it comes from the spool"
+            problem = (
+                f"at least {REPEATS.total_seconds():g} + store.spool_max_age_s, or what the store was given before it "
+                "went away is shown again when it comes from the spool"
             )
-            refuse([("relay.dedupe_ttl_s", told)])
+            refuse([("relay.dedupe_ttl_s", problem)])
         return self

@@ -4,6 +4,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated
@@ -16,11 +17,15 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetPydanticSchema,
     SecretStr,
     ValidationInfo,
 )
+from pydantic_core import core_schema
 
 from proxy.public_keys import NotAKey, read_pem
+
+_LONGEST_S = 10 * 366 * 86_400  # far beyond any use, and no sum with a time of day overflows
 
 
 class Faults(ValueError):
@@ -194,6 +199,17 @@ def _rate(value: str) -> str:
     return value
 
 
+def seconds(*, gt: float | None = None, ge: float | None = None, le: float = _LONGEST_S) -> GetPydanticSchema:
+    """A duration, written as a number of seconds; the key of such a field ends in `_s`."""
+    number = core_schema.float_schema(gt=gt, ge=ge, le=le, allow_inf_nan=False)
+    duration = core_schema.no_info_after_validator_function(
+        lambda value: timedelta(seconds=value),
+        number,
+        serialization=core_schema.plain_serializer_function_ser_schema(timedelta.total_seconds),
+    )
+    return GetPydanticSchema(lambda _type, _handler: duration)
+
+
 def _origin(value: str) -> str:
     """As browsers send it: compared text by text, so anything else would never match."""
     if not re.fullmatch(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9_.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?", value):
@@ -224,7 +240,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
 ClickAddress = Annotated[str, Field(pattern=r"^[!-~]{0,1024}$")]
 CookieName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$")]  # RFC 6265, 4.1.1
 DottedPath = Annotated[str, Field(pattern=r"^[^.\s]+(\.[^.\s]+)*$", max_length=256)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[timedelta, seconds(gt=0)]
 Origins = tuple[Annotated[str, AfterValidator(_origin)], ...]
 Network = IPv4Network | IPv6Network
 Rate = Annotated[str, AfterValidator(_rate)]

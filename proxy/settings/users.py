@@ -1,6 +1,7 @@
 """`[auth]`: the ways of proving a user."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
@@ -33,6 +34,7 @@ from proxy.settings.fields import (
     read_text,
     refuse,
     rooted,
+    seconds,
 )
 
 JwtSecret = Annotated[SecretStr, BeforeValidator(follow_to_file), AfterValidator(not_empty), AfterValidator(no_pem)]
@@ -71,7 +73,7 @@ class JwtSettings(Section):
     algorithms: tuple[JwtAlgorithm, ...] = ()
     issuer: Annotated[str, Field(max_length=512)] = ""
     audience: Annotated[str, Field(max_length=512)] = ""
-    leeway_s: Annotated[float, Field(ge=0, le=300)] = 10.0
+    leeway: Annotated[timedelta, seconds(ge=0, le=300)] = Field(timedelta(seconds=10), alias="leeway_s")
     account_claim: DottedPath = "sub"
     account_prefix: Annotated[str, Field(max_length=64)] = ""
     app: Name | None = None
@@ -139,7 +141,7 @@ class IntrospectionSettings(Section):
     """Opaque sessions: a URL of the developer's own says whose the caller's header or cookie is.
 
     `whoami` passes them on as they came, `rfc7662` asks an OAuth authorization server about the bearer. An answer is
-    believed for `cache_s`, a refusal for `negative_cache_s`. `account` None: "account" of a whoami, "sub" of rfc7662.
+    believed for `cache`, a refusal for `negative_cache`. `account` None: "account" of a whoami, "sub" of rfc7662.
     """
 
     url: QuestionAddress
@@ -153,9 +155,9 @@ class IntrospectionSettings(Section):
     account: DottedPath | None = None
     account_prefix: Annotated[str, Field(max_length=64)] = ""
     app: Name | None = None
-    timeout_s: Annotated[float, Field(gt=0, le=10)] = 0.8
-    cache_s: Annotated[float, Field(ge=0, le=300)] = 5.0
-    negative_cache_s: Annotated[float, Field(ge=0, le=60)] = 1.0
+    timeout: Annotated[timedelta, seconds(gt=0, le=10)] = Field(timedelta(seconds=0.8), alias="timeout_s")
+    cache: Annotated[timedelta, seconds(ge=0, le=300)] = Field(timedelta(seconds=5), alias="cache_s")
+    negative_cache: Annotated[timedelta, seconds(ge=0, le=60)] = Field(timedelta(seconds=1), alias="negative_cache_s")
     ca_file: ReadableFile | None = None
     allow_plain: bool = False
 
@@ -190,8 +192,10 @@ class AccountsSettings(Section):
 
     key: SigningSecret
     database: Annotated[Path, AfterValidator(rooted), Field(validate_default=True)] = Path("accounts.sqlite3")
-    access_ttl_s: Annotated[int, Field(ge=10, le=86_400)] = 900
-    refresh_ttl_s: Annotated[int, Field(ge=60, le=400 * 86_400)] = 30 * 86_400
+    access_ttl: Annotated[timedelta, seconds(ge=10, le=86_400)] = Field(timedelta(minutes=15), alias="access_ttl_s")
+    refresh_ttl: Annotated[timedelta, seconds(ge=60, le=400 * 86_400)] = Field(
+        timedelta(days=30), alias="refresh_ttl_s"
+    )
     cookie_secure: bool = True
 
 

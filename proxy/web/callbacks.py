@@ -3,8 +3,6 @@
 While the store is away an append to this machine's disk takes the place of the round trip, where that is set up.
 """
 
-from datetime import timedelta
-
 from flask import Blueprint, Response, request
 
 from proxy.domain.callbacks import Callback, Ignored
@@ -31,7 +29,7 @@ def receive_callback(url_secret: str) -> Response:
     """Answer 200 only once the callback is in the stream or on the disk: MIMC repeats anything else, three times."""
     callback = _from_a_sender(url_secret)
     services = current_services()
-    dedupe_ttl = timedelta(seconds=services.settings.relay.dedupe_ttl_s)
+    dedupe_ttl = services.settings.relay.dedupe_ttl
     try:
         acceptance = accept_callback(callback, services.inbox, now=services.now(), dedupe_ttl=dedupe_ttl)
     except StoreUnavailable as error:

@@ -4,7 +4,6 @@ A browser sends a cookie along whatever page asks it to. So such a call must nam
 page can make up, and carry a header of ours, which a foreign page cannot add without asking us first.
 """
 
-from datetime import timedelta
 from typing import Any
 
 from flask import Flask, Request, Response, request
@@ -50,7 +49,7 @@ def use_cookies(app: Flask, settings: AccountsSettings | None) -> None:
         return
     app.session_interface = BrowserSessions()
     app.secret_key = derived_key(settings, "cookie")
-    app.permanent_session_lifetime = timedelta(seconds=settings.refresh_ttl_s)
+    app.permanent_session_lifetime = settings.refresh_ttl
     app.config.update(
         # a browser takes a name that begins so from this host alone, over TLS: no neighbouring host can plant one
         SESSION_COOKIE_NAME="__Host-app-proxy" if settings.cookie_secure else "app-proxy",

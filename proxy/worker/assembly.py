@@ -56,7 +56,7 @@ def serve_metrics(bind: str) -> None:
 def build_worker(services: RelayServices) -> Worker:
     """One worker instance: an intake per appId, a lane worker per lane."""
     relay = services.settings.relay
-    holdings, stalls = Holdings(relay.lease_s), Stalls()
+    holdings, stalls = Holdings(relay.lease.total_seconds()), Stalls()
     app_ids = sorted({app.app_id for app in services.settings.apps.values()})
     # an entry that arrives at the end of a blocking read is as old as the read: keep that well under the lease
     block = min(_BLOCK, relay.lease / 8)
@@ -67,9 +67,9 @@ def build_worker(services: RelayServices) -> Worker:
         lane_states=services.lane_states,
         holdings=holdings,
         now=services.now,
-        heartbeat_s=relay.heartbeat_s,
+        heartbeat_s=relay.heartbeat.total_seconds(),
         lease=relay.lease,
-        drain_s=relay.drain_s,
+        drain_s=relay.drain.total_seconds(),
         stalls=stalls,
         close=services.close,
         watch=StoreGuard(services.redis, services.identity, services.clock),
@@ -81,7 +81,7 @@ def _callback_worker(app_id: str, services: RelayServices, holdings: Holdings, b
         routes=[it.route for it in services.channels if it.route.lane.app_id == app_id],
         addresses=services.addresses,
         queue=services.queue,
-        alert_ttl=timedelta(seconds=services.settings.relay.alert_ttl_s),
+        alert_ttl=services.settings.relay.alert_ttl,
         on_planned=lambda lane: planned_total.labels(lane.app, lane.channel).inc(),
     )
     return CallbackWorker(app_id, planner, services.queue, holdings, now=services.now, block=block)
@@ -94,7 +94,7 @@ def _lane_worker(
     lane = channel.route.lane
     breaker = Breaker(relay.breaker_failures)
     # longer than a push may take, its wait for a connection and its one repeat included
-    longest_push = relay.lease + 2 * timedelta(seconds=relay.push_timeout_s)
+    longest_push = relay.lease + 2 * relay.push_timeout
     worker = LaneWorker(
         lane,
         services.queue,
@@ -116,18 +116,18 @@ def _lane_worker(
         lanes=services.lane_states,
         backoff=exponential_backoff(
             random.random,
-            first=timedelta(seconds=relay.backoff_initial_s),
-            most=timedelta(seconds=relay.backoff_max_s),
+            first=relay.backoff_initial,
+            most=relay.backoff_max,
         ),
         now=services.now,
         settle=worker.settle,
         report=report,
         line_life=longest_push,  # two pushes of a line that are out at once could arrive in the wrong order
         # what a line shows is known as long as an earlier alert may come late
-        dedupe_ttl=timedelta(seconds=max(relay.dedupe_ttl_s, relay.alert_ttl_s)),
-        unknown_account_ttl=timedelta(seconds=relay.unknown_account_ttl_s),
-        probe_every=timedelta(seconds=relay.probe_s),
-        first_probe=timedelta(seconds=relay.backoff_initial_s),
+        dedupe_ttl=max(relay.dedupe_ttl, relay.alert_ttl),
+        unknown_account_ttl=relay.unknown_account_ttl,
+        probe_every=relay.probe,
+        first_probe=relay.backoff_initial,
         breaker=breaker,
         is_awake=lambda: not stalls.lately(),
     )

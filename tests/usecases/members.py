@@ -66,8 +66,8 @@ class Members:
             self.passwords,
             SessionTokens(settings),
             self.marks,
-            access_ttl=timedelta(seconds=settings.access_ttl_s),
-            refresh_ttl=timedelta(seconds=settings.refresh_ttl_s),
+            access_ttl=settings.access_ttl,
+            refresh_ttl=settings.refresh_ttl,
         )
 
     def is_disabled(self, account: str) -> bool:
