@@ -42,10 +42,7 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
     try:
         settings = Settings.model_validate(document, context={"folder": path.parent, "environ": environ})
     except ValidationError as error:
-        faults += [
-            line for one in error.errors(include_url=False, include_input=False) for line in _lines(one, origins)
-        ]
-        raise BadSettings(faults) from None
+        raise BadSettings(faults + fault_lines(error, Settings, origins)) from None
     if faults:
         raise BadSettings(faults)
     return settings
@@ -159,14 +156,24 @@ def _put(document: dict[str, Any], place: tuple[str, ...], value: object) -> Non
     document[key] = value
 
 
-def _lines(error: Any, origins: Mapping[Place, str]) -> Iterator[str]:
+def fault_lines(error: ValidationError, section: type[Section], origins: Mapping[Place, str]) -> list[str]:
+    """The faults that validating a `section` found, one line or more for each; none repeats a value.
+
+    `origins` says which places were set by a variable, and by which.
+    """
+    return [
+        line for one in error.errors(include_url=False, include_input=False) for line in _lines(one, section, origins)
+    ]
+
+
+def _lines(error: Any, section: type[Section], origins: Mapping[Place, str]) -> Iterator[str]:
     """One of pydantic's errors in our words."""
     place: Place = error["loc"]
     cause = error.get("ctx", {}).get("error")
     origin = f" (from {origins[place]})" if place in origins else ""
     match error["type"], cause:
         case "extra_forbidden", _:
-            yield f"{_dotted(place)}: unknown key{_nearest(str(place[-1]), _keys_at(place[:-1]))}"
+            yield f"{_dotted(place)}: unknown key{_nearest(str(place[-1]), _keys_at(section, place[:-1]))}"
         case "missing", _:
             yield f"{_dotted(place)}: missing, and it has no default"
         case _, Faults(faults=faults):
@@ -181,9 +188,8 @@ def _dotted(place: Place) -> str:
     return ".".join(map(str, place))
 
 
-def _keys_at(place: Place) -> list[str]:
-    """The keys that the section at this place may have."""
-    section: type[Section] = Settings
+def _keys_at(section: type[Section], place: Place) -> list[str]:
+    """The keys that a section may have at this place within it."""
     names = iter(place)
     for name in names:
         annotation = _keys(section)[str(name)].annotation
@@ -191,8 +197,8 @@ def _keys_at(place: Place) -> list[str]:
         if inner is None:
             return []
         section = inner
-        if get_origin(annotation) is dict:
-            next(names, None)  # the app's or issuer's own name
+        if get_origin(annotation) in {dict, tuple}:
+            next(names, None)  # the app's or issuer's own name, or its number in a list
     return list(_keys(section))
 
 
