@@ -16,39 +16,7 @@ from proxy.domain.jobs import Job, Push
 from proxy.domain.lanes import Lane, PauseKind
 from proxy.domain.offline_messages import OfflineMessage
 from proxy.domain.outcomes import Outcome
-
-
-@dataclass(frozen=True)
-class Request:
-    """One HTTP POST to a provider. Headers and body hold secrets and words of users: neither is in the repr."""
-
-    url: str = field(repr=False)
-    headers: tuple[str, ...] = field(repr=False)
-    body: bytes = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Response:
-    """What came back. Header names are in lower case."""
-
-    status: int
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
-
-
-TRANSPORT_CLOSED = "transport closed"  # the reason of a NoAnswer after we ended it ourselves
-
-
-@dataclass(frozen=True)
-class TransportFailure:
-    """The transport failed. `sent` is False only where not one byte of the request can have left.
-
-    `broken`: it may have left, and its connection ended before the answer, which says nothing about the next one.
-    """
-
-    reason: str
-    sent: bool
-    broken: bool = False
+from proxy.domain.transfers import Request, Response, TransportFailure
 
 
 class Wire(Protocol):

@@ -17,7 +17,7 @@ from proxy.channels.transfer import (
     ignore,
     is_plain_loopback,
 )  # fmt: skip
-from proxy.ports import Request, Response, TransportFailure
+from proxy.domain.transfers import FailureKind, Request, Response, TransportFailure
 
 
 class Http1Pool:
@@ -42,11 +42,15 @@ class Http1Pool:
             async with asyncio.timeout(self._limits.wait_s):
                 await self._slots.acquire()
         except TimeoutError:
-            return TransportFailure("no free connection in time", sent=False)
+            return TransportFailure("no free connection in time", FailureKind.NOT_SENT)
         try:
             if self._multi.closed:
-                return TransportFailure(CLOSED, sent=False)
-            return await self._ride(request, may_send) if may_send() else TransportFailure(LEASE_LOST, sent=False)
+                return TransportFailure(CLOSED, FailureKind.NOT_SENT)
+            return (
+                await self._ride(request, may_send)
+                if may_send()
+                else TransportFailure(LEASE_LOST, FailureKind.NOT_SENT)
+            )
         finally:
             self._slots.release()
 
@@ -75,6 +79,6 @@ class Http1Pool:
         except asyncio.CancelledError:
             if not self._multi.closed or (task and task.cancelling() > cancelled_before):
                 raise
-            return TransportFailure(CLOSED, transfer.sent)
+            return transfer.closed()
         self._transfers.give_back(transfer)
         return transfer.answer() or transfer.no_answer(code)

@@ -26,7 +26,7 @@ from proxy.channels.transfer import (
     curl_options,
     ignore,
 )  # fmt: skip
-from proxy.ports import Request, Response, TransportFailure
+from proxy.domain.transfers import FailureKind, Request, Response, TransportFailure
 
 _IDLE_TRANSFERS = 500  # 65 kB each
 _FIRST_PAUSE_S = 0.1
@@ -74,16 +74,16 @@ class Http2Gate:
         deadline = monotonic() + self._limits.wait_s
         while await self._my_turn(deadline):
             if self._closed:
-                return TransportFailure(CLOSED, sent=False)
+                return TransportFailure(CLOSED, FailureKind.NOT_SENT)
             if not may_send():
                 self._admit()
-                return TransportFailure(LEASE_LOST, sent=False)
+                return TransportFailure(LEASE_LOST, FailureKind.NOT_SENT)
             ended = await self._fly(request, may_send)
             if ended is not None:
                 return ended
             if monotonic() > deadline:
                 break
-        return TransportFailure(self._failure or "no free stream in time", sent=False)
+        return TransportFailure(self._failure or "no free stream in time", FailureKind.NOT_SENT)
 
     async def aclose(self) -> None:
         """End what is under way: its senders get NoAnswer, and so does every later one."""
@@ -173,7 +173,7 @@ class Http2Gate:
         except asyncio.CancelledError:
             if not transfer.recalled or (task and task.cancelling() > cancelled_before):
                 raise
-            return TransportFailure(CLOSED, transfer.sent) if self._closed else None
+            return transfer.closed() if self._closed else None
         return self._judge(link, transfer, pycurl.E_OK)
 
     def _judge(self, link: Connection, transfer: Transfer, code: int) -> Response | TransportFailure | None:

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 import certifi
 import pycurl
 
-from proxy.ports import TRANSPORT_CLOSED, Request, Response, TransportFailure
+from proxy.domain.transfers import TRANSPORT_CLOSED, FailureKind, Request, Response, TransportFailure
 
 LEASE_LOST: Final = "lease lost"
 CLOSED: Final = TRANSPORT_CLOSED
@@ -140,8 +140,14 @@ class Transfer:
         return Response(status, _parse_head(self._head), b"".join(self._body)) if status >= 200 else None
 
     def no_answer(self, code: int) -> TransportFailure:
-        sent = self.sent
-        return TransportFailure(_REASONS.get(code, f"curl error {code}"), sent, broken=sent and code in _BROKEN)
+        if not self.sent:
+            kind = FailureKind.NOT_SENT
+        else:
+            kind = FailureKind.BROKEN if code in _BROKEN else FailureKind.TIMED_OUT
+        return TransportFailure(_REASONS.get(code, f"curl error {code}"), kind)
+
+    def closed(self) -> TransportFailure:
+        return TransportFailure(CLOSED, FailureKind.TIMED_OUT if self.sent else FailureKind.NOT_SENT)
 
     def _leave(self, *_addresses: object) -> int:
         """libcurl asks when the request is next on the wire: also on a reused connection, also after a wait."""

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import certifi
 import pycurl
 
-from proxy.ports import Response, TransportFailure
+from proxy.domain.transfers import FailureKind, Response, TransportFailure
 from proxy.settings import AppSettings, TokenSettings
 
 TIMED_OUT = "timed out"
@@ -69,7 +69,7 @@ class TokenClient:
         section = self._apps[app]
         result = self._ask(app, _request_body(section, account))
         if isinstance(result, Response) and _repeats(section.app_secret.get_secret_value(), result.body):
-            return TransportFailure(REPEATS_US, sent=True)
+            return TransportFailure(REPEATS_US, FailureKind.TIMED_OUT)
         return result
 
     def _ask(self, app: str, body: bytes) -> Response | TransportFailure:
@@ -120,7 +120,10 @@ class _Line:
         # counts libcurl's own repeats too, so a repeat of ours cannot become a third
         sent = self._curl.getinfo(pycurl.REQUEST_SIZE) > 0
         self.never_connected = not sent and code in _CONNECT_ERRORS
-        return TransportFailure(_REASONS.get(code, CONNECTION_LOST), sent)
+        reason = _REASONS.get(code, CONNECTION_LOST)
+        if not sent:
+            return TransportFailure(reason, FailureKind.UNREACHABLE)
+        return TransportFailure(reason, FailureKind.TIMED_OUT if reason == TIMED_OUT else FailureKind.BROKEN)
 
     def _forget(self) -> None:
         self._status_and_headers.clear()

@@ -25,8 +25,8 @@ from proxy.domain.steps import (
     next_step,
     retry_or_give_up,
 )
+from proxy.domain.transfers import TRANSPORT_CLOSED, FailureKind, Response, TransportFailure
 from proxy.ports import (
-    TRANSPORT_CLOSED,
     AddressBook,
     Authorization,
     Bury,
@@ -34,10 +34,8 @@ from proxy.ports import (
     LaneStates,
     Postpone,
     RemovalResult,
-    Response,
     Settlement,
     Transport,
-    TransportFailure,
     Wire,
 )
 from proxy.usecases.lines import Ending, Held, Lines
@@ -248,7 +246,7 @@ class Delivery:
 
         request = self.channel.wire.build(pushes, authorization, self.now())
         answer = await self.channel.transport.send(request, leaves)
-        is_second = isinstance(answer, TransportFailure) and answer.broken
+        is_second = isinstance(answer, TransportFailure) and answer.kind is FailureKind.BROKEN
         if is_second:  # as when an idle one was closed: once more, on a new one
             answer = await self.channel.transport.send(request, leaves)
         match answer:
@@ -257,7 +255,8 @@ class Delivery:
                 return [replace(it, unheard=True) if is_second and isinstance(it, Deferred) else it for it in outcomes]
             case TransportFailure() if withheld:
                 return [None] * len(pushes)
-            case TransportFailure(reason, sent):
+            case TransportFailure(reason):
+                sent = answer.sent
                 about = About.JOB if reason == TRANSPORT_CLOSED else About.PROVIDER
                 return [Deferred(reason, counts=sent, about=about, unheard=sent or is_second)] * len(pushes)
 

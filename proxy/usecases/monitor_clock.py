@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
-from proxy.ports import Response, TokenService, TransportFailure
+from proxy.domain.transfers import Response, TransportFailure
+from proxy.ports import TokenService
 
 TOLERATED = timedelta(seconds=60)
 PROVIDER_TOKEN = "apns provider token"  # noqa: S105  the name of a source

@@ -5,8 +5,8 @@ import time
 from flask import Blueprint, request
 from flask import Response as WebResponse
 
+from proxy.domain.transfers import Response, TransportFailure
 from proxy.metrics import token_seconds, tokens_total
-from proxy.ports import Response, TransportFailure
 from proxy.usecases.choose_app import choose_app
 from proxy.web import current_services
 from proxy.web.access import note

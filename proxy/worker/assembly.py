@@ -13,8 +13,9 @@ from proxy.channels import APNS
 from proxy.domain.breaker import Breaker
 from proxy.domain.lanes import Lane
 from proxy.domain.steps import exponential_backoff
+from proxy.domain.transfers import Request, Response, TransportFailure
 from proxy.metrics import alert_seconds, bounded_reason, planned_total, push_seconds, settled_total
-from proxy.ports import Request, Response, Transport, TransportFailure
+from proxy.ports import Transport
 from proxy.settings import Settings
 from proxy.usecases.deliver import Channel, Delivery, Settled
 from proxy.usecases.monitor_clock import ClockMonitor

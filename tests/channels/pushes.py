@@ -11,7 +11,7 @@ from proxy.domain.alerts import Alert, AlertText, Order
 from proxy.domain.callbacks import digest
 from proxy.domain.devices import ApnsEnvironment, Device, Platform
 from proxy.domain.jobs import Job, Push
-from proxy.ports import Response
+from proxy.domain.transfers import Response
 from proxy.settings import ApnsSettings, MipushSettings
 
 RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy

@@ -21,7 +21,7 @@ from proxy.domain.outcomes import (
     Rejected,
     Unregistered,
 )
-from proxy.ports import Request, Response
+from proxy.domain.transfers import Request, Response
 from tests.channels.pushes import (
     DEVICE_TOKEN,
     NOON,

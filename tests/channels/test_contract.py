@@ -14,7 +14,8 @@ from proxy.channels.mipush.wire import MipushWire
 from proxy.domain.alerts import Alert
 from proxy.domain.jobs import Push
 from proxy.domain.outcomes import Accepted, Deferred, Misaddressed, OurFault, Outcome, Rejected, Split
-from proxy.ports import Response, Wire
+from proxy.domain.transfers import Response
+from proxy.ports import Wire
 from tests.channels.pushes import (
     DEVICE_TOKEN,
     NOON,

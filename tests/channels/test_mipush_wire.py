@@ -29,7 +29,7 @@ from proxy.domain.outcomes import (
     UnknownAccount,
     Unregistered,
 )
-from proxy.ports import Response
+from proxy.domain.transfers import Response
 from tests.channels.pushes import (
     NOON,
     RELAXED,

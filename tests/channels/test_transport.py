@@ -21,7 +21,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from proxy.channels.transport import LEASE_LOST, Http2Gate, Limits, Route, always
-from proxy.ports import Request, Response, TransportFailure
+from proxy.domain.transfers import FailureKind, Request, Response, TransportFailure
+
+NOT_SENT = FailureKind.NOT_SENT
+TIMED_OUT = FailureKind.TIMED_OUT
 
 LIMITS = Limits(push_timeout_s=10.0, connect_timeout_s=5.0, wait_s=10.0, silence_min_s=5.0)
 HASTY = replace(LIMITS, push_timeout_s=1.0, silence_min_s=0.3)
@@ -335,7 +338,7 @@ def test_a_worker_that_lost_its_lease_sends_nothing_more_of_what_libcurl_holds(a
         held = False
         arrived.update(apns.arrived())
         ended = await asyncio.gather(*pushes)
-        assert all(isinstance(end, Response) or end == TransportFailure(LEASE_LOST, sent=False) for end in ended)
+        assert all(isinstance(end, Response) or end == TransportFailure(LEASE_LOST, NOT_SENT) for end in ended)
 
     sender = play(apns, scene, replace(LIMITS, most_streams=1))  # so that the others wait inside libcurl
     assert len(sender.unsent) > 50
@@ -348,7 +351,7 @@ def test_no_push_leaves_without_the_lease_and_the_next_sender_has_its_turn(apns:
     async def scene(sender: Sender) -> None:
         refused = asyncio.gather(*(sender.push(number, lambda: False) for number in range(10)))
         await sender.push_all(10)
-        assert await refused == [TransportFailure(LEASE_LOST, sent=False)] * 10
+        assert await refused == [TransportFailure(LEASE_LOST, NOT_SENT)] * 10
 
     play(apns, scene)
     assert apns.arrived() == Counter(ids(range(10, 11)))
@@ -376,8 +379,8 @@ def test_a_closed_gate_answers_those_who_wait_those_in_flight_and_those_who_come
         await asyncio.sleep(0.1)
         await sender.gate.aclose()
         assert await asyncio.gather(*pushes, sender.gate.send(apns.push(3))) == [
-            TransportFailure("transport closed", sent=True),
-            *[TransportFailure("transport closed", sent=False)] * 3,
+            TransportFailure("transport closed", TIMED_OUT),
+            *[TransportFailure("transport closed", NOT_SENT)] * 3,
         ]
 
     play(apns, scene)
@@ -388,7 +391,7 @@ def test_a_host_that_nobody_listens_on_is_tried_ever_more_rarely(apns: Apns, tak
 
     async def scene(sender: Sender) -> None:
         refused = asyncio.gather(*map(sender.push, range(50)))
-        assert await refused == [TransportFailure("connection refused", sent=False)] * 50
+        assert await refused == [TransportFailure("connection refused", NOT_SENT)] * 50
         assert 2 <= sender.events["probe failed"] <= 5
 
     play(gone, scene, replace(LIMITS, wait_s=0.6))
@@ -435,7 +438,7 @@ def test_a_process_that_stood_still_does_not_blame_the_connection(apns: Apns) ->
 
 def test_a_server_whose_certificate_we_do_not_trust_is_sent_nothing(apns: Apns) -> None:
     async def scene(sender: Sender) -> None:
-        assert await sender.push(1) == TransportFailure("certificate not trusted", sent=False)
+        assert await sender.push(1) == TransportFailure("certificate not trusted", NOT_SENT)
 
     play(replace(apns, ca_file=Route().trusted), scene, replace(LIMITS, wait_s=0.3))
     assert apns.connections() <= 4

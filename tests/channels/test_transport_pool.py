@@ -16,9 +16,12 @@ from flask import Flask, request
 from flask import Response as WebResponse
 
 from proxy.channels.transport import LEASE_LOST, Http1Pool, Http2Gate, Limits, Route
+from proxy.domain.transfers import FailureKind, Request, Response, TransportFailure
 from proxy.emulators.certificates import Certificates, ensure_certificates
 from proxy.emulators.server import Ending, end_connection, threaded_server
-from proxy.ports import Request, Response, TransportFailure
+
+NOT_SENT = FailureKind.NOT_SENT
+TIMED_OUT = FailureKind.TIMED_OUT
 
 LIMITS = Limits(push_timeout_s=1.0, connect_timeout_s=1.0, wait_s=0.5, silence_min_s=0.3)
 
@@ -112,7 +115,7 @@ def test_connections_are_few_kept_and_shared(provider: Provider) -> None:
 def test_who_finds_no_free_connection_in_time_has_sent_nothing(provider: Provider) -> None:
     async def scene(pool: Http1Pool) -> None:
         ended = await asyncio.gather(*(pool.send(provider.post("/slow")) for _ in range(15)))
-        assert ended[-1] == TransportFailure("no free connection in time", sent=False)
+        assert ended[-1] == TransportFailure("no free connection in time", NOT_SENT)
         assert len(provider.bodies) < 15
 
     play(provider, scene, connections=1)
@@ -164,9 +167,9 @@ def test_a_request_that_met_a_closed_connection_may_be_repeated(provider: Provid
 
 def test_without_the_lease_nothing_leaves(provider: Provider) -> None:
     async def scene(pool: Http1Pool) -> None:
-        assert await pool.send(provider.post("/ok"), lambda: False) == TransportFailure(LEASE_LOST, sent=False)
+        assert await pool.send(provider.post("/ok"), lambda: False) == TransportFailure(LEASE_LOST, NOT_SENT)
         asked = iter((True, False))  # lost between our question and libcurl's
-        assert await pool.send(provider.post("/ok"), lambda: next(asked)) == TransportFailure(LEASE_LOST, sent=False)
+        assert await pool.send(provider.post("/ok"), lambda: next(asked)) == TransportFailure(LEASE_LOST, NOT_SENT)
         assert isinstance(await pool.send(provider.post("/ok")), Response)
 
     play(provider, scene)
@@ -181,10 +184,8 @@ def test_a_closed_pool_answers_those_in_flight_and_those_who_come(provider: Prov
         await asyncio.sleep(0.03)
         cancelled.cancel()
         await pool.aclose()
-        assert await flying == TransportFailure("transport closed", sent=True)
-        assert (
-            await waiting == await pool.send(provider.post("/ok")) == TransportFailure("transport closed", sent=False)
-        )
+        assert await flying == TransportFailure("transport closed", TIMED_OUT)
+        assert await waiting == await pool.send(provider.post("/ok")) == TransportFailure("transport closed", NOT_SENT)
         with pytest.raises(asyncio.CancelledError):
             await cancelled
 
@@ -195,9 +196,9 @@ def test_plain_http_is_spoken_to_this_machine_alone() -> None:
     async def scene(pool: Http1Pool) -> None:
         assert isinstance(await pool.send(plain.post("/ok")), Response)
         plain.origin = "http://203.0.113.1"  # TEST-NET-3: were it tried, it would time out
-        assert await pool.send(plain.post("/ok")) == TransportFailure("address of a forbidden kind", sent=False)
+        assert await pool.send(plain.post("/ok")) == TransportFailure("address of a forbidden kind", NOT_SENT)
         plain.origin = "file:///etc"
-        assert await pool.send(plain.post("/ok")) == TransportFailure("address of a forbidden kind", sent=False)
+        assert await pool.send(plain.post("/ok")) == TransportFailure("address of a forbidden kind", NOT_SENT)
 
     with serving(Provider()) as plain:
         play(plain, scene)
@@ -209,7 +210,7 @@ def test_a_reason_names_no_address(provider: Provider) -> None:
         provider.origin = f"https://127.0.0.1:{taken.getsockname()[1]}"
 
         async def scene(pool: Http1Pool) -> None:
-            assert await pool.send(provider.post("/secret")) == TransportFailure("connection refused", sent=False)
+            assert await pool.send(provider.post("/secret")) == TransportFailure("connection refused", NOT_SENT)
 
         play(provider, scene)
 
@@ -233,7 +234,7 @@ def test_a_request_goes_through_the_proxy_and_its_connect_counts_as_nothing_sent
             assert isinstance(await pool.send(provider.post("/ok")), Response)
             await pool.aclose()
             await asyncio.sleep(0.05)  # the two ends hang up
-        assert ended == TransportFailure("certificate not trusted", sent=False)
+        assert ended == TransportFailure("certificate not trusted", NOT_SENT)
 
     asyncio.run(run())
     assert [line.split(b"\r\n")[0] for line in asked] == [

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from proxy.domain.transfers import FailureKind, Response, TransportFailure
 from proxy.emulators.certificates import Certificates, ensure_certificates
 from proxy.mimc.client import TokenClient
-from proxy.ports import Response, TransportFailure
 from proxy.settings import AppSettings, TokenSettings
 from tests.mimc.upstream import Conversation, Serve, answering, http, upstream
 
@@ -85,7 +85,7 @@ def test_status_type_and_bytes_come_back_as_they_are(
 def test_an_answer_that_repeats_our_secret_is_none(spelled: bytes) -> None:
     with upstream(answering(http(b'{"error":"unexpected","request":"' + spelled + b'"}'))) as service:
         answer = client(service.url, app_secret="c/of+app==").issue("main", "1000")
-    assert answer == TransportFailure("answer repeats our credentials", sent=True)
+    assert answer == TransportFailure("answer repeats our credentials", FailureKind.TIMED_OUT)
 
 
 def test_a_connection_is_kept_from_call_to_call_and_by_each_thread() -> None:
@@ -134,14 +134,14 @@ def test_a_kept_connection_that_died_is_repeated_once_and_then_given_up() -> Non
         tokens = client(service.url)
         tokens.issue("main", "first")
         answer = tokens.issue("main", "second")
-    assert answer == TransportFailure("connection lost", sent=True)
+    assert answer == TransportFailure("connection lost", FailureKind.BROKEN)
     assert sum(b"second" in request for request in service.requests) == 2
 
 
 def test_a_new_connection_that_dies_after_the_request_is_not_repeated() -> None:
     with upstream(never_answer) as service:
         answer = client(service.url).issue("main", "1000")
-    assert answer == TransportFailure("connection lost", sent=True)
+    assert answer == TransportFailure("connection lost", FailureKind.BROKEN)
     assert len(service.requests) == 1
 
 
@@ -157,7 +157,7 @@ def test_a_port_where_nobody_listens_is_a_failed_connect() -> None:
         port = taken.getsockname()[1]
     with within_budget():
         answer = client(f"http://127.0.0.1:{port}").issue("main", "1000")
-    assert answer == TransportFailure("connect failed", sent=False)
+    assert answer == TransportFailure("connect failed", FailureKind.UNREACHABLE)
 
 
 def test_a_failed_connect_is_tried_once_more_within_the_budget() -> None:
@@ -175,7 +175,7 @@ def test_a_failed_connect_is_tried_once_more_within_the_budget() -> None:
         took = time.monotonic() - started
         for each in waiting:
             each.close()
-    assert answer == TransportFailure("timed out", sent=False)
+    assert answer == TransportFailure("timed out", FailureKind.UNREACHABLE)
     assert 0.38 <= took < 0.6
 
 
@@ -201,7 +201,7 @@ def test_a_slow_service_is_given_up_in_time_and_not_asked_again(serve: Serve) ->
     limits = TokenSettings(connect_timeout_s=0.2, timeout_s=0.3)
     with upstream(serve) as service, within_budget(0.3):
         answer = client(service.url, limits=limits).issue("main", "1000")
-    assert answer == TransportFailure("timed out", sent=True)
+    assert answer == TransportFailure("timed out", FailureKind.TIMED_OUT)
     assert len(service.requests) == 1
 
 
@@ -224,7 +224,7 @@ def test_what_is_no_whole_http_answer_is_no_answer(raw: bytes, reason: str) -> N
 
     with upstream(serve) as service, within_budget():
         answer = client(service.url).issue("main", "1000")
-    assert answer == TransportFailure(reason, sent=True)
+    assert answer == TransportFailure(reason, FailureKind.BROKEN)
     assert len(service.requests) == 1
 
 
@@ -241,7 +241,7 @@ def test_tls_is_spoken_to_a_certificate_of_the_given_authority(certificates: Cer
 def test_an_unknown_authority_is_not_told_the_secret(certificates: Certificates) -> None:
     with upstream(answering(http(GOLDEN)), certificates.server_context()) as service:
         answer = client(service.url).issue("main", "1000")
-    assert answer == TransportFailure("TLS failed", sent=False)
+    assert answer == TransportFailure("TLS failed", FailureKind.UNREACHABLE)
     assert service.requests == []
 
 
@@ -252,7 +252,7 @@ def test_tls_to_a_service_without_it_fails() -> None:
 
     with upstream(serve) as service, within_budget():
         answer = client(service.url.replace("http:", "https:")).issue("main", "1000")
-    assert answer == TransportFailure("TLS failed", sent=False)
+    assert answer == TransportFailure("TLS failed", FailureKind.UNREACHABLE)
 
 
 def test_the_environments_proxies_and_authorities_are_not_asked(
@@ -265,7 +265,7 @@ def test_the_environments_proxies_and_authorities_are_not_asked(
     with upstream(answering(http(GOLDEN))) as plain:
         assert isinstance(client(plain.url).issue("main", "1000"), Response)
     with upstream(answering(http(GOLDEN)), certificates.server_context()) as secure:
-        assert client(secure.url).issue("main", "1000") == TransportFailure("TLS failed", sent=False)
+        assert client(secure.url).issue("main", "1000") == TransportFailure("TLS failed", FailureKind.UNREACHABLE)
 
 
 def test_two_apps_have_a_connection_each() -> None:

@@ -30,9 +30,10 @@ from proxy.domain.jobs import Job, Push
 from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import offline_message
 from proxy.domain.steps import RetryAt
+from proxy.domain.transfers import Response
 from proxy.errors import BadCallback
 from proxy.mimc.wire import parse_callback
-from proxy.ports import Bury, Entry, Postpone, Response
+from proxy.ports import Bury, Entry, Postpone
 from proxy.settings import Settings
 from proxy.store import keys
 from proxy.store.server.embedded import store_url

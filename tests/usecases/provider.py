@@ -7,7 +7,7 @@ from datetime import datetime
 
 from proxy.domain.jobs import Push
 from proxy.domain.outcomes import Outcome
-from proxy.ports import Request, Response, TransportFailure
+from proxy.domain.transfers import FailureKind, Request, Response, TransportFailure
 
 Verdict = Callable[[Sequence[Push], str], list[Outcome]]
 
@@ -38,7 +38,7 @@ class Provider:
     async def send(self, request: Request, may_send: Callable[[], bool]) -> Response | TransportFailure:
         await asyncio.sleep(0)
         if not may_send():
-            return TransportFailure("the lease is lost", sent=False)
+            return TransportFailure("the lease is lost", FailureKind.NOT_SENT)
         self.sent.append(request.url.split(","))
         return self.failures.pop() if self.failures else Response(200, {}, request.headers[0].encode())
 

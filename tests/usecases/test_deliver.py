@@ -27,7 +27,8 @@ from proxy.domain.outcomes import (
     UnknownAccount,
     Unregistered,
 )
-from proxy.ports import TRANSPORT_CLOSED, Bury, Finish, Landing, Postpone, Settlement, TransportFailure
+from proxy.domain.transfers import TRANSPORT_CLOSED, FailureKind, TransportFailure
+from proxy.ports import Bury, Finish, Landing, Postpone, Settlement
 from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.devices.addresses import RedisAddresses
@@ -51,6 +52,9 @@ from tests.store.samples import (
     with_redis,
 )
 from tests.usecases.provider import Keys, Provider, always
+
+NOT_SENT = FailureKind.NOT_SENT
+TIMED_OUT = FailureKind.TIMED_OUT
 
 
 class Bench:
@@ -200,8 +204,8 @@ def test_each_outcome_has_its_settlement_and_its_report(
 
 
 @pytest.mark.parametrize(("no_answer", "attempts"), [
-    (TransportFailure("connection refused", sent=False), 0),
-    (TransportFailure("timed out", sent=True), 1),
+    (TransportFailure("connection refused", NOT_SENT), 0),
+    (TransportFailure("timed out", TIMED_OUT), 1),
 ])  # fmt: skip
 def test_only_what_the_provider_may_have_seen_counts_as_an_attempt(
     on_bench: Setting, no_answer: TransportFailure, attempts: int
@@ -219,7 +223,7 @@ def test_only_what_the_provider_may_have_seen_counts_as_an_attempt(
 def test_a_push_whose_connection_broke_is_repeated_at_once_and_once(
     on_bench: Setting, breaks: int, end: tuple[str, str]
 ) -> None:
-    broken = TransportFailure("connection broke", sent=True, broken=True)
+    broken = TransportFailure("connection broke", FailureKind.BROKEN)
 
     async def scenario(bench: Bench) -> None:
         assert await bench.deliver([bench.job()]) == [end]
@@ -566,7 +570,10 @@ def test_a_failure_that_we_slept_through_opens_nothing(on_bench: Setting) -> Non
         assert await bench.deliver(jobs, by=asleep) == [("retry", "no answer in time")] * 9
         assert await bench.lanes.pauses([bench.lane]) == {}
 
-    on_bench(scenario, Provider(always(Accepted()), failures=[TransportFailure("no answer in time", sent=True)] * 9))
+    on_bench(
+        scenario,
+        Provider(always(Accepted()), failures=[TransportFailure("no answer in time", TIMED_OUT)] * 9),
+    )
 
 
 def test_a_transport_that_we_closed_says_nothing_about_the_provider(on_bench: Setting) -> None:
@@ -575,7 +582,7 @@ def test_a_transport_that_we_closed_says_nothing_about_the_provider(on_bench: Se
         assert await bench.deliver(jobs) == [("retry", TRANSPORT_CLOSED)] * 9
         assert await bench.lanes.pauses([bench.lane]) == {}
 
-    on_bench(scenario, Provider(always(Accepted()), failures=[TransportFailure(TRANSPORT_CLOSED, sent=False)] * 9))
+    on_bench(scenario, Provider(always(Accepted()), failures=[TransportFailure(TRANSPORT_CLOSED, NOT_SENT)] * 9))
 
 
 def test_a_device_that_had_too_much_is_left_alone_by_all_workers_and_no_other_is(on_bench: Setting) -> None:

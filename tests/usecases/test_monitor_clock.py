@@ -5,7 +5,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from proxy.ports import Response, TransportFailure
+from proxy.domain.transfers import FailureKind, Response, TransportFailure
 from proxy.usecases.monitor_clock import PROVIDER_TOKEN, ClockedTokens, ClockMonitor, skew_of
 from tests.store.samples import NOON
 
@@ -94,6 +94,6 @@ class Tokens:
 
 def test_the_token_services_answers_are_passed_on_and_tell_the_time() -> None:
     bench, late = Bench(), format_datetime(NOON - 70 * SECOND, usegmt=True)
-    for answer in (TransportFailure("timed out", sent=True), Response(500, {"date": late}, b"theirs")):
+    for answer in (TransportFailure("timed out", FailureKind.TIMED_OUT), Response(500, {"date": late}, b"theirs")):
         assert ClockedTokens(Tokens(answer), bench.watch).issue("main", "ben") is answer
     assert bench.wrong == [("mimc", 70.0)]

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from proxy.ports import Response, TransportFailure
+from proxy.domain.transfers import FailureKind, Response, TransportFailure
 from tests.web.test_limits import counted, metrics_of
 from tests.web.world import World, app_section, bearer, mipush_section, settings
+
+TIMED_OUT = FailureKind.TIMED_OUT
 
 PATH, PHONE = "/api/account/token", "/api/devices/phone"
 MIMC_TOKEN, REG_ID = "mimc-token-canary", "reg-id-canary"
@@ -42,7 +44,8 @@ def test_a_token_that_was_given_names_its_user_app_and_proof(lines: list[Any]) -
 
 
 @pytest.mark.parametrize(
-    ("answer", "status"), [(Response(403, {}, b"no"), 403), (TransportFailure("timed out", sent=True), "timed out")]
+    ("answer", "status"),
+    [(Response(403, {}, b"no"), 403), (TransportFailure("timed out", TIMED_OUT), "timed out")],
 )
 def test_a_token_that_was_not_given_says_why(
     lines: list[Any], answer: Response | TransportFailure, status: object

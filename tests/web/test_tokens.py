@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from proxy.ports import Response, TransportFailure
+from proxy.domain.transfers import FailureKind, Response, TransportFailure
 from tests.web.world import APP_ID, ORIGIN, OTHER_APP_ID, World, app_section, bearer, other_section, settings
 
 PATH = "/api/account/token"
@@ -41,7 +41,7 @@ def test_whatever_status_comes_goes_back(status: int) -> None:
 )
 def test_no_answer_is_an_envelope_that_names_the_reason(reason: str, status: int) -> None:
     world = World()
-    world.tokens.answer = TransportFailure(reason, sent=False)
+    world.tokens.answer = TransportFailure(reason, FailureKind.UNREACHABLE)
     answer = world.client.post(PATH, headers=bearer() | {"Origin": ORIGIN})
     assert answer.status_code == status
     assert answer.json == {"code": status, "message": f"MIMC's TokenService: {reason}", "data": None}

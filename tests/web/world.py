@@ -13,9 +13,10 @@ from proxy.app import create_app
 from proxy.auth import build_authenticator
 from proxy.domain.callbacks import Callback
 from proxy.domain.devices import Device
+from proxy.domain.transfers import Response, TransportFailure
 from proxy.errors import StoreUnavailable
 from proxy.mimc.senders import Senders
-from proxy.ports import Health, Metric, Receipt, Response, TransportFailure
+from proxy.ports import Health, Metric, Receipt
 from proxy.settings import Settings
 from proxy.wiring import Services
 

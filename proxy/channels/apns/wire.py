@@ -23,7 +23,7 @@ from proxy.domain.outcomes import (
     Rejected,
     Unregistered,
 )
-from proxy.ports import Request, Response
+from proxy.domain.transfers import Request, Response
 from proxy.settings import ApnsSettings
 
 _EPOCH = datetime.fromtimestamp(0, UTC)

@@ -19,7 +19,7 @@ from proxy.domain.alerts import Alert
 from proxy.domain.callbacks import digest
 from proxy.domain.jobs import Push
 from proxy.domain.outcomes import Accepted, Deferred, OurFault, Outcome, Rejected, Unregistered
-from proxy.ports import Request, Response
+from proxy.domain.transfers import Request, Response
 from proxy.settings import MipushSettings
 from proxy.text import cut, is_blank, utf16_units
 
