@@ -22,6 +22,19 @@ from pydantic.fields import FieldInfo
 from proxy.errors import BadSettings
 from proxy.settings import Faults, Section, Settings
 
+# what version 0.1 called them; nothing else would tell its users
+_FORMER_NAMES = {
+    "marks_life_s": "dedupe_ttl_s",
+    "alert_life_s": "alert_ttl_s",
+    "unknown_account_life_s": "unknown_account_ttl_s",
+    "access_life_s": "access_ttl_s",
+    "refresh_life_s": "refresh_ttl_s",
+    "forget_share": "removal_guard_share",
+    "forget_at_least": "removal_guard_min",
+    "backoff_first_s": "backoff_initial_s",
+    "backoff_most_s": "backoff_max_s",
+    "silence_s": "silence_min_s",
+}
 PREFIX = "APP_PROXY_"
 PATH_VARIABLE = "APP_PROXY_CONFIG"
 DEFAULT_PATH = Path("config/proxy.toml")
@@ -81,7 +94,7 @@ def _override(document: dict[str, Any], environ: Mapping[str, str]) -> tuple[dic
     for name, text in sorted(given.items()):
         variable = known.get(name)
         if variable is None:
-            faults.append(f"{name}: unknown variable{_nearest(name, known)}")
+            faults.append(f"{name}: {_renamed(name, known) or f'unknown variable{_nearest(name, known)}'}")
         elif variable.place in origins:
             faults.append(f"{name}: sets the same key as {origins[variable.place]}")
         else:
@@ -173,7 +186,8 @@ def _lines(error: Any, section: type[Section], origins: Mapping[Place, str]) -> 
     origin = f" (from {origins[place]})" if place in origins else ""
     match error["type"], cause:
         case "extra_forbidden", _:
-            yield f"{_dotted(place)}: unknown key{_nearest(str(place[-1]), _keys_at(section, place[:-1]))}"
+            key, keys = str(place[-1]), _keys_at(section, place[:-1])
+            yield f"{_dotted(place)}: {_renamed(key, keys) or f'unknown key{_nearest(key, keys)}'}"
         case "missing", _:
             yield f"{_dotted(place)}: missing, and it has no default"
         case _, Faults(faults=faults):
@@ -205,6 +219,16 @@ def _keys_at(section: type[Section], place: Place) -> list[str]:
 def _keys(section: type[Section]) -> dict[str, FieldInfo]:
     """The keys of a section as the file writes them: a duration's ends in `_s`."""
     return {field.alias or name: field for name, field in section.model_fields.items()}
+
+
+def _renamed(name: str, names: Iterable[str]) -> str:
+    """What a key or variable of an earlier version is called now; "" where it is none."""
+    for former, now in _FORMER_NAMES.items():
+        for before, after in ((former, now), (former.upper(), now.upper())):
+            new = name.removesuffix(before) + after
+            if name.endswith(before) and new in names:
+                return f"is called {new} now"
+    return ""
 
 
 def _nearest(name: str, names: Iterable[str]) -> str:

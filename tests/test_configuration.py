@@ -185,6 +185,32 @@ def test_a_mistyped_key_of_an_app_gets_a_neighbour_from_its_own_section(tmp_path
     ]
 
 
+@pytest.mark.parametrize(
+    ("section", "former", "now"),
+    [
+        ("relay", "marks_life_s", "dedupe_ttl_s"),
+        ("relay", "alert_life_s", "alert_ttl_s"),
+        ("relay", "unknown_account_life_s", "unknown_account_ttl_s"),
+        ("auth.accounts", "access_life_s", "access_ttl_s"),
+        ("auth.accounts", "refresh_life_s", "refresh_ttl_s"),
+        ("devices", "forget_share", "removal_guard_share"),
+        ("devices", "forget_at_least", "removal_guard_min"),
+        ("relay", "backoff_first_s", "backoff_initial_s"),
+        ("relay", "backoff_most_s", "backoff_max_s"),
+        ("relay", "silence_s", "silence_min_s"),
+    ],
+)
+def test_a_setting_s_former_name_is_refused_with_its_new_one(
+    tmp_path: Path, section: str, former: str, now: str
+) -> None:
+    text = f"{SMALL}[auth.accounts]\nkey = '{'k' * 32}'\n"
+    header = "" if section == "auth.accounts" else f"[{section}]\n"
+    assert faults_of(tmp_path, f"{text}{header}{former} = 1") == [f"{section}.{former}: is called {now} now"]
+    prefix = f"APP_PROXY_{section.upper().replace('.', '__')}__"
+    told = [f"{prefix}{former.upper()}: is called {prefix}{now.upper()} now"]
+    assert faults_of(tmp_path, text, **{prefix + former.upper(): "1"}) == told
+
+
 def test_a_single_underscore_between_levels_is_a_fault(tmp_path: Path) -> None:
     told = ['APP_PROXY_STORE_URL: unknown variable; did you mean "APP_PROXY_STORE__URL"?']
     assert faults_of(tmp_path, APP_PROXY_STORE_URL="redis://x") == told
