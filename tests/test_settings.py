@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
 from pydantic import ValidationError
 
 from proxy.settings import (
+    ApnsSettings,
     AppSettings,
     AuthSettings,
     MipushSettings,
@@ -41,6 +42,67 @@ def test_an_address_that_is_no_url_is_told_without_its_password(rest: str) -> No
         with pytest.raises(ValidationError, match=r"not a URL; in a name or password") as failure:
             model.model_validate(document)
         assert "canary" not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://host:6379/0?protocol=3",
+        "redis://host?decode_responses=True",
+        "redis://host?socket_timeout=60",
+        "unix:///run/store.sock?retry_on_timeout=yes",
+        "redis://host?ssl_ca_certs=/etc/ca.pem",
+        "unix:///run/store.sock?db=canary",
+    ],
+)
+def test_an_option_of_the_store_s_address_that_would_override_ours_is_refused(url: str) -> None:
+    with pytest.raises(ValidationError, match="after its \\?") as failure:
+        StoreSettings.model_validate({"url": url})
+    assert "canary" not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "unix://user:pw@/run/store.sock?db=3",
+        "redis://host:6379?db=1&client_name=proxy",
+        "rediss://host?ssl_ca_certs=/etc/ca.pem&ssl_check_hostname=false",
+    ],
+)
+def test_a_store_s_address_may_say_which_database_and_how_to_trust_it(url: str) -> None:
+    assert StoreSettings.model_validate({"url": url}).url.get_secret_value() == url
+
+
+APNS: dict[str, Any] = {"team_id": "ABCDE12345", "key_id": "FGHIJ67890", "key_file": "key.p8", "topic": "com.example"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"team_id": "abcde12345"}, "expected ten capital letters and digits as Apple shows them, like ABCDE12345"),
+        ({"key_id": "FGHIJ6789"}, "expected ten capital letters and digits"),
+        ({"topic": "com.example chat"}, "expected the app's bundle id, like com.example.chat"),
+        ({"sandbox_key_id": "KLMNO12345"}, "sandbox_key_file: missing"),
+        ({"sandbox_key_file": "key.p8"}, "sandbox_key_id: missing"),
+        (
+            {"sandbox": False, "sandbox_key_id": "KLMNO12345", "sandbox_key_file": "key.p8"},
+            "sandbox_key_id: has no use while sandbox is false",
+        ),
+    ],
+)
+def test_an_apns_section_is_refused_in_plain_words(tmp_path: Path, changes: dict[str, object], problem: str) -> None:
+    (tmp_path / "key.p8").write_text("any")
+    with pytest.raises(ValidationError, match=re.escape(problem)) as failure:
+        ApnsSettings.model_validate({**APNS, **changes}, context={"folder": tmp_path})
+    assert "pattern" not in str(failure.value)
+
+
+def test_the_sandbox_is_on_and_may_have_a_key_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "key.p8").write_text("any")
+    own = {"sandbox_key_id": "KLMNO12345", "sandbox_key_file": "key.p8"}
+    assert ApnsSettings.model_validate(APNS, context={"folder": tmp_path}).sandbox
+    section = ApnsSettings.model_validate({**APNS, **own}, context={"folder": tmp_path})
+    assert (section.sandbox_key_id, section.sandbox_key_file) == ("KLMNO12345", tmp_path / "key.p8")
 
 
 @pytest.mark.parametrize(

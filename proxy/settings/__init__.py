@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from proxy.settings.fields import (
+    AppleId,
     BindAddress,
     ClickAddress,
     Digits,
@@ -32,6 +33,7 @@ from proxy.settings.fields import (
     refuse,
     rooted,
     store_address,
+    written_as,
 )
 from proxy.settings.users import AccountsSettings, AuthSettings, IntrospectionSettings, JwtSettings, key_text
 
@@ -90,25 +92,45 @@ class StoreSettings(Section):
 
 
 class ApnsSettings(Section):
-    """One iOS app: the team's .p8 key and the bundle id. The addresses are Apple's unless a test says otherwise."""
+    """One iOS app: the team's .p8 key and the bundle id. The addresses are Apple's unless a test says otherwise.
 
-    team_id: Annotated[str, Field(pattern=r"^[A-Z0-9]{10}$")]
-    key_id: Annotated[str, Field(pattern=r"^[A-Z0-9]{10}$")]
+    `sandbox` False: devices of APNs' sandbox are refused. `sandbox_key_file`, `sandbox_key_id` None: one key for both
+    environments.
+    """
+
+    team_id: AppleId
+    key_id: AppleId
     key_file: ReadableFile
-    topic: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,255}$")]
+    topic: Annotated[str, written_as(r"[A-Za-z0-9.-]{1,255}", "the app's bundle id, like com.example.chat")]
+    sandbox: bool = True
+    sandbox_key_id: AppleId | None = None
+    sandbox_key_file: ReadableFile | None = None
     production_url: WebAddress = "https://api.push.apple.com"
     sandbox_url: WebAddress = "https://api.sandbox.push.apple.com"
     ca_file: ReadableFile | None = None
     proxy: ProxyAddress = None
     sound: Annotated[str, Field(max_length=128)] = "default"
 
+    @model_validator(mode="after")
+    def _sandbox_keys_are_complete(self) -> "ApnsSettings":
+        given = {"sandbox_key_id": self.sandbox_key_id, "sandbox_key_file": self.sandbox_key_file}
+        for key, value in given.items():
+            if value is not None and not self.sandbox:
+                refuse([(key, "has no use while sandbox is false")])
+            if value is None and any(given.values()):
+                refuse([(key, "missing: sandbox_key_id and sandbox_key_file belong together")])
+        return self
+
 
 class TemplateSettings(Section):
     """A MiPush template: its id, the variables in order, and which text fills each."""
 
-    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    id: Annotated[str, written_as(r"[A-Za-z0-9_-]{1,64}", "1 to 64 letters, digits, - and _")]
     variables: Annotated[
-        dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{1,32}$")], Literal["sender", "text", "group"]],
+        dict[
+            Annotated[str, written_as(r"[A-Za-z0-9_]{1,32}", "1 to 32 letters, digits and _")],
+            Literal["sender", "text", "group"],
+        ],
         Field(min_length=1, max_length=9),
     ]
     fallback: Annotated[str, Field(min_length=1, max_length=128)] = "[message]"
@@ -120,7 +142,9 @@ class MipushSettings(Section):
     app_secret: Secret
     package: Annotated[str, Field(min_length=1)]
     address: Literal["account", "regid"] = "account"
-    channel_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,64}$"), BeforeValidator(digits)] = ""
+    channel_id: Annotated[
+        str, written_as(r"[A-Za-z0-9_-]{0,64}", "at most 64 letters, digits, - and _"), BeforeValidator(digits)
+    ] = ""
     template: TemplateSettings | None = None
     group_template: TemplateSettings | None = None
     notify_effect: Literal["1", "2", "3"] = "1"

@@ -8,7 +8,7 @@ from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import limits
 from pydantic import (
@@ -186,7 +186,21 @@ def store_address(value: SecretStr) -> SecretStr:
     if not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("must start with redis://, rediss:// or unix://")
     _refuse_what_is_no_url(value.get_secret_value())
+    parts = urlsplit(value.get_secret_value())
+    options = parse_qs(parts.query, keep_blank_values=True)
+    allowed = _STORE_OPTIONS | (_TLS_OPTIONS if parts.scheme == "rediss" else set())
+    if not options.keys() <= allowed:
+        raise ValueError(f"may have after its ? only {', '.join(sorted(allowed))}: all else is chosen by this program")
+    if not all(number.isascii() and number.isdigit() for number in options.get("db", [])):
+        raise ValueError("db: expected a number after its ?")
     return value
+
+
+# redis-py would let any other option override what we rely on: protocol, decode_responses, time-outs, retries
+_STORE_OPTIONS = {"client_name", "db", "password", "username"}
+_TLS_OPTIONS = {
+    "ssl_ca_certs", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile", "ssl_password",
+}  # fmt: skip
 
 
 def _rate(value: str) -> str:
@@ -197,6 +211,17 @@ def _rate(value: str) -> str:
     if not good:
         raise ValueError('expected calls and a time, like "60/minute" or "5 per 10 seconds", or "off"')
     return value
+
+
+def written_as(pattern: str, expected: str) -> AfterValidator:
+    """A text that matches the whole pattern; `expected` says it in words."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"expected {expected}")
+        return value
+
+    return AfterValidator(check)
 
 
 def seconds(*, gt: float | None = None, ge: float | None = None, le: float = _LONGEST_S) -> GetPydanticSchema:
@@ -227,7 +252,7 @@ def _readable(path: Path, info: ValidationInfo) -> Path:
 Secret = Annotated[SecretStr, BeforeValidator(_follow), AfterValidator(not_empty)]
 SigningSecret = Annotated[Secret, AfterValidator(_at_least(32, "openssl rand -base64 48"))]  # RFC 7518, 3.2
 UrlSecret = Annotated[Secret, AfterValidator(_at_least(16, "openssl rand -hex 24")), AfterValidator(_fit_for_a_path)]
-Digits = Annotated[str, Field(pattern=r"^[0-9]{1,20}$"), BeforeValidator(digits), BeforeValidator(_follow)]
+Digits = Annotated[str, written_as(r"[0-9]{1,20}", "1 to 20 digits"), BeforeValidator(digits), BeforeValidator(_follow)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 QuestionAddress = Annotated[str, AfterValidator(_question_address)]
 ProxyAddress = Annotated[WebAddress | None, Field(repr=False)]  # may hold a password
@@ -235,11 +260,18 @@ BindAddress = Annotated[str, AfterValidator(_address_to_bind)]
 ReadableFile = Annotated[Path, AfterValidator(_readable)]
 PublicKeyFile = Annotated[ReadableFile, AfterValidator(_public_key)]
 KeyAddress = Annotated[Annotated[str, AfterValidator(_key_address)] | None, Field(repr=False)]  # may hold a password
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
+Name = Annotated[
+    str, written_as(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}", "1 to 32 letters, digits, - and _, no - or _ first")
+]
+AppleId = Annotated[
+    str, written_as(r"[A-Z0-9]{10}", "ten capital letters and digits as Apple shows them, like ABCDE12345")
+]
 # so long that a push has room for the rest
-ClickAddress = Annotated[str, Field(pattern=r"^[!-~]{0,1024}$")]
-CookieName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$")]  # RFC 6265, 4.1.1
-DottedPath = Annotated[str, Field(pattern=r"^[^.\s]+(\.[^.\s]+)*$", max_length=256)]
+ClickAddress = Annotated[str, written_as(r"[!-~]{0,1024}", "at most 1024 ASCII characters without a space")]
+CookieName = Annotated[str, written_as(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}", "a cookie's name (RFC 6265, 4.1.1)")]
+DottedPath = Annotated[
+    str, Field(max_length=256), written_as(r"[^.\s]+(\.[^.\s]+)*", "a name, or names with dots between, like user.id")
+]
 Seconds = Annotated[timedelta, seconds(gt=0)]
 Origins = tuple[Annotated[str, AfterValidator(_origin)], ...]
 Network = IPv4Network | IPv6Network
