@@ -33,11 +33,24 @@ class Spread:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; `beside` says what the figure was made of."""
+    """One line of the table; `beside` says what the figure was made of. `least` and `most` are what is aimed at."""
 
     what: str
     spread: Spread
     beside: str = ""
+    least: float | None = None
+    most: float | None = None
+
+    @property
+    def target(self) -> str:
+        if self.least is not None:
+            return f"at least {number(self.least)}"
+        return "" if self.most is None else f"at most {number(self.most)}"
+
+    @property
+    def is_missed(self) -> bool:
+        middle = self.spread.middle
+        return (self.least is not None and middle < self.least) or (self.most is not None and middle > self.most)
 
 
 def number(value: float) -> str:
@@ -50,9 +63,13 @@ def number(value: float) -> str:
 
 
 def table(rows: Sequence[Row]) -> str:
-    lines = ["| what | median | least to most | beside it |", "|---|---|---|---|"]
-    lines += [f"| {row.what} | {row.spread} | {row.beside} |" for row in rows]
+    lines = ["| what | median | least to most | target | beside it |", "|---|---|---|---|---|"]
+    lines += [f"| {row.what} | {row.spread} | {_aim(row)} | {row.beside} |" for row in rows]
     return "\n".join(lines)
+
+
+def _aim(row: Row) -> str:
+    return f"**{row.target}: missed**" if row.is_missed else row.target
 
 
 def machine() -> str:

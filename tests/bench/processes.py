@@ -1,11 +1,14 @@
 """Real processes under measurement: which cores they may use, and how much CPU they have used. Linux only (/proc)."""
 
 import os
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tests.bench.sink import SinkControl
 from tests.system.rig import ROOT, Process, Rig
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -23,11 +26,13 @@ class MeasuredRig(Rig):
         apns: Mapping[str, Any] | None = None,
         relay: Mapping[str, Any] | None = None,
         program: Path = ROOT,
+        without: Sequence[str] = (),
     ) -> None:
         self.processes: dict[str, Process] = {}
         super().__init__(
-            folder, relay={**_RELAY, **(relay or {})}, apns={"token_updates": 0, **(apns or {})}, program=program
-        )
+            folder, relay={**_RELAY, **(relay or {})}, apns={"token_updates": 0, **(apns or {})}, program=program,
+            without=without,
+        )  # fmt: skip
 
     def start(self, name: str, argv: Sequence[str], *, cwd: Path | str | None = None, **variables: str) -> Process:
         self.processes[name] = super().start(name, argv, cwd=cwd, **variables)
@@ -36,6 +41,25 @@ class MeasuredRig(Rig):
     @property
     def web_port(self) -> int:
         return int(self.web.rpartition(":")[2])
+
+
+class SinkRig(MeasuredRig):
+    """The rig with an APNs that is never the limit (sink.py), and without MIMC and Mi Push."""
+
+    def __init__(self, folder: Path, relay: Mapping[str, Any] | None = None, program: Path = ROOT) -> None:
+        super().__init__(folder, relay=relay, program=program, without=("mimc", "mipush"))
+
+    def _start_emulator(self, name: str) -> Process:
+        return self.start(name, [sys.executable, "-m", "tests.bench.sink", str(self.folder / "tls")], cwd=ROOT)
+
+    @cached_property
+    def sink(self) -> SinkControl:
+        return SinkControl(self.facts["apns"]["control_port"])
+
+    def close(self) -> None:
+        if "sink" in self.__dict__:
+            self.sink.close()
+        super().close()
 
 
 def cores() -> tuple[set[int], set[int]]:
@@ -55,6 +79,16 @@ def cpu_seconds(process: Process) -> float:
     """CPU time, user and system, of a child and its children that are alive. Steps of a tick: 10 ms."""
     found = [facts for pid in group(process) if (facts := _stat(pid))]
     return sum(int(facts[11]) + int(facts[12]) for facts in found) / _TICKS
+
+
+def running_seconds(process: Process) -> float:
+    """The same of the threads that are alive, to the nanosecond. Source: sched-stats.rst, /proc/<pid>/schedstat."""
+    ran_ns = 0
+    for pid in group(process):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                ran_ns += int((task / "schedstat").read_text().split()[0])
+    return ran_ns / 1e9
 
 
 def waiting_seconds(process: Process) -> float:

@@ -1,18 +1,21 @@
-"""One worker process plans group messages, then pushes the planned jobs to the emulated APNs; a peer pushes the same.
+"""A backlog: one worker plans group messages, then pushes the planned jobs; the Gate and a peer push as many or fewer.
 
     python -m tests.bench pushes
 
 Devices and callbacks are written by the store's own code, as the web process would. While plan is measured the lane is
-paused, as after a fault of ours, so nothing is pushed; once it goes on nothing is left to plan. The emulated APNs has
-the last core to itself, because it is slower than the worker: its share of a core says how much it held back.
+paused, as after a fault of ours, so nothing is pushed; once it goes on nothing is left to plan. The worker, and after
+it the Gate (gate.py: no store, no payload to build), have one core; the APNs is the sink (sink.py), which shares the
+other one with the store and takes little of it.
 """
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -20,6 +23,7 @@ from proxy.domain.callbacks import Callback
 from proxy.domain.devices import Device, Platform
 from proxy.domain.lanes import Lane
 from proxy.mimc.wire import parse_callback
+from proxy.settings import RelaySettings
 from proxy.store import keys
 from proxy.store.connection import Store, async_redis
 from proxy.store.devices.registry import RedisDeviceRegistry
@@ -27,7 +31,7 @@ from proxy.store.queue.inbox import RedisInbox
 from proxy.store.queue.lane_states import RedisLaneStates
 from proxy.store.server.embedded import store_url
 from tests.bench.figures import Row, Spread, number
-from tests.bench.processes import MeasuredRig, cores, cpu_seconds, pin, waiting_seconds
+from tests.bench.processes import MeasuredRig, SinkRig, cores, cpu_seconds, pin, waiting_seconds
 from tests.bench.size import Size
 from tests.system.rig import KEY_ID, OTHER, ROOT, SECTION, TEAM, TOPIC, offline_topic, push_token
 
@@ -61,62 +65,75 @@ class Stretch:
         return f"{got:.0f} %" + (f" (+{waited:.0f} wanted)" if waited >= 5 else "")
 
 
-def measure(rig: MeasuredRig, size: Size, delay_ms: int) -> list[Row]:
-    """`rig` has an emulated APNs that answers after `delay_ms`."""
+@dataclass(frozen=True)
+class Round:
+    """The same pushes by the worker and by the Gate, and some of them by mopyapns."""
+
+    plan: Stretch
+    worker: Stretch
+    gate: Stretch
+    peer: Stretch
+
+
+def measure(rig: SinkRig, size: Size) -> list[Row]:
     first, others = cores()
     pin(rig.processes["apns"], others)
-    bench = PushBench(rig, size)
+    pin(rig.processes["store"], others)
+    bench = PushBench(rig, size.callbacks, size.members)
     bench.register()
-    pin(rig.start_worker(), first if len(others) == 1 else first | others)
+    pin(rig.start_worker(), first)
     bench.round()  # warm: imports, connections, the provider token
-    planned, pushed, peers = list[Stretch](), list[Stretch](), list[Stretch]()
+    rounds: dict[int, list[Round]] = {delay_ms: [] for delay_ms in size.peer_pushes}
     for _ in range(size.push_rounds):
-        plan, push = bench.round()
-        planned.append(plan)
-        pushed.append(push)
-        peers.append(peer(rig, size.peer_pushes[delay_ms]))
-    bench.check(sum(it.count for it in [*pushed, *peers]))
-    return [*plan_rows(planned, size), *push_rows(pushed, peers, delay_ms)]
+        for delay_ms, peer_pushes in size.peer_pushes.items():
+            rig.sink.begin(delay_ms)
+            plan, worker = bench.round()
+            gate, others_pushes = gate_run(rig, worker.count), peer(rig, peer_pushes)
+            # the last two warm up with a push of their own
+            _check(rig, bench, worker.count + gate.count + 1 + others_pushes.count + 1)
+            rounds[delay_ms].append(Round(plan, worker, gate, others_pushes))
+    planned = [one.plan for of_delay in rounds.values() for one in of_delay]
+    rows = [row for delay_ms, of_delay in rounds.items() for row in push_rows(of_delay, delay_ms)]
+    return [*rows, *plan_rows(planned, size)]
+
+
+def _check(rig: SinkRig, bench: "PushBench", pushes: int) -> None:
+    """Nothing went astray: no dead letter, no retry, and APNs has seen each push once."""
+    astray, came = bench.astray(), rig.sink.count()
+    if astray or came != pushes:
+        raise AssertionError(f"{astray} dead letters and retries, {came} pushes instead of {pushes}")
 
 
 class PushBench:
     """The accounts, their phones, and the rounds."""
 
-    def __init__(self, rig: MeasuredRig, size: Size) -> None:
+    def __init__(self, rig: MeasuredRig, callbacks: int, members: int) -> None:
         self._rig = rig
-        self._members = [f"member-{i}" for i in range(size.members)]
-        self._callbacks = size.callbacks
+        self._members = [f"member-{i}" for i in range(members)]
+        self._callbacks = callbacks
         self._url = store_url(rig.folder / "store")
         self._redis = rig.redis()
         self._store = Store(self._url)
         self._inbox = RedisInbox(self._store, DAY, cap=1_000_000)
         self._sequence = 0
 
-    def register(self) -> None:
+    def register(self, device_ids: Sequence[str] = ("phone", "tablet")) -> None:
         devices = RedisDeviceRegistry(self._store, {LANE.app: LANE.app_id})
         for account in self._members:
-            for device_id in ("phone", "tablet"):
+            for device_id in device_ids:
                 now = datetime.now(UTC)
                 devices.register(Device(LANE.app, account, device_id, Platform.APNS, push_token(), now))
 
     def round(self) -> tuple[Stretch, Stretch]:
         """Plan, then push what was planned."""
-        asyncio.run(self._pause())
-        time.sleep(_PAUSE_IS_SEEN_S)
+        self.pause()
         jobs = self._callbacks * len(self._members) * 2
-        callbacks = [self._callback() for _ in range(self._callbacks)]
-        plan = self._stretch(jobs, lambda: self._accept(callbacks), lambda: not self._length(keys.callbacks(OTHER)))
+        callbacks = [self.callback() for _ in range(self._callbacks)]
+        plan = self._stretch(jobs, lambda: self.accept(callbacks), lambda: not self._length(keys.callbacks(OTHER)))
         waiting = self._length(keys.jobs(LANE))
         if waiting != jobs:
             raise AssertionError(f"{jobs} jobs were to be planned, {waiting} are")
         return plan, self._stretch(jobs, self._resume, lambda: not self._length(keys.jobs(LANE)))
-
-    def check(self, least: int) -> None:
-        """Nothing went astray: no dead letter, no retry, and the emulated APNs accepted all of it."""
-        dead, retries = self._length(keys.dead_letters(OTHER)), self._redis.zcard(keys.retries(LANE))
-        accepted = len(self._rig.accepted())
-        if dead or retries or accepted < least:
-            raise AssertionError(f"{dead} dead letters, {retries} retries, {accepted} of {least} accepted")
 
     def _stretch(self, count: int, begin: Callable[[], None], done: Callable[[], bool]) -> Stretch:
         before = self._used()
@@ -139,36 +156,50 @@ class PushBench:
             {part: waiting_seconds(process) for part, process in processes.items()},
         )
 
-    def _callback(self) -> Callback:
+    def callback(self) -> Callback:
+        """The next message to all members."""
         self._sequence += 1
         body = offline_topic("speaker", self._members, "see you at the station", self._sequence, app_id=OTHER)
         callback = parse_callback(json.dumps(body).encode())
         assert isinstance(callback, Callback)
         return callback
 
-    def _accept(self, callbacks: list[Callback]) -> None:
+    def accept(self, callbacks: Sequence[Callback]) -> None:
         for callback in callbacks:
             self._inbox.accept(callback, datetime.now(UTC))
+
+    def pause(self) -> None:
+        """The lane is paused, and the worker knows it."""
+        asyncio.run(self._pause())
+        time.sleep(_PAUSE_IS_SEEN_S)
+
+    def resume(self) -> None:
+        """The lane may go on, as if it had never been paused; the worker looks for it once a second."""
+        asyncio.run(self._lift())
+
+    def astray(self) -> int:
+        """Dead letters and retries."""
+        return self._length(keys.dead_letters(OTHER)) + int(self._redis.zcard(keys.retries(LANE)))
 
     def _length(self, stream: str) -> int:
         length: int = self._redis.xlen(stream)
         return length
+
+    def _resume(self) -> None:
+        """And wait until the worker has begun."""
+        waiting = self._length(keys.jobs(LANE))
+        self.resume()
+        self._rig.wait(lambda: self._has_begun(waiting), "the first push")
+
+    def _has_begun(self, waiting: int) -> bool:
+        stream = keys.jobs(LANE)
+        return bool(self._redis.xpending(stream, keys.GROUP)["pending"]) or self._length(stream) < waiting
 
     async def _pause(self) -> None:
         now = datetime.now(UTC)
         redis = async_redis(self._url, 5)
         await RedisLaneStates(redis).pause(LANE, "measured", now, now + DAY)
         await redis.aclose()
-
-    def _resume(self) -> None:
-        """Lift the pause, and wait until the worker has begun: it looks once a second."""
-        waiting = self._length(keys.jobs(LANE))
-        asyncio.run(self._lift())
-        self._rig.wait(lambda: self._has_begun(waiting), "the first push")
-
-    def _has_begun(self, waiting: int) -> bool:
-        stream = keys.jobs(LANE)
-        return bool(self._redis.xpending(stream, keys.GROUP)["pending"]) or self._length(stream) < waiting
 
     async def _lift(self) -> None:
         redis = async_redis(self._url, 5)
@@ -177,65 +208,86 @@ class PushBench:
         await redis.aclose()
 
 
-def peer(rig: MeasuredRig, count: int) -> Stretch:
-    """mopyapns, in a process of its own."""
+def gate_run(rig: SinkRig, count: int) -> Stretch:
+    """The Gate, in a process of its own on the worker's core, with as many in flight as a worker has."""
+    facts = rig.facts["apns"]
+    alert = {"title": "speaker", "body": "see you at the station"}
+    order = {
+        "url": f"https://127.0.0.1:{facts['port']}", "ca_file": facts["ca_file"], "count": count,
+        "at_once": RelaySettings().in_flight,
+        "headers": [
+            f"apns-topic: {TOPIC[OTHER]}", f"authorization: bearer {'x' * 200}", "apns-push-type: alert",
+            f"apns-id: {uuid.uuid4()}", f"apns-collapse-id: {'0' * 32}", "apns-expiration: 1900000000",
+            "content-type:", "user-agent:", "accept:",
+        ],
+        "body": json.dumps({"aps": {"alert": alert, "sound": "default", "thread-id": "0" * 32}}),
+    }  # fmt: skip
+    return _alone("tests.bench.gate_run", order, count, "gate")
+
+
+def peer(rig: SinkRig, count: int) -> Stretch:
+    """mopyapns, in a process of its own on the worker's core."""
     facts = rig.facts["apns"]
     order = {
         "port": facts["port"], "ca_file": facts["ca_file"], "key_file": str(rig.folder / f"{SECTION[OTHER]}.p8"),
         "key_id": KEY_ID[OTHER], "team_id": TEAM[OTHER], "topic": TOPIC[OTHER], "count": count,
     }  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.bench.peer"], input=json.dumps(order), stdout=subprocess.PIPE, text=True,
-        cwd=ROOT, timeout=_MOST_SECONDS, check=True,
-    )  # fmt: skip
-    found = json.loads(done.stdout)
-    return Stretch(count, found["seconds"], {"peer": found["cpu_s"]}, {})
+    return _alone("tests.bench.peer", order, count, "peer")
+
+
+def _alone(module: str, order: Mapping[str, object], count: int, name: str) -> Stretch:
+    first, _ = cores()
+    with subprocess.Popen(
+        [sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as process:
+        os.sched_setaffinity(process.pid, first)
+        printed, _ = process.communicate(json.dumps(order), timeout=_MOST_SECONDS)
+    found = json.loads(printed)
+    return Stretch(count, found["seconds"], {name: found["cpu_s"]}, {})
 
 
 def plan_rows(planned: list[Stretch], size: Size) -> list[Row]:
     return [
         Row(
             f"plan, {size.members} members x 2 devices: jobs per second, one worker",
-            Spread.of([it.per_second for it in planned]), _shares(planned, ("worker", "store")),
+            Spread.of([one.per_second for one in planned]), _shares(planned, ("worker", "store")),
         ),
-        Row("plan: CPU us of the worker per job", Spread.of([it.us("worker") for it in planned])),
+        Row("plan: CPU us of the worker per job", Spread.of([one.us("worker") for one in planned])),
     ]  # fmt: skip
 
 
-def push_rows(pushed: list[Stretch], peers: list[Stretch], delay_ms: int) -> list[Row]:
-    of = f"push, answer after {delay_ms} ms"
-    rate, us = Spread.of([it.per_second for it in pushed]), Spread.of([it.us("worker") for it in pushed])
-    peer_rate, peer_us = (
-        Spread.of([it.per_second for it in peers]).middle,
-        Spread.of([it.us("peer") for it in peers]).middle,
-    )
-    pairs = list(zip(pushed, peers, strict=True))
-    alone = 1e6 / us.middle if us.middle else float("inf")  # a short trial may be under one tick of the clock
-    core = f"a core of it alone would do {number(alone)}/s; the store {number(_middle_us(pushed, 'store'))} us"
+def push_rows(rounds: list[Round], delay_ms: int) -> list[Row]:
+    of = f"backlog of pushes, APNs {delay_ms} ms"
+    rate, gate_rate = (Spread.of([one.per_second for one in pushed]) for pushed in _both(rounds))
+    us, gate_us = _middle_us(rounds, "worker"), _middle_us(rounds, "gate")
+    peer_rate = Spread.of([one.peer.per_second for one in rounds])
     return [
-        Row(f"{of}: pushes per second, one worker", rate, _shares(pushed, PARTS)),
-        Row(f"{of}: CPU us of the worker per push", us, f"{core}, the emulated APNs {_us(pushed, 'apns')}"),
+        Row(f"{of}: alerts/s, one worker", rate, _shares([one.worker for one in rounds], PARTS)),
         Row(
-            f"{of}: pushes per second / mopyapns'", Spread.of([a.per_second / b.per_second for a, b in pairs]),
-            f"mopyapns, one by one: {number(peer_rate)}/s",
+            f"{of}: alerts/s / the Gate's", Spread.of([one.worker.per_second / one.gate.per_second for one in rounds]),
+            f"the Gate without a store: {number(gate_rate.middle)}/s", least=0.5 if delay_ms else None,
         ),
         Row(
-            f"{of}: CPU per push / mopyapns'", Spread.of([a.us("worker") / b.us("peer") for a, b in pairs]),
-            f"mopyapns: {number(peer_us)} us",
+            f"{of}: the Gate's CPU for a push / the worker's",
+            Spread.of([one.gate.us("gate") / max(one.worker.us("worker"), 1) for one in rounds]),
+            f"{number(gate_us)} us to {number(us)} us; store {number(_middle_us(rounds, 'store'))} us",
+        ),
+        Row(
+            f"{of}: alerts/s / mopyapns'", Spread.of([one.worker.per_second / one.peer.per_second for one in rounds]),
+            f"mopyapns, one by one: {number(peer_rate.middle)}/s",
         ),
     ]  # fmt: skip
 
 
-def _middle_us(stretches: list[Stretch], part: str) -> float:
-    return Spread.of([it.us(part) for it in stretches]).middle
+def _both(rounds: list[Round]) -> tuple[list[Stretch], list[Stretch]]:
+    return [one.worker for one in rounds], [one.gate for one in rounds]
 
 
-def _us(stretches: list[Stretch], part: str) -> str:
-    return f"{number(_middle_us(stretches, part))} us"
+def _middle_us(rounds: list[Round], part: str) -> float:
+    return Spread.of([(one.gate if part == "gate" else one.worker).us(part) for one in rounds]).middle
 
 
 def _shares(stretches: list[Stretch], parts: tuple[str, ...]) -> str:
     """How much of a core each part used in the middle round, and so which one was the bottleneck."""
-    names = {"worker": "worker", "apns": "emulated APNs", "store": "store"}
-    middle = sorted(stretches, key=lambda it: it.per_second)[len(stretches) // 2]
-    return "of a core: " + ", ".join(f"{names[part]} {middle.share(part)}" for part in parts)
+    middle = sorted(stretches, key=lambda stretch: stretch.per_second)[len(stretches) // 2]
+    return "of a core: " + ", ".join(f"{part} {middle.share(part)}" for part in parts)

@@ -6,10 +6,12 @@ others.
 """
 
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from proxy.local.ports import free_port, listens
 from tests.bench.figures import Row, Spread, number
@@ -94,20 +96,30 @@ def compare(name: str, ours: Target, empty: Target, size: Size, against: str = "
 
 def shoot(target: Target, count: int, connections: int, per_second: float = 0.0) -> Shot:
     """One round from a process of its own. Raises AssertionError where an answer is not 200."""
+    before = cpu_seconds(target.server)
+    found = fire(target, target.bodies(count), connections, per_second)
+    used = cpu_seconds(target.server) - before
+    return Shot(count / found["seconds"], used / count * 1e6, found["p50_ms"], found["p99_ms"])
+
+
+def fire(
+    target: Target, bodies: Sequence[str], connections: int, per_second: float = 0.0, on: Collection[int] = ()
+) -> dict[str, Any]:
+    """What the load tells (load.py), which runs on these cores. Raises AssertionError where an answer is not 200."""
     order = {
-        "port": target.port, "path": target.path, "headers": dict(target.headers), "bodies": target.bodies(count),
+        "port": target.port, "path": target.path, "headers": dict(target.headers), "bodies": bodies,
         "connections": connections, "per_second": per_second, "most_seconds": _MOST_SECONDS,
     }  # fmt: skip
-    before = cpu_seconds(target.server)
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.bench.load"], input=json.dumps(order), stdout=subprocess.PIPE, text=True,
-        cwd=ROOT, timeout=_MOST_SECONDS + 30, check=True,
-    )  # fmt: skip
-    used = cpu_seconds(target.server) - before
-    found = json.loads(done.stdout)
-    if found["statuses"] != {"200": count}:
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.bench.load"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as load:
+        if on:
+            os.sched_setaffinity(load.pid, on)
+        printed, _ = load.communicate(json.dumps(order), timeout=_MOST_SECONDS + 30)
+    found: dict[str, Any] = json.loads(printed)
+    if found["statuses"] != {"200": len(bodies)}:
         raise AssertionError(f"{target.path.split('/')[1] or 'the empty view'} answered {found['statuses']}")
-    return Shot(count / found["seconds"], used / count * 1e6, found["p50_ms"], found["p99_ms"])
+    return found
 
 
 def _row(what: str, rounds: Sequence[Pair], value: Callable[[Shot], float], unit: str) -> Row:

@@ -1,0 +1,99 @@
+"""How much of our own code one push runs, from the claim to the settlement, and how much code there is.
+
+    python -m tests.bench house
+
+A worker under sys.setprofile (traced.py), a real store and the emulated APNs. Jobs are planned while the lane is
+paused, taken out of their stream and put back one at a time once the connection is warm: what is counted until it is
+settled is one push alone. What the worker does meanwhile at fixed intervals is in there too; the lowest figure has the
+least of it.
+"""
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from proxy.store import keys
+from tests.bench.figures import Row, Spread, number
+from tests.bench.processes import MeasuredRig
+from tests.bench.pushes import LANE, PushBench
+from tests.bench.size import Size
+from tests.system.rig import OTHER, ROOT, Process
+
+_MOST_CALLS, _MOST_DEPTH = 134, 8  # half of what it was when it was measured first
+_PUSHES = 25
+_SETTLED_S = 0.02  # until what follows a settlement is done too
+_WARM = 3
+_RESUMED_IS_SEEN_S = 2.2  # the worker looks once a second
+
+
+def measure(rig: MeasuredRig, size: Size) -> list[Row]:
+    bench = PushBench(rig, callbacks=1, members=_PUSHES + _WARM)
+    bench.register(["phone"])
+    told = rig.folder / "calls.json"
+    worker = rig.start("worker", [sys.executable, "-m", "tests.bench.traced", str(told), "worker"])
+    records = _records(rig, bench)
+    found = [_counted(rig, worker, told, record) for record in records][_WARM:]
+    worker.stop()
+    return list(_rows(found))
+
+
+def _records(rig: MeasuredRig, bench: PushBench) -> list[Mapping[str, Any]]:
+    """The planned jobs as they lay in their stream, which is empty now."""
+    bench.pause()
+    bench.accept([bench.callback()])
+    with rig.redis() as redis:
+        stream = keys.jobs(LANE)
+        rig.wait(lambda: redis.xlen(stream) == _PUSHES + _WARM and not redis.xlen(keys.callbacks(OTHER)), "the plan")
+        records = [fields for _, fields in redis.xrange(stream)]
+        redis.xtrim(stream, maxlen=0)
+    bench.resume()
+    time.sleep(_RESUMED_IS_SEEN_S)
+    return records
+
+
+def _counted(rig: MeasuredRig, worker: Process, told: Path, record: Mapping[str, Any]) -> dict[str, int]:
+    with rig.redis() as redis:
+        before = len(rig.accepted())
+        _counts(worker, told)
+        redis.xadd(keys.jobs(LANE), record)
+        rig.wait(lambda: not redis.xlen(keys.jobs(LANE)), "the end of a push")
+        time.sleep(_SETTLED_S)
+        counts = _counts(worker, told)
+        assert len(rig.accepted()) == before + 1
+    return counts
+
+
+def _counts(worker: Process, told: Path) -> dict[str, int]:
+    """What was counted since the last call."""
+    told.unlink(missing_ok=True)
+    worker.signal(signal.SIGUSR1)
+    until = time.monotonic() + 10
+    while not told.exists() and time.monotonic() < until:
+        time.sleep(0.005)
+    found: dict[str, int] = json.loads(told.read_text())
+    return found
+
+
+def _rows(found: list[dict[str, int]]) -> Iterator[Row]:
+    def middle(name: str) -> str:
+        return number(median(counts[name] for counts in found))
+
+    yield Row(
+        "one push, claim to settlement: calls of our functions", Spread.of([counts["calls"] for counts in found]),
+        f"{middle('functions')} functions, {middle('modules')} modules; {middle('resumed')} times a coroutine went on",
+        most=_MOST_CALLS,
+    )  # fmt: skip
+    depth = Spread.of([counts["depth"] for counts in found])
+    yield Row("one push: most of our frames on the stack", depth, most=_MOST_DEPTH)
+    lines = _lines()
+    yield Row("lines of proxy/ without the emulators", Spread.of([lines]), f"{lines:,}")
+
+
+def _lines() -> int:
+    sources = [path for path in (ROOT / "proxy").rglob("*.py") if "emulators" not in path.parts]
+    return sum(len(path.read_text().splitlines()) for path in sources)

@@ -1,0 +1,149 @@
+"""What a message costs from MIMC's callback to the push at APNs: web and one worker on one core, all else on the other.
+
+    python -m tests.bench whole
+
+One callback for one reader with one iPhone is one alert, as in private chat: small batches as they come, every check on
+(authentication required, dedupe, fsync always, log at info, metrics, TLS). 128 callers without a pause say how many
+alerts a core does; an even 100 a second say how long an alert takes. APNs is the sink (sink.py), which takes hardly any
+of the other core and notes when a push came; the emulated APNs judges each push, and its journal knows whole ms.
+"""
+
+import json
+import re
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from proxy.domain.devices import Device, Platform
+from proxy.store.connection import Store
+from proxy.store.devices.registry import RedisDeviceRegistry
+from proxy.store.server.embedded import store_url
+from tests.bench.figures import Row, Spread, number
+from tests.bench.intake import authentication
+from tests.bench.processes import SinkRig, cores, cpu_seconds, pin
+from tests.bench.size import Size
+from tests.bench.web import Target, fire
+from tests.system.rig import APP_SECRET, MAIN, SECTION, URL_SECRET, offline, push_token
+
+DELAYS_MS = (0, 30)
+CALLERS, PER_SECOND = 128, 100
+_OURS, _OTHERS = ("web", "worker", "store"), ("store", "apns")
+_READERS = 1000
+_MARK = re.compile(r"~(\d+)~")
+_MOST_SECONDS = 60.0
+_SETTLED_S = 0.3  # until what was pushed is settled too, and its CPU counted
+
+
+@dataclass(frozen=True)
+class Trip:
+    """One round: alerts a second, CPU us of each process for an alert, ms from callback to push, shares of a core."""
+
+    per_second: float
+    cpu_us: dict[str, float]
+    p50_ms: float
+    p99_ms: float
+    shares: dict[str, float]
+
+
+class WholeBench:
+    """Processes, readers and rounds. Every round has messages of its own."""
+
+    def __init__(self, rig: SinkRig) -> None:
+        self._rig = rig
+        measured, others = cores()
+        self._others = others
+        web = rig.start_web(1, APP_PROXY_APPS__MAIN__AUTHENTICATION="required")
+        worker = rig.start_worker()
+        for name, process in rig.processes.items():
+            pin(process, measured if process in (web, worker) else others)
+            assert name in {*_OURS, *_OTHERS}, name
+        self._target = Target(web, rig.web_port, f"/callbacks/mimc/{URL_SECRET[MAIN]}", lambda _: [])
+        self._sent = 0
+        devices = RedisDeviceRegistry(Store(store_url(rig.folder / "store")), {SECTION[MAIN]: MAIN})
+        now = datetime.now(UTC)
+        for reader in range(_READERS):
+            devices.register(Device(SECTION[MAIN], f"reader-{reader}", "phone", Platform.APNS, push_token(), now))
+
+    def round(self, count: int, delay_ms: int, callers: int, per_second: float = 0.0) -> Trip:
+        """Raises AssertionError where an alert does not arrive, or arrives twice."""
+        first = self._sent
+        self._sent += count
+        bodies = [_body(message) for message in range(first, self._sent)]
+        self._rig.sink.begin(delay_ms)
+        before, started = self._used(), time.monotonic()
+        sent_ns = fire(self._target, bodies, callers, per_second, self._others)["sent_ns"]
+        self._rig.wait(lambda: self._rig.sink.count() >= count, "all pushes", _MOST_SECONDS)
+        time.sleep(_SETTLED_S)
+        took, used = time.monotonic() - started, self._used()
+        came_ns = {int(mark[1]): came for came, body in self._rig.sink.pushes() if (mark := _MARK.search(body))}
+        if self._rig.sink.count() != count or len(came_ns) != count:
+            raise AssertionError(f"{count} alerts, {self._rig.sink.count()} pushes of {len(came_ns)} messages")
+        waits_ms = sorted((came_ns[first + place] - sent) / 1e6 for place, sent in enumerate(sent_ns))
+        spent = {name: used[name] - before[name] for name in used}
+        return Trip(
+            per_second=count / ((max(came_ns.values()) - sent_ns[0]) / 1e9),
+            cpu_us={name: spent[name] / count * 1e6 for name in _OURS},
+            p50_ms=waits_ms[count // 2],
+            p99_ms=waits_ms[int(count * 0.99)],
+            shares={name: spent[name] / took * 100 for name in spent},
+        )
+
+    def _used(self) -> dict[str, float]:
+        return {name: cpu_seconds(self._rig.processes[name]) for name in {*_OURS, *_OTHERS}}
+
+
+def measure(rig: SinkRig, size: Size) -> list[Row]:
+    bench = WholeBench(rig)
+    bench.round(size.trips // 4, 0, CALLERS)  # warm: imports, connections, the provider token
+    closed: dict[int, list[Trip]] = {delay_ms: [] for delay_ms in DELAYS_MS}
+    even: dict[int, list[Trip]] = {delay_ms: [] for delay_ms in DELAYS_MS}
+    for _ in range(size.push_rounds):
+        for delay_ms in DELAYS_MS:
+            closed[delay_ms].append(bench.round(size.trips, delay_ms, CALLERS))
+            even[delay_ms].append(bench.round(size.trips // 3, delay_ms, CALLERS, PER_SECOND))
+    return [
+        row
+        for delay_ms in DELAYS_MS
+        for row in (
+            *_closed_rows(f"callback to push, {CALLERS} callers, APNs {delay_ms} ms", closed[delay_ms]),
+            *_even_rows(f"callback to push, {PER_SECOND}/s, APNs {delay_ms} ms", even[delay_ms]),
+        )
+    ]
+
+
+def _closed_rows(of: str, trips: list[Trip]) -> list[Row]:
+    shares = ", ".join(
+        f"{name} {number(Spread.of([trip.shares[name] for trip in trips]).middle)} %" for name in _OTHERS
+    )
+    return [
+        Row(
+            f"{of}: alerts/s, one core", Spread.of([trip.per_second for trip in trips]), f"of the other core: {shares}"
+        ),
+        _cpu_row(of, trips),
+    ]
+
+
+def _even_rows(of: str, trips: list[Trip]) -> list[Row]:
+    return [
+        Row(f"{of}: ms, p50", Spread.of([trip.p50_ms for trip in trips])),
+        Row(f"{of}: ms, p99", Spread.of([trip.p99_ms for trip in trips])),
+        _cpu_row(of, trips),
+    ]
+
+
+def _cpu_row(of: str, trips: list[Trip]) -> Row:
+    """CPU-s for 10,000 alerts are us for an alert, divided by 100."""
+    each = {name: Spread.of([trip.cpu_us[name] / 100 for trip in trips]).middle for name in _OURS}
+    both = Spread.of([(trip.cpu_us["web"] + trip.cpu_us["worker"]) / 100 for trip in trips])
+    return Row(
+        f"{of}: CPU-s for 10,000 alerts, web + worker",
+        both,
+        ", ".join(f"{name} {number(each[name])}" for name in _OURS),
+    )
+
+
+def _body(message: int) -> str:
+    text = f"See you at seven at the north gate ~{message}~"
+    body = offline("li", f"reader-{message % _READERS}", text, message, resources=["phone"])
+    body["authentication"] = authentication(body["timestamp"], MAIN, APP_SECRET[MAIN])
+    return json.dumps(body)
