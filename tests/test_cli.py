@@ -265,7 +265,7 @@ def test_a_store_that_does_not_answer_is_told_in_a_sentence(tmp_path: Path) -> N
 
 def test_an_emulator_without_its_section_is_told(tmp_path: Path) -> None:
     (tmp_path / "emulators.toml").write_text("[mimc]\n")
-    for name, told in (("apns", "has no section [apns]"), ("mimc", "mimc: apps: expected at least one app")):
+    for name, told in (("apns", "has no section [apns]"), ("mimc", "mimc.apps: missing, and it has no default")):
         result = run("emulate", name, "--config", str(tmp_path / "emulators.toml"))
         assert result.exit_code == 2
         assert told in result.stderr

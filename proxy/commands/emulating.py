@@ -4,14 +4,19 @@ import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
+from pydantic import ValidationError
 
+from proxy.configuration import fault_lines
 from proxy.emulators.apns import ApnsConfig, serve_apns
 from proxy.emulators.mimc import MimcConfig, serve_mimc
 from proxy.emulators.mipush import MipushConfig, serve_mipush
 from proxy.errors import BadSettings, ProxyError
+from proxy.settings import Section
+
+_Config = TypeVar("_Config", bound=Section)
 
 
 @click.command()
@@ -43,48 +48,36 @@ def emulate(name: str, config: Path, port: int | None, control_port: int | None,
     if callback_url is not None:
         section["apps"] = [{**app, "callback_url": callback_url} for app in section.get("apps", [])]
     try:
-        _serve(name, section)
-    except ValueError as error:
-        raise BadSettings([f"{name}: {fault}" for fault in str(error).splitlines()]) from None
+        match name:
+            case "mimc":
+                serve_mimc(_checked(MimcConfig, name, section, config.parent), _announce)
+            case "apns":
+                serve_apns(_checked(ApnsConfig, name, section, config.parent), _announce)
+            case "mipush":
+                serve_mipush(_checked(MipushConfig, name, section, config.parent), _announce)
     except OSError as error:
         raise ProxyError(f"the {name} emulator cannot serve: {error.strerror or type(error).__name__}") from error
 
 
 def _emulator_section(path: Path, name: str) -> dict[str, Any]:
-    """The emulator's section; what it calls a file or a folder starts at the file's folder."""
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        told = error if isinstance(error, tomllib.TOMLDecodeError) else type(error).__name__
-        raise BadSettings([f"cannot read {path}: {told}"]) from None
+        reason = error if isinstance(error, tomllib.TOMLDecodeError) else type(error).__name__
+        raise BadSettings([f"cannot read {path}: {reason}"]) from None
     section = document.get(name)
     if not isinstance(section, dict):
         raise BadSettings([f"{path} has no section [{name}]"])
-    return {key: _located(key, value, path.parent) for key, value in section.items()}
+    return section
 
 
-def _located(name: str, value: object, folder: Path) -> Any:
-    """The value with what it calls a file or a folder starting at `folder`, at any depth."""
-    match value:
-        case dict():
-            return {inner: _located(inner, it, folder) for inner, it in value.items()}
-        case list():
-            return [_located(name, it, folder) for it in value]
-        case str() if name.endswith(("_folder", "_file")) or (name == "key" and not value.startswith("-----")):
-            return str(folder / value)
-        case _:
-            return value
-
-
-def _serve(name: str, section: Mapping[str, Any]) -> None:
-    match name:
-        case "mimc":
-            serve_mimc(MimcConfig.from_mapping(section), _announce)
-        case "apns":
-            serve_apns(ApnsConfig.from_mapping(section), _announce)
-        case "mipush":
-            serve_mipush(MipushConfig.from_mapping(section), _announce)
+def _checked(kind: type[_Config], name: str, section: Mapping[str, Any], folder: Path) -> _Config:
+    """The settings of one emulator; relative paths in them start at `folder`."""
+    try:
+        return kind.model_validate(section, context={"folder": folder})
+    except ValidationError as error:
+        raise BadSettings([f"{name}.{line}" for line in fault_lines(error, kind, {})]) from None
 
 
 def _announce(facts: Mapping[str, Any]) -> None:
-    click.echo(json.dumps(facts))  # echo flushes, so that who waits for the line gets it
+    click.echo(json.dumps(facts))  # echo flushes, so the reader of the line gets it at once

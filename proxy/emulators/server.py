@@ -21,12 +21,17 @@ from flask import Flask
 from werkzeug.serving import BaseWSGIServer, DechunkedInput, ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.wsgi import ClosingIterator
 
+from proxy.emulators.certificates import ensure_certificates
+from proxy.emulators.settings import HttpSettings
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 _BODY_LIMIT = 16 * 1024 * 1024
 _HANDSHAKE_SECONDS = 10.0
 _NUMBERS = itertools.count(1)
+
+Announce = Callable[[Mapping[str, Any]], None]
 
 
 class Ending(StrEnum):
@@ -56,14 +61,23 @@ def threaded_server(app: Flask, host: str, port: int, tls: ssl.SSLContext | None
     return _Server(app, host, port, tls)
 
 
-def serve_until_told_to_stop(server: BaseWSGIServer, ready: Callable[[], None]) -> None:
-    """Serve until SIGTERM or SIGINT; `ready` is called once requests are taken. For a main thread only."""
+def serve(name: str, app: Flask, settings: HttpSettings, announce: Announce) -> None:
+    """Serve until SIGTERM or SIGINT; to be called on the main thread.
+
+    Once requests are taken, `announce` is called with "emulator", "port", "url" and, for https, "ca_file".
+    """
+    certificates = ensure_certificates(settings.tls_folder) if settings.tls_folder else None
+    server = threaded_server(app, settings.host, settings.port, certificates.server_context() if certificates else None)
+    scheme = "https" if certificates else "http"
+    facts = {"emulator": name, "port": server.server_port, "url": f"{scheme}://{settings.host}:{server.server_port}"}
+    if certificates:
+        facts["ca_file"] = str(certificates.ca_file)
     stop = threading.Event()
     before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, name="http")
     thread.start()
     try:
-        ready()
+        announce(facts)
         stop.wait()
     finally:
         server.shutdown()

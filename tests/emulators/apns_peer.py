@@ -135,7 +135,7 @@ def emulator(folder: Path, **changes: Any) -> Iterator[Emulator]:
     config.write_text(json.dumps(section(folder, **changes)))
     code = (
         "import json, pathlib, sys; from proxy.emulators.apns import ApnsConfig, serve_apns;"
-        "serve_apns(ApnsConfig.from_mapping(json.loads(pathlib.Path(sys.argv[1]).read_text())),"
+        "serve_apns(ApnsConfig.model_validate_json(pathlib.Path(sys.argv[1]).read_bytes()),"
         "lambda announced: print(json.dumps(announced), flush=True))"
     )
     with (

@@ -15,8 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from proxy.emulators.apns import ApnsConfig
 from proxy.emulators.apns.answers import Answer
-from proxy.emulators.apns.tokens import ProviderTokens, load_keys
-from proxy.emulators.sections import BadSettings
+from proxy.emulators.apns.tokens import ProviderTokens, provider_keys
 from tests.emulators.apns_peer import (
     KEY_ID,
     OTHER_KEY_ID,
@@ -28,6 +27,7 @@ from tests.emulators.apns_peer import (
     public_pem,
     section,
 )
+from tests.emulators.config_faults import faults_of
 
 NOW = 1_793_534_400
 MINUTE = 60
@@ -35,7 +35,7 @@ MINUTE = 60
 
 def test_the_defaults_are_those_of_apple(tmp_path: Path) -> None:
     teams = [{"team_id": TEAM, "topics": [TOPIC], "keys": [{"key_id": KEY_ID, "key": public_pem()}]}]
-    config = ApnsConfig.from_mapping({"teams": teams, "tls_folder": str(tmp_path)})
+    config = ApnsConfig.model_validate({"teams": teams, "tls_folder": str(tmp_path)})
     assert (config.initial_streams, config.raised_streams, config.excess) == (1, 1000, "goaway")
     assert (config.token_updates, config.token_window_s, config.delay_ms) == (2, 1200, 30)
     assert (config.host, config.port, config.control_port) == ("127.0.0.1", 0, 0)
@@ -44,42 +44,49 @@ def test_the_defaults_are_those_of_apple(tmp_path: Path) -> None:
 def test_all_faults_are_named_at_once_and_no_key_is_shown() -> None:
     keys = [{"key_id": KEY_ID, "kee": private_pem()}, {"key_id": "7", "key": private_pem(), "environment": "both"}]
     team = {"team_id": "team", "topics": ["no bundle id"], "keys": keys}
-    with pytest.raises(BadSettings) as refused:
-        ApnsConfig.from_mapping({"teams": [team, {"team_id": TEAM}], "port": 70000, "excess": "shrug", "dealy_ms": 3})
-    announced = str(refused.value)
-    for name in (
-        "teams[0].team_id", "teams[0].topics", "teams[0].keys[0].key:", "teams[0].keys[0].kee",
-        "teams[0].keys[1].key_id", "teams[0].keys[1].environment", "teams[1].keys", "tls_folder",
-        "port", "excess", "did you mean delay_ms?",
-    ):  # fmt: skip
-        assert name in announced
-    assert "PRIVATE KEY" not in announced
+    settings = {"teams": [team, {"team_id": TEAM}], "port": 70000, "excess": "shrug", "dealy_ms": 3}
+    assert faults_of(ApnsConfig, settings) == [
+        "teams.0.team_id: expected ten capital letters and digits",
+        "teams.0.keys.0.key: missing, and it has no default",
+        'teams.0.keys.0.kee: unknown key; did you mean "key"?',
+        "teams.0.keys.1.key_id: expected ten capital letters and digits",
+        "teams.0.keys.1.environment: input should be 'production' or 'sandbox'",
+        "teams.0.topics.0: expected a bundle id like com.example.chat",
+        "teams.1.keys: missing, and it has no default",
+        "teams.1.topics: missing, and it has no default",
+        "tls_folder: missing, and it has no default",
+        "port: input should be less than or equal to 65535",
+        "excess: input should be 'goaway', 'refuse' or 'count'",
+        'dealy_ms: unknown key; did you mean "delay_ms"?',
+    ]
 
 
 def test_a_configuration_without_a_team_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadSettings, match="at least one team"):
-        ApnsConfig.from_mapping({"tls_folder": str(tmp_path)})
+    assert faults_of(ApnsConfig, {"tls_folder": str(tmp_path)}) == ["teams: missing, and it has no default"]
+    assert faults_of(ApnsConfig, {"teams": [], "tls_folder": str(tmp_path)}) == ["teams: expected at least one"]
 
 
 def test_a_key_does_not_show_in_the_repr(tmp_path: Path) -> None:
-    assert "KEY-----" not in repr(ApnsConfig.from_mapping(section(tmp_path)))
+    assert "KEY-----" not in repr(ApnsConfig.model_validate(section(tmp_path)))
 
 
 def test_a_key_id_belongs_to_one_team(tmp_path: Path) -> None:
     team = section(tmp_path)["teams"][0]
-    with pytest.raises(BadSettings, match="same key_id"):
-        ApnsConfig.from_mapping(section(tmp_path, teams=[team, {**team, "team_id": OTHER_TEAM}]))
+    teams = [team, {**team, "team_id": OTHER_TEAM}]
+    assert faults_of(ApnsConfig, section(tmp_path, teams=teams)) == ["teams: two keys have the same key_id"]
 
 
 def test_a_key_may_lie_in_a_file_private_or_public(tmp_path: Path) -> None:
     (tmp_path / "a.p8").write_text(private_pem())
     (tmp_path / "b.pem").write_text(public_pem(OTHER_KEY_ID))
     keys = [
-        {"key_id": KEY_ID, "key": str(tmp_path / "a.p8")},
+        {"key_id": KEY_ID, "key": "a.p8"},  # from the folder of the settings
         {"key_id": OTHER_KEY_ID, "key": str(tmp_path / "b.pem"), "environment": "sandbox"},
     ]
     teams = [{"team_id": TEAM, "topics": [TOPIC], "keys": keys}]
-    loaded = load_keys(ApnsConfig.from_mapping({"teams": teams, "tls_folder": str(tmp_path)}))
+    loaded = provider_keys(
+        ApnsConfig.model_validate({"teams": teams, "tls_folder": "tls"}, context={"folder": tmp_path})
+    )
     assert [(key_id, key.environment) for key_id, key in loaded.items()] == [(KEY_ID, None), (OTHER_KEY_ID, "sandbox")]
 
 
@@ -88,19 +95,25 @@ def _wrong_curve() -> str:
     return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
 
 
-@pytest.mark.parametrize("key", ["missing.p8", "-----BEGIN PUBLIC KEY-----\nabc", _wrong_curve()],
-                         ids=["no file", "no key", "another curve"])  # fmt: skip
-def test_a_key_that_cannot_be_used_is_named_by_its_id(tmp_path: Path, key: str) -> None:
+@pytest.mark.parametrize(
+    ("key", "fault"),
+    [
+        ("missing.p8", "expected a readable PEM file or PEM text"),
+        ("-----BEGIN PUBLIC KEY-----\nabc", "expected a readable PEM file or PEM text"),
+        (_wrong_curve(), "expected a P-256 key"),
+        (7, "expected the path of a PEM file, or PEM text"),
+    ],
+    ids=["no file", "no key", "another curve", "no text"],
+)
+def test_a_key_that_cannot_be_used_is_a_fault(tmp_path: Path, key: object, fault: str) -> None:
     teams = [{"team_id": TEAM, "topics": [TOPIC], "keys": [{"key_id": KEY_ID, "key": key}]}]
-    config = ApnsConfig.from_mapping({"teams": teams, "tls_folder": str(tmp_path)})
-    with pytest.raises(BadSettings, match=f"key {KEY_ID}: expected"):
-        load_keys(config)
+    assert faults_of(ApnsConfig, {"teams": teams, "tls_folder": str(tmp_path)}) == [f"teams.0.keys.0.key: {fault}"]
 
 
 @pytest.fixture
 def tokens(tmp_path: Path) -> ProviderTokens:
-    config = ApnsConfig.from_mapping(section(tmp_path))
-    return ProviderTokens(load_keys(config), "sandbox", updates=2, window_s=20 * MINUTE)
+    config = ApnsConfig.model_validate(section(tmp_path))
+    return ProviderTokens(provider_keys(config), "sandbox", updates=2, window_s=20 * MINUTE)
 
 
 def check(tokens: ProviderTokens, token: str, now: float) -> str | None:
@@ -147,13 +160,13 @@ def test_a_provider_token_needs_its_claims(tokens: ProviderTokens, missing: str)
     assert check(tokens, token, NOW) == "InvalidProviderToken"
 
 
-def test_the_module_runs_by_itself_until_it_is_interrupted(tmp_path: Path) -> None:
+def test_the_emulator_runs_until_it_is_interrupted(tmp_path: Path) -> None:
     (tmp_path / "key.p8").write_text(private_pem())
     (tmp_path / "apns.toml").write_text(
-        f'tls_folder = "tls"\n[[teams]]\nteam_id = "{TEAM}"\ntopics = ["{TOPIC}"]\n'
+        f'[apns]\ntls_folder = "tls"\n[[apns.teams]]\nteam_id = "{TEAM}"\ntopics = ["{TOPIC}"]\n'
         f'keys = [{{ key_id = "{KEY_ID}", key = "key.p8" }}]\n'
     )
-    command = [sys.executable, "-m", "proxy.emulators.apns", str(tmp_path / "apns.toml")]
+    command = [sys.executable, "-m", "proxy", "emulate", "apns", "--config", str(tmp_path / "apns.toml")]
     with (
         subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process,
         requests.Session() as session,

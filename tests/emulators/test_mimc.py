@@ -20,7 +20,7 @@ import requests
 
 from proxy.emulators.mimc import MimcConfig
 from proxy.emulators.mimc.accounts import authentication
-from proxy.emulators.sections import BadSettings
+from tests.emulators.config_faults import faults_of
 
 APP_ID, OTHER_APP_ID = "2882303761517000001", "2882303761517000002"
 APP_SECRET, OTHER_SECRET = "PHqmE1sJ7uCk4eT0Yw9Zbg==", "c2Vjb25kLXNlY3JldC0xNg=="
@@ -95,7 +95,7 @@ class Emulator:
 def running(folder: Path, settings: str) -> Iterator[tuple[Emulator, "subprocess.Popen[str]"]]:
     file = folder / "mimc.toml"
     file.write_text(settings)
-    command = [sys.executable, "-m", "proxy.emulators.mimc", str(file)]
+    command = [sys.executable, "-m", "proxy", "emulate", "mimc", "--config", str(file)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -110,14 +110,15 @@ def running(folder: Path, settings: str) -> Iterator[tuple[Emulator, "subprocess
 
 def settings(listener: Listener, head: str = "") -> str:
     return f"""
+        [mimc]
         time_scale = 0.002
         {head}
-        [[apps]]
+        [[mimc.apps]]
         app_id = "{APP_ID}"
         app_key = "5800000000001"
         app_secret = "{APP_SECRET}"
         callback_url = "{listener.url}/one/url-secret"
-        [[apps]]
+        [[mimc.apps]]
         app_id = {OTHER_APP_ID}
         app_key = "5800000000002"
         app_secret = "{OTHER_SECRET}"
@@ -639,21 +640,22 @@ def _read_to_the_end(connection: socket.socket) -> None:
 
 def test_all_faults_in_the_settings_are_named_and_no_secret_is_shown() -> None:
     app = {"app_id": "12x", "app_key": 5, "app_secret": APP_SECRET, "calback_url": "http://127.0.0.1/secret"}
-    with pytest.raises(BadSettings) as caught:
-        MimcConfig.from_mapping({"apps": [app], "time_scale": "fast", "prot": 1})
-    assert str(caught.value).splitlines() == [
-        "apps[0].app_id: expected a number of digits",
-        "apps[0].app_key: expected a non-empty text, got int",
-        "apps[0].calback_url: unknown; did you mean callback_url?",
-        "time_scale: expected a number, got str",
-        "prot: unknown; did you mean port?",
+    assert faults_of(MimcConfig, {"apps": [app], "time_scale": "fast", "prot": 1}) == [
+        "apps.0.app_id: expected a number of digits",
+        "apps.0.app_key: input should be a valid string",
+        'apps.0.calback_url: unknown key; did you mean "callback_url"?',
+        "time_scale: input should be a valid number, unable to parse string as a number",
+        'prot: unknown key; did you mean "port"?',
     ]
-    assert APP_SECRET not in str(caught.value)
-    with pytest.raises(BadSettings, match="at least one app"):
-        MimcConfig.from_mapping({})
+    assert faults_of(MimcConfig, {}) == ["apps: missing, and it has no default"]
+
+
+def test_two_apps_have_two_app_ids() -> None:
+    app = {"app_id": 1, "app_key": "k", "app_secret": "s"}
+    assert faults_of(MimcConfig, {"apps": [app, app]}) == ["apps: two apps have the same app_id"]
 
 
 def test_a_config_shows_no_secret() -> None:
     app = {"app_id": 1, "app_key": "the-key", "app_secret": "the-secret", "callback_url": "http://h/the-path"}
-    shown = repr(MimcConfig.from_mapping({"apps": [app]}))
+    shown = repr(MimcConfig.model_validate({"apps": [app]}))
     assert not any(secret in shown for secret in ("the-key", "the-secret", "the-path"))

@@ -21,35 +21,36 @@ from hypothesis import strategies as st
 
 from proxy.emulators.mipush import Channel, MipushApp, MipushConfig, Template
 from proxy.emulators.mipush.rules import Refused, read_form, read_notification
-from proxy.emulators.sections import BadSettings
+from tests.emulators.config_faults import faults_of
 
 SECRET, OTHER_SECRET = "the-app-secret==", "the-other-secret=="
 FORM = "application/x-www-form-urlencoded;charset=UTF-8"
 SETTINGS = f"""
+    [mipush]
     quota_interval_s = 60
     {{head}}
-    [[apps]]
+    [[mipush.apps]]
     package = "com.example.chat"
     app_secret = "{SECRET}"
-    [[apps.channels]]
+    [[mipush.apps.channels]]
     channel_id = "123456"
-    [[apps.channels.templates]]
+    [[mipush.apps.channels.templates]]
     template_id = "M12762"
     parameters = ["keywords1", "keywords2"]
     title = "{{{{keywords1}}}}"
     text = "wrote: {{{{keywords2}}}}"
-    [[apps.channels]]
+    [[mipush.apps.channels]]
     channel_id = "777"
     kind = "public"
-    [[apps.channels.templates]]
+    [[mipush.apps.channels.templates]]
     template_id = "M1"
     parameters = []
-    [[apps]]
+    [[mipush.apps]]
     package = "com.example.other"
     app_secret = "{OTHER_SECRET}"
-    [[apps.channels]]
+    [[mipush.apps.channels]]
     channel_id = "123456"
-    [[apps.channels.templates]]
+    [[mipush.apps.channels.templates]]
     template_id = "M12762"
     parameters = ["keywords1"]
 """
@@ -114,7 +115,7 @@ def message(**changes: str | None) -> dict[str, str]:
 def running(folder: Path, head: str = "") -> Iterator[Emulator]:
     file = folder / "mipush.toml"
     file.write_text(SETTINGS.format(head=head))
-    command = [sys.executable, "-m", "proxy.emulators.mipush", str(file)]
+    command = [sys.executable, "-m", "proxy", "emulate", "mipush", "--config", str(file)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -265,7 +266,9 @@ def test_a_call_that_breaks_a_rule_is_refused(mipush: Emulator, changes: dict[st
 
 
 _NAMES = sorted(message(user_account="x", payload="x", extra_callback="x", extra_jobkey="x", notify_id="x"))
-_APP = MipushApp("com.example.chat", SECRET, (Channel("123456", templates=(Template("M12762", ("keywords1",)),)),))
+_TEMPLATE = Template(template_id="M12762", parameters=("keywords1",))
+_CHANNEL = Channel(channel_id="123456", templates=(_TEMPLATE,))
+_APP = MipushApp(package="com.example.chat", app_secret=SECRET, channels=(_CHANNEL,))
 
 
 @given(st.dictionaries(st.sampled_from(_NAMES), st.text() | st.sampled_from(["1", "http://[", "[" * 2000, "{}"])))
@@ -556,17 +559,25 @@ def test_all_faults_in_the_settings_are_named_and_no_secret_is_shown() -> None:
         "app_secret": SECRET,
         "channels": [{"channel_id": "1", "kind": "odd", "templates": [template]}],
     }
-    with pytest.raises(BadSettings) as caught:
-        MipushConfig.from_mapping({"apps": [app], "unknown_targets": "maybe", "tls": True})
-    assert str(caught.value).splitlines() == [
-        "apps[0].package: expected a non-empty text, got int",
-        "apps[0].channels[0].kind: expected one of private, public",
-        "apps[0].channels[0].templates[0].parameters: expected a list of non-empty texts",
-        "unknown_targets: expected one of refuse, ignore, accept",
-        "tls: unknown",
+    assert faults_of(MipushConfig, {"apps": [app], "unknown_targets": "maybe", "tls": True}) == [
+        "apps.0.package: input should be a valid string",
+        "apps.0.channels.0.kind: input should be 'private' or 'public'",
+        "apps.0.channels.0.templates.0.parameters.1: string should have at least 1 character",
+        "unknown_targets: input should be 'refuse', 'ignore' or 'accept'",
+        "tls: unknown key",
     ]
-    with pytest.raises(BadSettings, match="expected one with a template"):
-        MipushConfig.from_mapping({"apps": [{"package": "p", "app_secret": "s"}]})
-    assert SECRET not in repr(MipushConfig.from_mapping(
-        {"apps": [{"package": "p", "app_secret": SECRET}], "require_template": False}
-    ))  # fmt: skip
+
+
+def test_an_app_needs_a_template_unless_none_is_required() -> None:
+    apps = [{"package": "p", "app_secret": SECRET}]
+    assert faults_of(MipushConfig, {"apps": apps}) == [
+        "apps.0.channels: expected one with a template, as long as require_template is true"
+    ]
+    assert SECRET not in repr(MipushConfig.model_validate({"apps": apps, "require_template": False}))
+
+
+def test_two_apps_have_two_secrets() -> None:
+    app = {"package": "p", "app_secret": SECRET}
+    assert faults_of(MipushConfig, {"apps": [app, app], "require_template": False}) == [
+        "apps: two apps have the same app_secret, which tells the apps apart"
+    ]

@@ -36,7 +36,10 @@ def mimc_control() -> Target:
 
     def make() -> Flask:
         mimc = Mimc(
-            MimcConfig((MimcApp(APP_ID, "key", "secret", callback_url="http://127.0.0.1:9/"),), callback_backlog=0)
+            MimcConfig(
+                apps=(MimcApp(app_id=APP_ID, app_key="key", app_secret="secret", callback_url="http://127.0.0.1:9/"),),
+                callback_backlog=0,
+            )
         )
         mimc.webhooks.close()
         return mimc_app(mimc)
@@ -60,7 +63,9 @@ def mimc_control() -> Target:
 
 def mipush_control() -> Target:
     def make() -> Flask:
-        mipush = Mipush(MipushConfig((MipushApp("com.example.chat", "secret"),)))
+        mipush = Mipush(
+            MipushConfig(apps=(MipushApp(package="com.example.chat", app_secret="secret"),), require_template=False)
+        )
         mipush.webhooks.close()
         return mipush_app(mipush)
 
@@ -75,7 +80,7 @@ def mipush_control() -> Target:
 
 
 def apns_control() -> Target:
-    config = ApnsConfig.from_mapping(section(Path(tempfile.gettempdir())))  # no certificate is made
+    config = ApnsConfig.model_validate(section(Path(tempfile.gettempdir())))  # no certificate is made
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, daemon=True, name="loop of the emulated APNs").start()
 

@@ -5,6 +5,13 @@
 `rules`, `tokens`, `limits` and `answers` are pure; `connection` speaks HTTP/2; `server` runs it; tests order faults
 and read the journal through `control`, which lists them.
 It shares no code with the relay: a mistake that both share would never be noticed.
+
+By hand, with clients that others wrote (AUTH is "authorization: bearer <JWT>", URL
+https://127.0.0.1:PORT/3/device/ab):
+
+    curl --http2 --cacert CA_FILE -H "$AUTH" -H "apns-topic: com.example.chat" -d '{"aps":{"alert":"hi"}}' URL
+    nghttp -v -H ":method: POST" -H "$AUTH" -H "apns-topic: com.example.chat" -d payload.json URL
+    h2load -n 20000 -c 1 -m 500 -H "$AUTH" -H "apns-topic: com.example.chat" -d payload.json URL
 """
 
 from proxy.emulators.apns.config import ApnsConfig, SigningKey, Team

@@ -1,47 +1,61 @@
-"""All that the emulated APNs can be told at start.
+"""The settings of the emulated APNs: section [apns] of config/emulators.toml."""
 
-[[teams]]
-team_id = "TEAM123456"
-topics = ["com.example.chat"]                              # bundle ids
-keys = [{ key_id = "KEY1234567", key = "apns-key.p8" }]    # and perhaps environment = "production"
-"""
+from typing import Annotated, Literal
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal, cast, get_args
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, ValidationInfo
 
-from proxy.emulators.sections import Section
+from proxy.emulators.settings import AT_LEAST_ONE, ClockOffset, Port, RootedPath, Text, matching
+from proxy.settings.fields import Section, rooted
 
 Environment = Literal["production", "sandbox"]
 Excess = Literal["goaway", "refuse", "count"]
 
-_APPLE_ID = re.compile(r"[A-Z0-9]{10}")
-_BUNDLE_ID = re.compile(r"[A-Za-z0-9.-]+")
-_DAY_MS = 24 * 3600 * 1000
+AppleId = Annotated[str, matching(r"[A-Z0-9]{10}", "ten capital letters and digits")]
+BundleId = Annotated[str, matching(r"[A-Za-z0-9.-]+", "a bundle id like com.example.chat")]
+Delay = Annotated[int, Field(ge=0, le=24 * 3600 * 1000)]
+Streams = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
-@dataclass(frozen=True)
-class SigningKey:
-    """A provider's key: PEM text or the path of a PEM file, public or the private .p8; for one environment or both."""
+def _read_key(given: object, info: ValidationInfo) -> ec.EllipticCurvePublicKey:
+    """The key in a PEM text, or in the PEM file at a path: public, or the private .p8."""
+    if not isinstance(given, str) or not given:
+        raise ValueError("expected the path of a PEM file, or PEM text")
+    try:
+        pem = given.encode() if "-----BEGIN" in given else rooted(given, info).read_bytes()
+        key = load_pem_private_key(pem, None).public_key() if b"PRIVATE KEY" in pem else load_pem_public_key(pem)
+    except (OSError, ValueError, TypeError):  # TypeError: a PEM that wants a password
+        raise ValueError("expected a readable PEM file or PEM text") from None
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise ValueError("expected a P-256 key")
+    return key
 
-    key_id: str
-    key: str = field(repr=False)
+
+class SigningKey(Section):
+    """A provider's key, for one environment or both."""
+
+    key_id: AppleId
+    key: Annotated[InstanceOf[ec.EllipticCurvePublicKey], BeforeValidator(_read_key)]
     environment: Environment | None = None
 
 
-@dataclass(frozen=True)
-class Team:
+class Team(Section):
     """A developer team: its keys, and the bundle ids that it may push to."""
 
-    team_id: str
-    keys: tuple[SigningKey, ...]
-    topics: tuple[str, ...]
+    team_id: AppleId
+    keys: Annotated[tuple[SigningKey, ...], AT_LEAST_ONE]
+    topics: Annotated[tuple[BundleId, ...], AT_LEAST_ONE]
 
 
-@dataclass(frozen=True)
-class ApnsConfig:
+def _different_keys(teams: tuple[Team, ...]) -> tuple[Team, ...]:
+    key_ids = [key.key_id for team in teams for key in team.keys]
+    if len(set(key_ids)) < len(key_ids):
+        raise ValueError("two keys have the same key_id")
+    return teams
+
+
+class ApnsConfig(Section):
     """What to serve and how. A port of 0 takes a free one; `token_updates` 0 never limits new provider tokens.
 
     `excess` says what a stream over the limit gets: "goaway" (REFUSED_STREAM until the client has acknowledged the
@@ -50,75 +64,17 @@ class ApnsConfig:
     such header), and in what it thinks of a provider token's age.
     """
 
-    teams: tuple[Team, ...]
-    tls_folder: Path
+    teams: Annotated[tuple[Team, ...], AT_LEAST_ONE, AfterValidator(_different_keys)]
+    tls_folder: RootedPath
     environment: Environment = "sandbox"
-    host: str = "127.0.0.1"
-    port: int = 0
-    control_port: int = 0
-    delay_ms: int = 30
-    initial_streams: int = 1
-    raised_streams: int = 1000
-    settings_delay_ms: int = 0
+    host: Text = "127.0.0.1"
+    port: Port = 0
+    control_port: Port = 0
+    delay_ms: Delay = 30
+    initial_streams: Streams = 1
+    raised_streams: Streams = 1000
+    settings_delay_ms: Delay = 0
     excess: Excess = "goaway"
-    token_updates: int = 2
-    token_window_s: int = 1200
-    clock_offset_s: float = 0.0
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, object]) -> "ApnsConfig":
-        """Read a TOML section. Raises BadSettings with all faults."""
-        section = Section(values)
-        config = cls(
-            teams=tuple(_read_team(team) for team in section.tables("teams")),
-            tls_folder=Path(section.text("tls_folder")),
-            environment=cast(Environment, section.choice("environment", get_args(Environment), cls.environment)),
-            host=section.text("host", cls.host),
-            port=section.integer("port", cls.port, 0, 65535),
-            control_port=section.integer("control_port", cls.control_port, 0, 65535),
-            delay_ms=section.integer("delay_ms", cls.delay_ms, 0, _DAY_MS),
-            initial_streams=section.integer("initial_streams", cls.initial_streams, 0, 2**31 - 1),
-            raised_streams=section.integer("raised_streams", cls.raised_streams, 0, 2**31 - 1),
-            settings_delay_ms=section.integer("settings_delay_ms", cls.settings_delay_ms, 0, _DAY_MS),
-            excess=cast(Excess, section.choice("excess", get_args(Excess), cls.excess)),
-            token_updates=section.integer("token_updates", cls.token_updates, 0, 1_000_000),
-            token_window_s=section.integer("token_window_s", cls.token_window_s, 1, 86400),
-            clock_offset_s=section.number("clock_offset_s", cls.clock_offset_s, -1_000_000, 1_000_000),
-        )
-        if not config.teams:
-            section.fault("teams", "expected at least one team")
-        key_ids = [key.key_id for team in config.teams for key in team.keys]
-        if len(set(key_ids)) < len(key_ids):
-            section.fault("teams", "two keys have the same key_id")
-        section.finish()
-        return config
-
-
-def _read_team(section: Section) -> Team:
-    team = Team(
-        team_id=_apple_id(section, "team_id"),
-        keys=tuple(_read_key(key) for key in section.tables("keys")),
-        topics=section.texts("topics"),
-    )
-    if not team.keys:
-        section.fault("keys", "expected at least one key")
-    if not team.topics or not all(_BUNDLE_ID.fullmatch(topic) for topic in team.topics):
-        section.fault("topics", "expected at least one bundle id, and nothing else")
-    section.finish()
-    return team
-
-
-def _read_key(section: Section) -> SigningKey:
-    environment = section.optional_text("environment")
-    if environment not in (None, *get_args(Environment)):
-        section.fault("environment", f"expected one of {', '.join(get_args(Environment))}")
-    key = SigningKey(_apple_id(section, "key_id"), section.text("key"), cast(Environment | None, environment))
-    section.finish()
-    return key
-
-
-def _apple_id(section: Section, member: str) -> str:
-    value = section.text(member)
-    if value and not _APPLE_ID.fullmatch(value):
-        section.fault(member, "expected ten capital letters and digits")
-    return value
+    token_updates: Annotated[int, Field(ge=0, le=1_000_000)] = 2
+    token_window_s: Annotated[int, Field(ge=1, le=86400)] = 1200
+    clock_offset_s: ClockOffset = 0.0

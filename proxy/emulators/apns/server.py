@@ -3,8 +3,6 @@
 import asyncio
 import signal
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any
 
 from werkzeug.serving import BaseWSGIServer
 
@@ -13,16 +11,14 @@ from proxy.emulators.apns.connection import ApnsConnection
 from proxy.emulators.apns.control import control_app
 from proxy.emulators.apns.shared import Shared, on_loop
 from proxy.emulators.certificates import ensure_certificates
-from proxy.emulators.server import threaded_server
-
-Announce = Callable[[Mapping[str, Any]], None]
+from proxy.emulators.server import Announce, threaded_server
 
 
 def serve_apns(config: ApnsConfig, announce: Announce) -> None:
     """Serve until SIGTERM or SIGINT; to be called on the main thread.
 
     Once both ports listen, `announce` is called with "emulator", "port", "control_port" and "ca_file".
-    Raises BadSettings for a key that cannot be read, OSError for a port that is taken.
+    Raises OSError for a port that is taken.
     """
     asyncio.run(_serve(config, announce))
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from proxy.emulators.apns.answers import Answer, refusal
 from proxy.emulators.apns.config import ApnsConfig
 from proxy.emulators.apns.rules import Device, Judgement, PushRequest, judge
-from proxy.emulators.apns.tokens import ProviderTokens, load_keys
+from proxy.emulators.apns.tokens import ProviderTokens, provider_keys
 from proxy.emulators.control import Fault, FaultBook, Journal
 
 CONNECTION_EFFECTS = frozenset({"silent_connection", "reset", "goaway", "close"})
@@ -47,7 +47,7 @@ class Shared:
     def __init__(self, config: ApnsConfig, changed: Callable[[], None]) -> None:
         self.config = config
         self.provider_tokens = ProviderTokens(
-            load_keys(config), config.environment, config.token_updates, config.token_window_s
+            provider_keys(config), config.environment, config.token_updates, config.token_window_s
         )
         self.devices: dict[str, Device] = {}
         self.faults = ApnsFaults(changed)

@@ -3,15 +3,12 @@
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
 from proxy.emulators.apns.answers import Answer, refusal
-from proxy.emulators.apns.config import ApnsConfig, Environment, SigningKey
-from proxy.emulators.sections import BadSettings
+from proxy.emulators.apns.config import ApnsConfig, Environment
 
 _LIFE_S = 3600
 _CLOCK_SKEW_S = 300
@@ -25,12 +22,10 @@ class ProviderKey:
     environment: Environment | None
 
 
-def load_keys(config: ApnsConfig) -> dict[str, ProviderKey]:
-    """Every team's keys by key id. Raises BadSettings naming the key id of one that cannot be read."""
+def provider_keys(config: ApnsConfig) -> dict[str, ProviderKey]:
+    """Every team's keys by key id."""
     return {
-        key.key_id: ProviderKey(team.team_id, _public_key(key), key.environment)
-        for team in config.teams
-        for key in team.keys
+        key.key_id: ProviderKey(team.team_id, key.key, key.environment) for team in config.teams for key in team.keys
     }
 
 
@@ -104,14 +99,3 @@ class ProviderTokens:
         updated.append(now)
         self.updates_seen += 1
         return True
-
-
-def _public_key(key: SigningKey) -> ec.EllipticCurvePublicKey:
-    try:
-        pem = key.key.encode() if "-----BEGIN" in key.key else Path(key.key).read_bytes()
-        loaded = load_pem_private_key(pem, None).public_key() if b"PRIVATE KEY" in pem else load_pem_public_key(pem)
-    except (OSError, ValueError, TypeError):  # TypeError: a PEM that wants a password
-        raise BadSettings(f"key {key.key_id}: expected a readable PEM file or PEM text") from None
-    if not isinstance(loaded, ec.EllipticCurvePublicKey) or not isinstance(loaded.curve, ec.SECP256R1):
-        raise BadSettings(f"key {key.key_id}: expected a P-256 key")
-    return loaded

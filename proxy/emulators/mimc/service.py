@@ -7,7 +7,6 @@ import secrets
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from flask import Response
@@ -88,7 +87,7 @@ class Mimc:
         with self._lock:
             if app_id not in self._apps:
                 raise BadOrder("app_id: not configured here")
-            self._apps[app_id] = replace(self._apps[app_id], **urls)
+            self._apps[app_id] = self._apps[app_id].model_copy(update=urls)
 
     def _prepare(self, given: object) -> tuple[dict[str, str], list[Webhook]]:
         only_app = next(iter(self._apps)) if len(self._apps) == 1 else None

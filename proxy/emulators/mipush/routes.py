@@ -13,13 +13,13 @@ with `retry_after` as that header; the other effects are those of wire_faults.py
 extra.callback, as the real service does.
 """
 
-from typing import Any, cast
+from typing import Any, get_args
 
 from flask import Flask, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from proxy.emulators.control import control_blueprint, given_json
-from proxy.emulators.mipush.config import UNKNOWN_TARGETS, UnknownTargets
+from proxy.emulators.mipush.config import UnknownTargets
 from proxy.emulators.mipush.phones import parse_phones
 from proxy.emulators.mipush.service import EFFECTS, Mipush, failure
 
@@ -76,7 +76,7 @@ def _add_controls(app: Flask, mipush: Mipush) -> None:
         given = given_json()
         if not isinstance(given, dict) or list(given) != ["unknown_targets"]:
             return jsonify(error="expected an object with unknown_targets"), 400
-        if given["unknown_targets"] not in UNKNOWN_TARGETS:
-            return jsonify(error=f"unknown_targets: expected one of {', '.join(UNKNOWN_TARGETS)}"), 400
-        mipush.unknown_targets = cast(UnknownTargets, given["unknown_targets"])
+        if given["unknown_targets"] not in get_args(UnknownTargets):
+            return jsonify(error=f"unknown_targets: expected one of {', '.join(get_args(UnknownTargets))}"), 400
+        mipush.unknown_targets = given["unknown_targets"]
         return jsonify(ok=True)
