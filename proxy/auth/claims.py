@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from proxy import strict_json
 from proxy.auth.credentials import Refused, account_of
 
 # A sign-in is not good for ever; and whoever writes milliseconds into `exp` gives out tokens for 50,000 years.
@@ -83,9 +84,4 @@ def _at(claims: Mapping[str, Any], path: str) -> object:
     """What is at a dotted path. A claim of just this name comes first: names that are URLs hold dots."""
     if path in claims:
         return claims[path]
-    found: object = claims
-    for name in path.split("."):
-        if not isinstance(found, Mapping):
-            return None
-        found = found.get(name)
-    return found
+    return strict_json.at(claims, path.split("."))

@@ -3,11 +3,12 @@
 RFC 7662 is OAuth 2.0 Token Introspection.
 """
 
-import json
 import math
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from typing import TypeAlias
 
+from proxy import strict_json
 from proxy.auth.credentials import Authenticated, Refused, Unavailable, account_of
 from proxy.settings import IntrospectionSettings
 
@@ -35,7 +36,7 @@ def judge(
         return NOBODY, None  # so Django's and Laravel's pages send a stranger to the sign-in form
     if not 200 <= status < 300:
         return BAD_STATUS, None
-    answer = _object(body)
+    answer = strict_json.object_or_none(body.removeprefix(BOM_UTF8))
     if answer is None:
         return BAD_ANSWER, None
     if rfc7662 and (refusal := _refuse_token(settings, answer)):
@@ -57,7 +58,7 @@ def _refuse_token(settings: IntrospectionSettings, answer: Mapping[str, object])
 
 
 def _user(settings: IntrospectionSettings, answer: Mapping[str, object], by_cookie: bool) -> Authenticated | Refused:
-    found = _at(answer, settings.account_path)
+    found = strict_json.at(answer, settings.account_path)
     if found is None or found is False or found == "":
         return NOBODY  # some endpoints answer a stranger 200 too
     if type(found) is int and found > 0:  # a database's key; frameworks give guests 0
@@ -66,21 +67,6 @@ def _user(settings: IntrospectionSettings, answer: Mapping[str, object], by_cook
     if account is None:
         return NO_ACCOUNT
     return Authenticated(account, settings.app, "introspection", by_cookie=by_cookie)
-
-
-def _object(body: bytes) -> Mapping[str, object] | None:
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def _at(answer: Mapping[str, object], path: tuple[str, ...]) -> object:
-    found: object = answer
-    for name in path:
-        found = found.get(name) if isinstance(found, dict) else None
-    return found
 
 
 def _time(exp: object) -> float | None:

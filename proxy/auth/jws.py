@@ -5,15 +5,13 @@ duplicate members, NaN, foreign encodings and loose base64 are refused, although
 """
 
 import base64
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy.domain.nesting import is_within
+from proxy.strict_json import BadJson, read_object
 
-_MAX_DEPTH = 64
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]*", re.ASCII)
 
 
@@ -61,20 +59,6 @@ def _decoded(part: str) -> bytes:
 
 def _object(text: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(text.decode(), object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
+        return read_object(text, unique=True)
+    except BadJson:
         raise Malformed from None
-    if not isinstance(value, dict) or not is_within(_MAX_DEPTH, value):
-        raise Malformed
-    return value
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise Malformed
-    return found
-
-
-def _refuse_constant(name: str) -> None:
-    raise Malformed(name)

@@ -1,6 +1,5 @@
 """Where an issuer's keys come from, and how they change while the service runs. Safe to share between threads."""
 
-import json
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from proxy.auth.credentials import Unavailable
 from proxy.auth.jwt_keys import Key, KeySet, jwks_keys, pem_key, secret_key
 from proxy.public_keys import NotAKey
 from proxy.settings import FileSecret, JwtSettings, key_text
+from proxy.strict_json import read_object
 
 log = structlog.get_logger()
 
@@ -167,7 +167,7 @@ class JwksKeys:
         self._tried_at = self._monotonic()
         try:
             keys = jwks_keys(_json(self._settings), self._settings.algorithms)
-        except (requests.RequestException, ValueError, RecursionError) as error:
+        except (requests.RequestException, ValueError) as error:
             self._failed = True
             age = None if self._keys is None else round(self._monotonic() - self._fetched_at)
             log.warning("an issuer's keys cannot be fetched; the old ones stay", issuer=self._name, age_s=age,
@@ -203,4 +203,4 @@ def _json(settings: JwtSettings) -> object:
                 body += byte
                 if len(body) > _MOST_BYTES or time.monotonic() > deadline:
                     raise requests.Timeout
-    return json.loads(body)
+    return read_object(bytes(body))

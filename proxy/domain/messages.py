@@ -4,15 +4,16 @@ The spellings below are those of MIMC's manual, its SDKs' demos and public apps.
 """
 
 import base64
-import json
 import re
 import unicodedata
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
+from proxy import strict_json
 from proxy.domain.alerts import AlertText
 
 MAX_BODY: Final = 1000  # characters
@@ -132,11 +133,7 @@ def _envelope(payload: bytes) -> _Envelope | None:
 
 
 def _json_object(raw: bytes) -> _Envelope | None:
-    try:
-        value = json.loads(raw.decode("utf-8-sig"), parse_int=str, parse_float=str)  # 103 is the type "103"
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
+    return strict_json.object_or_none(raw.removeprefix(BOM_UTF8), parse_int=str, parse_float=str)  # 103 is type "103"
 
 
 def _spelling(value: object) -> str:

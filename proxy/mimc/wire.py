@@ -1,20 +1,19 @@
 """MIMC's message callbacks, as they are posted: the only place where their member names and units appear."""
 
 import base64
-import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from proxy.domain.callbacks import Callback, CallbackOrigin, Ignored, Kind, Recipient
-from proxy.domain.nesting import is_within
 from proxy.errors import BadCallback
+from proxy.strict_json import BadJson, read_object
 
 MAX_BODY: Final = 1 << 20  # bytes; MIMC's payload ends at 15 KiB, so the rest is room for recipients
 MAX_RECIPIENTS: Final = 10_000  # a group has 500 members unless Xiaomi raises it
 MAX_TEXT: Final = 1024  # characters of any id, account or resource
-MAX_DEPTH: Final = 64
 MAX_KIND: Final = 64  # characters of an unknown msgType that we keep
 
 _KINDS: Final = {kind.value: kind for kind in Kind}
@@ -220,21 +219,11 @@ def _array(value: object, field: str) -> list[object]:
 
 def _read_json(body: bytes) -> _Members:
     try:
-        value = json.loads(body.decode("utf-8-sig"), parse_int=_whole_number, parse_constant=_no_number)
-    except (ValueError, RecursionError):
-        # the cause would carry the body, with what users wrote, into a traceback
-        raise BadCallback("body", expected="a JSON object in UTF-8", got=body) from None
-    if not isinstance(value, dict):
-        raise BadCallback("body", expected="a JSON object", got=value)
-    if not is_within(MAX_DEPTH, value):
-        raise BadCallback("body", expected=f"at most {MAX_DEPTH} levels", got=value)
-    return value
+        return read_object(body.removeprefix(BOM_UTF8), parse_int=_whole_number)
+    except BadJson as error:
+        raise BadCallback("body", expected=error.expected, got=error.value) from None
 
 
 def _whole_number(literal: str) -> int | float:
     """Exact up to any id's length; beyond, `int` would raise at some number of digits."""
     return int(literal) if len(literal) <= 64 else float(literal)
-
-
-def _no_number(literal: str) -> float:
-    raise ValueError(literal)  # NaN and Infinity are Python's, not JSON's

@@ -1,14 +1,13 @@
 """A request's body: bounded before it is read, and as JSON where a route wants that."""
 
-import json
 from typing import Any
 
 from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]  # gunicorn has no types
 
-from proxy.domain.nesting import is_within
+from proxy import strict_json
 from proxy.errors import BadRequest, RequestRefused
+from proxy.strict_json import BadJson
 
-_MAX_DEPTH = 64
 MAX_JSON = 64 * 1024
 
 Environ = dict[str, Any]
@@ -38,34 +37,14 @@ def read_body(environ: Environ, most: int) -> bytes:
 
 
 def read_object(environ: Environ) -> dict[str, object]:
-    """The body as a JSON object; none at all is an empty one. Raises BadRequest.
-
-    UTF-8 alone, where the library would guess UTF-16 too, and no NaN. A member that is named twice is refused: which of
-    the two counts is left open by RFC 8259, and whoever checked the body before us may have read the other.
-    """
+    """The body as a JSON object; none at all is an empty one. Raises BadRequest."""
     body = read_body(environ, MAX_JSON)
     if not body.strip():
         return {}
     try:
-        value = json.loads(body.decode(), object_pairs_hook=_once_each, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        raise BadRequest("body", expected="a JSON object in UTF-8", got=body) from None
-    if not isinstance(value, dict):
-        raise BadRequest("body", expected="a JSON object", got=value)
-    if not is_within(_MAX_DEPTH, value):
-        raise BadRequest("body", expected=f"at most {_MAX_DEPTH} levels", got=value)
-    return value
-
-
-def _once_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        raise BadRequest("body", expected="each member once", got=members)
-    return members
-
-
-def _no_constant(_name: str) -> object:
-    raise ValueError("NaN and Infinity are no JSON")
+        return strict_json.read_object(body, unique=True)  # a proxy that checked the body may have read the other one
+    except BadJson as error:
+        raise BadRequest("body", expected=error.expected, got=error.value) from None
 
 
 def _read(environ: Environ, most: int) -> bytes:
