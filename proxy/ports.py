@@ -11,7 +11,7 @@ from proxy.domain.accounts import Session, User
 from proxy.domain.alerts import Order
 from proxy.domain.callbacks import Callback
 from proxy.domain.dead_letters import Cause, DeadLetter
-from proxy.domain.devices import Device
+from proxy.domain.devices import Device, RemovalResult
 from proxy.domain.jobs import Job, Push
 from proxy.domain.lanes import Lane, PauseKind
 from proxy.domain.offline_messages import OfflineMessage
@@ -245,15 +245,6 @@ class JobQueue(Protocol):
     async def append_jobs(
         self, app_id: str, message_id: str, entry_id: bytes, jobs: Sequence[tuple[Lane, Job]], *, last: bool
     ) -> list[bool] | None: ...
-
-
-class RemovalResult(Enum):
-    """What became of a registration that was to be forgotten."""
-
-    REMOVED = auto()
-    KEPT = auto()  # registered again after the moment in question
-    GONE = auto()  # somebody else's by now, or nobody's
-    HELD = auto()  # too many of the app's would go at once: more likely a fault than their end
 
 
 @dataclass(frozen=True)

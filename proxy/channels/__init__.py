@@ -1,6 +1,11 @@
-"""The ways to a phone. A channel's name is that of its platform, its folder and its section in the settings."""
+"""The ways to a phone. A channel's name is that of its platform, its folder and its section in the settings.
 
-from proxy.domain.devices import Platform
+Apple's sandbox is a channel of its own: its trouble is not production's.
+"""
+
+from proxy.domain.devices import APNS_SANDBOX, Platform
 
 APNS = Platform.APNS.value
 MIPUSH = Platform.MIPUSH.value
+
+__all__ = ["APNS", "APNS_SANDBOX", "MIPUSH"]

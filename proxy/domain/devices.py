@@ -2,15 +2,21 @@
 
 import hashlib
 from dataclasses import dataclass, field
-from datetime import datetime
-from enum import StrEnum
+from datetime import datetime, timedelta
+from enum import Enum, StrEnum, auto
+from functools import cached_property
+
+from proxy.domain.callbacks import digest
 
 
 class Platform(StrEnum):
-    """How a device is reached; the values are the names of the channels."""
+    """How a device is reached."""
 
     APNS = "apns"
     MIPUSH = "mipush"
+
+
+APNS_SANDBOX = "apns-sandbox"
 
 
 class ApnsEnvironment(StrEnum):
@@ -38,6 +44,40 @@ class Device:
     locale: str = ""
     resource: str = ""
     invalid_reason: str = ""
+
+    @property
+    def channel(self) -> str:
+        """The channel that reaches it; Apple's sandbox is one of its own."""
+        is_sandbox = self.platform is Platform.APNS and self.environment is ApnsEnvironment.SANDBOX
+        return APNS_SANDBOX if is_sandbox else self.platform.value
+
+    @cached_property
+    def token_digest(self) -> str:
+        """Names the push token in the store, and gives it away nowhere."""
+        return digest(self.push_token)
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where a job goes as things are now. `device` None: gone, or of another owner; or the account is the address.
+
+    `rests`: so long the device takes no more, says the provider. `blocked`: the account is. `unknown`: the provider
+    knows no such account.
+    """
+
+    device: Device | None = None
+    rests: timedelta = timedelta(0)
+    blocked: bool = False
+    unknown: bool = False
+
+
+class RemovalResult(Enum):
+    """What became of a registration that was to be removed."""
+
+    REMOVED = auto()
+    KEPT = auto()  # registered again after the moment in question
+    GONE = auto()  # it has another owner by now, or none
+    HELD = auto()  # too many of the app's would go at once: more likely a fault than their end
 
 
 def fingerprint(push_token: str) -> str:

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from proxy.domain.alerts import Alert
 from proxy.domain.callbacks import digest
-from proxy.domain.devices import Device
+from proxy.domain.devices import APNS_SANDBOX, Device, Platform
 
 HISTORY_MOST = 10
 
@@ -27,7 +27,7 @@ class Job:
     `device_id` is "" for the latter. The push token is not part of it: deliver reads the registration again, because a
     phone may have changed hands since. `attempt` counts answers that asked us to come back; `second_chance` is spent
     once, on a device that registered anew after its token had been called dead. `history` tells its tries, the oldest
-    first.
+    first. `token_digest` is the device's when the job was planned, "" where that is not known: it saves a look-up.
     """
 
     app: str
@@ -38,11 +38,17 @@ class Job:
     attempt: int = 0
     second_chance: bool = False
     history: tuple[Try, ...] = ()
+    token_digest: str = ""
+
+    @property
+    def platform(self) -> str:
+        """That of its channel: both channels of APNs reach the same devices."""
+        return Platform.APNS.value if self.channel == APNS_SANDBOX else self.channel
 
     @cached_property
     def mark(self) -> str:
         """Names the target within a message: 20 hex digits."""
-        return digest("target", self.app, self.channel, self.account, self.device_id)[:20]
+        return digest("target", self.app, self.platform, self.account, self.device_id)[:20]
 
     @cached_property
     def id(self) -> str:
@@ -53,6 +59,14 @@ class Job:
         """The same with one more try in its history: of many the first one stays, and the latest."""
         history = (*self.history, Try(at, reason))
         return replace(self, history=history if len(history) <= HISTORY_MOST else history[:1] + history[2:])
+
+
+@dataclass(frozen=True)
+class ClaimedJob:
+    """A claimed job and the stream entry that holds it."""
+
+    entry_id: bytes
+    job: Job
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,14 @@ class LaneState:
     resumed: timedelta | None = None
 
 
+@dataclass(frozen=True)
+class StoredLane:
+    """What the store knows of a lane: why it is paused, or else how long ago it was resumed, where that was lately."""
+
+    pause: Pause | None = None
+    resumed: timedelta | None = None
+
+
 def ramped(most: int, since_s: float) -> int:
     """How many may be in flight so long after a lane went on: a few at first, twice as many each second, then `most`.
 

@@ -38,6 +38,13 @@ class Rejected:
     reason: str
 
 
+@dataclass(frozen=True)
+class Impossible:
+    """The account cannot be a target of this provider: nothing is wrong with the job, and nothing can be done."""
+
+    reason: str
+
+
 class About(Enum):
     """Whom an answer is about."""
 
@@ -86,6 +93,7 @@ Outcome = (
     | Misaddressed
     | UnknownAccount
     | Rejected
+    | Impossible
     | Deferred
     | CredentialsExpired
     | OurFault

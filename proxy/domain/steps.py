@@ -13,6 +13,7 @@ from proxy.domain.outcomes import (
     Accepted,
     CredentialsExpired,
     Deferred,
+    Impossible,
     Misaddressed,
     OurFault,
     Outcome,
@@ -103,7 +104,7 @@ def next_step(job: Job, outcome: Outcome, now: datetime, backoff: Backoff, *, is
             return MarkInvalid(reason)
         case UnknownAccount():
             return RememberUnknown()
-        case Rejected(reason):
+        case Rejected(reason) | Impossible(reason):
             return BuryStep(Cause.REJECTED, reason)
         case Deferred(reason, retry_after, _, About.PROVIDER) if retry_after > timedelta(0):
             return PauseLane(reason, now + min(retry_after, _LONGEST_REST), PauseKind.REST)

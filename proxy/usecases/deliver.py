@@ -8,6 +8,7 @@ from typing import Any, assert_never
 
 from proxy.domain.breaker import Breaker
 from proxy.domain.dead_letters import Cause
+from proxy.domain.devices import RemovalResult
 from proxy.domain.jobs import Job, Push
 from proxy.domain.lanes import Lane, PauseKind, Route
 from proxy.domain.outcomes import About, CredentialsExpired, Deferred, Outcome, Split
@@ -26,18 +27,7 @@ from proxy.domain.steps import (
     retry_or_give_up,
 )
 from proxy.domain.transfers import TRANSPORT_CLOSED, FailureKind, Response, TransportFailure
-from proxy.ports import (
-    AddressBook,
-    Authorization,
-    Bury,
-    Finish,
-    LaneStates,
-    Postpone,
-    RemovalResult,
-    Settlement,
-    Transport,
-    Wire,
-)
+from proxy.ports import AddressBook, Authorization, Bury, Finish, LaneStates, Postpone, Settlement, Transport, Wire
 from proxy.usecases.lines import Ending, Held, Lines
 
 _BUSY_WAIT = timedelta(milliseconds=300)

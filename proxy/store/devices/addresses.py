@@ -6,9 +6,9 @@ from typing import Any
 
 from proxy.domain.alerts import Order
 from proxy.domain.callbacks import digest
-from proxy.domain.devices import Device
+from proxy.domain.devices import Device, RemovalResult
 from proxy.domain.lanes import Lane
-from proxy.ports import Landing, LineState, Owned, RemovalResult
+from proxy.ports import Landing, LineState, Owned
 from proxy.store import keys
 from proxy.store.devices.registry import registration_parts
 from proxy.store.devices.removal import DeviceRemoval

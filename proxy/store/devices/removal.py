@@ -15,8 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from proxy.domain.callbacks import digest
-from proxy.domain.devices import Device
-from proxy.ports import RemovalResult
+from proxy.domain.devices import Device, RemovalResult
 from proxy.store import keys
 from proxy.store.records import to_ms
 from proxy.store.scripts import Argument, script

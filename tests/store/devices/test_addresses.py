@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proxy.domain.alerts import Order
-from proxy.ports import Landing, LineState, Owned, RemovalResult
+from proxy.domain.devices import RemovalResult
+from proxy.ports import Landing, LineState, Owned
 from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.devices.addresses import RedisAddresses

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from proxy.domain.devices import Device, Platform
-from proxy.ports import RemovalResult
+from proxy.domain.devices import Device, Platform, RemovalResult
 from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.devices.registry import RedisDeviceRegistry

@@ -1,0 +1,229 @@
+"""What we do with a job, before it is sent and once the provider has answered. Pure.
+
+check(job, where it goes now)  -> Push | Decision      before the request
+decide(job, outcome)           -> Decision             after the answer
+after_removal(job, result)     -> Decision             once the registration was removed, or was not
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import assert_never
+
+from proxy.domain.dead_letters import Cause
+from proxy.domain.devices import Destination, RemovalResult
+from proxy.domain.jobs import ClaimedJob, Job, Push
+from proxy.domain.lanes import Lane, PauseKind
+from proxy.domain.outcomes import (
+    About,
+    Accepted,
+    CredentialsExpired,
+    Deferred,
+    Impossible,
+    Misaddressed,
+    OurFault,
+    Outcome,
+    Rejected,
+    Split,
+    UnknownAccount,
+    Unregistered,
+)
+from proxy.domain.settlements import Bury, Finish, Move, Postpone, Settlement
+
+Backoff = Callable[[int], timedelta]
+_LONGEST_REST = timedelta(hours=1)
+
+
+class Result(StrEnum):
+    """How a job ended, or why it goes on: for metrics and log lines."""
+
+    ACCEPTED = "accepted"
+    RETRY = "retry"
+    PAUSED = "paused"
+    DEAD_LETTER = "dead letter"
+    SUPERSEDED = "superseded"
+    BLOCKED = "blocked"
+    DEVICE_MOVED = "device moved"
+    DEVICE_GONE = "device gone"
+    UNKNOWN_ACCOUNT = "unknown account"
+    IMPOSSIBLE = "impossible target"
+    OTHER_ENVIRONMENT = "other environment"
+    SANDBOX_OFF = "sandbox is off"
+
+
+@dataclass(frozen=True)
+class RemoveDevice:
+    """The registration goes if it was made before then."""
+
+    before: datetime
+
+
+@dataclass(frozen=True)
+class RestDevice:
+    """Nothing goes to the device until then."""
+
+    until: datetime
+
+
+@dataclass(frozen=True)
+class MarkInvalid:
+    """The registration stays and says why it does not work."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class RememberUnknown:
+    """The provider knows nobody under this account: it is left alone for a while."""
+
+
+@dataclass(frozen=True)
+class PauseLane:
+    """All jobs of the lane wait until a probe gets through; none goes out before `until` (None: the settings say)."""
+
+    reason: str
+    kind: PauseKind
+    until: datetime | None = None
+
+
+Effect = RemoveDevice | RestDevice | MarkInvalid | RememberUnknown | PauseLane
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What becomes of a claimed job: its settlement, and what else changes. `reason` is the provider's word, or ours.
+
+    Where the effect is RemoveDevice the settlement is only known once the store has done it: see `after_removal`.
+    """
+
+    settlement: Settlement | None
+    result: Result
+    reason: str = ""
+    effect: Effect | None = None
+
+
+def check(claimed: ClaimedJob, destination: Destination, lane: Lane, now: datetime) -> Push | Decision:
+    """Whether the job can be sent as things are now, which its registration tells."""
+    job, entry_id, device = claimed.job, claimed.entry_id, destination.device
+    if job.alert.expires_at <= now:
+        return bury(claimed, Cause.EXPIRED, "too late: expired while waiting")
+    if destination.blocked:
+        return Decision(Finish(entry_id), Result.BLOCKED)
+    if destination.unknown:
+        return Decision(Finish(entry_id), Result.UNKNOWN_ACCOUNT)
+    if not job.device_id:  # the account itself is the address
+        return Push(job, None)
+    if device is None:
+        return Decision(Finish(entry_id), Result.DEVICE_MOVED)
+    if device.channel != lane.channel:
+        if device.platform != job.platform:
+            return Decision(Finish(entry_id), Result.DEVICE_MOVED)
+        other = replace(lane, channel=device.channel)  # registered anew for the other environment
+        return Decision(Move(entry_id, replace(job, channel=device.channel), other), Result.OTHER_ENVIRONMENT)
+    if destination.rests:
+        return Decision(Postpone(entry_id, job, now + destination.rests), Result.RETRY, "device rests")
+    return Push(job, device)
+
+
+def decide(
+    claimed: ClaimedJob, outcome: Outcome, *, sent_at: datetime, now: datetime, backoff: Backoff, is_out: bool = False
+) -> Decision:
+    """What to do with a job once the provider has answered. Only the alert's own expiry ends its retries.
+
+    `is_out`: the provider fails all alike, so its failure says nothing about this job.
+    """
+    entry_id = claimed.entry_id
+    match outcome:
+        case Accepted():  # taken on, which is not delivered: no provider tells us that
+            return Decision(Finish(entry_id), Result.ACCEPTED)
+        case Unregistered(since):
+            return Decision(None, Result.DEVICE_GONE, "unregistered", RemoveDevice(since or sent_at))
+        case Misaddressed(reason):
+            return replace(bury(claimed, Cause.MISADDRESSED, reason), effect=MarkInvalid(reason))
+        case UnknownAccount():
+            return Decision(Finish(entry_id), Result.UNKNOWN_ACCOUNT, effect=RememberUnknown())
+        case Impossible(reason):
+            return Decision(Finish(entry_id), Result.IMPOSSIBLE, reason)
+        case Rejected(reason):
+            return bury(claimed, Cause.REJECTED, reason)
+        case Deferred(reason, retry_after, _, About.PROVIDER) if retry_after > timedelta(0):
+            until = now + min(retry_after, _LONGEST_REST)
+            return _paused(claimed, PauseLane(reason, PauseKind.REST, until), now, again=until)
+        case Deferred(reason, _, _, About.PROVIDER) if is_out:
+            return _paused(claimed, PauseLane(reason, PauseKind.BREAKER), now)
+        case Deferred():
+            return _retry(claimed, outcome, now, backoff)
+        case CredentialsExpired():  # the consumer has renewed them once already
+            return _paused(claimed, PauseLane("provider token expired", PauseKind.FAULT), now)
+        case OurFault(reason, until):
+            return _paused(claimed, PauseLane(reason, PauseKind.FAULT, until), now)
+        case Split(reason):  # of one: there is nothing left to halve
+            return bury(claimed, Cause.REJECTED, reason)
+        case _:
+            assert_never(outcome)
+
+
+def after_removal(claimed: ClaimedJob, removal: RemovalResult, now: datetime) -> Decision:
+    """What becomes of a job whose push token the provider called dead.
+
+    A device that registered again since then has one more chance, once.
+    """
+    if removal is RemovalResult.HELD:
+        return bury(claimed, Cause.UNREGISTERED, "unregistered, and kept: too many at once")
+    if removal is not RemovalResult.KEPT:
+        return Decision(Finish(claimed.entry_id), Result.DEVICE_GONE)
+    if claimed.job.second_chance:
+        return bury(claimed, Cause.UNREGISTERED, "unregistered, yet registered again")
+    return _again(claimed, replace(claimed.job, second_chance=True), now, now, "registered again")
+
+
+def bury(claimed: ClaimedJob, cause: Cause, reason: str) -> Decision:
+    """The job ends here, kept for a person to look at."""
+    return Decision(Bury(claimed.entry_id, cause, reason, claimed.job), Result.DEAD_LETTER, reason)
+
+
+def put_back(claimed: ClaimedJob, now: datetime) -> Decision:
+    """The job did not leave: it goes back to its lane as it is."""
+    return Decision(Postpone(claimed.entry_id, claimed.job, now), Result.RETRY)
+
+
+def _paused(claimed: ClaimedJob, pause: PauseLane, now: datetime, again: datetime | None = None) -> Decision:
+    job = claimed.job.tried(now, pause.reason)
+    return Decision(Postpone(claimed.entry_id, job, again or now), Result.PAUSED, pause.reason, pause)
+
+
+def _retry(claimed: ClaimedJob, outcome: Deferred, now: datetime, backoff: Backoff) -> Decision:
+    job = claimed.job
+    attempt = job.attempt + 1 if outcome.counts else job.attempt
+    remaining = max(job.alert.expires_at - now, timedelta(0))  # a longer wait could end beyond any calendar
+    when = now + min(max(outcome.retry_after, backoff(job.attempt)), remaining)
+    decision = _again(claimed, replace(job, attempt=attempt), when, now, outcome.reason)
+    if outcome.about is About.DEVICE and decision.result is Result.RETRY:
+        return replace(decision, effect=RestDevice(when))
+    return decision
+
+
+def _again(claimed: ClaimedJob, job: Job, when: datetime, now: datetime, reason: str) -> Decision:
+    """Again at `when`, unless the alert is no longer worth showing then."""
+    if when >= job.alert.expires_at:
+        return bury(claimed, Cause.EXPIRED, f"too late: {reason}")
+    return Decision(Postpone(claimed.entry_id, job.tried(now, reason), when), Result.RETRY, reason)
+
+
+def exponential_backoff(
+    jitter: Callable[[], float], first: timedelta = timedelta(seconds=1), most: timedelta = timedelta(minutes=5)
+) -> Backoff:
+    """Doubles from `first` to `most`; `jitter` gives 0..1 and takes off up to half, so that a crowd spreads out.
+
+    Never less than `first`, to which chance adds up to half instead.
+    """
+
+    def backoff(attempt: int) -> timedelta:
+        if attempt == 0:
+            return min(first * (1 + jitter() / 2), max(first, most))
+        doublings = min(attempt, (most // first).bit_length())  # more would only be cut to `most`
+        full = min(first * (1 << doublings), most)
+        return max(first, full * (1 - jitter() / 2))
+
+    return backoff
