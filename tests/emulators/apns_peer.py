@@ -195,7 +195,11 @@ class Peer:
         # on buffers, because an SSLSocket shows a TCP reset as an ordinary end
         self._came, self._goes = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._came, self._goes, server_hostname="127.0.0.1")
-        self._shake_hands()
+        try:
+            self._shake_hands()
+        except ssl.SSLError:
+            self._socket.close()
+            raise
         self._encoder, self._decoder = hpack.Encoder(), hpack.Decoder()
         self._next, self._unread = 1, b""
         self._half: dict[int, tuple[dict[str, str], bytes]] = {}

@@ -1,5 +1,6 @@
 """The emulated APNs fails as ordered, and its journal says what really happened to each push."""
 
+import ssl
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -222,3 +223,23 @@ def test_an_unknown_effect_is_refused_with_the_list(apns: Emulator, what: str, o
     answer = apns.session.post(f"{apns.control}/{what}", json=order, timeout=5)
     assert answer.status_code == 400
     assert answer.json()["error"]
+
+
+def test_a_closed_port_refuses_and_is_open_again_when_the_faults_end(apns: Emulator, peer: Peer) -> None:
+    apns.order("closed")
+    assert peer.read(lambda: peer.ended == "reset")
+    with pytest.raises(ConnectionRefusedError), Peer(apns):
+        pass
+    apns.clear()
+    with Peer(apns) as after:
+        assert after.ask().status == 200
+
+
+def test_an_untrusted_certificate_is_shown_until_the_faults_end(apns: Emulator, peer: Peer) -> None:
+    apns.order("untrusted")
+    assert peer.read(lambda: peer.ended == "reset")
+    with pytest.raises(ssl.SSLCertVerificationError), Peer(apns):
+        pass
+    apns.clear()
+    with Peer(apns) as after:
+        assert after.ask().status == 200

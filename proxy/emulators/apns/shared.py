@@ -14,11 +14,12 @@ from proxy.emulators.control import Fault, FaultBook, Journal
 
 CONNECTION_EFFECTS = frozenset({"silent_connection", "reset", "goaway", "close"})
 PUSH_EFFECTS = CONNECTION_EFFECTS | {"answer", "silence", "delay", "rst_stream", "no_body_503"}
-EFFECTS = PUSH_EFFECTS | {"limit"}
+LASTING_EFFECTS = frozenset({"limit", "closed", "untrusted"})
+EFFECTS = PUSH_EFFECTS | LASTING_EFFECTS
 
 
 class ApnsFaults(FaultBook):
-    """The faults in force. `limit` holds from the moment it is ordered, so `changed` is called then."""
+    """The faults in force. Some last from their order until all faults end: `changed` is called at both."""
 
     def __init__(self, changed: Callable[[], None]) -> None:
         super().__init__()
@@ -29,13 +30,18 @@ class ApnsFaults(FaultBook):
         super().order(replace(fault, target=fault.target.lower()) if fault.target else fault)
         if fault.effect == "limit":
             self.stream_limit = fault.code
+        if fault.effect in LASTING_EFFECTS:
             self._changed()
 
     def clear(self) -> None:
+        lasting = any(fault.effect in LASTING_EFFECTS for fault in self.in_force())
         super().clear()
-        if self.stream_limit is not None:
-            self.stream_limit = None
+        self.stream_limit = None
+        if lasting:
             self._changed()
+
+    def is_in_force(self, effect: str) -> bool:
+        return any(fault.effect == effect for fault in self.in_force())
 
     def for_push(self, device_token: str) -> Fault | None:
         return self.take(device_token, PUSH_EFFECTS)
