@@ -43,7 +43,8 @@ def server_pid(url: str) -> int:
 
 def test_of_eight_starters_at_once_one_starts_the_server(folder: Path) -> None:
     start = (
-        "import pathlib, sys; from proxy.store.server import embedded; print(embedded.ensure_store(pathlib.Path(sys.argv[1])))"
+        "import pathlib, sys; from proxy.store.server.embedded import ensure_store; "
+        "print(ensure_store(pathlib.Path(sys.argv[1])))"
     )
     starters = [
         subprocess.Popen([sys.executable, "-c", start, str(folder)], stdout=subprocess.PIPE, text=True)
