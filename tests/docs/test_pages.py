@@ -1,0 +1,67 @@
+"""What must be true of the pages themselves: short where they promise it, no dead link, no name that is gone."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted(path.relative_to(ROOT) for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+FOLDERS = ("docs", "config", "README.md")
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
+_METRIC = re.compile(r"\bapp_proxy_\w+")
+_SUFFIXES = re.compile(r"_(bucket|sum|count)$")
+
+
+def test_the_readme_stays_under_150_lines() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) < 150
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_each_link_of_a_page_leads_somewhere(page: Path) -> None:
+    text = _CODE.sub("", (ROOT / page).read_text())
+    dead = [link for link in _LINK.findall(text) if not leads_somewhere(page, link)]
+    assert not dead
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_each_metric_of_a_page_is_one_that_the_program_counts(page: Path) -> None:
+    program = "\n".join(path.read_text() for path in (ROOT / "proxy").rglob("*.py"))
+    named = {_SUFFIXES.sub("", name) for name in _METRIC.findall((ROOT / page).read_text())}
+    assert not {name for name in named if f'"{name}"' not in program}
+
+
+@pytest.mark.parametrize(
+    ("words", "at_most"), [(r"stands|aside|holdings|boarded|boarding|whoever|somebody|nobody", 10), (r"he|him|his", 3)]
+)
+def test_the_pages_speak_plainly(words: str, at_most: int) -> None:
+    uses = [use for name in FOLDERS for use in uses_of(words, ROOT / name)]
+    assert len(uses) <= at_most, "\n".join(uses)
+
+
+def leads_somewhere(page: Path, link: str) -> bool:
+    """A file of the project, and a heading in it where the link names one. Other hosts are not asked."""
+    if re.match(r"[a-z]+:", link):
+        return True
+    name, _, heading = link.partition("#")
+    target = (ROOT / page).parent / name if name else ROOT / page
+    return target.exists() and (not heading or heading in headings(target))
+
+
+def headings(page: Path) -> set[str]:
+    """As GitHub names them."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title).strip().lower().replace(" ", "-") for title in titles}
+
+
+def uses_of(words: str, place: Path) -> list[str]:
+    """The lines that have one of the words, as `git grep -w` finds them."""
+    files = sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else [place]
+    found = re.compile(rf"\b(?:{words})\b")
+    return [
+        f"{path.relative_to(ROOT)}:{number}: {line}"
+        for path in files
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if found.search(line)
+    ]
