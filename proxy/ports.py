@@ -9,7 +9,6 @@ from typing import Protocol
 
 from proxy.domain.accounts import Session, User
 from proxy.domain.alerts import Order
-from proxy.domain.callbacks import Callback
 from proxy.domain.dead_letters import Cause, DeadLetter
 from proxy.domain.devices import Device, RemovalResult
 from proxy.domain.jobs import Job, Push
@@ -51,7 +50,8 @@ class Receipt:
 class CallbackInbox(Protocol):
     """Takes callbacks for good. Raises StoreUnavailable or StoreFull."""
 
-    def accept(self, callback: Callback, now: datetime) -> Receipt: ...
+    def accept(self, message: OfflineMessage, callback_id: str) -> Receipt:
+        """`callback_id` tells a repeat of the callback from another one about the same message."""
 
 
 class DeviceRegistry(Protocol):

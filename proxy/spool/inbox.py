@@ -1,9 +1,6 @@
 """Intake with a second place to keep what it takes."""
 
-from datetime import datetime
-
-from proxy.domain.callbacks import Callback
-from proxy.domain.offline_messages import offline_message
+from proxy.domain.offline_messages import OfflineMessage
 from proxy.errors import StoreFull, StoreUnavailable
 from proxy.ports import Receipt
 from proxy.spool.folder import Spool
@@ -25,14 +22,14 @@ class SpoolingInbox:
         self._store = store
         self._spool = spool
 
-    def accept(self, callback: Callback, now: datetime) -> Receipt:
+    def accept(self, message: OfflineMessage, callback_id: str) -> Receipt:
         """Stored or on the disk, or known already. Raises StoreFull, SpoolRefused."""
         if not self._store.is_away:
             try:
-                return self._inbox.accept(callback, now)
+                return self._inbox.accept(message, callback_id)
             except StoreFull:
                 raise
             except StoreUnavailable:
                 pass
-        self._spool.keep(callback.callback_id, dump_offline_message(offline_message(callback, now)), now)
+        self._spool.keep(callback_id, dump_offline_message(message), message.accepted_at)
         return Receipt(duplicate=False, spooled=True)

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from proxy.domain.callbacks import Callback, Ignored
+from proxy.domain.offline_messages import offline_message
 from proxy.ports import CallbackInbox
 
 
@@ -24,7 +25,7 @@ def accept_callback(
 ) -> Acceptance:
     """Store what may become an alert; nothing else reaches the store.
 
-    A callback older than `marks_life` is stale: the store would no longer know that it had it. Raises StoreUnavailable.
+    A callback older than `dedupe_ttl` is stale: the store would no longer know that it had it. Raises StoreUnavailable.
     """
     if isinstance(callback, Ignored):
         return Acceptance.IGNORED
@@ -34,7 +35,7 @@ def accept_callback(
         return Acceptance.NO_RECIPIENTS
     if callback.sent_at is not None and now - callback.sent_at > dedupe_ttl:
         return Acceptance.STALE
-    receipt = inbox.accept(callback, now)
+    receipt = inbox.accept(offline_message(callback, now), callback.callback_id)
     if receipt.spooled:
         return Acceptance.SPOOLED
     return Acceptance.DUPLICATE if receipt.duplicate else Acceptance.ACCEPTED

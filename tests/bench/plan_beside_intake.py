@@ -29,6 +29,7 @@ from proxy.store.server.embedded import store_url
 from tests.bench.figures import Row, Spread, machine, number, table
 from tests.bench.processes import MeasuredRig
 from tests.bench.web import Shot, Target, shoot
+from tests.store.samples import for_inbox
 from tests.system.rig import CHANNELS, MAIN, SECTION, URL_SECRET, offline, offline_topic
 
 ACCOUNTS = 10_000
@@ -89,7 +90,7 @@ class Groups:
         while not self._enough.is_set():
             group = parse_callback(json.dumps(offline_topic("speaker", members, "to all", next(_numbers))).encode())
             assert isinstance(group, Callback)
-            inbox.accept(group, datetime.now(UTC))
+            inbox.accept(*for_inbox(group, datetime.now(UTC)))
             self._begun.set()
             self._rig.wait(partial(self._is_planned, group.message_id), "the end of a plan", 60)
             self.planned += 1

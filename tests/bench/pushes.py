@@ -33,6 +33,7 @@ from proxy.store.server.embedded import store_url
 from tests.bench.figures import Row, Spread, number
 from tests.bench.processes import MeasuredRig, SinkRig, cores, cpu_seconds, pin, waiting_seconds
 from tests.bench.size import Size
+from tests.store.samples import for_inbox
 from tests.system.rig import KEY_ID, OTHER, ROOT, SECTION, TEAM, TOPIC, offline_topic, push_token
 
 LANE = Lane(OTHER, SECTION[OTHER], "apns")
@@ -166,7 +167,7 @@ class PushBench:
 
     def accept(self, callbacks: Sequence[Callback]) -> None:
         for callback in callbacks:
-            self._inbox.accept(callback, datetime.now(UTC))
+            self._inbox.accept(*for_inbox(callback, datetime.now(UTC)))
 
     def pause(self) -> None:
         """The lane is paused, and the worker knows it."""

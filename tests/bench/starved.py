@@ -27,6 +27,7 @@ from tests.bench.figures import Row, Spread, number
 from tests.bench.processes import SinkRig, cores, cpu_seconds, pin
 from tests.bench.shares import share_of_a_core
 from tests.bench.size import Size
+from tests.store.samples import for_inbox
 from tests.system.rig import MAIN, SECTION, offline, push_token
 
 SHARES = (0.08, 0.15, 0.25, 1.0)
@@ -87,7 +88,7 @@ class Feeders:
                 time.sleep(0.005)
                 continue
             for callback in itertools.islice(self._callbacks(), 50):
-                inbox.accept(callback, datetime.now(UTC))
+                inbox.accept(*for_inbox(callback, datetime.now(UTC)))
 
     def _callbacks(self) -> Iterator[Callback]:
         for message in self._numbers:

@@ -21,7 +21,7 @@ from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.records import load_offline_message
-from tests.store.samples import DAY, NOON, SECOND, callback
+from tests.store.samples import DAY, NOON, SECOND, callback, for_inbox
 
 NOWHERE = "unix:///nonexistent/socket"
 
@@ -59,7 +59,7 @@ def test_what_came_while_the_store_was_away_is_stored_in_order_with_its_own_time
     it, ones = spool(tmp_path), callbacks(app_id, 5)
     inbox = away(it)
     for number, one in enumerate(ones):
-        assert inbox.accept(one, NOON + number * SECOND) == Receipt(duplicate=False, spooled=True)
+        assert inbox.accept(*for_inbox(one, NOON + number * SECOND)) == Receipt(duplicate=False, spooled=True)
     assert numbers(drain(it, store, now=NOON + 600 * SECOND)) == [(5, 0, 0)]
     assert stored(store, app_id) == [offline_message(one, NOON + n * SECOND) for n, one in enumerate(ones)]
     assert list(tmp_path.iterdir()) == []
@@ -69,27 +69,30 @@ def test_what_came_while_the_store_was_away_is_stored_in_order_with_its_own_time
 def test_an_intake_that_has_its_store_keeps_nothing(store: Store, app_id: str, tmp_path: Path) -> None:
     (one,) = callbacks(app_id, 1)
     inbox = SpoolingInbox(RedisInbox(store, DAY, 100), store, spool(tmp_path))
-    assert [inbox.accept(one, NOON) for _ in range(2)] == [Receipt(duplicate=False), Receipt(duplicate=True)]
+    assert [inbox.accept(*for_inbox(one, NOON)) for _ in range(2)] == [
+        Receipt(duplicate=False),
+        Receipt(duplicate=True),
+    ]
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_stream_is_no_reason_to_spool(store: Store, app_id: str, tmp_path: Path) -> None:
     one, two = callbacks(app_id, 2)
     inbox = SpoolingInbox(RedisInbox(store, DAY, 1), store, spool(tmp_path))
-    inbox.accept(one, NOON)
+    inbox.accept(*for_inbox(one, NOON))
     with pytest.raises(StoreFull):
-        inbox.accept(two, NOON)
+        inbox.accept(*for_inbox(two, NOON))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_the_store_or_another_process_has_already_is_dropped(store: Store, app_id: str, tmp_path: Path) -> None:
     first, second, third = callbacks(app_id, 3)
     mine, others = spool(tmp_path), spool(tmp_path)
-    RedisInbox(store, DAY, 100).accept(first, NOON)  # carried out, but nobody heard of it
+    RedisInbox(store, DAY, 100).accept(*for_inbox(first, NOON))  # carried out, but nobody heard of it
     for one in (first, second, second):
-        away(mine).accept(one, NOON)
+        away(mine).accept(*for_inbox(one, NOON))
     for one in (second, third):  # MIMC's repeat found another process
-        away(others).accept(one, NOON + SECOND)
+        away(others).accept(*for_inbox(one, NOON + SECOND))
     others.let_go()
     assert numbers(drain(mine, store)) == [(1, 2, 0), (1, 1, 0)]
     assert stored(store, app_id) == [
@@ -100,9 +103,9 @@ def test_what_the_store_or_another_process_has_already_is_dropped(store: Store, 
 def test_a_file_that_is_still_written_or_drained_is_left_to_who_does(store: Store, app_id: str, tmp_path: Path) -> None:
     mine, others = spool(tmp_path), spool(tmp_path)
     one, two = callbacks(app_id, 2)
-    away(others).accept(one, NOON)
+    away(others).accept(*for_inbox(one, NOON))
     assert drain(mine, store) == []
-    away(mine).accept(two, NOON + SECOND)
+    away(mine).accept(*for_inbox(two, NOON + SECOND))
     mine.let_go()
     with adopted(mine.files()[1]):
         assert drain(others, store)[0].accepted == 1
@@ -113,9 +116,9 @@ def test_a_file_that_is_still_written_or_drained_is_left_to_who_does(store: Stor
 def test_a_store_that_goes_away_again_is_not_asked_for_the_rest(app_id: str, tmp_path: Path) -> None:
     it = spool(tmp_path)
     for one in callbacks(app_id, 3):
-        away(it).accept(one, NOON)
+        away(it).accept(*for_inbox(one, NOON))
     it.let_go()
-    away(it).accept(callback(app_id, sequence="9"), NOON)
+    away(it).accept(*for_inbox(callback(app_id, sequence="9"), NOON))
     assert numbers(drain(it, Store(NOWHERE))) == [(0, 0, 3)]
     assert it.waiting().callbacks == 4
 
@@ -125,7 +128,7 @@ def test_one_app_s_full_stream_keeps_up_no_other_app_and_nothing_is_handed_in_ag
 ) -> None:
     it, other = spool(tmp_path), f"{app_id}9"
     for one in (*callbacks(app_id, 3), *callbacks(other, 1)):
-        away(it).accept(one, NOON)
+        away(it).accept(*for_inbox(one, NOON))
     assert numbers(drain(it, store, cap=1)) == [(2, 0, 2)]
     assert len(stored(store, other)) == 1
     assert it.waiting().callbacks == 2
@@ -137,7 +140,7 @@ def test_one_app_s_full_stream_keeps_up_no_other_app_and_nothing_is_handed_in_ag
 def test_what_nobody_can_read_is_put_aside_and_the_rest_goes_on(store: Store, app_id: str, tmp_path: Path) -> None:
     it, (one, two, three) = spool(tmp_path), callbacks(app_id, 3)
     for some in (one, two, three):
-        away(it).accept(some, NOON)
+        away(it).accept(*for_inbox(some, NOON))
     it.keep("0" * 32, b'{"v":99}', NOON)  # whole, but of no version that we know
     it.let_go()
     (path,) = it.files()
@@ -158,8 +161,8 @@ def test_what_nobody_can_read_is_put_aside_and_the_rest_goes_on(store: Store, ap
 def test_what_is_older_than_its_mark_may_live_is_put_aside(store: Store, app_id: str, tmp_path: Path) -> None:
     """It could have been stored before, shown, and forgotten: then it would be shown twice."""
     it, (old, young) = spool(tmp_path), callbacks(app_id, 2)
-    away(it).accept(old, NOON)
-    away(it).accept(young, NOON + SECOND)
+    away(it).accept(*for_inbox(old, NOON))
+    away(it).accept(*for_inbox(young, NOON + SECOND))
     (drained,) = drain(it, store, now=NOON + timedelta(hours=12) + SECOND)
     assert (drained.accepted, drained.too_old) == (1, 1)
     assert [one.sequence for one in stored(store, app_id)] == ["1"]
@@ -169,7 +172,7 @@ def test_what_is_older_than_its_mark_may_live_is_put_aside(store: Store, app_id:
 def test_a_record_that_was_cut_off_is_said_and_the_others_are_stored(store: Store, app_id: str, tmp_path: Path) -> None:
     it = spool(tmp_path)
     for one in callbacks(app_id, 2):
-        away(it).accept(one, NOON)
+        away(it).accept(*for_inbox(one, NOON))
     it.let_go()
     (path,) = it.files()
     path.write_bytes(path.read_bytes()[:-1])
@@ -187,7 +190,7 @@ def test_an_empty_file_of_a_killed_process_goes(store: Store, tmp_path: Path) ->
 def test_a_large_group_is_kept_whole(store: Store, app_id: str, tmp_path: Path) -> None:
     it = spool(tmp_path)
     members = [Recipient(f"member-{number}", ("r1", "r2")) for number in range(500)]
-    away(it).accept(callback(app_id, members), NOON)
+    away(it).accept(*for_inbox(callback(app_id, members), NOON))
     drain(it, store)
     assert len(stored(store, app_id)[0].recipients) == 500
 
@@ -207,7 +210,7 @@ def test_callbacks_that_come_while_others_are_handed_in_are_all_stored_once(
         return found
 
     def take(number: int) -> Receipt:
-        return inboxes[number % 2].accept(ones[number], NOON)
+        return inboxes[number % 2].accept(*for_inbox(ones[number], NOON))
 
     with ThreadPoolExecutor(2) as drains, ThreadPoolExecutor(8) as threads:
         draining = [drains.submit(hand_in, it) for it in writers]
@@ -228,7 +231,7 @@ def test_more_than_a_batch_is_stored_in_order(store: Store, app_id: str, tmp_pat
     it = spool(tmp_path)
     inbox = away(it)
     for one in callbacks(app_id, 150):
-        inbox.accept(one, NOON)
+        inbox.accept(*for_inbox(one, NOON))
     assert numbers(drain(it, store, cap=1_000)) == [(150, 0, 0)]
     assert [int(one.sequence) for one in stored(store, app_id)] == list(range(150))
 
@@ -238,7 +241,7 @@ def test_what_a_killed_drain_had_handed_in_without_a_mark_is_not_stored_again(
 ) -> None:
     it = spool(tmp_path)
     for one in callbacks(app_id, 3):
-        away(it).accept(one, NOON)
+        away(it).accept(*for_inbox(one, NOON))
     it.let_go()
     (path,) = it.files()
     before = path.read_bytes()
@@ -253,7 +256,7 @@ def test_a_record_that_is_marked_is_not_handed_in_again_though_the_store_came_ba
 ) -> None:
     it = spool(tmp_path)
     for one in callbacks(app_id, 3):
-        away(it).accept(one, NOON)
+        away(it).accept(*for_inbox(one, NOON))
     assert numbers(drain(it, store, cap=2)) == [(2, 0, 1)]
     store.call(lambda redis: redis.delete(*redis.keys(f"proxy:{{{app_id}}}:*")))
     assert numbers(drain(it, store)) == [(1, 0, 0)]
@@ -263,7 +266,7 @@ def test_a_record_that_is_marked_is_not_handed_in_again_though_the_store_came_ba
 def test_a_file_that_cannot_be_read_keeps_up_no_other(store: Store, app_id: str, tmp_path: Path) -> None:
     it, (one,) = spool(tmp_path), callbacks(app_id, 1)
     (tmp_path / "000000000000001.000001.host.1.abc.spool").mkdir()  # as near to a broken disk as a test can come
-    away(it).accept(one, NOON)
+    away(it).accept(*for_inbox(one, NOON))
     found = Drain(it, RedisInbox(store, DAY, 100), DAY, lambda: NOON).run()
     assert next(found).accepted == 1
     with pytest.raises(IsADirectoryError):

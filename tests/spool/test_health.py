@@ -10,7 +10,7 @@ from proxy.spool.inbox import SpoolingInbox
 from proxy.store.connection import Store
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.server.health import RedisHealth
-from tests.store.samples import DAY, NOON, SECOND, apns_lane, callback
+from tests.store.samples import DAY, NOON, SECOND, apns_lane, callback, for_inbox
 
 NOWHERE = "unix:///nonexistent/socket"
 
@@ -27,7 +27,7 @@ def keep(it: Spool, app_id: str, count: int) -> None:
     store = Store(NOWHERE)
     inbox = SpoolingInbox(RedisInbox(store, DAY, 100), store, it)
     for number in range(count):
-        inbox.accept(callback(app_id, sequence=str(number)), NOON + number * SECOND)
+        inbox.accept(*for_inbox(callback(app_id, sequence=str(number)), NOON + number * SECOND))
 
 
 def health(store: Store, app_id: str, it: Spool | None) -> Health:

@@ -44,7 +44,7 @@ from proxy.store.server.embedded import ensure_store, stop_store
 from proxy.store.server.health import RedisHealth
 from proxy.store.server.identity import StoreIdentity, StoreMonitor
 from proxy.store.users.blocks import RedisBlocks
-from tests.store.samples import DAY, MS, NO_WAIT, NOON, SECOND, queue_of
+from tests.store.samples import DAY, MS, NO_WAIT, NOON, SECOND, for_inbox, queue_of
 
 APP_ID = "2882303761517000009"
 APNS, MIPUSH = Lane(APP_ID, "main", "apns"), Lane(APP_ID, "main", "mipush")
@@ -107,8 +107,8 @@ def jobs() -> Jobs:
 def write(url: str) -> None:
     """Put one of everything into an empty store."""
     store = Store(url)
-    RedisInbox(store, DAY, 10).accept(TO_A_GROUP, NOON)
-    RedisInbox(store, DAY, 10).accept(TO_ONE, NOON)
+    RedisInbox(store, DAY, 10).accept(*for_inbox(TO_A_GROUP, NOON))
+    RedisInbox(store, DAY, 10).accept(*for_inbox(TO_ONE, NOON))
     devices = RedisDeviceRegistry(store, APP_IDS)
     skews = {"mimc": timedelta(seconds=90)}
     store.call(lambda redis: clock_commands(redis, skews, SECOND, NOON, machine="machine-1").execute())
@@ -135,7 +135,7 @@ def read(url: str) -> dict[str, Any]:
     """What the program makes of a store in which one of everything lies. It changes the store."""
     store = Store(url)
     told: dict[str, Any] = {
-        "group again": RedisInbox(store, DAY, 10).accept(TO_A_GROUP, NOON).duplicate,
+        "group again": RedisInbox(store, DAY, 10).accept(*for_inbox(TO_A_GROUP, NOON)).duplicate,
         "devices": [_device(it) for it in RedisDeviceRegistry(store, APP_IDS).devices_of("main", "ben")],
         "dead": [
             [it.reason, it.app, it.channel, *_dead_job(it.of)]

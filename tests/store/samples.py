@@ -10,6 +10,7 @@ from proxy.domain.callbacks import Callback, CallbackOrigin, Kind, Recipient
 from proxy.domain.devices import Device, Platform
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
+from proxy.domain.offline_messages import OfflineMessage, offline_message
 from proxy.store.connection import Store, async_redis
 from proxy.store.queue.streams import RedisQueue
 
@@ -83,6 +84,11 @@ def callback(
         sequence=sequence,
         biz_type="TEXT",
     )
+
+
+def for_inbox(callback: Callback, accepted_at: datetime) -> tuple[OfflineMessage, str]:
+    """What the inbox is asked to take of a callback."""
+    return offline_message(callback, accepted_at), callback.callback_id
 
 
 def raw(store: Store, command: str, *args: Any) -> Any:

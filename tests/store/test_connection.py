@@ -19,7 +19,7 @@ from proxy.errors import StoreUnavailable
 from proxy.store.connection import Store, is_the_stores_own
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.server.embedded import ensure_store, stop_store
-from tests.store.samples import DAY, NOON, apns_lane, callback, job, queue_of, with_redis
+from tests.store.samples import DAY, NOON, apns_lane, callback, for_inbox, job, queue_of, with_redis
 
 
 @dataclass
@@ -169,13 +169,13 @@ def test_a_hung_store_costs_one_caller_about_a_second_and_the_others_nothing(
 def test_a_restarted_store_is_used_again_without_an_error_to_the_caller(folder: Path, app_id: str) -> None:
     store = Store(ensure_store(folder))
     inbox = RedisInbox(store, dedupe_ttl=DAY, cap=10)
-    inbox.accept(callback(app_id, sequence="1"), NOON)
+    inbox.accept(*for_inbox(callback(app_id, sequence="1"), NOON))
     with Redis.from_url(ensure_store(folder)) as redis:
         pid = int(redis.info("server")["process_id"])
     os.kill(pid, signal.SIGKILL)
     ensure_store(folder)  # with its data, and without our script; our kept connection is dead
-    assert inbox.accept(callback(app_id, sequence="1"), NOON).duplicate
-    assert not inbox.accept(callback(app_id, sequence="2"), NOON).duplicate
+    assert inbox.accept(*for_inbox(callback(app_id, sequence="1"), NOON)).duplicate
+    assert not inbox.accept(*for_inbox(callback(app_id, sequence="2"), NOON)).duplicate
 
 
 @pytest.mark.system

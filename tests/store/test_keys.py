@@ -27,6 +27,7 @@ from tests.store.samples import (
     apns_lane,
     callback,
     device,
+    for_inbox,
     job,
     mipush_lane,
     put_jobs,
@@ -126,7 +127,7 @@ def test_all_that_a_message_leaves_in_the_store_is_in_the_catalogue_and_ends_by_
     store: Store, store_url: str, app_id: str
 ) -> None:
     lane = mipush_lane(app_id)
-    RedisInbox(store, DAY, 10).accept(callback(app_id), NOON)
+    RedisInbox(store, DAY, 10).accept(*for_inbox(callback(app_id), NOON))
     RedisDeviceRegistry(store, {"main": app_id}).register(device())
     RedisHealth(store, [lane], lambda: NOON).check()
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from proxy.domain.callbacks import Callback, CallbackOrigin, Ignored, Kind, Recipient
+from proxy.domain.offline_messages import OfflineMessage, offline_message
 from proxy.errors import StoreUnavailable
 from proxy.ports import Receipt
 from proxy.usecases.accept_callback import Acceptance, accept_callback
@@ -19,15 +20,15 @@ CLAIM = CallbackOrigin("1", ("1",), None, None)
 class Inbox:
     duplicate: bool = False
     spooled: bool = False
-    taken: list[tuple[Callback, datetime]] = field(default_factory=list)
+    taken: list[tuple[OfflineMessage, str]] = field(default_factory=list)
 
-    def accept(self, callback: Callback, now: datetime) -> Receipt:
-        self.taken.append((callback, now))
+    def accept(self, message: OfflineMessage, callback_id: str) -> Receipt:
+        self.taken.append((message, callback_id))
         return Receipt(self.duplicate, self.spooled)
 
 
 class BrokenInbox:
-    def accept(self, callback: Callback, now: datetime) -> Receipt:  # noqa: ARG002  the port's signature
+    def accept(self, message: OfflineMessage, callback_id: str) -> Receipt:  # noqa: ARG002  the port's signature
         raise StoreUnavailable("the store does not answer")
 
 
@@ -54,7 +55,7 @@ def callback(
 def test_a_callback_about_people_who_missed_a_message_is_stored(kind: Kind, sent_at: datetime | None) -> None:
     inbox, missed = Inbox(), callback(kind, sent_at)
     assert accept_callback(missed, inbox, now=NOW, dedupe_ttl=LIFE) is Acceptance.ACCEPTED
-    assert inbox.taken == [(missed, NOW)]
+    assert inbox.taken == [(offline_message(missed, NOW), missed.callback_id)]
 
 
 def test_what_lies_on_the_disk_is_told_from_what_the_store_has() -> None:

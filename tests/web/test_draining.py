@@ -22,7 +22,7 @@ from proxy.store.connection import Store
 from proxy.store.queue.inbox import RedisInbox
 from proxy.web.draining import Draining
 from proxy.wiring import SpoolServices
-from tests.store.samples import DAY, callback, raw
+from tests.store.samples import DAY, callback, for_inbox, raw
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 AWAY, BACK = "the store is away: callbacks are kept on this machine's disk", "the store is back"
@@ -47,7 +47,7 @@ def keep(it: SpoolServices, app_id: str, count: int) -> None:
     store = Store(NOWHERE)
     inbox = SpoolingInbox(RedisInbox(store, DAY, 100), store, it.spool)
     for number in range(count):
-        inbox.accept(callback(app_id, sequence=str(number)), NOW)
+        inbox.accept(*for_inbox(callback(app_id, sequence=str(number)), NOW))
 
 
 def handed_in(result: str) -> float:

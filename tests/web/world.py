@@ -11,8 +11,8 @@ from flask.testing import FlaskClient
 
 from proxy.app import create_app
 from proxy.auth import build_authenticator
-from proxy.domain.callbacks import Callback
 from proxy.domain.devices import Device
+from proxy.domain.offline_messages import OfflineMessage
 from proxy.domain.transfers import Response, TransportFailure
 from proxy.errors import StoreUnavailable
 from proxy.mimc.senders import Senders
@@ -53,14 +53,14 @@ def settings(apps: Mapping[str, object] | None = None, **sections: object) -> Se
 class MemoryInbox:
     """Implements ports.CallbackInbox."""
 
-    stored: dict[str, Callback] = field(default_factory=dict)
+    stored: dict[str, OfflineMessage] = field(default_factory=dict)
     invalid_reason: StoreUnavailable | None = None
 
-    def accept(self, callback: Callback, now: datetime) -> Receipt:  # noqa: ARG002  the port's signature
+    def accept(self, message: OfflineMessage, callback_id: str) -> Receipt:
         if self.invalid_reason:
             raise self.invalid_reason
-        known = callback.callback_id in self.stored
-        self.stored[callback.callback_id] = callback
+        known = callback_id in self.stored
+        self.stored[callback_id] = message
         return Receipt(duplicate=known)
 
 

@@ -22,7 +22,7 @@ from proxy.store.records import load_offline_message
 from proxy.usecases.plan_alerts import Planner
 from proxy.worker.callbacks import CallbackWorker
 from proxy.worker.holdings import Holdings
-from tests.store.samples import DAY, MS, NO_WAIT, NOON, callback, mipush_lane, with_redis
+from tests.store.samples import DAY, MS, NO_WAIT, NOON, callback, for_inbox, mipush_lane, with_redis
 
 
 class Faulty(RedisQueue):
@@ -53,7 +53,7 @@ class Bench:
     async def accept(self, *sequences: int) -> None:
         await self.queue.ensure_group(self.worker.stream)
         for sequence in sequences:
-            RedisInbox(self.store, DAY, 100).accept(callback(self.app_id, sequence=str(sequence)), NOON)
+            RedisInbox(self.store, DAY, 100).accept(*for_inbox(callback(self.app_id, sequence=str(sequence)), NOON))
 
     async def turn(self) -> None:
         await self.worker.claim()

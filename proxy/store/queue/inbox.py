@@ -1,11 +1,10 @@
 """Callbacks in: de-duplicated and appended in one round trip."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from proxy.domain.callbacks import Callback
-from proxy.domain.offline_messages import offline_message
+from proxy.domain.offline_messages import OfflineMessage
 from proxy.errors import StoreFull
 from proxy.ports import Receipt
 from proxy.store import keys
@@ -23,10 +22,9 @@ class RedisInbox:
         self._cap = cap
         self._accept = script("accept_callback")
 
-    def accept(self, callback: Callback, now: datetime) -> Receipt:
+    def accept(self, message: OfflineMessage, callback_id: str) -> Receipt:
         """Stored for good, or known already. Raises StoreUnavailable, StoreFull."""
-        record = dump_offline_message(offline_message(callback, now))
-        names, args = self._asked(callback.app_id, callback.callback_id, record)
+        names, args = self._asked(message.app_id, callback_id, dump_offline_message(message))
         receipt = _receipt(self._store.call(lambda redis: self._accept.run(redis, names, args)))
         if receipt is None:
             raise StoreFull("the stream of callbacks is full")

@@ -25,6 +25,7 @@ from tests.store.samples import (
     SECOND,
     apns_lane,
     callback,
+    for_inbox,
     job,
     put_jobs,
     queue_of,
@@ -56,7 +57,7 @@ def bury_callback(store: Store, store_url: str, app_id: str, *, unreadable: bool
 
     async def scenario(redis: Any) -> None:
         queue = queue_of(redis)
-        RedisInbox(store, DAY, 10).accept(callback(app_id), NOON)
+        RedisInbox(store, DAY, 10).accept(*for_inbox(callback(app_id), NOON))
         await queue.ensure_group(keys.callbacks(app_id))
         (entry,) = await queue.claim(keys.callbacks(app_id), 10, NO_WAIT)
         assert load_offline_message(entry.record) == message

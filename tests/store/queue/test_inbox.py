@@ -13,7 +13,7 @@ from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.records import dump_offline_message, load_offline_message
-from tests.store.samples import DAY, NOON, callback, raw
+from tests.store.samples import DAY, NOON, callback, for_inbox, raw
 
 
 def inbox(store: Store, cap: int = 100) -> RedisInbox:
@@ -22,7 +22,7 @@ def inbox(store: Store, cap: int = 100) -> RedisInbox:
 
 def test_a_callback_is_stored_with_all_that_plan_needs(store: Store, app_id: str) -> None:
     one = callback(app_id)
-    assert inbox(store).accept(one, NOON) == Receipt(duplicate=False)
+    assert inbox(store).accept(*for_inbox(one, NOON)) == Receipt(duplicate=False)
     ((_, fields),) = store.call(lambda it: it.xrange(keys.callbacks(app_id)))
     assert load_offline_message(fields[b"r"]) == offline_message(one, NOON)
 
@@ -30,39 +30,39 @@ def test_a_callback_is_stored_with_all_that_plan_needs(store: Store, app_id: str
 def test_the_same_callback_from_many_threads_at_once_is_stored_once(store: Store, app_id: str) -> None:
     target, one = inbox(store), callback(app_id)
     with ThreadPoolExecutor(8) as threads:
-        receipts = list(threads.map(lambda _: target.accept(one, NOON), range(64)))
+        receipts = list(threads.map(lambda _: target.accept(*for_inbox(one, NOON)), range(64)))
     assert sorted(receipt.duplicate for receipt in receipts) == [False] + [True] * 63
     assert raw(store, "XLEN", keys.callbacks(app_id)) == 1
 
 
 def test_the_order_of_recipients_and_resources_makes_no_other_callback(store: Store, app_id: str) -> None:
     ben, cai = Recipient("ben", ("r1", "r2")), Recipient("cai")
-    assert not inbox(store).accept(callback(app_id, [ben, cai]), NOON).duplicate
-    assert inbox(store).accept(callback(app_id, [cai, Recipient("ben", ("r2", "r1"))]), NOON).duplicate
+    assert not inbox(store).accept(*for_inbox(callback(app_id, [ben, cai]), NOON)).duplicate
+    assert inbox(store).accept(*for_inbox(callback(app_id, [cai, Recipient("ben", ("r2", "r1"))]), NOON)).duplicate
 
 
 def test_the_same_message_with_one_more_resource_is_another_callback(store: Store, app_id: str) -> None:
-    assert not inbox(store).accept(callback(app_id, [Recipient("ben", ("r1",))]), NOON).duplicate
-    assert not inbox(store).accept(callback(app_id, [Recipient("ben", ("r1", "r2"))]), NOON).duplicate
+    assert not inbox(store).accept(*for_inbox(callback(app_id, [Recipient("ben", ("r1",))]), NOON)).duplicate
+    assert not inbox(store).accept(*for_inbox(callback(app_id, [Recipient("ben", ("r1", "r2"))]), NOON)).duplicate
     assert raw(store, "XLEN", keys.callbacks(app_id)) == 2
 
 
 def test_a_full_stream_takes_nothing_and_leaves_no_mark(store: Store, app_id: str) -> None:
     one, two = callback(app_id, sequence="1"), callback(app_id, sequence="2")
     small = inbox(store, cap=1)
-    small.accept(one, NOON)
+    small.accept(*for_inbox(one, NOON))
     with pytest.raises(StoreFull):
-        small.accept(two, NOON)
-    assert small.accept(one, NOON).duplicate  # what is stored stays known
+        small.accept(*for_inbox(two, NOON))
+    assert small.accept(*for_inbox(one, NOON)).duplicate  # what is stored stays known
     assert raw(store, "XLEN", keys.callbacks(app_id)) == 1
     assert raw(store, "EXISTS", keys.seen(app_id, two.callback_id)) == 0
     store.call(lambda it: it.xtrim(keys.callbacks(app_id), maxlen=0))
-    assert not small.accept(two, NOON).duplicate  # MIMC's repeat, once there is room
+    assert not small.accept(*for_inbox(two, NOON)).duplicate  # MIMC's repeat, once there is room
 
 
 def test_a_mark_lives_as_long_as_it_is_told(store: Store, app_id: str) -> None:
     one = callback(app_id)
-    RedisInbox(store, dedupe_ttl=timedelta(minutes=10), cap=10).accept(one, NOON)
+    RedisInbox(store, dedupe_ttl=timedelta(minutes=10), cap=10).accept(*for_inbox(one, NOON))
     assert 590_000 < raw(store, "PTTL", keys.seen(app_id, one.callback_id)) <= 600_000
 
 

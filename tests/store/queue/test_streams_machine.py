@@ -46,7 +46,7 @@ from proxy.store.queue.streams import RedisQueue
 from proxy.store.records import dump_dead_letter, dump_offline_message, load_job, load_offline_message, to_ms
 from proxy.store.server.embedded import ensure_store, stop_store
 from tests.store.queue.model import AppModel, Lying, StreamModel, dump
-from tests.store.samples import DAY, NO_WAIT, NOON, SECOND, apns_lane, callback, mipush_lane
+from tests.store.samples import DAY, NO_WAIT, NOON, SECOND, apns_lane, callback, for_inbox, mipush_lane
 
 T = TypeVar("T")
 
@@ -162,7 +162,7 @@ class QueueMachine(RuleBasedStateMachine):
         record = dump_offline_message(offline_message(one, self.clock))
         expected = self.model.accept(one.callback_id, record)
         try:
-            known = self.inbox.accept(one, self.clock).duplicate
+            known = self.inbox.accept(*for_inbox(one, self.clock)).duplicate
         except StoreFull:
             assert expected is None
             return

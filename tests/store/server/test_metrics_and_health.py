@@ -22,6 +22,7 @@ from tests.store.samples import (
     SECOND,
     apns_lane,
     callback,
+    for_inbox,
     job,
     mipush_lane,
     put_jobs,
@@ -49,7 +50,7 @@ def test_an_empty_store_has_no_backlog(store: Store, app_id: str) -> None:
 
 def test_backlogs_ages_retries_pauses_and_dead_letters_are_told(store: Store, store_url: str, app_id: str) -> None:
     apns, mipush = apns_lane(app_id), mipush_lane(app_id)
-    RedisInbox(store, DAY, 10).accept(callback(app_id), NOON)
+    RedisInbox(store, DAY, 10).accept(*for_inbox(callback(app_id), NOON))
     raw(store, "XADD", keys.dead_letters(app_id), "*", "reason", "late", "r", "{}")
 
     async def scenario(redis: Any) -> None:
