@@ -1,15 +1,29 @@
 """What must be true of the pages themselves: short where they promise it, no dead link, no name that is gone."""
 
 import re
+import shlex
 from pathlib import Path
 
+import click
 import pytest
+
+from proxy.cli import cli
+from proxy.configuration import load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(path.relative_to(ROOT) for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 FOLDERS = ("docs", "config", "README.md")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
+_SETTINGS = re.compile(r"^```toml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_COMMAND = re.compile(r"^ {4}app-proxy (.*)$", re.MULTILINE)
+_AN_APP = """
+[apps.main]
+app_id = 1
+app_key = "k"
+app_secret = "s"
+url_secret = "a-secret-of-an-address"
+"""
 _METRIC = re.compile(r"\bapp_proxy_\w+")
 _SUFFIXES = re.compile(r"_(bucket|sum|count)$")
 
@@ -30,6 +44,25 @@ def test_each_metric_of_a_page_is_one_that_the_program_counts(page: Path) -> Non
     program = "\n".join(path.read_text() for path in (ROOT / "proxy").rglob("*.py"))
     named = {_SUFFIXES.sub("", name) for name in _METRIC.findall((ROOT / page).read_text())}
     assert not {name for name in named if f'"{name}"' not in program}
+
+
+@pytest.mark.parametrize("settings", _SETTINGS.findall((ROOT / "docs/users.md").read_text()))
+def test_each_way_of_proving_users_is_one_that_the_start_accepts(settings: str, tmp_path: Path) -> None:
+    path = tmp_path / "proxy.toml"
+    path.write_text(settings + _AN_APP)
+    load_settings(path, {"AUTH_JWT_SECRET": "s" * 32, "AUTH_ACCOUNTS_KEY": "k" * 32})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_each_command_of_a_page_is_one_that_the_command_line_knows(page: Path) -> None:
+    for line in _COMMAND.findall((ROOT / page).read_text()):
+        command: click.Command = cli
+        words = shlex.split(line, comments=True)
+        while isinstance(command, click.Group):
+            found = command.get_command(click.Context(command), words[0])
+            assert found, line
+            command, words = found, words[1:]
+        command.make_context(line, words)  # raises UsageError for an option that is gone
 
 
 @pytest.mark.parametrize(
