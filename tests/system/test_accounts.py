@@ -1,4 +1,4 @@
-"""The README's section "Your users", (d): nothing but the built-in accounts, over several web processes."""
+"""docs/users.md, (d): nothing but the built-in accounts, over several web processes."""
 
 import os
 import re
@@ -17,7 +17,7 @@ import requests
 from proxy.local.ports import free_port
 from tests.system.rig import MAIN, ROOT, Process, Rig, offline, push_token
 
-# as the README has it
+# as docs/users.md has it
 ACCOUNTS = """
 [auth.accounts]
 key = { env = "AUTH_ACCOUNTS_KEY" }

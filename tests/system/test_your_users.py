@@ -1,4 +1,4 @@
-"""The README's section "Your users": with a few lines of settings the broker knows the users of another system."""
+"""docs/users.md: with a few lines of settings the broker knows the users of another system."""
 
 import http.client
 import json
@@ -39,7 +39,7 @@ issuer = "http://127.0.0.1:{port}"
 audience = "mimc-chat"
 """
 
-# (c) A session of your own site in a cookie, as the README has it but for the address.
+# (c) A session of your own site in a cookie, as docs/users.md has it but for the address.
 COOKIE_SESSION = """
 [auth.introspection]
 url = "http://127.0.0.1:{port}/whoami/"
