@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("docs/callbacks.md",)
 _BLOCK = re.compile(r"^```sh([^\n]*)\n(.*?)^```$(?:\s*^```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
 _MARK = "-- the end of a block --"
-_LONGEST_S = 120
+_LONGEST_S = 300
 
 pytestmark = pytest.mark.system
 

@@ -9,6 +9,7 @@ import pytest
 
 from proxy.cli import cli
 from proxy.configuration import load_settings
+from proxy.errors import BadSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(path.relative_to(ROOT) for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -16,6 +17,7 @@ FOLDERS = ("docs", "config", "README.md")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 _SETTINGS = re.compile(r"^```toml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_RENAMED = re.compile(r"^\| `\[([\w.]+)\]` \| `(\w+)` \| `(\w+)` \|$", re.MULTILINE)
 _COMMAND = re.compile(r"^ {4}app-proxy (.*)$", re.MULTILINE)
 _AN_APP = """
 [apps.main]
@@ -51,6 +53,17 @@ def test_each_way_of_proving_users_is_one_that_the_start_accepts(settings: str, 
     path = tmp_path / "proxy.toml"
     path.write_text(settings + _AN_APP)
     load_settings(path, {"AUTH_JWT_SECRET": "s" * 32, "AUTH_ACCOUNTS_KEY": "k" * 32})
+
+
+@pytest.mark.parametrize(("section", "old", "new"), _RENAMED.findall((ROOT / "CHANGELOG.md").read_text()))
+def test_each_old_name_in_the_changelog_is_refused_with_its_new_one(
+    section: str, old: str, new: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "proxy.toml"
+    path.write_text(f"{_AN_APP}\n[{section}]\n{old} = 1\n")
+    with pytest.raises(BadSettings) as refused:
+        load_settings(path, {})
+    assert [fault for fault in refused.value.faults if f"{section}.{old}" in fault and new in fault]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
