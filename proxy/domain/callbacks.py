@@ -48,7 +48,7 @@ class Ignored:
     """A callback that we take and drop: UCTOPIC_MSG, or a kind that we do not know. `kind` is text of theirs."""
 
     kind: str
-    claim: CallbackOrigin
+    origin: CallbackOrigin
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Callback:
     topic_id: str | None
     recipients: tuple[Recipient, ...]
     payload: bytes = field(repr=False)
-    claim: CallbackOrigin
+    origin: CallbackOrigin
     sent_at: datetime | None = None
     sequence: str | None = None
     packet_id: str | None = None
@@ -82,8 +82,8 @@ class Callback:
             return digest("sequence", *people, self.sequence)
         if self.packet_id:
             return digest("packet", self.packet_id, self.from_account)
-        apps = digest(*sorted(self.claim.app_ids))
-        return digest("content", apps, self.from_account, *people, self.claim.timestamp or "", self.payload)
+        apps = digest(*sorted(self.origin.app_ids))
+        return digest("content", apps, self.from_account, *people, self.origin.timestamp or "", self.payload)
 
     @property
     def callback_id(self) -> str:

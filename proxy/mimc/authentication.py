@@ -27,18 +27,18 @@ class Authenticity(Enum):
     ABSENT = "absent"
 
 
-def authentic(claim: CallbackOrigin, secrets: Mapping[str, str]) -> Authenticity:
-    """Judge a claim with the appSecrets we have, by app id; only those of the apps that the callback names count.
+def authentic(origin: CallbackOrigin, secrets: Mapping[str, str]) -> Authenticity:
+    """Judge an origin with the appSecrets we have, by app id; only those of the apps that the callback names count.
 
     A callback that names an app of somebody else (chat across apps) may have been made with a secret that we do not
     have, and is judged as if the field were absent.
     """
-    if not claim.authentication:
+    if not origin.authentication:
         return Authenticity.ABSENT
-    for app_id in claim.app_ids:
-        if app_id in secrets and is_authentic(claim.authentication, secrets[app_id], app_id, claim.timestamp):
+    for app_id in origin.app_ids:
+        if app_id in secrets and is_authentic(origin.authentication, secrets[app_id], app_id, origin.timestamp):
             return Authenticity.VALID
-    ours = all(app_id in secrets for app_id in claim.app_ids)
+    ours = all(app_id in secrets for app_id in origin.app_ids)
     return Authenticity.INVALID if ours else Authenticity.ABSENT
 
 

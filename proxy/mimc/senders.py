@@ -44,13 +44,13 @@ class Senders:
             raise RequestRefused(404, "not found")
         return found
 
-    def check(self, sender: Sender, claim: CallbackOrigin) -> None:
+    def check(self, sender: Sender, origin: CallbackOrigin) -> None:
         """Refuse a callback for another app (404), or whose `authentication` is wrong or missing (403)."""
-        if claim.recipient_app_id is not None and claim.recipient_app_id != sender.app_id:
+        if origin.recipient_app_id is not None and origin.recipient_app_id != sender.app_id:
             raise RequestRefused(404, "not found")
         if sender.authentication == "ignored":
             return
-        match authentic(claim, self._app_secrets):
+        match authentic(origin, self._app_secrets):
             case Authenticity.INVALID:
                 raise RequestRefused(403, "authentication: does not fit")
             case Authenticity.ABSENT if sender.authentication == "required":

@@ -40,7 +40,7 @@ def parse_callback(body: bytes) -> Callback | Ignored:
     name = _needed(members, "msgType", _text)
     kind = _KINDS.get(name)
     if kind is None:
-        return Ignored(name[:MAX_KIND], _lenient_claim(members))
+        return Ignored(name[:MAX_KIND], _lenient_origin(members))
     return _group_message(kind, members) if kind in _GROUP_KINDS else _personal_message(kind, members)
 
 
@@ -72,7 +72,7 @@ def _group_message(kind: Kind, members: _Members) -> Callback:
 def _callback(
     kind: Kind, members: _Members, app_id: str, *, topic_id: str | None, recipients: tuple[Recipient, ...]
 ) -> Callback:
-    claim = _claim(members, app_id, _id, _text)
+    origin = _origin(members, app_id, _id, _text)
     return Callback(
         kind=kind,
         app_id=app_id,
@@ -80,15 +80,15 @@ def _callback(
         topic_id=topic_id,
         recipients=recipients,
         payload=_payload(members.get("payload")),
-        claim=claim,
-        sent_at=_sent_at(claim.timestamp),
+        origin=origin,
+        sent_at=_sent_at(origin.timestamp),
         sequence=_sequence(members.get("sequence")),
         packet_id=_id(members.get("packetId"), "packetId"),
         biz_type=_id(members.get("bizType"), "bizType") or "",
     )
 
 
-def _claim(members: _Members, recipient_app_id: str | None, read_id: _Read, read_text: _Read) -> CallbackOrigin:
+def _origin(members: _Members, recipient_app_id: str | None, read_id: _Read, read_text: _Read) -> CallbackOrigin:
     named = (read_id(members.get(name), name) for name in ("fromAppId", "toAppId", "appId"))
     return CallbackOrigin(
         recipient_app_id=recipient_app_id,
@@ -98,11 +98,11 @@ def _claim(members: _Members, recipient_app_id: str | None, read_id: _Read, read
     )
 
 
-def _lenient_claim(members: _Members) -> CallbackOrigin:
-    """The claim of a kind that we do not know, whose members may mean anything: what we cannot read is absent."""
+def _lenient_origin(members: _Members) -> CallbackOrigin:
+    """The origin that a callback of an unknown kind names. Its members may mean anything: the unreadable are absent."""
     read_id, read_text = _lenient(_id), _lenient(_text)
     recipient = read_id(members.get("toAppId"), "toAppId") or read_id(members.get("appId"), "appId")
-    return _claim(members, recipient, read_id, read_text)
+    return _origin(members, recipient, read_id, read_text)
 
 
 def _reader(members: _Members) -> tuple[Recipient, ...]:

@@ -17,7 +17,7 @@ def log_requests(app: Flask) -> None:
     app.after_request(_finish)
 
 
-def note(**facts: object) -> None:
+def add_log_context(**facts: object) -> None:
     """Adds facts to the current request's line. Never a secret, never content."""
     g.facts.update(facts)
 

@@ -11,9 +11,9 @@ from proxy.metrics import callbacks_total, spool_failures_total, spooled_total
 from proxy.mimc.wire import MAX_BODY, parse_callback
 from proxy.usecases.accept_callback import Acceptance, accept_callback
 from proxy.web import current_services
-from proxy.web.access import note
+from proxy.web.access import add_log_context
 from proxy.web.body import read_body
-from proxy.web.callers import Caller, may
+from proxy.web.callers import Caller, require
 from proxy.web.envelope import envelope
 
 bp = Blueprint("callbacks", __name__)
@@ -24,7 +24,7 @@ _KNOWN = envelope(200, data={"duplicate": True})
 
 
 @bp.post("/callbacks/mimc/<url_secret>")
-@may(Caller.SENDER)
+@require(Caller.SENDER)
 def receive_callback(url_secret: str) -> Response:
     """Answer 200 only once the callback is in the stream or on the disk: MIMC repeats anything else, three times."""
     callback = _from_a_sender(url_secret)
@@ -49,10 +49,10 @@ def _from_a_sender(url_secret: str) -> Callback | Ignored:
     kind = "other"
     try:
         sender = senders.admit(url_secret)
-        note(app=sender.section)
+        add_log_context(app=sender.section)
         callback = parse_callback(read_body(request.environ, MAX_BODY))
         kind = _label(callback)
-        senders.check(sender, callback.claim)
+        senders.check(sender, callback.origin)
     except BadCallback:
         _count(kind, "bad")
         raise
@@ -70,5 +70,5 @@ def _label(callback: Callback | Ignored) -> str:
 
 
 def _count(kind: str, result: str) -> None:
-    note(kind=str(kind), result=str(result))
+    add_log_context(kind=str(kind), result=str(result))
     callbacks_total.labels(kind, result).inc()

@@ -19,21 +19,21 @@ View = Callable[P, Response]
 class Caller(StrEnum):
     """Who may call a route."""
 
-    USER = "user"  # whom a backend proved; all others are answered 401
+    USER = "user"  # proved by a backend; all others are answered 401
     ANYONE = "anyone"
-    SENDER = "sender"  # who knows a URL secret, which the view checks: no session, no flask-login, no limit by count
-    OPERATOR = "operator"  # on a listener of his own; 404 on the public one
+    SENDER = "sender"  # knows a URL secret, which the view checks: no session, no flask-login, no limit by count
+    OPERATOR = "operator"  # on the operator's own listener; 404 on the public one
 
 
 @dataclass(frozen=True)
 class Guard:
-    """What `may` said of a view; `limited` names the limits that its calls count for."""
+    """What `require` said of a view; `limited` names the limits that its calls count for."""
 
     caller: Caller
     limited: Limited | None
 
 
-def may(caller: Caller, limited: Limited | None = None) -> Callable[[View[P]], View[P]]:
+def require(caller: Caller, limited: Limited | None = None) -> Callable[[View[P]], View[P]]:
     """Who may call the view below. Put it under the route's own decorator.
 
     With `limited` a call counts against its address before anything is looked at, and against its account as soon as
@@ -45,28 +45,28 @@ def may(caller: Caller, limited: Limited | None = None) -> Callable[[View[P]], V
 
     def guarded(view: View[P]) -> View[P]:
         if caller is Caller.SENDER:
-            stands = view  # the hottest route has nothing in front of it
+            checked = view  # the hottest route has nothing in front of it
         else:
 
             @wraps(view)
-            def stands(*args: P.args, **kwargs: P.kwargs) -> Response:
+            def checked(*args: P.args, **kwargs: P.kwargs) -> Response:
                 _check(caller, limited)
                 return view(*args, **kwargs)
 
-        vars(stands)[_GUARD] = Guard(caller, limited)
-        return stands
+        vars(checked)[_GUARD] = Guard(caller, limited)
+        return checked
 
     return guarded
 
 
-def the_user() -> Authenticated:
-    """Whom `may` let into a view for users."""
+def current_user() -> Authenticated:
+    """The user for whom `require` let the request into a view for users."""
     user: Authenticated = g.user
     return user
 
 
 def guard_of(view: object) -> Guard | None:
-    """What `may` said of this view, None: nothing."""
+    """What `require` said of this view, None: nothing."""
     return cast("Guard | None", getattr(view, _GUARD, None))
 
 

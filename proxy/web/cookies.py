@@ -13,7 +13,7 @@ from proxy.auth.accounts import derived_key
 from proxy.errors import RequestRefused
 from proxy.settings import AccountsSettings
 from proxy.web import current_services
-from proxy.web.access import note
+from proxy.web.access import add_log_context
 from proxy.web.cors import PAGE_HEADER, known_origins
 
 _CLIENT_PATHS = ("/api/", "/auth/")
@@ -79,5 +79,5 @@ def own_origin() -> str:
 
 
 def _refuse(reason: str, message: str) -> None:
-    note(refused=reason)
+    add_log_context(refused=reason)
     raise RequestRefused(403, message)

@@ -15,7 +15,7 @@ from werkzeug.exceptions import MethodNotAllowed
 from proxy.errors import RequestRefused
 from proxy.settings import AuthSettings, Settings
 from proxy.web import current_services
-from proxy.web.access import note
+from proxy.web.access import add_log_context
 
 PAGE_HEADER = "X-App-Proxy"  # goes along with a cookie: a foreign page cannot add it without asking first
 _CLIENT_PATHS = ("/api/", "/auth/")
@@ -34,7 +34,7 @@ def require_origin(section: str) -> None:
         return
     settings = current_services().settings
     if origin not in settings.server.allowed_origins and origin not in origins_of(settings, section):
-        note(refused="origin")
+        add_log_context(refused="origin")
         raise RequestRefused(403, "Origin: is not allowed for this app")
 
 

@@ -7,10 +7,10 @@ from proxy.domain.devices import Device, Platform, fingerprint
 from proxy.errors import RequestRefused
 from proxy.usecases.register_device import check_device_id, choose_section, read_registration
 from proxy.web import current_services
-from proxy.web.access import note
+from proxy.web.access import add_log_context
 from proxy.web.audit import audit
 from proxy.web.body import read_object
-from proxy.web.callers import Caller, may, the_user
+from proxy.web.callers import Caller, current_user, require
 from proxy.web.cors import require_origin
 from proxy.web.envelope import envelope
 
@@ -18,11 +18,11 @@ bp = Blueprint("devices", __name__, url_prefix="/api/devices")
 
 
 @bp.put("/<device_id>")
-@may(Caller.USER)
+@require(Caller.USER)
 def register(device_id: str) -> Response:
     """Registers, or replaces what was registered under this id. The push token moves here from wherever it was."""
     services = current_services()
-    user = the_user()
+    user = current_user()
     check_device_id(device_id)
     device = read_registration(
         read_object(request.environ),
@@ -35,7 +35,7 @@ def register(device_id: str) -> Response:
     require_origin(device.app)
     gone = services.devices.register(device)
     facts = {"app": device.app, "platform": device.platform.value, "fingerprint": fingerprint(device.push_token)}
-    note(**facts)
+    add_log_context(**facts)
     audit("device registered", account=user.app_account, backend=user.backend, device_id=device_id, **facts)
     for oldest in gone:
         audit("device made room", account=user.app_account, app=device.app, device_id=oldest)
@@ -43,9 +43,9 @@ def register(device_id: str) -> Response:
 
 
 @bp.get("/<device_id>")
-@may(Caller.USER)
+@require(Caller.USER)
 def show(device_id: str) -> Response:
-    user = the_user()
+    user = current_user()
     check_device_id(device_id)
     for device in current_services().devices.devices_of(_section(user), user.app_account):
         if device.device_id == device_id:
@@ -54,17 +54,17 @@ def show(device_id: str) -> Response:
 
 
 @bp.get("")
-@may(Caller.USER)
+@require(Caller.USER)
 def list_all() -> Response:
-    user = the_user()
+    user = current_user()
     devices = current_services().devices.devices_of(_section(user), user.app_account)
     return envelope(200, data=[_shown(device) for device in devices])
 
 
 @bp.delete("/<device_id>")
-@may(Caller.USER)
+@require(Caller.USER)
 def remove(device_id: str) -> Response:
-    user = the_user()
+    user = current_user()
     check_device_id(device_id)
     section = _section(user)
     if not current_services().devices.remove(section, user.app_account, device_id):
@@ -76,7 +76,7 @@ def remove(device_id: str) -> Response:
 def _section(user: Authenticated) -> str:
     """The section in the query's `app`, optional where there is only one."""
     section = choose_section(_asked_section(), user.bound_app, current_services().settings.apps)
-    note(app=section)
+    add_log_context(app=section)
     require_origin(section)
     return section
 

@@ -13,7 +13,7 @@ from flask import Flask, Response
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from proxy.errors import RequestRefused, StoreUnavailable
-from proxy.web.access import note
+from proxy.web.access import add_log_context
 
 log = structlog.get_logger()
 
@@ -40,7 +40,7 @@ def _refused(error: RequestRefused) -> Response:
 
 
 def _unavailable(error: StoreUnavailable) -> Response:
-    note(store=str(error))
+    add_log_context(store=str(error))
     return envelope(503, "the store is unavailable", headers={"Retry-After": str(error.retry_after_s)})
 
 
@@ -54,7 +54,7 @@ def _http(error: HTTPException) -> Response:
 
 
 def _unexpected(error: Exception) -> Response:
-    note(error=type(error).__name__)
+    add_log_context(error=type(error).__name__)
     log.error("a request failed", error=type(error).__name__, trace=trace_without_values(error))
     return envelope(500, "internal server error")
 

@@ -1,9 +1,10 @@
-"""Who may: the signed-in user of a client's route, and the operator on a listener of his own."""
+"""Proof of the caller: the signed-in user of a client's route, and the operator on the operator's own listener."""
 
 from typing import Any
 
 from flask import Flask, Request, request, session
-from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
+from flask_login import LoginManager, UserMixin, login_user, logout_user
+from flask_login import current_user as shown_user
 
 from proxy.auth import Authenticated, Credentials, Refused, Unavailable
 from proxy.auth.accounts import BACKEND as ACCOUNTS
@@ -11,14 +12,14 @@ from proxy.domain.accounts import Session
 from proxy.errors import RequestRefused
 from proxy.settings import AccountsSettings
 from proxy.web import current_services
-from proxy.web.access import note
+from proxy.web.access import add_log_context
 from proxy.web.audit import audit_refusal
 from proxy.web.cookies import require_browser_care, use_cookies
 from proxy.web.listeners import Listener
 
 
 class User(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
-    """flask-login's view of an Authenticated. What a cookie keeps of him is his session's id."""
+    """flask-login's view of an Authenticated. A cookie keeps the session's id alone."""
 
     def __init__(self, proof: Authenticated) -> None:
         self.id = proof.session_id
@@ -44,15 +45,15 @@ def init_login(app: Flask, accounts: AccountsSettings | None) -> None:
 def signed_in() -> Authenticated:
     """The user who is calling; else 401. A block counts at once, whatever proved the user and however long it lives.
 
-    Raises StoreUnavailable where nobody can say whether he is blocked.
+    Raises StoreUnavailable where the store cannot say whether they are blocked.
     """
-    if not current_user.is_authenticated:
+    if not shown_user.is_authenticated:
         raise RequestRefused(401, "sign in first", {"WWW-Authenticate": "Bearer"})
-    proof: Authenticated = current_user.proof
+    proof: Authenticated = shown_user.proof
     if proof.by_cookie:
         require_browser_care(request)
     if current_services().blocks.is_blocked(proof.app_account, proof.session_id):
-        note(refused="blocked")
+        add_log_context(refused="blocked")
         audit_refusal(proof.backend, "blocked", account=proof.app_account)
         raise RequestRefused(401, "blocked or signed out", {"WWW-Authenticate": "Bearer"})
     return proof
@@ -81,15 +82,15 @@ def require_operator(environ: dict[str, Any]) -> None:
 
 
 def _load_browser(session_id: str) -> User | None:
-    """Whose session it is. What a page's own code shows counts before what the browser adds to it."""
+    """The user of this session. What a page's own code shows counts before what the browser adds to it."""
     services = current_services()
     if services.sign_ins is None or "Authorization" in request.headers:
         return None
     found = services.sign_ins.accounts.live_session(session_id, services.now())
     if found is None:
-        note(refused="session over")
+        add_log_context(refused="session over")
         return None
-    note(auth=ACCOUNTS)
+    add_log_context(auth=ACCOUNTS)
     return User(_by_cookie(found))
 
 
@@ -101,13 +102,13 @@ def _load_user(request: Request) -> User | None:
     shown = Credentials(request.headers.get("Authorization"), request.cookies)
     match current_services().authenticator.authenticate(shown):
         case Authenticated() as proof:
-            note(auth=proof.backend)
+            add_log_context(auth=proof.backend)
             return User(proof)
         case Refused(reason, each):
-            note(refused=reason)
+            add_log_context(refused=reason)
             for backend, why in each:
                 audit_refusal(backend, why)
             return None
         case Unavailable(reason):
-            note(unavailable=reason)
+            add_log_context(unavailable=reason)
             raise RequestRefused(503, "sign-in is unavailable", {"Retry-After": "5"})

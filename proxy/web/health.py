@@ -6,7 +6,7 @@ from proxy.errors import StoreUnavailable
 from proxy.metrics import StoreMetricsCollector, exposition
 from proxy.ports import Metric
 from proxy.web import current_services
-from proxy.web.callers import Caller, may
+from proxy.web.callers import Caller, require
 from proxy.web.envelope import envelope
 from proxy.web.guards import is_operator
 
@@ -14,14 +14,14 @@ bp = Blueprint("health", __name__)
 
 
 @bp.get("/healthz")
-@may(Caller.ANYONE)
+@require(Caller.ANYONE)
 def alive() -> Response:
     """200 while the process answers at all; it asks nobody else, so a broken store restarts no web process."""
     return envelope(200, "alive")
 
 
 @bp.get("/readyz")
-@may(Caller.ANYONE)
+@require(Caller.ANYONE)
 def ready() -> Response:
     """200 or 503: a balancer may ask on the public listener, but the reasons are told on the operator's alone."""
     health = current_services().health.check()
@@ -30,7 +30,7 @@ def ready() -> Response:
 
 
 @bp.get("/metrics")
-@may(Caller.OPERATOR)
+@require(Caller.OPERATOR)
 def metrics() -> Response:
     """Prometheus text; without a store everything but the store's own figures."""
     spool = current_services().spool

@@ -10,7 +10,7 @@ from enum import StrEnum
 from proxy.errors import RequestRefused, StoreUnavailable
 from proxy.metrics import limiter_unavailable_total, rate_limited_total
 from proxy.web import current_services
-from proxy.web.access import note
+from proxy.web.access import add_log_context
 from proxy.web.addresses import client_address, network_of
 
 
@@ -41,11 +41,11 @@ def _spend(limited: Limited, by: str, who: str) -> None:
         wait_s = services.limits.spend(name, rate, who)
     except StoreUnavailable:
         limiter_unavailable_total.labels(limited).inc()
-        note(limiter="unavailable")
+        add_log_context(limiter="unavailable")
         if limited is Limited.SIGN_IN:
             raise
         return
     if wait_s is not None:
         rate_limited_total.labels(limited, by).inc()
-        note(limited_by=by)
+        add_log_context(limited_by=by)
         raise RequestRefused(429, f"too many calls by this {by}", {"Retry-After": str(max(1, math.ceil(wait_s)))})

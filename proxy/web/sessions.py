@@ -9,10 +9,10 @@ from proxy.errors import BadRequest, RequestRefused
 from proxy.usecases.register_device import check_device_id, choose_section
 from proxy.usecases.sign_in import SignedIn, SignIns
 from proxy.web import current_services
-from proxy.web.access import note
+from proxy.web.access import add_log_context
 from proxy.web.audit import audit, audit_refusal
 from proxy.web.body import read_object
-from proxy.web.callers import Caller, may, the_user
+from proxy.web.callers import Caller, current_user, require
 from proxy.web.cookies import require_browser_care
 from proxy.web.envelope import envelope
 from proxy.web.guards import begin_browser_session, end_browser_session
@@ -22,7 +22,7 @@ bp = Blueprint("sessions", __name__, url_prefix="/auth")
 
 
 @bp.post("/login")
-@may(Caller.ANYONE, Limited.SIGN_IN)
+@require(Caller.ANYONE, Limited.SIGN_IN)
 def login() -> Response:
     """A pair of tokens, or with `"cookie": true` a session cookie and no token that a page's code could lose."""
     services, sign_ins = current_services(), _sign_ins()
@@ -46,7 +46,7 @@ def login() -> Response:
 
 
 @bp.post("/refresh")
-@may(Caller.ANYONE, Limited.TOKEN)
+@require(Caller.ANYONE, Limited.TOKEN)
 def refresh() -> Response:
     """The next pair for a refresh token, which is used up by it."""
     sign_ins = _sign_ins()
@@ -61,10 +61,10 @@ def refresh() -> Response:
 
 
 @bp.post("/logout")
-@may(Caller.USER)
+@require(Caller.USER)
 def logout() -> Response:
     """Ends the session, whatever was given out in it, and its device's registration."""
-    services, sign_ins, user = current_services(), _sign_ins(), the_user()
+    services, sign_ins, user = current_services(), _sign_ins(), current_user()
     if user.backend != BACKEND or user.session_id is None:
         raise RequestRefused(403, "signed in elsewhere: sign out there")
     device_id = _device_id(read_object(request.environ))
@@ -83,10 +83,10 @@ def logout() -> Response:
 
 
 @bp.get("/me")
-@may(Caller.USER)
+@require(Caller.USER)
 def me() -> Response:
     """Who the caller is, whichever backend says so."""
-    user = the_user()
+    user = current_user()
     return envelope(200, data={"account": user.app_account, "backend": user.backend, "app": user.bound_app})
 
 
@@ -132,7 +132,7 @@ def _app(asked: dict[str, object]) -> str | None:
     if asked.get("app") is None:
         return None
     app = choose_section(asked["app"], None, current_services().settings.apps)
-    note(app=app)
+    add_log_context(app=app)
     return app
 
 

@@ -9,10 +9,10 @@ from proxy.domain.transfers import Response, TransportFailure
 from proxy.metrics import token_seconds, tokens_total
 from proxy.usecases.choose_app import choose_app
 from proxy.web import current_services
-from proxy.web.access import note
+from proxy.web.access import add_log_context
 from proxy.web.audit import audit
 from proxy.web.body import read_object
-from proxy.web.callers import Caller, may, the_user
+from proxy.web.callers import Caller, current_user, require
 from proxy.web.cors import require_origin
 from proxy.web.envelope import envelope
 from proxy.web.limits import Limited
@@ -21,10 +21,10 @@ bp = Blueprint("tokens", __name__)
 
 
 @bp.post("/api/account/token")
-@may(Caller.USER, Limited.TOKEN)
+@require(Caller.USER, Limited.TOKEN)
 def give_token() -> WebResponse:
     """The TokenService's answer for the signed-in user: its status, content type and bytes as they are."""
-    services, user = current_services(), the_user()
+    services, user = current_services(), current_user()
     app_ids = {name: app.app_id for name, app in services.settings.apps.items()}
     section = choose_app(read_object(request.environ), user.app_account, user.bound_app, app_ids)
     require_origin(section)
@@ -37,7 +37,7 @@ def give_token() -> WebResponse:
         case Response():
             return _passed_on(answer)
         case TransportFailure(reason):
-            note(upstream=reason)
+            add_log_context(upstream=reason)
             return envelope(504 if reason == "timed out" else 502, f"MIMC's TokenService: {reason}")
 
 

@@ -10,7 +10,7 @@ from proxy.domain.callbacks import Callback, CallbackOrigin, Kind, Recipient, di
 
 RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
-CLAIM = CallbackOrigin("2", ("1", "2"), "1793534400000", "sealed")
+ORIGIN = CallbackOrigin("2", ("1", "2"), "1793534400000", "sealed")
 PERSONAL = Callback(
     kind=Kind.OFFLINE_MSG,
     app_id="2",
@@ -18,7 +18,7 @@ PERSONAL = Callback(
     topic_id=None,
     recipients=(Recipient("ben"),),
     payload=b"hi",
-    claim=CLAIM,
+    origin=ORIGIN,
     sent_at=NOON,
     sequence="154503794553568001",
     packet_id="abc-17",
@@ -29,8 +29,8 @@ BY_PACKET: dict[str, Any] = {"sequence": None}
 BY_CONTENT: dict[str, Any] = {"sequence": None, "packet_id": None}
 
 
-def remade(callback: Callback, **claim: Any) -> Callback:
-    return replace(callback, claim=replace(callback.claim, **claim))
+def remade(callback: Callback, **origin: Any) -> Callback:
+    return replace(callback, origin=replace(callback.origin, **origin))
 
 
 @pytest.mark.parametrize("kind", Kind)
@@ -102,10 +102,10 @@ def test_without_a_sequence_the_packet_id_and_the_sender_name_the_message() -> N
         {"from_account": "bea"},
         {"recipients": (Recipient("carl"),)},
         {"topic_id": "77"},
-        {"claim": replace(CLAIM, timestamp="1793534400001")},
-        {"claim": replace(CLAIM, timestamp=None)},
-        {"claim": replace(CLAIM, app_ids=("1", "3"))},
-        {"claim": replace(CLAIM, app_ids=("1",))},
+        {"origin": replace(ORIGIN, timestamp="1793534400001")},
+        {"origin": replace(ORIGIN, timestamp=None)},
+        {"origin": replace(ORIGIN, app_ids=("1", "3"))},
+        {"origin": replace(ORIGIN, app_ids=("1",))},
     ],
 )
 def test_without_any_id_everything_that_the_message_is_names_it(changed: dict[str, Any]) -> None:

@@ -81,7 +81,7 @@ def _callback(body: bytes) -> None:
         callback = parse_callback(body)
     if callback is None:
         return
-    authentic(callback.claim, SECRETS)
+    authentic(callback.origin, SECRETS)
     accept_callback(callback, MemoryInbox(), now=NOW, dedupe_ttl=DAY)
     if isinstance(callback, Callback):
         assert len(callback.callback_id) == len(callback.message_id) == 32

@@ -39,7 +39,7 @@ def with_length(text: bytes, length: bytes | None = None) -> bytes:
     return clear + bytes(-len(clear) % 16)
 
 
-def claim(
+def origin(
     authentication: str | None = VALUE, app_ids: tuple[str, ...] = (APP_ID,), timestamp: str | None = TIMESTAMP
 ) -> CallbackOrigin:
     return CallbackOrigin(app_ids[0] if app_ids else None, app_ids, timestamp, authentication)
@@ -125,7 +125,7 @@ def test_anything_else_is_not_authentic(value: str) -> None:
 @given(value=st.text(TEXT) | st.binary().map(lambda raw: base64.b64encode(raw).decode()), timestamp=st.text(TEXT))
 def test_no_text_whatever_is_authentic_or_an_exception(value: str, timestamp: str) -> None:
     assert not is_authentic(value, SECRET, APP_ID, timestamp)
-    assert authentic(claim(value, timestamp=timestamp), {APP_ID: SECRET}) is not Authenticity.VALID
+    assert authentic(origin(value, timestamp=timestamp), {APP_ID: SECRET}) is not Authenticity.VALID
 
 
 @RELAXED
@@ -137,21 +137,21 @@ def test_any_clear_bytes_are_judged_without_an_exception(clear: bytes) -> None:
 @pytest.mark.parametrize(
     ("given_claim", "secrets", "verdict"),
     [
-        (claim(), {APP_ID: SECRET}, Authenticity.VALID),
-        (claim(None), {APP_ID: SECRET}, Authenticity.ABSENT),
-        (claim(""), {APP_ID: SECRET}, Authenticity.ABSENT),
-        (claim(), {APP_ID: "another"}, Authenticity.INVALID),
-        (claim("nonsense"), {APP_ID: SECRET}, Authenticity.INVALID),
-        (claim(timestamp=None), {APP_ID: SECRET}, Authenticity.INVALID),
-        (claim(app_ids=()), {APP_ID: SECRET}, Authenticity.INVALID),
+        (origin(), {APP_ID: SECRET}, Authenticity.VALID),
+        (origin(None), {APP_ID: SECRET}, Authenticity.ABSENT),
+        (origin(""), {APP_ID: SECRET}, Authenticity.ABSENT),
+        (origin(), {APP_ID: "another"}, Authenticity.INVALID),
+        (origin("nonsense"), {APP_ID: SECRET}, Authenticity.INVALID),
+        (origin(timestamp=None), {APP_ID: SECRET}, Authenticity.INVALID),
+        (origin(app_ids=()), {APP_ID: SECRET}, Authenticity.INVALID),
         # between two apps of ours, made with the secret of either
-        (claim(app_ids=(APP_ID, "7")), {APP_ID: SECRET, "7": "seven"}, Authenticity.VALID),
-        (claim(app_ids=("7", APP_ID)), {APP_ID: SECRET, "7": "seven"}, Authenticity.VALID),
+        (origin(app_ids=(APP_ID, "7")), {APP_ID: SECRET, "7": "seven"}, Authenticity.VALID),
+        (origin(app_ids=("7", APP_ID)), {APP_ID: SECRET, "7": "seven"}, Authenticity.VALID),
         # from somebody else's app: made with a secret that we do not have
-        (claim("nonsense", app_ids=("99", APP_ID)), {APP_ID: SECRET}, Authenticity.ABSENT),
-        (claim(app_ids=("99", APP_ID)), {APP_ID: SECRET}, Authenticity.VALID),
+        (origin("nonsense", app_ids=("99", APP_ID)), {APP_ID: SECRET}, Authenticity.ABSENT),
+        (origin(app_ids=("99", APP_ID)), {APP_ID: SECRET}, Authenticity.VALID),
         # a value of an app that the body does not name proves nothing
-        (claim(app_ids=("7",)), {APP_ID: SECRET, "7": SECRET}, Authenticity.INVALID),
+        (origin(app_ids=("7",)), {APP_ID: SECRET, "7": SECRET}, Authenticity.INVALID),
     ],
 )
 def test_a_claim_is_judged_by_the_secrets_of_the_apps_it_names(
@@ -161,4 +161,4 @@ def test_a_claim_is_judged_by_the_secrets_of_the_apps_it_names(
 
 
 def test_a_claim_shows_its_authentication_to_no_log() -> None:
-    assert VALUE not in repr(claim())
+    assert VALUE not in repr(origin())

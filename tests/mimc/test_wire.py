@@ -67,10 +67,10 @@ def test_an_offline_message_of_2018_is_a_callback() -> None:
     assert callback.payload == b'{"type":"TEXT"}'
     assert callback.sent_at == datetime(2018, 1, 24, 3, 19, 33, 123000, tzinfo=UTC)
     assert (callback.sequence, callback.packet_id, callback.biz_type) == (None, None, "")
-    assert callback.claim.recipient_app_id == "2882303761517000002"
-    assert callback.claim.app_ids == ("2882303761517000001", "2882303761517000002")
-    assert callback.claim.timestamp == "1516763973123"
-    assert callback.claim.authentication is None
+    assert callback.origin.recipient_app_id == "2882303761517000002"
+    assert callback.origin.app_ids == ("2882303761517000001", "2882303761517000002")
+    assert callback.origin.timestamp == "1516763973123"
+    assert callback.origin.authentication is None
 
 
 def test_an_offline_group_message_of_2018_is_a_callback() -> None:
@@ -79,15 +79,15 @@ def test_an_offline_group_message_of_2018_is_a_callback() -> None:
     assert callback.app_id == "2882303761517000001"
     assert callback.topic_id == "21351198708203520"
     assert callback.recipients == (Recipient("ben"), Recipient("carl"))
-    assert callback.claim.recipient_app_id == "2882303761517000001"
-    assert callback.claim.app_ids == ("2882303761517000001",)
+    assert callback.origin.recipient_app_id == "2882303761517000001"
+    assert callback.origin.app_ids == ("2882303761517000001",)
 
 
 @pytest.mark.parametrize("members", [PERSONAL, GROUP])
 def test_the_later_members_are_read_where_they_are(members: Members) -> None:
     callback = parse(members | LATER)
     assert (callback.sequence, callback.packet_id, callback.biz_type) == ("154503794553568001", "abc-17", "TEXT")
-    assert callback.claim.authentication == "c2VhbGVk"
+    assert callback.origin.authentication == "c2VhbGVk"
 
 
 @pytest.mark.parametrize(("kind", "members"), [("NORMAL_MSG", PERSONAL), ("NORMAL_TOPIC_MSG", GROUP)])
@@ -319,7 +319,7 @@ def test_ten_thousand_readers_are_taken_and_no_more() -> None:
 def test_a_timestamp_is_a_moment_where_it_can_be(timestamp: str | None, sent_at: datetime | None) -> None:
     callback = parse(PERSONAL | {"timestamp": timestamp})
     assert callback.sent_at == sent_at
-    assert callback.claim.timestamp == (timestamp or None)
+    assert callback.origin.timestamp == (timestamp or None)
 
 
 @pytest.mark.parametrize("kind", ["UCTOPIC_MSG", "offline_msg", "OFFLINE_RESOURCE", " OFFLINE_MSG"])
@@ -328,7 +328,7 @@ def test_another_kind_is_ignored_with_its_claim(kind: str) -> None:
     ignored = parse_callback(json.dumps(members).encode())
     assert isinstance(ignored, Ignored)
     assert ignored.kind == kind
-    assert ignored.claim == parse(PERSONAL | LATER).claim
+    assert ignored.origin == parse(PERSONAL | LATER).origin
 
 
 @pytest.mark.parametrize(
@@ -345,9 +345,9 @@ def test_the_claim_of_an_unknown_kind_is_read_as_far_as_it_can_be(
     members: Members, recipient: str | None, app_ids: tuple[str, ...], timestamp: str | None
 ) -> None:
     ignored = parse_callback(json.dumps({"msgType": "UCTOPIC_MSG"} | members).encode())
-    claim = ignored.claim
-    assert (claim.recipient_app_id, claim.app_ids, claim.timestamp) == (recipient, app_ids, timestamp)
-    assert claim.authentication is None
+    origin = ignored.origin
+    assert (origin.recipient_app_id, origin.app_ids, origin.timestamp) == (recipient, app_ids, timestamp)
+    assert origin.authentication is None
 
 
 def test_an_endless_kind_is_cut() -> None:

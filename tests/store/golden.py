@@ -60,7 +60,7 @@ TO_A_GROUP = Callback(
     topic_id="21351198708203520",
     recipients=(Recipient("ben"), Recipient("小 米", ("r1", "r2"))),
     payload=b"\x00words of ann\xff",
-    claim=CallbackOrigin(APP_ID, (APP_ID,), "1795435200000", None),
+    origin=CallbackOrigin(APP_ID, (APP_ID,), "1795435200000", None),
     sent_at=NOON - SECOND,
     sequence="154503794553568001",
     packet_id="packet-1",
@@ -73,7 +73,7 @@ TO_ONE = Callback(
     topic_id=None,
     recipients=(Recipient("ben"),),
     payload=b"",
-    claim=CallbackOrigin(APP_ID, (APP_ID,), None, None),
+    origin=CallbackOrigin(APP_ID, (APP_ID,), None, None),
 )
 IPHONE = Device(
     "main", "ben", "phone-1", Platform.APNS, "a1b2c3", NOON, ApnsEnvironment.SANDBOX, "zh-CN", "r1"

@@ -80,7 +80,7 @@ def callback(
         topic_id=topic_id,
         recipients=tuple(recipients),
         payload=b"the words of ann",
-        claim=CallbackOrigin(app_id, (app_id,), None, None),
+        origin=CallbackOrigin(app_id, (app_id,), None, None),
         sequence=sequence,
         biz_type="TEXT",
     )

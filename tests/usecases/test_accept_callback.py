@@ -13,7 +13,7 @@ from proxy.usecases.accept_callback import Acceptance, accept_callback
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 LIFE = timedelta(hours=24)
-CLAIM = CallbackOrigin("1", ("1",), None, None)
+ORIGIN = CallbackOrigin("1", ("1",), None, None)
 
 
 @dataclass
@@ -42,7 +42,7 @@ def callback(
         topic_id=None,
         recipients=tuple(Recipient(account) for account in recipients),
         payload=b"hello",
-        claim=CLAIM,
+        origin=ORIGIN,
         sent_at=sent_at,
         sequence="1",
     )
@@ -69,7 +69,7 @@ def test_a_repeat_is_told_from_the_first() -> None:
 @pytest.mark.parametrize(
     ("given", "acceptance"),
     [
-        (Ignored("UCTOPIC_MSG", CLAIM), Acceptance.IGNORED),
+        (Ignored("UCTOPIC_MSG", ORIGIN), Acceptance.IGNORED),
         (callback(Kind.NORMAL_MSG), Acceptance.INSTANT),
         (callback(Kind.NORMAL_TOPIC_MSG, recipients=()), Acceptance.INSTANT),
         (callback(recipients=()), Acceptance.NO_RECIPIENTS),

@@ -8,7 +8,7 @@ from flask import Flask, g, session
 from flask.sessions import NullSession
 from werkzeug.routing import Rule
 
-from proxy.web.callers import Caller, Guard, guard_of, may
+from proxy.web.callers import Caller, Guard, guard_of, require
 from proxy.web.limits import Limited
 from tests.web.test_callbacks import offline
 from tests.web.world import ORIGIN, URL_SECRET, World
@@ -95,7 +95,7 @@ def test_a_senders_call_touches_neither_a_session_nor_flask_login(secret: str) -
 
 def test_a_limit_on_a_sender_cannot_even_be_written() -> None:
     with pytest.raises(ValueError, match="never limited"):
-        may(Caller.SENDER, Limited.TOKEN)
+        require(Caller.SENDER, Limited.TOKEN)
 
 
 def test_every_answer_of_every_route_carries_the_security_headers() -> None:

@@ -13,7 +13,7 @@ from proxy.errors import StoreUnavailable
 from proxy.settings import LimitSettings
 from proxy.store.connection import Store
 from proxy.store.users.limits import RedisLimits
-from proxy.web.callers import Caller, may
+from proxy.web.callers import Caller, require
 from proxy.web.envelope import envelope
 from proxy.web.limits import Limited, limit_account
 from tests.web.test_callbacks import offline
@@ -28,7 +28,7 @@ def sign_in_world(**limits: object) -> World:
     world = World(settings(limits=limits))
 
     @world.app.post("/auth/try/<account>")
-    @may(Caller.ANYONE, Limited.SIGN_IN)
+    @require(Caller.ANYONE, Limited.SIGN_IN)
     def try_account(account: str) -> Response:
         limit_account(Limited.SIGN_IN, account)
         return envelope(200)
