@@ -10,7 +10,8 @@ from tests.chaos.evidence import Evidence
 from tests.chaos.ownership import Hold, Owner
 from tests.chaos.pushes import Address, Push
 from tests.chaos.recovery import recoveries
-from tests.chaos.said import Callback, Message
+from tests.chaos.sent_messages import Callback, Message
+from tests.chaos.standstill import Wait
 from tests.chaos.verdict import Finding
 
 _BEFORE_THE_KILL_MS = 300
@@ -18,11 +19,15 @@ _BEFORE_THE_KILL_MS = 300
 
 @dataclass
 class Arrivals:
-    """`counted`: due, superseded, undecidable, lost with the store. `worst`: the longest wait after a fault."""
+    """`counted`: due, superseded, undecidable, lost with the store. `worst`: the longest wait after a fault.
+
+    `waits`: of all alerts that came and surely had to.
+    """
 
     findings: list[Finding] = field(default_factory=list)
     counted: Counter[str] = field(default_factory=Counter)
     worst: tuple[int, str] | None = None
+    waits: list[Wait] = field(default_factory=list)
 
 
 class Due(NamedTuple):
@@ -43,8 +48,10 @@ def judge_arrivals(evidence: Evidence) -> Arrivals:
         if came:
             found.counted["due"] += 1
             first = min(came, key=lambda it: it.ms)
-            provider = recovery["apns" if first.address[0] == "apns" else "mipush"]
-            if (waited := provider.wait_ms(due.accepted_ms, first.ms)) is not None:
+            lane = evidence.messages[word].app, first.provider
+            if due.hold is Hold.SURELY and not _emptied_between(evidence, due.accepted_ms, first.came_ms):
+                found.waits.append(Wait(lane, due.accepted_ms, first.came_ms))
+            if (waited := recovery[first.provider].wait_ms(due.accepted_ms, first.ms)) is not None:
                 found.worst = max(found.worst or (-1, ""), (waited, f"{word} for {owner}, which came at {first.ms}"))
         elif any(_is_covered(evidence.messages[word], address, latest) for address in addresses):
             found.counted["due"] += 1
@@ -99,12 +106,17 @@ def _latest(evidence: Evidence) -> dict[tuple[Address, str], Message]:
     """The latest message of each conversation on each address where messages cover each other."""
     latest: dict[tuple[Address, str], Message] = {}
     for push in evidence.pushes:
-        if push.line is not None:
+        if push.notify_id is not None:
             message = evidence.messages[push.word]
             key = push.address, message.conversation
             if key not in latest or message.is_later_than(latest[key]):
                 latest[key] = message
     return latest
+
+
+def _emptied_between(evidence: Evidence, accepted_ms: int, came_ms: int) -> bool:
+    """The store lost it in between: it came because MIMC posted it again."""
+    return any(begin <= came_ms and accepted_ms <= end for begin, end in evidence.emptied)
 
 
 def _is_covered(message: Message, address: Address, latest: Mapping[tuple[Address, str], Message]) -> bool:

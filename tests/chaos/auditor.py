@@ -8,46 +8,53 @@ It reads the run log (runlog.py) and the emulators' journals, nothing else, and 
     shown twice       a phone holds two items of one message: one word under two collapse ids or jobkeys
     unexcused repeat  a second accepted push of one (message, device) that no fault explains (faults.py)
     order             an earlier message came onto a phone that keeps one item a conversation after a later one
-    wrong phone       a push at an address that for MOVED_MS (sights.py) had belonged to none of the message's readers
+    standstill        alerts waited for a lane, it pushed none for more than MOST_MS, and no fault explains that
+                      (standstill.py)
+    wrong phone       a push at an address that for MOVED_MS (observed_alerts.py) had belonged to none of the message's
+                      readers
 
-An alert is due for each device that surely was a reader's before the callback was first posted and stayed his, whose
+An alert is due for each device that surely was a reader's before the callback was first posted and stayed theirs, whose
 address no provider called dead, and that was not told apart by the logins that missed the message; never for the
 sender. What cannot be decided from outside is counted apart. Runs are far shorter than an alert's life of 24 h, so
 none expires. Later means a larger sequence; in the old form, which has none, a later time of sending.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tests.chaos.arrivals import judge_arrivals
-from tests.chaos.evidence import read_evidence
+from tests.chaos.evidence import Evidence, read_evidence
+from tests.chaos.faults import Times
+from tests.chaos.observed_alerts import ObservedAlerts
 from tests.chaos.pushes import Journal
-from tests.chaos.sights import Sights
-from tests.chaos.verdict import Verdict
+from tests.chaos.standstill import MOST_MS, Standstill, shares_unexplained, standstills
+from tests.chaos.verdict import Finding, Verdict
 
 
 def audit(
     events: Sequence[Mapping[str, Any]],
-    journals: Sequence[Journal],
+    journals: Mapping[str, Journal],
+    times: Times,
     *,
-    push_timeout_s: float = 1.4,
     by_account: Iterable[str] = ("main",),
 ) -> Verdict:
-    """Judge a run. `push_timeout_s` is how long its workers wait for an answer, as in the rig.
+    """Judge a run by its log and the providers' journals; `times` are those of its settings.
 
     `by_account` names the app sections whose MiPush is told accounts instead of regIds.
     """
-    evidence = read_evidence(events, journals, push_timeout_s, by_account)
-    arrivals, sights = judge_arrivals(evidence), Sights(evidence)
+    evidence = read_evidence(events, journals, times, by_account)
+    arrivals, observed = judge_arrivals(evidence), ObservedAlerts(evidence)
+    lanes = [((evidence.messages[push.word].app, push.provider), push) for push in evidence.pushes]
+    stood_still = standstills(arrivals.waits, lanes, evidence.faults, times)
     return Verdict(
         messages=len(evidence.messages),
         due=arrivals.counted["due"],
         duplicates=sum(it.posts - 1 for it in evidence.callbacks),
         faults=Counter(it.kind for it in evidence.faults),
-        findings=(*arrivals.findings, *sights.findings),
+        findings=(*arrivals.findings, *observed.findings, *_too_long(stood_still)),
         pushes=len(evidence.pushes),
-        delivered=sights.delivered,
+        delivered=observed.delivered,
         worst_recovery_ms=arrivals.worst and arrivals.worst[0],
         slowest=arrivals.worst[1] if arrivals.worst else "",
         superseded=arrivals.counted["superseded"],
@@ -55,5 +62,22 @@ def audit(
         lost_with_the_store=arrivals.counted["lost with the store"],
         never_taken=sum(it.accepted_ms is None for it in evidence.callbacks),
         wordless=evidence.wordless,
-        excused=sights.excused,
+        excused=observed.excused,
+        standstill_ms=stood_still[0].ms if stood_still else 0,
+        longest_standstill=str(stood_still[0]) if stood_still else "",
+        unexplained=_unexplained(evidence, times),
     )
+
+
+def _too_long(stood_still: Iterable[Standstill]) -> Iterator[Finding]:
+    for found in stood_still:
+        if found.ms > MOST_MS:
+            yield Finding("standstill", "alerts waited", "/".join(found.lane), f"{found}, {found.ms} ms")
+
+
+def _unexplained(evidence: Evidence, times: Times) -> Mapping[str, float]:
+    """Of the time from the first post to the last push."""
+    asked_ms = [callback.first_asked_ms for callback in evidence.callbacks]
+    if not asked_ms or not evidence.pushes:
+        return {}
+    return shares_unexplained(evidence.faults, times, min(asked_ms), max(push.ms for push in evidence.pushes))

@@ -9,7 +9,8 @@ from dataclasses import replace
 import requests
 
 from tests.chaos.dice import Trouble
-from tests.chaos.people import People, Phone, apple_phone
+from tests.chaos.people import ENVIRONMENTS, People, Phone, apple_phone
+from tests.chaos.pushes import APNS, SANDBOX
 from tests.chaos.runlog import RunLog, now_ms
 from tests.system.rig import Rig
 
@@ -42,14 +43,16 @@ class Devices:
             answers = list(pool.map(self._register, self._in_use))
         self._in_use = [phone for phone, is_known in zip(self._in_use, answers, strict=True) if is_known]
 
-    def strike(self, invalid_reason: Trouble) -> None:
-        match invalid_reason.kind:
+    def strike(self, trouble: Trouble) -> None:
+        match trouble.kind:
             case "move":
-                self._move(invalid_reason.lot)
+                self._move(trouble.lot)
+            case "other_environment":
+                self._change_environment(trouble.lot)
             case "sign_out":
-                self._sign_out(invalid_reason.lot)
+                self._sign_out(trouble.lot)
             case "provider_410":
-                self._kill_token(invalid_reason.lot)
+                self._kill_token(trouble.lot)
             case other:
                 raise ValueError(other)
 
@@ -62,6 +65,14 @@ class Devices:
         heir = replace(former, account=self._dice.choice(heirs), device=f"second-hand-{self._moves}")
         if self._register(heir):
             self._in_use.append(heir)
+
+    def _change_environment(self, lot: float) -> None:
+        """A developer starts a build of the store on their phone, or one of their own: the same token registers."""
+        apples = [phone for phone in self._in_use if phone.platform == "apns"]
+        phone = self._take(apples, lot)
+        other = ENVIRONMENTS[1 - ENVIRONMENTS.index(phone.environment)]
+        if self._register(changed := replace(phone, environment=other)):
+            self._in_use[self._in_use.index(phone)] = changed
 
     def _sign_out(self, lot: float) -> None:
         phone = self._take(self._in_use, lot)
@@ -80,7 +91,8 @@ class Devices:
         self._dead = [phone]
         dead = {"device_token": phone.push_token, "state": "unregistered", "timestamp_ms": time.time_ns() // 1_000_000}
         begin_ms = now_ms()
-        self._rig.http.post(f"{self._rig.control('apns')}/devices", json=dead, timeout=10).raise_for_status()
+        for emulator in (APNS, SANDBOX):
+            self._rig.http.post(f"{self._rig.control(emulator)}/devices", json=dead, timeout=10).raise_for_status()
         self._log.write("fault", kind="provider_410", target=phone.push_token, pid=None, begin_ms=begin_ms, end_ms=None)
 
     def _register(self, phone: Phone) -> bool:
@@ -92,7 +104,7 @@ class Devices:
     def _put(self, phone: Phone) -> requests.Response:
         return self._rig.register(
             phone.account, phone.device, phone.push_token, app_id=phone.app_id, platform=phone.platform,
-            **({"resource": phone.resource} if phone.resource else {}),
+            **{name: value for name in ("resource", "environment") if (value := getattr(phone, name))},
         )  # fmt: skip
 
     def _delete(self, phone: Phone) -> requests.Response:

@@ -7,18 +7,23 @@ from dataclasses import dataclass
 from tests.chaos.size import Size
 
 # Troubles of one track come one after the other, the tracks run side by side. Weights say how often.
+_APNS = {
+    "provider_429": 1, "provider_503": 1, "provider_goaway": 2, "provider_reset": 2, "provider_silence": 1,
+    "provider_slow": 1, "provider_unreachable": 2, "provider_wrong_key": 1,
+}  # fmt: skip
 TRACKS: Mapping[str, Mapping[str, int]] = {
-    "processes": {"kill_worker": 4, "stop_worker": 2, "restart_worker": 2, "kill_web_child": 3, "kill_web": 1,
+    "processes": {"kill_worker": 4, "stop_worker": 2, "slow_worker": 2, "slow_machine": 1, "restart_worker": 2,
+                  "kill_web_child": 3, "kill_web": 1,
                   "restart_web": 1, "reload_web": 1},
     "store": {"kill_store": 2, "store_away": 2, "kill_web_spooling": 2, "spool_full": 1},
-    "apns": {"provider_429": 1, "provider_503": 1, "provider_goaway": 2, "provider_reset": 2, "provider_silence": 1,
-             "provider_slow": 1, "provider_wrong_key": 1},
+    "apns": _APNS,
+    "sandbox": _APNS,
     "mipush": {"provider_429": 1, "provider_503": 1, "provider_reset": 2, "provider_silence": 1, "provider_slow": 1,
                "provider_wrong_key": 1},
-    "devices": {"move": 6, "sign_out": 2, "provider_410": 2},
+    "devices": {"move": 6, "sign_out": 2, "provider_410": 2, "other_environment": 2},
 }  # fmt: skip
 # The store is away less often: whatever happens meanwhile happens to nobody. Devices change hands more often.
-_PAUSES: Mapping[str, float] = {"store": 3.0, "devices": 0.4}
+_PAUSES: Mapping[str, float] = {"store": 3.0, "sandbox": 2.0, "devices": 0.4}
 
 
 EMPTY_STORE = "empty_store"
@@ -74,7 +79,7 @@ def _duration(kind: str, dice: random.Random, size: Size) -> float:
     match kind:
         case "stop_worker":  # longer than its lease, so that the others take over what it holds
             return size.lease_s * dice.uniform(1.2, 1.6)
-        case "move" | "sign_out" | "provider_410":
+        case "move" | "sign_out" | "provider_410" | "other_environment":
             return 0.0
         case "provider_wrong_key":
             return most

@@ -8,6 +8,7 @@ from tests.chaos.devices import Devices
 from tests.chaos.dice import EMPTY_STORE, Trouble
 from tests.chaos.fleet import Fleet
 from tests.chaos.providers import Provider
+from tests.chaos.pushes import PROVIDERS
 from tests.chaos.runlog import RunLog
 from tests.system.rig import Rig
 
@@ -19,15 +20,14 @@ class Environment:
     out, for then nobody writes any more.
     """
 
-    def __init__(self, rig: Rig, log: RunLog, fleet: Fleet, devices: Devices, most_s: float) -> None:
+    def __init__(self, rig: Rig, log: RunLog, fleet: Fleet, devices: Devices, most_s: float, slow_s: float) -> None:
         self._most_s = most_s
         self.left_out = 0
         self._rig, self._fleet, self._devices = rig, fleet, devices
         self._strikes: Mapping[str, Callable[[Trouble], None]] = {
             "processes": fleet.strike,
             "store": fleet.strike,
-            "apns": Provider("apns", rig, log).strike,
-            "mipush": Provider("mipush", rig, log).strike,
+            **{name: Provider(name, rig, log, slow_s).strike for name in PROVIDERS},
             "devices": self._strike_devices,
         }
         self._threads: list[threading.Thread] = []
@@ -47,26 +47,26 @@ class Environment:
         if self._failed:
             raise self._failed[0]
         assert not any(thread.is_alive() for thread in self._threads), "the faults took longer than the whole run may"
-        for emulator in ("apns", "mipush"):
+        for emulator in PROVIDERS:
             self._rig.end_faults(emulator)
         self._fleet.end()
 
-    def _strike_devices(self, invalid_reason: Trouble) -> None:
-        if invalid_reason.kind == EMPTY_STORE:
-            self._fleet.strike(invalid_reason)
+    def _strike_devices(self, trouble: Trouble) -> None:
+        if trouble.kind == EMPTY_STORE:
+            self._fleet.strike(trouble)
             self._devices.register_again()
         else:
-            self._devices.strike(invalid_reason)
+            self._devices.strike(trouble)
 
     def _play(self, track: str, troubles: Sequence[Trouble], began: float) -> None:
         try:
-            for invalid_reason in troubles:
-                time.sleep(max(began + invalid_reason.begins_s - time.monotonic(), 0))
+            for trouble in troubles:
+                time.sleep(max(began + trouble.begins_s - time.monotonic(), 0))
                 if self._failed:
                     return
                 if time.monotonic() - began > self._most_s:
                     self.left_out += 1
                 else:
-                    self._strikes[track](invalid_reason)
+                    self._strikes[track](trouble)
         except BaseException as error:  # noqa: BLE001  raised again by end()
             self._failed.append(error)

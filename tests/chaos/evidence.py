@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.chaos.faults import Excuses, Fault, dead_addresses, read_faults, spans_of
+from tests.chaos.faults import Excuses, Fault, Times, dead_addresses, read_faults, spans_of
 from tests.chaos.ownership import Ownership, Span
 from tests.chaos.pushes import Address, Journal, Push, accepted_pushes
-from tests.chaos.said import Callback, Message, read_callbacks, read_messages
+from tests.chaos.sent_messages import Callback, Message, read_callbacks, read_messages
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Evidence:
 
 
 def read_evidence(
-    events: Sequence[Mapping[str, Any]], journals: Sequence[Journal], push_timeout_s: float, by_account: Iterable[str]
+    events: Sequence[Mapping[str, Any]], journals: Mapping[str, Journal], times: Times, by_account: Iterable[str]
 ) -> Evidence:
     messages, callbacks, faults = read_messages(events), read_callbacks(events), read_faults(events)
     emptied = spans_of(faults, "empty_store")
@@ -54,5 +54,5 @@ def read_evidence(
         wordless=wordless,
         readers=readers,
         at=at,
-        excuses=Excuses(faults, pushes, asked_ms, push_timeout_s),
+        excuses=Excuses(faults, pushes, asked_ms, times.push_timeout_s),
     )

@@ -6,8 +6,8 @@ A second accepted push of one alert is excused only by one of these, each betwee
   silent by a fault;
 - *slow*: it had waited for its answer about as long as the worker waits (a time-out), whether that came or not;
 - *reset*: the connection was reset at once after the answer, which a reset may overtake;
-- *kill_worker*, *stop_worker*: done to the process that had sent the first push, told by its port, and begun at most
-  SETTLED_MS after the answer. Where the environment could not tell the ports it may have been any worker;
+- *kill_worker*, *stop_worker*, *slow_worker*: done to the process that had sent the first push, told by its port, and
+  begun at most SETTLED_MS after the answer. Where the environment could not tell the ports it may have been any worker;
 - *store*: it was killed, away or emptied while the first push was out, or at most SETTLED_MS after the answer, or had
   been STORE_BEFORE_MS before it came;
 - *said again to an empty store*: MIMC posted the message again after the store had come back empty.
@@ -29,12 +29,23 @@ _YOUNG_MS = 200  # a connection opened while its process was being looked at
 _FOR_EVER = 1 << 62
 
 STORE = frozenset({"kill_store", "store_away", "empty_store"})
-WORKER = frozenset({"kill_worker", "stop_worker"})
+WORKER = frozenset({"kill_worker", "stop_worker", "slow_worker"})
+WEB = frozenset({"kill_web", "restart_web", "spool_full"})
+# they reset live connections, perhaps idle ones
+_RESETS = frozenset({"provider_reset", "provider_unreachable"})
 # how a fault of one push keeps its answer from the sender
 _UNHEARD = frozenset({
     "silence", "silent_connection", "rst_stream", "closed", "reset",  # APNs, as its journal calls what was lost
     "reset_after", "silence_after", "close_after", "truncated",  # MiPush, by their effects
 })  # fmt: skip
+
+
+class Times(NamedTuple):
+    """The service's, in seconds: how long it waits for an answer, its lease, and at most between two probes."""
+
+    push_timeout_s: float = 1.4
+    lease_s: float = 2.0
+    probe_s: float = 1.0
 
 
 class Fault(NamedTuple):
@@ -87,9 +98,9 @@ class Excuses:
         self._store = [it for it in faults if it.kind in STORE]
         self._emptied = [it for it in faults if it.kind == "empty_store"]
         self._worker = [it for it in faults if it.kind in WORKER]
-        self._resets = [it for it in faults if it.kind == "provider_reset"]
-        self._first_ms: dict[tuple[int, int], int] = {}
-        self._reset_ms: dict[tuple[int, int], list[int]] = defaultdict(list)
+        self._resets = [it for it in faults if it.kind in _RESETS]
+        self._first_ms: dict[tuple[str, int], int] = {}
+        self._reset_ms: dict[tuple[str, int], list[int]] = defaultdict(list)
         for push in pushes:
             known = self._first_ms.get(push.connection, push.came_ms)
             self._first_ms[push.connection] = min(known, push.came_ms)
@@ -118,9 +129,8 @@ class Excuses:
         if any(0 <= ms - first.ms <= _AT_ONCE_MS for ms in self._reset_ms.get(first.connection, ())):
             return True
         # a connection that was struck while nothing was out is in no journal
-        provider = "apns" if first.address[0] == "apns" else "mipush"
         return any(
-            provider in it.target and it.begin_ms - _AT_ONCE_MS <= first.ms <= it.begin_ms + _YOUNG_MS
+            it.target == first.provider and it.begin_ms - _AT_ONCE_MS <= first.ms <= it.begin_ms + _YOUNG_MS
             for it in self._resets
         )
 

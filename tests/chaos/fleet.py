@@ -5,16 +5,18 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from tests.bench.shares import share_of_a_core
 from tests.chaos.dice import Trouble
 from tests.chaos.runlog import RunLog, now_ms
 from tests.chaos.sockets import ports_of
 from tests.system.rig import Process, Rig
 
 _WORKERS, _WEB = 3, 2
+_SLOW_SHARE = 0.1  # of a core
 _ALMOST_NO_ROOM = 5_000  # bytes
 _END_WITHIN_S = 90.0  # many times its drain, for a machine that is busy
 
@@ -37,32 +39,36 @@ class Fleet:
             code = process.popen.poll()
             assert code is None, f"{process.log.name} ended by itself: {code}"
 
-    def strike(self, invalid_reason: Trouble) -> None:
-        match invalid_reason.kind:
+    def strike(self, trouble: Trouble) -> None:
+        match trouble.kind:
             case "kill_worker":
-                self._kill_worker(self._pick(invalid_reason.lot), invalid_reason.for_s)
+                self._kill_worker(self._pick(trouble.lot), trouble.for_s)
             case "stop_worker":
-                self._stop_worker(self._pick(invalid_reason.lot), invalid_reason.for_s)
+                self._stop_worker(self._pick(trouble.lot), trouble.for_s)
+            case "slow_worker":
+                self._slow_workers([self._pick(trouble.lot)], _SLOW_SHARE, trouble.for_s)
+            case "slow_machine":
+                self._slow_workers(self._workers, _SLOW_SHARE, trouble.for_s)
             case "restart_worker":
                 self._restart_workers()
             case "kill_web_child":
-                self._kill_web_child(invalid_reason.lot)
+                self._kill_web_child(trouble.lot)
             case "kill_web":
-                self._kill_web(invalid_reason.for_s)
+                self._kill_web(trouble.for_s)
             case "restart_web":
                 self._restart_web()
             case "reload_web":
                 self._reload_web()
             case "kill_store":
-                self._kill_store(invalid_reason.for_s)
+                self._kill_store(trouble.for_s)
             case "store_away":
-                self._stop_store(invalid_reason.for_s)
+                self._stop_store(trouble.for_s)
             case "kill_web_spooling":
-                self._kill_web_spooling(invalid_reason.for_s, invalid_reason.lot)
+                self._kill_web_spooling(trouble.for_s, trouble.lot)
             case "spool_full":
-                self._fill_spool(invalid_reason.for_s)
+                self._fill_spool(trouble.for_s)
             case "empty_store":
-                self._empty_store(invalid_reason.for_s)
+                self._empty_store(trouble.for_s)
             case other:
                 raise ValueError(other)
 
@@ -80,6 +86,14 @@ class Fleet:
             sleeper.signal(signal.SIGSTOP)
             time.sleep(for_s)
             sleeper.signal(signal.SIGCONT)
+
+    def _slow_workers(self, slowed: Sequence[Process], share: float, for_s: float) -> None:
+        """Each has a share of a core only, by a quota or by being stopped again and again."""
+        with ExitStack() as stack:
+            for worker in slowed:
+                stack.enter_context(self._fault("slow_worker", worker))
+                stack.enter_context(share_of_a_core(worker.popen, share))
+            time.sleep(for_s)
 
     def _restart_workers(self) -> None:
         """All of them, one by one, the new one first."""

@@ -103,14 +103,16 @@ class Generator:
             connection.close()
 
     def _note(self, post: Post, asked_ms: int, status: int, duplicate: bool | None) -> None:
-        said = post.announcement
+        announcement = post.announcement
         resources: dict[str, Any] = (
-            {"resources": dict.fromkeys(said.recipients, said.resources)} if said.resources else {}
+            {"resources": dict.fromkeys(announcement.recipients, announcement.resources)}
+            if announcement.resources
+            else {}
         )
         self._log.write(
-            "posted", callback=post.number, word=post.message.word, kind=said.kind, recipients=said.recipients,
-            form="old" if post.message.old else "new", attempt=post.attempt, asked_ms=asked_ms, status=status,
-            duplicate=duplicate, **resources,
+            "posted", callback=post.number, word=post.message.word, kind=announcement.kind,
+            recipients=announcement.recipients, form="old" if post.message.old else "new", attempt=post.attempt,
+            asked_ms=asked_ms, status=status, duplicate=duplicate, **resources,
         )  # fmt: skip
 
     def _go_on(self, post: Post, status: int) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.chaos.pushes import PROVIDERS
 from tests.system.rig import Rig
 
-EMULATORS = ("apns", "mipush")
 _EVERY_S = 1.0
 
 
@@ -18,7 +18,7 @@ class Journals:
 
     def __init__(self, rig: Rig, folder: Path) -> None:
         self._rig, self._folder = rig, folder
-        self._after = dict.fromkeys(EMULATORS, 0)
+        self._after = dict.fromkeys(PROVIDERS, 0)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._read_on, name="journals", daemon=True)
 
@@ -39,7 +39,7 @@ class Journals:
             self._read()
 
     def _read(self) -> None:
-        for name in EMULATORS:
+        for name in PROVIDERS:
             entries = self._rig.journal(name, self._after[name])
             if entries:
                 with journal_path(self._folder, name).open("a", encoding="utf-8") as file:

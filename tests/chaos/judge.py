@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.chaos.auditor import audit
-from tests.chaos.journals import EMULATORS, read_journal
+from tests.chaos.faults import Times
+from tests.chaos.journals import read_journal
+from tests.chaos.pushes import PROVIDERS
 from tests.chaos.run import RUN_LOG, play
 from tests.chaos.runlog import read_run_log
 from tests.chaos.size import Size
@@ -24,7 +26,7 @@ def judged(seed: int, size: Size, again: str, say: Callable[[str], None], *, kee
     folder = Path(tempfile.mkdtemp(prefix=f"chaos-{seed}-", dir="/tmp"))
     try:
         play(seed, size, folder, say)
-        faults = verdict(folder, size.relay["push_timeout_s"], say)
+        faults = verdict(folder, size.times, say)
     except BaseException:
         say(f"not played to its end; logs, run log and journals: {folder}; again: {again}")
         raise
@@ -39,10 +41,10 @@ def judged(seed: int, size: Size, again: str, say: Callable[[str], None], *, kee
     return 0
 
 
-def verdict(folder: Path, push_timeout_s: float, say: Callable[[str], None]) -> list[str]:
+def verdict(folder: Path, times: Times, say: Callable[[str], None]) -> list[str]:
     """Print the auditor's table for the run in this folder; returns what speaks against the service."""
     events = read_run_log(folder / RUN_LOG)
-    found = audit(events, [read_journal(folder, name) for name in EMULATORS], push_timeout_s=push_timeout_s)
+    found = audit(events, {name: read_journal(folder, name) for name in PROVIDERS}, times)
     say(found.report())
     left = [it["backlog"] for it in events if it["event"] == "end"]
     return [

@@ -1,12 +1,13 @@
 """Who lives in the emulated world: accounts, their phones and the groups that they talk in, all drawn from the seed."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.chaos.size import Size
 from tests.system.rig import MAIN, OTHER, SECTION
 
 APP_IDS = (MAIN, OTHER)
+ENVIRONMENTS = ("production", "sandbox")
 LOGINS = ("login-phone", "login-tablet")
 _FIRST_TOPIC_ID = 21351198708203520
 
@@ -15,7 +16,8 @@ _FIRST_TOPIC_ID = 21351198708203520
 class Phone:
     """`device` is "" and `push_token` the account where the provider itself knows the account's phones.
 
-    `resource` names its login at MIMC; many apps do not tell it.
+    `resource` names its login at MIMC; many apps do not tell it. `environment` is APNs': a developer's build is reached
+    in the sandbox.
     """
 
     app_id: str
@@ -24,6 +26,7 @@ class Phone:
     platform: str
     push_token: str
     resource: str = ""
+    environment: str = ""
 
     @property
     def app(self) -> str:
@@ -72,7 +75,8 @@ def _phones(app_id: str, account: str, dice: random.Random) -> list[Phone]:
 
 
 def apple_phone(app_id: str, account: str, device: str, dice: random.Random) -> Phone:
-    return _phone(app_id, account, device, "apns", f"{dice.getrandbits(256):064x}", dice)
+    phone = _phone(app_id, account, device, "apns", f"{dice.getrandbits(256):064x}", dice)
+    return replace(phone, environment=dice.choices(ENVIRONMENTS, (3, 1))[0])
 
 
 def _phone(app_id: str, account: str, device: str, platform: str, push_token: str, dice: random.Random) -> Phone:

@@ -11,7 +11,7 @@ from tests.system.rig import Rig
 Order = Mapping[str, Any]
 
 # by emulator and kind of fault: the ways in which it may show, of which one is drawn
-ORDERS: Mapping[str, Mapping[str, Sequence[Order]]] = {
+ORDERS: dict[str, Mapping[str, Sequence[Order]]] = {
     "apns": {
         "provider_429": [{"effect": "answer", "reason": "TooManyRequests", "share": 0.3}],
         "provider_503": [{"effect": "answer", "reason": "ServiceUnavailable"}, {"effect": "no_body_503", "share": 0.5}],
@@ -23,7 +23,8 @@ ORDERS: Mapping[str, Mapping[str, Sequence[Order]]] = {
             {"effect": "rst_stream", "code": 7, "times": 20},  # REFUSED_STREAM: the push counts as not taken
         ],
         "provider_silence": [{"effect": "silence", "share": 0.2}, {"effect": "silent_connection", "times": 1}],
-        "provider_slow": [{"effect": "delay", "delay_ms": 2000, "share": 0.5}],
+        "provider_slow": [{"effect": "delay"}, {"effect": "delay", "share": 0.5}],
+        "provider_unreachable": [{"effect": "closed"}, {"effect": "untrusted"}],
         "provider_wrong_key": [{"effect": "answer", "reason": "InvalidProviderToken"}],
     },
     "mipush": {
@@ -36,24 +37,28 @@ ORDERS: Mapping[str, Mapping[str, Sequence[Order]]] = {
             {"effect": "truncated", "times": 3},
         ],
         "provider_silence": [{"effect": "silence", "share": 0.3}, {"effect": "silence_after", "share": 0.3}],
-        "provider_slow": [{"effect": "delay", "delay_ms": 2000, "share": 0.5}],
+        "provider_slow": [{"effect": "delay"}, {"effect": "delay", "share": 0.5}],
         "provider_wrong_key": [{"effect": "code", "code": 21301}],
     },
 }
 
 
+ORDERS |= {"sandbox": ORDERS["apns"]}
+
+
 class Provider:
-    """One emulator."""
+    """One emulator; where it is slow, each answer takes `slow_s`."""
 
-    def __init__(self, name: str, rig: Rig, log: RunLog) -> None:
-        self._name, self._rig, self._log = name, rig, log
+    def __init__(self, name: str, rig: Rig, log: RunLog, slow_s: float) -> None:
+        self._name, self._rig, self._log, self._slow_s = name, rig, log, slow_s
 
-    def strike(self, invalid_reason: Trouble) -> None:
-        ways = ORDERS[self._name][invalid_reason.kind]
+    def strike(self, trouble: Trouble) -> None:
+        ways = ORDERS[self._name][trouble.kind]
+        order = {**ways[int(trouble.lot * len(ways))]}
+        if order["effect"] == "delay":
+            order["delay_ms"] = round(self._slow_s * 1000)
         begin_ms = now_ms()
-        self._rig.fault(self._name, **ways[int(invalid_reason.lot * len(ways))])
-        time.sleep(invalid_reason.for_s)
+        self._rig.fault(self._name, **order)
+        time.sleep(trouble.for_s)
         self._rig.end_faults(self._name)
-        self._log.write(
-            "fault", kind=invalid_reason.kind, target=self._name, pid=None, begin_ms=begin_ms, end_ms=now_ms()
-        )
+        self._log.write("fault", kind=trouble.kind, target=self._name, pid=None, begin_ms=begin_ms, end_ms=now_ms())

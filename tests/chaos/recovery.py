@@ -5,11 +5,12 @@ from collections.abc import Iterable, Sequence
 
 from tests.chaos.faults import STORE, WORKER, Fault
 from tests.chaos.ownership import Span
+from tests.chaos.pushes import PROVIDERS
 
 
 def recoveries(faults: Sequence[Fault]) -> dict[str, "Recovery"]:
-    """By provider, "apns" and "mipush": each alert meets the faults of its own, the store's and the workers'."""
-    return {name: _recovery([it for it in faults if _concerns(it, name)]) for name in ("apns", "mipush")}
+    """By provider: each alert meets the faults of its own, the store's and the workers'."""
+    return {name: _recovery([it for it in faults if _concerns(it, name)]) for name in PROVIDERS}
 
 
 class Recovery:
@@ -53,7 +54,7 @@ class Recovery:
 def _concerns(fault: Fault, provider: str) -> bool:
     """A dead token, which may stay dead for ever, keeps no other phone from recovering; 200 comes after the web."""
     if fault.kind.startswith("provider_"):
-        return fault.kind != "provider_410" and provider in fault.target
+        return fault.kind != "provider_410" and fault.target == provider
     return fault.kind in STORE or fault.kind in WORKER
 
 

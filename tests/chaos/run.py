@@ -37,7 +37,7 @@ def play(seed: int, size: Size, folder: Path, say: Say) -> None:
     tell(plan, say)
     with (
         RunLog(folder / RUN_LOG) as log,
-        Rig(folder, relay=size.relay, mipush={"unknown_targets": "accept"}, without=["mimc"]) as rig,
+        Rig(folder, relay=size.relay, sandbox={}, mipush={"unknown_targets": "accept"}, without=["mimc"]) as rig,
     ):
         log.write("run", seed=seed, started_at_ms=time.time_ns() // 1_000_000)
         _guard_words(rig, seed, size, people)
@@ -46,7 +46,7 @@ def play(seed: int, size: Size, folder: Path, say: Say) -> None:
         devices.register_all()
         with Journals(rig, folder):
             say("everything runs, people begin to write")
-            environment = Environment(rig, log, fleet, devices, most_s=0.95 * size.seconds)
+            environment = Environment(rig, log, fleet, devices, 0.95 * size.seconds, size.slow_s)
             generator = _start_generator(rig, seed, size, folder, deadline)
             environment.begin(plan)
             environment.end(deadline)
@@ -59,8 +59,8 @@ def play(seed: int, size: Size, folder: Path, say: Say) -> None:
 
 
 def tell(plan: Mapping[str, Sequence[Trouble]], say: Say) -> None:
-    for invalid_reason in sorted((it for track in plan.values() for it in track), key=lambda it: it.begins_s):
-        say(str(invalid_reason))
+    for trouble in sorted((it for track in plan.values() for it in track), key=lambda it: it.begins_s):
+        say(str(trouble))
 
 
 def _guard_words(rig: Rig, seed: int, size: Size, people: Mapping[str, People]) -> None:

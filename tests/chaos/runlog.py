@@ -31,9 +31,9 @@ from types import TracebackType
 from typing import Any, Self
 
 FAULTS = frozenset({
-    "kill_worker", "kill_web", "kill_store", "empty_store", "stop_worker", "restart_worker", "restart_web",
-    "store_away", "provider_429", "provider_503", "provider_410", "provider_goaway", "provider_reset",
-    "provider_silence", "provider_slow", "provider_wrong_key", "spool_full",
+    "kill_worker", "kill_web", "kill_store", "empty_store", "stop_worker", "slow_worker", "restart_worker",
+    "restart_web", "store_away", "provider_429", "provider_503", "provider_410", "provider_goaway", "provider_reset",
+    "provider_silence", "provider_slow", "provider_unreachable", "provider_wrong_key", "spool_full",
 })  # fmt: skip
 
 _DEVICE = frozenset({"asked_ms", "app", "account", "device", "platform", "push_token"})

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from tests.chaos.faults import Times
+
 # The defaults' relations (proxy/settings), shorter, so that a takeover, a time-out and a probe are seen in seconds;
 # long enough that a busy machine alone makes no worker lose its lease.
 _TIMES = {
@@ -45,6 +47,15 @@ class Size:
     @property
     def lease_s(self) -> float:
         return self.relay["lease_s"]
+
+    @property
+    def slow_s(self) -> float:
+        """What a slow provider takes to answer: 3 s, where a worker waits as long."""
+        return min(3.0, 0.85 * self.relay["push_timeout_s"])
+
+    @property
+    def times(self) -> Times:
+        return Times(self.relay["push_timeout_s"], self.lease_s, self.relay["probe_s"])
 
     def with_empty_store(self) -> "Size":
         return replace(self, empty_store=True)

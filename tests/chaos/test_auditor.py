@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.chaos.auditor import audit
+from tests.chaos.faults import Times
 from tests.chaos.runlog import check_event
 from tests.chaos.verdict import KINDS, Verdict
 
@@ -26,6 +27,7 @@ class Story:
     def __init__(self, people: Sequence[str] = PEOPLE) -> None:
         self.events: list[dict[str, Any]] = []
         self.apns: list[dict[str, Any]] = []
+        self.sandbox: list[dict[str, Any]] = []
         self.mipush: list[dict[str, Any]] = []
         self._last_ms = 0
         for name in people:
@@ -38,7 +40,7 @@ class Story:
         device |= {name: more.pop(name) for name in ("platform", "push_token") if name in more}
         self._write(more.pop("event", "registered"), at + 1, asked_ms=at, **device, **more)
 
-    def said(
+    def sent(
         self, word: str, readers: Sequence[str], *, at: int, app: str = OTHER, number: int | None = None, **more: Any
     ) -> None:
         """A message with one callback that is answered 200 at once."""
@@ -58,15 +60,16 @@ class Story:
         self._write("fault", end or begin, kind=kind, target=target, pid=None, begin_ms=begin, end_ms=end, ports=ports)
 
     def pushed(self, word: str, phone: str, *, at: int, port: int = 1001, took: int = 1, **more: Any) -> None:
-        """APNs accepted it for that phone."""
-        self.apns.append({
-            "number": len(self.apns) + 1, "monotonic_ms": at + took, "came_ms": at, "connection": port - 1000,
+        """APNs accepted it for that phone; its sandbox with `sandbox`."""
+        journal = self.sandbox if more.pop("sandbox", False) else self.apns
+        journal.append({
+            "number": len(journal) + 1, "monotonic_ms": at + took, "came_ms": at, "connection": port - 1000,
             "peer_port": port, "device_token": token(phone), "accepted": True, "answered": "lost" not in more,
             "lost": None, "fault": None, "collapse_id": f"id-of-{word}",
             "payload": {"aps": {"alert": {"title": "zoe", "body": f"hello, {word}!"}}}, **more,
         })  # fmt: skip
 
-    def told(self, word: str, *accounts: str, at: int, port: int = 1001, took: int = 1, **more: Any) -> None:
+    def mi_pushed(self, word: str, *accounts: str, at: int, port: int = 1001, took: int = 1, **more: Any) -> None:
         """Mi Push accepted it for those accounts."""
         self.mipush.append({
             "number": len(self.mipush) + 1, "monotonic_ms": at + took, "came_ms": at, "connection": port - 1000,
@@ -76,7 +79,8 @@ class Story:
         })  # fmt: skip
 
     def verdict(self) -> Verdict:
-        return audit(self.events, [self.apns, self.mipush])
+        journals = {"apns": self.apns, "sandbox": self.sandbox, "mipush": self.mipush}
+        return audit(self.events, journals, Times())
 
     def _write(self, event: str, ms: int, **facts: Any) -> None:
         check_event(event, facts)
@@ -120,11 +124,11 @@ def test_the_auditor_shares_no_code_with_the_service() -> None:
 
 def test_an_ordinary_run_passes_with_one_push_an_alert() -> None:
     story = Story()
-    story.said("apple", ["alice", "bob"], at=100)
-    story.said("pear", ["carl"], at=200, app=MAIN)
+    story.sent("apple", ["alice", "bob"], at=100)
+    story.sent("pear", ["carl"], at=200, app=MAIN)
     story.pushed("apple", "alice", at=110)
     story.pushed("apple", "bob", at=111)
-    story.told("pear", "carl", at=220)
+    story.mi_pushed("pear", "carl", at=220)
     verdict = story.verdict()
     assert verdict.ok
     assert (verdict.messages, verdict.due, verdict.undecidable) == (2, 3, 0)
@@ -137,7 +141,7 @@ def test_an_ordinary_run_passes_with_one_push_an_alert() -> None:
 def test_the_report_names_the_first_offenders() -> None:
     story = Story()
     for number in range(9):
-        story.said(f"word{number}", ["alice"], at=100 + number)
+        story.sent(f"word{number}", ["alice"], at=100 + number)
     report = story.verdict().report()
     assert "lost: word0 for other/alice/phone: answered 200 at 102, never pushed" in report
     assert report.count("lost: ") == 5
@@ -148,30 +152,30 @@ def test_the_report_names_the_first_offenders() -> None:
 
 def test_an_alert_that_was_never_pushed_is_lost() -> None:
     story = Story()
-    story.said("apple", ["alice", "bob"], at=100)
+    story.sent("apple", ["alice", "bob"], at=100)
     story.pushed("apple", "bob", at=110)
     assert found(story) == {"lost": 1}
 
 
 def test_a_mi_push_alert_is_due_to_the_account() -> None:
     story = Story()
-    story.said("apple", ["alice", "nobody"], at=100, app=MAIN)
+    story.sent("apple", ["alice", "nobody"], at=100, app=MAIN)
     assert found(story) == {"lost": 1}
 
 
 def test_a_push_that_was_refused_delivers_nothing() -> None:
     story = Story()
-    story.said("apple", ["alice"], at=100)
-    story.said("pear", ["alice"], at=100, app=MAIN)
+    story.sent("apple", ["alice"], at=100)
+    story.sent("pear", ["alice"], at=100, app=MAIN)
     story.pushed("apple", "alice", at=110, accepted=False)
-    story.told("pear", "alice", at=110, outcome="fault")
-    story.told("pear", "alice", at=110, bad_targets=["alice"])
+    story.mi_pushed("pear", "alice", at=110, outcome="fault")
+    story.mi_pushed("pear", "alice", at=110, bad_targets=["alice"])
     assert found(story) == {"lost": 2}
 
 
 def test_a_push_whose_text_has_not_the_word_delivers_nothing() -> None:
     story = Story()
-    story.said("apple", ["alice"], at=100)
+    story.sent("apple", ["alice"], at=100)
     story.pushed("pineapple", "alice", at=110)
     assert found(story) == {"lost": 1}
     assert story.verdict().wordless == 1
@@ -179,7 +183,7 @@ def test_a_push_whose_text_has_not_the_word_delivers_nothing() -> None:
 
 def test_what_was_never_answered_200_is_not_due() -> None:
     story = Story()
-    story.said("apple", [], at=100)
+    story.sent("apple", [], at=100)
     story.posted("apple", ["alice"], at=110, status=503)
     story.posted("apple", ["alice"], at=120, status=0)
     assert passes(story)
@@ -188,21 +192,21 @@ def test_what_was_never_answered_200_is_not_due() -> None:
 
 def test_an_instant_callback_makes_nothing_due() -> None:
     story = Story()
-    story.said("apple", [], at=100)
+    story.sent("apple", [], at=100)
     story.posted("apple", ["alice"], at=110, kind="NORMAL_TOPIC_MSG")
     assert passes(story)
 
 
 def test_nothing_is_due_to_the_sender_himself() -> None:
     story = Story()
-    story.said("apple", ["alice"], at=100, sender="alice")
+    story.sent("apple", ["alice"], at=100, sender="alice")
     assert passes(story)
 
 
 def test_a_device_is_due_only_what_its_login_missed() -> None:
     story = Story(people=())
     story.registered("alice", at=0, resource="ios")
-    story.said("apple", [], at=100)
+    story.sent("apple", [], at=100)
     story.posted("apple", ["alice"], at=110, resources={"alice": ["web"]})
     assert passes(story)
     story.posted("apple", ["alice"], at=120, resources={"alice": ["web", "ios"]})
@@ -211,7 +215,7 @@ def test_a_device_is_due_only_what_its_login_missed() -> None:
 
 def test_a_device_that_registered_after_the_callback_is_not_due() -> None:
     story = Story(people=())
-    story.said("apple", ["alice"], at=100)
+    story.sent("apple", ["alice"], at=100)
     story.registered("alice", at=101)
     assert passes(story)
     assert story.verdict().due == 0
@@ -222,9 +226,9 @@ def test_a_device_that_registered_after_the_callback_is_not_due() -> None:
 def test_a_later_message_of_the_conversation_covers_an_earlier_one_on_mi_push_alone() -> None:
     story = Story()
     for app in (MAIN, OTHER):
-        story.said(f"first-{app}", ["alice"], at=100, app=app)
-        story.said(f"second-{app}", ["alice"], at=200, app=app)
-    story.told("second-main", "alice", at=210)
+        story.sent(f"first-{app}", ["alice"], at=100, app=app)
+        story.sent(f"second-{app}", ["alice"], at=200, app=app)
+    story.mi_pushed("second-main", "alice", at=210)
     story.pushed("second-other", "alice", at=210)
     assert [(it.kind, it.word) for it in story.verdict().findings] == [("lost", "first-other")]
     assert story.verdict().superseded == 1
@@ -233,23 +237,23 @@ def test_a_later_message_of_the_conversation_covers_an_earlier_one_on_mi_push_al
 @pytest.mark.parametrize("changed", [{"conversation": "topic:2"}, {"number": 50}])
 def test_neither_another_conversation_nor_an_earlier_message_covers(changed: Mapping[str, Any]) -> None:
     story = Story()
-    story.said("first", ["alice"], at=100, app=MAIN)
-    story.said("second", ["alice"], at=200, app=MAIN, **changed)
-    story.told("second", "alice", at=210)
+    story.sent("first", ["alice"], at=100, app=MAIN)
+    story.sent("second", ["alice"], at=200, app=MAIN, **changed)
+    story.mi_pushed("second", "alice", at=210)
     assert found(story) == {"lost": 1}
 
 
 def test_of_two_messages_under_one_identity_one_is_lost() -> None:
     story = Story()
     for word in ("apple", "pear"):
-        story.said(word, ["alice"], at=100)
+        story.sent(word, ["alice"], at=100)
         story.pushed(word, "alice", at=110, collapse_id="the same")
     assert found(story) == {"lost": 1}
 
 
 def test_a_device_that_changed_hands_leaves_it_open_what_was_due() -> None:
     story = Story()
-    story.said("apple", ["alice"], at=100)
+    story.sent("apple", ["alice"], at=100)
     story.registered("bob", at=150, phone="alice", device="second")
     assert passes(story)
     assert (story.verdict().due, story.verdict().undecidable) == (0, 1)
@@ -259,7 +263,7 @@ def test_a_device_that_changed_hands_leaves_it_open_what_was_due() -> None:
 def test_a_device_that_was_given_up_leaves_it_open_what_was_due(event: str) -> None:
     story = Story(people=())
     story.registered("alice", at=0)
-    story.said("apple", ["alice"], at=100)
+    story.sent("apple", ["alice"], at=100)
     story.registered("alice" if event == "removed" else "bob", at=150, phone="alice", event=event)
     assert passes(story)
     assert story.verdict().undecidable == 1
@@ -268,7 +272,7 @@ def test_a_device_that_was_given_up_leaves_it_open_what_was_due(event: str) -> N
 def test_a_registration_that_is_repeated_until_it_is_answered_changes_nothing() -> None:
     story = Story(people=())
     story.registered("alice", at=0)
-    story.said("apple", ["alice"], at=100)
+    story.sent("apple", ["alice"], at=100)
     story.registered("alice", at=150, event="registration_unknown")
     story.registered("alice", at=650)
     assert found(story) == {"lost": 1}
@@ -278,7 +282,7 @@ def test_a_device_that_had_changed_hands_before_is_due_nothing_more() -> None:
     story = Story(people=())
     story.registered("alice", at=0)
     story.registered("bob", at=50, phone="alice")
-    story.said("apple", ["alice", "bob"], at=100)
+    story.sent("apple", ["alice", "bob"], at=100)
     assert [it.alert for it in story.verdict().findings] == ["other/bob/phone"]
     assert story.verdict().undecidable == 0
 
@@ -286,7 +290,7 @@ def test_a_device_that_had_changed_hands_before_is_due_nothing_more() -> None:
 def test_a_device_that_registers_again_stays_due_wherever_it_is_reached() -> None:
     story = Story(people=())
     story.registered("alice", at=0)
-    story.said("apple", ["alice"], at=100)
+    story.sent("apple", ["alice"], at=100)
     story.registered("alice", at=150)
     story.registered("alice", at=160, phone="new token")
     assert found(story) == {"lost": 1}
@@ -296,13 +300,13 @@ def test_a_device_that_registers_again_stays_due_wherever_it_is_reached() -> Non
 
 def test_a_device_is_due_nothing_from_when_the_provider_called_it_dead() -> None:
     story = Story()
-    story.said("apple", ["alice", "bob"], at=100)
+    story.sent("apple", ["alice", "bob"], at=100)
     story.fault("provider_410", 90, 190, target=token("alice"))
     story.fault("provider_410", 150, None, target=token("bob"))
     assert passes(story)
     assert (story.verdict().due, story.verdict().undecidable) == (0, 1)
     story.registered("alice", at=200)
-    story.said("pear", ["alice"], at=300)
+    story.sent("pear", ["alice"], at=300)
     assert found(story) == {"lost": 1}
 
 
@@ -311,7 +315,7 @@ def test_a_device_is_due_nothing_from_when_the_provider_called_it_dead() -> None
 
 def test_what_was_accepted_before_the_store_was_emptied_may_be_lost_and_is_counted() -> None:
     story = Story()
-    story.said("apple", ["alice"], at=1000)
+    story.sent("apple", ["alice"], at=1000)
     story.fault("empty_store", 1100, 1500)
     assert passes(story)
     assert story.verdict().lost_with_the_store == 1
@@ -321,22 +325,22 @@ def test_what_was_accepted_after_it_may_not() -> None:
     story = Story()
     story.fault("empty_store", 1100, 1500)
     story.registered("alice", at=1600)
-    story.said("apple", ["alice"], at=1700)
-    story.said("spooled meanwhile", ["alice"], at=1450, app=MAIN)
+    story.sent("apple", ["alice"], at=1700)
+    story.sent("spooled meanwhile", ["alice"], at=1450, app=MAIN)
     assert found(story) == {"lost": 2}
 
 
 def test_a_device_has_to_register_again_after_it() -> None:
     story = Story()
     story.fault("empty_store", 1100, 1500)
-    story.said("apple", ["alice"], at=1700)
+    story.sent("apple", ["alice"], at=1700)
     assert passes(story)
     assert story.verdict().due == 0
 
 
 def test_what_mimc_says_again_to_an_empty_store_may_be_pushed_again() -> None:
     story = Story()
-    story.said("apple", ["alice"], at=1000)
+    story.sent("apple", ["alice"], at=1000)
     story.pushed("apple", "alice", at=1010)
     story.fault("empty_store", 60_000, 60_500)
     story.registered("alice", at=61_000)
@@ -352,19 +356,19 @@ def test_what_mimc_says_again_to_an_empty_store_may_be_pushed_again() -> None:
 
 def test_one_word_under_two_identities_is_shown_twice() -> None:
     story = Story()
-    story.said("apple", ["alice"], at=100)
-    story.said("pear", ["alice"], at=100, app=MAIN)
+    story.sent("apple", ["alice"], at=100)
+    story.sent("pear", ["alice"], at=100, app=MAIN)
     story.fault("kill_worker", 115)
     story.pushed("apple", "alice", at=110)
     story.pushed("apple", "alice", at=120, collapse_id="another")
-    story.told("pear", "alice", at=110)
-    story.told("pear", "alice", at=120, jobkey="another")
+    story.mi_pushed("pear", "alice", at=110)
+    story.mi_pushed("pear", "alice", at=120, jobkey="another")
     assert found(story) == {"shown twice": 2}
 
 
 def test_without_an_identity_every_push_is_an_item_of_its_own() -> None:
     story = Story()
-    story.said("apple", ["alice"], at=100)
+    story.sent("apple", ["alice"], at=100)
     story.fault("kill_worker", 115)
     for at in (110, 120):
         story.pushed("apple", "alice", at=at, collapse_id=None)
@@ -374,7 +378,7 @@ def test_without_an_identity_every_push_is_an_item_of_its_own() -> None:
 def test_one_word_on_two_phones_is_shown_once_on_each() -> None:
     story = Story()
     story.registered("alice", at=1, device="tablet", phone="tablet")
-    story.said("apple", ["alice", "bob"], at=100)
+    story.sent("apple", ["alice", "bob"], at=100)
     for phone in ("alice", "tablet", "bob"):
         story.pushed("apple", phone, at=110)
     assert passes(story)
@@ -386,7 +390,7 @@ def test_one_word_on_two_phones_is_shown_once_on_each() -> None:
 def repeated(again_at: int = 9_000, **first: Any) -> Story:
     """Alice is pushed a word at 110 from port 1001, and again later from another worker's port."""
     story = Story()
-    story.said("apple", ["alice"], at=100)
+    story.sent("apple", ["alice"], at=100)
     story.pushed("apple", "alice", at=110, **first)
     story.pushed("apple", "alice", at=again_at, port=1002)
     return story
@@ -405,7 +409,7 @@ def test_so_does_a_third_whose_second_had_one() -> None:
 
 def test_a_phone_that_got_a_new_token_is_the_same_phone() -> None:
     story = Story()
-    story.said("apple", ["alice"], at=100)
+    story.sent("apple", ["alice"], at=100)
     story.pushed("apple", "alice", at=110)
     story.registered("alice", at=5_000, phone="new token")
     story.pushed("apple", "new token", at=9_000)
@@ -414,7 +418,7 @@ def test_a_phone_that_got_a_new_token_is_the_same_phone() -> None:
 
 def test_a_phone_that_registered_under_another_device_id_is_the_same_phone() -> None:
     story = Story()
-    story.said("apple", ["alice"], at=100)
+    story.sent("apple", ["alice"], at=100)
     story.pushed("apple", "alice", at=110)
     story.registered("alice", at=5_000, device="after a new installation")
     story.pushed("apple", "alice", at=9_000)
@@ -423,7 +427,7 @@ def test_a_phone_that_registered_under_another_device_id_is_the_same_phone() -> 
 
 def test_a_phone_that_comes_back_to_a_reader_may_be_told_again() -> None:
     story = Story()
-    story.said("apple", ["alice"], at=100)
+    story.sent("apple", ["alice"], at=100)
     story.pushed("apple", "alice", at=110)
     story.registered("bob", at=5_000, phone="alice", device="second")
     story.registered("alice", at=6_000, device="third")
@@ -433,7 +437,7 @@ def test_a_phone_that_comes_back_to_a_reader_may_be_told_again() -> None:
 
 def test_two_readers_who_had_one_phone_one_after_the_other_are_told_each() -> None:
     story = Story()
-    story.said("apple", ["alice", "bob"], at=100)
+    story.sent("apple", ["alice", "bob"], at=100)
     story.pushed("apple", "alice", at=110)
     story.pushed("apple", "bob", at=110)
     story.registered("carl", at=5_000, phone="alice", device="second")
@@ -448,7 +452,7 @@ def test_two_readers_of_whom_either_may_have_had_the_phone_are_told_each_but_not
     story = Story()
     story.registered("bob", at=100, phone="alice", device="second", event="registration_unknown")
     story.registered("bob", at=1_100, phone="alice", device="second")
-    story.said("apple", ["alice", "bob"], at=200)
+    story.sent("apple", ["alice", "bob"], at=200)
     story.pushed("apple", "bob", at=210)
     story.pushed("apple", "alice", at=1_000)
     story.pushed("apple", "alice", at=2_000)
@@ -476,10 +480,10 @@ def test_a_push_that_its_client_gave_up_without_reason_may_not(first: Mapping[st
 @pytest.mark.parametrize("effect", ["reset_after", "silence_after", "close_after", "truncated"])
 def test_a_mi_push_call_whose_answer_was_lost_by_a_fault_may_be_repeated(effect: str) -> None:
     story = Story()
-    story.said("apple", ["alice", "bob"], at=100, app=MAIN)
-    story.told("apple", "alice", "bob", at=110, fault=effect)
-    story.told("apple", "alice", at=600, port=1002)
-    story.told("apple", "bob", at=600, port=1002)
+    story.sent("apple", ["alice", "bob"], at=100, app=MAIN)
+    story.mi_pushed("apple", "alice", "bob", at=110, fault=effect)
+    story.mi_pushed("apple", "alice", at=600, port=1002)
+    story.mi_pushed("apple", "bob", at=600, port=1002)
     assert passes(story)
 
 
@@ -542,11 +546,11 @@ def test_the_stores_absence_long_after_a_push_excuses_nothing(begin: int, end: i
 
 def test_a_reset_may_overtake_the_answers_before_it() -> None:
     story = repeated()
-    story.said("pear", ["bob"], at=100)
+    story.sent("pear", ["bob"], at=100)
     story.pushed("pear", "bob", at=112, lost="reset")
     assert passes(story)
     later = repeated()
-    later.said("pear", ["bob"], at=100)
+    later.sent("pear", ["bob"], at=100)
     later.pushed("pear", "bob", at=2_000, lost="reset")
     assert found(later) == {"unexcused repeat": 1}
 
@@ -565,20 +569,20 @@ def test_a_connection_that_was_reset_while_idle_may_have_taken_its_last_answers_
 
 def test_an_earlier_message_must_not_cover_a_later_one() -> None:
     story = Story()
-    story.said("first", ["alice"], at=100, app=MAIN)
-    story.said("second", ["alice"], at=200, app=MAIN)
-    story.told("second", "alice", at=210)
-    story.told("first", "alice", at=220)
+    story.sent("first", ["alice"], at=100, app=MAIN)
+    story.sent("second", ["alice"], at=200, app=MAIN)
+    story.mi_pushed("second", "alice", at=210)
+    story.mi_pushed("first", "alice", at=220)
     assert found(story) == {"order": 1}
 
 
 def test_a_repeat_of_an_earlier_message_covers_nothing_because_the_phone_drops_it() -> None:
     story = Story()
-    story.said("first", ["alice"], at=100, app=MAIN)
-    story.said("second", ["alice"], at=200, app=MAIN)
-    story.told("first", "alice", at=110, fault="reset_after")
-    story.told("second", "alice", at=210)
-    story.told("first", "alice", at=900)
+    story.sent("first", ["alice"], at=100, app=MAIN)
+    story.sent("second", ["alice"], at=200, app=MAIN)
+    story.mi_pushed("first", "alice", at=110, fault="reset_after")
+    story.mi_pushed("second", "alice", at=210)
+    story.mi_pushed("first", "alice", at=900)
     assert passes(story)
 
 
@@ -589,40 +593,40 @@ def test_an_earlier_message_for_a_new_owner_may_cover_what_the_former_was_shown(
     phone: dict[str, Any] = {"target_kind": "registration_id", "notify_id": "77"}
     story.registered("alice", at=10, platform="mipush", push_token="regid-1", device="android")
     story.registered("bob", at=3_000, platform="mipush", push_token="regid-1", device="second")
-    story.said("first", ["alice", "bob"], at=4_000)
-    story.said("second", ["alice"], at=500)
+    story.sent("first", ["alice", "bob"], at=4_000)
+    story.sent("second", ["alice"], at=500)
     for word, number in (("first", 1), ("second", 2)):
         next(it for it in story.events if it.get("word") == word)["sequence"] = number
-    story.told("second", "regid-1", at=600, **phone)
-    story.told("first", "regid-1", at=at, **phone)
+    story.mi_pushed("second", "regid-1", at=600, **phone)
+    story.mi_pushed("first", "regid-1", at=at, **phone)
     assert story.verdict().count("order") == 0
 
 
 def test_messages_that_do_not_cover_each_other_have_no_order() -> None:
     story = Story()
-    story.said("first", ["alice"], at=100)
-    story.said("second", ["alice"], at=200)
+    story.sent("first", ["alice"], at=100)
+    story.sent("second", ["alice"], at=200)
     story.pushed("second", "alice", at=210)
     story.pushed("first", "alice", at=220)
-    story.said("third", ["bob"], at=300, app=MAIN)
-    story.said("fourth", ["bob"], at=400, app=MAIN, conversation="topic:2")
-    story.told("fourth", "bob", at=410, notify_id="78")
-    story.told("third", "bob", at=420)
+    story.sent("third", ["bob"], at=300, app=MAIN)
+    story.sent("fourth", ["bob"], at=400, app=MAIN, conversation="topic:2")
+    story.mi_pushed("fourth", "bob", at=410, notify_id="78")
+    story.mi_pushed("third", "bob", at=420)
     assert passes(story)
 
 
 def test_in_the_old_form_the_time_of_sending_decides_what_is_later() -> None:
     story = Story()
-    story.said("first", [], at=100, app=MAIN, number=100)
-    story.said("second", [], at=200, app=MAIN, number=200)
+    story.sent("first", [], at=100, app=MAIN, number=100)
+    story.sent("second", [], at=200, app=MAIN, number=200)
     for event in story.events:
         if event["event"] == "message":
             event["sequence"] = 7
     for word, at in (("first", 100), ("second", 200)):
         story.posted(word, ["alice"], at=at, form="old")
-    story.told("second", "alice", at=210)
+    story.mi_pushed("second", "alice", at=210)
     assert passes(story)
-    story.told("first", "alice", at=220)
+    story.mi_pushed("first", "alice", at=220)
     assert found(story) == {"order": 1}
 
 
@@ -632,10 +636,10 @@ def test_in_the_old_form_the_time_of_sending_decides_what_is_later() -> None:
 def test_a_phone_shows_nothing_for_its_former_owner() -> None:
     story = Story()
     story.registered("bob", at=1_000, phone="alice", device="second")
-    story.said("apple", ["alice"], at=900)
+    story.sent("apple", ["alice"], at=900)
     story.pushed("apple", "alice", at=1_500)  # on its way when the phone moved
     assert passes(story)
-    story.said("pear", ["alice"], at=950)
+    story.sent("pear", ["alice"], at=950)
     story.pushed("pear", "alice", at=3_500)
     assert found(story) == {"wrong phone": 1}
     assert "other/bob/second's" in str(story.verdict().findings[0])
@@ -644,28 +648,28 @@ def test_a_phone_shows_nothing_for_its_former_owner() -> None:
 def test_a_phone_that_was_signed_out_shows_nothing_more() -> None:
     story = Story()
     story.registered("alice", at=1_000, event="removed")
-    story.said("apple", ["alice"], at=900)
+    story.sent("apple", ["alice"], at=900)
     story.pushed("apple", "alice", at=5_000)
     assert found(story) == {"wrong phone": 1}
 
 
 def test_a_stranger_is_told_nothing() -> None:
     story = Story()
-    story.said("apple", ["alice"], at=100)
-    story.said("pear", ["alice"], at=100, app=MAIN)
+    story.sent("apple", ["alice"], at=100)
+    story.sent("pear", ["alice"], at=100, app=MAIN)
     story.pushed("apple", "alice", at=110)
-    story.told("pear", "alice", at=110)
+    story.mi_pushed("pear", "alice", at=110)
     story.pushed("apple", "carl", at=110)
     story.pushed("apple", "nobody", at=110)
-    story.told("pear", "carl", at=110)
+    story.mi_pushed("pear", "carl", at=110)
     assert found(story) == {"wrong phone": 3}
 
 
 def test_a_registration_without_an_answer_makes_both_possible_owners() -> None:
     story = Story()
     story.registered("bob", at=1_000, phone="alice", device="second", event="registration_unknown")
-    story.said("apple", ["alice"], at=5_000)
-    story.said("pear", ["bob"], at=5_000)
+    story.sent("apple", ["alice"], at=16_000)
+    story.sent("pear", ["bob"], at=16_000)
     story.pushed("apple", "alice", at=20_000)
     story.pushed("pear", "alice", at=20_000)
     story.pushed("pear", "bob", at=20_000)
@@ -676,12 +680,98 @@ def test_a_later_answer_settles_whose_it_is() -> None:
     story = Story()
     story.registered("bob", at=1_000, phone="alice", device="second", event="registration_unknown")
     story.registered("carl", at=9_000, phone="alice", device="second")
-    story.said("apple", ["alice"], at=5_000)
-    story.said("pear", ["bob"], at=5_000)
-    story.pushed("apple", "alice", at=20_000)
-    story.pushed("pear", "bob", at=20_000)
-    story.pushed("pear", "alice", at=20_000)
+    story.sent("apple", ["alice"], at=7_000)
+    story.sent("pear", ["bob"], at=7_000)
+    story.pushed("apple", "alice", at=11_500)
+    story.pushed("pear", "bob", at=11_500)
+    story.pushed("pear", "alice", at=11_500)
     assert found(story) == {"wrong phone": 2}
+
+
+# standstill
+
+
+def waited(ms: int, **push: Any) -> Story:
+    """Alice's alert, accepted at 102, is pushed so much later; Bob's comes at once, to a lane of its own."""
+    story = Story()
+    story.sent("apple", ["alice"], at=100)
+    story.sent("pear", ["bob"], at=100)
+    story.pushed("apple", "alice", at=102 + ms, **push)
+    story.pushed("pear", "bob", at=110, sandbox=True)
+    return story
+
+
+def test_a_lane_that_is_still_while_alerts_wait_is_found_and_its_neighbours_are_no_excuse() -> None:
+    assert passes(waited(5_000))
+    story = waited(5_001)
+    assert found(story) == {"standstill": 1}
+    assert story.verdict().row()["longest standstill"] == "5.0 s"
+    assert "other/apns from 102 to 5103" in story.verdict().report()
+
+
+def test_a_lane_is_not_still_while_nothing_waits_or_while_other_alerts_are_pushed() -> None:
+    story = waited(12_000)
+    for number, at in enumerate((4_000, 8_000)):
+        story.sent(f"word{number}", ["carl"], at=at - 10)
+        story.pushed(f"word{number}", "carl", at=at)
+    story.sent("late", ["carl"], at=60_000)
+    story.pushed("late", "carl", at=60_100)
+    assert passes(story)
+    assert story.verdict().standstill_ms == 4_102  # to the push of 12,102
+
+
+def test_a_sandbox_of_its_own_is_a_lane_of_its_own() -> None:
+    assert found(waited(6_000, sandbox=True)) == {"standstill": 1}
+
+
+@pytest.mark.parametrize(("kind", "explains_ms"), [
+    ("kill_worker", 4_000), ("stop_worker", 4_000), ("slow_worker", 4_000),  # lease + 2 s
+    ("kill_store", 2_000), ("store_away", 2_000), ("kill_web", 2_000), ("spool_full", 2_000),
+    ("provider_unreachable", 1_000), ("provider_wrong_key", 1_000), ("provider_slow", 1_000),  # probe_s
+])  # fmt: skip
+def test_a_fault_explains_stillness_for_as_long_as_recovery_may_take(kind: str, explains_ms: int) -> None:
+    story = waited(20_000)
+    story.fault(kind, 90, 20_102 - 5_000 - explains_ms, target="apns")
+    assert passes(story)
+    assert story.verdict().standstill_ms == 5_000
+    short = waited(20_000)
+    short.fault(kind, 90, 20_102 - 5_001 - explains_ms, target="apns")
+    assert found(short) == {"standstill": 1}
+
+
+@pytest.mark.parametrize(("kind", "target"), [
+    ("provider_unreachable", "sandbox"), ("provider_unreachable", "mipush"), ("provider_410", token("carl")),
+    ("restart_worker", "worker"),
+])  # fmt: skip
+def test_neither_another_lanes_fault_nor_a_harmless_one_explains_anything(kind: str, target: str) -> None:
+    story = waited(6_000)
+    story.fault(kind, 90, 6_102, target=target)
+    assert found(story) == {"standstill": 1}
+
+
+def test_of_a_stillness_with_faults_in_it_the_longest_part_without_counts() -> None:
+    story = waited(20_000)
+    story.fault("store_away", 5_000, 6_000)
+    story.fault("kill_store", 7_000, 9_500)
+    story.fault("provider_503", 15_000, 17_000, target="apns")
+    assert passes(story)
+    assert story.verdict().standstill_ms == 4_898  # from 102 to the first fault
+
+
+def test_what_the_store_lost_and_mimc_posted_again_did_not_stand_still() -> None:
+    story = Story()
+    story.sent("apple", ["alice"], at=1_000)
+    story.fault("empty_store", 1_100, 1_500)
+    story.registered("alice", at=1_600)
+    story.posted("apple", ["alice"], at=30_000)
+    story.pushed("apple", "alice", at=30_010)
+    assert passes(story)
+
+
+def test_the_report_says_for_how_much_of_the_run_no_fault_explains_a_standstill() -> None:
+    story = waited(10_000 - 104)
+    story.fault("provider_reset", 1_100, 5_100, target="apns")
+    assert "apns 49%, sandbox 100%, mipush 100%" in story.verdict().report()
 
 
 # figures
@@ -689,7 +779,7 @@ def test_a_later_answer_settles_whose_it_is() -> None:
 
 def test_duplicates_are_posts_of_one_body_after_the_first() -> None:
     story = Story()
-    story.said("apple", ["alice", "bob"], at=100)
+    story.sent("apple", ["alice", "bob"], at=100)
     story.posted("apple", ["bob", "alice"], at=100, callback=2)
     story.posted("apple", ["bob"], at=100, callback=3)
     story.pushed("apple", "alice", at=110)
@@ -700,12 +790,12 @@ def test_duplicates_are_posts_of_one_body_after_the_first() -> None:
 
 def test_recovery_is_the_wait_in_calm_after_the_first_fault_that_an_alert_met() -> None:
     story = Story()
-    story.said("apple", ["alice"], at=100)
+    story.sent("apple", ["alice"], at=100)
     story.fault("kill_worker", 200, 2_000)  # its neighbours might have gone on with it at once
     story.fault("store_away", 1_000, 4_000)
     story.fault("provider_slow", 3_000, 5_000, target="apns")
     story.pushed("apple", "alice", at=5_500, took=0)
-    story.said("pear", ["alice"], at=6_000)  # in calm
+    story.sent("pear", ["alice"], at=6_000)  # in calm
     story.pushed("pear", "alice", at=9_000)
     assert story.verdict().worst_recovery_ms == 800 + 500
     assert story.verdict().row()["worst recovery"] == "1.3 s"
@@ -713,7 +803,7 @@ def test_recovery_is_the_wait_in_calm_after_the_first_fault_that_an_alert_met() 
 
 def test_an_alert_recovers_only_from_what_can_have_kept_it() -> None:
     story = Story()
-    story.said("apple", ["alice"], at=100)
+    story.sent("apple", ["alice"], at=100)
     story.fault("provider_503", 50, 5_000, target="apns")  # some get through all the same
     story.fault("provider_slow", 110, 200, target="mipush")
     story.fault("kill_web", 110, 200)

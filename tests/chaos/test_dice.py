@@ -25,7 +25,10 @@ def alerts_due(seed: int, size: Size) -> int:
         phones[it.app_id][account]
         for it in messages(seed, size)
         for account in {
-            name for said in it.announcements if said.kind.startswith("OFFLINE") for name in said.recipients
+            name
+            for announcement in it.announcements
+            if announcement.kind.startswith("OFFLINE")
+            for name in announcement.recipients
         }
         if account != it.sender
     )
@@ -64,10 +67,10 @@ def test_groups_have_one_to_500_members_and_many_are_small() -> None:
 
 def test_messages_are_announced_in_all_the_ways_of_mimc() -> None:
     drawn = messages(1, SHORT)
-    said = [it for message in drawn for it in message.announcements]
-    assert {it.kind for it in said} == {"NORMAL_MSG", "OFFLINE_MSG", "NORMAL_TOPIC_MSG", "OFFLINE_TOPIC_MSG"}
-    assert any(it.twin for it in said)
-    assert any(it.unheard for it in said)
+    announcement = [it for message in drawn for it in message.announcements]
+    assert {it.kind for it in announcement} == {"NORMAL_MSG", "OFFLINE_MSG", "NORMAL_TOPIC_MSG", "OFFLINE_TOPIC_MSG"}
+    assert any(it.twin for it in announcement)
+    assert any(it.unheard for it in announcement)
     assert {message.old for message in drawn} == {True, False}
     assert any(overlap(message) for message in drawn if message.group)
     assert len({message.word for message in drawn}) == len(drawn)
@@ -75,8 +78,8 @@ def test_messages_are_announced_in_all_the_ways_of_mimc() -> None:
 
 def test_the_word_stands_in_the_payload_alone_and_an_old_body_has_no_new_members() -> None:
     for message in messages(1, SHORT):
-        for said in message.announcements:
-            body = json.loads(body_of(message, said, 1_700_000_000_000))
+        for announcement in message.announcements:
+            body = json.loads(body_of(message, announcement, 1_700_000_000_000))
             assert ("sequence" in body) == ("authentication" in body) == (not message.old)
             assert message.word not in json.dumps(body)  # it is in base64 there, and nowhere else
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-KINDS = ("lost", "shown twice", "unexcused repeat", "order", "wrong phone")
+KINDS = ("lost", "shown twice", "unexcused repeat", "order", "standstill", "wrong phone")
 _SHOWN = 5
 
 
@@ -27,7 +27,8 @@ class Verdict:
 
     `due` is what surely had to arrive, `undecidable` what did not arrive and need not have. `duplicates` counts posts
     of a callback after its first. `delivered` counts the alerts to which the `pushes` belong, `excused` the repeats by
-    their excuse. `slowest` names the alert with the worst recovery.
+    their excuse. `slowest` names the alert with the worst recovery. `standstill_ms` is the longest time that a lane was
+    still without a reason, `unexplained` by provider the share of the run in which such a time could be seen.
     """
 
     messages: int
@@ -45,6 +46,9 @@ class Verdict:
     never_taken: int = 0
     wordless: int = 0
     excused: Mapping[str, int] = field(default_factory=dict)
+    standstill_ms: int = 0
+    longest_standstill: str = ""
+    unexplained: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -72,6 +76,7 @@ class Verdict:
             "wrong phone": f"{self.count('wrong phone')}",
             "pushes per alert": f"{self.pushes_per_alert:.2f}",
             "worst recovery": recovery,
+            "longest standstill": f"{self.standstill_ms / 1000:.1f} s",
         }
 
     def report(self) -> str:
@@ -84,6 +89,9 @@ class Verdict:
             **{f"repeats excused by {excuse}": count for excuse, count in sorted(self.excused.items())},
         }  # fmt: skip
         lines += [f"  {heading}: {count}" for heading, count in beside.items() if count]
+        lines += [f"  standstill: {self.longest_standstill}"] if self.longest_standstill else []
+        shares = ", ".join(f"{provider} {share:.0%}" for provider, share in self.unexplained.items())
+        lines += [f"  time in which no fault explains a standstill: {shares}"] if shares else []
         lines += [f"  slowest to recover: {self.slowest}"] if self.slowest else []
         shown = Counter[str]()
         for it in self.findings:

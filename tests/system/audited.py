@@ -3,7 +3,7 @@
 with AuditedRig(folder) as rig:
     rig.start_web(); worker = rig.start_worker()
     rig.phone("alice")
-    rig.say(["alice"])
+    rig.send(["alice"])
     rig.kill_worker(worker)
     rig.start_worker()
     verdict = rig.verdict()
@@ -23,6 +23,7 @@ from proxy.channels import APNS
 from proxy.domain.lanes import Lane
 from proxy.store import keys
 from tests.chaos.auditor import audit
+from tests.chaos.faults import Times
 from tests.chaos.runlog import RunLog, now_ms, read_run_log
 from tests.chaos.sockets import ports_of
 from tests.chaos.verdict import Verdict
@@ -32,7 +33,7 @@ TOPIC_ID = "21351198708203520"
 
 
 @dataclass(frozen=True)
-class Said:
+class SentMessage:
     """A message, with its word and the body that announces it."""
 
     word: str
@@ -56,7 +57,8 @@ class AuditedRig(Rig):
         super().__init__(folder, relay=relay, apns=apns, mipush={"unknown_targets": "accept"}, without=without)
         self._providers = providers
         self._build = build
-        self._push_timeout_s = float({**SHORT_TIMES, **(relay or {})}["push_timeout_s"])
+        times = {**SHORT_TIMES, **(relay or {})}
+        self._times = Times(times["push_timeout_s"], times["lease_s"], times["probe_s"])
         self._run_log = folder / "run.jsonl"
         self._posts = 0
 
@@ -92,7 +94,7 @@ class AuditedRig(Rig):
         """Mi Push knows the account; its phone is reached under it in the section `main`."""
         self._registered(now_ms(), MAIN, account, "", "mipush", account)
 
-    def write(self, readers: Sequence[str], number: int, *, app_id: str = OTHER) -> Said:
+    def write(self, readers: Sequence[str], number: int, *, app_id: str = OTHER) -> SentMessage:
         """A message of the one group, by Zoe; nobody has been told of it yet."""
         word = self.secret_word("message text", f"w{secrets.token_hex(8)}")
         body = offline_topic("zoe", readers, f"say {word} now", number, topic_id=TOPIC_ID, app_id=app_id)
@@ -100,25 +102,27 @@ class AuditedRig(Rig):
             "message", word=word, app_id=app_id, app=SECTION[app_id], sender="zoe", conversation=f"topic:{TOPIC_ID}",
             topic_id=TOPIC_ID, sequence=number, sent_at_ms=int(body["timestamp"]),
         )  # fmt: skip
-        return Said(word, app_id, body)
+        return SentMessage(word, app_id, body)
 
-    def announce(self, said: Said, readers: Sequence[str] | None = None, kind: str = "OFFLINE_TOPIC_MSG") -> None:
+    def announce(
+        self, message: SentMessage, readers: Sequence[str] | None = None, kind: str = "OFFLINE_TOPIC_MSG"
+    ) -> None:
         """MIMC posts it, for those who were named before or for others, and is answered 200."""
-        body = {**said.body, "msgType": kind, "toAccounts": list(readers or said.body["toAccounts"])}
+        body = {**message.body, "msgType": kind, "toAccounts": list(readers or message.body["toAccounts"])}
         self._posts += 1
         asked_ms = now_ms()
-        answer = self.post(body, said.app_id)
+        answer = self.post(body, message.app_id)
         told = answer.json()["data"] or {}
         self.log.write(
-            "posted", callback=self._posts, word=said.word, kind=kind, recipients=body["toAccounts"], form="new",
+            "posted", callback=self._posts, word=message.word, kind=kind, recipients=body["toAccounts"], form="new",
             attempt=1, asked_ms=asked_ms, status=answer.status_code, duplicate=told.get("duplicate"),
         )  # fmt: skip
         assert answer.status_code == 200
 
-    def say(self, readers: Sequence[str], number: int = 1, *, app_id: str = OTHER) -> Said:
-        said = self.write(readers, number, app_id=app_id)
-        self.announce(said)
-        return said
+    def send(self, readers: Sequence[str], number: int = 1, *, app_id: str = OTHER) -> SentMessage:
+        message = self.write(readers, number, app_id=app_id)
+        self.announce(message)
+        return message
 
     @contextmanager
     def happens(self, kind: str, process: Process) -> Iterator[None]:
@@ -171,8 +175,8 @@ class AuditedRig(Rig):
     def verdict(self) -> Verdict:
         """Of all that has happened up to now."""
         self.log.write("end", backlog=self.backlog(MAIN) + self.backlog(OTHER))
-        journals = [self.journal(name) for name in self._providers]
-        return audit(read_run_log(self._run_log), journals, push_timeout_s=self._push_timeout_s)
+        journals = {name: self.journal(name) for name in self._providers}
+        return audit(read_run_log(self._run_log), journals, self._times)
 
     def _registered(self, asked_ms: int, app_id: str, account: str, device: str, platform: str, token: str) -> None:
         self.log.write(

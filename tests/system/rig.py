@@ -55,6 +55,7 @@ TEAM = {MAIN: "TEAMMAIN01", OTHER: "TEAMOTHER1"}
 KEY_ID = {MAIN: "KEYMAIN001", OTHER: "KEYOTHER01"}
 TOPIC = {MAIN: "com.example.main", OTHER: "com.example.other"}
 CHANNELS = (APNS, MIPUSH)
+_LANES = (*CHANNELS, "apns-sandbox")
 SECTION = {MAIN: "main", OTHER: "other"}
 
 # lease 2 s, so that a takeover is seen in seconds; the relations are those of the defaults
@@ -102,6 +103,8 @@ class Process:
 class Rig:
     """See the module. `relay`, `apns`, `mipush`, `mimc` change what the defaults here are.
 
+    With `sandbox` APNs' sandbox is an emulator of its own; without, one emulated APNs serves both environments.
+
     `without` names emulators that are not started; what would speak to them finds nobody. `program` is the folder whose
     `proxy` package, `wsgi.py` and `config` are run; web and workers can each be started from another one. A program
     elsewhere may have an environment of its own in `.venv`.
@@ -113,6 +116,7 @@ class Rig:
         *,
         relay: Mapping[str, Any] | None = None,
         apns: Mapping[str, Any] | None = None,
+        sandbox: Mapping[str, Any] | None = None,
         mipush: Mapping[str, Any] | None = None,
         mimc: Mapping[str, Any] | None = None,
         without: Sequence[str] = (),
@@ -123,6 +127,7 @@ class Rig:
         self.logs, self.temporary = folder / "logs", folder / "tmp"
         self._relay = {**SHORT_TIMES, **(relay or {})}
         emulators = {"apns": apns or {}, "mipush": mipush or {}, "mimc": mimc or {}}
+        emulators |= {} if sandbox is None else {"sandbox": sandbox}
         self._emulators = {name: own for name, own in emulators.items() if name not in without}
         self._processes: list[Process] = []
         self._local = threading.local()
@@ -233,7 +238,8 @@ class Rig:
     def _start_emulator(self, name: str) -> Process:
         config = self.folder / f"{name}.toml"
         config.write_text(self._emulator_toml(name))
-        return self.start(name, [sys.executable, "-m", "proxy", "emulate", name, "--config", str(config)])
+        kind = "apns" if name == "sandbox" else name
+        return self.start(name, [sys.executable, "-m", "proxy", "emulate", kind, "--config", str(config)])
 
     # what happens in the world
 
@@ -297,7 +303,7 @@ class Rig:
         """How many callbacks, jobs and retries of this app the store still holds: 0 once all is settled."""
         with self.redis() as redis, redis.pipeline(transaction=True) as pipe:
             pipe.xlen(keys.callbacks(app_id))
-            for channel in CHANNELS:
+            for channel in _LANES:
                 lane = Lane(app_id, SECTION[app_id], channel)
                 pipe.xlen(keys.jobs(lane)).zcard(keys.retries(lane))
             return sum(pipe.execute())
@@ -392,7 +398,10 @@ class Rig:
     # settings
 
     def _proxy_toml(self) -> str:
-        apns = f"https://127.0.0.1:{self.facts['apns']['port']}"
+        apns, sandbox = (
+            f"https://127.0.0.1:{self.facts[name if name in self.facts else 'apns']['port']}"
+            for name in ("apns", "sandbox")
+        )
         lines = [
             "[server]", f'bind = "127.0.0.1:{self._web_port}"', f'operator_bind = "127.0.0.1:{self._operator_port}"',
             "[store]", f'url = "{store_url(self.folder / "store")}"',
@@ -409,7 +418,7 @@ class Rig:
                 f'base_url = "http://127.0.0.1:{self.facts["mimc"]["port"]}"',
                 f"[apps.{section}.apns]", f'team_id = "{TEAM[app_id]}"', f'key_id = "{KEY_ID[app_id]}"',
                 f'key_file = "{self.folder / section}.p8"', f'topic = "{TOPIC[app_id]}"',
-                f'production_url = "{apns}"', f'sandbox_url = "{apns}"',
+                f'production_url = "{apns}"', f'sandbox_url = "{sandbox}"',
                 *(f'ca_file = "{path}"' for name, path in self.facts["apns"].items() if name == "ca_file"),
                 f"[apps.{section}.mipush]", f'app_secret = "{PUSH_SECRET[app_id]}"', f'package = "{TOPIC[app_id]}"',
                 f'base_url = "http://127.0.0.1:{self.facts["mipush"]["port"]}"', 'channel_id = "104551"',
@@ -422,7 +431,7 @@ class Rig:
     def _emulator_toml(self, name: str) -> str:
         own = "".join(f"{key} = {json.dumps(value)}\n" for key, value in self._emulators[name].items())
         match name:
-            case "apns":
+            case "apns" | "sandbox":
                 teams = "".join(
                     f'[[apns.teams]]\nteam_id = "{TEAM[app_id]}"\ntopics = ["{TOPIC[app_id]}"]\n'
                     f'keys = [{{ key_id = "{KEY_ID[app_id]}", key = "{section}.p8" }}]\n'

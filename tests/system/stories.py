@@ -24,7 +24,7 @@ def worker_and_store_are_killed(rig: AuditedRig) -> None:
     for account in READERS:
         rig.phone(account)
     rig.fault("apns", effect="delay", delay_ms=1250, times=1)
-    rig.say(READERS)
+    rig.send(READERS)
     rig.wait(rig.all_in_hand, "everything in the worker's hands")
     time.sleep(0.2)  # its first push leaves
     rig.kill_worker(worker)
@@ -40,13 +40,13 @@ def mimc_says_it_several_times(rig: AuditedRig) -> None:
     token = rig.phone("alice")
     for account in ("bob", "carl"):
         rig.phone(account)
-    said = rig.write(["alice", "bob"], 1)
-    rig.announce(said, ["alice", "bob", "carl", "zoe"], "NORMAL_TOPIC_MSG")
-    rig.announce(said)
+    message = rig.write(["alice", "bob"], 1)
+    rig.announce(message, ["alice", "bob", "carl", "zoe"], "NORMAL_TOPIC_MSG")
+    rig.announce(message)
     rig.settled(OTHER)
     rig.phone("alice", device="after a new installation", token=token)
-    rig.announce(said)  # its 200 was not heard
-    rig.announce(said, ["bob", "carl"])  # carl went offline before he had read it
+    rig.announce(message)  # its 200 was not heard
+    rig.announce(message, ["bob", "carl"])  # carl went offline before he had read it
     rig.settled(OTHER)
 
 
@@ -59,10 +59,10 @@ def a_worker_sleeps_and_others_go_on(rig: AuditedRig) -> None:
     sleeper = rig.start_worker()
     for account in ["early", *READERS]:
         rig.phone(account)
-    rig.say(["early"])  # its connection is warm from then on
+    rig.send(["early"])  # its connection is warm from then on
     rig.settled(OTHER)
     rig.fault("apns", times=len(READERS), effect="answer", reason="ServiceUnavailable", delay_ms=60_000)
-    rig.say(READERS, 2)
+    rig.send(READERS, 2)
     rig.wait(lambda: rig.streams_open() == len(READERS), "all pushes on their way")
     with rig.happens("stop_worker", sleeper):
         sleeper.signal(signal.SIGSTOP)
@@ -80,9 +80,9 @@ def a_phone_changes_hands_while_its_alert_waits(rig: AuditedRig) -> None:
     token = rig.phone("alice")
     rig.phone("bob")
     rig.fault("apns", effect="answer", reason="ServiceUnavailable", target=token, times=1)
-    rig.say(["alice", "bob"])
+    rig.send(["alice", "bob"])
     rig.wait(lambda: len(rig.journal("apns")) == 2, "the refusal")
     rig.phone("carl", token=token)
     rig.settled(OTHER)
-    rig.say(["carl"], 2)
+    rig.send(["carl"], 2)
     rig.settled(OTHER)

@@ -14,7 +14,7 @@ MOVED_MS = 2_000  # a push may leave a second after its address was read; and a 
 Reader = Owner | Address
 
 
-class Sights:
+class ObservedAlerts:
     """The pushes by who saw them: a reader's phone, or the bare address where it cannot be told whose that was.
 
     A phone that changed hands between two readers of one message is told of it for each of them. `excused` counts the
@@ -93,13 +93,13 @@ class Sights:
         seen: set[tuple[Address, str | None]] = set()
         latest: dict[tuple[Reader, str, str], Push] = {}
         for push, reader in zip(self._evidence.pushes, self._readers, strict=True):
-            if push.line is None or (push.address, push.item) in seen:
+            if push.notify_id is None or (push.address, push.item) in seen:
                 continue
             seen.add((push.address, push.item))
             if self._sharing.get((push.word, reader)):
                 continue
             message = messages[push.word]
-            key = reader, push.line, message.conversation
+            key = reader, push.notify_id, message.conversation
             before = latest.get(key)
             if before is None or not messages[before.word].is_later_than(message):
                 latest[key] = push
