@@ -63,7 +63,7 @@ def smallest(target: Target, inputs: Sequence[bytes]) -> list[bytes]:
 
 def told(target: Target, finding: Finding) -> str:
     """The fault, and where its input was saved."""
-    path = files.save(files.found(target.name), finding.content)
+    files.save(path := files.found(target.name), finding.content)
     how = "".join(traceback.format_exception(finding.error))
     return f"{target.name}: {finding.content[:300]!r}\nsaved as {path}\n{how}"
 

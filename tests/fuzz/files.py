@@ -1,6 +1,9 @@
-"""Where inputs are kept: those that reach something new in corpus/TARGET, those that found a fault in found/TARGET."""
+"""Where inputs are kept: those that reach something new in corpus/TARGET, those that found a fault in found/TARGET.
 
-import hashlib
+One file for each target, one input a line: a JSON string whose characters are the input's bytes (latin-1).
+"""
+
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -8,27 +11,28 @@ FOLDER = Path(__file__).parent
 
 
 def corpus(name: str) -> Path:
-    return FOLDER / "corpus" / name
+    return FOLDER / "corpus" / f"{name}.jsonl"
 
 
 def found(name: str) -> Path:
     """Kept when the fault is mended: each is a regression test."""
-    return FOLDER / "found" / name
+    return FOLDER / "found" / f"{name}.jsonl"
 
 
-def read(folder: Path) -> list[bytes]:
-    return [it.read_bytes() for it in sorted(folder.glob("*"))] if folder.is_dir() else []
+def read(path: Path) -> list[bytes]:
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="ascii").splitlines()
+    return [json.loads(line).encode("latin-1") for line in lines]
 
 
-def save(folder: Path, content: bytes) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / hashlib.sha256(content).hexdigest()[:16]
-    path.write_bytes(content)
-    return path
+def save(path: Path, content: bytes) -> None:
+    """The file holds this input too."""
+    replace(path, [*read(path), content])
 
 
-def replace(folder: Path, contents: Iterable[bytes]) -> None:
-    """The folder holds these and no others."""
-    wanted = {save(folder, content) for content in contents}
-    for path in set(folder.glob("*")) - wanted:
-        path.unlink()
+def replace(path: Path, contents: Iterable[bytes]) -> None:
+    """The file holds these and no others, the smallest first, so that a change of few is a change of few lines."""
+    inputs = sorted(set(contents), key=lambda content: (len(content), content))
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("".join(json.dumps(content.decode("latin-1")) + "\n" for content in inputs), encoding="ascii")

@@ -26,15 +26,15 @@ def test_no_input_is_a_fault(name: str) -> None:
     fuzzer = Fuzzer(target, random.Random(f"{SEED}/{name}"))
     fuzzer.replay([*files.read(files.found(name)), *files.read(files.corpus(name)), *target.seeds])
     fuzzer.search(SECONDS / len(TARGETS), RUNS[name])
-    faults = [told(target, it) for it in fuzzer.findings.values()]
+    faults = [told(target, finding) for finding in fuzzer.findings.values()]
     assert not faults, f"SEED={SEED}\n" + "\n".join(faults)
     assert fuzzer.kept
 
 
 def test_the_corpus_is_small_and_of_targets_that_exist() -> None:
-    folders = [it for it in (files.FOLDER / "corpus").iterdir() if it.is_dir()]
-    assert {it.name for it in folders} <= TARGETS.keys()
-    assert sum(len(content) for it in folders for content in files.read(it)) < 300_000
+    paths = [*(files.FOLDER / "corpus").iterdir(), *(files.FOLDER / "found").iterdir()]
+    assert {path.stem for path in paths} <= TARGETS.keys()
+    assert 0 < sum(len(content) for path in paths for content in files.read(path)) < 300_000
 
 
 # the fuzzer itself
@@ -50,10 +50,14 @@ def test_what_raises_is_found_told_apart_and_can_be_saved(tmp_path: Path) -> Non
     fuzzer = Fuzzer(Target("stand-in", run, [b""]), random.Random(1))
     fuzzer.kept.append(b"x")
     fuzzer.replay([b"a", b"ab", b"xxxx"])
-    assert [(it.content, str(it.error)) for it in fuzzer.findings.values()] == [(b"a", "'one'"), (b"xxxx", "'another'")]
-    assert files.save(tmp_path, b"a").read_bytes() == b"a"
-    files.replace(tmp_path, [b"b"])
-    assert files.read(tmp_path) == [b"b"]
+    findings = fuzzer.findings.values()
+    assert [(finding.content, str(finding.error)) for finding in findings] == [(b"a", "'one'"), (b"xxxx", "'another'")]
+    path = tmp_path / "found" / "stand-in.jsonl"
+    for content in (b"ab\xff\n", b"a", b"a"):
+        files.save(path, content)
+    assert files.read(path) == [b"a", b"ab\xff\n"]
+    files.replace(path, [b"b"])
+    assert files.read(path) == [b"b"]
 
 
 def test_an_input_that_takes_too_long_is_a_fault() -> None:
@@ -63,7 +67,7 @@ def test_an_input_that_takes_too_long_is_a_fault() -> None:
 
     fuzzer = Fuzzer(Target("endless", run, [b""]), random.Random(1), slow_s=0.05)
     fuzzer.replay([b"", b"x"])
-    assert [type(it.error).__name__ for it in fuzzer.findings.values()] == ["TooSlow"]
+    assert [type(finding.error).__name__ for finding in fuzzer.findings.values()] == ["TooSlow"]
 
 
 def test_only_inputs_that_reach_something_new_are_kept_the_smallest_of_them() -> None:
