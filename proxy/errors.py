@@ -1,13 +1,18 @@
-"""What can go wrong, as one tree. Everything an outsider can cause has a status and a message without content.
+"""What can go wrong, as one tree. What an outsider can cause has a message without content.
 
 ProxyError
   +-- BadSettings            the configuration cannot be used; every fault at once
   +-- StoreUnavailable       Redis, or the accounts' database, did not answer; nothing is lost
   +-- StoreFull              a stream is at its cap; nothing is trimmed, the caller repeats
   +-- SpoolRefused           nor could this machine's disk keep a callback; the caller repeats
-  +-- RequestRefused         an HTTP answer of ours other than success: status, message
-        +-- BadCallback      400, names the field, what we expected and the type we got
-        +-- BadRequest       400, the same for the clients' routes
+  +-- Refusal                what a caller asks is not done; web/envelope.py has the HTTP status of each kind
+        +-- BadField         a member is missing or of another shape: its name, what we expected, the type we got
+        |     +-- BadCallback      in what MIMC posts
+        |     +-- BadRequest       in what a client sends
+        +-- NotSignedIn      no session, or a wrong password
+        +-- NotAllowed       it is another user's or another app's
+        +-- NotFound         it is not configured or not registered here
+        +-- NotPossible      the app cannot reach such a device
 """
 
 
@@ -44,34 +49,47 @@ class SpoolRefused(StoreUnavailable):
         self.told = told
 
 
-class RequestRefused(ProxyError):
-    """Ends a request with `status` and MIMC's envelope around `message`."""
+class Refusal(ProxyError):
+    """`message` is for the caller: it repeats nothing of what they sent."""
 
-    def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
+    def __init__(self, message: str) -> None:
         super().__init__(message)
-        self.status = status
         self.message = message
-        self.headers = headers or {}
 
 
-class _BadField(RequestRefused):
+class BadField(Refusal):
+    """`got` is the value that was found, `...` where there is none; only its type is told."""
+
     def __init__(self, field: str, *, expected: str, got: object) -> None:
-        super().__init__(400, f"{field}: expected {expected}, got {json_type(got)}")
+        super().__init__(f"{field}: expected {expected}, got {json_type(got)}")
         self.field = field
 
 
-class BadCallback(_BadField):
-    """A body that no callback can be."""
+class BadCallback(BadField):
+    """Invalid callback body."""
 
 
-class BadRequest(_BadField):
-    """A client's body that the route cannot be asked with."""
+class BadRequest(BadField):
+    """Invalid request of a client."""
 
 
-_ABSENT = object()
+class NotSignedIn(Refusal):
+    """No user is proven: sign in, or sign in again."""
 
 
-def json_type(value: object = _ABSENT) -> str:
+class NotAllowed(Refusal):
+    """What is named belongs to another user or to another app."""
+
+
+class NotFound(Refusal):
+    """What is named is not configured or not registered here."""
+
+
+class NotPossible(Refusal):
+    """The app's settings have no way to do it."""
+
+
+def json_type(value: object) -> str:
     """The JSON name of a value's type, for messages that must not show the value."""
     match value:
         case None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from proxy.domain.callbacks import CallbackOrigin
-from proxy.errors import RequestRefused
+from proxy.errors import NotAllowed, NotFound
 from proxy.mimc.authentication import Authenticity, authentic
 from proxy.settings import AppSettings
 
@@ -32,7 +32,7 @@ class Senders:
         self._app_secrets = {app.app_id: app.app_secret.get_secret_value() for app in apps.values()}
 
     def admit(self, url_secret: str) -> Sender:
-        """The sender who knows this secret; else 404, as for a path that does not exist.
+        """The sender who knows this secret; else NotFound, as for a path that does not exist.
 
         Digests of equal length are compared, all of them: the time tells neither length nor place.
         """
@@ -41,20 +41,20 @@ class Senders:
             if hmac.compare_digest(digest, shown):
                 found = sender
         if found is None:
-            raise RequestRefused(404, "not found")
+            raise NotFound("not found")
         return found
 
     def check(self, sender: Sender, origin: CallbackOrigin) -> None:
-        """Refuse a callback for another app (404), or whose `authentication` is wrong or missing (403)."""
+        """Raises NotFound for a callback of another app, NotAllowed for a wrong or missing `authentication`."""
         if origin.recipient_app_id is not None and origin.recipient_app_id != sender.app_id:
-            raise RequestRefused(404, "not found")
+            raise NotFound("not found")
         if sender.authentication == "ignored":
             return
         match authentic(origin, self._app_secrets):
             case Authenticity.INVALID:
-                raise RequestRefused(403, "authentication: does not fit")
+                raise NotAllowed("authentication: does not fit")
             case Authenticity.ABSENT if sender.authentication == "required":
-                raise RequestRefused(403, "authentication: required")
+                raise NotAllowed("authentication: required")
 
 
 def _digest(secret: str) -> bytes:

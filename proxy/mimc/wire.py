@@ -20,7 +20,6 @@ _KINDS: Final = {kind.value: kind for kind in Kind}
 _GROUP_KINDS: Final = (Kind.NORMAL_TOPIC_MSG, Kind.OFFLINE_TOPIC_MSG)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
-_NOTHING: Final = object()
 
 _Members = Mapping[str, object]
 _Read = Callable[[object, str], str | None]
@@ -165,7 +164,7 @@ def _needed(members: _Members, name: str, read: _Read) -> str:
     value = read(members.get(name), name)
     if value is None:
         expected = "text that is not empty" if read is _text else "text or a whole number"
-        raise BadCallback(name, expected=expected, got=members.get(name, _NOTHING))
+        raise BadCallback(name, expected=expected, got=members.get(name, ...))
     return value
 
 

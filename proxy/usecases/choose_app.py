@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from proxy.errors import BadRequest, RequestRefused
+from proxy.errors import BadRequest, NotAllowed, NotFound
 
 
 def choose_app(asked: Mapping[str, object], account: str, bound_app: str | None, app_ids: Mapping[str, str]) -> str:
@@ -10,7 +10,7 @@ def choose_app(asked: Mapping[str, object], account: str, bound_app: str | None,
 
     `asked` is the client's JSON object: its "appAccount" may only repeat who he is, its "appId" chooses the app.
     Everything else in it, an appKey of an old client too, is not looked at. `app_ids` maps sections to appIds.
-    Raises RequestRefused (403 another account or app, 404 an app that is not configured) and BadRequest.
+    Raises NotAllowed (another account or app), NotFound (an app that is not configured) and BadRequest.
     """
     _only_himself(asked.get("appAccount"), account)
     return _section(asked.get("appId"), bound_app, app_ids)
@@ -22,7 +22,7 @@ def _only_himself(named: object, account: str) -> None:
     if not isinstance(named, str):
         raise BadRequest("appAccount", expected="a string", got=named)
     if named != account:
-        raise RequestRefused(403, "appAccount: is not the signed-in user")
+        raise NotAllowed("appAccount: is not the signed-in user")
 
 
 def _section(named: object, bound_app: str | None, app_ids: Mapping[str, str]) -> str:
@@ -36,9 +36,9 @@ def _section(named: object, bound_app: str | None, app_ids: Mapping[str, str]) -
     app_id = _app_id(named)
     section = next((section for section, configured in app_ids.items() if configured == app_id), None)
     if section is None:
-        raise RequestRefused(404, "appId: is not configured here")
+        raise NotFound("appId: is not configured here")
     if bound_app is not None and app_ids[bound_app] != app_id:
-        raise RequestRefused(403, "appId: is not the app of this session")
+        raise NotAllowed("appId: is not the app of this session")
     return bound_app or section
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from proxy.domain.devices import ApnsEnvironment, Device, Platform
-from proxy.errors import BadRequest, RequestRefused
+from proxy.errors import BadRequest, NotAllowed, NotFound, NotPossible
 from proxy.settings import AppSettings
 
 _MEMBERS = {"app", "platform", "push_token", "environment", "locale", "resource"}
@@ -26,9 +26,9 @@ def read_registration(
     """A Device from the client's JSON object.
 
     Members: "platform" ("apns" or "mipush"), "push_token", and optional "app" (the section), "environment" (APNs:
-    "production" or "sandbox"), "locale", "resource". Raises BadRequest naming the first member of another shape, and
-    RequestRefused: 404 a section that is not configured, 403 another than the session's, 409 a section that cannot
-    reach such a device.
+    "production" or "sandbox"), "locale", "resource". Raises BadRequest naming the first member of another shape,
+    NotFound (a section that is not configured), NotAllowed (another than the session's) and NotPossible (the section
+    cannot reach such a device).
     """
     if asked.keys() - _MEMBERS:
         raise BadRequest("body", expected=f"no members but {', '.join(sorted(_MEMBERS))}", got=dict(asked))
@@ -59,9 +59,9 @@ def choose_section(named: object, bound_app: str | None, apps: Mapping[str, AppS
     if not isinstance(named, str):
         raise BadRequest("app", expected="a string", got=named)
     if named not in apps:
-        raise RequestRefused(404, "app: is not configured here")
+        raise NotFound("app: is not configured here")
     if bound_app is not None and named != bound_app:
-        raise RequestRefused(403, "app: is not the app of this session")
+        raise NotAllowed("app: is not the app of this session")
     return named
 
 
@@ -81,11 +81,9 @@ def _platform(value: object) -> Platform:
 def _require_channel(app: AppSettings, platform: Platform) -> None:
     settings = app.apns if platform is Platform.APNS else app.mipush
     if settings is None:
-        raise RequestRefused(409, f"platform: the app has no {platform} section in this service's settings")
+        raise NotPossible(f"platform: the app has no {platform} section in this service's settings")
     if platform is Platform.MIPUSH and app.mipush is not None and app.mipush.address == "account":
-        raise RequestRefused(
-            409, "platform: this app's Xiaomi devices are addressed by account; subscribe it on the phone instead"
-        )
+        raise NotPossible("platform: this app's Xiaomi devices are addressed by account; subscribe it on the phone")
 
 
 def _push_token(value: object, platform: Platform) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from proxy.domain.accounts import Session
-from proxy.errors import RequestRefused
+from proxy.errors import NotSignedIn
 from proxy.ports import AccountsDatabase, BlockMarks, DeviceRegistry, Passwords, SessionTokens
 
 _CLOCKS = timedelta(minutes=1)  # a mark outlives what it stands against, whoever's clock is late
@@ -24,7 +24,7 @@ class SignedIn:
 
 @dataclass(frozen=True)
 class SignIns:
-    """The sign-ins of the built-in accounts. Everything here raises StoreUnavailable; a refusal is a 401."""
+    """The sign-ins of the built-in accounts. Everything here raises StoreUnavailable; a refusal is NotSignedIn."""
 
     accounts: AccountsDatabase
     passwords: Passwords
@@ -64,12 +64,12 @@ class SignIns:
         shown = self.tokens.read_refresh(refresh_token)
         session = self.accounts.live_session(shown[0], now) if shown else None
         if shown is None or session is None or self.blocks.is_blocked(session.account, session.id):
-            raise _over("sign in again")
+            raise NotSignedIn("sign in again")
         next_token, kept = self.tokens.new_refresh(session.id)
         is_last = hmac.compare_digest(session.refresh_hash or b"", shown[1])
         if not is_last or not self.accounts.rotate(session, kept, now, now + self.refresh_ttl):
             self._end(session.id, now)
-            raise _over("the refresh token was used before; sign in again")
+            raise NotSignedIn("the refresh token was used before; sign in again")
         return self._signed_in(session, next_token, now)
 
     def sign_out(
@@ -110,9 +110,5 @@ def change_password(account: str, password_hash: str, sign_ins: SignIns, now: da
     return sign_ins.accounts.set_password(account, password_hash, now)
 
 
-def _wrong() -> RequestRefused:
-    return _over("account or password is wrong")
-
-
-def _over(message: str) -> RequestRefused:
-    return RequestRefused(401, message, {"WWW-Authenticate": "Bearer"})
+def _wrong() -> NotSignedIn:
+    return NotSignedIn("account or password is wrong")

@@ -5,8 +5,9 @@ from typing import Any
 from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]  # gunicorn has no types
 
 from proxy import strict_json
-from proxy.errors import BadRequest, RequestRefused
+from proxy.errors import BadRequest
 from proxy.strict_json import BadJson
+from proxy.web.envelope import HttpRefusal
 
 MAX_JSON = 64 * 1024
 
@@ -26,13 +27,13 @@ def read_body(environ: Environ, most: int) -> bytes:
             raise _too_long(most)
         return body
     if not (said.isascii() and said.isdigit()):
-        raise RequestRefused(400, "Content-Length: expected a number")
+        raise HttpRefusal(400, "Content-Length: expected a number")
     length = int(said) if len(said) < 20 else most + 1
     if length > most:
         raise _too_long(most)
     body = _read(environ, length)
     if len(body) < length:
-        raise RequestRefused(400, "body: shorter than its Content-Length")
+        raise HttpRefusal(400, "body: shorter than its Content-Length")
     return body
 
 
@@ -51,9 +52,9 @@ def _read(environ: Environ, most: int) -> bytes:
     try:
         body: bytes = environ["wsgi.input"].read(most)
     except BlockingIOError:
-        raise RequestRefused(408, "body: did not come in time") from None
-    except (OSError, ParseException):  # the caller went away, or his chunks are none
-        raise RequestRefused(400, "body: cannot be read to its end") from None
+        raise HttpRefusal(408, "body: did not come in time") from None
+    except (OSError, ParseException):  # the caller went away, or invalid chunked encoding
+        raise HttpRefusal(400, "body: cannot be read to its end") from None
     return body
 
 
@@ -61,5 +62,5 @@ def _is_chunked(environ: Environ) -> bool:
     return "HTTP_TRANSFER_ENCODING" in environ
 
 
-def _too_long(most: int) -> RequestRefused:
-    return RequestRefused(413, f"body: expected at most {most} bytes")
+def _too_long(most: int) -> HttpRefusal:
+    return HttpRefusal(413, f"body: expected at most {most} bytes")

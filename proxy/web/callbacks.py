@@ -6,7 +6,7 @@ While the store is away an append to this machine's disk takes the place of the 
 from flask import Blueprint, Response, request
 
 from proxy.domain.callbacks import Callback, Ignored
-from proxy.errors import BadCallback, RequestRefused, SpoolRefused, StoreUnavailable
+from proxy.errors import NotAllowed, NotFound, Refusal, SpoolRefused, StoreUnavailable
 from proxy.metrics import callbacks_total, spool_failures_total, spooled_total
 from proxy.mimc.wire import MAX_BODY, parse_callback
 from proxy.usecases.accept_callback import Acceptance, accept_callback
@@ -44,7 +44,7 @@ def receive_callback(url_secret: str) -> Response:
 
 
 def _from_a_sender(url_secret: str) -> Callback | Ignored:
-    """A callback of somebody who may post it. Raises RequestRefused, counted."""
+    """A callback whose sender may post it. Raises Refusal, counted."""
     senders = current_services().senders
     kind = "other"
     try:
@@ -53,11 +53,8 @@ def _from_a_sender(url_secret: str) -> Callback | Ignored:
         callback = parse_callback(read_body(request.environ, MAX_BODY))
         kind = _label(callback)
         senders.check(sender, callback.origin)
-    except BadCallback:
-        _count(kind, "bad")
-        raise
-    except RequestRefused as error:
-        _count(kind, "refused" if error.status in (403, 404) else "bad")
+    except Refusal as error:
+        _count(kind, "refused" if isinstance(error, NotAllowed | NotFound) else "bad")
         raise
     return callback
 

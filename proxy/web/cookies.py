@@ -1,4 +1,4 @@
-"""The session cookie of a browser, and the care that every call needs which a cookie vouches for.
+"""The session cookie of a browser, and the CSRF checks of every call that it proves.
 
 A browser sends a cookie along whatever page asks it to. So such a call must name an Origin that is allowed, which no
 page can make up, and carry a header of ours, which a foreign page cannot add without asking us first.
@@ -10,7 +10,7 @@ from flask import Flask, Request, Response, request
 from flask.sessions import NullSession, SecureCookieSessionInterface, SessionMixin
 
 from proxy.auth.accounts import derived_key
-from proxy.errors import RequestRefused
+from proxy.errors import NotAllowed
 from proxy.settings import AccountsSettings
 from proxy.web import current_services
 from proxy.web.access import add_log_context
@@ -61,7 +61,7 @@ def use_cookies(app: Flask, settings: AccountsSettings | None) -> None:
 
 
 def require_browser_care(request: Request) -> None:
-    """For a call that a cookie vouches for, or that asks for one. Raises RequestRefused, 403. Reading needs no care."""
+    """For a call that a cookie vouches for, or that asks for one. Raises NotAllowed. Reading needs no CSRF check."""
     if request.method in ("GET", "HEAD"):
         return
     if PAGE_HEADER not in request.headers:
@@ -80,4 +80,4 @@ def own_origin() -> str:
 
 def _refuse(reason: str, message: str) -> None:
     add_log_context(refused=reason)
-    raise RequestRefused(403, message)
+    raise NotAllowed(message)

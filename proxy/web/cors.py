@@ -12,7 +12,7 @@ no page and passes, and so does one from a page of this very host.
 from flask import Flask, Response, request
 from werkzeug.exceptions import MethodNotAllowed
 
-from proxy.errors import RequestRefused
+from proxy.errors import NotAllowed
 from proxy.settings import AuthSettings, Settings
 from proxy.web import current_services
 from proxy.web.access import add_log_context
@@ -35,7 +35,7 @@ def require_origin(section: str) -> None:
     settings = current_services().settings
     if origin not in settings.server.allowed_origins and origin not in origins_of(settings, section):
         add_log_context(refused="origin")
-        raise RequestRefused(403, "Origin: is not allowed for this app")
+        raise NotAllowed("Origin: is not allowed for this app")
 
 
 def _is_of_this_host(origin: str) -> bool:

@@ -4,7 +4,7 @@ from flask import Blueprint, Response, request
 
 from proxy.auth import Authenticated
 from proxy.domain.devices import Device, Platform, fingerprint
-from proxy.errors import RequestRefused
+from proxy.errors import NotFound
 from proxy.usecases.register_device import check_device_id, choose_section, read_registration
 from proxy.web import current_services
 from proxy.web.access import add_log_context
@@ -12,7 +12,7 @@ from proxy.web.audit import audit
 from proxy.web.body import read_object
 from proxy.web.callers import Caller, current_user, require
 from proxy.web.cors import require_origin
-from proxy.web.envelope import envelope
+from proxy.web.envelope import HttpRefusal, envelope
 
 bp = Blueprint("devices", __name__, url_prefix="/api/devices")
 
@@ -50,7 +50,7 @@ def show(device_id: str) -> Response:
     for device in current_services().devices.devices_of(_section(user), user.app_account):
         if device.device_id == device_id:
             return envelope(200, data=_shown(device))
-    raise RequestRefused(404, "device_id: is not registered")
+    raise NotFound("device_id: is not registered")
 
 
 @bp.get("")
@@ -68,7 +68,7 @@ def remove(device_id: str) -> Response:
     check_device_id(device_id)
     section = _section(user)
     if not current_services().devices.remove(section, user.app_account, device_id):
-        raise RequestRefused(404, "device_id: is not registered")
+        raise NotFound("device_id: is not registered")
     audit("device removed", account=user.app_account, app=section, backend=user.backend, device_id=device_id)
     return envelope(200)
 
@@ -85,7 +85,7 @@ def _asked_section() -> str | None:
     try:
         return request.args.get("app")
     except UnicodeDecodeError:  # bytes of it that are no UTF-8, and not in percent encoding either
-        raise RequestRefused(400, "query: expected UTF-8") from None
+        raise HttpRefusal(400, "query: expected UTF-8") from None
 
 
 def _shown(device: Device) -> dict[str, object]:

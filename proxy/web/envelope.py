@@ -12,10 +12,19 @@ import structlog
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from proxy.errors import RequestRefused, StoreUnavailable
+from proxy.errors import BadField, NotAllowed, NotFound, NotPossible, NotSignedIn, Refusal, StoreUnavailable
 from proxy.web.access import add_log_context
 
 log = structlog.get_logger()
+
+
+class HttpRefusal(Refusal):
+    """One of HTTP's own: a body that is too long, a caller who calls too often."""
+
+    def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = headers or {}
 
 
 def envelope(
@@ -29,14 +38,37 @@ def envelope(
 
 def answer_errors(app: Flask) -> None:
     """Whatever ends a request early is answered in the envelope, and never with the request's own content."""
-    app.register_error_handler(RequestRefused, _refused)
+    app.register_error_handler(Refusal, _refused)
     app.register_error_handler(StoreUnavailable, _unavailable)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, _unexpected)
 
 
-def _refused(error: RequestRefused) -> Response:
-    return envelope(error.status, error.message, headers=error.headers)
+def status_of(error: Refusal) -> int:
+    """The HTTP status of a refusal."""
+    match error:
+        case HttpRefusal(status=status):
+            return status
+        case BadField():
+            return 400
+        case NotSignedIn():
+            return 401
+        case NotAllowed():
+            return 403
+        case NotFound():
+            return 404
+        case NotPossible():
+            return 409
+        case _:
+            raise TypeError(f"no status for {type(error).__name__}")
+
+
+def _refused(error: Refusal) -> Response:
+    headers = error.headers if isinstance(error, HttpRefusal) else {}
+    status = status_of(error)
+    if status == 401:
+        headers = {**headers, "WWW-Authenticate": "Bearer"}  # RFC 9110, 11.6.1: required with a 401
+    return envelope(status, error.message, headers=headers)
 
 
 def _unavailable(error: StoreUnavailable) -> Response:

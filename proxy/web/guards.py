@@ -9,12 +9,13 @@ from flask_login import current_user as shown_user
 from proxy.auth import Authenticated, Credentials, Refused, Unavailable
 from proxy.auth.accounts import BACKEND as ACCOUNTS
 from proxy.domain.accounts import Session
-from proxy.errors import RequestRefused
+from proxy.errors import NotFound, NotSignedIn
 from proxy.settings import AccountsSettings
 from proxy.web import current_services
 from proxy.web.access import add_log_context
 from proxy.web.audit import audit_refusal
 from proxy.web.cookies import require_browser_care, use_cookies
+from proxy.web.envelope import HttpRefusal
 from proxy.web.listeners import Listener
 
 
@@ -43,19 +44,19 @@ def init_login(app: Flask, accounts: AccountsSettings | None) -> None:
 
 
 def signed_in() -> Authenticated:
-    """The user who is calling; else 401. A block counts at once, whatever proved the user and however long it lives.
+    """The user who is calling. A block counts at once, whatever proved the user and however long that proof lives.
 
-    Raises StoreUnavailable where the store cannot say whether they are blocked.
+    Raises NotSignedIn, and StoreUnavailable where the store cannot say whether the user is blocked.
     """
     if not shown_user.is_authenticated:
-        raise RequestRefused(401, "sign in first", {"WWW-Authenticate": "Bearer"})
+        raise NotSignedIn("sign in first")
     proof: Authenticated = shown_user.proof
     if proof.by_cookie:
         require_browser_care(request)
     if current_services().blocks.is_blocked(proof.app_account, proof.session_id):
         add_log_context(refused="blocked")
         audit_refusal(proof.backend, "blocked", account=proof.app_account)
-        raise RequestRefused(401, "blocked or signed out", {"WWW-Authenticate": "Bearer"})
+        raise NotSignedIn("blocked or signed out")
     return proof
 
 
@@ -78,7 +79,7 @@ def is_operator(environ: dict[str, Any]) -> bool:
 
 def require_operator(environ: dict[str, Any]) -> None:
     if not is_operator(environ):
-        raise RequestRefused(404, "not found")
+        raise NotFound("not found")
 
 
 def _load_browser(session_id: str) -> User | None:
@@ -111,4 +112,4 @@ def _load_user(request: Request) -> User | None:
             return None
         case Unavailable(reason):
             add_log_context(unavailable=reason)
-            raise RequestRefused(503, "sign-in is unavailable", {"Retry-After": "5"})
+            raise HttpRefusal(503, "sign-in is unavailable", {"Retry-After": "5"})

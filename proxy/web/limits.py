@@ -7,11 +7,12 @@ keeps his token; both are counted. Nothing under /callbacks is limited: MIMC sen
 import math
 from enum import StrEnum
 
-from proxy.errors import RequestRefused, StoreUnavailable
+from proxy.errors import StoreUnavailable
 from proxy.metrics import limiter_unavailable_total, rate_limited_total
 from proxy.web import current_services
 from proxy.web.access import add_log_context
 from proxy.web.addresses import client_address, network_of
+from proxy.web.envelope import HttpRefusal
 
 
 class Limited(StrEnum):
@@ -22,7 +23,7 @@ class Limited(StrEnum):
 
 
 def limit_address(limited: Limited) -> None:
-    """Counts a call of the current request's address. Raises RequestRefused 429, for a sign-in also 503."""
+    """Counts a call of the current request's address. Raises HttpRefusal 429, for a sign-in also StoreUnavailable."""
     _spend(limited, "address", network_of(client_address()))
 
 
@@ -48,4 +49,4 @@ def _spend(limited: Limited, by: str, who: str) -> None:
     if wait_s is not None:
         rate_limited_total.labels(limited, by).inc()
         add_log_context(limited_by=by)
-        raise RequestRefused(429, f"too many calls by this {by}", {"Retry-After": str(max(1, math.ceil(wait_s)))})
+        raise HttpRefusal(429, f"too many calls by this {by}", {"Retry-After": str(max(1, math.ceil(wait_s)))})

@@ -5,7 +5,7 @@ from flask import Blueprint, Response, request
 from proxy.auth import account_of
 from proxy.auth.accounts import BACKEND
 from proxy.domain.accounts import MAX_PASSWORD_BYTES, fits
-from proxy.errors import BadRequest, RequestRefused
+from proxy.errors import BadRequest, NotAllowed, NotFound, NotSignedIn
 from proxy.usecases.register_device import check_device_id, choose_section
 from proxy.usecases.sign_in import SignedIn, SignIns
 from proxy.web import current_services
@@ -36,7 +36,7 @@ def login() -> Response:
         signed_in = sign_ins.sign_in(
             account, password, services.now(), device_id=device_id, app=app, by_cookie=by_cookie
         )
-    except RequestRefused:
+    except NotSignedIn:
         audit_refusal(BACKEND, "sign-in", account=account)
         raise
     audit("signed in", backend=BACKEND, account=account)
@@ -55,7 +55,7 @@ def refresh() -> Response:
         raise BadRequest("refresh_token", expected="a string", got=_got(shown))
     try:
         return _answer(sign_ins.refresh(shown, current_services().now()))
-    except RequestRefused as error:
+    except NotSignedIn as error:
         audit_refusal(BACKEND, f"refresh: {error.message}")
         raise
 
@@ -66,7 +66,7 @@ def logout() -> Response:
     """Ends the session, whatever was given out in it, and its device's registration."""
     services, sign_ins, user = current_services(), _sign_ins(), current_user()
     if user.backend != BACKEND or user.session_id is None:
-        raise RequestRefused(403, "signed in elsewhere: sign out there")
+        raise NotAllowed("signed in elsewhere: sign out there")
     device_id = _device_id(read_object(request.environ))
     sign_ins.sign_out(
         user.app_account,
@@ -93,7 +93,7 @@ def me() -> Response:
 def _sign_ins() -> SignIns:
     sign_ins = current_services().sign_ins
     if sign_ins is None:
-        raise RequestRefused(404, "the built-in accounts are off")
+        raise NotFound("the built-in accounts are off")
     return sign_ins
 
 

@@ -53,7 +53,6 @@ def parse(members: Members) -> Callback:
 def refusal(body: bytes | Members) -> BadCallback:
     with pytest.raises(BadCallback) as caught:
         parse_callback(body if isinstance(body, bytes) else json.dumps(body).encode())
-    assert caught.value.status == 400
     return caught.value
 
 
