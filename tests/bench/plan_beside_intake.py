@@ -57,9 +57,17 @@ def measure(rig: MeasuredRig, rounds: int) -> list[Row]:
         clear(rig)
     each = f"{number(Spread.of(groups).middle)} x {ACCOUNTS:,} accounts planned meanwhile"
     return [
-        _row("callback in beside plan: p50 / p50 alone", [it.p50_ms for it in alone], [it.p50_ms for it in beside], ""),
         _row(
-            "callback in beside plan: p99 / p99 alone", [it.p99_ms for it in alone], [it.p99_ms for it in beside], each
+            "callback in beside plan: p50 / p50 alone",
+            [shot.p50_ms for shot in alone],
+            [shot.p50_ms for shot in beside],
+            "",
+        ),
+        _row(
+            "callback in beside plan: p99 / p99 alone",
+            [shot.p99_ms for shot in alone],
+            [shot.p99_ms for shot in beside],
+            each,
         ),
     ]
 
@@ -110,7 +118,7 @@ def planned_all(rig: MeasuredRig) -> bool:
 
 
 def clear(rig: MeasuredRig) -> None:
-    """Drop the jobs of a round, which nobody is to deliver."""
+    """Drop the jobs of a round, which are not to be delivered."""
     rig.wait(lambda: planned_all(rig), "the end of the plans")
     with rig.redis() as redis:
         for lane in LANES:

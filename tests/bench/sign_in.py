@@ -61,7 +61,7 @@ def _pairs(rig: MeasuredRig, known: list[str], count: int) -> list[tuple[float, 
     """(known user's, unknown user's) milliseconds; who goes first alternates."""
     pairs = []
     for place in range(count):
-        names = known[place % len(known)], f"nobody{place % len(known):02}"
+        names = known[place % len(known)], f"unknown{place % len(known):02}"
         first, second = names if place % 2 == 0 else names[::-1]
         took = {first: _refused_ms(rig, first), second: _refused_ms(rig, second)}
         pairs.append((took[names[0]], took[names[1]]))

@@ -74,4 +74,4 @@ def _start(rig: MeasuredRig, size: Size, port: int, folder: Path, store: str) ->
 
 
 def _records(folder: Path) -> int:
-    return sum(isinstance(it, Record) for path in folder.glob("*.spool") for it in walk(path.read_bytes()))
+    return sum(isinstance(found, Record) for path in folder.glob("*.spool") for found in walk(path.read_bytes()))

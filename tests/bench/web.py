@@ -80,10 +80,10 @@ def compare(name: str, ours: Target, empty: Target, size: Size, against: str = "
         shoot(target, warm, size.connections)
     full, calm = list[Pair](), list[Pair]()
     for _ in range(size.rounds):
-        mine, other = (shoot(it, size.requests, size.connections) for it in (ours, empty))
+        mine, other = (shoot(target, size.requests, size.connections) for target in (ours, empty))
         full.append((mine, other))
         half = zip((ours, empty), (mine.per_second / 2, other.per_second / 2), strict=True)
-        mine, other = (shoot(it, size.calm_requests, size.connections, rate) for it, rate in half)
+        mine, other = (shoot(target, size.calm_requests, size.connections, rate) for target, rate in half)
         calm.append((mine, other))
     rows = [
         _row(f"{name}: CPU / {against}", full, lambda shot: shot.cpu_us, "us"),

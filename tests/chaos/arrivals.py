@@ -44,10 +44,10 @@ def judge_arrivals(evidence: Evidence) -> Arrivals:
     latest = _latest(evidence)
     for (word, owner), due in _due(evidence).items():
         addresses = evidence.ownership.addresses(owner)
-        came = [it for address in addresses for it in evidence.at.get((word, address), ())]
+        came = [push for address in addresses for push in evidence.at.get((word, address), ())]
         if came:
             found.counted["due"] += 1
-            first = min(came, key=lambda it: it.ms)
+            first = min(came, key=lambda push: push.ms)
             lane = evidence.messages[word].app, first.provider
             if due.hold is Hold.SURELY and not _emptied_between(evidence, due.accepted_ms, first.came_ms):
                 found.waits.append(Wait(lane, due.accepted_ms, first.came_ms))
@@ -81,7 +81,7 @@ def _due(evidence: Evidence) -> dict[tuple[str, Owner], Due]:
 
 
 def _due_by(evidence: Evidence, callback: Callback, owner: Owner) -> Due | None:
-    """What this callback alone makes due to a device of somebody whom it names."""
+    """What this callback alone makes due to a device of an account that it names."""
     if callback.accepted_ms is None:
         return None
     hold = evidence.ownership.hold(owner, callback.first_asked_ms)

@@ -32,7 +32,7 @@ def _who(message: Message, announcement: Announcement) -> dict[str, Any]:
     if message.group is None:
         return {"fromAppId": app_id, "toAppId": app_id, "toAccount": recipients[0], **missed}
     topic_id: str | int = int(message.group.topic_id) if message.old else message.group.topic_id
-    accounts = {"offlineAccounts": [{"toAccount": it, **missed} for it in recipients]} if missed else {}
+    accounts = {"offlineAccounts": [{"toAccount": account, **missed} for account in recipients]} if missed else {}
     return {"appId": app_id, "topicId": topic_id, "toAccounts": recipients, **accounts}
 
 

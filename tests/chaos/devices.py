@@ -19,13 +19,13 @@ _TRIES, _AGAIN_AFTER_S = 8, 0.5
 
 
 class Devices:
-    """All phones. Not for several threads at once, `register_all` aside."""
+    """All phones. For one thread at a time, except in `register_all`."""
 
     def __init__(self, seed: int, people: Sequence[People], rig: Rig, log: RunLog) -> None:
         self._rig, self._log = rig, log
-        self._accounts = {it.app_id: it.accounts for it in people}
+        self._accounts = {those.app_id: those.accounts for those in people}
         self._dice = random.Random(f"second hands {seed}")
-        self._known = [phone for it in people for phone in it.phones]
+        self._known = [phone for those in people for phone in those.phones]
         self._in_use: list[Phone] = []
         self._signed_out: list[Phone] = []
         self._dead: list[Phone] = []
@@ -57,7 +57,7 @@ class Devices:
                 raise ValueError(other)
 
     def _move(self, lot: float) -> None:
-        """A phone changes hands: the new owner signs in, and its push token registers under him."""
+        """A phone changes hands: the new owner signs in, and its push token registers under their account."""
         phones = self._signed_out if self._signed_out and lot < 0.2 else self._in_use
         former = self._take(phones, lot)
         heirs = [account for account in self._accounts[former.app_id] if account != former.account]
@@ -96,7 +96,7 @@ class Devices:
         self._log.write("fault", kind="provider_410", target=phone.push_token, pid=None, begin_ms=begin_ms, end_ms=None)
 
     def _register(self, phone: Phone) -> bool:
-        if not phone.device:  # the provider's own account; nobody registers it with us
+        if not phone.device:  # the provider's own account, which is not registered with us
             self._note("registered", phone, now_ms())
             return True
         return self._insist(phone, lambda: self._put(phone), "registered")

@@ -22,7 +22,7 @@ TRACKS: Mapping[str, Mapping[str, int]] = {
                "provider_wrong_key": 1},
     "devices": {"move": 6, "sign_out": 2, "provider_410": 2, "other_environment": 2},
 }  # fmt: skip
-# The store is away less often: whatever happens meanwhile happens to nobody. Devices change hands more often.
+# The store is away less often: meanwhile nothing else can show an effect. Devices change hands more often.
 _PAUSES: Mapping[str, float] = {"store": 3.0, "sandbox": 2.0, "devices": 0.4}
 
 
@@ -50,7 +50,7 @@ def draw_troubles(seed: int, size: Size) -> dict[str, list[Trouble]]:
         half = size.seconds / 2
         emptied = Trouble("devices", EMPTY_STORE, round(half, 2), size.fault_for_s[1], 0.0)
         plan["store"] = []
-        plan["devices"] = sorted([*plan["devices"], emptied], key=lambda it: it.begins_s)
+        plan["devices"] = sorted([*plan["devices"], emptied], key=lambda trouble: trouble.begins_s)
     return plan
 
 

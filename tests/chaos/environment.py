@@ -17,7 +17,7 @@ class Environment:
     """Carries out the plan. `end` waits for it, then everything runs and no fault is in force.
 
     On a slow machine processes take long to start, and the plan falls behind: what would begin after `most_s` is left
-    out, for then nobody writes any more.
+    out, for then no more messages are written.
     """
 
     def __init__(self, rig: Rig, log: RunLog, fleet: Fleet, devices: Devices, most_s: float, slow_s: float) -> None:

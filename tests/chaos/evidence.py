@@ -38,9 +38,9 @@ def read_evidence(
     pushes, wordless = accepted_pushes(journals, messages)
     readers: dict[str, set[str]] = defaultdict(set)
     asked_ms: dict[str, list[int]] = defaultdict(list)
-    for it in callbacks:
-        readers[it.word].update(it.recipients)
-        asked_ms[it.word] += it.asked_ms
+    for callback in callbacks:
+        readers[callback.word].update(callback.recipients)
+        asked_ms[callback.word] += callback.asked_ms
     at: dict[tuple[str, Address], list[Push]] = defaultdict(list)
     for push in pushes:
         at[push.word, push.address].append(push)

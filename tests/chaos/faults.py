@@ -61,24 +61,25 @@ class Fault(NamedTuple):
 def read_faults(events: Iterable[Mapping[str, Any]]) -> list[Fault]:
     return [
         Fault(
-            it["kind"], str(it["target"]), it["begin_ms"], _FOR_EVER if it["end_ms"] is None else it["end_ms"],
-            None if it.get("ports") is None else frozenset(it["ports"]),
+            event["kind"], str(event["target"]), event["begin_ms"],
+            _FOR_EVER if event["end_ms"] is None else event["end_ms"],
+            None if event.get("ports") is None else frozenset(event["ports"]),
         )
-        for it in events if it["event"] == "fault"
+        for event in events if event["event"] == "fault"
     ]  # fmt: skip
 
 
 def spans_of(faults: Iterable[Fault], kind: str) -> list[tuple[int, int]]:
-    return [(it.begin_ms, it.end_ms) for it in faults if it.kind == kind]
+    return [(fault.begin_ms, fault.end_ms) for fault in faults if fault.kind == kind]
 
 
 def dead_addresses(faults: Iterable[Fault]) -> dict[Address, list[tuple[int, int]]]:
     """Which addresses a provider called dead, and from when to when."""
     dead: dict[Address, list[tuple[int, int]]] = defaultdict(list)
-    for it in faults:
-        if it.kind == "provider_410":
-            for address in (("apns", it.target.lower()), ("regid", it.target)):
-                dead[address].append((it.begin_ms, it.end_ms))
+    for fault in faults:
+        if fault.kind == "provider_410":
+            for address in (("apns", fault.target.lower()), ("regid", fault.target)):
+                dead[address].append((fault.begin_ms, fault.end_ms))
     return dead
 
 
@@ -92,13 +93,13 @@ class Excuses:
         asked_ms: Mapping[str, Sequence[int]],
         push_timeout_s: float,
     ) -> None:
-        """`asked_ms` says for each word when a callback that names somebody was posted."""
+        """`asked_ms` says for each word when a callback that names readers was posted."""
         self._asked_ms = asked_ms
         self._patience_ms = PATIENCE * push_timeout_s * 1000
-        self._store = [it for it in faults if it.kind in STORE]
-        self._emptied = [it for it in faults if it.kind == "empty_store"]
-        self._worker = [it for it in faults if it.kind in WORKER]
-        self._resets = [it for it in faults if it.kind in _RESETS]
+        self._store = [fault for fault in faults if fault.kind in STORE]
+        self._emptied = [fault for fault in faults if fault.kind == "empty_store"]
+        self._worker = [fault for fault in faults if fault.kind in WORKER]
+        self._resets = [fault for fault in faults if fault.kind in _RESETS]
         self._first_ms: dict[tuple[str, int], int] = {}
         self._reset_ms: dict[tuple[str, int], list[int]] = defaultdict(list)
         for push in pushes:
@@ -115,13 +116,13 @@ class Excuses:
             return "slow"
         if self._was_reset(first):
             return "reset"
-        for it in self._worker:
-            if self._touches(it, first) and it.begin_ms <= second.came_ms:
-                return it.kind
-        if any(_overlaps(it, first) and it.begin_ms <= second.came_ms for it in self._store):
+        for fault in self._worker:
+            if self._touches(fault, first) and fault.begin_ms <= second.came_ms:
+                return fault.kind
+        if any(_overlaps(fault, first) and fault.begin_ms <= second.came_ms for fault in self._store):
             return "store"
-        if any(first.ms <= it.end_ms and it.begin_ms <= second.came_ms and self._said_after(it, second)
-               for it in self._emptied):  # fmt: skip
+        if any(first.ms <= fault.end_ms and fault.begin_ms <= second.came_ms and self._said_after(fault, second)
+               for fault in self._emptied):  # fmt: skip
             return "said again to an empty store"
         return None
 
@@ -130,8 +131,8 @@ class Excuses:
             return True
         # a connection that was struck while nothing was out is in no journal
         return any(
-            it.target == first.provider and it.begin_ms - _AT_ONCE_MS <= first.ms <= it.begin_ms + _YOUNG_MS
-            for it in self._resets
+            fault.target == first.provider and fault.begin_ms - _AT_ONCE_MS <= first.ms <= fault.begin_ms + _YOUNG_MS
+            for fault in self._resets
         )
 
     def _touches(self, fault: Fault, first: Push) -> bool:

@@ -34,7 +34,7 @@ class Fleet:
         self._start_workers(_WORKERS)
 
     def end(self) -> None:
-        """Raises AssertionError for a process that ended though nobody ended it."""
+        """Raises AssertionError for a process that ended by itself."""
         for process in (self._rig.store, self._web, *self._workers):
             code = process.popen.poll()
             assert code is None, f"{process.log.name} ended by itself: {code}"

@@ -1,4 +1,4 @@
-"""MIMC's part of a run, a process of its own: people write, and their messages are announced until somebody takes them.
+"""MIMC's part of a run, a process of its own: people write, and messages are announced until the service takes them.
 
     python -m tests.chaos.generator order.json
 
@@ -170,7 +170,9 @@ class Connection:
 
 
 def main(order: Mapping[str, Any]) -> dict[str, Any]:
-    facts: dict[str, Any] = {name: tuple(it) if isinstance(it, list) else it for name, it in order["size"].items()}
+    facts: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in order["size"].items()
+    }
     size = Size(**facts)
 
     async def bounded() -> Generator:

@@ -46,7 +46,7 @@ def verdict(folder: Path, times: Times, say: Callable[[str], None]) -> list[str]
     events = read_run_log(folder / RUN_LOG)
     found = audit(events, {name: read_journal(folder, name) for name in PROVIDERS}, times)
     say(found.report())
-    left = [it["backlog"] for it in events if it["event"] == "end"]
+    left = [event["backlog"] for event in events if event["event"] == "end"]
     return [
         *([] if found.ok else ["promises were broken"]),
         *([] if found.due else ["nothing was due, which proves nothing"]),

@@ -33,7 +33,7 @@ class ObservedAlerts:
         for (word, reader), pushes in self._alerts.items():
             if len(pushes) > 1:
                 self._judge_items(word, reader, pushes)
-                self._judge_repeats(word, reader, sorted(pushes, key=lambda it: it.came_ms))
+                self._judge_repeats(word, reader, sorted(pushes, key=lambda push: push.came_ms))
         self._judge_order()
 
     @property
@@ -49,9 +49,9 @@ class ObservedAlerts:
             return push.address
         ownership = self._evidence.ownership
         owners = ownership.possible_owners(push.address, push.came_ms - MOVED_MS, push.ms)
-        reading = dict.fromkeys(ownership.phone_of(it) for it in owners if it.account in readers)
+        reading = dict.fromkeys(ownership.phone_of(owner) for owner in owners if owner.account in readers)
         if not reading:
-            whose = " or ".join(map(str, owners)) or "nobody"
+            whose = " or ".join(map(str, owners)) or "no owner"
             self._find("wrong phone", push.word, push.address, f"pushed at {push.came_ms}, then {whose}'s")
         if len(reading) == 1:
             return next(iter(reading))
@@ -59,9 +59,9 @@ class ObservedAlerts:
         return push.address
 
     def _judge_items(self, word: str, reader: Reader, pushes: Sequence[Push]) -> None:
-        items = {it.item for it in pushes}
+        items = {push.item for push in pushes}
         if len(items) > 1 or None in items:
-            self._find("shown twice", word, reader, ", ".join(f"{it.item} at {it.ms}" for it in pushes))
+            self._find("shown twice", word, reader, ", ".join(f"{push.item} at {push.ms}" for push in pushes))
 
     def _judge_repeats(self, word: str, reader: Reader, pushes: Sequence[Push]) -> None:
         more_readers = len(self._sharing.get((word, reader), ())) - 1
@@ -86,8 +86,8 @@ class ObservedAlerts:
     def _judge_order(self) -> None:
         """A phone drops a jobkey that it has had, so only an item's first push can cover another.
 
-        What a phone shows of its former owner is nobody's any more: another reader's messages may cover it, and so
-        may those of which it cannot be told whose they were.
+        What a phone shows of its former owner belongs to no reader any more: another reader's messages may cover it,
+        and so may those of which it cannot be told whose they were.
         """
         messages = self._evidence.messages
         seen: set[tuple[Address, str | None]] = set()

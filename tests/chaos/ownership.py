@@ -23,7 +23,7 @@ class Owner(NamedTuple):
 
 
 class CallbackOrigin(NamedTuple):
-    """Somebody registered an address or gave it up; `kind` is the run log's event."""
+    """An account registered an address or gave it up; `kind` is the run log's event."""
 
     kind: str
     asked_ms: int
@@ -76,7 +76,7 @@ class Ownership:
         return self._owners.get((app, account), ())
 
     def addresses(self, owner: Owner) -> set[Address]:
-        return {it.address for it in self._of_owner[owner]}
+        return {claim.address for claim in self._of_owner[owner]}
 
     def resource(self, owner: Owner) -> str:
         """The login that the device named last."""
@@ -87,14 +87,14 @@ class Ownership:
         return self._phones.get(owner, owner)
 
     def others_between(self, address: Address, account: str, since_ms: int, until_ms: int) -> bool:
-        """Whether somebody else may have had the address in between."""
+        """Whether another account may have had the address in between."""
         return any(
-            it.owner.account != account and it.asked_ms <= until_ms and it.done_ms >= since_ms
-            for it in self._of_address.get(address, ())
+            claim.owner.account != account and claim.asked_ms <= until_ms and claim.done_ms >= since_ms
+            for claim in self._of_address.get(address, ())
         )
 
     def possible_owners(self, address: Address, since_ms: int, until_ms: int) -> list[Owner]:
-        """All whose the address may have been at some moment of that time; none where it was surely nobody's."""
+        """All whose the address may have been at some moment of that time; none where it surely had no owner."""
         if address[0] == "account":
             return []
         claims = self._of_address.get(address, [])
@@ -102,26 +102,33 @@ class Ownership:
             (only,) = claims
             return [only.owner] if only.kind != "removed" and only.asked_ms <= until_ms else []
         return list(dict.fromkeys(
-            it.owner
-            for it in claims
-            if it.kind != "removed" and it.asked_ms <= until_ms
-            and not any(_ends(other, it) and other.ms <= since_ms for other in claims)
+            claim.owner
+            for claim in claims
+            if claim.kind != "removed" and claim.asked_ms <= until_ms
+            and not any(_ends(other, claim) and other.ms <= since_ms for other in claims)
         ))  # fmt: skip
 
     def hold(self, owner: Owner, at_ms: int) -> Hold:
-        """Whether the device surely was the owner's at that moment, and stayed his until the end of the run."""
+        """Whether the device surely was the owner's at that moment, and stayed theirs until the end of the run."""
         mine = self._of_owner[owner]
-        since = [it for it in mine if it.kind == "registered" and it.ms <= at_ms and not self._forgotten(it, at_ms)]
+        since = [
+            claim
+            for claim in mine
+            if claim.kind == "registered" and claim.ms <= at_ms and not self._forgotten(claim, at_ms)
+        ]
         if not since:
-            maybe = any(it.kind != "removed" and it.asked_ms <= at_ms and not self._forgotten(it, at_ms) for it in mine)
+            maybe = any(
+                claim.kind != "removed" and claim.asked_ms <= at_ms and not self._forgotten(claim, at_ms)
+                for claim in mine
+            )
             return Hold.PERHAPS if maybe else Hold.NO
         last = since[-1]
         if last.address[0] == "account" or self._undisturbed(last):
             return Hold.SURELY
-        addresses = {it.address for it in mine if it is last or it.done_ms > last.asked_ms}
-        changes = [it for it in mine if it.done_ms > last.asked_ms and _lets_go(it, last, mine)]
-        changes += [it for address in addresses for it in self._of_address[address] if _takes(it, last)]
-        if any(_ends(it, last) and it.ms <= at_ms for it in changes):
+        addresses = {claim.address for claim in mine if claim is last or claim.done_ms > last.asked_ms}
+        changes = [claim for claim in mine if claim.done_ms > last.asked_ms and _lets_go(claim, last, mine)]
+        changes += [claim for address in addresses for claim in self._of_address[address] if _takes(claim, last)]
+        if any(_ends(claim, last) and claim.ms <= at_ms for claim in changes):
             return Hold.NO
         deaths = [span for address in addresses for span in self._dead.get(address, ()) if span[1] > last.asked_ms]
         if any(begin <= at_ms for begin, _ in deaths):
@@ -130,7 +137,7 @@ class Ownership:
         return Hold.PERHAPS if changes or deaths or emptied_later else Hold.SURELY
 
     def _undisturbed(self, claim: CallbackOrigin) -> bool:
-        """The usual case: nobody else ever had to do with the address, and nothing has happened to it."""
+        """The usual case: no other owner ever had to do with the address, and nothing has happened to it."""
         alone = len(self._of_owner[claim.owner]) == len(self._of_address[claim.address]) == 1
         return alone and not self._emptied and claim.address not in self._dead
 
@@ -163,17 +170,17 @@ def _ends(other: CallbackOrigin, claim: CallbackOrigin) -> bool:
 
 
 def _takes(other: CallbackOrigin, claim: CallbackOrigin) -> bool:
-    """`other` gives the address to somebody else, or may."""
+    """`other` gives the address to another owner, or may."""
     return other.owner != claim.owner and other.kind != "removed" and other.done_ms > claim.asked_ms
 
 
 def _lets_go(other: CallbackOrigin, claim: CallbackOrigin, mine: Sequence[CallbackOrigin]) -> bool:
-    """The owner himself gives the device up, or may, or lets it be reached by another channel.
+    """The owner gives the device up, or may, or lets it be reached by another channel.
 
     A call without an answer is repeated until it has one, which tells what was called for.
     """
     if other.kind == "registration_unknown":
-        answered = next((it for it in mine if it.asked_ms > other.asked_ms and it.kind != other.kind), None)
+        answered = next((claim for claim in mine if claim.asked_ms > other.asked_ms and claim.kind != other.kind), None)
         return answered is None or answered.kind == "removed"
     return other.kind == "removed" or other.address[0] != claim.address[0]
 
@@ -189,7 +196,7 @@ def _phones(by_address: Iterable[Sequence[CallbackOrigin]]) -> dict[Owner, Owner
 
     for claims in by_address:
         of_account: dict[tuple[str, str], Owner] = {}
-        for owner in dict.fromkeys(it.owner for it in claims):
+        for owner in dict.fromkeys(claim.owner for claim in claims):
             former = of_account.setdefault((owner.app, owner.account), owner)
             if name(owner) != name(former):
                 first[name(owner)] = name(former)

@@ -10,7 +10,7 @@ from tests.chaos.pushes import PROVIDERS
 
 def recoveries(faults: Sequence[Fault]) -> dict[str, "Recovery"]:
     """By provider: each alert meets the faults of its own, the store's and the workers'."""
-    return {name: _recovery([it for it in faults if _concerns(it, name)]) for name in PROVIDERS}
+    return {name: _recovery([fault for fault in faults if _concerns(fault, name)]) for name in PROVIDERS}
 
 
 class Recovery:
@@ -59,5 +59,5 @@ def _concerns(fault: Fault, provider: str) -> bool:
 
 
 def _recovery(faults: Sequence[Fault]) -> Recovery:
-    spans = [(it.begin_ms, it.end_ms) for it in faults if it.kind not in WORKER]
-    return Recovery(spans, [it.begin_ms for it in faults if it.kind in WORKER])
+    spans = [(fault.begin_ms, fault.end_ms) for fault in faults if fault.kind not in WORKER]
+    return Recovery(spans, [fault.begin_ms for fault in faults if fault.kind in WORKER])

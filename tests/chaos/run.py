@@ -59,7 +59,9 @@ def play(seed: int, size: Size, folder: Path, say: Say) -> None:
 
 
 def tell(plan: Mapping[str, Sequence[Trouble]], say: Say) -> None:
-    for trouble in sorted((it for track in plan.values() for it in track), key=lambda it: it.begins_s):
+    for trouble in sorted(
+        (trouble for track in plan.values() for trouble in track), key=lambda trouble: trouble.begins_s
+    ):
         say(str(trouble))
 
 

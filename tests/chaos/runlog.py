@@ -9,7 +9,7 @@ Every line has `event` and `ms`: milliseconds of the monotonic clock, as `monoto
     removed               the same members: DELETE was answered 2xx
     registration_unknown  the same members: no answer or 5xx, so whose device it is, is unknown
     message               word, app_id, app, sender, conversation, topic_id, sequence, sent_at_ms
-                          a message with its random word, which stands in its text alone; one of the two forms for all
+                          a message with its random word, which is in its text alone; one of the two forms for all
                           of its callbacks; `sequence` and `sent_at_ms` ascend within a conversation
     posted                callback, word, kind (msgType), recipients, form (old|new), attempt, asked_ms, status (0: the
                           connection broke), duplicate, resources? (account -> the logins that missed it)

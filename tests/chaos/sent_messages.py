@@ -1,4 +1,4 @@
-"""What was said, and how MIMC announced it."""
+"""The messages of a run, and how MIMC announced them."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -42,34 +42,34 @@ class Callback(NamedTuple):
 
 def read_messages(events: Iterable[Mapping[str, Any]]) -> dict[str, Message]:
     """By word. A message of the old form has no sequence on the wire."""
-    old = {it["word"] for it in events if it["event"] == "posted" and it["form"] == "old"}
+    old = {event["word"] for event in events if event["event"] == "posted" and event["form"] == "old"}
     return {
-        it["word"]: Message(
-            it["word"], it["app"], it["sender"], it["conversation"],
-            None if it["word"] in old else it["sequence"], it["sent_at_ms"],
+        event["word"]: Message(
+            event["word"], event["app"], event["sender"], event["conversation"],
+            None if event["word"] in old else event["sequence"], event["sent_at_ms"],
         )
-        for it in events if it["event"] == "message"
+        for event in events if event["event"] == "message"
     }  # fmt: skip
 
 
 def read_callbacks(events: Iterable[Mapping[str, Any]]) -> list[Callback]:
-    """Those that may alert somebody. Equal bodies are one, whatever their numbers."""
+    """Those that may alert readers. Equal bodies are one, whatever their numbers."""
     posts: dict[tuple[str, str, frozenset[tuple[str, frozenset[str]]]], list[Mapping[str, Any]]] = {}
-    for it in events:
-        if it["event"] == "posted" and it["kind"] in _OFFLINE:
-            resources = it.get("resources") or {}
-            recipients = {name: frozenset(resources.get(name, ())) for name in it["recipients"]}
-            posts.setdefault((it["word"], it["kind"], frozenset(recipients.items())), []).append(it)
+    for event in events:
+        if event["event"] == "posted" and event["kind"] in _OFFLINE:
+            resources = event.get("resources") or {}
+            recipients = {name: frozenset(resources.get(name, ())) for name in event["recipients"]}
+            posts.setdefault((event["word"], event["kind"], frozenset(recipients.items())), []).append(event)
     return [_callback(word, dict(recipients), found) for (word, _, recipients), found in posts.items()]
 
 
 def _callback(word: str, recipients: Mapping[str, frozenset[str]], posts: list[Mapping[str, Any]]) -> Callback:
-    good = [it for it in posts if it["status"] == 200]
+    good = [post for post in posts if post["status"] == 200]
     return Callback(
         word=word,
         recipients=recipients,
-        first_asked_ms=min(it["asked_ms"] for it in posts),
-        accepted_ms=min((it["ms"] for it in good), default=None),
-        last_accepted_asked_ms=max((it["asked_ms"] for it in good), default=0),
-        asked_ms=tuple(sorted(it["asked_ms"] for it in posts)),
+        first_asked_ms=min(post["asked_ms"] for post in posts),
+        accepted_ms=min((post["ms"] for post in good), default=None),
+        last_accepted_asked_ms=max((post["asked_ms"] for post in good), default=0),
+        asked_ms=tuple(sorted(post["asked_ms"] for post in posts)),
     )

@@ -111,11 +111,11 @@ def test_the_auditor_shares_no_code_with_the_service() -> None:
     while waiting:
         read.add(name := waiting.pop())
         imported = {
-            it.module for it in ast.walk(ast.parse((ROOT / f"{name.replace('.', '/')}.py").read_text()))
-            if isinstance(it, ast.ImportFrom) and it.module
+            node.module for node in ast.walk(ast.parse((ROOT / f"{name.replace('.', '/')}.py").read_text()))
+            if isinstance(node, ast.ImportFrom) and node.module
         }  # fmt: skip
-        assert not {it for it in imported if it.partition(".")[0] == "proxy"}, name
-        waiting |= {it for it in imported if it.startswith("tests.")} - read
+        assert not {module for module in imported if module.partition(".")[0] == "proxy"}, name
+        waiting |= {module for module in imported if module.startswith("tests.")} - read
     assert "tests.chaos.pushes" in read
 
 
@@ -159,7 +159,7 @@ def test_an_alert_that_was_never_pushed_is_lost() -> None:
 
 def test_a_mi_push_alert_is_due_to_the_account() -> None:
     story = Story()
-    story.sent("apple", ["alice", "nobody"], at=100, app=MAIN)
+    story.sent("apple", ["alice", "unknown"], at=100, app=MAIN)
     assert found(story) == {"lost": 1}
 
 
@@ -230,7 +230,7 @@ def test_a_later_message_of_the_conversation_covers_an_earlier_one_on_mi_push_al
         story.sent(f"second-{app}", ["alice"], at=200, app=app)
     story.mi_pushed("second-main", "alice", at=210)
     story.pushed("second-other", "alice", at=210)
-    assert [(it.kind, it.word) for it in story.verdict().findings] == [("lost", "first-other")]
+    assert [(finding.kind, finding.word) for finding in story.verdict().findings] == [("lost", "first-other")]
     assert story.verdict().superseded == 1
 
 
@@ -283,7 +283,7 @@ def test_a_device_that_had_changed_hands_before_is_due_nothing_more() -> None:
     story.registered("alice", at=0)
     story.registered("bob", at=50, phone="alice")
     story.sent("apple", ["alice", "bob"], at=100)
-    assert [it.alert for it in story.verdict().findings] == ["other/bob/phone"]
+    assert [finding.alert for finding in story.verdict().findings] == ["other/bob/phone"]
     assert story.verdict().undecidable == 0
 
 
@@ -596,7 +596,7 @@ def test_an_earlier_message_for_a_new_owner_may_cover_what_the_former_was_shown(
     story.sent("first", ["alice", "bob"], at=4_000)
     story.sent("second", ["alice"], at=500)
     for word, number in (("first", 1), ("second", 2)):
-        next(it for it in story.events if it.get("word") == word)["sequence"] = number
+        next(event for event in story.events if event.get("word") == word)["sequence"] = number
     story.mi_pushed("second", "regid-1", at=600, **phone)
     story.mi_pushed("first", "regid-1", at=at, **phone)
     assert story.verdict().count("order") == 0
@@ -660,7 +660,7 @@ def test_a_stranger_is_told_nothing() -> None:
     story.pushed("apple", "alice", at=110)
     story.mi_pushed("pear", "alice", at=110)
     story.pushed("apple", "carl", at=110)
-    story.pushed("apple", "nobody", at=110)
+    story.pushed("apple", "unknown", at=110)
     story.mi_pushed("pear", "carl", at=110)
     assert found(story) == {"wrong phone": 3}
 

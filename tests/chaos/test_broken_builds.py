@@ -12,7 +12,9 @@ def test_a_broken_build_differs_from_the_program_in_its_mistake_alone(name: str,
     build = build_broken(name, tmp_path / "build")
     sources = [path.relative_to(ROOT) for part in ("proxy", "config") for path in (ROOT / part).rglob("*.*")]
     texts = [path for path in sources if path.suffix in (".py", ".lua", ".toml")]
-    assert [str(it) for it in texts if (ROOT / it).read_text() != (build / it).read_text()] == [MISTAKES[name].path]
+    assert [str(path) for path in texts if (ROOT / path).read_text() != (build / path).read_text()] == [
+        MISTAKES[name].path
+    ]
 
 
 def test_a_change_that_does_not_apply_exactly_once_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

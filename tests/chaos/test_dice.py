@@ -18,19 +18,19 @@ def messages(seed: int, size: Size) -> list[Message]:
 
 
 def alerts_due(seed: int, size: Size) -> int:
-    """How many alerts if nobody's phones change."""
+    """How many alerts if no phone changes."""
     people = draw_people(seed, size)
     phones = {app_id: Counter(phone.account for phone in people[app_id].phones) for app_id in APP_IDS}
     return sum(
-        phones[it.app_id][account]
-        for it in messages(seed, size)
+        phones[message.app_id][account]
+        for message in messages(seed, size)
         for account in {
             name
-            for announcement in it.announcements
+            for announcement in message.announcements
             if announcement.kind.startswith("OFFLINE")
             for name in announcement.recipients
         }
-        if account != it.sender
+        if account != message.sender
     )
 
 
@@ -49,10 +49,10 @@ def test_the_full_run_makes_60_000_to_120_000_alerts_due(seed: int) -> None:
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_the_full_run_has_every_kind_of_trouble_and_leaves_time_to_recover(seed: int) -> None:
     plan = draw_troubles(seed, FULL)
-    assert {track: {it.kind for it in troubles} for track, troubles in plan.items()} == {
+    assert {track: {trouble.kind for trouble in troubles} for track, troubles in plan.items()} == {
         track: set(kinds) for track, kinds in TRACKS.items()
     }
-    assert max(it.begins_s for troubles in plan.values() for it in troubles) < FULL.seconds
+    assert max(trouble.begins_s for troubles in plan.values() for trouble in troubles) < FULL.seconds
 
 
 def test_every_trouble_of_a_provider_has_an_order_for_its_emulator() -> None:
@@ -67,10 +67,15 @@ def test_groups_have_one_to_500_members_and_many_are_small() -> None:
 
 def test_messages_are_announced_in_all_the_ways_of_mimc() -> None:
     drawn = messages(1, SHORT)
-    announcement = [it for message in drawn for it in message.announcements]
-    assert {it.kind for it in announcement} == {"NORMAL_MSG", "OFFLINE_MSG", "NORMAL_TOPIC_MSG", "OFFLINE_TOPIC_MSG"}
-    assert any(it.twin for it in announcement)
-    assert any(it.unheard for it in announcement)
+    announcement = [announcement for message in drawn for announcement in message.announcements]
+    assert {announcement.kind for announcement in announcement} == {
+        "NORMAL_MSG",
+        "OFFLINE_MSG",
+        "NORMAL_TOPIC_MSG",
+        "OFFLINE_TOPIC_MSG",
+    }
+    assert any(announcement.twin for announcement in announcement)
+    assert any(announcement.unheard for announcement in announcement)
     assert {message.old for message in drawn} == {True, False}
     assert any(overlap(message) for message in drawn if message.group)
     assert len({message.word for message in drawn}) == len(drawn)
@@ -85,5 +90,9 @@ def test_the_word_stands_in_the_payload_alone_and_an_old_body_has_no_new_members
 
 
 def overlap(message: Message) -> bool:
-    offline = [set(it.recipients) for it in message.announcements if it.kind == "OFFLINE_TOPIC_MSG"]
+    offline = [
+        set(announcement.recipients)
+        for announcement in message.announcements
+        if announcement.kind == "OFFLINE_TOPIC_MSG"
+    ]
     return len(offline) > 1 and bool(set.intersection(*offline[:2]))

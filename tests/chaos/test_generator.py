@@ -57,45 +57,45 @@ def run(folder: Path, *statuses: int) -> list[dict[str, Any]]:
     path = folder / "run.jsonl"
     with web(*statuses) as port, RunLog(path) as log:
         asyncio.run(Generator(1, QUICK, port, log).run())
-    return [it for it in read_run_log(path) if it["event"] == "posted"]
+    return [event for event in read_run_log(path) if event["event"] == "posted"]
 
 
 def attempts(posted: list[dict[str, Any]]) -> Counter[int]:
     """How many callbacks were posted how often, not counting twins and what MIMC did not hear."""
-    often = Counter(it["callback"] for it in posted)
-    firsts = Counter(it["callback"] for it in posted if it["attempt"] == 1)
+    often = Counter(post["callback"] for post in posted)
+    firsts = Counter(post["callback"] for post in posted if post["attempt"] == 1)
     return Counter(often[number] for number in often if firsts[number] == 1)
 
 
 def test_what_is_answered_200_is_not_said_again_unless_the_answer_was_not_heard(tmp_path: Path) -> None:
     posted = run(tmp_path, 200)
-    assert {it["status"] for it in posted} == {200}
+    assert {post["status"] for post in posted} == {200}
     counted = attempts(posted)
     assert set(counted) == {1, 2}
     assert counted[1] > 5 * counted[2] > 0
-    assert any(it["duplicate"] for it in posted)
+    assert any(post["duplicate"] for post in posted)
 
 
 def test_what_is_refused_or_hung_up_on_comes_again_until_it_is_taken(tmp_path: Path) -> None:
     posted = run(tmp_path, 503, 0, 200)
-    taken = {it["callback"] for it in posted if it["status"] == 200}
-    assert taken == {it["callback"] for it in posted}
+    taken = {post["callback"] for post in posted if post["status"] == 200}
+    assert taken == {post["callback"] for post in posted}
     assert set(attempts(posted)) == {3}
 
 
 def test_after_four_times_nobody_says_it_again(tmp_path: Path) -> None:
     posted = run(tmp_path, 503)
     assert set(attempts(posted)) == {4}
-    by_callback = {it["callback"]: it for it in posted}
-    assert max(it["attempt"] for it in by_callback.values()) == 4
+    by_callback = {post["callback"]: post for post in posted}
+    assert max(post["attempt"] for post in by_callback.values()) == 4
 
 
 def test_twins_are_posted_side_by_side(tmp_path: Path) -> None:
     posted = run(tmp_path, 200)
-    twins = [it for it in posted if it["attempt"] == 1]
+    twins = [post for post in posted if post["attempt"] == 1]
     by_callback: dict[int, list[dict[str, Any]]] = {}
-    for it in twins:
-        by_callback.setdefault(it["callback"], []).append(it)
+    for post in twins:
+        by_callback.setdefault(post["callback"], []).append(post)
     pairs = [pair for pair in by_callback.values() if len(pair) == 2]
     assert pairs
     assert any(one["asked_ms"] <= other["ms"] and other["asked_ms"] <= one["ms"] for one, other in pairs)

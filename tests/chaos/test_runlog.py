@@ -30,7 +30,7 @@ def test_a_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
         log.write("worker", pid=12)
     with path.open("a") as file:
         file.write('{"event":"wor')
-    assert [it["event"] for it in read_run_log(path)] == ["worker"]
+    assert [event["event"] for event in read_run_log(path)] == ["worker"]
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ class Verdict:
         return self.pushes / self.delivered if self.delivered else 0.0
 
     def count(self, kind: str) -> int:
-        return sum(it.kind == kind for it in self.findings)
+        return sum(finding.kind == kind for finding in self.findings)
 
     def row(self) -> dict[str, str]:
         """The table's row: heading to figure."""
@@ -94,8 +94,8 @@ class Verdict:
         lines += [f"  time in which no fault explains a standstill: {shares}"] if shares else []
         lines += [f"  slowest to recover: {self.slowest}"] if self.slowest else []
         shown = Counter[str]()
-        for it in self.findings:
-            shown[it.kind] += 1
-            if shown[it.kind] <= _SHOWN:
-                lines.append(f"  {it}")
+        for finding in self.findings:
+            shown[finding.kind] += 1
+            if shown[finding.kind] <= _SHOWN:
+                lines.append(f"  {finding}")
         return "\n".join(lines)

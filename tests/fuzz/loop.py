@@ -21,7 +21,7 @@ _MOST_FINDINGS = 20
 
 
 class TooSlow(BaseException):
-    """One input took longer than any may; nobody's `except Exception` keeps it from us."""
+    """One input took longer than any may; no `except Exception` keeps it from us."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Fuzzer:
         """Run these, the smallest first."""
         edges = Edges()
         with _patience(self.slow_s), edges.watched():
-            for content in sorted(set(inputs), key=lambda it: (len(it), it)):
+            for content in sorted(set(inputs), key=lambda content: (len(content), content)):
                 self._attempt(content, edges)
 
     def search(self, seconds: float, runs: int = sys.maxsize) -> None:

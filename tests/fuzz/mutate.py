@@ -97,7 +97,7 @@ def _changed(value: Any, dice: Random) -> Any:
 def _member_changed(value: dict[str, Any], name: str, dice: Random) -> dict[str, Any]:
     match dice.randrange(6):
         case 0:
-            return {key: it for key, it in value.items() if key != name}
+            return {key: own for key, own in value.items() if key != name}
         case 1:
             return value | {name: value[dice.choice([*value])]}
         case _:

@@ -38,7 +38,7 @@ SECRETS = {"1": "secret of the tests", "2": "another secret of the tests"}
 
 def callbacks() -> Target:
     """Body -> callback -> what intake stores -> what plan reads."""
-    return Target("callbacks", _callback, [_json(it) for it in _CALLBACKS], _members(_CALLBACKS))
+    return Target("callbacks", _callback, [_json(members) for members in _CALLBACKS], _members(_CALLBACKS))
 
 
 def authentication() -> Target:
@@ -55,14 +55,14 @@ def payloads() -> Target:
 
 
 def records() -> Target:
-    """What lies in the store, written by this program, another one or nobody."""
+    """What lies in the store, written by this program, by another one or by no program at all."""
     message = offline_message(golden.TO_A_GROUP, NOW)
     seeds = [
         dump_offline_message(message),
         dump_offline_message(message, with_payload=False),
         dump_device(golden.IPHONE),
     ]
-    seeds += [dump_job(it) for it in golden.jobs()]
+    seeds += [dump_job(job) for job in golden.jobs()]
     return Target("records", _record, seeds, [b'"v":1', b'"v":2', b'"text"', b'"order"', b'"to"', b"null"])
 
 

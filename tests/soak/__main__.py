@@ -68,22 +68,22 @@ def run(folder: Path, plan: Plan, program: Path = ROOT) -> int:
         callbacks = traffic.answers["callback", 200]
         wrong = [f"{times} x {what}: {status}" for (what, status), times in traffic.bad_answers.items()]
         wrong += [f"dead letter: {reason}" for reason in rig.dead_letters()]
-        pushed = sum(rig.metric(it, "app_proxy_jobs_settled_total", outcome="accepted") for it in workers)
+        pushed = sum(rig.metric(worker, "app_proxy_jobs_settled_total", outcome="accepted") for worker in workers)
     verdicts = {name: judge(samples, ALLOWED[name.partition(":")[0]]) for name, samples in rows.items()}
     told = (
         f"{callbacks} messages and {pushed:.0f} pushes in {plan.seconds:.0f} s, {plan.warm_up_s:.0f} s of them warm-up"
     )
     sys.stdout.write(f"{machine()}\n\n{table(verdicts)}\n\n{told}\n")
-    sys.stdout.writelines(f"wrong: {it}\n" for it in wrong)
-    return 1 if wrong or any(it.grows for it in verdicts.values()) else 0
+    sys.stdout.writelines(f"wrong: {fault}\n" for fault in wrong)
+    return 1 if wrong or any(verdict.grows for verdict in verdicts.values()) else 0
 
 
 def table(verdicts: Mapping[str, Verdict]) -> str:
     """Medians of the quarters after the warm-up."""
     lines = ["| | 1st quarter | 2nd | 3rd | 4th | growth | allowed | |", "|---|---|---|---|---|---|---|---|"]
-    for name, it in verdicts.items():
-        figures = [_number(name, value) for value in (*it.quarters, it.growth, it.allowed)]
-        lines.append(f"| {name} | {' | '.join(figures)} | {'GROWS' if it.grows else 'flat'} |")
+    for name, verdict in verdicts.items():
+        figures = [_number(name, value) for value in (*verdict.quarters, verdict.growth, verdict.allowed)]
+        lines.append(f"| {name} | {' | '.join(figures)} | {'GROWS' if verdict.grows else 'flat'} |")
     return "\n".join(lines)
 
 

@@ -40,7 +40,7 @@ class Watch:
     def __init__(self, rig: Rig, web: Process, workers: list[Process]) -> None:
         self._redis = rig.redis()
         self._store = rig.store
-        self._groups = {"web": web} | {f"worker {number}": it for number, it in enumerate(workers, 1)}
+        self._groups = {"web": web} | {f"worker {number}": worker for number, worker in enumerate(workers, 1)}
         self._pids = self._look_for_pids()
 
     def close(self) -> None:

@@ -23,7 +23,7 @@ def test_noise_is_no_leak(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_leak_of_five_percent_is_found_in_noise_of_the_same_size(seed: int) -> None:
-    leaking = [it + 5 * MB * i / COUNT for i, it in enumerate(noise(seed, 80 * MB, 3 * MB))]
+    leaking = [level + 5 * MB * i / COUNT for i, level in enumerate(noise(seed, 80 * MB, 3 * MB))]
     found = judge(leaking, RSS)
     assert found.grows
     assert 2.5 * MB < found.growth < 5 * MB
@@ -32,7 +32,7 @@ def test_a_leak_of_five_percent_is_found_in_noise_of_the_same_size(seed: int) ->
 def test_a_leak_under_a_sawtooth_is_found_and_the_sawtooth_alone_is_none() -> None:
     sawtooth = [80 * MB + i % 20 * 0.5 * MB for i in range(COUNT)]
     assert not judge(sawtooth, RSS).grows
-    assert judge([it + 6 * MB * i / COUNT for i, it in enumerate(sawtooth)], RSS).grows
+    assert judge([level + 6 * MB * i / COUNT for i, level in enumerate(sawtooth)], RSS).grows
 
 
 @pytest.mark.parametrize("at", [0.1, 0.3, 0.5, 0.7])

@@ -95,7 +95,7 @@ class AuditedRig(Rig):
         self._registered(now_ms(), MAIN, account, "", "mipush", account)
 
     def write(self, readers: Sequence[str], number: int, *, app_id: str = OTHER) -> SentMessage:
-        """A message of the one group, by Zoe; nobody has been told of it yet."""
+        """A message of the one group, by Zoe; MIMC has not announced it yet."""
         word = self.secret_word("message text", f"w{secrets.token_hex(8)}")
         body = offline_topic("zoe", readers, f"say {word} now", number, topic_id=TOPIC_ID, app_id=app_id)
         self.log.write(
@@ -150,7 +150,7 @@ class AuditedRig(Rig):
         return not waiting and in_lane == self.pending(OTHER)["pending"]
 
     def wait_for_renewal(self) -> None:
-        """Until whoever holds jobs of the section `other` has just renewed their leases."""
+        """Until the workers that hold jobs of the section `other` have just renewed their leases."""
         jobs = keys.jobs(Lane(OTHER, SECTION[OTHER], APNS))
         idle_ms = 0
 
@@ -166,7 +166,7 @@ class AuditedRig(Rig):
     def streams_open(self) -> int:
         """How many pushes the emulated APNs has taken on and not answered."""
         told = self.http.get(f"{self.control('apns')}/connections", timeout=5).json()["connections"]
-        return sum(it["streams_open"] for it in told)
+        return sum(connection["streams_open"] for connection in told)
 
     def kill_worker(self, worker: Process) -> None:
         with self.happens("kill_worker", worker):

@@ -46,12 +46,12 @@ def mimc_says_it_several_times(rig: AuditedRig) -> None:
     rig.settled(OTHER)
     rig.phone("alice", device="after a new installation", token=token)
     rig.announce(message)  # its 200 was not heard
-    rig.announce(message, ["bob", "carl"])  # carl went offline before he had read it
+    rig.announce(message, ["bob", "carl"])  # carl went offline before they had read it
     rig.settled(OTHER)
 
 
 def a_worker_sleeps_and_others_go_on(rig: AuditedRig) -> None:
-    """It had twenty pushes out that nobody answers; while it is stopped, another worker takes its jobs over.
+    """It had twenty pushes out that are not answered; while it is stopped, another worker takes its jobs over.
 
     When it wakes, all of them are out again: that it would like to try them later is no longer of any account.
     """

@@ -42,4 +42,4 @@ def test_the_auditor_notices(mistake: str, place: Path, tmp_path: Path) -> None:
     with AuditedRig(place, build=build, **settings) as rig:
         play(rig)
         verdict = rig.verdict()
-        assert {it.kind for it in verdict.findings} == {kind}, verdict.report()
+        assert {finding.kind for finding in verdict.findings} == {kind}, verdict.report()
