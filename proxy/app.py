@@ -8,13 +8,11 @@ from proxy.errors import StoreUnavailable
 from proxy.logs import configure_logs
 from proxy.usecases.block_user import mend_blocks
 from proxy.web import callbacks, devices, health, sessions, tokens, wire
-from proxy.web.access import log_requests
 from proxy.web.cors import init_cors
 from proxy.web.draining import start_draining
 from proxy.web.envelope import answer_errors
 from proxy.web.guards import init_login
-from proxy.web.headers import secure_headers
-from proxy.web.store_monitor import monitor_store
+from proxy.web.hooks import init_hooks
 from proxy.wiring import Services, web_services
 
 log = structlog.get_logger()
@@ -36,9 +34,7 @@ def create_app(services: Services | None = None) -> Flask:
     app = Flask("proxy", static_folder=None)
     app.url_map.merge_slashes = False  # it would answer with a redirect that repeats the path
     wire(app, services)
-    log_requests(app)
-    monitor_store(app)
-    secure_headers(app)
+    init_hooks(app)
     init_cors(app)
     init_login(app, services.settings.auth.accounts)
     for module in (tokens, callbacks, devices, sessions, health):

@@ -1,22 +1,25 @@
-"""Which app a signed-in user asks a token of; whose token it is, his session has decided."""
+"""Which app a signed-in user asks a token of; the session has decided for which account."""
 
 from collections.abc import Mapping
 
 from proxy.errors import BadRequest, NotAllowed, NotFound
+from proxy.settings import AppSettings
 
 
-def choose_app(asked: Mapping[str, object], account: str, bound_app: str | None, app_ids: Mapping[str, str]) -> str:
-    """The section whose token `account`, who comes from the session, is to be given.
+def choose_app(
+    asked: Mapping[str, object], account: str, bound_app: str | None, apps: Mapping[str, AppSettings]
+) -> str:
+    """The section whose token is given to `account`, which comes from the session.
 
-    `asked` is the client's JSON object: its "appAccount" may only repeat who he is, its "appId" chooses the app.
-    Everything else in it, an appKey of an old client too, is not looked at. `app_ids` maps sections to appIds.
+    `asked` is the client's JSON object: its "appAccount" may only repeat the account, its "appId" chooses the app.
+    Everything else in it, an appKey of an old client too, is not looked at. `apps` are the sections by name.
     Raises NotAllowed (another account or app), NotFound (an app that is not configured) and BadRequest.
     """
-    _only_himself(asked.get("appAccount"), account)
-    return _section(asked.get("appId"), bound_app, app_ids)
+    _only_the_caller(asked.get("appAccount"), account)
+    return _section(asked.get("appId"), bound_app, apps)
 
 
-def _only_himself(named: object, account: str) -> None:
+def _only_the_caller(named: object, account: str) -> None:
     if named is None:
         return
     if not isinstance(named, str):
@@ -25,19 +28,19 @@ def _only_himself(named: object, account: str) -> None:
         raise NotAllowed("appAccount: is not the signed-in user")
 
 
-def _section(named: object, bound_app: str | None, app_ids: Mapping[str, str]) -> str:
+def _section(named: object, bound_app: str | None, apps: Mapping[str, AppSettings]) -> str:
     """By the appId of the body, else the app that the session is bound to, else the only one there is."""
     if named is None:
         if bound_app is not None:
             return bound_app
-        if len(set(app_ids.values())) == 1:  # sections of one appId share its credentials
-            return next(iter(app_ids))
+        if len({app.app_id for app in apps.values()}) == 1:  # sections of one appId share its credentials
+            return next(iter(apps))
         raise BadRequest("appId", expected="the appId of one of the configured apps", got=...)
     app_id = _app_id(named)
-    section = next((section for section, configured in app_ids.items() if configured == app_id), None)
+    section = next((name for name, app in apps.items() if app.app_id == app_id), None)
     if section is None:
         raise NotFound("appId: is not configured here")
-    if bound_app is not None and app_ids[bound_app] != app_id:
+    if bound_app is not None and apps[bound_app].app_id != app_id:
         raise NotAllowed("appId: is not the app of this session")
     return bound_app or section
 

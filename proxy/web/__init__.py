@@ -1,4 +1,4 @@
-"""The web process's blueprints. `wired()` is how a view reaches what `create_app` was given."""
+"""The web process's blueprints. `current_services()` is how a view reaches what `create_app` was given."""
 
 from typing import cast
 

@@ -1,25 +1,36 @@
-"""One log line per request, with what was decided. It names the route's template: a path holds URL secrets."""
+"""What the log tells of a request: the facts of its one line, and events named "audit" with what was allowed to whom.
+
+Never a secret, never content.
+"""
 
 import random
 import re
-import time
 
 import structlog
-from flask import Flask, Response, g, request
+from flask import g, request
+
+from proxy.metrics import refusals_total
+from proxy.web.addresses import client_address
 
 log = structlog.get_logger()
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-def log_requests(app: Flask) -> None:
-    app.before_request(_begin)
-    app.after_request(_finish)
-
-
 def add_log_context(**facts: object) -> None:
-    """Adds facts to the current request's line. Never a secret, never content."""
+    """Adds facts to the current request's line."""
     g.facts.update(facts)
+
+
+def audit(what: str, **facts: object) -> None:
+    """Writes one line, with the current request's id and address."""
+    log.info("audit", what=what, request_id=request_id(), address=client_address(), **facts)
+
+
+def audit_refusal(backend: str, reason: str, **facts: object) -> None:
+    """Also counts it; `reason` is one of the backend's closed set, for it becomes a label."""
+    refusals_total.labels(backend, reason).inc()
+    audit("refused", backend=backend, reason=reason, **facts)
 
 
 def request_id() -> str:
@@ -29,22 +40,3 @@ def request_id() -> str:
         g.request_id = given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(64):016x}"
     made: str = g.request_id
     return made
-
-
-def _begin() -> None:
-    g.started = time.perf_counter()
-    g.facts = {}
-
-
-def _finish(response: Response) -> Response:
-    environ, rule, facts = request.environ, request.url_rule, g.facts
-    log.info(
-        "request",
-        request_id=request_id(),
-        method=environ["REQUEST_METHOD"],
-        route=rule.rule if rule else "-",
-        status=response.status_code,
-        ms=round((time.perf_counter() - g.started) * 1000, 1),
-        **facts,
-    )
-    return response

@@ -27,36 +27,28 @@ _KNOWN = envelope(200, data={"duplicate": True})
 @require(Caller.SENDER)
 def receive_callback(url_secret: str) -> Response:
     """Answer 200 only once the callback is in the stream or on the disk: MIMC repeats anything else, three times."""
-    callback = _from_a_sender(url_secret)
-    services = current_services()
-    dedupe_ttl = services.settings.relay.dedupe_ttl
+    services, kind = current_services(), "other"
     try:
-        acceptance = accept_callback(callback, services.inbox, now=services.now(), dedupe_ttl=dedupe_ttl)
-    except StoreUnavailable as error:
-        if isinstance(error, SpoolRefused):
-            spool_failures_total.labels(error.reason).inc()
-        _count(_label(callback), "unavailable")
-        raise
-    if acceptance is Acceptance.SPOOLED:
-        spooled_total.inc()
-    _count(_label(callback), acceptance)
-    return _KNOWN if acceptance is Acceptance.DUPLICATE else _TAKEN
-
-
-def _from_a_sender(url_secret: str) -> Callback | Ignored:
-    """A callback whose sender may post it. Raises Refusal, counted."""
-    senders = current_services().senders
-    kind = "other"
-    try:
-        sender = senders.admit(url_secret)
+        sender = services.senders.admit(url_secret)
         add_log_context(app=sender.section)
         callback = parse_callback(read_body(request.environ, MAX_BODY))
         kind = _label(callback)
-        senders.check(sender, callback.origin)
+        services.senders.check(sender, callback.origin)
+        acceptance = accept_callback(
+            callback, services.inbox, now=services.now(), dedupe_ttl=services.settings.relay.dedupe_ttl
+        )
     except Refusal as error:
         _count(kind, "refused" if isinstance(error, NotAllowed | NotFound) else "bad")
         raise
-    return callback
+    except StoreUnavailable as error:
+        if isinstance(error, SpoolRefused):
+            spool_failures_total.labels(error.reason).inc()
+        _count(kind, "unavailable")
+        raise
+    if acceptance is Acceptance.SPOOLED:
+        spooled_total.inc()
+    _count(kind, acceptance)
+    return _KNOWN if acceptance is Acceptance.DUPLICATE else _TAKEN
 
 
 def _label(callback: Callback | Ignored) -> str:

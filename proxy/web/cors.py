@@ -16,6 +16,7 @@ from proxy.errors import NotAllowed
 from proxy.settings import AuthSettings, Settings
 from proxy.web import current_services
 from proxy.web.access import add_log_context
+from proxy.web.envelope import answer_http_error
 
 PAGE_HEADER = "X-App-Proxy"  # goes along with a cookie: a foreign page cannot add it without asking first
 _CLIENT_PATHS = ("/api/", "/auth/")
@@ -23,8 +24,7 @@ _CLIENT_PATHS = ("/api/", "/auth/")
 
 def init_cors(app: Flask) -> None:
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    app.before_request(_preflight)
-    app.after_request(_mark)
+    app.register_error_handler(MethodNotAllowed, _preflight)
 
 
 def require_origin(section: str) -> None:
@@ -56,13 +56,11 @@ def known_origins(settings: Settings) -> frozenset[str]:
     return frozenset(named | set(settings.server.allowed_origins))
 
 
-def _preflight() -> Response | None:
-    """Answers OPTIONS for a client's route that exists, whatever its method."""
+def _preflight(error: MethodNotAllowed) -> Response:
+    """OPTIONS, for a client's route that exists, is a question about its methods; no route takes it itself."""
     if request.method != "OPTIONS" or not request.path.startswith(_CLIENT_PATHS):
-        return None
-    if not isinstance(request.routing_exception, MethodNotAllowed):
-        return None
-    methods = ", ".join(sorted(request.routing_exception.valid_methods or ()))
+        return answer_http_error(error)
+    methods = ", ".join(sorted(error.valid_methods or ()))
     response = Response(status=204, headers={"Allow": methods})
     del response.headers["Content-Type"]
     if _allowed_origin() is not None:
@@ -74,10 +72,10 @@ def _preflight() -> Response | None:
     return response
 
 
-def _mark(response: Response) -> Response:
-    """On every answer to a client: who may read it, and that nobody may keep it."""
+def allow_origin(response: Response) -> None:
+    """Tells the browser, in every answer to a client: which page may read it, and that no cache may keep it."""
     if not request.path.startswith(_CLIENT_PATHS):
-        return response
+        return
     response.headers.add("Vary", "Origin")
     response.headers["Cache-Control"] = "no-store"
     origin = _allowed_origin()
@@ -86,7 +84,6 @@ def _mark(response: Response) -> Response:
         if _cookies_count(current_services().settings.auth):
             response.headers["Access-Control-Allow-Credentials"] = "true"
         response.headers["Access-Control-Expose-Headers"] = "Retry-After"
-    return response
 
 
 def _cookies_count(auth: AuthSettings) -> bool:

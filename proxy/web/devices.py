@@ -7,8 +7,7 @@ from proxy.domain.devices import Device, Platform, fingerprint
 from proxy.errors import NotFound
 from proxy.usecases.register_device import check_device_id, choose_section, read_registration
 from proxy.web import current_services
-from proxy.web.access import add_log_context
-from proxy.web.audit import audit
+from proxy.web.access import add_log_context, audit
 from proxy.web.body import read_object
 from proxy.web.callers import Caller, current_user, require
 from proxy.web.cors import require_origin

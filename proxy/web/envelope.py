@@ -17,6 +17,13 @@ from proxy.web.access import add_log_context
 
 log = structlog.get_logger()
 
+# in every answer, for browsers: we serve no page, nothing of ours belongs in a frame, and no type is guessed
+SECURITY_HEADERS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Referrer-Policy", "no-referrer"),
+)
+
 
 class HttpRefusal(Refusal):
     """One of HTTP's own: a body that is too long, a caller who calls too often."""
@@ -40,7 +47,7 @@ def answer_errors(app: Flask) -> None:
     """Whatever ends a request early is answered in the envelope, and never with the request's own content."""
     app.register_error_handler(Refusal, _refused)
     app.register_error_handler(StoreUnavailable, _unavailable)
-    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(HTTPException, answer_http_error)
     app.register_error_handler(Exception, _unexpected)
 
 
@@ -66,6 +73,8 @@ def status_of(error: Refusal) -> int:
 def _refused(error: Refusal) -> Response:
     headers = error.headers if isinstance(error, HttpRefusal) else {}
     status = status_of(error)
+    if isinstance(error, BadField):
+        add_log_context(reason=error.message)
     if status == 401:
         headers = {**headers, "WWW-Authenticate": "Bearer"}  # RFC 9110, 11.6.1: required with a 401
     return envelope(status, error.message, headers=headers)
@@ -76,7 +85,7 @@ def _unavailable(error: StoreUnavailable) -> Response:
     return envelope(503, "the store is unavailable", headers={"Retry-After": str(error.retry_after_s)})
 
 
-def _http(error: HTTPException) -> Response:
+def answer_http_error(error: HTTPException) -> Response:
     """Flask's and Werkzeug's own; their descriptions may quote the request, so only the status is kept."""
     status = error.code or 500
     headers = {}

@@ -12,8 +12,7 @@ from proxy.domain.accounts import Session
 from proxy.errors import NotFound, NotSignedIn
 from proxy.settings import AccountsSettings
 from proxy.web import current_services
-from proxy.web.access import add_log_context
-from proxy.web.audit import audit_refusal
+from proxy.web.access import add_log_context, audit_refusal
 from proxy.web.cookies import require_browser_care, use_cookies
 from proxy.web.envelope import HttpRefusal
 from proxy.web.listeners import Listener

@@ -17,8 +17,7 @@ from gunicorn import util  # type: ignore[import-untyped]  # gunicorn has no typ
 from gunicorn.http import errors  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 
-from proxy.web.envelope import trace_without_values
-from proxy.web.headers import SECURITY_HEADERS
+from proxy.web.envelope import SECURITY_HEADERS, trace_without_values
 
 log = structlog.get_logger()
 

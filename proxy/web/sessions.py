@@ -9,8 +9,7 @@ from proxy.errors import BadRequest, NotAllowed, NotFound, NotSignedIn
 from proxy.usecases.register_device import check_device_id, choose_section
 from proxy.usecases.sign_in import SignedIn, SignIns
 from proxy.web import current_services
-from proxy.web.access import add_log_context
-from proxy.web.audit import audit, audit_refusal
+from proxy.web.access import add_log_context, audit, audit_refusal
 from proxy.web.body import read_object
 from proxy.web.callers import Caller, current_user, require
 from proxy.web.cookies import require_browser_care

@@ -9,8 +9,7 @@ from proxy.domain.transfers import Response, TransportFailure
 from proxy.metrics import token_seconds, tokens_total
 from proxy.usecases.choose_app import choose_app
 from proxy.web import current_services
-from proxy.web.access import add_log_context
-from proxy.web.audit import audit
+from proxy.web.access import add_log_context, audit
 from proxy.web.body import read_object
 from proxy.web.callers import Caller, current_user, require
 from proxy.web.cors import require_origin
@@ -25,8 +24,7 @@ bp = Blueprint("tokens", __name__)
 def give_token() -> WebResponse:
     """The TokenService's answer for the signed-in user: its status, content type and bytes as they are."""
     services, user = current_services(), current_user()
-    app_ids = {name: app.app_id for name, app in services.settings.apps.items()}
-    section = choose_app(read_object(request.environ), user.app_account, user.bound_app, app_ids)
+    section = choose_app(read_object(request.environ), user.app_account, user.bound_app, services.settings.apps)
     require_origin(section)
     started = time.perf_counter()
     answer = services.tokens.issue(section, user.app_account)

@@ -3,15 +3,22 @@
 import pytest
 
 from proxy.errors import BadRequest, NotAllowed, NotFound, Refusal
+from proxy.settings import AppSettings
 from proxy.usecases.choose_app import choose_app
 
-ONE = {"main": "2882303761517000001"}
-SHARED = {"phone": "1", "pad": "1"}
-TWO = {"main": "1", "other": "2"}
+
+def sections(**app_ids: str) -> dict[str, AppSettings]:
+    secrets = {"app_key": "k", "app_secret": "s", "url_secret": "u" * 16}
+    return {name: AppSettings.model_validate({"app_id": app_id, **secrets}) for name, app_id in app_ids.items()}
+
+
+ONE = sections(main="2882303761517000001")
+SHARED = sections(phone="1", pad="1")
+TWO = sections(main="1", other="2")
 
 
 @pytest.mark.parametrize(
-    ("asked", "bound_app", "app_ids", "section"),
+    ("asked", "bound_app", "apps", "section"),
     [
         ({}, None, ONE, "main"),
         ({"appId": None, "appAccount": None}, None, ONE, "main"),
@@ -27,9 +34,9 @@ TWO = {"main": "1", "other": "2"}
     ],
 )
 def test_the_token_is_the_users_own_in_the_app_that_is_meant(
-    asked: dict[str, object], bound_app: str | None, app_ids: dict[str, str], section: str
+    asked: dict[str, object], bound_app: str | None, apps: dict[str, AppSettings], section: str
 ) -> None:
-    assert choose_app(asked, "1000", bound_app, app_ids) == section
+    assert choose_app(asked, "1000", bound_app, apps) == section
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
 from proxy.errors import StoreFull, StoreUnavailable
 from tests.web.world import (
@@ -99,8 +100,11 @@ def test_what_becomes_no_alert_is_answered_200_and_counted(body: dict[str, objec
 )
 def test_what_no_callback_can_be_is_400_and_names_the_field(body: bytes, field: str) -> None:
     before = counted("other", "bad")
-    answer = World().client.post(PATH, data=body)
+    with capture_logs() as lines:
+        answer = World().client.post(PATH, data=body)
     assert answer.status_code == 400
+    (line,) = lines
+    assert (line["event"], line["reason"].partition(":")[0]) == ("request", field)  # the log alone says what was wrong
     assert json.loads(answer.data)["message"].startswith(f"{field}: expected")
     assert counted("other", "bad") == before + 1
 

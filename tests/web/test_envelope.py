@@ -1,7 +1,7 @@
 """How a refusal of the domain becomes an HTTP answer."""
 
 import pytest
-from flask import Flask
+from flask import Flask, g
 
 from proxy.errors import BadCallback, BadField, BadRequest, NotAllowed, NotFound, NotPossible, NotSignedIn, Refusal
 from proxy.web.envelope import HttpRefusal, answer_errors, status_of
@@ -33,6 +33,10 @@ def test_every_kind_of_refusal_has_a_status() -> None:
 def test_a_refusal_is_answered_in_the_envelope(refusal: Refusal, status: int) -> None:
     app = Flask("envelope")
     answer_errors(app)
+
+    @app.before_request
+    def begin() -> None:
+        g.facts = {}
 
     @app.get("/")
     def refuse() -> str:

@@ -1,0 +1,46 @@
+"""What is done around every request: one function before it, and one after it."""
+
+import time
+
+import structlog
+from flask import Flask, Response, g, request
+
+from proxy.web import current_services
+from proxy.web.access import request_id
+from proxy.web.cors import allow_origin
+from proxy.web.envelope import SECURITY_HEADERS
+
+log = structlog.get_logger()
+
+
+def init_hooks(app: Flask) -> None:
+    app.before_request(_begin)
+    app.after_request(_finish)
+
+
+def _begin() -> None:
+    g.started = time.perf_counter()
+    g.facts = {}
+    if request.endpoint != "health.alive":  # it answers without the store
+        current_services().monitor_store()  # a web process has no loop of its own that would notice a loss
+
+
+def _finish(response: Response) -> Response:
+    """Headers for browsers, then one log line with what was decided.
+
+    The line names the route's template, because a path holds URL secrets.
+    """
+    for name, value in SECURITY_HEADERS:
+        response.headers[name] = value
+    allow_origin(response)
+    rule = request.url_rule
+    log.info(
+        "request",
+        request_id=request_id(),
+        method=request.environ["REQUEST_METHOD"],
+        route=rule.rule if rule else "-",
+        status=response.status_code,
+        ms=round((time.perf_counter() - g.started) * 1000, 1),
+        **g.facts,
+    )
+    return response
