@@ -39,6 +39,11 @@ MISTAKES: dict[str, Mistake] = {
     "settle without owner check": Mistake(
         "proxy/store/scripts/settle.lua", "if pending[1] and pending[1][2] == ARGV[2] then", "if pending[1] then"
     ),
+    "retries come late": Mistake(
+        "proxy/store/scripts/move_due.lua",
+        "'ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1],",
+        "'ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1] - 8000,",
+    ),
     "ownership not read again": Mistake(
         "proxy/store/devices/addresses.py",
         "    async def owned(self, ",

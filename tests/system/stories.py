@@ -73,6 +73,16 @@ def a_worker_sleeps_and_others_go_on(rig: AuditedRig) -> None:
     rig.settled(OTHER)
 
 
+def a_provider_is_busy_for_a_moment(rig: AuditedRig) -> None:
+    """It refuses an alert's first push with a 503, and takes the second."""
+    rig.start_web()
+    rig.start_worker()
+    rig.phone("alice")
+    rig.fault("apns", effect="answer", reason="ServiceUnavailable", times=1)
+    rig.send(["alice"])
+    rig.settled(OTHER)
+
+
 def a_phone_changes_hands_while_its_alert_waits(rig: AuditedRig) -> None:
     """The provider was busy, the alert waits for its next try, and meanwhile another user signs in on the phone."""
     rig.start_web()

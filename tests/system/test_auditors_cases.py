@@ -9,6 +9,7 @@ from tests.system.stories import (
     READERS,
     SLOW,
     a_phone_changes_hands_while_its_alert_waits,
+    a_provider_is_busy_for_a_moment,
     a_worker_sleeps_and_others_go_on,
     mimc_says_it_several_times,
     worker_and_store_are_killed,
@@ -75,6 +76,14 @@ def test_a_worker_that_was_stopped_for_longer_than_its_lease_repeats_and_loses_n
         verdict = rig.verdict()
         assert verdict.ok, verdict.report()
         assert (verdict.due, verdict.delivered) == (21, 21)
+
+
+def test_a_provider_that_is_busy_for_a_moment_makes_no_lane_stand_still(place: Path) -> None:
+    with AuditedRig(place) as rig:
+        a_provider_is_busy_for_a_moment(rig)
+        verdict = rig.verdict()
+        assert verdict.ok, verdict.report()
+        assert (verdict.due, verdict.delivered) == (1, 1)
 
 
 def test_an_earlier_message_never_covers_a_later_one(place: Path) -> None:

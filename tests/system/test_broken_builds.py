@@ -15,6 +15,7 @@ from tests.system.stories import (
     LATE,
     SLOW,
     a_phone_changes_hands_while_its_alert_waits,
+    a_provider_is_busy_for_a_moment,
     a_worker_sleeps_and_others_go_on,
     mimc_says_it_several_times,
     worker_and_store_are_killed,
@@ -27,6 +28,7 @@ CASES: Mapping[str, tuple[Story, Mapping[str, Any], str]] = {
     "no plan mark": (mimc_says_it_several_times, {}, "unexcused repeat"),
     "bare XCLAIM heartbeat": (a_worker_sleeps_and_others_go_on, SLOW, "unexcused repeat"),
     "settle without owner check": (a_worker_sleeps_and_others_go_on, SLOW, "unexcused repeat"),
+    "retries come late": (a_provider_is_busy_for_a_moment, {}, "standstill"),
     "ownership not read again": (a_phone_changes_hands_while_its_alert_waits, LATE, "wrong phone"),
 }
 
@@ -37,9 +39,9 @@ def test_every_broken_build_has_a_story() -> None:
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_the_auditor_notices(mistake: str, place: Path, tmp_path: Path) -> None:
-    play, settings, kind = CASES[mistake]
+    story, settings, kind = CASES[mistake]
     build = build_broken(mistake, tmp_path / "build")
     with AuditedRig(place, build=build, **settings) as rig:
-        play(rig)
+        story(rig)
         verdict = rig.verdict()
         assert {finding.kind for finding in verdict.findings} == {kind}, verdict.report()
