@@ -1,4 +1,4 @@
-"""Read what a signed-in user says about his device."""
+"""Read what a signed-in user says about a device of theirs."""
 
 import re
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from datetime import datetime
 
 from proxy.domain.devices import ApnsEnvironment, Device, Platform
 from proxy.errors import BadRequest, NotAllowed, NotFound, NotPossible
-from proxy.settings import AppSettings
+from proxy.settings import ApnsSettings, AppSettings
 
 _MEMBERS = {"app", "platform", "push_token", "environment", "locale", "resource"}
 _REG_ID = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,64}")  # several are joined by commas; longer ones the channel refuses
@@ -26,9 +26,9 @@ def read_registration(
     """A Device from the client's JSON object.
 
     Members: "platform" ("apns" or "mipush"), "push_token", and optional "app" (the section), "environment" (APNs:
-    "production" or "sandbox"), "locale", "resource". Raises BadRequest naming the first member of another shape,
-    NotFound (a section that is not configured), NotAllowed (another than the session's) and NotPossible (the section
-    cannot reach such a device).
+    "production" or, unless the section has it off, "sandbox"), "locale", "resource". Raises BadRequest naming the first
+    member of another shape, NotFound (a section that is not configured), NotAllowed (another than the session's) and
+    NotPossible (the section cannot reach such a device).
     """
     if asked.keys() - _MEMBERS:
         raise BadRequest("body", expected=f"no members but {', '.join(sorted(_MEMBERS))}", got=dict(asked))
@@ -42,7 +42,7 @@ def read_registration(
         platform=platform,
         push_token=_push_token(asked.get("push_token", ...), platform),
         registered_at=now,
-        environment=_environment(asked.get("environment"), platform),
+        environment=_environment(asked.get("environment"), apps[section].apns if platform is Platform.APNS else None),
         locale=_text(asked, "locale", _LOCALE, "a language tag of at most 35 characters"),
         resource=_resource(asked.get("resource")),
     )
@@ -96,15 +96,19 @@ def _push_token(value: object, platform: Platform) -> str:
     return value
 
 
-def _environment(value: object, platform: Platform) -> ApnsEnvironment:
+def _environment(value: object, apns: ApnsSettings | None) -> ApnsEnvironment:
+    """`apns` None: the device is not of APNs."""
     if value is None:
         return ApnsEnvironment.PRODUCTION
-    if platform is not Platform.APNS:
+    if apns is None:
         raise BadRequest("environment", expected='nothing, it is for "apns" only', got=value)
     try:
-        return ApnsEnvironment(value)  # type: ignore[arg-type]  # as above
+        environment = ApnsEnvironment(value)  # type: ignore[arg-type]  # as above
     except ValueError:
         raise BadRequest("environment", expected='"production" or "sandbox"', got=value) from None
+    if environment is ApnsEnvironment.SANDBOX and not apns.sandbox:
+        raise BadRequest("environment", expected='"production", for the sandbox is off in this app', got=value)
+    return environment
 
 
 def _text(asked: Mapping[str, object], field: str, shape: re.Pattern[str], expected: str) -> str:

@@ -98,6 +98,15 @@ def test_a_wrong_member_is_named_and_nothing_kept(world: World, changes: dict[st
     assert world.devices.stored == {}
 
 
+def test_a_sandbox_device_is_refused_where_the_app_has_its_sandbox_off(apns: dict[str, object]) -> None:
+    world = World(settings({"main": app_section(apns={**apns, "sandbox": False})}))
+    answer = world.client.put(PHONE, headers=bearer(), json=KEY | {"environment": "sandbox"})
+    assert answer.status_code == 400
+    assert json.loads(answer.data)["message"].startswith('environment: expected "production", for the sandbox is off')
+    assert world.devices.stored == {}
+    assert world.client.put(PHONE, headers=bearer(), json=KEY).status_code == 200
+
+
 @pytest.mark.parametrize("length", [16, 64, 160, 400])
 def test_a_device_token_may_have_any_length(world: World, length: int) -> None:
     body = KEY | {"push_token": "a" * length}
