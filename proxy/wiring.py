@@ -17,6 +17,7 @@ import structlog
 
 from proxy.auth import Authenticator, build_authenticator
 from proxy.auth.accounts import SessionTokens
+from proxy.auth.accounts_db import open_accounts
 from proxy.auth.passwords import Argon2Passwords
 from proxy.channels import APNS, MIPUSH
 from proxy.channels.apns.provider_token import fresh_enough, read_issued_at, sign_provider_token
@@ -157,9 +158,6 @@ def built_in_accounts(settings: AccountsSettings | None, blocks: BlockMarks) -> 
     """The built-in accounts, their database opened and made if need be. Raises BadSettings."""
     if settings is None:
         return None
-    # a sixth of what a process takes to start, and 10 MB, that most never need
-    from proxy.auth.accounts_db import open_accounts  # noqa: PLC0415
-
     return SignIns(
         open_accounts(settings.database),
         Argon2Passwords(),

@@ -1,286 +1,243 @@
 """The built-in accounts' database: a SQLite file that several web processes and the command line share.
 
-Write-ahead log, so that who reads waits for nobody; a writer waits for another at most `_BUSY_S`.
+Write-ahead log, so that who reads waits for nobody; a writer waits for another at most `_BUSY_S`. Times are whole
+milliseconds since 1970: they sort, and SQLite has no time of its own.
 """
 
-import os
 import sqlite3
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    URL,
-    BigInteger,
-    Column,
-    Connection,
-    Dialect,
-    Engine,
-    ForeignKey,
-    Integer,
-    LargeBinary,
-    MetaData,
-    Select,
-    String,
-    Table,
-    TypeDecorator,
-    create_engine,
-    delete,
-    event,
-    insert,
-    select,
-    update,
-)
-from sqlalchemy.exc import DBAPIError, IntegrityError
-
 from proxy.domain.accounts import Session, User
 from proxy.errors import BadSettings, StoreUnavailable
+from proxy.files import new_file
 
 SCHEMA_VERSION = 1
 _BUSY_S = 5.0
-
-
-class _Utc(TypeDecorator[datetime]):
-    """Aware UTC as whole milliseconds since 1970: they sort, and SQLite has no time of its own."""
-
-    impl = BigInteger
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002
-        return None if value is None else round(value.timestamp() * 1000)
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        return None if value is None else datetime.fromtimestamp(value / 1000, UTC)
-
-
-_metadata = MetaData()
-_version = Table("schema_version", _metadata, Column("version", Integer, nullable=False))
-_users = Table(
-    "users",
-    _metadata,
-    Column("account", String, primary_key=True),
-    Column("password_hash", String, nullable=False),
-    Column("created_at", _Utc, nullable=False),
-    Column("changed_at", _Utc, nullable=False),
-    Column("disabled_at", _Utc),
+_SCHEMA = (
+    "CREATE TABLE schema_version (version INTEGER NOT NULL)",
+    """CREATE TABLE users (
+        account VARCHAR NOT NULL PRIMARY KEY,
+        password_hash VARCHAR NOT NULL,
+        created_at BIGINT NOT NULL,
+        changed_at BIGINT NOT NULL,
+        disabled_at BIGINT
+    )""",
+    """CREATE TABLE sessions (
+        id VARCHAR NOT NULL PRIMARY KEY,
+        account VARCHAR NOT NULL REFERENCES users (account) ON DELETE CASCADE,
+        refresh_hash BLOB,
+        created_at BIGINT NOT NULL,
+        refreshed_at BIGINT NOT NULL,
+        expires_at BIGINT NOT NULL,
+        revoked_at BIGINT,
+        device_id VARCHAR,
+        app VARCHAR
+    )""",
+    "CREATE INDEX ix_sessions_account ON sessions (account)",
+    "CREATE INDEX ix_sessions_expires_at ON sessions (expires_at)",
 )
-_sessions = Table(
-    "sessions",
-    _metadata,
-    Column("id", String, primary_key=True),
-    Column("account", ForeignKey("users.account", ondelete="CASCADE"), nullable=False, index=True),
-    Column("refresh_hash", LargeBinary),
-    Column("created_at", _Utc, nullable=False),
-    Column("refreshed_at", _Utc, nullable=False),
-    Column("expires_at", _Utc, nullable=False, index=True),
-    Column("revoked_at", _Utc),
-    Column("device_id", String),
-    Column("app", String),
-)
-_SESSION = [column for column in _sessions.c if column.name != "revoked_at"]
+_SELECT_USERS = "SELECT account, password_hash, created_at, changed_at, disabled_at FROM users"
+_SELECT_LIVE_SESSIONS = """SELECT id, account, refresh_hash, created_at, expires_at, device_id, app FROM sessions
+    WHERE revoked_at IS NULL AND expires_at > :now
+    AND account IN (SELECT account FROM users WHERE disabled_at IS NULL)"""
+_CANNOT_OPEN = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM}
 
 
 def open_accounts(path: Path) -> "AccountsDatabase":
     """The database at `path`, made when it is missing. Raises BadSettings for a file that is none of ours."""
-    place, engine = f"auth.accounts.database: {path}", _engine(path)
+    place = f"auth.accounts.database: {path}"
     try:
         if not path.exists():
             _make(path)
-        with engine.connect() as connection:
-            versions = connection.scalars(select(_version.c.version)).all()
+        with closing(_connect(path)) as connection:
+            versions = [version for (version,) in connection.execute("SELECT version FROM schema_version")]
     except OSError as error:
         raise BadSettings([f"{place} cannot be made: {error.strerror or type(error).__name__}"]) from None
-    except DBAPIError as error:
-        if _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM):
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _CANNOT_OPEN:  # the primary result code
             raise BadSettings([f"{place} cannot be opened"]) from None
         raise BadSettings([f"{place} is not a database of accounts; name another file"]) from None
-    finally:
-        engine.dispose()  # what follows opens connections of its own, perhaps in another process
+    if not versions:
+        raise BadSettings([f"{place} has no version"])
     if versions != [SCHEMA_VERSION]:
-        told = f"has version {versions[0]}, this program works with {SCHEMA_VERSION}" if versions else "has no version"
-        raise BadSettings([f"{place} {told}"])
-    return AccountsDatabase(engine)
+        raise BadSettings([f"{place} has version {versions[0]}, this program works with {SCHEMA_VERSION}"])
+    return AccountsDatabase(path)
 
 
+@dataclass(frozen=True)
 class AccountsTransaction:
-    """Implements ports.AccountsTransaction: what is done here is done together, and nobody else writes meanwhile."""
+    """What is done here is done together, and no other process writes meanwhile. False: there is no such user."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    connection: sqlite3.Connection
 
     def disable(self, account: str, now: datetime) -> bool:
-        """Also ends his sessions. False: there is no such user."""
-        _revoke(self._connection, _sessions.c.account == account, now)
-        return self._set(account, disabled_at=now, changed_at=now)
+        """Also ends the user's sessions."""
+        _revoke_all(self.connection, account, now)
+        change = "UPDATE users SET disabled_at = :now, changed_at = :now WHERE account = :account"
+        return self.connection.execute(change, {"account": account, "now": _ms(now)}).rowcount == 1
 
     def enable(self, account: str, now: datetime) -> bool:
-        return self._set(account, disabled_at=None, changed_at=now)
+        change = "UPDATE users SET disabled_at = NULL, changed_at = :now WHERE account = :account"
+        return self.connection.execute(change, {"account": account, "now": _ms(now)}).rowcount == 1
 
     def users(self) -> list[User]:
-        return _all_users(self._connection)
-
-    def _set(self, account: str, **values: Any) -> bool:
-        known = update(_users).where(_users.c.account == account)
-        return self._connection.execute(known.values(**values)).rowcount == 1
+        return [_user(row) for row in self.connection.execute(f"{_SELECT_USERS} ORDER BY account")]
 
 
 class AccountsDatabase:
-    """Implements ports.AccountsDatabase. Safe to share between threads. Every call raises StoreUnavailable."""
+    """Safe to share between threads. Every call raises StoreUnavailable."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._reading = engine
-        self._writing = engine.execution_options(app_proxy_writes=True)
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._idle: list[sqlite3.Connection] = []  # as many as threads were at it at once
 
     def close(self) -> None:
-        """Closes what no thread is using; it may be used again."""
-        self._reading.dispose()
+        """Closes the connections that no thread is using; the database may be used again."""
+        while self._idle:
+            self._idle.pop().close()
 
     @contextmanager
     def alone(self) -> Iterator[AccountsTransaction]:
         """Holds the write lock until the end; an exception undoes everything."""
-        with _renamed(), self._writing.begin() as connection:
+        with self._writing() as connection:
             yield AccountsTransaction(connection)
 
     def users(self) -> list[User]:
-        with _renamed(), self._reading.connect() as connection:
-            return _all_users(connection)
+        with self._connection() as connection:
+            return AccountsTransaction(connection).users()
 
     def find(self, account: str) -> User | None:
-        with _renamed(), self._reading.connect() as connection:
-            row = connection.execute(_select_users().where(_users.c.account == account)).one_or_none()
-        return User(**row._mapping) if row else None
+        with self._connection() as connection:
+            row = connection.execute(f"{_SELECT_USERS} WHERE account = ?", [account]).fetchone()
+        return _user(row) if row else None
 
     def add(self, account: str, password_hash: str, now: datetime) -> bool:
-        """False: he is there already."""
-        row = {"account": account, "password_hash": password_hash, "created_at": now, "changed_at": now}
-        with _renamed(), self._writing.begin() as connection:
-            try:
-                connection.execute(insert(_users).values(row))
-            except IntegrityError:
-                return False
-        return True
+        """False: the account is there already."""
+        insert = "INSERT INTO users VALUES (?, ?, ?, ?, NULL) ON CONFLICT (account) DO NOTHING"
+        with self._writing() as connection:
+            return connection.execute(insert, [account, password_hash, _ms(now), _ms(now)]).rowcount == 1
 
     def set_password(self, account: str, password_hash: str, now: datetime) -> bool:
-        """Also ends his sessions. False: there is no such user."""
-        change = update(_users).where(_users.c.account == account)
-        with _renamed(), self._writing.begin() as connection:
-            _revoke(connection, _sessions.c.account == account, now)
-            return connection.execute(change.values(password_hash=password_hash, changed_at=now)).rowcount == 1
+        """Also ends the user's sessions. False: there is no such user."""
+        change = "UPDATE users SET password_hash = ?, changed_at = ? WHERE account = ?"
+        with self._writing() as connection:
+            _revoke_all(connection, account, now)
+            return connection.execute(change, [password_hash, _ms(now), account]).rowcount == 1
 
     def start_session(self, session: Session, user: User, new_hash: str | None) -> bool:
         """Keeps the session, and `new_hash` of the same password where there is one; forgets expired sessions.
 
-        False, and nothing is kept: the password changed, or he was disabled, after `user` was read.
+        False, and nothing is kept: the password changed, or the user was disabled, after `user` was read.
         """
-        unchanged = (_users.c.account == user.account) & (_users.c.changed_at == user.changed_at)
-        values = {"password_hash": new_hash or user.password_hash}
-        with _renamed(), self._writing.begin() as connection:
-            if connection.execute(update(_users).where(unchanged, _enabled()).values(values)).rowcount == 0:
+        rehash = "UPDATE users SET password_hash = ? WHERE account = ? AND changed_at = ? AND disabled_at IS NULL"
+        hashed = [new_hash or user.password_hash, user.account, _ms(user.changed_at)]
+        created = _ms(session.created_at)
+        insert = "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, NULL, ?, ?)"
+        with self._writing() as connection:
+            if connection.execute(rehash, hashed).rowcount == 0:
                 return False
-            connection.execute(delete(_sessions).where(_sessions.c.expires_at < session.created_at))
-            connection.execute(insert(_sessions).values(vars(session)))
+            connection.execute("DELETE FROM sessions WHERE expires_at < ?", [created])
+            values = [session.id, session.account, session.refresh_hash, created, created, _ms(session.expires_at)]
+            connection.execute(insert, [*values, session.device_id, session.app])
         return True
 
     def live_session(self, session_id: str, now: datetime) -> Session | None:
         """None where it is unknown, ended or expired, or its user is disabled."""
-        with _renamed(), self._reading.connect() as connection:
-            row = connection.execute(select(*_SESSION).where(_live(now), _sessions.c.id == session_id)).one_or_none()
-        return Session(**row._mapping) if row else None
+        with self._connection() as connection:
+            return _live_session(connection, session_id, now)
 
     def live_sessions(self, account: str, now: datetime) -> list[Session]:
-        with _renamed(), self._reading.connect() as connection:
-            rows = connection.execute(select(*_SESSION).where(_live(now), _sessions.c.account == account)).all()
-        return [Session(**row._mapping) for row in rows]
+        select = f"{_SELECT_LIVE_SESSIONS} AND account = :account"
+        with self._connection() as connection:
+            return [_session(row) for row in connection.execute(select, {"account": account, "now": _ms(now)})]
 
     def rotate(self, session: Session, new_hash: bytes, now: datetime, expires_at: datetime) -> bool:
-        """Replaces the refresh token of the session as it was read. False: somebody else did, or it has ended."""
-        same = (_sessions.c.id == session.id) & (_sessions.c.refresh_hash == session.refresh_hash)
-        values = {"refresh_hash": new_hash, "refreshed_at": now, "expires_at": expires_at}
-        with _renamed(), self._writing.begin() as connection:
-            return connection.execute(update(_sessions).where(same, _live(now)).values(values)).rowcount == 1
+        """Replaces the refresh token of the session as it was read. False: another call did, or it has ended."""
+        change = "UPDATE sessions SET refresh_hash = ?, refreshed_at = ?, expires_at = ? WHERE id = ?"
+        with self._writing() as connection:
+            current = _live_session(connection, session.id, now)
+            if current is None or current.refresh_hash != session.refresh_hash:
+                return False
+            connection.execute(change, [new_hash, _ms(now), _ms(expires_at), session.id])
+        return True
 
     def revoke(self, session_id: str, now: datetime) -> None:
-        with _renamed(), self._writing.begin() as connection:
-            _revoke(connection, _sessions.c.id == session_id, now)
+        change = "UPDATE sessions SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL"
+        with self._writing() as connection:
+            connection.execute(change, [_ms(now), session_id])
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction. It takes the lock at once: one that read first could not take it after another's write."""
+        with self._connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            with connection:
+                yield connection
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        try:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                connection = _connect(self._path)
+            try:
+                yield connection
+            finally:
+                self._idle.append(connection)
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"the accounts' database failed: {type(error).__name__}") from None
 
 
 def _make(path: Path) -> None:
-    """A finished file under a name of its own, then under its real one: whoever sees it, sees all of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, made = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)  # for its owner alone
-    os.close(handle)
-    try:
-        engine = _engine(Path(made))
-        with engine.connect() as connection:
-            connection.exec_driver_sql("COMMIT")  # the log's mode cannot be changed within a transaction
-            connection.exec_driver_sql("PRAGMA journal_mode = WAL")
-        with engine.begin() as connection:
-            _metadata.create_all(connection)
-            connection.execute(insert(_version).values(version=SCHEMA_VERSION))
-        engine.dispose()
-        with suppress(FileExistsError):  # another process was faster
-            os.link(made, path)
-    finally:
-        Path(made).unlink()
+    with new_file(path) as draft, closing(_connect(draft)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        with connection:
+            connection.execute("BEGIN")
+            for statement in _SCHEMA:
+                connection.execute(statement)
+            connection.execute("INSERT INTO schema_version VALUES (?)", [SCHEMA_VERSION])
 
 
-def _engine(path: Path) -> Engine:
-    """Nothing is opened yet."""
-    engine = create_engine(
-        URL.create("sqlite", database=str(path)),
-        connect_args={"timeout": _BUSY_S, "check_same_thread": False},
-        max_overflow=-1,  # as many connections as threads
-        hide_parameters=True,  # errors would quote hashes
-    )
-    event.listen(engine, "connect", _prepare)
-    event.listen(engine, "begin", _begin)
-    return engine
-
-
-def _prepare(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # transactions begin below, not where the driver thinks they should
+def _connect(path: Path) -> sqlite3.Connection:
+    """Transactions begin where we say so, not where the driver thinks they should."""
+    connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA foreign_keys = ON")
+    return connection
 
 
-def _begin(connection: Connection) -> None:
-    """A writer takes the lock at once: one that read first could not take it any more after another's write."""
-    writes = connection.get_execution_options().get("app_proxy_writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+def _live_session(connection: sqlite3.Connection, session_id: str, now: datetime) -> Session | None:
+    select = f"{_SELECT_LIVE_SESSIONS} AND id = :id"
+    row = connection.execute(select, {"id": session_id, "now": _ms(now)}).fetchone()
+    return _session(row) if row else None
 
 
-@contextmanager
-def _renamed() -> Iterator[None]:
-    try:
-        yield
-    except DBAPIError as error:
-        raise StoreUnavailable(f"the accounts' database failed: {type(error).__name__}") from None
+def _revoke_all(connection: sqlite3.Connection, account: str, now: datetime) -> None:
+    connection.execute(
+        "UPDATE sessions SET revoked_at = ? WHERE account = ? AND revoked_at IS NULL", [_ms(now), account]
+    )
 
 
-def _code(error: DBAPIError) -> int:
-    """SQLite's primary result code."""
-    return int(getattr(error.orig, "sqlite_errorcode", 0)) & 0xFF
+def _user(row: tuple[Any, ...]) -> User:
+    account, password_hash, created_at, changed_at, disabled_at = row
+    disabled = None if disabled_at is None else _time(disabled_at)
+    return User(account, password_hash, _time(created_at), _time(changed_at), disabled)
 
 
-def _select_users() -> Select[Any]:
-    return select(*_users.c)
+def _session(row: tuple[Any, ...]) -> Session:
+    session_id, account, refresh_hash, created_at, expires_at, device_id, app = row
+    return Session(session_id, account, refresh_hash, _time(created_at), _time(expires_at), device_id, app)
 
 
-def _all_users(connection: Connection) -> list[User]:
-    rows: Sequence[Any] = connection.execute(_select_users().order_by(_users.c.account)).all()
-    return [User(**row._mapping) for row in rows]
+def _ms(time: datetime) -> int:
+    return round(time.timestamp() * 1000)
 
 
-def _enabled() -> Any:
-    return _users.c.disabled_at.is_(None)
-
-
-def _live(now: datetime) -> Any:
-    owner = select(_users.c.account).where(_enabled())
-    return _sessions.c.revoked_at.is_(None) & (_sessions.c.expires_at > now) & _sessions.c.account.in_(owner)
-
-
-def _revoke(connection: Connection, which: Any, now: datetime) -> None:
-    connection.execute(update(_sessions).where(which, _sessions.c.revoked_at.is_(None)).values(revoked_at=now))
+def _time(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)

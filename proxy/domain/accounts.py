@@ -1,4 +1,4 @@
-"""The built-in accounts: who may sign in here, and where he is signed in."""
+"""The built-in accounts: users who may sign in here, and their sessions."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,7 +9,7 @@ MAX_PASSWORD_BYTES = 1024  # hashing more would be a way to keep us busy
 
 @dataclass(frozen=True)
 class User:
-    """`account` is in NFC. `changed_at` is when the password changed, or when he was last disabled or enabled."""
+    """`account` is in NFC. `changed_at` is when the password changed, or when the user was last disabled or enabled."""
 
     account: str
     password_hash: str = field(repr=False)
@@ -29,7 +29,6 @@ class Session:
     account: str
     refresh_hash: bytes | None = field(repr=False)
     created_at: datetime
-    refreshed_at: datetime
     expires_at: datetime
     device_id: str | None = None
     app: str | None = None

@@ -51,7 +51,7 @@ class SignIns:
         new_hash = self.passwords.hash(password) if self.passwords.needs_rehash(user.password_hash) else None
         session_id = self.tokens.new_session_id()
         refresh_token, kept = (None, None) if by_cookie else self.tokens.new_refresh(session_id)
-        session = Session(session_id, account, kept, now, now, now + self.refresh_ttl, device_id, app)
+        session = Session(session_id, account, kept, now, now + self.refresh_ttl, device_id, app)
         if not self.accounts.start_session(session, user, new_hash):
             raise _wrong()
         return self._signed_in(session, refresh_token, now) if refresh_token else SignedIn(session, self.refresh_ttl)

@@ -1,11 +1,13 @@
 """The built-in accounts' database: one file, several processes."""
 
+import shutil
 import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from proxy.auth.accounts_db import AccountsDatabase, open_accounts
 from proxy.domain.accounts import Session, User
 from proxy.errors import BadSettings, StoreUnavailable
 
+DATA = Path(__file__).parent.parent / "data"
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 LATER = NOON + timedelta(minutes=1)
 TOMORROW = NOON + timedelta(days=1)
@@ -34,7 +37,7 @@ def accounts(path: Path) -> Iterator[AccountsDatabase]:
 
 
 def session(session_id: str = "s1", account: str = "alice", **changes: object) -> Session:
-    values = {"refresh_hash": b"first", "created_at": NOON, "refreshed_at": NOON, "expires_at": TOMORROW} | changes
+    values = {"refresh_hash": b"first", "created_at": NOON, "expires_at": TOMORROW} | changes
     return Session(session_id, account, **values)  # type: ignore[arg-type]
 
 
@@ -122,7 +125,34 @@ def test_a_folder_that_cannot_be_made_is_told(path: Path) -> None:
         open_accounts(path / "accounts.sqlite3")
 
 
-def test_a_user_is_added_once_and_found_as_he_is(accounts: AccountsDatabase) -> None:
+def test_a_file_of_the_program_that_used_sqlalchemy_goes_on_as_it_is(path: Path) -> None:
+    shutil.copy(DATA / "accounts-1.sqlite3", path)
+    accounts = open_accounts(path)
+    disabled = NOON + timedelta(minutes=1)
+    assert accounts.users() == [
+        User("alice", "hash of alice", NOON, NOON),
+        User("张三", "hash of 张三", NOON, disabled, disabled),
+    ]
+    of_phone = Session("phone", "alice", b"first", NOON, NOON + timedelta(days=30), "phone", "main")
+    assert accounts.live_sessions("alice", LATER) == [of_phone]
+    assert accounts.live_session("browser", LATER) is None
+    assert accounts.rotate(of_phone, b"second", LATER, TOMORROW)
+    assert accounts.set_password("alice", "another hash", LATER)
+    assert accounts.live_session("phone", LATER) is None
+    accounts.close()
+
+
+def test_a_file_is_made_with_the_columns_that_the_program_with_sqlalchemy_reads(path: Path, tmp_path: Path) -> None:
+    open_accounts(path).close()
+    with closing(sqlite3.connect(path)) as new, closing(sqlite3.connect(DATA / "accounts-1.sqlite3")) as earlier:
+        for table in ("schema_version", "users", "sessions"):
+            columns = [made.execute(f"PRAGMA table_info({table})").fetchall() for made in (new, earlier)]
+            assert columns[0] == columns[1]
+            keys = [made.execute(f"PRAGMA foreign_key_list({table})").fetchall() for made in (new, earlier)]
+            assert keys[0] == keys[1]
+
+
+def test_a_user_is_added_once_and_found_as_added(accounts: AccountsDatabase) -> None:
     assert not accounts.add("alice", "other", LATER)
     assert accounts.add("张三", "hash", LATER)
     assert accounts.find("alice") == User("alice", "hash", NOON, NOON)
@@ -155,7 +185,7 @@ def test_a_rotated_session_has_another_token_and_a_longer_life(accounts: Account
     assert not accounts.rotate(first, b"third", LATER, TOMORROW)
     renewed = accounts.live_session("s1", TOMORROW)
     assert renewed is not None
-    assert (renewed.refresh_hash, renewed.refreshed_at) == (b"second", LATER)
+    assert (renewed.refresh_hash, renewed.expires_at) == (b"second", TOMORROW + timedelta(days=1))
 
 
 @pytest.mark.parametrize("what", ["password", "disabled"])
