@@ -1,4 +1,4 @@
-"""Opaque sessions: what the caller shows is passed on to a URL of the developer's own, which says whose it is.
+"""Opaque sessions: what the caller shows is passed on to a URL of the developer's own, which names its user.
 
 `whoami`: the Authorization header, else the named cookies, go there as they came; the JSON answer holds the account.
 `rfc7662`: an OAuth authorization server is asked about the bearer (RFC 7662, OAuth 2.0 Token Introspection).
@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from proxy.auth.credentials import Authenticated, Credentials, Refused, Unavailable
 from proxy.auth.introspection_answer import Verdict, judge
-from proxy.auth.introspection_client import TIMED_OUT, Line, Question
+from proxy.auth.introspection_client import TIMED_OUT, IntrospectionClient, Question
 from proxy.auth.single_flight import CachedAnswer, Clock, SingleFlight
 from proxy.settings import IntrospectionSettings
 
@@ -34,7 +34,7 @@ class Introspection:
     def __init__(self, settings: IntrospectionSettings, clock: Clock = time.monotonic) -> None:
         self._settings = settings
         self._answers = SingleFlight[Verdict](_MOST_REMEMBERED, settings.timeout.total_seconds(), TIMED_OUT, clock)
-        self._line = Line(settings)
+        self._client = IntrospectionClient(settings)
         self._rest = _Rest(clock)
 
     def authenticate(self, credentials: Credentials) -> Verdict | None:
@@ -59,7 +59,7 @@ class Introspection:
     def _ask(self, question: Question) -> CachedAnswer[Verdict]:
         if self._rest.is_on():
             return CachedAnswer(RESTING, 0)
-        answer = self._line.send(question)
+        answer = self._client.send(question)
         self._rest.note(timed_out=answer == TIMED_OUT)
         if isinstance(answer, Unavailable):
             return CachedAnswer(answer, 0)

@@ -14,6 +14,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as TookTooLong
 from urllib3.util import Timeout
 
+from proxy.auth.bounded_http import AnswerTooLong, read_body, session_for
 from proxy.auth.credentials import Unavailable
 from proxy.settings import IntrospectionSettings
 
@@ -39,7 +40,7 @@ class Question:
         return json.dumps([list(self.headers.items()), self.body.decode()]).encode()
 
 
-class Line:
+class IntrospectionClient:
     """A session, and so its kept connections, per thread."""
 
     def __init__(self, settings: IntrospectionSettings) -> None:
@@ -67,8 +68,9 @@ class Line:
                 allow_redirects=False,
                 stream=True,
             ) as response:
-                body = _read(response, deadline)
-                return body if isinstance(body, Unavailable) else (response.status_code, body)
+                return response.status_code, read_body(response, _MOST, deadline)
+        except AnswerTooLong:
+            return TOO_LONG
         except (requests.Timeout, TookTooLong):
             return TIMED_OUT
         except (requests.RequestException, HTTPError, OSError):
@@ -81,25 +83,10 @@ class Line:
         return session
 
 
-def _read(response: requests.Response, deadline: float) -> bytes | Unavailable:
-    """The body, piece by piece as it comes: one that drips outlives the deadline by one wait at most."""
-    body = b""
-    while len(body) <= _MOST:
-        piece = response.raw.read1(_MOST, decode_content=True)
-        if not piece:
-            return body
-        body += piece
-        if time.monotonic() >= deadline:
-            return TIMED_OUT
-    return TOO_LONG
-
-
 def _session(settings: IntrospectionSettings) -> requests.Session:
-    """Nothing from the environment, and no memory: one user's Set-Cookie must not go out with another's question."""
-    session = requests.Session()
-    session.trust_env = False
+    """No memory: one user's Set-Cookie must not go out with another's question."""
+    session = session_for(settings.ca_file)
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    session.verify = str(settings.ca_file) if settings.ca_file else True
     session.headers.clear()
     session.headers.update(_HEADERS)
     if settings.client_secret is not None:

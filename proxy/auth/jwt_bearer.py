@@ -26,7 +26,7 @@ _MOST_REMEMBERED = 10_000
 
 
 def unnoticed(issuer: str, at: datetime) -> None:
-    """Nobody wants to know."""
+    """No listener."""
 
 
 class JwtBearer:
@@ -47,7 +47,7 @@ class JwtBearer:
     ) -> None:
         self._issuers = {name: _issuer(name, own, on_keys, monotonic) for name, own in issuers.items()}
         self._now = now
-        self.memory = Memory(remember) if remember else None
+        self.memory = Memory(remember)
 
     def authenticate(self, credentials: Credentials) -> Authenticated | Refused | Unavailable | None:
         bearer = credentials.bearer()
@@ -64,8 +64,8 @@ class JwtBearer:
         return self._ask(token, digest, now)
 
     def _remembered(self, digest: bytes, now: float) -> Authenticated | None:
-        found = self.memory.recall(digest, now) if self.memory else None
-        if found is None or self.memory is None:
+        found = self.memory.recall(digest, now)
+        if found is None:
             return None
         if found.key in self._issuers[found.issuer].keys.look().identities:
             return found.user
@@ -78,13 +78,12 @@ class JwtBearer:
         for issuer in self._candidates(token.claims.get("iss")):
             match issuer.verify(token, now):
                 case (Authenticated() as user, until, key):
-                    if self.memory is not None:
-                        self.memory.keep(digest, Remembered(user, until, issuer.name, key.identity))
+                    self.memory.keep(digest, Remembered(user, until, issuer.name, key.identity))
                     return user
                 case Unavailable() as verdict:
                     unavailable = verdict
                 case Refused() as verdict:
-                    refused = max(refused, verdict, key=lambda it: REASONS.index(it.reason))
+                    refused = max(refused, verdict, key=lambda refusal: REASONS.index(refusal.reason))
         return unavailable or refused
 
     def _candidates(self, iss: object) -> list["_Issuer"]:
@@ -103,7 +102,7 @@ class _Issuer:
     app: str | None
 
     def verify(self, token: Unverified, now: float) -> tuple[Authenticated, float, Key] | Refused | Unavailable:
-        if token.algorithm not in self.algorithms:  # nobody is asked for keys that could not serve
+        if token.algorithm not in self.algorithms:  # no key source is asked for keys that could not serve
             return Refused("algorithm not allowed")
         keys = self.keys.find(token.kid)
         if isinstance(keys, Unavailable):

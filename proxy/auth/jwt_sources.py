@@ -10,6 +10,7 @@ from typing import Protocol
 import requests
 import structlog
 
+from proxy.auth.bounded_http import read_body, session_for
 from proxy.auth.credentials import Unavailable
 from proxy.auth.jwt_keys import Key, KeySet, jwks_keys, pem_key, secret_key
 from proxy.public_keys import NotAKey
@@ -186,21 +187,16 @@ _NO_KEYS = KeySet(())
 def _json(settings: JwtSettings) -> object:
     """Raises requests.RequestException or ValueError: no answer, not 200, over 256 KiB, too slow, not JSON."""
     deadline = time.monotonic() + _FETCH_PATIENCE_S
-    with requests.Session() as session:
-        session.trust_env = False
-        with session.get(
+    with (
+        session_for(settings.ca_file) as session,
+        session.get(
             settings.jwks_url or "",
             headers={"Accept": "application/jwk-set+json, application/json", "User-Agent": "mimc-app-proxy"},
             timeout=_FETCH_PATIENCE_S,
-            verify=str(settings.ca_file) if settings.ca_file else True,
             allow_redirects=False,
             stream=True,
-        ) as answer:
-            if answer.status_code != 200:
-                raise requests.HTTPError
-            body = bytearray()
-            for byte in answer.iter_content(1):  # a longer piece would wait for its last byte, whatever time it takes
-                body += byte
-                if len(body) > _MOST_BYTES or time.monotonic() > deadline:
-                    raise requests.Timeout
-    return read_object(bytes(body))
+        ) as response,
+    ):
+        if response.status_code != 200:
+            raise requests.HTTPError
+        return read_object(read_body(response, _MOST_BYTES, deadline))

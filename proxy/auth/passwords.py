@@ -1,4 +1,4 @@
-"""Passwords of the built-in accounts: argon2id, and the same work for a user who does not exist."""
+"""Passwords of the built-in accounts: argon2id, in constant time for unknown users."""
 
 import threading
 import unicodedata
@@ -10,10 +10,10 @@ from argon2.low_level import Type
 # OWASP's password storage cheat sheet; what is stored with other parameters is hashed anew at the next sign-in
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1, hash_len=32, salt_len=16, type=Type.ID)
 
-# Of a password that nobody knows, with the parameters above.
-_NOBODYS = "$argon2id$v=19$m=19456,t=2,p=1$O22KQEZUw19LrA3nimZk4Q$qqis1YXL4Tvnv5SfrFDa5Eq2dJcGj9ystI02y7Nul0E"
+# of a random password, with the parameters above
+_DUMMY_HASH = "$argon2id$v=19$m=19456,t=2,p=1$O22KQEZUw19LrA3nimZk4Q$qqis1YXL4Tvnv5SfrFDa5Eq2dJcGj9ystI02y7Nul0E"
 
-_AT_ONCE = 4  # each takes 19 MiB and a core; who signs in waits a moment rather than everybody else
+_AT_ONCE = 4  # each takes 19 MiB and a core; a sign-in waits rather than all other requests
 
 
 class Argon2Passwords:
@@ -27,10 +27,10 @@ class Argon2Passwords:
             return _HASHER.hash(_one_form(password))
 
     def verify(self, password_hash: str | None, password: str) -> bool:
-        """Is it the password? False without a hash, after the same work."""
+        """Is it the password? False without a hash, in constant time."""
         with self._slots:
             try:
-                matches = _HASHER.verify(password_hash or _NOBODYS, _one_form(password))
+                matches = _HASHER.verify(password_hash or _DUMMY_HASH, _one_form(password))
             except (VerificationError, InvalidHashError):
                 return False
         return matches and password_hash is not None

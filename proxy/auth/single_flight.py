@@ -1,4 +1,4 @@
-"""Answers of somebody who is slow to ask: remembered for a while, and asked for once however many want to know.
+"""Answers of a slow peer: remembered for a while, and asked for once however many callers wait for them.
 
 Safe to share between threads. Nothing of a question is kept but a digest under a key of this process.
 """
@@ -28,7 +28,7 @@ class CachedAnswer(Generic[A]):
 
 
 class SingleFlight(Generic[A]):
-    """Answers by question. Each shelf holds `most` of them, so that a flood on one does not push out another's."""
+    """Answers by question. Each partition holds `most` of them, so that a flood in one does not push out another's."""
 
     def __init__(self, most: int, patience_s: float, too_late: A, clock: Clock = time.monotonic) -> None:
         self._most = most
@@ -37,13 +37,13 @@ class SingleFlight(Generic[A]):
         self._clock = clock
         self._key = secrets.token_bytes(32)
         self._lock = threading.Lock()
-        self._shelves: dict[Hashable, OrderedDict[bytes, tuple[float, A]]] = {}
+        self._partitions: dict[Hashable, OrderedDict[bytes, tuple[float, A]]] = {}
         self._asked: dict[bytes, Future[A]] = {}
 
     def get(self, question: bytes, ask: Callable[[], CachedAnswer[A]]) -> A:
         """The answer that still holds, else what `ask` says.
 
-        Who comes while another asks the same waits for that answer, `patience_s` at most, then `too_late`.
+        A concurrent caller of the same question waits for that answer, `patience_s` at most, then gets `too_late`.
         """
         digest = blake2b(question, digest_size=32, key=self._key).digest()
         with self._lock:
@@ -75,7 +75,7 @@ class SingleFlight(Generic[A]):
             mine.set_result(answer)
 
     def _known(self, digest: bytes) -> A | None:
-        for partition in self._shelves.values():
+        for partition in self._partitions.values():
             if digest not in partition:
                 continue
             until, answer = partition[digest]
@@ -86,7 +86,7 @@ class SingleFlight(Generic[A]):
         return None
 
     def _keep(self, digest: bytes, found: CachedAnswer[A]) -> None:
-        partition = self._shelves.setdefault(found.partition, OrderedDict())
+        partition = self._partitions.setdefault(found.partition, OrderedDict())
         partition[digest] = (self._clock() + found.seconds, found.answer)
         while len(partition) > self._most:
             partition.popitem(last=False)

@@ -64,7 +64,7 @@ class TokenClient:
         """Ask for the token of `account`. `app` names a section. Ends within the limits' `timeout`.
 
         The answer is whatever HTTP answer came, but for one that repeats our appSecret, as error pages of gateways
-        repeat requests: the client would read it. A NoAnswer's reason is one of this module's words.
+        repeat requests: the client would read it. The reason of a TransportFailure is one of this module's words.
         """
         section = self._apps[app]
         result = self._ask(app, _request_body(section, account))
@@ -74,23 +74,23 @@ class TokenClient:
 
     def _ask(self, app: str, body: bytes) -> Response | TransportFailure:
         deadline = time.monotonic() + self._timeout_s
-        line = self._line(app)
-        result = line.post(body, self._timeout_s, self._connect_timeout_s)
+        connection = self._connection(app)
+        result = connection.post(body, self._timeout_s, self._connect_timeout_s)
         left = deadline - time.monotonic()
-        if isinstance(result, TransportFailure) and line.never_connected and left >= _LEAST_TRY_S:
-            result = line.post(body, left, min(left, self._connect_timeout_s))
+        if isinstance(result, TransportFailure) and connection.never_connected and left >= _LEAST_TRY_S:
+            result = connection.post(body, left, min(left, self._connect_timeout_s))
         return result
 
-    def _line(self, app: str) -> "_Line":
-        lines: dict[str, _Line] | None = getattr(self._mine, "lines", None)
-        if lines is None:
-            lines = self._mine.lines = {}
-        if app not in lines:
-            lines[app] = _Line(self._apps[app])
-        return lines[app]
+    def _connection(self, app: str) -> "_TokenConnection":
+        connections: dict[str, _TokenConnection] | None = getattr(self._mine, "connections", None)
+        if connections is None:
+            connections = self._mine.connections = {}
+        if app not in connections:
+            connections[app] = _TokenConnection(self._apps[app])
+        return connections[app]
 
 
-class _Line:
+class _TokenConnection:
     """An easy handle with its connection. `never_connected` tells of the last post."""
 
     def __init__(self, app: AppSettings) -> None:

@@ -21,10 +21,10 @@ def test_a_password_typed_on_another_system_is_the_same() -> None:
     assert Argon2Passwords().verify(Argon2Passwords().hash("caf\u00e9 noir"), "cafe\u0301 noir")
 
 
-def test_nobody_has_a_password_but_costs_what_a_user_costs() -> None:
+def test_an_unknown_user_has_no_password_and_costs_what_a_user_costs() -> None:
     assert not Argon2Passwords().verify(None, "correct horse")
-    nobodys = passwords._NOBODYS
-    assert extract_parameters(nobodys) == extract_parameters(Argon2Passwords().hash("correct horse"))
+    dummy = passwords._DUMMY_HASH
+    assert extract_parameters(dummy) == extract_parameters(Argon2Passwords().hash("correct horse"))
 
 
 def test_what_was_kept_with_other_parameters_is_to_be_hashed_anew() -> None:
