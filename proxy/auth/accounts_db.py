@@ -8,11 +8,12 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from proxy.domain.accounts import Session, User
+from proxy.domain.times import from_ms, to_ms
 from proxy.errors import BadSettings, StoreUnavailable
 from proxy.files import new_file
 
@@ -79,11 +80,11 @@ class AccountsTransaction:
         """Also ends the user's sessions."""
         _revoke_all(self.connection, account, now)
         change = "UPDATE users SET disabled_at = :now, changed_at = :now WHERE account = :account"
-        return self.connection.execute(change, {"account": account, "now": _ms(now)}).rowcount == 1
+        return self.connection.execute(change, {"account": account, "now": to_ms(now)}).rowcount == 1
 
     def enable(self, account: str, now: datetime) -> bool:
         change = "UPDATE users SET disabled_at = NULL, changed_at = :now WHERE account = :account"
-        return self.connection.execute(change, {"account": account, "now": _ms(now)}).rowcount == 1
+        return self.connection.execute(change, {"account": account, "now": to_ms(now)}).rowcount == 1
 
     def users(self) -> list[User]:
         return [_user(row) for row in self.connection.execute(f"{_SELECT_USERS} ORDER BY account")]
@@ -120,14 +121,14 @@ class AccountsDatabase:
         """False: the account is there already."""
         insert = "INSERT INTO users VALUES (?, ?, ?, ?, NULL) ON CONFLICT (account) DO NOTHING"
         with self._writing() as connection:
-            return connection.execute(insert, [account, password_hash, _ms(now), _ms(now)]).rowcount == 1
+            return connection.execute(insert, [account, password_hash, to_ms(now), to_ms(now)]).rowcount == 1
 
     def set_password(self, account: str, password_hash: str, now: datetime) -> bool:
         """Also ends the user's sessions. False: there is no such user."""
         change = "UPDATE users SET password_hash = ?, changed_at = ? WHERE account = ?"
         with self._writing() as connection:
             _revoke_all(connection, account, now)
-            return connection.execute(change, [password_hash, _ms(now), account]).rowcount == 1
+            return connection.execute(change, [password_hash, to_ms(now), account]).rowcount == 1
 
     def start_session(self, session: Session, user: User, new_hash: str | None) -> bool:
         """Keeps the session, and `new_hash` of the same password where there is one; forgets expired sessions.
@@ -135,14 +136,14 @@ class AccountsDatabase:
         False, and nothing is kept: the password changed, or the user was disabled, after `user` was read.
         """
         rehash = "UPDATE users SET password_hash = ? WHERE account = ? AND changed_at = ? AND disabled_at IS NULL"
-        hashed = [new_hash or user.password_hash, user.account, _ms(user.changed_at)]
-        created = _ms(session.created_at)
+        hashed = [new_hash or user.password_hash, user.account, to_ms(user.changed_at)]
+        created = to_ms(session.created_at)
         insert = "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, NULL, ?, ?)"
         with self._writing() as connection:
             if connection.execute(rehash, hashed).rowcount == 0:
                 return False
             connection.execute("DELETE FROM sessions WHERE expires_at < ?", [created])
-            values = [session.id, session.account, session.refresh_hash, created, created, _ms(session.expires_at)]
+            values = [session.id, session.account, session.refresh_hash, created, created, to_ms(session.expires_at)]
             connection.execute(insert, [*values, session.device_id, session.app])
         return True
 
@@ -154,7 +155,7 @@ class AccountsDatabase:
     def live_sessions(self, account: str, now: datetime) -> list[Session]:
         select = f"{_SELECT_LIVE_SESSIONS} AND account = :account"
         with self._connection() as connection:
-            return [_session(row) for row in connection.execute(select, {"account": account, "now": _ms(now)})]
+            return [_session(row) for row in connection.execute(select, {"account": account, "now": to_ms(now)})]
 
     def rotate(self, session: Session, new_hash: bytes, now: datetime, expires_at: datetime) -> bool:
         """Replaces the refresh token of the session as it was read. False: another call did, or it has ended."""
@@ -163,13 +164,13 @@ class AccountsDatabase:
             current = _live_session(connection, session.id, now)
             if current is None or current.refresh_hash != session.refresh_hash:
                 return False
-            connection.execute(change, [new_hash, _ms(now), _ms(expires_at), session.id])
+            connection.execute(change, [new_hash, to_ms(now), to_ms(expires_at), session.id])
         return True
 
     def revoke(self, session_id: str, now: datetime) -> None:
         change = "UPDATE sessions SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL"
         with self._writing() as connection:
-            connection.execute(change, [_ms(now), session_id])
+            connection.execute(change, [to_ms(now), session_id])
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -214,30 +215,22 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _live_session(connection: sqlite3.Connection, session_id: str, now: datetime) -> Session | None:
     select = f"{_SELECT_LIVE_SESSIONS} AND id = :id"
-    row = connection.execute(select, {"id": session_id, "now": _ms(now)}).fetchone()
+    row = connection.execute(select, {"id": session_id, "now": to_ms(now)}).fetchone()
     return _session(row) if row else None
 
 
 def _revoke_all(connection: sqlite3.Connection, account: str, now: datetime) -> None:
     connection.execute(
-        "UPDATE sessions SET revoked_at = ? WHERE account = ? AND revoked_at IS NULL", [_ms(now), account]
+        "UPDATE sessions SET revoked_at = ? WHERE account = ? AND revoked_at IS NULL", [to_ms(now), account]
     )
 
 
 def _user(row: tuple[Any, ...]) -> User:
     account, password_hash, created_at, changed_at, disabled_at = row
-    disabled = None if disabled_at is None else _time(disabled_at)
-    return User(account, password_hash, _time(created_at), _time(changed_at), disabled)
+    disabled = None if disabled_at is None else from_ms(disabled_at)
+    return User(account, password_hash, from_ms(created_at), from_ms(changed_at), disabled)
 
 
 def _session(row: tuple[Any, ...]) -> Session:
     session_id, account, refresh_hash, created_at, expires_at, device_id, app = row
-    return Session(session_id, account, refresh_hash, _time(created_at), _time(expires_at), device_id, app)
-
-
-def _ms(time: datetime) -> int:
-    return round(time.timestamp() * 1000)
-
-
-def _time(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)
+    return Session(session_id, account, refresh_hash, from_ms(created_at), from_ms(expires_at), device_id, app)

@@ -1,12 +1,11 @@
 """A message and the people whom it did not reach: what intake stores and plan reads."""
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from proxy.domain.alerts import Alert, AlertText, Order
 from proxy.domain.callbacks import Callback, Recipient
-
-_EPOCH = datetime.fromtimestamp(0, UTC)
+from proxy.domain.times import to_ms
 
 
 @dataclass(frozen=True)
@@ -27,14 +26,14 @@ class OfflineMessage:
     @property
     def order(self) -> Order:
         sequence = int(self.sequence) if self.sequence.isascii() and self.sequence.isdigit() else 0
-        return Order(sequence, self.sent_at_ms, _ms(self.accepted_at))
+        return Order(sequence, self.sent_at_ms, to_ms(self.accepted_at))
 
     def alert(self, text: AlertText, life: timedelta) -> Alert:
         return Alert(self.message_id, self.conversation, text, self.order, self._expires_at(life))
 
     def _expires_at(self, life: timedelta) -> datetime:
         """`life` after our acceptance; the message's own time shortens it where it is within a day of our clock."""
-        age = _ms(self.accepted_at) - self.sent_at_ms
+        age = to_ms(self.accepted_at) - self.sent_at_ms
         believable = self.sent_at_ms and 0 < age < timedelta(days=1) // timedelta(milliseconds=1)
         return self.accepted_at + life - (timedelta(milliseconds=age) if believable else timedelta(0))
 
@@ -50,10 +49,6 @@ def offline_message(callback: Callback, accepted_at: datetime) -> OfflineMessage
         payload=callback.payload,
         biz_type=callback.biz_type,
         sequence=callback.sequence or "",
-        sent_at_ms=_ms(callback.sent_at) if callback.sent_at else 0,
+        sent_at_ms=to_ms(callback.sent_at) if callback.sent_at else 0,
         accepted_at=accepted_at,
     )
-
-
-def _ms(when: datetime) -> int:
-    return (when - _EPOCH) // timedelta(milliseconds=1)

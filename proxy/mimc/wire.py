@@ -4,10 +4,11 @@ import base64
 import re
 from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from proxy.domain.callbacks import Callback, CallbackOrigin, Ignored, Kind, Recipient
+from proxy.domain.times import from_ms
 from proxy.errors import BadCallback
 from proxy.strict_json import BadJson, read_object
 
@@ -18,7 +19,6 @@ MAX_KIND: Final = 64  # characters of an unknown msgType that we keep
 
 _KINDS: Final = {kind.value: kind for kind in Kind}
 _GROUP_KINDS: Final = (Kind.NORMAL_TOPIC_MSG, Kind.OFFLINE_TOPIC_MSG)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 _Members = Mapping[str, object]
@@ -155,7 +155,7 @@ def _sent_at(timestamp: str | None) -> datetime | None:
     if not ms:  # 0 is a number that was never set
         return None
     try:
-        return _EPOCH + timedelta(milliseconds=ms)
+        return from_ms(ms)
     except OverflowError:
         return None
 

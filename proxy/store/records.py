@@ -2,9 +2,10 @@
 
 import json
 from base64 import b64decode, b64encode
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, assert_never
 
+from proxy.domain import times
 from proxy.domain.alerts import Alert, AlertText, Order
 from proxy.domain.callbacks import Recipient
 from proxy.domain.dead_letters import Unread
@@ -16,8 +17,7 @@ from proxy.errors import ProxyError
 from proxy.ports import Entry
 
 FORMAT = 1
-_EPOCH = datetime.fromtimestamp(0, UTC)  # integers all the way: floating point loses a millisecond now and then
-_MS = timedelta(milliseconds=1)
+to_ms = times.to_ms
 _NOT_OURS = (KeyError, TypeError, ValueError, IndexError, RecursionError, OverflowError)  # the last: a year too far
 
 
@@ -169,13 +169,9 @@ def load_order(record: bytes) -> Order:
     return Order(sequence, sent_at_ms, accepted_at_ms)
 
 
-def to_ms(when: datetime) -> int:
-    return (when - _EPOCH) // _MS
-
-
 def from_ms(ms: int) -> datetime:
     _only(int, ms)  # a record may hold anything
-    return _EPOCH + ms * _MS
+    return times.from_ms(ms)
 
 
 def _only(kind: type, *values: object) -> None:

@@ -1,0 +1,15 @@
+"""Times as whole milliseconds since 1970, UTC. Integers all the way: floating point loses one now and then."""
+
+from datetime import UTC, datetime, timedelta
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_MS = timedelta(milliseconds=1)
+
+
+def to_ms(when: datetime) -> int:
+    return (when - _EPOCH) // _MS
+
+
+def from_ms(ms: int) -> datetime:
+    """Raises OverflowError beyond the year 9999."""
+    return _EPOCH + ms * _MS
