@@ -3,10 +3,10 @@
 import structlog
 from flask import Flask
 
+from proxy.auth.block_user import mend_blocks
 from proxy.configuration import load_settings
 from proxy.errors import StoreUnavailable
 from proxy.logs import configure_logs
-from proxy.usecases.block_user import mend_blocks
 from proxy.web import callbacks, devices, health, sessions, tokens, wire
 from proxy.web.cors import init_cors
 from proxy.web.draining import start_draining

@@ -1,13 +1,11 @@
 """All that the use cases ask of the world."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Protocol
 
-from proxy.domain.accounts import Session, User
 from proxy.domain.alerts import Order
 from proxy.domain.dead_letters import Cause, DeadLetter
 from proxy.domain.devices import Device, RemovalResult
@@ -81,64 +79,6 @@ class BlockMarks(BlockList, Protocol):
     """The same, as the built-in accounts are kept in step with it."""
 
     def blocked_among(self, accounts: Sequence[str]) -> set[str]: ...
-
-
-class AccountsTransaction(Protocol):
-    """What is done here is done together, and nobody else writes meanwhile. False: there is no such user."""
-
-    def disable(self, account: str, now: datetime) -> bool: ...
-
-    def enable(self, account: str, now: datetime) -> bool: ...
-
-    def users(self) -> list[User]: ...
-
-
-class AccountsDatabase(Protocol):
-    """The built-in accounts. Raises StoreUnavailable. See auth/accounts_db.py."""
-
-    def close(self) -> None: ...
-
-    def alone(self) -> AbstractContextManager[AccountsTransaction]: ...
-
-    def users(self) -> list[User]: ...
-
-    def find(self, account: str) -> User | None: ...
-
-    def add(self, account: str, password_hash: str, now: datetime) -> bool: ...
-
-    def set_password(self, account: str, password_hash: str, now: datetime) -> bool: ...
-
-    def start_session(self, session: Session, user: User, new_hash: str | None) -> bool: ...
-
-    def live_session(self, session_id: str, now: datetime) -> Session | None: ...
-
-    def live_sessions(self, account: str, now: datetime) -> list[Session]: ...
-
-    def rotate(self, session: Session, new_hash: bytes, now: datetime, expires_at: datetime) -> bool: ...
-
-    def revoke(self, session_id: str, now: datetime) -> None: ...
-
-
-class Passwords(Protocol):
-    """How passwords are kept. `verify` works as long without a hash as with one. See auth/passwords.py."""
-
-    def hash(self, password: str) -> str: ...
-
-    def verify(self, password_hash: str | None, password: str) -> bool: ...
-
-    def needs_rehash(self, password_hash: str) -> bool: ...
-
-
-class SessionTokens(Protocol):
-    """What a signed-in client holds. A refresh token is made and read with what is kept of it. See auth/accounts.py."""
-
-    def new_session_id(self) -> str: ...
-
-    def access(self, account: str, session_id: str, now: datetime) -> str: ...
-
-    def new_refresh(self, session_id: str) -> tuple[str, bytes]: ...
-
-    def read_refresh(self, refresh_token: str) -> tuple[str, bytes] | None: ...
 
 
 class RateLimits(Protocol):

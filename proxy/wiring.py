@@ -18,7 +18,9 @@ import structlog
 from proxy.auth import Authenticator, build_authenticator
 from proxy.auth.accounts import SessionTokens
 from proxy.auth.accounts_db import open_accounts
+from proxy.auth.block_user import mend_blocks
 from proxy.auth.passwords import Argon2Passwords
+from proxy.auth.sign_in import SignIns
 from proxy.channels import APNS, MIPUSH
 from proxy.channels.apns.provider_token import fresh_enough, read_issued_at, sign_provider_token
 from proxy.channels.apns.wire import ApnsWire
@@ -62,10 +64,8 @@ from proxy.store.server.identity import WHAT_WAS_LOST, AsyncStoreMonitor, DataLo
 from proxy.store.server.metrics import RedisMetrics
 from proxy.store.users.blocks import RedisBlocks
 from proxy.store.users.limits import RedisLimits
-from proxy.usecases.block_user import mend_blocks
 from proxy.usecases.deliver import Channel
 from proxy.usecases.monitor_clock import TOLERATED, ClockedTokens, ClockMonitor
-from proxy.usecases.sign_in import SignIns
 
 log = structlog.get_logger()
 _ASYNC_STORE_TIMEOUT_S = 5.0  # above the longest blocking read

@@ -67,7 +67,7 @@ class BuiltInAccounts:
 
 
 class SessionTokens:
-    """Implements ports.SessionTokens."""
+    """Access tokens, and refresh tokens with what is kept of each."""
 
     def __init__(self, settings: AccountsSettings) -> None:
         self._access_key = derived_key(settings, "access token")

@@ -17,7 +17,7 @@ _AT_ONCE = 4  # each takes 19 MiB and a core; a sign-in waits rather than all ot
 
 
 class Argon2Passwords:
-    """Implements ports.Passwords."""
+    """Safe to share between threads; the work of a few at a time."""
 
     def __init__(self) -> None:
         self._slots = threading.BoundedSemaphore(_AT_ONCE)

@@ -4,10 +4,10 @@ from flask import Blueprint, Response, request
 
 from proxy.auth import account_of
 from proxy.auth.accounts import BACKEND
+from proxy.auth.sign_in import SignedIn, SignIns
 from proxy.domain.accounts import MAX_PASSWORD_BYTES, fits
 from proxy.errors import BadRequest, NotAllowed, NotFound, NotSignedIn
 from proxy.usecases.register_device import check_device_id, choose_section
-from proxy.usecases.sign_in import SignedIn, SignIns
 from proxy.web import current_services
 from proxy.web.access import add_log_context, audit, audit_refusal
 from proxy.web.body import read_object

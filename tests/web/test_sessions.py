@@ -16,7 +16,7 @@ from werkzeug.test import TestResponse
 from proxy.app import create_app
 from proxy.domain.devices import Device, Platform
 from proxy.errors import StoreUnavailable
-from tests.usecases.members import KEY, PASSWORD, Members
+from tests.auth.members import KEY, PASSWORD, Members
 from tests.web.test_callbacks import offline
 from tests.web.world import JWT_KEY, NOW, ORIGIN, URL_SECRET, World, app_section, bearer, other_section, settings
 

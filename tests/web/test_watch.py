@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from proxy.app import create_app
+from proxy.auth.block_user import disable_user
 from proxy.settings import Settings
 from proxy.store.connection import Store
 from proxy.store.server.embedded import ensure_store, stop_store
-from proxy.usecases.block_user import disable_user
 from proxy.wiring import web_services
 from tests.store.samples import raw
 from tests.web.world import World, app_section

@@ -1,12 +1,14 @@
 """Keep a built-in account out, and let it in again.
 
-Two places know of it: the database, whether he may sign in; the store, a mark that stops at once whatever he holds
-already. The mark comes first and the database last, so whatever happens in between, nobody is let in by half of it.
+Two places know of it: the database, whether the user may sign in; the store, by a mark that ends at once every proof
+that the user holds already. The mark comes first and the database last, so a change that is cut off in between lets no
+blocked user in.
 """
 
 from datetime import datetime
 
-from proxy.ports import AccountsDatabase, AccountsTransaction, BlockMarks
+from proxy.auth.accounts_db import AccountsDatabase, AccountsTransaction
+from proxy.ports import BlockMarks
 
 
 def disable_user(account: str, accounts: AccountsDatabase, blocks: BlockMarks, now: datetime) -> bool:
@@ -16,12 +18,12 @@ def disable_user(account: str, accounts: AccountsDatabase, blocks: BlockMarks, n
     blocks.block(account)
     with accounts.alone() as change:
         done = change.disable(account, now)
-        blocks.block(account)  # somebody may have enabled him since
+        blocks.block(account)  # another command may have enabled the user since
     return done
 
 
 def enable_user(account: str, accounts: AccountsDatabase, blocks: BlockMarks, now: datetime) -> bool:
-    """Cut off in the middle, he stays disabled. False: there is no such user. Raises StoreUnavailable."""
+    """Cut off in the middle, the user stays disabled. False: there is no such user. Raises StoreUnavailable."""
     with accounts.alone() as change:
         done = change.enable(account, now)
         if done:
@@ -47,7 +49,7 @@ def mend_blocks(accounts: AccountsDatabase, blocks: BlockMarks, now: datetime) -
 
 
 def _differing(accounts: AccountsDatabase | AccountsTransaction, blocks: BlockMarks) -> dict[str, bool]:
-    """The accounts of which mark and database tell another thing, and whether the database says disabled."""
+    """The accounts whose mark and database disagree, and whether the database says disabled."""
     disabled = {user.account: user.disabled_at is not None for user in accounts.users()}
     marked = blocks.blocked_among(list(disabled))
     return {account: is_disabled for account, is_disabled in disabled.items() if is_disabled != (account in marked)}

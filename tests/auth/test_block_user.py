@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from proxy.auth.block_user import disable_user, enable_user, mend_blocks
 from proxy.errors import StoreUnavailable
-from proxy.usecases.block_user import disable_user, enable_user, mend_blocks
-from tests.usecases.members import NOON, Members
+from tests.auth.members import NOON, Members
 
 GONE = StoreUnavailable("the store does not answer")
 

@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from proxy.auth.accounts import SessionTokens
+from proxy.auth.accounts_db import AccountsDatabase
+from proxy.auth.passwords import Argon2Passwords
 from proxy.domain.accounts import Session
 from proxy.errors import NotSignedIn
-from proxy.ports import AccountsDatabase, BlockMarks, DeviceRegistry, Passwords, SessionTokens
+from proxy.ports import BlockMarks, DeviceRegistry
 
-_CLOCKS = timedelta(minutes=1)  # a mark outlives what it stands against, whoever's clock is late
+_CLOCKS = timedelta(minutes=1)  # a mark outlives the proofs that it ends, whichever clock is late
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class SignIns:
     """The sign-ins of the built-in accounts. Everything here raises StoreUnavailable; a refusal is NotSignedIn."""
 
     accounts: AccountsDatabase
-    passwords: Passwords
+    passwords: Argon2Passwords
     tokens: SessionTokens
     blocks: BlockMarks
     access_ttl: timedelta
@@ -57,7 +60,7 @@ class SignIns:
         return self._signed_in(session, refresh_token, now) if refresh_token else SignedIn(session, self.refresh_ttl)
 
     def refresh(self, refresh_token: str, now: datetime) -> SignedIn:
-        """The next pair. A token of the session that is not its last one ends it: owner or thief, one used it before.
+        """The next pair. A token of the session that is not its last one ends it: the owner or a thief used it before.
 
         Of two calls with the same token at the same moment one gets a pair, and the other one ends the session.
         """
@@ -84,7 +87,7 @@ class SignIns:
     ) -> None:
         """Ends the session and removes its device, or the one that is named, from its section or from all `apps`.
 
-        The device goes first: whoever is cut off before the end is still signed in and can repeat it.
+        The device goes first: a caller who is cut off before the end is still signed in and can repeat it.
         """
         session = self.accounts.live_session(session_id, now)
         device_id = device_id or (session.device_id if session else None)
@@ -104,7 +107,7 @@ class SignIns:
 
 
 def change_password(account: str, password_hash: str, sign_ins: SignIns, now: datetime) -> bool:
-    """Also ends his sessions, so that whoever knew the former one is out. False: there is no such user."""
+    """Also ends the user's sessions, which may be those of a thief. False: there is no such user."""
     for session in sign_ins.accounts.live_sessions(account, now):
         sign_ins.blocks.block_session(session.id, sign_ins.access_ttl + _CLOCKS)
     return sign_ins.accounts.set_password(account, password_hash, now)

@@ -8,9 +8,9 @@ from pathlib import Path
 from proxy.auth.accounts import SessionTokens
 from proxy.auth.accounts_db import AccountsDatabase, open_accounts
 from proxy.auth.passwords import Argon2Passwords
+from proxy.auth.sign_in import SignIns
 from proxy.errors import StoreUnavailable
 from proxy.settings import AccountsSettings
-from proxy.usecases.sign_in import SignIns
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 PASSWORD = "correct horse"

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from argon2 import PasswordHasher
 
+from proxy.auth.block_user import disable_user, enable_user
+from proxy.auth.sign_in import SignedIn, change_password
 from proxy.domain.devices import Device
 from proxy.errors import NotSignedIn, StoreUnavailable
-from proxy.usecases.block_user import disable_user, enable_user
-from proxy.usecases.sign_in import SignedIn, change_password
-from tests.usecases.members import NOON, PASSWORD, Members
+from tests.auth.members import NOON, PASSWORD, Members
 
 LATER = NOON + timedelta(minutes=20)
 WEAKER = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
