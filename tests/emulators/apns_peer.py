@@ -32,6 +32,7 @@ from hyperframe.frame import (
     SettingsFrame,
     WindowUpdateFrame,
 )
+from jwt.utils import base64url_decode, base64url_encode, raw_to_der_signature
 
 TEAM, KEY_ID, TOPIC = "TEAM123456", "KEY1234567", "com.example.chat"
 OTHER_TEAM, OTHER_KEY_ID, OTHER_TOPIC = "TEAM999999", "KEY9999999", "com.example.other"
@@ -57,6 +58,13 @@ def provider_token(
 ) -> str:
     said = {"iss": team_id, "iat": int(time.time()) if issued_at is None else issued_at, **claims}
     return jwt.encode(said, _KEYS[signed_by or key_id], algorithm="ES256", headers={"kid": key_id})
+
+
+def with_der_signature(token: str) -> str:
+    """The token as Java's SHA256withECDSA signs it: Pushy, for one, sends it so, and Apple takes it."""
+    signed, _, signature = token.rpartition(".")
+    der = raw_to_der_signature(base64url_decode(signature), ec.SECP256R1())
+    return f"{signed}.{base64url_encode(der).decode()}"
 
 
 def section(folder: Path, **changes: Any) -> dict[str, Any]:
@@ -179,6 +187,8 @@ class Peer:
 
     emulator: Emulator
     authorization: str | None = field(default_factory=lambda: f"bearer {provider_token()}")
+    alpn: tuple[str, ...] = ("h2",)
+    window: int = 65535  # what the server may send on each stream before it gets more credit
     replies: dict[int, Reply] = field(default_factory=dict)
     resets: dict[int, int] = field(default_factory=dict)
     goaways: list[GoAwayFrame] = field(default_factory=list)
@@ -189,7 +199,8 @@ class Peer:
 
     def __enter__(self) -> Self:
         context = ssl.create_default_context(cafile=self.emulator.ca_file)
-        context.set_alpn_protocols(["h2"])
+        if self.alpn:
+            context.set_alpn_protocols(list(self.alpn))
         self._socket = socket.create_connection(("127.0.0.1", self.emulator.port), timeout=5)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # on buffers, because an SSLSocket shows a TCP reset as an ordinary end
@@ -203,7 +214,10 @@ class Peer:
         self._encoder, self._decoder = hpack.Encoder(), hpack.Decoder()
         self._next, self._unread = 1, b""
         self._half: dict[int, tuple[dict[str, str], bytes]] = {}
-        self.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame(0).serialize())
+        self.write(
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+            + SettingsFrame(0, settings={SettingsFrame.INITIAL_WINDOW_SIZE: self.window}).serialize()
+        )
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -259,6 +273,13 @@ class Peer:
 
     def cancel(self, stream_id: int) -> None:
         self.write(RstStreamFrame(stream_id, error_code=8).serialize())
+
+    def grant(self, stream_id: int, credit: int) -> None:
+        """Let the server send that much more; stream 0 is the connection."""
+        self.write(WindowUpdateFrame(stream_id, window_increment=credit).serialize())
+
+    def change_window(self, window: int) -> None:
+        self.write(SettingsFrame(0, settings={SettingsFrame.INITIAL_WINDOW_SIZE: window}).serialize())
 
     def ping(self) -> None:
         """Wait until the server has read all that was sent, and what it made of it has come back."""

@@ -22,6 +22,7 @@ from tests.emulators.apns_peer import (
     Peer,
     emulator,
     provider_token,
+    with_der_signature,
 )
 
 
@@ -167,6 +168,10 @@ def test_a_provider_token_of_the_last_hour_is_taken_with_an_integer_or_a_float(p
     assert peer.ask(authorization=f"Bearer {token}").status == 200
 
 
+def test_a_provider_token_with_a_der_signature_is_taken(peer: Peer) -> None:
+    assert peer.ask(authorization=f"bearer {with_der_signature(provider_token())}").status == 200
+
+
 BAD_TOKENS: list[tuple[str, Callable[[int], str]]] = [
     ("ExpiredProviderToken", lambda now: provider_token(issued_at=now - 3700)),
     ("InvalidProviderToken", lambda now: provider_token(issued_at=now + 3600)),
@@ -174,6 +179,9 @@ BAD_TOKENS: list[tuple[str, Callable[[int], str]]] = [
     ("InvalidProviderToken", lambda _: provider_token(issued_at=True)),
     ("InvalidProviderToken", lambda _: provider_token(OTHER_KEY_ID, signed_by=KEY_ID)),
     ("InvalidProviderToken", lambda _: provider_token("KEYUNKNOWN", signed_by=KEY_ID)),
+    ("InvalidProviderToken", lambda _: with_der_signature(provider_token(OTHER_KEY_ID, signed_by=KEY_ID))),
+    ("InvalidProviderToken", lambda _: with_der_signature(provider_token()).removesuffix("AAAA") + "AAAA"),
+    ("InvalidProviderToken", lambda _: provider_token().rpartition(".")[0] + "." + "A" * 10),
     ("InvalidProviderToken", lambda _: provider_token(team_id=OTHER_TEAM)),
     ("InvalidProviderToken", lambda _: provider_token(team_id="TEAMSTRANG")),
     ("InvalidProviderToken", lambda now: jwt.encode({"iss": TEAM, "iat": now}, "secret" * 9, headers={"kid": KEY_ID})),

@@ -206,6 +206,50 @@ def test_a_stream_can_be_reset_with_any_code(
     assert peer.ask().status == 200
 
 
+def test_a_body_larger_than_the_clients_window_goes_on_when_there_is_credit(apns: Emulator) -> None:
+    refused = {"reason": "BadDeviceToken"}
+    apns.order("answer", times=2, delay_ms=0, **refused)
+    with Peer(apns, window=10) as peer:
+        before = apns.last()
+        first = peer.push()
+        peer.ping()
+        assert (first in peer.replies, apns.journal(before)) == (False, [])  # not answered before it has ended
+        peer.grant(first, 10)
+        peer.ping()
+        assert first not in peer.replies
+        peer.grant(first, 1000)
+        assert peer.read(lambda: first in peer.replies)
+        assert peer.replies[first].said == refused
+        (entry,) = apns.journal(before)
+        assert (entry["answered"], entry["reason"]) == (True, "BadDeviceToken")
+        second = peer.push()
+        peer.ping()
+        peer.change_window(1000)  # counts for the streams that are open, too (RFC 9113, 6.9.2)
+        assert peer.read(lambda: second in peer.replies)
+        assert peer.replies[second].said == refused
+
+
+def test_a_client_that_gives_up_in_the_middle_of_a_body_ends_the_stream(apns: Emulator) -> None:
+    apns.order("answer", times=1, delay_ms=0, reason="BadDeviceToken")
+    with Peer(apns, window=10) as peer:
+        before = apns.last()
+        stream_id = peer.push()
+        peer.ping()
+        peer.cancel(stream_id)
+        peer.grant(0, 1000)
+        peer.ping()
+        (entry,) = apns.journal(before)
+        assert (entry["answered"], entry["lost"]) == (False, "stream reset by the client")
+        assert peer.ask().status == 200
+
+
+def test_a_body_larger_than_a_frame_arrives_whole(apns: Emulator, peer: Peer) -> None:
+    reason = "x" * 30_000
+    apns.order("answer", times=1, status=400, reason=reason)
+    assert peer.ask().said == {"reason": reason}
+    peer.grant(0, 30_100)  # for the tests that share the connection
+
+
 @pytest.mark.parametrize(("effect", "ended", "goaways"), [("goaway", "closed", 1), ("close", "closed", 0),
                                                           ("reset", "reset", 0)])  # fmt: skip
 def test_an_idle_connection_can_be_ended_at_once(

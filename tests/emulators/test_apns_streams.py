@@ -160,15 +160,26 @@ def test_credit_comes_back_for_what_was_sent_and_too_much_at_once_ends_the_conne
         assert [frame.error_code for frame in peer.goaways] == [FLOW_CONTROL_ERROR]
 
 
+def test_a_client_that_offers_no_alpn_is_served(apns: Emulator) -> None:
+    """As Pushy by default: every APNs server speaks HTTP/2, so there is nothing to negotiate."""
+    with Peer(apns, alpn=()) as peer:
+        assert peer.ask().status == 200
+
+
 @pytest.mark.parametrize("offered", [["http/1.1"], []])
-def test_who_does_not_speak_http2_is_turned_away(apns: Emulator, offered: list[str]) -> None:
+def test_a_client_that_does_not_speak_http2_is_turned_away(apns: Emulator, offered: list[str]) -> None:
+    before = apns.counter("protocol_errors")
     context = ssl.create_default_context(cafile=apns.ca_file)
     if offered:
         context.set_alpn_protocols(offered)
+    received = b""
     with (
         socket.create_connection(("127.0.0.1", apns.port), timeout=5) as plain,
-        suppress(ConnectionError, ssl.SSLError),  # how the refusal shows depends on how far the handshake got
         context.wrap_socket(plain, server_hostname="127.0.0.1") as secured,
+        suppress(ConnectionError, ssl.SSLError),  # how the end shows depends on what was still on its way
     ):
         secured.sendall(b"POST / HTTP/1.1\r\n\r\n")
-        assert secured.recv(100) == b""
+        while more := secured.recv(1000):
+            received += more
+    assert b"HTTP/1.1" not in received
+    assert apns.counter("protocol_errors") == before + 1

@@ -53,6 +53,8 @@ class ApnsConnection(asyncio.Protocol):
             h2.events.DataReceived: self._collect,
             h2.events.StreamEnded: self._complete,
             h2.events.StreamReset: self._forget,
+            h2.events.WindowUpdated: lambda _: self._continue_bodies(),
+            h2.events.RemoteSettingsChanged: lambda _: self._continue_bodies(),  # perhaps the initial window
             h2.events.SettingsAcknowledged: lambda _: self._limit.acknowledge(),
             h2.events.ConnectionTerminated: lambda _: self._close("connection lost"),
         }
@@ -62,10 +64,6 @@ class ApnsConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101  asyncio promises a transport of this kind
         self._transport = transport
-        if transport.get_extra_info("ssl_object").selected_alpn_protocol() != "h2":
-            self._ended = True
-            transport.abort()
-            return
         self._shared.counted["connections"] += 1
         self._number = self._shared.counted["connections"]
         self._peer_port = transport.get_extra_info("peername")[1]
@@ -190,16 +188,34 @@ class ApnsConnection(asyncio.Protocol):
             headers.append((b"apns-unique-id", str(uuid.uuid4()).encode()))
         try:
             self._h2.send_headers(stream.stream_id, headers, end_stream=not body)
-            if body:
-                self._h2.send_data(stream.stream_id, body, end_stream=True)
-        except h2.exceptions.ProtocolError:  # closed meanwhile, or the client left us no window for the body
+        except h2.exceptions.ProtocolError:  # closed meanwhile
             self._drop(stream, "stream closed")
         else:
-            self._drop(stream, lost=None)
+            stream.unsent = body
+            self._send_body(stream)
         if answer.status == 200 and not self._limit.warm:
             self._limit.warm_up()
             self.adjust_limit()
         self._flush_soon()
+
+    def _send_body(self, stream: Stream) -> None:
+        """Send what the client's flow-control window has room for; the stream ends with the last byte."""
+        try:
+            while stream.unsent:
+                window = self._h2.local_flow_control_window(stream.stream_id)
+                room = min(window, self._h2.max_outbound_frame_size)
+                if room <= 0:
+                    return
+                part, stream.unsent = stream.unsent[:room], stream.unsent[room:]
+                self._h2.send_data(stream.stream_id, part, end_stream=not stream.unsent)
+        except h2.exceptions.ProtocolError:  # closed meanwhile
+            self._drop(stream, "stream closed")
+        else:
+            self._drop(stream, lost=None)
+
+    def _continue_bodies(self) -> None:
+        for stream in [stream for stream in self._open.values() if stream.unsent]:
+            self._send_body(stream)
 
     def _reset_stream(self, stream: Stream, judgement: Judgement, code: int | None) -> None:
         code = _ERROR.INTERNAL_ERROR if code is None else code

@@ -24,6 +24,7 @@ class Stream:
     journaled: bool = False
     came_ms: int = 0
     fault: str | None = None
+    unsent: bytes = b""  # the rest of the answer's body, for which the client's window has no room yet
 
     def collect(self, data: bytes) -> None:
         if len(self.body) < _BODY_KEPT:

@@ -1,11 +1,13 @@
 """Who may push: the provider token, a JWT signed with ES256 by a team's key."""
 
+import base64
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from proxy.emulators.apns.answers import Answer, refusal
 from proxy.emulators.apns.config import ApnsConfig, Environment
@@ -13,6 +15,7 @@ from proxy.emulators.apns.config import ApnsConfig, Environment
 _LIFE_S = 3600
 _CLOCK_SKEW_S = 300
 _REMEMBERED = 1000
+_INTEGER_SIZE = 32  # of each of a P-256 signature's two numbers
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class ProviderTokens:
             header = jwt.get_unverified_header(provider_token)
             key = self._keys[header["kid"]]
             claims = jwt.decode(
-                provider_token,
+                _with_raw_signature(provider_token),
                 key.public_key,
                 algorithms=["ES256"],
                 options={"verify_exp": False, "verify_iat": False, "verify_aud": False, "require": ["iss", "iat"]},
@@ -99,3 +102,19 @@ class ProviderTokens:
         updated.append(now)
         self.updates_seen += 1
         return True
+
+
+def _with_raw_signature(provider_token: str) -> str:
+    """The token with its signature as RFC 7518, 3.4 wants it: r and s, 32 bytes each.
+
+    Pushy leaves it in DER, as Java's SHA256withECDSA makes it, and Apple takes that.
+    """
+    signed, _, signature = provider_token.rpartition(".")
+    try:
+        given = base64.urlsafe_b64decode(signature + "==")
+        if len(given) == 2 * _INTEGER_SIZE:
+            return provider_token
+        raw = b"".join(number.to_bytes(_INTEGER_SIZE) for number in decode_dss_signature(given))
+    except (ValueError, OverflowError):  # no base64, no DER, or numbers that are too large: no signature at all
+        return provider_token
+    return f"{signed}.{base64.urlsafe_b64encode(raw).decode().rstrip('=')}"
