@@ -116,13 +116,13 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Apns]:
     )
     (folder / "key.p8").write_bytes(key)
     (folder / "apns.toml").write_text(
-        f'tls_folder = "{folder / "tls"}"\ndelay_ms = 10\nsettings_delay_ms = 10\n[[teams]]\nteam_id = "TEAM000001"\n'
-        f'topics = ["{TOPIC}"]\nkeys = [{{ key_id = "KEY0000001", key = "{folder / "key.p8"}" }}]\n'
+        f'[apns]\ntls_folder = "tls"\ndelay_ms = 10\nsettings_delay_ms = 10\n[[apns.teams]]\nteam_id = "TEAM000001"\n'
+        f'topics = ["{TOPIC}"]\nkeys = [{{ key_id = "KEY0000001", key = "key.p8" }}]\n'
     )
     provider_token = jwt.encode(
         {"iss": "TEAM000001", "iat": int(time.time())}, key, algorithm="ES256", headers={"kid": "KEY0000001"}
     )
-    command = [sys.executable, "-m", "proxy.emulators.apns", str(folder / "apns.toml")]
+    command = [sys.executable, "-m", "proxy", "emulate", "apns", "--config", str(folder / "apns.toml")]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process, closing(requests.Session()) as session:
         try:
             assert process.stdout is not None
