@@ -1,4 +1,4 @@
-"""Who is calling? Each way of proving a user is a module here and a line in `BACKENDS`."""
+"""Which user is calling? Each way of proving a user is a module here and a line in `BACKENDS`."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -45,7 +45,7 @@ class Authenticator:
         self._backends = dict(backends)
 
     def authenticate(self, credentials: Credentials) -> Authenticated | Refused | Unavailable:
-        """Who it is. A backend that cannot tell ends the search: the next could only refuse what it would take."""
+        """The user. A backend that cannot tell ends the search: the next could only refuse what it would take."""
         refusals = []
         for name, backend in self._backends.items():
             match backend.authenticate(credentials):
@@ -55,8 +55,8 @@ class Authenticator:
                     refusals.append((name, reason))
                 case None:
                     continue
-        told = "; ".join(f"{name}: {reason}" for name, reason in refusals)
-        return Refused(told or "no credentials that any backend knows", tuple(refusals))
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in refusals)
+        return Refused(reasons or "no credentials that any backend knows", tuple(refusals))
 
 
 def build_authenticator(settings: AuthSettings, on_keys: KeysFetched = unnoticed) -> Authenticator:

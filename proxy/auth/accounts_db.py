@@ -1,7 +1,7 @@
 """The built-in accounts' database: a SQLite file that several web processes and the command line share.
 
-Write-ahead log, so that who reads waits for nobody; a writer waits for another at most `_BUSY_S`. Times are whole
-milliseconds since 1970: they sort, and SQLite has no time of its own.
+Write-ahead log: reads never wait, and a writer waits for another at most `_BUSY_S`. Times are whole milliseconds since
+1970: they sort, and SQLite has no time of its own.
 """
 
 import sqlite3

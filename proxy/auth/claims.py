@@ -1,7 +1,7 @@
 """What the claims of a token come to, once its signature is proven. Pure: the time is passed in.
 
-RFC 7519, 4.1, and stricter: times are JSON numbers, `exp` must be there, and an audience that we were not told to
-expect makes the token one for somebody else.
+RFC 7519, 4.1, and stricter: times are JSON numbers, `exp` must be there, and an audience that the settings do
+not name makes the token one for another service.
 """
 
 from collections.abc import Mapping
@@ -11,13 +11,13 @@ from typing import Any
 from proxy import strict_json
 from proxy.auth.credentials import Refused, account_of
 
-# A sign-in is not good for ever; and whoever writes milliseconds into `exp` gives out tokens for 50,000 years.
+# A sign-in is not good for ever; and an issuer that writes milliseconds into `exp` signs tokens for 50,000 years.
 MOST_LIFE_S = 10 * 366 * 86_400
 _FARTHEST = 1e15
 
 
 @dataclass(frozen=True)
-class Rules:
+class ClaimRules:
     """What an issuer's tokens must say. `issuer`, `audience` None: not compared, and an `aud` is refused."""
 
     issuer: str | None
@@ -35,7 +35,7 @@ class Proven:
     until: float
 
 
-def judge(claims: Mapping[str, Any], rules: Rules, now: float) -> Proven | Refused:
+def judge(claims: Mapping[str, Any], rules: ClaimRules, now: float) -> Proven | Refused:
     if rules.issuer is not None and claims.get("iss") != rules.issuer:
         return Refused("wrong iss")
     if not _is_for(claims.get("aud"), rules.audience):
@@ -72,7 +72,7 @@ def _is_time(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and -_FARTHEST < value < _FARTHEST
 
 
-def _account(claims: Mapping[str, Any], rules: Rules) -> str | None:
+def _account(claims: Mapping[str, Any], rules: ClaimRules) -> str | None:
     found = _at(claims, rules.account_claim)
     if isinstance(found, int) and not isinstance(found, bool) and rules.account_claim != "sub":
         found = str(found)  # user ids are often numbers; `sub` is text by RFC 7519, 4.1.2

@@ -1,4 +1,4 @@
-"""What a caller shows, and what a way of proving a user makes of it. No web framework in sight."""
+"""What a caller shows, and what a way of proving a user makes of it. It knows no web framework."""
 
 import re
 import unicodedata
@@ -47,7 +47,7 @@ class Authenticated:
 class Refused:
     """No user. `reason` is one of a closed set of words of the backend, never content.
 
-    `each` says who refused and why, once several were asked: (backend, reason).
+    `each`: (backend, reason) for every backend that refused, once several were asked.
     """
 
     reason: str
@@ -56,7 +56,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class Unavailable:
-    """Whether this is a user cannot be told now; the caller may repeat. `reason` as in Refused."""
+    """The backend cannot decide now; the caller may repeat. `reason` as in Refused."""
 
     reason: str
 

@@ -81,7 +81,7 @@ class Introspection:
 
 
 class _Rest:
-    """After some time-outs in a row only one question a second goes out: a URL that hangs would hold every thread."""
+    """After some time-outs in a row one question a second goes out: a URL that hangs would hold every thread."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -12,7 +12,7 @@ from proxy import strict_json
 from proxy.auth.credentials import Authenticated, Refused, Unavailable, account_of
 from proxy.settings import IntrospectionSettings
 
-NOBODY = Refused("nobody is signed in")
+NO_USER = Refused("no user is signed in")
 NOT_ACTIVE = Refused("not active")
 OTHER_AUDIENCE = Refused("for another audience")
 NO_ACCOUNT = Refused("not an account")
@@ -30,10 +30,10 @@ def judge(
     """The verdict, and until when a token holds, in seconds since 1970, where rfc7662 says so."""
     rfc7662 = settings.style == "rfc7662"
     if status in {401, 403}:
-        # RFC 7662, 2.3: it is we who were not let in, and that says nothing about the user
-        return (CLIENT_REFUSED if rfc7662 else NOBODY), None
+        # RFC 7662, 2.3: our own client was refused, which says nothing about the user
+        return (CLIENT_REFUSED if rfc7662 else NO_USER), None
     if status in {302, 303} and not rfc7662:
-        return NOBODY, None  # so Django's and Laravel's pages send a stranger to the sign-in form
+        return NO_USER, None  # so Django's and Laravel's pages send a stranger to the sign-in form
     if not 200 <= status < 300:
         return BAD_STATUS, None
     answer = strict_json.object_or_none(body.removeprefix(BOM_UTF8))
@@ -60,7 +60,7 @@ def _refuse_token(settings: IntrospectionSettings, answer: Mapping[str, object])
 def _user(settings: IntrospectionSettings, answer: Mapping[str, object], by_cookie: bool) -> Authenticated | Refused:
     found = strict_json.at(answer, settings.account_path)
     if found is None or found is False or found == "":
-        return NOBODY  # some endpoints answer a stranger 200 too
+        return NO_USER  # some endpoints answer a stranger 200 too
     if type(found) is int and found > 0:  # a database's key; frameworks give guests 0
         found = str(found)
     account = account_of(found) and account_of(f"{settings.account_prefix}{found}")

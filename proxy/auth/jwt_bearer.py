@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from proxy.auth.claims import Proven, Rules, judge
+from proxy.auth.claims import ClaimRules, Proven, judge
 from proxy.auth.credentials import Authenticated, Credentials, Refused, Unavailable
 from proxy.auth.jws import Malformed, Unverified, parse_jws
 from proxy.auth.jwt_keys import Key
@@ -16,7 +16,7 @@ from proxy.settings import JwtSettings
 
 BACKEND = "jwt"
 
-# All reasons there are, from the first check to the last: of several issuers the one that came furthest is told.
+# All reasons there are, from the first check to the last: of several issuers the refusal that came furthest counts.
 REASONS = (
     "malformed", "unknown iss", "algorithm not allowed", "unknown kid", "bad signature", "wrong iss", "wrong aud",
     "exp missing", "no times", "expired", "expires too late", "not yet valid", "no account",
@@ -98,7 +98,7 @@ class _Issuer:
     name: str
     keys: KeySource
     algorithms: frozenset[str]
-    rules: Rules
+    rules: ClaimRules
     app: str | None
 
     def verify(self, token: Unverified, now: float) -> tuple[Authenticated, float, Key] | Refused | Unavailable:
@@ -126,7 +126,7 @@ def _issuer(name: str, settings: JwtSettings, on_keys: KeysFetched, monotonic: C
     keys: KeySource = (
         JwksKeys(name, settings, on_keys, monotonic) if settings.jwks_url else FileKeys(name, settings, monotonic)
     )
-    rules = Rules(
+    rules = ClaimRules(
         issuer=settings.issuer or None,
         audience=settings.audience or None,
         leeway_s=settings.leeway.total_seconds(),

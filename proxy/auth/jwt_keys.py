@@ -96,8 +96,8 @@ def _jwk_key(jwk: Mapping[str, Any], allowed: Sequence[str]) -> Key:
 
 
 def _key(kid: str | None, algorithms: Sequence[str], content: bytes, material: Any) -> Key:
-    told = repr((kid, sorted(algorithms), content)).encode()
-    return Key(kid, frozenset(algorithms), hashlib.blake2b(told, digest_size=16).digest(), material)
+    named = repr((kid, sorted(algorithms), content)).encode()
+    return Key(kid, frozenset(algorithms), hashlib.blake2b(named, digest_size=16).digest(), material)
 
 
 def _der(key: PublicKey) -> bytes:

@@ -35,7 +35,7 @@ class KeySource(Protocol):
     """The keys of one issuer."""
 
     def look(self) -> KeySet:
-        """The keys as they are known; it costs next to nothing and waits for nobody."""
+        """The keys as they are known; it costs next to nothing and never waits."""
 
     def find(self, kid: str | None) -> Sequence[Key] | Unavailable:
         """The keys that may have signed a token of this `kid`; none: it is not this issuer's."""
@@ -135,7 +135,7 @@ class JwksKeys:
     def find(self, kid: str | None) -> Sequence[Key] | Unavailable:
         if found := self.look().named(kid):
             return found
-        # Only one asks; the others wait for what it brings.
+        # one thread fetches, the others wait for its result
         if self._fetching.acquire(timeout=_FETCH_PATIENCE_S):
             try:
                 if not (self._keys and self._keys.named(kid)) and self._may_fetch():

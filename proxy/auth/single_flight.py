@@ -61,7 +61,7 @@ class SingleFlight(Generic[A]):
             return self._too_late
 
     def _ask(self, digest: bytes, ask: Callable[[], CachedAnswer[A]], mine: "Future[A]") -> A:
-        answer = self._too_late  # for those who wait, should `ask` raise
+        answer = self._too_late  # for the callers that wait, should `ask` raise
         try:
             found = ask()
             answer = found.answer

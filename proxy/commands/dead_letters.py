@@ -12,7 +12,7 @@ from proxy.commands.dead_letter_filter import Selection, choosing, naming
 from proxy.commands.dead_letter_views import line_of, outcome_line, page_of
 from proxy.commands.time_params import Span
 from proxy.domain.dead_letters import DeadLetter
-from proxy.usecases.replay_dead_letter import Ready, Refused, Rules, Throttle, prepare, replay_dead_letter
+from proxy.usecases.replay_dead_letter import NotReplayable, Replay, ReplayRules, Throttle, prepare, replay_dead_letter
 from proxy.wiring import lanes_of, utc_now
 
 
@@ -66,7 +66,7 @@ def replay_dead_letters(
     refused, and that letter stays.
     """
     letters, settings = chosen.letters(), chosen.settings
-    rules = Rules(
+    rules = ReplayRules(
         lanes=lanes_of(settings),
         alert_ttl=settings.relay.alert_ttl,
         dedupe_ttl=settings.relay.dedupe_ttl,
@@ -77,7 +77,7 @@ def replay_dead_letters(
     pace, counts = Throttle(rate, time.monotonic, time.sleep), Counter[str]()
     for letter in letters:
         if dry_run:
-            outcome: Ready | Refused | None = prepare(letter, chosen.store, rules, utc_now())
+            outcome: Replay | NotReplayable | None = prepare(letter, chosen.store, rules, utc_now())
         else:
             pace.wait()
             outcome = replay_dead_letter(letter, chosen.store, rules, utc_now())
@@ -106,12 +106,12 @@ def _ask(what: str, letters: list[DeadLetter], yes: bool) -> None:
         click.confirm(f"{len(letters)} dead letters are to be {what}. Go on?", abort=True, err=True)
 
 
-def _tell(letter: DeadLetter, outcome: Ready | Refused | None, dry_run: bool) -> str:
+def _tell(letter: DeadLetter, outcome: Replay | NotReplayable | None, dry_run: bool) -> str:
     match outcome:
-        case Ready(_, _, expires_at):
+        case Replay(_, _, expires_at):
             result = "would replay" if dry_run else "replayed"
             click.echo(outcome_line(letter, result, expires_at=expires_at))
-        case Refused(reason):
+        case NotReplayable(reason):
             result = "refused"
             click.echo(outcome_line(letter, result, reason=reason))
         case None:

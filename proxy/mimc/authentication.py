@@ -1,7 +1,7 @@
 """Does a callback's `authentication` show that its sender knows the app's secret?
 
 A weak proof, so never the only one: it covers neither payload nor accounts, and one captured value stays good for any
-body that repeats its timestamp. Who may post is told by the URL's secret.
+body that repeats its timestamp. The URL's secret decides who may post.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ class Authenticity(Enum):
 def authentic(origin: CallbackOrigin, secrets: Mapping[str, str]) -> Authenticity:
     """Judge an origin with the appSecrets we have, by app id; only those of the apps that the callback names count.
 
-    A callback that names an app of somebody else (chat across apps) may have been made with a secret that we do not
+    A callback that names another developer's app (chat across apps) may have been made with a secret that we do not
     have, and is judged as if the field were absent.
     """
     if not origin.authentication:

@@ -1,4 +1,4 @@
-"""Who may post callbacks: whoever knows an app's URL secret and, where asked for, its appSecret."""
+"""Who may post callbacks: a sender that knows an app's URL secret and, where required, its appSecret."""
 
 import hashlib
 import hmac

@@ -1,8 +1,8 @@
 """All that an operator can set: `config/proxy.toml` explains each key. `configuration.load_settings` reads it.
 
 A secret is a text, `{ file = "path" }` or `{ env = "NAME" }`; its repr is `***`. Everything is checked at start, and
-every fault is told at once. Validation's context may hold `folder`, where relative paths start (the current one when
-absent), and `environ`, where `{ env = ... }` looks (the process's when absent). No message repeats a value.
+all faults are reported at once. Validation's context may hold `folder`, where relative paths start (the current one
+when absent), and `environ`, where `{ env = ... }` looks (the process's when absent). No message repeats a value.
 """
 
 from datetime import timedelta
@@ -191,8 +191,8 @@ def _sections_agree(apps: dict[str, AppSettings]) -> dict[str, AppSettings]:
     for name, app in apps.items():
         twin_name, twin = first.setdefault(app.app_id, (name, app))
         differing = [key for key in ("app_key", "app_secret") if getattr(twin, key) != getattr(app, key)]
-        told = f"differs from that of {twin_name}, which has the same app_id"
-        faults.extend((f"{name}.{key}", told) for key in differing)
+        problem = f"differs from that of {twin_name}, which has the same app_id"
+        faults.extend((f"{name}.{key}", problem) for key in differing)
         if (owner := secrets.setdefault(app.url_secret.get_secret_value(), name)) != name:
             faults.append((f"{name}.url_secret", f"is also that of {owner}; each section needs its own"))
     refuse(faults)
@@ -319,8 +319,8 @@ class Settings(Section):
     def _bound_apps_exist(self) -> "Settings":
         bound = {"auth.introspection.app": self.auth.introspection and self.auth.introspection.app}
         bound |= {f"auth.jwt.{name}.app": issuer.app for name, issuer in self.auth.jwt.items()}
-        told = "names no section under [apps]"
-        refuse([(key, told) if app and app not in self.apps else None for key, app in bound.items()])
+        problem = "names no section under [apps]"
+        refuse([(key, problem) if app and app not in self.apps else None for key, app in bound.items()])
         return self
 
     @model_validator(mode="after")

@@ -49,7 +49,7 @@ def _follow(value: object, info: ValidationInfo) -> object:
         case {"env": str(name), **rest} if not rest:
             environ: Mapping[str, str] = (info.context or {}).get("environ", os.environ)
             if name not in environ:
-                # Only what must be a name is shown: somebody may have put the secret itself here.
+                # only what must be a name is shown: the operator may have put the secret itself here
                 shown = name if re.fullmatch(r"[A-Z][A-Z0-9_]{0,63}", name) else "of the name given under env"
                 raise ValueError(f"the environment has no variable {shown}")
             return environ[name]
@@ -60,7 +60,7 @@ def _follow(value: object, info: ValidationInfo) -> object:
 
 
 class FileSecret(SecretStr):
-    """A secret that can be read again: whoever rotates it writes the file anew."""
+    """A secret that can be read again: rotating it means writing the file anew."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(read_text(path))
@@ -122,7 +122,7 @@ def _web_address(value: str) -> str:
 
 
 def _refuse_what_is_no_url(value: str) -> None:
-    """Whoever connects there would raise an error that repeats a part of it, perhaps of the password."""
+    """A client that connects there would raise an error that repeats a part of it, perhaps of the password."""
     try:
         readable = urlsplit(value).port != 0
     except ValueError:
@@ -169,7 +169,7 @@ def _public_key(path: Path) -> Path:
 
 
 def no_pem(value: SecretStr) -> SecretStr:
-    """A public key taken for a secret would let everybody sign."""
+    """With a public key taken for a secret anyone could sign."""
     if "-----BEGIN" in value.get_secret_value():
         raise ValueError("is a key in PEM, not a secret; a public key goes into public_key_file")
     return value

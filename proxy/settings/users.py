@@ -86,10 +86,10 @@ class JwtSettings(Section):
         host = urlsplit(self.jwks_url or "").hostname
         plain = (self.jwks_url or "").startswith("http://") and not is_loopback(host) and not self.allow_plain
         wrong = [name for name in self.algorithms if name.startswith("HS") is not bool(self.all_secrets)]
-        told = "are for secrets" if not self.all_secrets else "need a public key"
+        reason = "are for secrets" if not self.all_secrets else "need a public key"
         refuse(
             [
-                ("algorithms", f"{', '.join(wrong)} {told}") if wrong else None,
+                ("algorithms", f"{', '.join(wrong)} {reason}") if wrong else None,
                 ("jwks_url", _PLAIN_KEYS) if plain else None,
                 *([] if wrong else self._unfit_keys()),
             ]
@@ -123,9 +123,7 @@ class JwtSettings(Section):
         return frozenset({"HS256"} if self.all_secrets else {*get_args(JwtAlgorithm)} - {"HS256", "HS384", "HS512"})
 
 
-_PLAIN_KEYS = (
-    "must be https: whoever changes the keys on their way is any user; in a network of your own set allow_plain = true"
-)
+_PLAIN_KEYS = "must be https: keys changed on their way let in anyone; in a network of your own set allow_plain = true"
 
 
 def _issuers_have_names(value: object) -> object:
@@ -202,7 +200,7 @@ class AccountsSettings(Section):
 class AuthSettings(Section):
     """Which ways of proving a user are on: every section that is present, in the order of `order`.
 
-    An empty `order` stands for all that are present, as they are written here.
+    An empty `order` means all that are present, as they are written here.
     """
 
     order: tuple[Literal["jwt", "introspection", "accounts"], ...] = ()
@@ -211,7 +209,7 @@ class AuthSettings(Section):
     accounts: AccountsSettings | None = None
 
     @model_validator(mode="after")
-    def _somebody_can_sign_in(self) -> "AuthSettings":
+    def _users_can_be_proven(self) -> "AuthSettings":
         on = self.present
         absent = [name for name in self.order if name not in on]
         refuse(

@@ -29,7 +29,7 @@ def accept_callback(
     """
     if isinstance(callback, Ignored):
         return Acceptance.IGNORED
-    if not callback.kind.is_offline:  # MIMC announces the same message again when it misses somebody
+    if not callback.kind.is_offline:  # MIMC posts the same message again where it misses a reader
         return Acceptance.INSTANT
     if not callback.recipients:
         return Acceptance.NO_RECIPIENTS

@@ -1,7 +1,7 @@
 """How far is this machine's clock from that of the services that we talk to?
 
-Provider tokens, expiries and the age of callbacks go by the clock. A wrong one is told, and no reason to refuse work:
-whose clock is wrong, theirs or ours, is not ours to say.
+Provider tokens, expiries and the age of callbacks go by the clock. A wrong one is reported, and no reason to refuse
+work: which of the two is wrong cannot be decided here.
 """
 
 import time
@@ -36,8 +36,8 @@ def skew_of(date: str | None, now: datetime) -> timedelta | None:
 class ClockMonitor:
     """Measures once a minute for each source, and hands the measurements on when asked.
 
-    `on_measured` hears of each (source, skew), `on_wrong` of the first that is beyond what is tolerated, until the
-    source was right again. Nothing here asks the store: it lies on the way of every push.
+    `on_measured` is called with each (source, skew), `on_wrong` with the first that is beyond what is tolerated, until
+    the source was right again. Nothing here asks the store: it lies on the way of every push.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class ClockMonitor:
             self._measured(PROVIDER_TOKEN, timedelta(0))
 
     def take(self) -> dict[str, timedelta]:
-        """What was measured since it was last asked: for the store, by which all processes know."""
+        """What was measured since the last call: for the store, from which all processes know."""
         taken, self._untold = self._untold, {}
         return taken
 

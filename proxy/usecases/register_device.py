@@ -66,7 +66,7 @@ def choose_section(named: object, bound_app: str | None, apps: Mapping[str, AppS
 
 
 def check_device_id(device_id: str) -> None:
-    """1 to 128 printable characters; U+FFFD stands for bytes that were not UTF-8."""
+    """1 to 128 printable characters; U+FFFD replaces bytes that were not UTF-8."""
     if not 1 <= len(device_id) <= 128 or not device_id.isprintable() or "\ufffd" in device_id:
         raise BadRequest("device_id", expected="1 to 128 printable characters", got=device_id)
 

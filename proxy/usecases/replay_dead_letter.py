@@ -15,7 +15,7 @@ from proxy.ports import DeadLetters, Entry, PutBack
 
 
 @dataclass(frozen=True)
-class Ready:
+class Replay:
     """What goes back to which lane, None: to the callbacks. `expires_at`: the end of its alert, if it has one."""
 
     of: Job | OfflineMessage | Entry
@@ -24,17 +24,17 @@ class Ready:
 
 
 @dataclass(frozen=True)
-class Refused:
+class NotReplayable:
     """The letter stays as it is."""
 
     reason: str
 
 
 @dataclass(frozen=True)
-class Rules:
+class ReplayRules:
     """What a replay goes by. `lanes` are those of the settings.
 
-    `alert_life` and `marks_life` are the relay's: a callback is planned again only while the marks are sure to know
+    `alert_ttl` and `dedupe_ttl` are the relay's: a callback is planned again only while the marks are sure to know
     which of its jobs were planned before.
     """
 
@@ -45,7 +45,7 @@ class Rules:
     without_words: bool = False
 
 
-def prepare(letter: DeadLetter, letters: DeadLetters, rules: Rules, now: datetime) -> Ready | Refused:
+def prepare(letter: DeadLetter, letters: DeadLetters, rules: ReplayRules, now: datetime) -> Replay | NotReplayable:
     """What a replay would put back; nothing is changed."""
     match letter.of:
         case Job():
@@ -55,56 +55,60 @@ def prepare(letter: DeadLetter, letters: DeadLetters, rules: Rules, now: datetim
         case Unread():
             return _record(letter, letter.of, letters, rules)
         case None:
-            return Refused("an earlier version kept nothing of it but the reason")
+            return NotReplayable("an earlier version kept nothing of it but the reason")
         case _:
             assert_never(letter.of)
 
 
-def replay_dead_letter(letter: DeadLetter, letters: DeadLetters, rules: Rules, now: datetime) -> Ready | Refused | None:
-    """Put it back in one step. None: it is gone, since somebody else put it back or dropped it."""
-    ready = prepare(letter, letters, rules, now)
-    if isinstance(ready, Refused):  # with the letter its words go too: then they are no reason
-        return ready if letters.has(letter) else None
-    match letters.put_back(letter, ready.of, ready.lane):
+def replay_dead_letter(
+    letter: DeadLetter, letters: DeadLetters, rules: ReplayRules, now: datetime
+) -> Replay | NotReplayable | None:
+    """Put it back in one step. None: it is gone, another command put it back or dropped it."""
+    replay = prepare(letter, letters, rules, now)
+    if isinstance(replay, NotReplayable):  # with the letter its words go too: then they are no reason
+        return replay if letters.has(letter) else None
+    match letters.put_back(letter, replay.of, replay.lane):
         case PutBack.DONE:
-            return ready
+            return replay
         case PutBack.GONE:
             return None
         case PutBack.FULL:
-            return Refused("the lane is full" if ready.lane else "the stream of callbacks is full")
+            return NotReplayable("the lane is full" if replay.lane else "the stream of callbacks is full")
 
 
-def _job(letter: DeadLetter, kept: Job, letters: DeadLetters, rules: Rules, now: datetime) -> Ready | Refused:
+def _job(
+    letter: DeadLetter, kept: Job, letters: DeadLetters, rules: ReplayRules, now: datetime
+) -> Replay | NotReplayable:
     lane = Lane(letter.app_id, kept.app, kept.channel)
     if lane not in rules.lanes:
-        return Refused(f"the settings have no lane {kept.app}/{kept.channel}")
+        return NotReplayable(f"the settings have no lane {kept.app}/{kept.channel}")
     whole = letters.whole(letter)
     if not isinstance(whole, Job):
         if not rules.without_words:
-            return Refused("its words are gone; without them it would say no more than that there is a message")
+            return NotReplayable("its words are gone; without them it would say no more than that there is a message")
         whole = replace(kept, alert=replace(kept.alert, text=wordless_text(kept.alert.conversation)))
     job = revived(whole, letter, now, rules.life)
-    return Ready(job, lane, job.alert.expires_at)
+    return Replay(job, lane, job.alert.expires_at)
 
 
 def _callback(
-    letter: DeadLetter, kept: OfflineMessage, letters: DeadLetters, rules: Rules, now: datetime
-) -> Ready | Refused:
+    letter: DeadLetter, kept: OfflineMessage, letters: DeadLetters, rules: ReplayRules, now: datetime
+) -> Replay | NotReplayable:
     expires_at = kept.alert(AlertText("", ""), rules.alert_ttl).expires_at
     if min(expires_at, kept.accepted_at + rules.dedupe_ttl) <= now:
-        return Refused("too late: its alerts have expired")
+        return NotReplayable("too late: its alerts have expired")
     whole = letters.whole(letter)
     if not isinstance(whole, OfflineMessage):
-        return Refused("its words are gone; without them nobody can tell whether it is to be alerted")
-    return Ready(whole, None, expires_at)
+        return NotReplayable("its words are gone; without them it is unknown whether it is to be alerted")
+    return Replay(whole, None, expires_at)
 
 
-def _record(letter: DeadLetter, kept: Unread, letters: DeadLetters, rules: Rules) -> Ready | Refused:
+def _record(letter: DeadLetter, kept: Unread, letters: DeadLetters, rules: ReplayRules) -> Replay | NotReplayable:
     lane = Lane(letter.app_id, kept.app, kept.channel) if kept.app else None
     if lane is not None and lane not in rules.lanes:
-        return Refused(f"the settings have no lane {kept.app}/{kept.channel}")
+        return NotReplayable(f"the settings have no lane {kept.app}/{kept.channel}")
     whole = letters.whole(letter)
-    return Ready(whole, lane, None) if isinstance(whole, Entry) else Refused("its bytes are gone")
+    return Replay(whole, lane, None) if isinstance(whole, Entry) else NotReplayable("its bytes are gone")
 
 
 @dataclass

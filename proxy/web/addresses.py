@@ -1,4 +1,4 @@
-"""Whose address a request comes from, also when it came through proxies."""
+"""The client's address of a request, also when it came through proxies."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -12,8 +12,8 @@ from proxy.web import current_services
 
 log = structlog.get_logger()
 
-UNIX_PEER = "unix"  # who connects over a socket of this machine has no address
-_IPV6_PREFIX = 64  # what one customer gets; within it he makes up addresses as he likes
+UNIX_PEER = "unix"  # a connection over a socket of this machine has no address
+_IPV6_PREFIX = 64  # what one customer gets; within it they can make up any address
 
 
 def client_address() -> str:
@@ -28,8 +28,8 @@ def client_address() -> str:
 def find_client(peer: str, forwarded_for: str | None, trusted: Sequence[Network | str]) -> str:
     """The peer of the connection, unless it is a named proxy: then the right-most in X-Forwarded-For that is none.
 
-    Each proxy appends whom it heard; what stands left of the first stranger is that stranger's own invention. Where a
-    proxy named nobody, or no address, it stands for its clients.
+    Each proxy appends its peer's address; what is left of the first unnamed address may be made up by that client.
+    Where a proxy appended no address, its own counts for all of its clients.
     """
     address = _normal(peer) or UNIX_PEER
     if forwarded_for is None:
@@ -48,7 +48,7 @@ def find_client(peer: str, forwarded_for: str | None, trusted: Sequence[Network 
 
 
 def network_of(address: str) -> str:
-    """Whom a limit by address counts as one: an IPv4 address, or the /64 of an IPv6 address."""
+    """What a limit by address counts as one client: an IPv4 address, or the /64 of an IPv6 address."""
     if ":" not in address:
         return address
     return str(IPv6Network((address, _IPV6_PREFIX), strict=False))
@@ -76,7 +76,7 @@ def _is_named(address: str, trusted: Sequence[Network | str]) -> bool:
 
 
 def _tell_once_of_a_nameless_proxy(address: str) -> None:
-    """Behind a proxy that nobody named all clients share its one limit, which would be a riddle to the operator."""
+    """Behind a proxy that the settings do not name all clients share its one limit; the operator must know why."""
     if address == UNIX_PEER or ip_address(address).is_private:
         _tell_of_nameless_proxies()
 

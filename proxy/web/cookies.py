@@ -21,7 +21,7 @@ _NO_SESSION = NullSession()
 
 
 class NoSessions(SecureCookieSessionInterface):
-    """A caller proves himself with each request; there is no cookie to read or write."""
+    """Each request proves its user; there is no cookie to read or write."""
 
     def open_session(self, app: Flask, request: Request) -> Any:  # noqa: ARG002  the signature is Flask's
         return _NO_SESSION

@@ -3,8 +3,8 @@
 A page calls with `Authorization`, so every call is preflighted, without credentials. An answer that does not name the
 page's origin, an error too, reaches the SDK as "network error" without a body.
 
-An origin belongs to one app (`allowed_origins` of its section) or to all (of the server). Which app is meant stands in
-the body of the call itself, so a preflight is answered for an origin of any app; the call is then refused with 403
+An origin belongs to one app (`allowed_origins` of its section) or to all (of the server). The body of the
+call itself names the app, so a preflight is answered for an origin of any app; the call is then refused with 403
 where its origin is not one of the app it is for. Sections of one appId are one app. A call without an Origin comes from
 no page and passes, and so does one from a page of this very host.
 """
@@ -47,12 +47,12 @@ def _is_of_this_host(origin: str) -> bool:
 def origins_of(settings: Settings, section: str) -> frozenset[str]:
     """Those that the sections with this one's appId name."""
     app_id = settings.apps[section].app_id
-    return frozenset(it for app in settings.apps.values() if app.app_id == app_id for it in app.allowed_origins)
+    return frozenset(origin for app in settings.apps.values() if app.app_id == app_id for origin in app.allowed_origins)
 
 
 def known_origins(settings: Settings) -> frozenset[str]:
     """Every origin that may ask for anything."""
-    named = {it for app in settings.apps.values() for it in app.allowed_origins}
+    named = {origin for app in settings.apps.values() for origin in app.allowed_origins}
     return frozenset(named | set(settings.server.allowed_origins))
 
 

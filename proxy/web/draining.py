@@ -1,4 +1,4 @@
-"""The thread of a web process that looks after the spool: asks the store while it is away, then hands in what waits."""
+"""The thread of a web process that drains the spool: asks the store while it is away, then hands in what waits."""
 
 import errno
 import threading
@@ -48,7 +48,7 @@ class Draining:
         failed = ""
         if not self._store.is_away or self._store.answers():
             failed = self._hand_in()
-        if self._store.is_away != self._was_away:  # also who answers, but refuses what we write, is away
+        if self._store.is_away != self._was_away:  # also a store that answers, but refuses writes, is away
             self._was_away = not self._was_away
             log.warning(_AWAY if self._was_away else _BACK)
         failed = failed or self._mend_disk()
@@ -66,7 +66,7 @@ class Draining:
         return ""
 
     def _mend_disk(self) -> str:
-        """The same. A disk that failed is tried again: nobody else does where a balancer sends nothing here now."""
+        """The same. A disk that failed is tried again, for a balancer may send no callback here now."""
         if self._spool.has_failed:
             try:
                 self._spool.try_out()
@@ -80,6 +80,6 @@ def _tell(drained: Drained) -> None:
     for result in results:
         drained_total.labels(result).inc(getattr(drained, result))
     if drained.unreadable or drained.too_old:
-        log.error("spooled callbacks put aside: nobody can read them, or they are too old", **asdict(drained))
+        log.error("spooled callbacks set apart: they cannot be read, or they are too old", **asdict(drained))
     elif drained.accepted or drained.duplicates or drained.cut_off:
         log.info("spooled callbacks handed in", **asdict(drained))

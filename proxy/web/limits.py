@@ -1,7 +1,7 @@
 """How often one account and one address may ask for tokens and sign in. Beyond it: 429 with Retry-After.
 
-When the counters cannot be reached, nobody may guess passwords (sign-in is answered 503), but whoever proves himself
-keeps his token; both are counted. Nothing under /callbacks is limited: MIMC sends what users write.
+When the counters cannot be reached, sign-in is answered 503, because passwords could be guessed without a limit, but a
+proven user still gets a token; both are counted. Nothing under /callbacks is limited: MIMC sends what users write.
 """
 
 import math
@@ -32,14 +32,14 @@ def limit_account(limited: Limited, account: str) -> None:
     _spend(limited, "account", account)
 
 
-def _spend(limited: Limited, by: str, who: str) -> None:
+def _spend(limited: Limited, by: str, caller: str) -> None:
     services = current_services()
     name = f"{limited}_per_{by}"
     rate: str = getattr(services.settings.limits, name)
     if rate == "off":
         return
     try:
-        wait_s = services.limits.spend(name, rate, who)
+        wait_s = services.limits.spend(name, rate, caller)
     except StoreUnavailable:
         limiter_unavailable_total.labels(limited).inc()
         add_log_context(limiter="unavailable")

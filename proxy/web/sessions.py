@@ -84,7 +84,7 @@ def logout() -> Response:
 @bp.get("/me")
 @require(Caller.USER)
 def me() -> Response:
-    """Who the caller is, whichever backend says so."""
+    """The user who is calling, whichever backend has proven them."""
     user = current_user()
     return envelope(200, data={"account": user.app_account, "backend": user.backend, "app": user.bound_app})
 

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.auth.claims import MOST_LIFE_S, Proven, Rules, judge
+from proxy.auth.claims import MOST_LIFE_S, ClaimRules, Proven, judge
 from proxy.auth.credentials import Refused, account_of
 from proxy.auth.jws import Malformed, parse_jws
 from proxy.auth.jwt_bearer import REASONS
 from tests.auth.corpus import b64
 
 NOW = 1_800_000_000.0
-PLAIN = Rules(issuer=None, audience=None, leeway_s=10, account_claim="sub", account_prefix="")
+PLAIN = ClaimRules(issuer=None, audience=None, leeway_s=10, account_claim="sub", account_prefix="")
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -61,13 +61,15 @@ def test_times_are_compared_with_the_clock_and_its_leeway(times: dict[str, float
 def test_the_account_is_where_the_settings_say(
     path: str, prefix: str, claims: dict[str, object], account: str | None
 ) -> None:
-    rules = Rules(issuer=None, audience=None, leeway_s=0, account_claim=path, account_prefix=prefix)
+    rules = ClaimRules(issuer=None, audience=None, leeway_s=0, account_claim=path, account_prefix=prefix)
     verdict = judge({**claims, "exp": NOW + 1}, rules, NOW)
     assert verdict == (Refused("no account") if account is None else Proven(account, NOW + 1))
 
 
-@given(CLAIMS, st.sampled_from([PLAIN, Rules("i", "a", 0, "user.id", "p:"), Rules("i", None, 300, "user", "")]))
-def test_any_claims_are_an_account_or_a_reason_of_ours(claims: dict[str, object], rules: Rules) -> None:
+@given(
+    CLAIMS, st.sampled_from([PLAIN, ClaimRules("i", "a", 0, "user.id", "p:"), ClaimRules("i", None, 300, "user", "")])
+)
+def test_any_claims_are_an_account_or_a_reason_of_ours(claims: dict[str, object], rules: ClaimRules) -> None:
     match judge(claims, rules, NOW):
         case Proven(account, until):
             assert account == account_of(account)

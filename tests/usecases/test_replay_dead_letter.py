@@ -11,12 +11,12 @@ from proxy.domain.jobs import HISTORY_MOST, Job
 from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import OfflineMessage, offline_message
 from proxy.ports import Entry, PutBack
-from proxy.usecases.replay_dead_letter import Ready, Refused, Rules, Throttle, prepare, replay_dead_letter
+from proxy.usecases.replay_dead_letter import NotReplayable, Replay, ReplayRules, Throttle, prepare, replay_dead_letter
 from tests.store.samples import DAY, NOON, SECOND, alert, callback, job
 
 LANE = Lane("77", "main", "apns")
 HOUR = 3600 * SECOND
-RULES = Rules(lanes=[LANE], alert_ttl=DAY, dedupe_ttl=DAY, life=HOUR)
+RULES = ReplayRules(lanes=[LANE], alert_ttl=DAY, dedupe_ttl=DAY, life=HOUR)
 JOB = replace(job(LANE, of=alert(life=HOUR)), attempt=7, second_chance=True).tried(NOON, "busy")
 MESSAGE = offline_message(callback("77"), NOON)
 
@@ -56,7 +56,7 @@ def test_a_job_goes_back_as_the_same_job_tried_anew_with_its_history() -> None:
     assert [(it.at, it.reason) for it in back.history] == [
         (NOON, "busy"), (NOON + SECOND, "TooLarge"), (now, "replayed"),
     ]  # fmt: skip
-    assert outcome == Ready(back, LANE, now + HOUR)
+    assert outcome == Replay(back, LANE, now + HOUR)
 
 
 @pytest.mark.parametrize(
@@ -65,14 +65,14 @@ def test_a_job_goes_back_as_the_same_job_tried_anew_with_its_history() -> None:
 )
 def test_a_replayed_alert_has_its_new_life_from_now_on(waited: timedelta, expires_at: object) -> None:
     ready = prepare(letter(), Letters(JOB), RULES, NOON + waited)
-    assert isinstance(ready, Ready)
+    assert isinstance(ready, Replay)
     assert ready.expires_at == expires_at
 
 
 def test_an_alert_that_lives_longer_by_itself_keeps_its_life() -> None:
     long = replace(JOB, alert=replace(JOB.alert, expires_at=NOON + DAY))
     ready = prepare(letter(), Letters(long), RULES, NOON)
-    assert isinstance(ready, Ready)
+    assert isinstance(ready, Replay)
     assert ready.expires_at == NOON + DAY
 
 
@@ -80,7 +80,7 @@ def test_a_job_that_is_replayed_again_and_again_keeps_a_bounded_history() -> Non
     one = JOB
     for _ in range(20):
         ready = prepare(letter(), Letters(one), RULES, NOON)
-        assert isinstance(ready, Ready)
+        assert isinstance(ready, Replay)
         assert isinstance(ready.of, Job)
         one = ready.of
     assert len(one.history) == HISTORY_MOST
@@ -88,7 +88,7 @@ def test_a_job_that_is_replayed_again_and_again_keeps_a_bounded_history() -> Non
 
 def test_without_its_words_a_job_stays_unless_the_operator_wants_it_so() -> None:
     kept = replace(JOB, alert=replace(JOB.alert, text=AlertText("", "")))
-    assert isinstance(replay_dead_letter(letter(kept), Letters(None), RULES, NOON), Refused)
+    assert isinstance(replay_dead_letter(letter(kept), Letters(None), RULES, NOON), NotReplayable)
     letters = Letters(None)
     replay_dead_letter(letter(kept), letters, replace(RULES, without_words=True), NOON)
     ((back, _),) = letters.put
@@ -100,7 +100,7 @@ def test_without_its_words_a_job_stays_unless_the_operator_wants_it_so() -> None
 def test_without_words_the_sender_in_a_group_is_not_known() -> None:
     kept = replace(JOB, alert=replace(JOB.alert, conversation="topic:1", text=AlertText("", "")))
     ready = prepare(letter(kept), Letters(None), replace(RULES, without_words=True), NOON)
-    assert isinstance(ready, Ready)
+    assert isinstance(ready, Replay)
     assert isinstance(ready.of, Job)
     assert ready.of.alert.text == AlertText("New message", "New message")
 
@@ -116,7 +116,7 @@ def test_without_words_the_sender_in_a_group_is_not_known() -> None:
         (
             letter(MESSAGE),
             Letters(None),
-            "its words are gone; without them nobody can tell whether it is to be alerted",
+            "its words are gone; without them it is unknown whether it is to be alerted",
         ),
         (letter(Unread("main", "mipush", 9)), Letters(Entry(b"1-0", b"?")), "the settings have no lane main/mipush"),
         (letter(Unread("main", "apns", 9)), Letters(None), "its bytes are gone"),
@@ -125,7 +125,7 @@ def test_without_words_the_sender_in_a_group_is_not_known() -> None:
 def test_what_cannot_go_back_stays_and_says_why(one: DeadLetter, letters: Letters, reason: str) -> None:
     assert replay_dead_letter(
         one, letters, replace(RULES, without_words=True) if one.of is MESSAGE else RULES, NOON
-    ) == (Refused(reason))
+    ) == (NotReplayable(reason))
     assert letters.put == []
 
 
@@ -138,7 +138,7 @@ def test_a_letter_that_somebody_else_took_is_neither_done_nor_refused() -> None:
 def test_a_callback_goes_back_as_it_was_with_its_own_life() -> None:
     letters = Letters(MESSAGE)
     assert replay_dead_letter(letter(replace(MESSAGE, payload=b"")), letters, RULES, NOON + HOUR) == (
-        Ready(MESSAGE, None, NOON + DAY)
+        Replay(MESSAGE, None, NOON + DAY)
     )
     assert letters.put == [(MESSAGE, None)]
 
@@ -152,10 +152,10 @@ def test_a_callback_goes_back_as_it_was_with_its_own_life() -> None:
     ],
 )
 def test_a_callback_is_planned_again_only_while_it_is_alive_and_the_marks_know_its_jobs(
-    rules: Rules, is_too_late: bool
+    rules: ReplayRules, is_too_late: bool
 ) -> None:
     outcome = replay_dead_letter(letter(MESSAGE), Letters(MESSAGE), rules, NOON + 2 * HOUR)
-    assert (outcome == Refused("too late: its alerts have expired")) is is_too_late
+    assert (outcome == NotReplayable("too late: its alerts have expired")) is is_too_late
 
 
 @pytest.mark.parametrize("lane", [LANE, None])
@@ -163,7 +163,7 @@ def test_an_unreadable_record_goes_back_where_it_came_from(lane: Lane | None) ->
     entry = Entry(b"1-0", b'{"v":2}')
     of = Unread(lane.app, lane.channel, 7) if lane else Unread("", "", 7)
     letters = Letters(entry)
-    assert replay_dead_letter(letter(of), letters, RULES, NOON) == Ready(entry, lane, None)
+    assert replay_dead_letter(letter(of), letters, RULES, NOON) == Replay(entry, lane, None)
     assert letters.put == [(entry, lane)]
 
 
