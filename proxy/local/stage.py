@@ -4,13 +4,11 @@ In a trial the emulators stand in for MIMC, Apple and Xiaomi; the keys, made at 
 folder and open nothing else. With a configuration of the operator's own only store, web and worker are started.
 """
 
-import fcntl
 import json
 import os
 import secrets
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +18,7 @@ import requests
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from proxy.files import new_file, replace_file, take_lock
 from proxy.local.ports import free_port, port_taken
 from proxy.local.supervisor import Announced, Child, Supervisor
 from proxy.settings import GRACE, RelaySettings, Settings
@@ -108,7 +107,8 @@ def prepare_trial(state: Path, port: int | None) -> Trial:
         made["url_secret"],
         os.environ.get("REDIS_URL") or store_url(state / "store"),
     )
-    _write_private(state / "env", "".join(f"export {name}='{value}'\n" for name, value in trial.variables().items()))
+    exports = "".join(f"export {name}='{value}'\n" for name, value in trial.variables().items())
+    replace_file(state / "env", exports.encode())
     return trial
 
 
@@ -183,13 +183,7 @@ def _claim_usual_ports() -> bool:
 
     Looking whether a port is taken is not enough: a trial that has just begun does not listen yet.
     """
-    lock = os.open(_shared("usual-ports.lock"), os.O_RDWR | os.O_CREAT, 0o600)  # the kernel frees it with the process
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        return False
-    return True
+    return take_lock(_shared("usual-ports.lock")) is not None  # the kernel frees it with the process
 
 
 def _port(name: str, *, usual: bool) -> int:
@@ -198,7 +192,9 @@ def _port(name: str, *, usual: bool) -> int:
 
 def _secrets(path: Path) -> dict[str, Any]:
     if not path.exists():
-        _write_private(path, json.dumps({"jwt_key": secrets.token_urlsafe(48), "url_secret": secrets.token_hex(24)}))
+        replace_file(
+            path, json.dumps({"jwt_key": secrets.token_urlsafe(48), "url_secret": secrets.token_hex(24)}).encode()
+        )
     made: dict[str, Any] = json.loads(path.read_text())
     return made
 
@@ -223,18 +219,5 @@ def _make_key(path: Path) -> None:
         return
     key = ec.generate_private_key(ec.SECP256R1())
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    draft = _draft(path, pem.decode())
-    with suppress(FileExistsError):
-        os.link(draft, path)
-    draft.unlink()
-
-
-def _write_private(path: Path, text: str) -> None:
-    _draft(path, text).replace(path)
-
-
-def _draft(path: Path, text: str) -> Path:
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-    return draft
+    with new_file(path) as draft:
+        draft.write_bytes(pem)

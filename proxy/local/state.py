@@ -5,7 +5,6 @@ processes.json    every process started and not yet seen to end, written before 
 logs/NAME.log     what the process NAME wrote, since this run started; NAME.log.1 is the run before
 """
 
-import fcntl
 import json
 import os
 from collections.abc import Iterable
@@ -13,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from proxy.errors import ProxyError
+from proxy.files import replace_file, take_lock
 from proxy.local.processes import ProcessRecord
 
 
@@ -54,9 +54,7 @@ class StateFolder:
 
     def record(self, processes: Iterable[ProcessRecord]) -> None:
         """Replace the record, all or nothing."""
-        new = self._records.with_suffix(".new")
-        new.write_text(json.dumps([asdict(process) for process in processes], indent=1))
-        new.replace(self._records)
+        replace_file(self._records, json.dumps([asdict(process) for process in processes], indent=1).encode())
 
     def log_path(self, name: str) -> Path:
         """Where the process of this name writes."""
@@ -71,13 +69,10 @@ class StateFolder:
 
 
 def _held_lock(folder: Path) -> int:
-    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.read(lock, 20).decode(errors="replace").strip()
-        os.close(lock)
-        raise FolderTaken(folder, holder) from None
+    path = folder / "lock"
+    lock = take_lock(path)
+    if lock is None:
+        raise FolderTaken(folder, path.read_bytes()[:20].decode(errors="replace").strip())
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     return lock

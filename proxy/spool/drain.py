@@ -6,7 +6,6 @@ callbacks go straight to the store meanwhile; which of two messages is the later
 order of the stream.
 """
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,8 +14,9 @@ from enum import Enum, auto
 from pathlib import Path
 
 from proxy.errors import StoreUnavailable
+from proxy.files import Sync, on_disk, replace_file, sync_folder
 from proxy.ports import Receipt
-from proxy.spool.file import Adopted, Sync, adopted, on_disk, sync_folder
+from proxy.spool.file import Adopted, adopted
 from proxy.spool.folder import ASIDE, Spool
 from proxy.spool.format import CutOff, Damage, Record, walk
 from proxy.store.queue.inbox import RedisInbox
@@ -102,13 +102,7 @@ class Drain:
     def _remove(self, path: Path, removed_registration: bytes) -> None:
         """The file goes; what was put aside is on the disk before. Done again after a kill, it comes to the same."""
         if removed_registration:
-            draft = path.with_suffix(".draft")
-            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(removed_registration)
-                file.flush()
-                self._sync(file.fileno())
-            draft.replace(path.with_suffix(ASIDE))
-            sync_folder(path.parent, self._sync)
+            replace_file(path.with_suffix(ASIDE), removed_registration, self._sync)
         path.unlink()
         sync_folder(path.parent, self._sync)
 

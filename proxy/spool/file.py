@@ -7,32 +7,14 @@ import errno
 import fcntl
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from proxy.files import Sync, on_disk, sync_folder, try_lock
 from proxy.spool.format import DONE, Record
 
-Sync = Callable[[int], None]  # what is in this descriptor survives a power cut, or OSError
 SEGMENT_BYTES = 8 << 20  # then another file is begun: one fits into memory, and frees its room when it is through
-
-
-def on_disk(descriptor: int) -> None:
-    """fsync as far as the system goes: macOS's own stops at the drive's cache."""
-    barrier = getattr(fcntl, "F_FULLFSYNC", None)
-    if barrier is None:
-        os.fsync(descriptor)
-    else:
-        fcntl.fcntl(descriptor, barrier)
-
-
-def sync_folder(folder: Path, sync: Sync) -> None:
-    """The names in the folder are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        sync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class Writing:
@@ -152,17 +134,9 @@ def adopted(path: Path) -> Iterator[Adopted | None]:
         yield None
         return
     try:
-        yield Adopted(path, descriptor) if _locks(descriptor) and _is_at(path, descriptor) else None
+        yield Adopted(path, descriptor) if try_lock(descriptor) and _is_at(path, descriptor) else None
     finally:
         os.close(descriptor)
-
-
-def _locks(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _new(path: Path) -> int:

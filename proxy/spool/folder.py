@@ -17,8 +17,9 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from proxy.errors import BadSettings, SpoolRefused
+from proxy.files import Sync, on_disk, sync_folder
 from proxy.settings import StoreSettings
-from proxy.spool.file import Sync, Writing, on_disk, sync_folder
+from proxy.spool.file import Writing
 from proxy.spool.format import SUFFIX, WAITING, Record, dump, walk
 from proxy.store.records import UnreadableRecord, from_ms, load_offline_message, to_ms
 

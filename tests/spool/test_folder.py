@@ -10,8 +10,8 @@ import pytest
 
 from proxy.domain.offline_messages import offline_message
 from proxy.errors import BadSettings, SpoolRefused
+from proxy.files import Sync, on_disk
 from proxy.settings import StoreSettings
-from proxy.spool.file import Sync, on_disk
 from proxy.spool.folder import Spool, Waiting, check_spool
 from proxy.spool.format import dump
 from proxy.store.records import dump_offline_message

@@ -87,7 +87,8 @@ def test_callbacks_are_taken_while_the_store_is_dead_and_shown_once_when_it_is_b
         )
         assert rig.http.get(f"{rig.web}/readyz", timeout=10).status_code == 200
         assert rig.register("alice", "phone", "ab" * 32, app_id=OTHER).status_code == 503
-        assert [figure(rig, f"spool_{it}") for it in ("callbacks_waiting", "kept_total")] == [600, 600]
+        figures = [figure(rig, f"app_proxy_spool_{name}") for name in ("callbacks_waiting", "stored_total")]
+        assert figures == [600, 600]
         rig.start_store()
         drained(rig)
         assert alerts(rig) == once_each(iphones, 400)

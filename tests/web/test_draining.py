@@ -12,8 +12,8 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from proxy.errors import SpoolRefused, StoreUnavailable
+from proxy.files import Sync, on_disk
 from proxy.spool.drain import Drain, Drained
-from proxy.spool.file import Sync, on_disk
 from proxy.spool.folder import Spool
 from proxy.spool.health import SpoolMetrics
 from proxy.spool.inbox import SpoolingInbox

@@ -7,7 +7,6 @@ inherits: the kernel frees it when the server dies, however it dies, so one fold
     python -m proxy.store.server.embedded FOLDER     becomes the server, in the foreground
 """
 
-import fcntl
 import hashlib
 import importlib.util
 import os
@@ -27,6 +26,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from proxy.errors import ProxyError
+from proxy.files import take_lock
 
 # A socket's path has at most 104 bytes on macOS and 108 on Linux, the closing zero included.
 SOCKET_PATH_LIMIT = 100
@@ -156,13 +156,7 @@ def _start(folder: Path, lock: int) -> None:
 
 def _lock(folder: Path) -> int | None:
     """A descriptor that holds the folder's lock, or None when a server holds it."""
-    lock = os.open(folder / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        return None
-    return lock
+    return take_lock(folder / "server.lock")
 
 
 def _server_argv(folder: Path, *, log_to: str | None = None) -> list[str]:

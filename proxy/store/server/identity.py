@@ -19,6 +19,7 @@ from typing import Any
 
 from proxy.domain.callbacks import digest
 from proxy.errors import StoreUnavailable
+from proxy.files import replace_file
 from proxy.ports import Metric
 from proxy.store import keys
 from proxy.store.connection import Commands, Store
@@ -77,10 +78,8 @@ class StoreIdentity:
         """As well as it can: a full disk must stop nothing here."""
         if self._file is None:
             return
-        draft = self._file.with_name(f"{self._file.name}.{secrets.token_hex(4)}")
         with suppress(OSError):
-            draft.write_text(f"{self._store} {self._known}\n", encoding="utf-8")
-            draft.replace(self._file)
+            replace_file(self._file, f"{self._store} {self._known}\n".encode())
 
 
 class StoreMonitor:
