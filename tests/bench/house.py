@@ -32,12 +32,12 @@ _RESUMED_IS_SEEN_S = 2.2  # the worker looks once a second
 
 
 def measure(rig: MeasuredRig, size: Size) -> list[Row]:
-    bench = PushBench(rig, callbacks=1, members=_PUSHES + _WARM)
-    bench.register(["phone"])
-    told = rig.folder / "calls.json"
-    worker = rig.start("worker", [sys.executable, "-m", "tests.bench.traced", str(told), "worker"])
-    records = _records(rig, bench)
-    found = [_counted(rig, worker, told, record) for record in records][_WARM:]
+    counts_file = rig.folder / "calls.json"
+    worker = rig.start("worker", [sys.executable, "-m", "tests.bench.traced", str(counts_file), "worker"])
+    with PushBench(rig, callbacks=1, members=_PUSHES + _WARM) as bench:
+        bench.register(["phone"])
+        records = _records(rig, bench)
+    found = [_counted(rig, worker, counts_file, record) for record in records][_WARM:]
     worker.stop()
     return list(_rows(found))
 
@@ -56,26 +56,26 @@ def _records(rig: MeasuredRig, bench: PushBench) -> list[Mapping[str, Any]]:
     return records
 
 
-def _counted(rig: MeasuredRig, worker: Process, told: Path, record: Mapping[str, Any]) -> dict[str, int]:
+def _counted(rig: MeasuredRig, worker: Process, counts_file: Path, record: Mapping[str, Any]) -> dict[str, int]:
     with rig.redis() as redis:
         before = len(rig.accepted())
-        _counts(worker, told)
+        _counts(worker, counts_file)
         redis.xadd(keys.jobs(LANE), record)
         rig.wait(lambda: not redis.xlen(keys.jobs(LANE)), "the end of a push")
         time.sleep(_SETTLED_S)
-        counts = _counts(worker, told)
+        counts = _counts(worker, counts_file)
         assert len(rig.accepted()) == before + 1
     return counts
 
 
-def _counts(worker: Process, told: Path) -> dict[str, int]:
+def _counts(worker: Process, counts_file: Path) -> dict[str, int]:
     """What was counted since the last call."""
-    told.unlink(missing_ok=True)
+    counts_file.unlink(missing_ok=True)
     worker.signal(signal.SIGUSR1)
     until = time.monotonic() + 10
-    while not told.exists() and time.monotonic() < until:
+    while not counts_file.exists() and time.monotonic() < until:
         time.sleep(0.005)
-    found: dict[str, int] = json.loads(told.read_text())
+    found: dict[str, int] = json.loads(counts_file.read_text())
     return found
 
 

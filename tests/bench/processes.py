@@ -3,11 +3,13 @@
 import os
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from proxy.store.connection import Store
+from proxy.store.server.embedded import store_url
 from tests.bench.sink import SinkControl
 from tests.system.rig import ROOT, Process, Rig
 
@@ -60,6 +62,16 @@ class SinkRig(MeasuredRig):
         if "sink" in self.__dict__:
             self.sink.close()
         super().close()
+
+
+@contextmanager
+def store_of(rig: Rig) -> Iterator[Store]:
+    """The rig's store as the service's own code reaches it; closed at the end, for this thread."""
+    store = Store(store_url(rig.folder / "store"))
+    try:
+        yield store
+    finally:
+        store.call(lambda redis: redis.close())
 
 
 def cores() -> tuple[set[int], set[int]]:

@@ -18,6 +18,8 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from statistics import median
+from typing import Self
 
 from proxy.domain.callbacks import Callback
 from proxy.domain.devices import Device, Platform
@@ -80,22 +82,26 @@ def measure(rig: SinkRig, size: Size) -> list[Row]:
     first, others = cores()
     pin(rig.processes["apns"], others)
     pin(rig.processes["store"], others)
-    bench = PushBench(rig, size.callbacks, size.members)
-    bench.register()
-    pin(rig.start_worker(), first)
-    bench.round()  # warm: imports, connections, the provider token
     rounds: dict[int, list[Round]] = {delay_ms: [] for delay_ms in size.peer_pushes}
-    for _ in range(size.push_rounds):
-        for delay_ms, peer_pushes in size.peer_pushes.items():
-            rig.sink.begin(delay_ms)
-            plan, worker = bench.round()
-            gate, others_pushes = gate_run(rig, worker.count), peer(rig, peer_pushes)
-            # the last two warm up with a push of their own
-            _check(rig, bench, worker.count + gate.count + 1 + others_pushes.count + 1)
-            rounds[delay_ms].append(Round(plan, worker, gate, others_pushes))
+    with PushBench(rig, size.callbacks, size.members) as bench:
+        bench.register()
+        pin(rig.start_worker(), first)
+        bench.round()  # warm: imports, connections, the provider token
+        for _ in range(size.push_rounds):
+            for delay_ms, peer_pushes in size.peer_pushes.items():
+                rounds[delay_ms].append(_round(rig, bench, delay_ms, peer_pushes))
     planned = [one.plan for of_delay in rounds.values() for one in of_delay]
     rows = [row for delay_ms, of_delay in rounds.items() for row in push_rows(of_delay, delay_ms)]
     return [*rows, *plan_rows(planned, size)]
+
+
+def _round(rig: SinkRig, bench: "PushBench", delay_ms: int, peer_pushes: int) -> Round:
+    rig.sink.begin(delay_ms)
+    plan, worker = bench.round()
+    gate, others_pushes = gate_run(rig, worker.count), peer(rig, peer_pushes)
+    # the last two warm up with a push of their own
+    _check(rig, bench, worker.count + gate.count + 1 + others_pushes.count + 1)
+    return Round(plan, worker, gate, others_pushes)
 
 
 def _check(rig: SinkRig, bench: "PushBench", pushes: int) -> None:
@@ -106,7 +112,7 @@ def _check(rig: SinkRig, bench: "PushBench", pushes: int) -> None:
 
 
 class PushBench:
-    """The accounts, their phones, and the rounds."""
+    """The accounts, their phones, and the rounds. Inside `with` its connections are open."""
 
     def __init__(self, rig: MeasuredRig, callbacks: int, members: int) -> None:
         self._rig = rig
@@ -117,6 +123,13 @@ class PushBench:
         self._store = Store(self._url)
         self._inbox = RedisInbox(self._store, DAY, cap=1_000_000)
         self._sequence = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._redis.close()
+        self._store.call(lambda redis: redis.close())
 
     def register(self, device_ids: Sequence[str] = ("phone", "tablet")) -> None:
         devices = RedisDeviceRegistry(self._store, {LANE.app: LANE.app_id})
@@ -259,36 +272,33 @@ def plan_rows(planned: list[Stretch], size: Size) -> list[Row]:
 
 def push_rows(rounds: list[Round], delay_ms: int) -> list[Row]:
     of = f"backlog of pushes, APNs {delay_ms} ms"
-    rate, gate_rate = (Spread.of([one.per_second for one in pushed]) for pushed in _both(rounds))
-    us, gate_us = _middle_us(rounds, "worker"), _middle_us(rounds, "gate")
-    peer_rate = Spread.of([one.peer.per_second for one in rounds])
+    workers, gates, peers = zip(*((one.worker, one.gate, one.peer) for one in rounds), strict=True)
+    us = {part: median(stretch.us(part) for stretch in workers) for part in ("worker", "store")}
+    gate_us, gate_rate, peer_rate = (
+        median(gate.us("gate") for gate in gates),
+        median(gate.per_second for gate in gates),
+        median(some.per_second for some in peers),
+    )
+    rate = Spread.of([worker.per_second for worker in workers])
     return [
-        Row(f"{of}: alerts/s, one worker", rate, _shares([one.worker for one in rounds], PARTS)),
+        Row(f"{of}: alerts/s, one worker", rate, _shares(workers, PARTS)),
         Row(
             f"{of}: alerts/s / the Gate's", Spread.of([one.worker.per_second / one.gate.per_second for one in rounds]),
-            f"the Gate without a store: {number(gate_rate.middle)}/s", least=0.5 if delay_ms else None,
+            f"the Gate without a store: {number(gate_rate)}/s", least=0.5 if delay_ms else None,
         ),
         Row(
             f"{of}: the Gate's CPU for a push / the worker's",
             Spread.of([one.gate.us("gate") / max(one.worker.us("worker"), 1) for one in rounds]),
-            f"{number(gate_us)} us to {number(us)} us; store {number(_middle_us(rounds, 'store'))} us",
+            f"{number(gate_us)} us to {number(us['worker'])} us; store {number(us['store'])} us",
         ),
         Row(
             f"{of}: alerts/s / mopyapns'", Spread.of([one.worker.per_second / one.peer.per_second for one in rounds]),
-            f"mopyapns, one by one: {number(peer_rate.middle)}/s",
+            f"mopyapns, one by one: {number(peer_rate)}/s",
         ),
     ]  # fmt: skip
 
 
-def _both(rounds: list[Round]) -> tuple[list[Stretch], list[Stretch]]:
-    return [one.worker for one in rounds], [one.gate for one in rounds]
-
-
-def _middle_us(rounds: list[Round], part: str) -> float:
-    return Spread.of([(one.gate if part == "gate" else one.worker).us(part) for one in rounds]).middle
-
-
-def _shares(stretches: list[Stretch], parts: tuple[str, ...]) -> str:
+def _shares(stretches: Sequence[Stretch], parts: tuple[str, ...]) -> str:
     """How much of a core each part used in the middle round, and so which one was the bottleneck."""
     middle = sorted(stretches, key=lambda stretch: stretch.per_second)[len(stretches) // 2]
     return "of a core: " + ", ".join(f"{part} {middle.share(part)}" for part in parts)

@@ -16,19 +16,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from proxy.domain.callbacks import Callback
-from proxy.domain.devices import Device, Platform
 from proxy.mimc.wire import parse_callback
 from proxy.store import keys
-from proxy.store.connection import Store
-from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.queue.inbox import RedisInbox
-from proxy.store.server.embedded import store_url
 from tests.bench.figures import Row, Spread, number
-from tests.bench.processes import SinkRig, cores, cpu_seconds, pin
+from tests.bench.processes import SinkRig, cores, cpu_seconds, pin, store_of
 from tests.bench.shares import share_of_a_core
 from tests.bench.size import Size
+from tests.bench.whole import register_readers
 from tests.store.samples import for_inbox
-from tests.system.rig import MAIN, SECTION, offline, push_token
+from tests.system.rig import MAIN, offline
 
 SHARES = (0.08, 0.15, 0.25, 1.0)
 WAITING = 1_000
@@ -60,7 +57,7 @@ class Feeders:
     """Inside, the stream of callbacks never gets short."""
 
     def __init__(self, rig: SinkRig) -> None:
-        self._url = store_url(rig.folder / "store")
+        self._rig = rig
         self._numbers = itertools.count(1)
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._feed, name="feeder") for _ in range(_FEEDERS)]
@@ -75,20 +72,21 @@ class Feeders:
         self._over.set()
         for thread in self._threads:
             thread.join()
+        self._redis.close()
 
     def waiting(self) -> int:
         length: int = self._redis.xlen(keys.callbacks(MAIN))
         return length
 
     def _feed(self) -> None:
-        store = Store(self._url)
-        inbox = RedisInbox(store, timedelta(days=1), cap=_CAP)
-        while not self._over.is_set():
-            if self.waiting() > WAITING + _AHEAD:
-                time.sleep(0.005)
-                continue
-            for callback in itertools.islice(self._callbacks(), 50):
-                inbox.accept(*for_inbox(callback, datetime.now(UTC)))
+        with store_of(self._rig) as store:
+            inbox = RedisInbox(store, timedelta(days=1), cap=_CAP)
+            while not self._over.is_set():
+                if self.waiting() > WAITING + _AHEAD:
+                    time.sleep(0.005)
+                    continue
+                for callback in itertools.islice(self._callbacks(), 50):
+                    inbox.accept(*for_inbox(callback, datetime.now(UTC)))
 
     def _callbacks(self) -> Iterator[Callback]:
         for message in self._numbers:
@@ -102,10 +100,7 @@ def measure(rig: SinkRig, size: Size) -> list[Row]:
     first, others = cores()
     for process in rig.processes.values():
         pin(process, others)
-    devices = RedisDeviceRegistry(Store(store_url(rig.folder / "store")), {SECTION[MAIN]: MAIN})
-    for reader in range(_READERS):
-        now = datetime.now(UTC)
-        devices.register(Device(SECTION[MAIN], f"reader-{reader}", "phone", Platform.APNS, push_token(), now))
+    register_readers(rig, _READERS)
     worker = rig.start_worker()
     pin(worker, first)
     rig.sink.begin(_DELAY_MS)
@@ -118,7 +113,7 @@ def measure(rig: SinkRig, size: Size) -> list[Row]:
                 means |= {how} if share < 1 else set()
                 time.sleep(_CALM_S)
                 stints.setdefault(share, []).append(_stint(rig, feeders, size.starved_s))
-    _tell_progress(stints)
+    _warn(stints)
     return list(_rows(stints, " and ".join(sorted(means))))
 
 
@@ -157,7 +152,7 @@ def _rows(stints: dict[float, list[Stint]], how: str) -> Iterator[Row]:
     yield Row("longest time without a push while callbacks wait, s", Spread.of([max(gaps)]), most=LONGEST_GAP_S)
 
 
-def _tell_progress(stints: dict[float, list[Stint]]) -> None:
+def _warn(stints: dict[float, list[Stint]]) -> None:
     least = min(stint.least_waiting for found in stints.values() for stint in found)
     if least < WAITING:
         sys.stderr.write(f"only {least} callbacks waited at some time: the store or its feeders were the limit\n")

@@ -13,21 +13,20 @@ import re
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from statistics import median
 
 from proxy.domain.devices import Device, Platform
-from proxy.store.connection import Store
 from proxy.store.devices.registry import RedisDeviceRegistry
-from proxy.store.server.embedded import store_url
 from tests.bench.figures import Row, Spread, number
 from tests.bench.intake import authentication
-from tests.bench.processes import SinkRig, cores, cpu_seconds, pin
+from tests.bench.processes import SinkRig, cores, cpu_seconds, pin, store_of
 from tests.bench.size import Size
 from tests.bench.web import Target, fire
-from tests.system.rig import APP_SECRET, MAIN, SECTION, URL_SECRET, offline, push_token
+from tests.system.rig import APP_SECRET, MAIN, SECTION, URL_SECRET, Rig, offline, push_token
 
 DELAYS_MS = (0, 30)
 CALLERS, PER_SECOND = 128, 100
-_OURS, _OTHERS = ("web", "worker", "store"), ("store", "apns")
+_MEASURED, _OTHERS = ("web", "worker"), ("store", "apns")
 _READERS = 1000
 _MARK = re.compile(r"~(\d+)~")
 _MOST_SECONDS = 60.0
@@ -50,19 +49,15 @@ class WholeBench:
 
     def __init__(self, rig: SinkRig) -> None:
         self._rig = rig
-        measured, others = cores()
-        self._others = others
         web = rig.start_web(1, APP_PROXY_APPS__MAIN__AUTHENTICATION="required")
-        worker = rig.start_worker()
-        for name, process in rig.processes.items():
-            pin(process, measured if process in (web, worker) else others)
-            assert name in {*_OURS, *_OTHERS}, name
+        rig.start_worker()
+        measured, self._others = cores()
+        for names, allowed in ((_MEASURED, measured), (_OTHERS, self._others)):
+            for name in names:
+                pin(rig.processes[name], allowed)
         self._target = Target(web, rig.web_port, f"/callbacks/mimc/{URL_SECRET[MAIN]}", lambda _: [])
         self._sent = 0
-        devices = RedisDeviceRegistry(Store(store_url(rig.folder / "store")), {SECTION[MAIN]: MAIN})
-        now = datetime.now(UTC)
-        for reader in range(_READERS):
-            devices.register(Device(SECTION[MAIN], f"reader-{reader}", "phone", Platform.APNS, push_token(), now))
+        register_readers(rig, _READERS)
 
     def round(self, count: int, delay_ms: int, callers: int, per_second: float = 0.0) -> Trip:
         """Raises AssertionError where an alert does not arrive, or arrives twice."""
@@ -82,14 +77,23 @@ class WholeBench:
         spent = {name: used[name] - before[name] for name in used}
         return Trip(
             per_second=count / ((max(came_ns.values()) - sent_ns[0]) / 1e9),
-            cpu_us={name: spent[name] / count * 1e6 for name in _OURS},
+            cpu_us={name: used_s / count * 1e6 for name, used_s in spent.items()},
             p50_ms=waits_ms[count // 2],
             p99_ms=waits_ms[int(count * 0.99)],
-            shares={name: spent[name] / took * 100 for name in spent},
+            shares={name: used_s / took * 100 for name, used_s in spent.items()},
         )
 
     def _used(self) -> dict[str, float]:
-        return {name: cpu_seconds(self._rig.processes[name]) for name in {*_OURS, *_OTHERS}}
+        return {name: cpu_seconds(self._rig.processes[name]) for name in (*_MEASURED, *_OTHERS)}
+
+
+def register_readers(rig: Rig, count: int) -> None:
+    """Each with one iPhone, in the section `main`."""
+    now = datetime.now(UTC)
+    with store_of(rig) as store:
+        devices = RedisDeviceRegistry(store, {SECTION[MAIN]: MAIN})
+        for reader in range(count):
+            devices.register(Device(SECTION[MAIN], f"reader-{reader}", "phone", Platform.APNS, push_token(), now))
 
 
 def measure(rig: SinkRig, size: Size) -> list[Row]:
@@ -112,15 +116,9 @@ def measure(rig: SinkRig, size: Size) -> list[Row]:
 
 
 def _closed_rows(of: str, trips: list[Trip]) -> list[Row]:
-    shares = ", ".join(
-        f"{name} {number(Spread.of([trip.shares[name] for trip in trips]).middle)} %" for name in _OTHERS
-    )
-    return [
-        Row(
-            f"{of}: alerts/s, one core", Spread.of([trip.per_second for trip in trips]), f"of the other core: {shares}"
-        ),
-        _cpu_row(of, trips),
-    ]
+    others = ", ".join(f"{name} {number(median(trip.shares[name] for trip in trips))} %" for name in _OTHERS)
+    rates = Spread.of([trip.per_second for trip in trips])
+    return [Row(f"{of}: alerts/s, one core", rates, f"of the other core: {others}"), _cpu_row(of, trips)]
 
 
 def _even_rows(of: str, trips: list[Trip]) -> list[Row]:
@@ -133,13 +131,11 @@ def _even_rows(of: str, trips: list[Trip]) -> list[Row]:
 
 def _cpu_row(of: str, trips: list[Trip]) -> Row:
     """CPU-s for 10,000 alerts are us for an alert, divided by 100."""
-    each = {name: Spread.of([trip.cpu_us[name] / 100 for trip in trips]).middle for name in _OURS}
-    both = Spread.of([(trip.cpu_us["web"] + trip.cpu_us["worker"]) / 100 for trip in trips])
-    return Row(
-        f"{of}: CPU-s for 10,000 alerts, web + worker",
-        both,
-        ", ".join(f"{name} {number(each[name])}" for name in _OURS),
+    sums = Spread.of([sum(trip.cpu_us[name] for name in _MEASURED) / 100 for trip in trips])
+    each = ", ".join(
+        f"{name} {number(median(trip.cpu_us[name] for trip in trips) / 100)}" for name in (*_MEASURED, "store")
     )
+    return Row(f"{of}: CPU-s for 10,000 alerts, web + worker", sums, each)
 
 
 def _body(message: int) -> str:
