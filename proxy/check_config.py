@@ -49,7 +49,7 @@ def inspect_files(settings: Settings) -> Iterator[Finding]:
         yield _opens(settings.auth.accounts.database)
     for name, app in settings.apps.items():
         if app.apns is not None:
-            yield _signs(f"apps.{name}.apns.key_file", app.apns)
+            yield from _sign(f"apps.{name}.apns", app.apns)
 
 
 def ask_services(settings: Settings) -> Iterator[Finding]:
@@ -104,9 +104,15 @@ def _opens(database: Path) -> Finding:
     return Finding("ok", place, f"{count} user{'s' if count > 1 else ''}")
 
 
-def _signs(place: str, apns: ApnsSettings) -> Finding:
+def _sign(place: str, apns: ApnsSettings) -> Iterator[Finding]:
+    yield _signs(f"{place}.key_file", apns.key_file, apns.key_id, apns.team_id)
+    if apns.sandbox_key_file is not None and apns.sandbox_key_id is not None:
+        yield _signs(f"{place}.sandbox_key_file", apns.sandbox_key_file, apns.sandbox_key_id, apns.team_id)
+
+
+def _signs(place: str, key_file: Path, key_id: str, team_id: str) -> Finding:
     try:
-        sign_provider_token(apns.key_file.read_bytes(), apns.key_id, apns.team_id, datetime.now(UTC))
+        sign_provider_token(key_file.read_bytes(), key_id, team_id, datetime.now(UTC))
     except BadSettings:
         return Finding("fault", place, "no P-256 private key in PEM; it should be the .p8 file as Apple gave it")
     return Finding("ok", place, "a P-256 key that signs")
@@ -179,7 +185,7 @@ def _get(
 
 
 def _ask_apns(place: str, apns: ApnsSettings) -> Iterator[Finding]:
-    for key in ("production_url", "sandbox_url"):
+    for key in ("production_url", "sandbox_url") if apns.sandbox else ("production_url",):
         url: str = getattr(apns, key)
         if apns.proxy is not None:
             yield Finding("warning", f"{place}.{key}", f"{_host(url)} not asked: it is reached through a proxy")

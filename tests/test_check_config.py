@@ -175,6 +175,8 @@ def test_apns_through_a_proxy_is_not_asked() -> None:
     }  # fmt: skip
     found = findings("http://127.0.0.1:1", apns=apns)
     assert found["apps.main.apns.production_url"][0].verdict == "warning"
+    assert "apps.main.apns.sandbox_url" in found
+    assert "apps.main.apns.sandbox_url" not in findings("http://127.0.0.1:1", apns={**apns, "sandbox": False})
 
 
 def test_a_store_that_may_forget_is_warned_of_and_one_that_evicts_is_a_fault(tmp_path: Path) -> None:

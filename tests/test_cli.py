@@ -160,6 +160,17 @@ def test_a_key_file_that_is_no_p256_key_is_a_fault(tmp_path: Path, what: str) ->
     assert "FAULT   apps.main.apns.key_file: no P-256 private key in PEM" in result.stdout
 
 
+def test_a_sandbox_key_file_is_checked_as_well(tmp_path: Path) -> None:
+    write_key(tmp_path / "key.p8", ec.SECP256R1())
+    (tmp_path / "sandbox.p8").write_text("no key")
+    own = 'sandbox_key_id = "SANDBOXKEY"\nsandbox_key_file = "sandbox.p8"'
+    config = write_config(tmp_path, f'{APNS}key_file = "key.p8"\n{own}')
+    result = run("check-config", "--offline", "--config", str(config))
+    assert result.exit_code == 1
+    assert "ok      apps.main.apns.key_file" in result.stdout
+    assert "FAULT   apps.main.apns.sandbox_key_file: no P-256 private key in PEM" in result.stdout
+
+
 @dataclass(frozen=True)
 class Emulated:
     """What the emulators announced, and the key that the emulated Apple knows."""
