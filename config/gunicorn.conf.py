@@ -14,10 +14,12 @@ _PREFIX = "mimc-app-proxy-metrics-"
 if not os.environ.get(_METRICS):
     os.environ[_METRICS] = tempfile.mkdtemp(prefix=_PREFIX)
 
+from gunicorn.glogging import Logger  # type: ignore[import-untyped]  # noqa: E402
 from prometheus_client.multiprocess import mark_process_dead  # noqa: E402
 
 from proxy.configuration import load_settings  # noqa: E402
 from proxy.errors import BadSettings  # noqa: E402
+from proxy.logs import configure_logs  # noqa: E402
 from proxy.settings import GRACE, Settings  # noqa: E402
 from proxy.spool.folder import check_spool  # noqa: E402
 from proxy.store.connection import Store  # noqa: E402
@@ -41,6 +43,15 @@ except BadSettings as error:
     sys.stderr.write(f"the settings cannot be used:\n{error}\n")
     raise SystemExit(2) from None
 
+
+class LinesLikeOurs(Logger):  # type: ignore[misc]
+    """What gunicorn has to say about its processes, in the form of all other lines."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        configure_logs(_settings.logs.format, _settings.logs.level, forks=True)
+
+
 bind = list(dict.fromkeys([_settings.server.bind, _settings.server.operator_bind]))
 worker_class = "proxy.web.server.Worker"
 workers = int(os.environ.get("WEB_CONCURRENCY") or _settings.server.workers)
@@ -52,7 +63,7 @@ preload_app = False
 control_socket_disable = True
 forwarded_allow_ips = ""  # whose word about clients is believed is in limits.trusted_proxies; gunicorn believes nobody
 accesslog = None  # the application logs each request, without its path
-errorlog = "-"
+logger_class = LinesLikeOurs
 if Path("/dev/shm").is_dir():  # noqa: S108, gunicorn's heartbeat file must not wait for a disk
     worker_tmp_dir = "/dev/shm"  # noqa: S108
 

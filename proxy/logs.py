@@ -1,8 +1,9 @@
-"""Logs on stderr, one line for each event: JSON for machines, or for eyes.
+"""Logs on stderr, one line for each event: JSON for machines, or text for people.
 
-structlog writes bytes itself (10 us a line; through the stdlib it takes 38); what libraries tell the stdlib's logging
-comes out in the same form from warning on. Nobody should hand a secret to a log. Should it happen, `redact` is the
-second belt: it masks values under telling keys, and whatever looks like a secret within any text.
+structlog makes the lines, `LogWriter` writes them: it loses a line rather than fail or hold up the work. Libraries'
+records in the stdlib's logging come out in the same form from warning on, gunicorn's from info on. No caller should
+hand a secret to a log. Should it happen, `redact` is the second protection: it masks values under telling keys, and
+what looks like a secret within any text. Only `log_event` does without, for fields that hold none.
 """
 
 import json
@@ -10,7 +11,9 @@ import logging
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, Literal
@@ -20,6 +23,7 @@ from structlog.processors import ExceptionRenderer, TimeStamper
 from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 from proxy.errors import ProxyError
+from proxy.log_writer import LogWriter
 
 MASK = "***"
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -49,23 +53,66 @@ _PLAIN = re.compile(r"[\w.-]{0,63}")  # ids, names and reasons: too short and to
 _KEPT = ("scheme", "pair", "path", "login")
 
 
-def configure_logs(format: Literal["json", "console"] = "json", level: str = "info") -> None:  # noqa: A002
-    """From now on everything is logged to stderr in this form; `level` bounds our own events, not the libraries'."""
-    shared = _shared(format)
-    last = _last(format)
+# Names, ids and numbers of ours: neither users nor secrets can write into them. `reason` is masked, providers write it.
+_SAFE_FIELDS = frozenset({
+    "app", "channel", "kind", "result", "reason", "job_id", "message_id", "attempt", "jobs", "count", "ms", "status",
+})  # fmt: skip
+
+
+@dataclass
+class _Fast:
+    """Where `log_event` writes; None: through structlog, as any other event."""
+
+    write: Callable[[bytes], None] | None = None
+
+
+_fast = _Fast()
+log = structlog.get_logger()
+
+
+def configure_logs(
+    format: Literal["json", "console"] = "json",  # noqa: A002
+    level: str = "info",
+    *,
+    on_lost: Callable[[int], None] = lambda _lines: None,
+    forks: bool = False,
+) -> None:
+    """From now on everything is logged to stderr in this form; `level` bounds our own events and gunicorn's, not the
+    other libraries'. `on_lost` gets the number of lines that stderr did not take. `forks`: this process will fork.
+    """
+    shared, last = _shared(format), _last(format)
+    writer = LogWriter(2, on_lost, _lost_lines)
+    if not forks:
+        writer.start()
     structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, *shared, *last, _to_bytes],
+        processors=[*shared, *last, _to_bytes],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+        logger_factory=lambda *_args: _LineLogger(writer.write),
         cache_logger_on_first_use=True,
     )
-    _route_stdlib(shared, last)
+    _fast.write = writer.write if format == "json" and _LEVELS[level] <= logging.INFO else None
+    _route_stdlib(writer.write, shared, last, _LEVELS[level])
     sys.excepthook = _tell_uncaught
+
+
+def log_event(event: str, /, **facts: str | float | None) -> None:
+    """Log at info level where each microsecond counts: without redaction, if all fields are in _SAFE_FIELDS."""
+    if _fast.write is None or not facts.keys() <= _SAFE_FIELDS:
+        log.info(event, **facts)
+        return
+    if reason := facts.get("reason"):
+        facts["reason"] = _mask_reason(str(reason))
+    _fast.write(_json_line({"event": event, **facts, "level": "info", "time": _now()}))
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """The event without what is, or looks like, a secret."""
     return {key: _clean(key, value) for key, value in event.items()}
+
+
+@lru_cache(maxsize=1024)
+def _mask_reason(reason: str) -> str:
+    return mask(reason)
 
 
 def mask(text: str) -> str:
@@ -168,24 +215,55 @@ def _to_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
 
 
 def _to_bytes(_logger: WrappedLogger, _method: str, line: Any) -> bytes:
-    return str(line).encode("utf-8", "backslashreplace")
+    return f"{line}\n".encode(errors="backslashreplace")
 
 
-def _route_stdlib(shared: list[Processor], last: list[Processor]) -> None:
-    """Libraries speak through one handler. gunicorn gave its loggers handlers of their own, which printed URLs."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setLevel(logging.WARNING)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.contextvars.merge_contextvars, structlog.stdlib.add_logger_name, *shared],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
-        )
+def _json_line(event: Mapping[str, object]) -> bytes:
+    return _to_bytes(None, "", _encode_json(event))
+
+
+def _lost_lines(count: int) -> bytes:
+    return _json_line({"event": "log lines were lost", "lines": count, "level": "warning", "time": _now()})
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+
+
+class _LineLogger:
+    """What structlog hands the finished line to."""
+
+    def __init__(self, write: Callable[[bytes], None]) -> None:
+        self.debug = self.info = self.warning = self.error = self.critical = write
+
+
+class _LibraryHandler(logging.Handler):
+    def __init__(self, write: Callable[[bytes], None], level: int, formatter: logging.Formatter) -> None:
+        super().__init__(level)
+        self.setFormatter(formatter)
+        self._write = write
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._write(_to_bytes(None, "", self.format(record)))
+        except Exception:  # noqa: BLE001  a record whose text and arguments do not fit is the library's fault, not the work's
+            self.handleError(record)
+
+
+def _route_stdlib(write: Callable[[bytes], None], shared: list[Processor], last: list[Processor], level: int) -> None:
+    """Libraries speak through handlers of ours. gunicorn gave its loggers handlers of its own, which printed URLs."""
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
     )
     root = logging.getLogger()
-    root.handlers = [handler]
+    root.handlers = [_LibraryHandler(write, logging.WARNING, formatter)]
     root.setLevel(logging.WARNING)
     for name in ("gunicorn", "gunicorn.error", "gunicorn.access", "werkzeug"):
         library = logging.getLogger(name)
         library.handlers = []
         library.propagate = True
+    server = logging.getLogger("gunicorn.error")  # starts, reloads and ends of processes
+    server.handlers = [_LibraryHandler(write, max(level, logging.INFO), formatter)]
+    server.propagate = False
     logging.captureWarnings(True)

@@ -61,6 +61,9 @@ lost_total = Counter("app_proxy_leases_lost_total", "Entries that another worker
 gate_total = Counter(
     "app_proxy_connection_events_total", "Connections opened, left as silent, recalled pushes", ["event"]
 )
+log_lines_lost_total = Counter(
+    "app_proxy_log_lines_lost_total", "Log lines that stderr did not take: full disk, closed pipe, slow reader"
+)
 clock_skew = Gauge(
     "app_proxy_clock_skew_seconds",
     "How far this machine's clock is ahead of a service's; -3600 by the provider token: so far behind, or more",

@@ -16,7 +16,8 @@ CANARY = "cAnArY-42_x"
 
 def logged(code: str, form: str = "json", level: str = "info") -> str:
     """What a process writes to stderr that configures its logs and then runs the code."""
-    start = f"import logging, structlog\nfrom proxy.logs import configure_logs\nconfigure_logs({form!r}, {level!r})\n"
+    imports = "import logging, structlog\nfrom proxy.logs import configure_logs, log_event\n"
+    start = f"{imports}configure_logs({form!r}, {level!r})\n"
     program = start + "log = structlog.get_logger()\n" + textwrap.dedent(code)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=20)
     assert done.stdout == ""
@@ -30,9 +31,24 @@ def test_an_event_is_one_line_of_json_with_time_level_and_facts() -> None:
     assert event == {"event": "push accepted", "level": "info", "channel": "apns", "attempt": 2, "who": "小明"}
 
 
-def test_everything_bound_for_the_request_is_in_its_lines() -> None:
-    line = logged("structlog.contextvars.bind_contextvars(request_id='r-1'); log.info('done')")
-    assert json.loads(line)["request_id"] == "r-1"
+def test_a_frequent_event_is_such_a_line_too_and_its_reason_is_masked() -> None:
+    (line,) = logged(f"log_event('push settled', job_id='j1', attempt=2, reason='at /3/device/{CANARY}')").splitlines()
+    event = json.loads(line)
+    assert event.pop("time").endswith("Z")
+    assert event == {
+        "event": "push settled", "level": "info", "job_id": "j1", "attempt": 2, "reason": "at /3/device/***",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_field_that_is_not_known_to_be_safe_is_redacted_in_a_frequent_event_too(form: str) -> None:
+    out = logged(f"log_event('odd', push_token='{CANARY}', account='Bearer {CANARY}')", form)
+    assert "odd" in out
+    assert CANARY not in out
+
+
+def test_a_frequent_event_below_the_level_is_not_written() -> None:
+    assert logged("log_event('push settled', job_id='j1')", level="warning") == ""
 
 
 def test_events_below_the_level_are_not_written() -> None:

@@ -11,6 +11,7 @@ from proxy.commands.stores import store_of
 from proxy.configuration import load_settings
 from proxy.local.play import run_own, run_trial
 from proxy.logs import configure_logs
+from proxy.metrics import log_lines_lost_total
 from proxy.store.server.policy import refuse_eviction
 from proxy.worker.assembly import run_worker
 
@@ -43,6 +44,6 @@ def worker(config: Path | None) -> None:
     Any number of workers may run, on any number of machines: they share nothing but the store.
     """
     settings = load_settings(config)
-    configure_logs(settings.logs.format, settings.logs.level)
+    configure_logs(settings.logs.format, settings.logs.level, on_lost=log_lines_lost_total.inc)
     refuse_eviction(store_of(settings))
     asyncio.run(run_worker(settings))

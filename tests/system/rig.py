@@ -129,6 +129,7 @@ class Rig:
         emulators = {"apns": apns or {}, "mipush": mipush or {}, "mimc": mimc or {}}
         emulators |= {} if sandbox is None else {"sandbox": sandbox}
         self._emulators = {name: own for name, own in emulators.items() if name not in without}
+        self.output: int | None = None  # a file descriptor into which processes print from now on, instead of a log
         self._processes: list[Process] = []
         self._local = threading.local()
         self._secrets = {**_settings_secrets()}
@@ -188,6 +189,7 @@ class Rig:
         config = folder / "config/gunicorn.conf.py"
         argv = [_python(folder), "-m", "gunicorn", "-c", str(config), "wsgi:app"]
         process = self.start("web", argv, cwd=program, WEB_CONCURRENCY=str(workers), **variables)
+        process.facts = {"metrics": f"{self.operator}/metrics"}
         self.wait(lambda: self._is_up(process, f"{self.operator}/healthz"), "the web")
         return process
 
@@ -216,7 +218,8 @@ class Rig:
         folder = Path(cwd or self.program)
         environment |= {"APP_PROXY_CONFIG": str(self._settings_file(folder)), "PYTHONUNBUFFERED": "1"}
         environment |= {"TMPDIR": str(self.temporary), **variables}  # what a killed process leaves, goes with the rig
-        with log.open("wb") as output:
+        with log.open("wb") as log_file:
+            output = log_file if self.output is None else self.output
             popen = subprocess.Popen(
                 argv, cwd=folder, env=environment, start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
@@ -333,10 +336,10 @@ class Rig:
         with self.redis() as redis:
             return [fields["reason"] for _, fields in redis.xrange(keys.dead_letters(app_id))]
 
-    def metric(self, worker: Process, name: str, **labels: str) -> float:
-        """The sum of a worker's samples of that name with at least those labels."""
-        text = self.http.get(worker.facts["metrics"], timeout=10).text
-        name = in_words_of(worker.program, name)
+    def metric(self, process: Process, name: str, **labels: str) -> float:
+        """The sum of the samples of a worker or the web of that name with at least those labels."""
+        text = self.http.get(process.facts["metrics"], timeout=10).text
+        name = in_words_of(process.program, name)
         samples = [it for family in text_string_to_metric_families(text) for it in family.samples]
         return sum(it.value for it in samples if it.name == name and labels.items() <= it.labels.items())
 
