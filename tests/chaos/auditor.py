@@ -8,10 +8,10 @@ It reads the run log (runlog.py) and the emulators' journals, nothing else, and 
     shown twice       a phone holds two items of one message: one word under two collapse ids or jobkeys
     unexcused repeat  a second accepted push of one (message, device) that no fault explains (faults.py)
     order             an earlier message came onto a phone that keeps one item a conversation after a later one
-    standstill        alerts waited for a lane, it pushed none for more than MOST_MS, and no fault explains that
-                      (standstill.py)
     wrong phone       a push at an address that for MOVED_MS (observed_alerts.py) had belonged to none of the message's
                       readers
+
+Beside that it tells how long lanes were still while alerts waited, where no fault explains it (standstill.py).
 
 An alert is due for each device that surely was a reader's before the callback was first posted and stayed theirs, whose
 address no provider called dead, and that was not told apart by the logins that missed the message; never for the
@@ -20,7 +20,7 @@ none expires. Later means a larger sequence; in the old form, which has none, a 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tests.chaos.arrivals import judge_arrivals
@@ -28,8 +28,8 @@ from tests.chaos.evidence import Evidence, read_evidence
 from tests.chaos.faults import Times
 from tests.chaos.observed_alerts import ObservedAlerts
 from tests.chaos.pushes import Journal
-from tests.chaos.standstill import MOST_MS, Standstill, shares_unexplained, standstills
-from tests.chaos.verdict import Finding, Verdict
+from tests.chaos.standstill import shares_unexplained, standstills
+from tests.chaos.verdict import Verdict
 
 
 def audit(
@@ -46,13 +46,12 @@ def audit(
     evidence = read_evidence(events, journals, times, by_account)
     arrivals, observed = judge_arrivals(evidence), ObservedAlerts(evidence)
     lanes = [((evidence.messages[push.word].app, push.provider), push) for push in evidence.pushes]
-    stood_still = standstills(arrivals.waits, lanes, evidence.faults, times)
     return Verdict(
         messages=len(evidence.messages),
         due=arrivals.counted["due"],
         duplicates=sum(callback.posts - 1 for callback in evidence.callbacks),
         faults=Counter(fault.kind for fault in evidence.faults),
-        findings=(*arrivals.findings, *observed.findings, *_too_long(stood_still)),
+        findings=(*arrivals.findings, *observed.findings),
         pushes=len(evidence.pushes),
         delivered=observed.delivered,
         worst_recovery_ms=arrivals.worst and arrivals.worst[0],
@@ -63,16 +62,9 @@ def audit(
         never_taken=sum(callback.accepted_ms is None for callback in evidence.callbacks),
         wordless=evidence.wordless,
         excused=observed.excused,
-        standstill_ms=stood_still[0].ms if stood_still else 0,
-        longest_standstill=str(stood_still[0]) if stood_still else "",
+        standstills=standstills(arrivals.waits, lanes, evidence.faults, times),
         unexplained=_unexplained(evidence, times),
     )
-
-
-def _too_long(stood_still: Iterable[Standstill]) -> Iterator[Finding]:
-    for found in stood_still:
-        if found.ms > MOST_MS:
-            yield Finding("standstill", "alerts waited", "/".join(found.lane), f"{found}, {found.ms} ms")
 
 
 def _unexplained(evidence: Evidence, times: Times) -> Mapping[str, float]:

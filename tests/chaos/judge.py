@@ -15,10 +15,18 @@ from tests.chaos.runlog import read_run_log
 from tests.chaos.size import Size
 
 
-def judged(seed: int, size: Size, again: str, say: Callable[[str], None], *, keep: bool = False) -> int:
-    """0 where every promise was kept, else 1; `again` is the command that repeats it.
+def judged(
+    seed: int,
+    size: Size,
+    again: str,
+    say: Callable[[str], None],
+    *,
+    keep: bool = False,
+    ignore_standstill: bool = False,
+) -> int:
+    """0 where every promise was kept and, unless that is ignored, no lane stood still, else 1.
 
-    The run's folder stays after a failure, and always with `keep`.
+    `again` is the command that repeats it. The run's folder stays after a failure, and always with `keep`.
     """
     say(f"seed {seed}: {size.messages} messages in {size.seconds:.0f} s; again: {again}")
     began = time.monotonic()
@@ -26,7 +34,7 @@ def judged(seed: int, size: Size, again: str, say: Callable[[str], None], *, kee
     folder = Path(tempfile.mkdtemp(prefix=f"chaos-{seed}-", dir="/tmp"))
     try:
         play(seed, size, folder, say)
-        faults = verdict(folder, size.times, say)
+        faults = verdict(folder, size.times, say, ignore_standstill=ignore_standstill)
     except BaseException:
         say(f"not played to its end; logs, run log and journals: {folder}; again: {again}")
         raise
@@ -41,7 +49,7 @@ def judged(seed: int, size: Size, again: str, say: Callable[[str], None], *, kee
     return 0
 
 
-def verdict(folder: Path, times: Times, say: Callable[[str], None]) -> list[str]:
+def verdict(folder: Path, times: Times, say: Callable[[str], None], *, ignore_standstill: bool) -> list[str]:
     """Print the auditor's table for the run in this folder; returns what speaks against the service."""
     events = read_run_log(folder / RUN_LOG)
     found = audit(events, {name: read_journal(folder, name) for name in PROVIDERS}, times)
@@ -49,6 +57,7 @@ def verdict(folder: Path, times: Times, say: Callable[[str], None]) -> list[str]
     left = [event["backlog"] for event in events if event["event"] == "end"]
     return [
         *([] if found.ok else ["promises were broken"]),
+        *(["a lane stood still"] if found.stood_still and not ignore_standstill else []),
         *([] if found.due else ["nothing was due, which proves nothing"]),
         *([] if left == [0] else ["work was left undone"]),
     ]

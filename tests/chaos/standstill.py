@@ -45,7 +45,7 @@ class Standstill(NamedTuple):
         return self.end_ms - self.begin_ms
 
     def __str__(self) -> str:
-        return f"{'/'.join(self.lane)} from {self.begin_ms} to {self.end_ms}"
+        return f"{self.ms / 1000:.1f} s of {'/'.join(self.lane)}, from {self.begin_ms} to {self.end_ms}"
 
 
 def standstills(

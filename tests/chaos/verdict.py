@@ -1,10 +1,12 @@
 """What the auditor found."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-KINDS = ("lost", "shown twice", "unexcused repeat", "order", "standstill", "wrong phone")
+from tests.chaos.standstill import MOST_MS, Standstill
+
+KINDS = ("lost", "shown twice", "unexcused repeat", "order", "wrong phone")
 _SHOWN = 5
 
 
@@ -27,8 +29,8 @@ class Verdict:
 
     `due` is what surely had to arrive, `undecidable` what did not arrive and need not have. `duplicates` counts posts
     of a callback after its first. `delivered` counts the alerts to which the `pushes` belong, `excused` the repeats by
-    their excuse. `slowest` names the alert with the worst recovery. `standstill_ms` is the longest time that a lane was
-    still without a reason, `unexplained` by provider the share of the run in which such a time could be seen.
+    their excuse. `slowest` names the alert with the worst recovery. `standstills` are the longest time without a reason
+    of each lane, `unexplained` by provider the share of the run in which such a time could be seen.
     """
 
     messages: int
@@ -46,13 +48,21 @@ class Verdict:
     never_taken: int = 0
     wordless: int = 0
     excused: Mapping[str, int] = field(default_factory=dict)
-    standstill_ms: int = 0
-    longest_standstill: str = ""
+    standstills: Sequence[Standstill] = ()
     unexplained: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
+        """No promise was broken. How long a lane stood still depends on the machine too, and is asked for apart."""
         return not self.findings
+
+    @property
+    def stood_still(self) -> bool:
+        return self.standstill_ms > MOST_MS
+
+    @property
+    def standstill_ms(self) -> int:
+        return max((standstill.ms for standstill in self.standstills), default=0)
 
     @property
     def pushes_per_alert(self) -> float:
@@ -89,7 +99,7 @@ class Verdict:
             **{f"repeats excused by {excuse}": count for excuse, count in sorted(self.excused.items())},
         }  # fmt: skip
         lines += [f"  {heading}: {count}" for heading, count in beside.items() if count]
-        lines += [f"  standstill: {self.longest_standstill}"] if self.longest_standstill else []
+        lines += [f"  standstill: {standstill}" for standstill in self.standstills[:_SHOWN]]
         shares = ", ".join(f"{provider} {share:.0%}" for provider, share in self.unexplained.items())
         lines += [f"  time in which no fault explains a standstill: {shares}"] if shares else []
         lines += [f"  slowest to recover: {self.slowest}"] if self.slowest else []
