@@ -28,7 +28,7 @@ class Counts:
         self._calls = self._resumed = self._depth = 0
         self._functions: set[CodeType] = set()
 
-    def told(self) -> dict[str, object]:
+    def report(self) -> dict[str, object]:
         modules = {code.co_filename for code in self._functions}
         return {
             "calls": self._calls, "resumed": self._resumed, "depth": self._depth,
@@ -83,13 +83,13 @@ def main() -> None:
 
     counts = Counts(Path(str(proxy.__file__)).parent)
 
-    def tell(number: int, frame: FrameType | None) -> None:
+    def write_report(number: int, frame: FrameType | None) -> None:
         draft = Path(f"{path}.new")
-        draft.write_text(json.dumps(counts.told()))
+        draft.write_text(json.dumps(counts.report()))
         counts.begin()
         draft.replace(path)
 
-    signal.signal(signal.SIGUSR1, tell)
+    signal.signal(signal.SIGUSR1, write_report)
     threading.setprofile(counts.note)
     sys.setprofile(counts.note)
     command()

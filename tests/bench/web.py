@@ -105,7 +105,7 @@ def shoot(target: Target, count: int, connections: int, per_second: float = 0.0)
 def fire(
     target: Target, bodies: Sequence[str], connections: int, per_second: float = 0.0, on: Collection[int] = ()
 ) -> dict[str, Any]:
-    """What the load tells (load.py), which runs on these cores. Raises AssertionError where an answer is not 200."""
+    """What the load prints (load.py), which runs on these cores. Raises AssertionError where an answer is not 200."""
     order = {
         "port": target.port, "path": target.path, "headers": dict(target.headers), "bodies": bodies,
         "connections": connections, "per_second": per_second, "most_seconds": _MOST_SECONDS,

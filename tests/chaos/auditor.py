@@ -11,10 +11,10 @@ It reads the run log (runlog.py) and the emulators' journals, nothing else, and 
     wrong phone       a push at an address that for MOVED_MS (observed_alerts.py) had belonged to none of the message's
                       readers
 
-Beside that it tells how long lanes were still while alerts waited, where no fault explains it (standstill.py).
+It also measures how long lanes were still while alerts waited, where no fault explains it (standstill.py).
 
 An alert is due for each device that surely was a reader's before the callback was first posted and stayed theirs, whose
-address no provider called dead, and that was not told apart by the logins that missed the message; never for the
+address no provider called dead, and that was not excluded by the logins that missed the message; never for the
 sender. What cannot be decided from outside is counted apart. Runs are far shorter than an alert's life of 24 h, so
 none expires. Later means a larger sequence; in the old form, which has none, a later time of sending.
 """
@@ -41,7 +41,7 @@ def audit(
 ) -> Verdict:
     """Judge a run by its log and the providers' journals; `times` are those of its settings.
 
-    `by_account` names the app sections whose MiPush is told accounts instead of regIds.
+    `by_account` names the app sections whose MiPush is given accounts instead of regIds.
     """
     evidence = read_evidence(events, journals, times, by_account)
     arrivals, observed = judge_arrivals(evidence), ObservedAlerts(evidence)

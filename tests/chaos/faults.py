@@ -6,8 +6,8 @@ A second accepted push of one alert is excused only by one of these, each betwee
   silent by a fault;
 - *slow*: it had waited for its answer about as long as the worker waits (a time-out), whether that came or not;
 - *reset*: the connection was reset at once after the answer, which a reset may overtake;
-- *kill_worker*, *stop_worker*, *slow_worker*: done to the process that had sent the first push, told by its port, and
-  begun at most SETTLED_MS after the answer. Where the environment could not tell the ports it may have been any worker;
+- *kill_worker*, *stop_worker*, *slow_worker*: done to the process that had sent the first push, known by its port, and
+  begun at most SETTLED_MS after the answer. Where its ports could not be read it may have been any worker;
 - *store*: it was killed, away or emptied while the first push was out, or at most SETTLED_MS after the answer, or had
   been STORE_BEFORE_MS before it came;
 - *said again to an empty store*: MIMC posted the message again after the store had come back empty.

@@ -55,7 +55,7 @@ class Generator:
         self.late_s = 0.0
 
     async def run(self) -> None:
-        lines = [asyncio.create_task(self._post_what_is_due()) for _ in range(_CONNECTIONS)]
+        posters = [asyncio.create_task(self._post_what_is_due()) for _ in range(_CONNECTIONS)]
         began = time.monotonic()
         for message in self._messages:
             wait_s = began + message.at_s - time.monotonic()
@@ -65,11 +65,11 @@ class Generator:
         while self._open:
             self._none_open.clear()
             await self._none_open.wait()
-        for line in lines:
-            line.cancel()
-        for line in lines:
+        for poster in posters:
+            poster.cancel()
+        for poster in posters:
             with suppress(asyncio.CancelledError):
-                await line
+                await poster
 
     def _write(self, message: Message) -> None:
         sent_at_ms = self._last_ms = max(time.time_ns() // 1_000_000, self._last_ms + 1)

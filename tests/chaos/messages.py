@@ -33,7 +33,7 @@ class Announcement:
 
 @dataclass(frozen=True)
 class Message:
-    """`sequence` ascends within an app section, so also within a conversation; `old`: told in the form of 2018."""
+    """`sequence` ascends within an app section, so also within a conversation; `old`: announced in the form of 2018."""
 
     at_s: float
     app_id: str

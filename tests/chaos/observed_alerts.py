@@ -15,9 +15,9 @@ Reader = Owner | Address
 
 
 class ObservedAlerts:
-    """The pushes by who saw them: a reader's phone, or the bare address where it cannot be told whose that was.
+    """The pushes by who saw them: a reader's phone, or the bare address where its owner is not known.
 
-    A phone that changed hands between two readers of one message is told of it for each of them. `excused` counts the
+    A phone that changed hands between two readers of one message is alerted for each of them. `excused` counts the
     repeats by what explains them.
     """
 
@@ -87,7 +87,7 @@ class ObservedAlerts:
         """A phone drops a jobkey that it has had, so only an item's first push can cover another.
 
         What a phone shows of its former owner belongs to no reader any more: another reader's messages may cover it,
-        and so may those of which it cannot be told whose they were.
+        and so may those whose reader is not known.
         """
         messages = self._evidence.messages
         seen: set[tuple[Address, str | None]] = set()

@@ -12,7 +12,7 @@ _LATE_MS = 5_000  # a registration without an answer may still be carried out: t
 
 
 class Owner(NamedTuple):
-    """A device of an account; `device` is "" where the provider is told the account itself."""
+    """A device of an account; `device` is "" where the provider is given the account itself."""
 
     app: str
     account: str
@@ -47,7 +47,7 @@ class Hold(Enum):
 
 
 class Ownership:
-    """All claims of a run. `by_account` names the sections whose MiPush is told accounts.
+    """All claims of a run. `by_account` names the sections whose MiPush is given accounts.
 
     `emptied` are the times from which the store had lost everything to when it was there again; `dead` says from when
     to when a provider called an address dead.
@@ -177,7 +177,7 @@ def _takes(other: CallbackOrigin, claim: CallbackOrigin) -> bool:
 def _lets_go(other: CallbackOrigin, claim: CallbackOrigin, mine: Sequence[CallbackOrigin]) -> bool:
     """The owner gives the device up, or may, or lets it be reached by another channel.
 
-    A call without an answer is repeated until it has one, which tells what was called for.
+    A call without an answer is repeated until it has one, which says what was called for.
     """
     if other.kind == "registration_unknown":
         answered = next((claim for claim in mine if claim.asked_ms > other.asked_ms and claim.kind != other.kind), None)

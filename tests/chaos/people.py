@@ -16,7 +16,7 @@ _FIRST_TOPIC_ID = 21351198708203520
 class Phone:
     """`device` is "" and `push_token` the account where the provider itself knows the account's phones.
 
-    `resource` names its login at MIMC; many apps do not tell it. `environment` is APNs': a developer's build is reached
+    `resource` names its login at MIMC; many apps do not give it. `environment` is APNs': a developer's build is reached
     in the sandbox.
     """
 

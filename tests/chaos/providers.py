@@ -1,4 +1,4 @@
-"""What the emulated providers are told to do wrong. Each order hits only what is otherwise in order."""
+"""What the emulated providers do wrong by order. Each order hits only what is otherwise in order."""
 
 import time
 from collections.abc import Mapping, Sequence

@@ -16,7 +16,7 @@ _KIND_OF_TARGET = {"registration_id": "regid", "user_account": "account"}
 class Push(NamedTuple):
     """One word that reached one address.
 
-    `item` is what the phone tells notifications apart by: apns-collapse-id or jobkey. `notify_id` is MiPush's: of
+    `item` is what the phone distinguishes notifications by: apns-collapse-id or jobkey. `notify_id` is MiPush's: of
     several items with the same one the phone keeps the last. `came_ms` is when the request had come, `ms` when it was
     answered, or given up; `lost` says what kept the answer from the sender, as far as the emulator knows. `connection`
     is (provider, number at it), `port` the sender's.

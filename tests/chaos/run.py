@@ -34,7 +34,7 @@ def play(seed: int, size: Size, folder: Path, say: Say) -> None:
     deadline = time.monotonic() + MOST_SECONDS
     people = draw_people(seed, size)
     plan = draw_troubles(seed, size)
-    tell(plan, say)
+    say_plan(plan, say)
     with (
         RunLog(folder / RUN_LOG) as log,
         Rig(folder, relay=size.relay, sandbox={}, mipush={"unknown_targets": "accept"}, without=["mimc"]) as rig,
@@ -58,7 +58,7 @@ def play(seed: int, size: Size, folder: Path, say: Say) -> None:
         fleet.end()
 
 
-def tell(plan: Mapping[str, Sequence[Trouble]], say: Say) -> None:
+def say_plan(plan: Mapping[str, Sequence[Trouble]], say: Say) -> None:
     for trouble in sorted(
         (trouble for track in plan.values() for trouble in track), key=lambda trouble: trouble.begins_s
     ):

@@ -8,7 +8,7 @@ _SOCKET = re.compile(r"socket:\[(\d+)\]")
 
 
 def ports_of(pid: int) -> list[int] | None:
-    """The local ports of its TCP connections; None where the system does not tell."""
+    """The local ports of its TCP connections; None where the system does not say."""
     if Path("/proc/self/net/tcp").exists():
         return _from_proc(pid)
     return _from_lsof(pid)
@@ -41,7 +41,7 @@ def _from_lsof(pid: int) -> list[int] | None:
     """macOS has no /proc."""
     try:
         argv = ["lsof", "-nP", "-a", "-p", str(pid), "-iTCP", "-Fn"]
-        told = subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False).stdout
+        listing = subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False).stdout
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return sorted({int(port) for port in re.findall(r"^n[^>\n]*:(\d+)", told, re.MULTILINE)})
+    return sorted({int(port) for port in re.findall(r"^n[^>\n]*:(\d+)", listing, re.MULTILINE)})

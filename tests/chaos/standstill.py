@@ -7,7 +7,7 @@ accepted push to the next, or from when an alert that waits had its 200. A fault
     provider_*                              its own provider's, until the probe that is then due: probe_s after its end
     the store, and the web and its spool    every lane's, until GRACE_MS after its end
 
-and nothing else. Only alerts that came are looked at: one that never does is lost, which is worse and told elsewhere.
+and nothing else. Only alerts that came are looked at: one that never does is lost, which is a finding of its own.
 """
 
 from bisect import bisect_left

@@ -22,7 +22,7 @@ OTHER, MAIN = "other", "main"
 
 
 class Story:
-    """A run as it might have been, told line by line."""
+    """A run as it might have been, line by line."""
 
     def __init__(self, people: Sequence[str] = PEOPLE) -> None:
         self.events: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""make fuzz: look for new inputs in every target, keep those that reach something new, tell what was found.
+"""make fuzz: look for new inputs in every target, keep those that reach something new, say what was found.
 
 python -m tests.fuzz [--seconds N] [--seed N] [TARGET ...]
 """
@@ -50,7 +50,7 @@ def _fuzz(target: Target, seconds: float, seed: str) -> int:
         f"{len(least):8}{sum(map(len, least)):9}  {len(fuzzer.findings)}"
     )
     for finding in fuzzer.findings.values():
-        say(told(target, finding))
+        say(report(target, finding))
     return len(fuzzer.findings)
 
 
@@ -61,7 +61,7 @@ def smallest(target: Target, inputs: Sequence[bytes]) -> list[bytes]:
     return again.kept
 
 
-def told(target: Target, finding: Finding) -> str:
+def report(target: Target, finding: Finding) -> str:
     """The fault, and where its input was saved."""
     files.save(path := files.found(target.name), finding.content)
     how = "".join(traceback.format_exception(finding.error))

@@ -65,7 +65,7 @@ def signed(head: bytes, claims: bytes) -> bytes:
 
 
 def is_ours(header: bytes) -> bool:
-    """Signed with one of our secrets, as told without the code under test."""
+    """Signed with one of our secrets, as computed without the code under test."""
     start, _, signature = header.split()[-1].rpartition(b".")
     return any(hmac.compare_digest(b64(_mac(start, secret)), signature) for secret in (SECRET, OTHER_SECRET))
 

@@ -1,4 +1,4 @@
-"""Which steps from line to line a call takes in our own code: what tells a fuzzer that an input is new."""
+"""Which steps from line to line a call takes in our own code: how a fuzzer knows that an input is new."""
 
 import sys
 from collections.abc import Callable, Iterator

@@ -36,7 +36,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Finding:
-    """An input and what it raised. `place` tells one fault from another."""
+    """An input and what it raised. `place` distinguishes one fault from another."""
 
     content: bytes
     error: BaseException

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz import files
-from tests.fuzz.__main__ import smallest, told
+from tests.fuzz.__main__ import report, smallest
 from tests.fuzz.loop import Fuzzer, Target
 from tests.fuzz.targets import TARGETS
 
@@ -26,7 +26,7 @@ def test_no_input_is_a_fault(name: str) -> None:
     fuzzer = Fuzzer(target, random.Random(f"{SEED}/{name}"))
     fuzzer.replay([*files.read(files.found(name)), *files.read(files.corpus(name)), *target.seeds])
     fuzzer.search(SECONDS / len(TARGETS), RUNS[name])
-    faults = [told(target, finding) for finding in fuzzer.findings.values()]
+    faults = [report(target, finding) for finding in fuzzer.findings.values()]
     assert not faults, f"SEED={SEED}\n" + "\n".join(faults)
     assert fuzzer.kept
 

@@ -70,10 +70,10 @@ def run(folder: Path, plan: Plan, program: Path = ROOT) -> int:
         wrong += [f"dead letter: {reason}" for reason in rig.dead_letters()]
         pushed = sum(rig.metric(worker, "app_proxy_jobs_settled_total", outcome="accepted") for worker in workers)
     verdicts = {name: judge(samples, ALLOWED[name.partition(":")[0]]) for name, samples in rows.items()}
-    told = (
+    amount = (
         f"{callbacks} messages and {pushed:.0f} pushes in {plan.seconds:.0f} s, {plan.warm_up_s:.0f} s of them warm-up"
     )
-    sys.stdout.write(f"{machine()}\n\n{table(verdicts)}\n\n{told}\n")
+    sys.stdout.write(f"{machine()}\n\n{table(verdicts)}\n\n{amount}\n")
     sys.stdout.writelines(f"wrong: {fault}\n" for fault in wrong)
     return 1 if wrong or any(verdict.grows for verdict in verdicts.values()) else 0
 

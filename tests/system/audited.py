@@ -112,10 +112,10 @@ class AuditedRig(Rig):
         self._posts += 1
         asked_ms = now_ms()
         answer = self.post(body, message.app_id)
-        told = answer.json()["data"] or {}
+        data = answer.json()["data"] or {}
         self.log.write(
             "posted", callback=self._posts, word=message.word, kind=kind, recipients=body["toAccounts"], form="new",
-            attempt=1, asked_ms=asked_ms, status=answer.status_code, duplicate=told.get("duplicate"),
+            attempt=1, asked_ms=asked_ms, status=answer.status_code, duplicate=data.get("duplicate"),
         )  # fmt: skip
         assert answer.status_code == 200
 
@@ -165,8 +165,8 @@ class AuditedRig(Rig):
 
     def streams_open(self) -> int:
         """How many pushes the emulated APNs has taken on and not answered."""
-        told = self.http.get(f"{self.control('apns')}/connections", timeout=5).json()["connections"]
-        return sum(connection["streams_open"] for connection in told)
+        connections = self.http.get(f"{self.control('apns')}/connections", timeout=5).json()["connections"]
+        return sum(connection["streams_open"] for connection in connections)
 
     def kill_worker(self, worker: Process) -> None:
         with self.happens("kill_worker", worker):
