@@ -62,6 +62,9 @@ class DeviceRegistry(Protocol):
 
     def remove(self, app: str, account: str, device_id: str) -> bool: ...
 
+    def lift_unknown(self, app: str, account: str) -> None:
+        """The account is in use: a provider that did not know it is asked again. Raises nothing."""
+
 
 class BlockList(Protocol):
     """Accounts and sessions that may do nothing any more. Raises StoreUnavailable. See store/blocks.py."""

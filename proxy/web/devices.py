@@ -33,6 +33,7 @@ def register(device_id: str) -> Response:
     )
     require_origin(device.app)
     gone = services.devices.register(device)
+    services.devices.lift_unknown(device.app, device.account)
     facts = {"app": device.app, "platform": device.platform.value, "fingerprint": fingerprint(device.push_token)}
     add_log_context(**facts)
     audit("device registered", account=user.app_account, backend=user.backend, device_id=device_id, **facts)

@@ -47,6 +47,13 @@ def test_a_registration_is_kept_and_shown_without_its_push_token(world: World) -
     assert [entry["device_id"] for entry in json.loads(listed.data)["data"]] == ["phone"]
 
 
+def test_a_registration_shows_that_the_account_is_in_use(world: World) -> None:
+    world.client.put(PHONE, headers=bearer("1000"), json=KEY | {"platform": "fcm"})
+    assert world.devices.lifted == []
+    world.client.put(PHONE, headers=bearer("1000"), json=KEY)
+    assert world.devices.lifted == [("main", "1000")]
+
+
 def test_a_device_is_its_users_alone(world: World) -> None:
     world.client.put(PHONE, headers=bearer("1000"), json=KEY)
     assert world.client.get(PHONE, headers=bearer("1001")).status_code == 404

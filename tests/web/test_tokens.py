@@ -26,6 +26,13 @@ def test_the_answer_goes_back_byte_for_byte() -> None:
     assert world.tokens.calls == [("main", "1000")]
 
 
+def test_a_token_call_shows_that_the_account_is_in_use() -> None:
+    world = two_apps()
+    world.client.post(PATH, headers=bearer(), json={"appId": OTHER_APP_ID})
+    world.client.post(PATH, headers=bearer(), json={"appId": "1"})  # is not configured
+    assert world.devices.lifted == [("other", "1000")]
+
+
 @pytest.mark.parametrize("status", [200, 302, 401, 403, 404, 429, 500, 503])
 def test_whatever_status_comes_goes_back(status: int) -> None:
     world = World()

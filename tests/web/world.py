@@ -69,7 +69,11 @@ class MemoryDevices:
     """Implements ports.DeviceRegistry."""
 
     stored: dict[tuple[str, str, str], Device] = field(default_factory=dict)
+    lifted: list[tuple[str, str]] = field(default_factory=list)
     per_account: int = 10
+
+    def lift_unknown(self, app: str, account: str) -> None:
+        self.lifted.append((app, account))
 
     def register(self, device: Device) -> Sequence[str]:
         self.stored.pop((device.app, device.account, device.device_id), None)
