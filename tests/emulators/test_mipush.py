@@ -56,6 +56,9 @@ SETTINGS = f"""
 """
 
 
+Form = dict[str, str] | list[tuple[str, str]]
+
+
 class Emulator:
     def __init__(self, announced: dict[str, Any]) -> None:
         self.announced = announced
@@ -63,7 +66,7 @@ class Emulator:
         self.session = requests.Session()
         self.session.trust_env = False
 
-    def post(self, path: str, form: dict[str, str], secret: str = SECRET, kind: str = FORM) -> requests.Response:
+    def post(self, path: str, form: Form, secret: str = SECRET, kind: str = FORM) -> requests.Response:
         headers = {"Authorization": f"key={secret}", "Content-Type": kind}
         return self.session.post(f"{self.url}{path}", data=urlencode(form), headers=headers, timeout=10)
 
@@ -311,11 +314,10 @@ def test_the_secret_is_given_by_the_word_key(mipush: Emulator) -> None:
 @pytest.mark.parametrize(
     ("body", "kind"),
     [
-        (urlencode(message(user_account="1001")), "application/x-www-form-urlencoded"),
         (urlencode(message(user_account="1001")), "application/x-www-form-urlencoded;charset=GBK"),
         (json.dumps(message(user_account="1001")), "application/json"),
         (urlencode(message(user_account="1001", title="é"), encoding="latin-1"), FORM),
-        ("user_account=1001&user_account=1002", FORM),
+        (urlencode(message(user_account="1001")) + "&title=other", FORM),
         ("user_account", FORM),
     ],
 )
@@ -324,6 +326,22 @@ def test_only_an_utf8_form_is_read(mipush: Emulator, body: str, kind: str) -> No
     url = f"{mipush.url}/v2/message/user_account"
     answer = mipush.session.post(url, body, headers=headers, timeout=10).json()
     assert answer["code"] in (10012, 10017)
+
+
+@pytest.mark.parametrize("kind", [
+    "application/x-www-form-urlencoded", 'Application/X-WWW-Form-Urlencoded; charset="utf-8"',
+])  # fmt: skip
+def test_the_charset_may_be_left_out_or_written_otherwise(mipush: Emulator, kind: str) -> None:
+    assert mipush.post("/v2/message/user_account", message(user_account="1001"), kind=kind).json()["code"] == 0
+
+
+@pytest.mark.parametrize(("path", "target"), [("user_account", "user_account"), ("regid", "registration_id")])
+def test_targets_may_come_as_repeated_fields(mipush: Emulator, path: str, target: str) -> None:
+    given = ["1001", "1002"] if path == "user_account" else ["regid-1", "regid-2"]
+    form = [*message().items(), *((target, one) for one in given)]
+    assert mipush.post(f"/v2/message/{path}", form).json()["code"] == 0
+    assert mipush.journal()[-1]["targets"] == given
+    assert len(mipush.phone("first")["shown"]) == len(mipush.phone("second")["shown"]) == 1
 
 
 def test_an_unknown_path_or_method_is_not_an_interface(mipush: Emulator) -> None:
