@@ -24,10 +24,10 @@ from proxy.auth.sign_in import SignIns
 from proxy.channels import APNS, MIPUSH
 from proxy.channels.apns.provider_token import fresh_enough, read_issued_at, sign_provider_token
 from proxy.channels.apns.wire import ApnsWire
-from proxy.channels.carriers import TransportFactory
+from proxy.channels.before.carriers import TransportFactory
+from proxy.channels.before.transport import Limits
 from proxy.channels.mipush.wire import MipushWire
 from proxy.channels.mipush.wire import authorization as mipush_authorization
-from proxy.channels.transport import Limits
 from proxy.domain.devices import Device
 from proxy.domain.lanes import Lane, Route
 from proxy.errors import SpoolRefused, StoreUnavailable

@@ -5,80 +5,73 @@ from collections.abc import Callable
 
 import pycurl
 
-from proxy.channels.transfer import (
-    CLOSED,
-    LEASE_LOST,
-    Limits,
-    Route,
-    Transfer,
-    TransferPool,
-    always,
-    curl_options,
-    ignore,
-    is_plain_loopback,
-)  # fmt: skip
-from proxy.domain.transfers import FailureKind, Request, Response, TransportFailure
+from proxy.channels.multi import Multi
+from proxy.channels.places import Places
+from proxy.channels.transfer import CLOSED, Limits, Transfer, TransferPool
+from proxy.curl import Route, protocols_of
+from proxy.domain.transfers import Request, Response, TransportFailure
 
 
-class Http1Pool:
-    """Sends over at most `connections` HTTP/1.1 connections; the others wait for one, `limits.wait_s` at most.
+class Http1Transport:
+    """Sends over at most `connections` HTTP/1.1 connections. A `proxy.ports.Transport`.
 
     Plain http:// is spoken to loopback alone. The first request on a connection that the server has closed may end as
-    NoAnswer(sent=True): nobody can tell whether it arrived.
+    BROKEN: it cannot be told whether it arrived.
     """
 
-    def __init__(
-        self, route: Route, limits: Limits, connections: int = 24, on_event: Callable[[str], None] = ignore
-    ) -> None:
-        self._limits, self._on_event = limits, on_event
-        self._transfers = TransferPool(curl_options(route, limits, pycurl.CURL_HTTP_VERSION_1_1), connections)
-        self._slots = asyncio.Semaphore(connections)
-        self._multi = pycurl.AsyncCurlMulti()
+    def __init__(self, route: Route, limits: Limits, connections: int, on_event: Callable[[str], None]) -> None:
+        self._on_event = on_event
+        self._loop = asyncio.get_running_loop()
+        # a compressed answer is read, also where the request's headers do not ask for one
+        options = [(pycurl.ACCEPT_ENCODING, "gzip")]
+        self._transfers = TransferPool(route, limits, pycurl.CURL_HTTP_VERSION_1_1, options)
+        self._in_flight: dict[pycurl.Curl, Transfer] = {}
+        self._places = Places(lambda: connections - len(self._in_flight))
+        self._multi = Multi(self._done)
         self._multi.setopt(pycurl.M_MAX_HOST_CONNECTIONS, connections)
 
-    async def send(self, request: Request, may_send: Callable[[], bool] = always) -> Response | TransportFailure:
-        """Post a request. `may_send` is asked at the last moment before it leaves; it must not raise."""
-        try:
-            async with asyncio.timeout(self._limits.wait_s):
-                await self._slots.acquire()
-        except TimeoutError:
-            return TransportFailure("no free connection in time", FailureKind.NOT_SENT)
-        try:
-            if self._multi.closed:
-                return TransportFailure(CLOSED, FailureKind.NOT_SENT)
-            return (
-                await self._ride(request, may_send)
-                if may_send()
-                else TransportFailure(LEASE_LOST, FailureKind.NOT_SENT)
-            )
-        finally:
-            self._slots.release()
+    async def reserve(self, most: int) -> int:
+        """Wait until at least one request may leave now; take up to `most` places, and say how many."""
+        return await self._places.reserve(most)
+
+    def give_back(self, places: int) -> None:
+        """Reserved, and not used."""
+        self._places.give_back(places)
+
+    def send(self, request: Request, leave_by: float) -> asyncio.Future[Response | TransportFailure]:
+        """Post a request on a reserved place, which is free again when the future is done.
+
+        The request does not leave after `leave_by` (monotonic).
+        """
+        future: asyncio.Future[Response | TransportFailure] = self._loop.create_future()
+        self._places.use()
+        if self._multi.closed:
+            future.set_result(CLOSED)
+            return future
+        transfer = self._transfers.take()
+        transfer.load(request, leave_by, self, future)
+        transfer.curl.setopt(pycurl.PROTOCOLS, protocols_of(request.url))
+        self._in_flight[transfer.curl] = transfer
+        self._multi.add(transfer.curl)
+        return future
 
     async def aclose(self) -> None:
-        """End what is under way: its senders get NoAnswer, and so does every later one."""
-        await self._multi.aclose()
+        """End what is under way, and refuse what comes."""
+        for transfer in self._in_flight.values():
+            transfer.end(transfer.closed())
+            self._multi.remove(transfer.curl)
+        self._in_flight.clear()
+        self._multi.close()
+        self._places.close()
 
     def socket_opened(self, _transfer: Transfer) -> None:
         self._on_event("connection opened")
 
-    def request_leaves(self) -> None:
+    def request_left(self, _at: float) -> None:
         """Nothing to keep count of."""
 
-    async def _ride(self, request: Request, may_send: Callable[[], bool]) -> Response | TransportFailure:
-        task = asyncio.current_task()
-        cancelled_before = task.cancelling() if task else 0
-        transfer = self._transfers.take()
-        transfer.load(request, may_send, self)
-        plain = pycurl.PROTO_HTTP if is_plain_loopback(request.url) else 0
-        transfer.curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTPS | plain)
-        code = pycurl.E_OK
-        try:
-            await self._multi.add_handle(transfer.curl)
-        except pycurl.error as error:
-            code = int(error.args[0])
-        except asyncio.CancelledError:
-            if not self._multi.closed or (task and task.cancelling() > cancelled_before):
-                raise
-            return transfer.closed()
+    def _done(self, curl: pycurl.Curl, code: int) -> None:
+        transfer = self._in_flight.pop(curl)
+        transfer.end(transfer.result(code))
         self._transfers.give_back(transfer)
-        return transfer.answer() or transfer.no_answer(code)
+        self._places.changed()

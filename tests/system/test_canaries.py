@@ -20,8 +20,8 @@ import pytest
 import requests
 
 from proxy.auth.credentials import Credentials
+from proxy.channels.before.transfer import Route as TransportRoute
 from proxy.channels.mipush.wire import MipushWire
-from proxy.channels.transfer import Route as TransportRoute
 from proxy.domain.alerts import AlertText
 from proxy.domain.callbacks import Callback
 from proxy.domain.dead_letters import Cause

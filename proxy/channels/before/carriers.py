@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from proxy.channels.transport import Http1Pool, Http2Gate, Limits, Route
+from proxy.channels.before.transport import Http1Pool, Http2Gate, Limits, Route
 from proxy.domain.transfers import Request, Response, TransportFailure
 from proxy.settings import ApnsSettings, MipushSettings
 

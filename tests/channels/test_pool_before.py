@@ -15,7 +15,7 @@ import pytest
 from flask import Flask, request
 from flask import Response as WebResponse
 
-from proxy.channels.transport import LEASE_LOST, Http1Pool, Http2Gate, Limits, Route
+from proxy.channels.before.transport import LEASE_LOST, Http1Pool, Http2Gate, Limits, Route
 from proxy.domain.transfers import FailureKind, Request, Response, TransportFailure
 from proxy.emulators.certificates import Certificates, ensure_certificates
 from proxy.emulators.server import Ending, end_connection, threaded_server

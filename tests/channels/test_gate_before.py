@@ -20,7 +20,7 @@ import requests
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from proxy.channels.transport import LEASE_LOST, Http2Gate, Limits, Route, always
+from proxy.channels.before.transport import LEASE_LOST, Http2Gate, Limits, Route, always
 from proxy.domain.transfers import FailureKind, Request, Response, TransportFailure
 
 NOT_SENT = FailureKind.NOT_SENT

@@ -6,8 +6,8 @@
 Both: `await send(request, may_send)` gives Answer or NoAnswer, `await aclose()` ends them. They log nothing.
 """
 
-from proxy.channels.http1 import Http1Pool
-from proxy.channels.http2 import Http2Gate
-from proxy.channels.transfer import CLOSED, LEASE_LOST, Limits, Route, always
+from proxy.channels.before.http1 import Http1Pool
+from proxy.channels.before.http2 import Http2Gate
+from proxy.channels.before.transfer import CLOSED, LEASE_LOST, Limits, Route, always
 
 __all__ = ["CLOSED", "LEASE_LOST", "Http1Pool", "Http2Gate", "Limits", "Route", "always"]

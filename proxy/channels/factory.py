@@ -1,0 +1,57 @@
+"""The transports in use: one per identity at a provider, shared by the lanes that have it in common."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from proxy.channels.http1 import Http1Transport
+from proxy.channels.http2 import Http2Transport
+from proxy.channels.transfer import Limits
+from proxy.curl import Route
+from proxy.domain.devices import ApnsEnvironment
+from proxy.settings import ApnsSettings, MipushSettings
+
+
+@dataclass(frozen=True)
+class _Identity:
+    """libcurl shares connections by host; APNs wants one for each team and key."""
+
+    team_id: str
+    key_id: str
+    url: str
+    route: Route
+
+
+@dataclass
+class TransportFactory:
+    """Opens each transport once, on the running event loop, and closes them all."""
+
+    limits: Limits
+    on_event: Callable[[str], None]
+    _apns: dict[_Identity, Http2Transport] = field(default_factory=dict)
+    _mipush: list[Http1Transport] = field(default_factory=list)
+
+    def apns(self, section: ApnsSettings, environment: ApnsEnvironment) -> Http2Transport:
+        """One per team, key, host and route, whatever sections and lanes use it."""
+        sandbox = environment is ApnsEnvironment.SANDBOX
+        identity = _Identity(
+            section.team_id,
+            (section.sandbox_key_id if sandbox else None) or section.key_id,
+            section.sandbox_url if sandbox else section.production_url,
+            Route(section.ca_file, section.proxy),
+        )
+        if identity not in self._apns:
+            self._apns[identity] = Http2Transport(identity.route, self.limits, self.on_event)
+        return self._apns[identity]
+
+    def mipush(self, section: MipushSettings) -> Http1Transport:
+        """One per section."""
+        route = Route(section.ca_file, section.proxy)
+        transport = Http1Transport(route, self.limits, section.connections, self.on_event)
+        self._mipush.append(transport)
+        return transport
+
+    async def aclose(self) -> None:
+        for http2 in self._apns.values():
+            await http2.aclose()
+        for http1 in self._mipush:
+            await http1.aclose()
