@@ -6,6 +6,9 @@
     GET    /_emulator/journal  what came in, in order: {"entries": [...], "last": n}; ?after=n for what is new
     DELETE /_emulator/journal  forget it, for runs of hours: {"forgotten": n}; numbers go on
 
+`last` is the number of the newest entry there has been. To follow a journal, ask again with `after` set to it; one that
+is below `after` says that the emulator has been started anew. A very large `after` asks for `last` alone.
+
 A fault is {"effect": ..., "times"?: n, "share"?: 0..1, "target"?: text, "status"?: n, "reason"?: text, "code"?: n,
 "delay_ms"?: n, "body"?: text, "content_type"?: text, "retry_after"?: text}: it hits the next `times` requests (for ever
 without), a `share` of them (all), only those whose target (device token, account, registration id, path: each emulator
@@ -120,9 +123,10 @@ class Journal:
             self._entries.append({"number": number, "monotonic_ms": time.monotonic_ns() // 1_000_000, **facts})
             return number
 
-    def read(self, after: int = 0) -> list[dict[str, Any]]:
+    def read(self, after: int = 0) -> tuple[list[dict[str, Any]], int]:
+        """The entries with numbers above `after`, and the newest number there has been (0: none)."""
         with self._lock:
-            return self._entries[max(after - self._forgotten, 0) :]
+            return self._entries[max(after - self._forgotten, 0) :], self._forgotten + len(self._entries)
 
     def forget(self) -> int:
         """Drop what there is; returns how many entries."""
@@ -165,8 +169,7 @@ def control_blueprint(
             after = asked_number("after")
         except ValueError as error:
             return jsonify(error=str(error)), 400
-        entries = journal.read(after)
-        last = entries[-1]["number"] if entries else after
+        entries, last = journal.read(after)
         return jsonify(entries=entries, last=last, counters=counters())
 
     @bp.delete("/journal")

@@ -119,7 +119,8 @@ class Emulator:
         return found
 
     def last(self) -> int:
-        return len(self.journal())
+        number: int = self._journal(10**9)["last"]
+        return number
 
     def counter(self, name: str) -> int:
         count: int = self._journal(10**9)["counters"][name]

@@ -13,7 +13,7 @@ def test_a_forgotten_journal_goes_on_counting() -> None:
     for word in ("one", "two", "three"):
         journal.write(word=word)
     assert client.delete("/_emulator/journal").json == {"forgotten": 3}
-    assert client.get("/_emulator/journal").json == {"entries": [], "last": 0, "counters": {}}
+    assert client.get("/_emulator/journal").json == {"entries": [], "last": 3, "counters": {}}
     assert journal.write(word="four") == 4
     for after in (0, 2, 3):
         answer = client.get("/_emulator/journal", query_string={"after": after}).json
@@ -25,6 +25,25 @@ def test_a_forgotten_journal_goes_on_counting() -> None:
         "last": 4,
         "counters": {},
     }
+
+
+def test_a_journal_can_be_followed_from_now_on_and_through_a_restart_of_the_emulator() -> None:
+    def read(journal: Journal, after: int) -> tuple[list[str], int]:
+        app = Flask(__name__)
+        app.register_blueprint(control_blueprint(journal, FaultBook(), ()))
+        answer = app.test_client().get("/_emulator/journal", query_string={"after": after}).get_json()
+        return [entry["word"] for entry in answer["entries"]], answer["last"]
+
+    journal = Journal()
+    journal.write(word="before")
+    assert read(journal, 10**9) == ([], 1)
+    journal.write(word="new")
+    assert read(journal, 1) == (["new"], 2)
+    assert read(journal, 2) == ([], 2)
+    started_anew = Journal()
+    started_anew.write(word="first")
+    assert read(started_anew, 2) == ([], 1)  # below what was asked: read again from 0
+    assert read(started_anew, 0) == (["first"], 1)
 
 
 def test_a_member_that_is_null_is_one_left_out() -> None:

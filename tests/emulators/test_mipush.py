@@ -419,6 +419,13 @@ def test_a_phone_shows_only_the_first_message_of_a_jobkey(mipush: Emulator) -> N
     assert phone["rings"] == 1
 
 
+def test_the_journal_names_the_phones_that_show_a_message(mipush: Emulator) -> None:
+    mipush.accounts("1002", extra_jobkey="same")
+    mipush.accounts("1001", extra_jobkey="same")
+    mipush.accounts("1001", extra_jobkey="same")
+    assert [entry["shown_on"] for entry in mipush.journal()[-3:]] == [["second"], ["first"], []]
+
+
 def test_a_notify_id_replaces_and_different_ones_stack(mipush: Emulator) -> None:
     for notify_id, text in (("1", "a"), ("2", "b"), ("1", "c")):
         params = json.dumps({"keywords1": "Li Lei", "keywords2": text})

@@ -29,11 +29,12 @@ class Phone:
         accounts = [(self.package, "user_account", account) for account in self.accounts]
         return [(self.package, "registration_id", self.regid), *accounts]
 
-    def receive(self, notification: Notification, message_id: str) -> None:
+    def receive(self, notification: Notification, message_id: str) -> bool:
+        """Whether the phone shows it: not if an earlier one had the same jobkey."""
         jobkey = notification.jobkey
         if jobkey is not None and jobkey in self.jobkeys:
             self.dropped.append({"message_id": message_id, "jobkey": jobkey})
-            return
+            return False
         if jobkey is not None:
             self.jobkeys.add(jobkey)
         title, text = notification.shown_text()
@@ -47,6 +48,7 @@ class Phone:
             "jobkey": jobkey,
         }
         self.rings += 1
+        return True
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -84,12 +86,12 @@ class Phones:
         with self._lock:
             return [target for target in targets if (package, kind, target) in self._by_target]
 
-    def deliver(self, package: str, notification: Notification, targets: Sequence[str], message_id: str) -> None:
+    def deliver(self, package: str, notification: Notification, targets: Sequence[str], message_id: str) -> list[str]:
+        """The names of the phones that show it."""
         with self._lock:
             addresses = [(package, notification.target_kind, target) for target in targets]
             reached = {name: phone for at in addresses for name, phone in self._by_target.get(at, {}).items()}
-            for phone in reached.values():
-                phone.receive(notification, message_id)
+            return [name for name, phone in reached.items() if phone.receive(notification, message_id)]
 
     def describe(self) -> list[dict[str, Any]]:
         with self._lock:

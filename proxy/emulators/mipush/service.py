@@ -63,10 +63,11 @@ class Mipush:
         message_id = f"Xcm{secrets.token_hex(10)}"
         title, text = notification.shown_text()
         with self._delivering:
-            self.phones.deliver(app.package, notification, known, message_id)
+            shown_on = self.phones.deliver(app.package, notification, known, message_id)
             self.journal.write(
                 **facts, outcome="accepted", status=200, code=0, message_id=message_id, bad_targets=bad,
                 template_params=dict(notification.template_params), shown_title=title, shown_description=text,
+                shown_on=shown_on,
             )  # fmt: skip
         self._post_receipts(notification, message_id, known, bad)
         return self._accepted(kind, message_id, known, bad)
