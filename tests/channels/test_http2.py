@@ -1,7 +1,8 @@
-"""The gate against the emulated APNs: one stream first, a limit that moves, and connections that end in every way."""
+"""HTTP/2 against the emulated APNs: one stream first, a limit that moves, connections that end in every way."""
 
 import asyncio
 import json
+import math
 import socket
 import subprocess
 import sys
@@ -20,13 +21,12 @@ import requests
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from proxy.channels.before.transport import LEASE_LOST, Http2Gate, Limits, Route, always
+from proxy.channels.http2 import Http2Transport
+from proxy.channels.transfer import CLOSED, LEASE_LOST, Limits
+from proxy.curl import Route
 from proxy.domain.transfers import FailureKind, Request, Response, TransportFailure
 
-NOT_SENT = FailureKind.NOT_SENT
-TIMED_OUT = FailureKind.TIMED_OUT
-
-LIMITS = Limits(push_timeout_s=10.0, connect_timeout_s=5.0, wait_s=10.0, silence_min_s=5.0)
+LIMITS = Limits(push_timeout_s=10.0, connect_timeout_s=5.0, silence_min_s=5.0)
 HASTY = replace(LIMITS, push_timeout_s=1.0, silence_min_s=0.3)
 TOPIC = "com.example.chat"
 
@@ -80,32 +80,36 @@ class Apns:
 
 @dataclass
 class Sender:
-    """Repeats what is ambiguous at once and under the same ids, as the worker does."""
+    """Repeats what has no answer at once and under the same ids, as a lane does after a first failure."""
 
     apns: Apns
-    gate: Http2Gate
+    transport: Http2Transport
     events: Counter[str]
-    ambiguous: int = 0
-    unsent: list[TransportFailure] = field(default_factory=list)
+    failures: Counter[FailureKind] = field(default_factory=Counter)
 
-    async def push(self, number: int, may_send: Callable[[], bool] = always) -> Response | TransportFailure:
-        while True:
-            ended = await self.gate.send(self.apns.push(number), may_send)
-            if isinstance(ended, Response):
-                return ended
+    @property
+    def ambiguous(self) -> int:
+        return self.failures[FailureKind.BROKEN] + self.failures[FailureKind.TIMED_OUT]
+
+    async def once(self, number: int, leave_by: float = math.inf) -> Response | TransportFailure:
+        assert await self.transport.reserve(1) == 1
+        ended = await self.transport.send(self.apns.push(number), leave_by)
+        if isinstance(ended, TransportFailure):
             assert "/" not in ended.reason.replace("HTTP/2", "")
             assert str(self.apns.port) not in ended.reason
-            if not ended.sent:
-                self.unsent.append(ended)
+            self.failures[ended.kind] += 1
+        return ended
+
+    async def push(self, number: int) -> Response:
+        while True:
+            ended = await self.once(number)
+            if isinstance(ended, Response):
                 return ended
-            self.ambiguous += 1
 
     async def push_all(self, *numbers: int) -> None:
         """Push, and see every one of them answered 200."""
         ended = await asyncio.gather(*map(self.push, numbers))
-        assert Counter(answer.status if isinstance(answer, Response) else answer for answer in ended) == {
-            200: len(numbers)
-        }
+        assert Counter(answer.status for answer in ended) == {200: len(numbers)}
 
 
 @pytest.fixture(scope="module")
@@ -149,17 +153,17 @@ def taken_port() -> Iterator[socket.socket]:
 
 
 def play(apns: Apns, scene: Callable[[Sender], Awaitable[None]], limits: Limits = LIMITS) -> Sender:
-    """Run a scene with a gate of its own. Afterwards nothing of it is left on the loop."""
+    """Run a scene with a transport of its own. Afterwards nothing of it is left on the loop."""
     events: Counter[str] = Counter()
 
     async def run() -> Sender:
-        gate = Http2Gate(Route(apns.ca_file), limits, lambda event: events.update([event]))
-        sender = Sender(apns, gate, events)
+        transport = Http2Transport(Route(apns.ca_file), limits, lambda event: events.update([event]))
+        sender = Sender(apns, transport, events)
         try:
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(20):
                 await scene(sender)
         finally:
-            await gate.aclose()
+            await transport.aclose()
         assert asyncio.all_tasks() == {asyncio.current_task()}
         return sender
 
@@ -187,7 +191,7 @@ def test_what_a_goaway_dropped_goes_out_on_the_next_connection(apns: Apns) -> No
     assert (apns.connections(), sender.ambiguous) == (2, 0)
 
 
-def test_a_reset_with_pushes_in_flight_loses_none_and_backs_off_for_none(apns: Apns) -> None:
+def test_a_reset_with_pushes_in_flight_loses_none(apns: Apns) -> None:
     async def scene(sender: Sender) -> None:
         await sender.push_all(0)
         apns.order(effect="reset", target=f"{200:064x}", times=1)
@@ -195,7 +199,6 @@ def test_a_reset_with_pushes_in_flight_loses_none_and_backs_off_for_none(apns: A
 
     sender = play(apns, scene)
     assert apns.arrived().keys() == ids(range(201))
-    assert sender.events["probe failed"] == 0  # so nobody paused
     assert apns.connections() <= 3
     assert 0 < sender.ambiguous <= 200
 
@@ -264,7 +267,7 @@ def test_a_silent_connection_keeps_its_own_pushes_only(apns: Apns) -> None:
     sender = play(apns, scene, replace(HASTY, most_streams=100))
     assert apns.arrived() == Counter(ids(range(301)))
     assert (apns.connections(), sender.ambiguous) == (2, 100)
-    assert sender.events["push recalled"] == 200
+    assert sender.events["push recalled"] == 0  # the others were never given to it
 
 
 def test_a_slow_push_on_a_connection_that_goes_away_holds_up_nobody(apns: Apns) -> None:
@@ -326,89 +329,158 @@ def test_a_connection_closed_while_idle_costs_one_repeat(apns: Apns) -> None:
     assert apns.connections() == 2
 
 
-def test_a_worker_that_lost_its_lease_sends_nothing_more_of_what_libcurl_holds(apns: Apns) -> None:
-    held = True
-    arrived: set[str] = set()
-
+def test_a_push_does_not_leave_after_its_time(apns: Apns) -> None:
     async def scene(sender: Sender) -> None:
-        nonlocal held
         await sender.push_all(0)
-        pushes = [asyncio.create_task(sender.push(number, lambda: held)) for number in range(1, 101)]
-        await asyncio.sleep(0.1)
-        held = False
-        arrived.update(apns.arrived())
-        ended = await asyncio.gather(*pushes)
-        assert all(isinstance(end, Response) or end == TransportFailure(LEASE_LOST, NOT_SENT) for end in ended)
+        over = time.monotonic() - 1
+        assert await asyncio.gather(*(sender.once(number, over) for number in range(1, 11))) == [LEASE_LOST] * 10
+        await sender.push_all(11)
 
-    sender = play(apns, scene, replace(LIMITS, most_streams=1))  # so that the others wait inside libcurl
-    assert len(sender.unsent) > 50
-    assert len(apns.arrived()) == 101 - len(sender.unsent)
-    assert len(apns.arrived().keys() - arrived) <= 1  # the one that was on its way
+    play(apns, scene)
+    assert apns.arrived() == Counter(ids(range(1)) | ids(range(11, 12)))
     assert apns.connections() == 1
 
 
-def test_no_push_leaves_without_the_lease_and_the_next_sender_has_its_turn(apns: Apns) -> None:
+def test_what_the_server_has_no_stream_for_comes_back_and_is_free_to_go_elsewhere(apns: Apns) -> None:
     async def scene(sender: Sender) -> None:
-        refused = asyncio.gather(*(sender.push(number, lambda: False) for number in range(10)))
-        await sender.push_all(10)
-        assert await refused == [TransportFailure(LEASE_LOST, NOT_SENT)] * 10
+        await sender.push_all(0)
+        apns.order(effect="limit", code=1)
+        await sender.push_all(50)  # its answer brings the new limit
+        apns.order(effect="delay", target=f"{1:064x}", delay_ms=1000, times=1)
+        assert await sender.transport.reserve(20) == 20
+        sent = [sender.transport.send(apns.push(number), math.inf) for number in range(1, 21)]
+        back = await asyncio.wait_for(asyncio.gather(*sent[1:]), 0.9)
+        assert {ended.kind for ended in back if isinstance(ended, TransportFailure)} == {FailureKind.NOT_SENT}
+        assert len(back) == 19
+        assert not sent[0].done()
+        assert isinstance(await sent[0], Response)
 
     play(apns, scene)
-    assert apns.arrived() == Counter(ids(range(10, 11)))
+    assert apns.arrived() == Counter(ids(range(2)) | ids(range(50, 51)))
 
 
-def test_a_cancelled_push_ends_alone_whether_it_waits_or_flies(apns: Apns) -> None:
+def test_a_cold_connection_has_one_place_and_a_warm_one_as_many_as_there_are_streams(apns: Apns) -> None:
     async def scene(sender: Sender) -> None:
-        for cold in (True, False):
-            pushes = [asyncio.create_task(sender.push(number)) for number in range(40)]
-            await asyncio.sleep(0.002)
-            for push in pushes[::2]:
-                push.cancel()
-            ended = await asyncio.gather(*pushes, return_exceptions=True)
-            assert all(isinstance(end, asyncio.CancelledError) for end in ended[::2]), cold
-            assert all(isinstance(end, Response) for end in ended[1::2]), cold
+        transport = sender.transport
+        assert await transport.reserve(50) == 1
+        second = asyncio.create_task(transport.reserve(50))
+        assert isinstance(await transport.send(apns.push(1), math.inf), Response)
+        assert await second == 50
+        assert await transport.reserve(5000) == LIMITS.most_streams - 50
+        transport.give_back(LIMITS.most_streams)
 
     play(apns, scene)
-    assert apns.connections() == 1
 
 
-def test_a_closed_gate_answers_those_who_wait_those_in_flight_and_those_who_come(apns: Apns) -> None:
+def test_a_lane_that_takes_all_places_does_not_starve_another(apns: Apns) -> None:
+    async def scene(sender: Sender) -> None:
+        transport = sender.transport
+        await sender.push_all(0)
+        hog = await transport.reserve(1000)
+        first, hog_again = (asyncio.create_task(transport.reserve(most)) for most in (3, 1000))
+        await asyncio.sleep(0)
+        transport.give_back(hog)
+        assert await first == 3
+        assert await hog_again == 997
+        transport.give_back(1000)
+
+    play(apns, scene)
+
+
+def test_a_reservation_that_is_cancelled_takes_no_place(apns: Apns) -> None:
+    async def scene(sender: Sender) -> None:
+        transport = sender.transport
+        assert await transport.reserve(1) == 1
+        waits, is_granted = (asyncio.create_task(transport.reserve(1)) for _ in range(2))
+        await asyncio.sleep(0)
+        waits.cancel()
+        transport.give_back(1)
+        await asyncio.sleep(0)
+        is_granted.cancel()
+        await asyncio.gather(waits, is_granted, return_exceptions=True)
+        await sender.push_all(*range(10))
+
+    play(apns, scene)
+
+
+def test_a_closed_transport_answers_those_in_flight_those_who_wait_and_those_who_come(apns: Apns) -> None:
     async def scene(sender: Sender) -> None:
         apns.order(effect="silence")
-        pushes = [asyncio.create_task(sender.gate.send(apns.push(number))) for number in range(3)]
-        await asyncio.sleep(0.1)
-        await sender.gate.aclose()
-        assert await asyncio.gather(*pushes, sender.gate.send(apns.push(3))) == [
-            TransportFailure("transport closed", TIMED_OUT),
-            *[TransportFailure("transport closed", NOT_SENT)] * 3,
-        ]
+        pushes = [asyncio.create_task(sender.once(number)) for number in range(3)]
+        await asyncio.sleep(0.3)
+        await sender.transport.aclose()
+        assert await asyncio.gather(*pushes, sender.once(3)) == [
+            TransportFailure("transport closed", FailureKind.BROKEN), CLOSED, CLOSED, CLOSED,
+        ]  # fmt: skip
 
     play(apns, scene)
 
 
-def test_a_host_that_nobody_listens_on_is_tried_ever_more_rarely(apns: Apns, taken_port: socket.socket) -> None:
-    gone = replace(apns, port=taken_port.getsockname()[1])
+def test_a_closed_port_is_told_at_once_and_every_time(apns: Apns, taken_port: socket.socket) -> None:
+    async def scene(sender: Sender) -> None:
+        for number in range(3):
+            ended = await asyncio.wait_for(sender.once(number), 5)
+            assert ended == TransportFailure("connection refused", FailureKind.UNREACHABLE)
+
+    play(replace(apns, port=taken_port.getsockname()[1]), scene)
+
+
+def test_a_certificate_that_is_not_trusted_is_told_at_once_and_nothing_is_sent(apns: Apns) -> None:
+    async def scene(sender: Sender) -> None:
+        ended = await asyncio.wait_for(sender.once(1), 5)
+        assert ended == TransportFailure("certificate not trusted", FailureKind.UNREACHABLE)
+
+    play(replace(apns, ca_file=Route().trusted), scene)
+    assert apns.connections() <= 1
+    assert not apns.arrived()
+
+
+def test_a_host_that_does_not_complete_a_handshake_is_unreachable(apns: Apns, taken_port: socket.socket) -> None:
+    taken_port.listen()
 
     async def scene(sender: Sender) -> None:
-        refused = asyncio.gather(*map(sender.push, range(50)))
-        assert await refused == [TransportFailure("connection refused", NOT_SENT)] * 50
-        assert 2 <= sender.events["probe failed"] <= 5
+        assert await sender.once(1) == TransportFailure("no connection in time", FailureKind.UNREACHABLE)
 
-    play(gone, scene, replace(LIMITS, wait_s=0.6))
+    limits = replace(HASTY, connect_timeout_s=0.3)
+    play(replace(apns, port=taken_port.getsockname()[1]), scene, limits)
 
 
-def test_pushes_that_wait_for_a_dead_host_all_arrive_once_it_is_back(apns: Apns, taken_port: socket.socket) -> None:
+def test_each_try_on_a_connection_that_is_reset_is_told_as_broken(apns: Apns) -> None:
+    async def scene(sender: Sender) -> None:
+        apns.order(effect="reset")
+        for number in range(5):
+            ended = await asyncio.wait_for(sender.once(number), 5)
+            assert isinstance(ended, TransportFailure)
+            assert ended.kind is FailureKind.BROKEN
+
+    sender = play(apns, scene)
+    assert sender.events["connection opened"] >= 5
+
+
+def test_a_provider_that_answers_late_on_a_cold_connection_is_slow_and_not_dead(apns: Apns) -> None:
+    limits = replace(LIMITS, push_timeout_s=4.0, silence_min_s=0.3)
+
+    async def scene(sender: Sender) -> None:
+        apns.order(effect="delay", delay_ms=800)  # longer than a silence is borne at first
+        await sender.push_all(*range(60))
+
+    sender = play(apns, scene, limits)
+    assert apns.arrived() == Counter(ids(range(60)))
+    assert sender.ambiguous == 0
+    left = sender.events["silent connection left"]
+    assert 1 <= left <= 3  # until the first late answer has shown how slow they are
+
+
+def test_pushes_that_met_a_closed_port_arrive_once_it_is_back(apns: Apns, taken_port: socket.socket) -> None:
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", apns.port)
         await asyncio.gather(_pump(reader, back), _pump(there, writer))
 
     async def scene(sender: Sender) -> None:
-        pushes = asyncio.create_task(sender.push_all(*range(200)))
-        await asyncio.sleep(0.25)
-        assert sender.events["probe failed"] > 1
+        assert isinstance(await sender.once(0), TransportFailure)
         async with await asyncio.start_server(forward, sock=taken_port):
-            await pushes
-            await sender.gate.aclose()
+            await sender.push_all(*range(200))
+            await sender.transport.aclose()
             await asyncio.sleep(0.05)  # the two ends hang up
 
     play(replace(apns, port=taken_port.getsockname()[1]), scene)
@@ -434,15 +506,6 @@ def test_a_process_that_stood_still_does_not_blame_the_connection(apns: Apns) ->
     sender = play(apns, scene, HASTY)
     assert sender.events["silent connection left"] == 0
     assert (apns.connections(), sender.ambiguous) == (1, 0)
-
-
-def test_a_server_whose_certificate_we_do_not_trust_is_sent_nothing(apns: Apns) -> None:
-    async def scene(sender: Sender) -> None:
-        assert await sender.push(1) == TransportFailure("certificate not trusted", NOT_SENT)
-
-    play(replace(apns, ca_file=Route().trusted), scene, replace(LIMITS, wait_s=0.3))
-    assert apns.connections() <= 4
-    assert not apns.arrived()
 
 
 def test_the_environments_proxy_and_ca_bundle_change_nothing(apns: Apns, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """HTTP/1.1 over kept connections, and what both transports refuse to talk to."""
 
 import asyncio
+import math
 import socket
 import ssl
 import threading
@@ -15,15 +16,17 @@ import pytest
 from flask import Flask, request
 from flask import Response as WebResponse
 
-from proxy.channels.before.transport import LEASE_LOST, Http1Pool, Http2Gate, Limits, Route
+from proxy.channels.http1 import Http1Transport
+from proxy.channels.http2 import Http2Transport
+from proxy.channels.transfer import CLOSED, LEASE_LOST, Limits
+from proxy.curl import Route
 from proxy.domain.transfers import FailureKind, Request, Response, TransportFailure
 from proxy.emulators.certificates import Certificates, ensure_certificates
 from proxy.emulators.server import Ending, end_connection, threaded_server
 
-NOT_SENT = FailureKind.NOT_SENT
-TIMED_OUT = FailureKind.TIMED_OUT
+UNREACHABLE = FailureKind.UNREACHABLE
 
-LIMITS = Limits(push_timeout_s=1.0, connect_timeout_s=1.0, wait_s=0.5, silence_min_s=0.3)
+LIMITS = Limits(push_timeout_s=1.0, connect_timeout_s=1.0, silence_min_s=0.3)
 
 
 @dataclass
@@ -87,23 +90,35 @@ def provider(certificates: Certificates) -> Iterator[Provider]:
         yield provider
 
 
-def play(provider: Provider, scene: Callable[[Http1Pool], Awaitable[None]], connections: int = 4) -> Counter[str]:
+@dataclass
+class Pool:
+    """One request after its reservation, as a lane sends them."""
+
+    transport: Http1Transport
+
+    async def send(self, request: Request, leave_by: float = math.inf) -> Response | TransportFailure:
+        assert await self.transport.reserve(1) == 1
+        return await self.transport.send(request, leave_by)
+
+
+def play(provider: Provider, scene: Callable[[Pool], Awaitable[None]], connections: int = 4) -> Counter[str]:
     events: Counter[str] = Counter()
 
     async def run() -> None:
-        pool = Http1Pool(Route(provider.ca_file), LIMITS, connections, lambda event: events.update([event]))
+        route = Route(provider.ca_file)
+        transport = Http1Transport(route, LIMITS, connections, lambda event: events.update([event]))
         try:
             async with asyncio.timeout(10):
-                await scene(pool)
+                await scene(Pool(transport))
         finally:
-            await pool.aclose()
+            await transport.aclose()
 
     asyncio.run(run())
     return events
 
 
 def test_connections_are_few_kept_and_shared(provider: Provider) -> None:
-    async def scene(pool: Http1Pool) -> None:
+    async def scene(pool: Pool) -> None:
         ended = await asyncio.gather(*(pool.send(provider.post("/slow")) for _ in range(20)))
         assert {(answer.status, answer.body) for answer in ended if isinstance(answer, Response)} == {(200, b"slow")}
 
@@ -112,17 +127,8 @@ def test_connections_are_few_kept_and_shared(provider: Provider) -> None:
     assert len(provider.connections) == 4
 
 
-def test_who_finds_no_free_connection_in_time_has_sent_nothing(provider: Provider) -> None:
-    async def scene(pool: Http1Pool) -> None:
-        ended = await asyncio.gather(*(pool.send(provider.post("/slow")) for _ in range(15)))
-        assert ended[-1] == TransportFailure("no free connection in time", NOT_SENT)
-        assert len(provider.bodies) < 15
-
-    play(provider, scene, connections=1)
-
-
 def test_header_names_come_back_in_lower_case_whatever_the_status(provider: Provider) -> None:
-    async def scene(pool: Http1Pool) -> None:
+    async def scene(pool: Pool) -> None:
         answer = await pool.send(provider.post("/later", b"payload"))
         assert isinstance(answer, Response)
         assert (answer.status, answer.body) == (503, b"{}")
@@ -135,17 +141,17 @@ def test_header_names_come_back_in_lower_case_whatever_the_status(provider: Prov
 
 
 def test_an_endless_body_is_cut_and_its_status_counts(provider: Provider) -> None:
-    async def scene(pool: Http1Pool) -> None:
+    async def scene(pool: Pool) -> None:
         answer = await pool.send(provider.post("/large"))
         assert isinstance(answer, Response)
-        assert (answer.status, len(answer.body)) == (200, 16 * 1024)
+        assert (answer.status, len(answer.body)) == (200, 256 * 1024)
         assert isinstance(await pool.send(provider.post("/ok")), Response)
 
     play(provider, scene)
 
 
 def test_a_redirect_is_an_answer_and_is_not_followed(provider: Provider) -> None:
-    async def scene(pool: Http1Pool) -> None:
+    async def scene(pool: Pool) -> None:
         answer = await pool.send(provider.post("/redirect"))
         assert isinstance(answer, Response)
         assert answer.status == 302
@@ -155,50 +161,56 @@ def test_a_redirect_is_an_answer_and_is_not_followed(provider: Provider) -> None
 
 
 def test_a_request_that_met_a_closed_connection_may_be_repeated(provider: Provider) -> None:
-    async def scene(pool: Http1Pool) -> None:
+    async def scene(pool: Pool) -> None:
         assert isinstance(await pool.send(provider.post("/first")), Response)
         provider.close_kept = True
         second = await pool.send(provider.post("/second"))
-        assert isinstance(second, Response) or second.sent
+        assert isinstance(second, Response) or second.kind is FailureKind.BROKEN
         assert isinstance(await pool.send(provider.post("/third")), Response)
 
     play(provider, scene)
 
 
-def test_without_the_lease_nothing_leaves(provider: Provider) -> None:
-    async def scene(pool: Http1Pool) -> None:
-        assert await pool.send(provider.post("/ok"), lambda: False) == TransportFailure(LEASE_LOST, NOT_SENT)
-        asked = iter((True, False))  # lost between our question and libcurl's
-        assert await pool.send(provider.post("/ok"), lambda: next(asked)) == TransportFailure(LEASE_LOST, NOT_SENT)
+def test_a_request_does_not_leave_after_its_time(provider: Provider) -> None:
+    async def scene(pool: Pool) -> None:
+        assert await pool.send(provider.post("/ok"), time.monotonic() - 1) == LEASE_LOST
         assert isinstance(await pool.send(provider.post("/ok")), Response)
 
     play(provider, scene)
     assert len(provider.bodies) == 1
 
 
-def test_a_closed_pool_answers_those_in_flight_and_those_who_come(provider: Provider) -> None:
-    async def scene(pool: Http1Pool) -> None:
-        flying = asyncio.create_task(pool.send(provider.post("/slow")))
-        waiting = asyncio.create_task(pool.send(provider.post("/slow")))
-        cancelled = asyncio.create_task(pool.send(provider.post("/slow")))
-        await asyncio.sleep(0.03)
-        cancelled.cancel()
-        await pool.aclose()
-        assert await flying == TransportFailure("transport closed", TIMED_OUT)
-        assert await waiting == await pool.send(provider.post("/ok")) == TransportFailure("transport closed", NOT_SENT)
-        with pytest.raises(asyncio.CancelledError):
-            await cancelled
+def test_there_are_as_many_places_as_connections(provider: Provider) -> None:
+    async def scene(pool: Pool) -> None:
+        transport = pool.transport
+        assert await transport.reserve(10) == 4
+        waits = asyncio.create_task(transport.reserve(10))
+        sent = [transport.send(provider.post("/slow"), math.inf) for _ in range(4)]
+        assert await asyncio.wait_for(waits, 5) >= 1
+        assert all(isinstance(ended, Response) for ended in await asyncio.gather(*sent))
+
+    play(provider, scene)
+
+
+def test_a_closed_transport_answers_those_in_flight_those_who_wait_and_those_who_come(provider: Provider) -> None:
+    async def scene(pool: Pool) -> None:
+        in_flight = asyncio.create_task(pool.send(provider.post("/slow")))
+        waits = asyncio.create_task(pool.send(provider.post("/slow")))
+        await asyncio.sleep(0.04)
+        await pool.transport.aclose()
+        assert await in_flight == TransportFailure("transport closed", FailureKind.BROKEN)
+        assert await waits == await pool.send(provider.post("/ok")) == CLOSED
 
     play(provider, scene, connections=1)
 
 
 def test_plain_http_is_spoken_to_this_machine_alone() -> None:
-    async def scene(pool: Http1Pool) -> None:
+    async def scene(pool: Pool) -> None:
         assert isinstance(await pool.send(plain.post("/ok")), Response)
         plain.origin = "http://203.0.113.1"  # TEST-NET-3: were it tried, it would time out
-        assert await pool.send(plain.post("/ok")) == TransportFailure("address of a forbidden kind", NOT_SENT)
+        assert await pool.send(plain.post("/ok")) == TransportFailure("address of a forbidden kind", UNREACHABLE)
         plain.origin = "file:///etc"
-        assert await pool.send(plain.post("/ok")) == TransportFailure("address of a forbidden kind", NOT_SENT)
+        assert await pool.send(plain.post("/ok")) == TransportFailure("address of a forbidden kind", UNREACHABLE)
 
     with serving(Provider()) as plain:
         play(plain, scene)
@@ -209,8 +221,8 @@ def test_a_reason_names_no_address(provider: Provider) -> None:
         taken.bind(("127.0.0.1", 0))
         provider.origin = f"https://127.0.0.1:{taken.getsockname()[1]}"
 
-        async def scene(pool: Http1Pool) -> None:
-            assert await pool.send(provider.post("/secret")) == TransportFailure("connection refused", NOT_SENT)
+        async def scene(pool: Pool) -> None:
+            assert await pool.send(provider.post("/secret")) == TransportFailure("connection refused", UNREACHABLE)
 
         play(provider, scene)
 
@@ -228,13 +240,13 @@ def test_a_request_goes_through_the_proxy_and_its_connect_counts_as_nothing_sent
     async def run() -> None:
         async with await asyncio.start_server(connect, "127.0.0.1", 0) as proxy:
             route = Route(provider.ca_file, f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}")
-            pool = Http1Pool(route, LIMITS)
+            pool = Pool(Http1Transport(route, LIMITS, 4, lambda _: None))
             elsewhere = replace(provider.post("/secret"), url="https://push.example/secret")
             ended = await pool.send(elsewhere)  # the certificate behind the proxy is not push.example's
             assert isinstance(await pool.send(provider.post("/ok")), Response)
-            await pool.aclose()
+            await pool.transport.aclose()
             await asyncio.sleep(0.05)  # the two ends hang up
-        assert ended == TransportFailure("certificate not trusted", NOT_SENT)
+        assert ended == TransportFailure("certificate not trusted", UNREACHABLE)
 
     asyncio.run(run())
     assert [line.split(b"\r\n")[0] for line in asked] == [
@@ -256,9 +268,10 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 def test_a_server_without_http_2_gets_no_push(provider: Provider) -> None:
     async def run() -> None:
-        gate = Http2Gate(Route(provider.ca_file), LIMITS)
-        ended = await gate.send(provider.post("/ok"))
-        await gate.aclose()
+        transport = Http2Transport(Route(provider.ca_file), LIMITS, lambda _: None)
+        assert await transport.reserve(1) == 1
+        ended = await transport.send(provider.post("/ok"), math.inf)
+        await transport.aclose()
         assert isinstance(ended, TransportFailure)
 
     asyncio.run(run())
