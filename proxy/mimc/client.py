@@ -11,37 +11,20 @@ import threading
 import time
 from collections.abc import Mapping
 
-import certifi
 import pycurl
 
+from proxy.curl import Route, new_handle, parse_head, reason_of
 from proxy.domain.transfers import FailureKind, Response, TransportFailure
 from proxy.settings import AppSettings, TokenSettings
 
-TIMED_OUT = "timed out"
-CONNECT_FAILED = "connect failed"
-TLS_FAILED = "TLS failed"
+TIMED_OUT = reason_of(pycurl.E_OPERATION_TIMEDOUT)
 NOT_HTTP = "not HTTP"
-TOO_LONG = "answer too long"
-CONNECTION_LOST = "connection lost"
 REPEATS_US = "answer repeats our credentials"
 
 _MOST = 256 * 1024
 _LEAST_TRY_S = 0.05
 _PATH = "/api/account/token"
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110, 5.5
-_LOOPBACK = "localhost,127.0.0.1,::1"
-_REASONS = {
-    pycurl.E_OPERATION_TIMEDOUT: TIMED_OUT,
-    pycurl.E_COULDNT_RESOLVE_HOST: CONNECT_FAILED,
-    pycurl.E_COULDNT_RESOLVE_PROXY: CONNECT_FAILED,
-    pycurl.E_COULDNT_CONNECT: CONNECT_FAILED,
-    pycurl.E_SSL_CONNECT_ERROR: TLS_FAILED,
-    pycurl.E_PEER_FAILED_VERIFICATION: TLS_FAILED,
-    pycurl.E_SSL_CACERT_BADFILE: TLS_FAILED,
-    pycurl.E_UNSUPPORTED_PROTOCOL: NOT_HTTP,  # an answer without a status line, which HTTP/0.9 allowed
-    pycurl.E_FTP_WEIRD_SERVER_REPLY: NOT_HTTP,  # libcurl: CURLE_WEIRD_SERVER_REPLY
-    pycurl.E_WRITE_ERROR: TOO_LONG,
-}
 _CONNECT_ERRORS = (
     pycurl.E_COULDNT_RESOLVE_HOST,
     pycurl.E_COULDNT_RESOLVE_PROXY,
@@ -64,7 +47,7 @@ class TokenClient:
         """Ask for the token of `account`. `app` names a section. Ends within the limits' `timeout`.
 
         The answer is whatever HTTP answer came, but for one that repeats our appSecret, as error pages of gateways
-        repeat requests: the client would read it. The reason of a TransportFailure is one of this module's words.
+        repeat requests: the client would read it. The reason of a TransportFailure is of a closed set of words.
         """
         section = self._apps[app]
         result = self._ask(app, _request_body(section, account))
@@ -95,11 +78,11 @@ class _TokenConnection:
 
     def __init__(self, app: AppSettings) -> None:
         self.never_connected = False
-        self._status_and_headers: list[bytes] = []
+        self._head: list[bytes] = []
         self._body: list[bytes] = []
         self._size = 0
         self._curl = _handle(app)
-        self._curl.setopt(pycurl.HEADERFUNCTION, self._take_header)
+        self._curl.setopt(pycurl.HEADERFUNCTION, self._head.append)
         self._curl.setopt(pycurl.WRITEFUNCTION, self._take_body)
 
     def post(self, body: bytes, timeout_s: float, connect_timeout_s: float) -> Response | TransportFailure:
@@ -120,20 +103,16 @@ class _TokenConnection:
         # counts libcurl's own repeats too, so a repeat of ours cannot become a third
         sent = self._curl.getinfo(pycurl.REQUEST_SIZE) > 0
         self.never_connected = not sent and code in _CONNECT_ERRORS
-        reason = _REASONS.get(code, CONNECTION_LOST)
+        no_status_line = sent and code == pycurl.E_UNSUPPORTED_PROTOCOL  # libcurl takes such an answer for HTTP/0.9
+        reason = NOT_HTTP if no_status_line else reason_of(code)
         if not sent:
             return TransportFailure(reason, FailureKind.UNREACHABLE)
         return TransportFailure(reason, FailureKind.TIMED_OUT if reason == TIMED_OUT else FailureKind.BROKEN)
 
     def _forget(self) -> None:
-        self._status_and_headers.clear()
+        self._head.clear()
         self._body.clear()
         self._size = 0
-
-    def _take_header(self, line: bytes) -> None:
-        if line.startswith(b"HTTP/"):  # the first block may have been an interim answer
-            self._status_and_headers.clear()
-        self._status_and_headers.append(line)
 
     def _take_body(self, chunk: bytes) -> int:
         self._size += len(chunk)
@@ -143,12 +122,8 @@ class _TokenConnection:
         return len(chunk)
 
     def _headers(self) -> dict[str, str]:
-        headers = {}
-        for line in self._status_and_headers[1:]:
-            name, _, value = line.decode("latin-1").partition(":")
-            if _FIELD_VALUE.fullmatch(value := value.strip()):
-                headers[name.strip().lower()] = value
-        return headers
+        """Those that may be passed on."""
+        return {name: value for name, value in parse_head(self._head).items() if _FIELD_VALUE.fullmatch(value)}
 
 
 def _request_body(app: AppSettings, account: str) -> bytes:
@@ -167,23 +142,13 @@ def _repeats(secret: str, body: bytes) -> bool:
 
 
 def _handle(app: AppSettings) -> pycurl.Curl:
-    """Every option that the environment or a default would otherwise decide."""
-    curl = pycurl.Curl()
-    for option, value in (
-        (pycurl.URL, app.base_url + _PATH),
-        (pycurl.POST, 1),
-        (pycurl.HTTPHEADER, ["Content-Type: application/json", "Accept:", "Expect:", "User-Agent: mimc-app-proxy"]),
-        (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
-        (pycurl.CAINFO, str(app.ca_file) if app.ca_file else certifi.where()),
-        (pycurl.SSL_VERIFYPEER, 1),
-        (pycurl.SSL_VERIFYHOST, 2),
-        (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
-        (pycurl.FOLLOWLOCATION, 0),
-        (pycurl.NOSIGNAL, 1),
-        (pycurl.PROXY, app.proxy or ""),
-        (pycurl.NOPROXY, _LOOPBACK if app.proxy else "*"),
-        (pycurl.TCP_KEEPALIVE, 1),
-        (pycurl.TCP_KEEPIDLE, 60),
-    ):
-        curl.setopt(option, value)
-    return curl
+    return new_handle(
+        Route(app.ca_file, app.proxy),
+        [
+            (pycurl.URL, app.base_url + _PATH),
+            (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
+            (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
+            (pycurl.POST, 1),
+            (pycurl.HTTPHEADER, ["Content-Type: application/json", "Accept:", "Expect:", "User-Agent: mimc-app-proxy"]),
+        ],
+    )

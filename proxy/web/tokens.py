@@ -7,6 +7,7 @@ from flask import Response as WebResponse
 
 from proxy.domain.transfers import Response, TransportFailure
 from proxy.metrics import token_seconds, tokens_total
+from proxy.mimc.client import TIMED_OUT
 from proxy.usecases.choose_app import choose_app
 from proxy.web import current_services
 from proxy.web.access import add_log_context, audit
@@ -37,7 +38,7 @@ def give_token() -> WebResponse:
             return _passed_on(answer)
         case TransportFailure(reason):
             add_log_context(upstream=reason)
-            return envelope(504 if reason == "timed out" else 502, f"MIMC's TokenService: {reason}")
+            return envelope(504 if reason == TIMED_OUT else 502, f"MIMC's TokenService: {reason}")
 
 
 @bp.after_request
