@@ -111,7 +111,7 @@ class Emulator:
         self._post("connections", {"effect": effect, **facts})
 
     def connections(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.session.get(f"{self.control}/connections", timeout=5).json()["connections"]
+        found: list[dict[str, Any]] = self.session.get(f"{self.control}/connections", timeout=60).json()["connections"]
         return found
 
     def journal(self, after: int = 0) -> list[dict[str, Any]]:
@@ -127,14 +127,14 @@ class Emulator:
         return count
 
     def clear(self) -> None:
-        self.session.delete(f"{self.control}/faults", timeout=5).raise_for_status()
+        self.session.delete(f"{self.control}/faults", timeout=60).raise_for_status()
 
     def _journal(self, after: int) -> dict[str, Any]:
-        found: dict[str, Any] = self.session.get(f"{self.control}/journal", params={"after": after}, timeout=5).json()
+        found: dict[str, Any] = self.session.get(f"{self.control}/journal", params={"after": after}, timeout=60).json()
         return found
 
     def _post(self, what: str, order: Mapping[str, object]) -> None:
-        self.session.post(f"{self.control}/{what}", json=order, timeout=5).raise_for_status()
+        self.session.post(f"{self.control}/{what}", json=order, timeout=60).raise_for_status()
 
 
 @contextmanager
@@ -202,7 +202,7 @@ class Peer:
         context = ssl.create_default_context(cafile=self.emulator.ca_file)
         if self.alpn:
             context.set_alpn_protocols(list(self.alpn))
-        self._socket = socket.create_connection(("127.0.0.1", self.emulator.port), timeout=5)
+        self._socket = socket.create_connection(("127.0.0.1", self.emulator.port), timeout=60)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # on buffers, because an SSLSocket shows a TCP reset as an ordinary end
         self._came, self._goes = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -292,7 +292,7 @@ class Peer:
         self._tls.write(sent)
         self._socket.sendall(self._goes.read())
 
-    def read(self, until: Callable[[], bool], timeout_s: float = 5) -> bool:
+    def read(self, until: Callable[[], bool], timeout_s: float = 60) -> bool:
         """Read frames until something holds; False when the time is over or the connection has ended before."""
         due = time.monotonic() + timeout_s
         while not until():

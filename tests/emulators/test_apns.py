@@ -157,7 +157,7 @@ def test_a_device_answers_as_it_is_known(
      {"device_token": "ab", "state": "expired", "timestamp_ms": "now"}, {"device_token": "ab", "when": 1}, "ab"],
 )  # fmt: skip
 def test_a_device_that_makes_no_sense_is_refused(apns: Emulator, order: object) -> None:
-    answer = apns.session.post(f"{apns.control}/devices", json=[order] if order == [] else order, timeout=5)
+    answer = apns.session.post(f"{apns.control}/devices", json=[order] if order == [] else order, timeout=60)
     assert answer.status_code == 400
     assert answer.json()["error"]
 
@@ -227,7 +227,7 @@ def test_what_breaks_http2_ends_the_connection(apns: Emulator) -> None:
     before = apns.counter("protocol_errors")
     with Peer(apns) as rude:
         rude.push(path="")  # a request needs a path
-        rude.read(lambda: False, 2)
+        rude.read(lambda: False)
         assert rude.ended == "closed"
         assert [frame.error_code for frame in rude.goaways] == [1]
     assert apns.counter("protocol_errors") == before + 1

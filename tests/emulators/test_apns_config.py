@@ -174,7 +174,7 @@ def test_the_emulator_runs_until_it_is_interrupted(tmp_path: Path) -> None:
         assert process.stdout
         announced = json.loads(process.stdout.readline())
         session.trust_env = False
-        journal = session.get(f"http://127.0.0.1:{announced['control_port']}/_emulator/journal", timeout=5).json()
+        journal = session.get(f"http://127.0.0.1:{announced['control_port']}/_emulator/journal", timeout=60).json()
         process.send_signal(signal.SIGINT)
         rest = process.stdout.read()
     assert announced.keys() == {"emulator", "port", "control_port", "ca_file"}

@@ -174,7 +174,7 @@ def test_a_client_that_does_not_speak_http2_is_turned_away(apns: Emulator, offer
         context.set_alpn_protocols(offered)
     received = b""
     with (
-        socket.create_connection(("127.0.0.1", apns.port), timeout=5) as plain,
+        socket.create_connection(("127.0.0.1", apns.port), timeout=60) as plain,
         context.wrap_socket(plain, server_hostname="127.0.0.1") as secured,
         suppress(ConnectionError, ssl.SSLError),  # how the end shows depends on what was still on its way
     ):

@@ -70,10 +70,10 @@ class Emulator:
         self.session.trust_env = False
 
     def token(self, **changes: Any) -> requests.Response:
-        return self.session.post(f"{self.url}/api/account/token", json=ASKED | changes, timeout=10)
+        return self.session.post(f"{self.url}/api/account/token", json=ASKED | changes, timeout=60)
 
     def control(self, method: str, path: str, body: object = None) -> Any:
-        reply = self.session.request(method, f"{self.url}/_emulator/{path}", json=body, timeout=10)
+        reply = self.session.request(method, f"{self.url}/_emulator/{path}", json=body, timeout=60)
         assert reply.status_code == 200, reply.text
         return reply.json()
 
@@ -83,7 +83,7 @@ class Emulator:
     def write(self, **order: Any) -> dict[str, str]:
         """Carry out an order and wait until MIMC has nothing more to say about it."""
         ids: dict[str, str] = self.control("POST", "messages", {"app_id": APP_ID} | order)
-        assert self.control("GET", "callbacks/pending?wait_ms=9000") == {"pending": 0}
+        assert self.control("GET", "callbacks/pending?wait_ms=50000") == {"pending": 0}
         return ids
 
     def journal(self) -> list[dict[str, Any]]:
@@ -104,7 +104,7 @@ def running(folder: Path, settings: str) -> Iterator[tuple[Emulator, "subprocess
                 yield emulator, process
         finally:
             process.terminate()
-            out, err = process.communicate(timeout=10)
+            out, err = process.communicate(timeout=60)
         assert (process.returncode, out, err) == (0, "", "")
 
 
@@ -112,6 +112,7 @@ def settings(listener: Listener, head: str = "") -> str:
     return f"""
         [mimc]
         time_scale = 0.002
+        callback_timeout_s = 60
         {head}
         [[mimc.apps]]
         app_id = "{APP_ID}"
@@ -220,10 +221,10 @@ def test_a_wrong_request_is_refused_in_the_envelope(mimc: Emulator, changes: dic
 def test_only_json_is_read(mimc: Emulator) -> None:
     for content, kind in [(json.dumps(ASKED), "text/plain"), ("{", "application/json"), ("[]", "application/json")]:
         headers = {"Content-Type": kind}
-        reply = mimc.session.post(f"{mimc.url}/api/account/token", data=content, headers=headers, timeout=10)
+        reply = mimc.session.post(f"{mimc.url}/api/account/token", data=content, headers=headers, timeout=60)
         assert reply.json()["code"] == 400
-    assert mimc.session.get(f"{mimc.url}/api/account/token", timeout=10).json()["code"] == 405
-    assert mimc.session.get(f"{mimc.url}/api/elsewhere", timeout=10).json()["code"] == 404
+    assert mimc.session.get(f"{mimc.url}/api/account/token", timeout=60).json()["code"] == 405
+    assert mimc.session.get(f"{mimc.url}/api/elsewhere", timeout=60).json()["code"] == 404
 
 
 def test_the_journal_tells_who_asked_and_holds_no_secret(mimc: Emulator) -> None:
@@ -243,13 +244,13 @@ def test_connections_are_kept_and_told_apart(mimc: Emulator) -> None:
     mimc.token()
     with requests.Session() as other:
         other.trust_env = False
-        other.post(f"{mimc.url}/api/account/token", json=ASKED, timeout=10)
+        other.post(f"{mimc.url}/api/account/token", json=ASKED, timeout=60)
     first, second, third = (entry["connection"] for entry in mimc.journal()[before:])
     assert first == second != third
 
 
 def test_a_body_in_chunks_is_read_and_a_broken_one_ends_the_connection(mimc: Emulator) -> None:
-    client = http.client.HTTPConnection("127.0.0.1", mimc.port, timeout=10)
+    client = http.client.HTTPConnection("127.0.0.1", mimc.port, timeout=60)
     body, headers = json.dumps(ASKED).encode(), {"Content-Type": "application/json"}
     for _ in range(2):
         client.request("POST", "/api/account/token", iter([body[:9], body[9:]]), headers, encode_chunked=True)
@@ -306,7 +307,7 @@ def test_a_reset_reaches_the_client_as_a_reset(mimc: Emulator) -> None:
 )
 def test_a_client_meets_the_ordered_failure(mimc: Emulator, effect: str, failure: type[Exception]) -> None:
     mimc.fault(effect=effect, times=1)
-    client = http.client.HTTPConnection("127.0.0.1", mimc.port, timeout=0.2 if effect == "silence" else 10)
+    client = http.client.HTTPConnection("127.0.0.1", mimc.port, timeout=0.2 if effect == "silence" else 60)
     with pytest.raises(failure):
         _ask(client)
     client.close()
@@ -324,7 +325,7 @@ def test_a_delayed_answer_is_late_and_whole(mimc: Emulator) -> None:
 
 def test_only_a_reused_connection_is_dropped(mimc: Emulator) -> None:
     mimc.fault(effect="close_kept")
-    client = http.client.HTTPConnection("127.0.0.1", mimc.port, timeout=10)
+    client = http.client.HTTPConnection("127.0.0.1", mimc.port, timeout=60)
     for _ in range(2):
         assert b'"code":200' in _ask(client)
         with pytest.raises(http.client.RemoteDisconnected):
@@ -334,7 +335,7 @@ def test_only_a_reused_connection_is_dropped(mimc: Emulator) -> None:
 
 def test_a_connection_can_be_closed_after_the_answer_without_a_word(mimc: Emulator) -> None:
     mimc.fault(effect="close_after", times=1)
-    client = http.client.HTTPConnection("127.0.0.1", mimc.port, timeout=10)
+    client = http.client.HTTPConnection("127.0.0.1", mimc.port, timeout=60)
     client.request("POST", "/api/account/token", json.dumps(ASKED), {"Content-Type": "application/json"})
     reply = client.getresponse()
     assert b'"code":200' in reply.read()
@@ -479,7 +480,7 @@ def test_sequences_grow(mimc: Emulator, listener: Listener) -> None:
     answers = mimc.control("POST", "messages", orders)
     sequences = [int(answer["sequence"]) for answer in answers]
     assert sequences == sorted(set(sequences))
-    assert mimc.control("GET", "callbacks/pending?wait_ms=9000") == {"pending": 0}
+    assert mimc.control("GET", "callbacks/pending?wait_ms=50000") == {"pending": 0}
     assert len(listener.bodies) == 40
 
 
@@ -511,8 +512,8 @@ def test_text_is_wrapped_as_apps_in_the_field_do(
 
 def test_of_several_orders_all_are_carried_out_or_none(mimc: Emulator, listener: Listener) -> None:
     orders = [{"app_id": APP_ID, "from_account": "1", "to_account": "2", "text": text} for text in ("x", "\ud800")]
-    assert mimc.session.post(f"{mimc.url}/_emulator/messages", json=orders, timeout=10).status_code == 400
-    assert mimc.control("GET", "callbacks/pending?wait_ms=9000") == {"pending": 0}
+    assert mimc.session.post(f"{mimc.url}/_emulator/messages", json=orders, timeout=60).status_code == 400
+    assert mimc.control("GET", "callbacks/pending?wait_ms=50000") == {"pending": 0}
     assert listener.bodies == []
 
 
@@ -579,7 +580,7 @@ def test_a_receiver_that_is_down_is_tried_again_and_its_address_can_be_changed(
     ],
 )
 def test_an_order_that_makes_no_sense_is_refused(mimc: Emulator, order: dict[str, Any], complaint: str) -> None:
-    reply = mimc.session.post(f"{mimc.url}/_emulator/messages", json={"app_id": APP_ID} | order, timeout=10)
+    reply = mimc.session.post(f"{mimc.url}/_emulator/messages", json={"app_id": APP_ID} | order, timeout=60)
     assert reply.status_code == 400
     assert complaint in reply.json()["error"]
 

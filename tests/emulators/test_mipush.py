@@ -68,7 +68,7 @@ class Emulator:
 
     def post(self, path: str, form: Form, secret: str = SECRET, kind: str = FORM) -> requests.Response:
         headers = {"Authorization": f"key={secret}", "Content-Type": kind}
-        return self.session.post(f"{self.url}{path}", data=urlencode(form), headers=headers, timeout=10)
+        return self.session.post(f"{self.url}{path}", data=urlencode(form), headers=headers, timeout=60)
 
     def accounts(self, accounts: str, **changes: str | None) -> dict[str, Any]:
         reply = self.post("/v2/message/user_account", message(user_account=accounts, **changes))
@@ -81,7 +81,7 @@ class Emulator:
         return answer
 
     def control(self, method: str, path: str, body: object = None) -> Any:
-        reply = self.session.request(method, f"{self.url}/_emulator/{path}", json=body, timeout=10)
+        reply = self.session.request(method, f"{self.url}/_emulator/{path}", json=body, timeout=60)
         assert reply.status_code == 200, reply.text
         return reply.json()
 
@@ -127,7 +127,7 @@ def running(folder: Path, head: str = "") -> Iterator[Emulator]:
                 yield emulator
         finally:
             process.terminate()
-            out, err = process.communicate(timeout=10)
+            out, err = process.communicate(timeout=60)
         assert (process.returncode, out, err) == (0, "", "")
 
 
@@ -307,7 +307,7 @@ def test_the_secret_is_given_by_the_word_key(mipush: Emulator) -> None:
     for authorization in (f"Key={SECRET}", f"Bearer {SECRET}", SECRET, None):
         headers = {"Authorization": authorization, "Content-Type": FORM}
         url = f"{mipush.url}/v2/message/user_account"
-        answer = mipush.session.post(url, urlencode(message(user_account="1001")), headers=headers, timeout=10).json()
+        answer = mipush.session.post(url, urlencode(message(user_account="1001")), headers=headers, timeout=60).json()
         assert answer["code"] == 21301
 
 
@@ -324,7 +324,7 @@ def test_the_secret_is_given_by_the_word_key(mipush: Emulator) -> None:
 def test_only_an_utf8_form_is_read(mipush: Emulator, body: str, kind: str) -> None:
     headers = {"Authorization": f"key={SECRET}", "Content-Type": kind}
     url = f"{mipush.url}/v2/message/user_account"
-    answer = mipush.session.post(url, body, headers=headers, timeout=10).json()
+    answer = mipush.session.post(url, body, headers=headers, timeout=60).json()
     assert answer["code"] in (10012, 10017)
 
 
@@ -346,7 +346,7 @@ def test_targets_may_come_as_repeated_fields(mipush: Emulator, path: str, target
 
 def test_an_unknown_path_or_method_is_not_an_interface(mipush: Emulator) -> None:
     assert mipush.post("/v2/message/alias", message(alias="x")).json()["code"] == 10020
-    reply = mipush.session.get(f"{mipush.url}/v2/message/regid", timeout=10)
+    reply = mipush.session.get(f"{mipush.url}/v2/message/regid", timeout=60)
     assert (reply.status_code, reply.json()["code"]) == (405, 10020)
 
 
@@ -446,9 +446,9 @@ def test_a_phone_with_two_of_the_accounts_rings_once(mipush: Emulator) -> None:
 
 def test_the_quota_may_be_asked_now_and_then(mipush: Emulator) -> None:
     url = f"{mipush.url}/v1/trace/quota/get"
-    wrong = mipush.session.get(url, headers={"Authorization": "key=wrong"}, timeout=10)
+    wrong = mipush.session.get(url, headers={"Authorization": "key=wrong"}, timeout=60)
     assert wrong.json()["code"] == 21301
-    good = [mipush.session.get(url, headers={"Authorization": f"key={SECRET}"}, timeout=10) for _ in range(2)]
+    good = [mipush.session.get(url, headers={"Authorization": f"key={SECRET}"}, timeout=60) for _ in range(2)]
     assert [reply.json()["code"] for reply in good] == [0, 10027]
 
 
@@ -482,7 +482,7 @@ def test_a_share_of_the_calls_is_hit(mipush: Emulator) -> None:
 @pytest.mark.parametrize("effect", ["reset_after", "silence_after", "truncated"])
 def test_a_message_can_be_shown_though_its_answer_is_lost(mipush: Emulator, effect: str) -> None:
     mipush.fault(effect=effect, times=1)
-    client = http.client.HTTPConnection("127.0.0.1", mipush.port, timeout=0.2 if effect == "silence_after" else 10)
+    client = http.client.HTTPConnection("127.0.0.1", mipush.port, timeout=0.2 if effect == "silence_after" else 60)
     headers = {"Authorization": f"key={SECRET}", "Content-Type": FORM}
     with pytest.raises((ConnectionResetError, TimeoutError, http.client.IncompleteRead)):
         _post(client, urlencode(message(user_account="1001", extra_jobkey="retry")), headers)
@@ -494,7 +494,7 @@ def test_a_message_can_be_shown_though_its_answer_is_lost(mipush: Emulator, effe
 @pytest.mark.parametrize("effect", ["reset", "silence", "close"])
 def test_a_call_can_end_before_anything_was_shown(mipush: Emulator, effect: str) -> None:
     mipush.fault(effect=effect, times=1, delay_ms=50)
-    client = http.client.HTTPConnection("127.0.0.1", mipush.port, timeout=10)
+    client = http.client.HTTPConnection("127.0.0.1", mipush.port, timeout=60)
     headers = {"Authorization": f"key={SECRET}", "Content-Type": FORM}
     with pytest.raises((ConnectionResetError, http.client.RemoteDisconnected)):
         _post(client, urlencode(message(user_account="1001")), headers)
@@ -510,7 +510,7 @@ def _post(client: http.client.HTTPConnection, body: str, headers: dict[str, str]
 
 @pytest.mark.parametrize("order", [{"effect": "explode"}, {"effect": "code", "times": "x"}, {"effekt": "code"}])
 def test_an_unknown_fault_is_refused(mipush: Emulator, order: dict[str, Any]) -> None:
-    assert mipush.session.post(f"{mipush.url}/_emulator/faults", json=order, timeout=10).status_code == 400
+    assert mipush.session.post(f"{mipush.url}/_emulator/faults", json=order, timeout=60).status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -518,7 +518,7 @@ def test_an_unknown_fault_is_refused(mipush: Emulator, order: dict[str, Any]) ->
     [{}, {"phone": "x"}, {"phone": "x", "package": "unknown"}, {"phone": "x", "accounts": "1"}, {"fone": "x"}, 5],
 )
 def test_a_phone_that_makes_no_sense_is_refused(mipush: Emulator, phone: object) -> None:
-    assert mipush.session.post(f"{mipush.url}/_emulator/devices", json=phone, timeout=10).status_code == 400
+    assert mipush.session.post(f"{mipush.url}/_emulator/devices", json=phone, timeout=60).status_code == 400
 
 
 # --- receipts

@@ -4,7 +4,7 @@
 
 `rules`, `tokens`, `limits` and `answers` are pure; `connection` speaks HTTP/2; `server` runs it; tests order faults
 and read the journal through `control`, which lists them.
-It shares no code with the relay: a mistake that both share would never be noticed.
+It shares no code with what sends pushes: a mistake that both made would never be noticed.
 
 By hand, with clients that others wrote (AUTH is "authorization: bearer <JWT>", URL
 https://127.0.0.1:PORT/3/device/ab):

@@ -225,7 +225,7 @@ class ApnsConnection(asyncio.Protocol):
         self._drop(stream, "rst_stream")
 
     def _send_reset(self, stream_id: int, code: int) -> None:
-        with suppress(h2.exceptions.StreamClosedError):  # the client's own reset may lie behind, in the same bytes
+        with suppress(h2.exceptions.StreamClosedError):  # the client's own reset may follow in the same bytes
             self._h2.reset_stream(stream_id, code)
 
     # from a stream to the journal
@@ -239,7 +239,7 @@ class ApnsConnection(asyncio.Protocol):
             self._loop.call_soon(self._close)  # not before the answer just made has been written
 
     def _abandon(self, lost: str) -> None:
-        """Answer nothing more: what was taken on stays taken on, and its sender will not hear of it."""
+        """Answer nothing more: what was accepted stays accepted, and its sender gets no answer."""
         for stream in list(self._open.values()):
             self._drop(stream, lost)
 

@@ -1,4 +1,4 @@
-"""h2 as the emulator needs it: strict about what comes in, and leaving the count of streams to us."""
+"""h2 as the emulator needs it: strict about requests; the emulator itself counts streams."""
 
 from collections.abc import Iterable
 

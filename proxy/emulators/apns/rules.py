@@ -43,7 +43,7 @@ DEVICE_STATES: tuple[str, ...] = get_args(DeviceState)
 
 
 class Device(NamedTuple):
-    """What APNs knows of a device token; `timestamp_ms` is since when a dead one is dead."""
+    """What APNs knows of a device token; `timestamp_ms` says since when it has been invalid."""
 
     state: DeviceState = "registered"
     timestamp_ms: int | None = None

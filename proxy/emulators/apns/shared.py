@@ -102,4 +102,4 @@ def on_loop(loop: asyncio.AbstractEventLoop, work: Callable[[], int]) -> int:
     async def run() -> int:
         return work()
 
-    return asyncio.run_coroutine_threadsafe(run(), loop).result(timeout=5)
+    return asyncio.run_coroutine_threadsafe(run(), loop).result(timeout=30)

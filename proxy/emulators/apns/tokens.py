@@ -33,7 +33,7 @@ def provider_keys(config: ApnsConfig) -> dict[str, ProviderKey]:
 
 
 class ProviderTokens:
-    """Tells good provider tokens from bad ones, and remembers the good, because verifying one costs 100 us.
+    """Checks provider tokens, and remembers the good ones, because verifying one costs 100 us.
 
     APNs refuses a team that makes new tokens too often: at most `updates` in `window_s` seconds here (0: no limit).
     """
@@ -88,7 +88,7 @@ class ProviderTokens:
         if key.environment not in (None, self._environment):
             return refusal("BadEnvironmentKeyIdInToken")
         issued_at = claims["iat"]
-        # a float is what one widespread client sends; text is not promised to work by anybody
+        # a float is what one widespread client sends; no document or client shows that a text works
         if claims["iss"] != key.team_id or isinstance(issued_at, bool) or not isinstance(issued_at, int | float):
             return refusal("InvalidProviderToken")
         return key.team_id, issued_at

@@ -62,7 +62,7 @@ class Mimc:
             status = complaint[0] if self._config.refuse_with_http_status else 200
             self.journal.write(**facts, outcome="refused", status=status, code=complaint[0], reason=complaint[1])
             return envelope(status, *complaint)
-        assert app is not None  # noqa: S101  or there had been a complaint
+        assert app is not None  # noqa: S101  without an app there is a complaint
         self.journal.write(**facts, outcome="accepted", status=200, code=200)
         return Response(token_reply(app, asked["appAccount"]), content_type="application/json;charset=UTF-8")
 
