@@ -23,9 +23,9 @@ from proxy.auth.passwords import Argon2Passwords
 from proxy.auth.sign_in import SignIns
 from proxy.channels import APNS, MIPUSH
 from proxy.channels.apns.provider_token import fresh_enough, read_issued_at, sign_provider_token
-from proxy.channels.apns.wire import ApnsWire
 from proxy.channels.before.carriers import TransportFactory
 from proxy.channels.before.transport import Limits
+from proxy.channels.before.wire import BothEnvironments
 from proxy.channels.mipush.wire import MipushWire
 from proxy.channels.mipush.wire import authorization as mipush_authorization
 from proxy.domain.devices import Device
@@ -251,7 +251,8 @@ def _apns(lane: Lane, section: ApnsSettings, redis: Any, carriers: TransportFact
         now=utc_now,
         on_young_refused=clock.young_token_refused,
     )
-    return Channel(Route(lane, to_account=False), ApnsWire(section), carriers.apns(section), token, replaces=False)
+    wire = BothEnvironments(section)
+    return Channel(Route(lane, to_account=False), wire, carriers.apns(section), token, replaces=False)
 
 
 def _mipush(lane: Lane, section: MipushSettings, carriers: TransportFactory) -> Channel:

@@ -9,8 +9,6 @@ from enum import Enum, auto
 class Accepted:
     """The provider took it on, which is not delivered: no provider tells us that."""
 
-    provider_id: str = ""
-
 
 @dataclass(frozen=True)
 class Unregistered:

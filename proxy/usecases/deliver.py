@@ -98,7 +98,7 @@ class Delivery:
         alive = [it for it in held if not self._too_late(it)]
         addressed = await self._addressed(alive)
         sendable = [(it, push) for it, push in addressed if not self._refused(it, push)]
-        batch_keys = {it.entry_id: self.channel.wire.batch_key(push) for it, push in sendable}
+        batch_keys = {it.entry_id: self.channel.wire.batch_key(push.job) for it, push in sendable}
         if self.channel.replaces:  # what has boarded must be pushed: others are held back beside it
             sendable = await self._board(sendable)
         batches: dict[Hashable, list[tuple[Held, Push]]] = {}

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from proxy.channels.apns.wire import ApnsWire
 from proxy.channels.mipush.wire import MipushWire
 from proxy.domain.alerts import Alert
+from proxy.domain.devices import ApnsEnvironment
 from proxy.domain.jobs import Push
-from proxy.domain.outcomes import Accepted, Deferred, Misaddressed, OurFault, Outcome, Rejected, Split
+from proxy.domain.outcomes import Deferred, Impossible, Misaddressed, OurFault, Outcome, Rejected, Split
 from proxy.domain.transfers import Response
 from proxy.ports import Wire
 from tests.channels.pushes import (
@@ -43,7 +44,7 @@ class Case:
 
 CASES = {
     "apns": Case(
-        ApnsWire(apns_settings()),
+        ApnsWire(apns_settings(), ApnsEnvironment.PRODUCTION),
         lambda alert, n: to_device(alert, f"{DEVICE_TOKEN}{n:04x}"),
         (to_device(push_token=""), to_device(push_token="../../3/device/00"), to_account("abcd")),
     ),
@@ -91,12 +92,10 @@ def test_any_answer_gives_one_outcome_per_push(case: Case, count: int, answer: R
 
 def _is_bounded(outcome: Outcome) -> None:
     match outcome:
-        case Misaddressed(reason) | Rejected(reason) | OurFault(reason) | Split(reason):
+        case Impossible(reason) | Misaddressed(reason) | Rejected(reason) | OurFault(reason) | Split(reason):
             text, wait = reason, timedelta(0)
         case Deferred(reason, wait):
             text = reason
-        case Accepted(provider_id):
-            text, wait = provider_id + "x", timedelta(0)
         case _:
             return
     assert 0 < len(text) <= 61
@@ -122,19 +121,19 @@ def test_any_alert_becomes_a_request(case: Case, alert: Alert) -> None:
 def test_a_bad_address_is_refused_before_it_is_sent(case: Case) -> None:
     assert case.wire.refuse(case.push(an_alert(), 1)) is None
     for push in case.bad_pushes:
-        assert isinstance(case.wire.refuse(push), Rejected | Misaddressed)
+        assert isinstance(case.wire.refuse(push), Rejected | Misaddressed | Impossible)
 
 
 @every_wire
 def test_pushes_share_a_batch_only_if_their_requests_differ_in_the_target_alone(case: Case) -> None:
     push, same, other = case.push(an_alert(), 1), case.push(an_alert(), 1), case.push(an_alert(body="bye"), 1)
 
-    assert case.wire.batch_key(push) == case.wire.batch_key(same)
-    assert hash(case.wire.batch_key(push)) == hash(case.wire.batch_key(same))
+    assert case.wire.batch_key(push.job) == case.wire.batch_key(same.job)
+    assert hash(case.wire.batch_key(push.job)) == hash(case.wire.batch_key(same.job))
     assert case.wire.build([push], "a", NOON) == case.wire.build([same], "a", NOON)
     if case.wire.batch_limit > 1:
-        assert case.wire.batch_key(push) == case.wire.batch_key(case.push(an_alert(), 2))
-        assert case.wire.batch_key(push) != case.wire.batch_key(other)
+        assert case.wire.batch_key(push.job) == case.wire.batch_key(case.push(an_alert(), 2).job)
+        assert case.wire.batch_key(push.job) != case.wire.batch_key(other.job)
 
 
 @every_wire
@@ -142,7 +141,7 @@ def test_nothing_secret_is_in_a_repr(case: Case) -> None:
     push = case.push(an_alert("WHO WRITES", "WHAT THEY WRITE"), 1)
     request = case.wire.build([push], f"key={SECRET}", NOON)
     answer = Response(400, {}, json.dumps({"reason": "BadDeviceToken", "code": 20301}).encode())
-    shown = repr((case.wire, vars(case.wire), request, answer, case.wire.batch_key(push)))
+    shown = repr((case.wire, vars(case.wire), request, answer, case.wire.batch_key(push.job)))
     shown += repr((case.wire.refuse(push), case.wire.read([push], answer, NOON)))
 
     for secret in (SECRET, "WHO WRITES", "WHAT THEY WRITE", DEVICE_TOKEN):

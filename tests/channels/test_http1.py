@@ -1,6 +1,7 @@
 """HTTP/1.1 over kept connections, and what both transports refuse to talk to."""
 
 import asyncio
+import gzip
 import math
 import socket
 import ssl
@@ -56,6 +57,10 @@ class Provider:
                     time.sleep(0.05)
                 case "large":
                     return WebResponse(b"x" * 10_000_000)
+                case "gzip":
+                    return WebResponse(gzip.compress(b'{"code":0}'), headers={"Content-Encoding": "gzip"})
+                case "bomb":
+                    return WebResponse(gzip.compress(b"x" * 10_000_000), headers={"Content-Encoding": "gzip"})
                 case "redirect":
                     return WebResponse(status=302, headers={"Location": "/elsewhere"})
                 case "later":
@@ -146,6 +151,18 @@ def test_an_endless_body_is_cut_and_its_status_counts(provider: Provider) -> Non
         assert isinstance(answer, Response)
         assert (answer.status, len(answer.body)) == (200, 256 * 1024)
         assert isinstance(await pool.send(provider.post("/ok")), Response)
+
+    play(provider, scene)
+
+
+def test_a_compressed_answer_is_read_though_none_was_asked_for(provider: Provider) -> None:
+    async def scene(pool: Pool) -> None:
+        answer = await pool.send(provider.post("/gzip"))
+        assert isinstance(answer, Response)
+        assert answer.body == b'{"code":0}'
+        bomb = await pool.send(provider.post("/bomb"))
+        assert isinstance(bomb, Response)
+        assert len(bomb.body) == 256 * 1024
 
     play(provider, scene)
 

@@ -54,7 +54,7 @@ def ten_seconds(_attempt: int) -> timedelta:
 @pytest.mark.parametrize(
     ("outcome", "step"),
     [
-        (Accepted("id-1"), Done()),
+        (Accepted(), Done()),
         (Unregistered(NOON), Forget(NOON)),
         (Unregistered(None), Forget(None)),
         (Misaddressed("BadDeviceToken"), MarkInvalid("BadDeviceToken")),

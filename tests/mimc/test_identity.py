@@ -13,6 +13,7 @@ from proxy.channels.apns.wire import ApnsWire
 from proxy.channels.mipush.wire import MipushWire
 from proxy.domain.alerts import AlertText
 from proxy.domain.callbacks import Callback
+from proxy.domain.devices import ApnsEnvironment
 from proxy.domain.jobs import Job, Push
 from proxy.domain.offline_messages import offline_message
 from proxy.mimc.wire import parse_callback
@@ -67,7 +68,7 @@ def names(callback: Callback, account: str) -> dict[str, str | None]:
     alert = offline_message(callback, NOON).alert(AlertText("ann", "hi"), timedelta(hours=1))
     job = Job("main", "apns", account, "phone", alert)
     push = replace(to_device(), job=job)
-    apns = ApnsWire(apns_settings()).build([push], "bearer x", NOON)
+    apns = ApnsWire(apns_settings(), ApnsEnvironment.PRODUCTION).build([push], "bearer x", NOON)
     to_account = Push(Job("main", "mipush", account, "", alert), None)
     form = parse_qs(MipushWire(mipush_settings(address="account")).build([to_account], "key=x", NOON).body.decode())
     return {

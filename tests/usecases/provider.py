@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from proxy.domain.jobs import Push
+from proxy.domain.jobs import Job, Push
 from proxy.domain.outcomes import Outcome
 from proxy.domain.transfers import FailureKind, Request, Response, TransportFailure
 
@@ -26,8 +26,8 @@ class Provider:
     failures: list[TransportFailure] = field(default_factory=list)
     sent: list[list[str]] = field(default_factory=list)
 
-    def batch_key(self, push: Push) -> Hashable:
-        return push.job.alert
+    def batch_key(self, job: Job) -> Hashable:
+        return job.alert
 
     def refuse(self, push: Push) -> Outcome | None:
         return self.refusal if push.job.account == "refused" else None

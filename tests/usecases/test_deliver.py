@@ -164,7 +164,7 @@ BUSY = replace(JOB, attempt=1).tried(AT, "busy")
 
 
 @pytest.mark.parametrize(("outcome", "settlement", "report"), [
-    (Accepted("id-1"), Finish(ENTRY), ("accepted", "")),
+    (Accepted(), Finish(ENTRY), ("accepted", "")),
     (Unregistered(NOON + MS), Finish(ENTRY), ("device gone", "")),
     (Unregistered(NOON), Postpone(ENTRY, AGAIN, NOON + SECOND), ("retry", "registered again")),
     (Misaddressed("bad token"), Bury(ENTRY, Cause.MISADDRESSED, "bad token", JOB), ("dead letter", "bad token")),

@@ -1,6 +1,6 @@
-"""What the phone shows and the app gets, never over what APNs takes."""
+"""The JSON that the phone shows and the app gets, never longer than APNs takes."""
 
-from proxy.channels.app_data import app_data, to_json
+from proxy.channels.common import app_data, to_json
 from proxy.domain.alerts import Alert
 from proxy.text import cut, json_bytes
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from proxy.channels.answers import json_object, printable, retry_after
 from proxy.channels.apns.payload import payload_of
+from proxy.channels.common import retry_after
 from proxy.domain.devices import ApnsEnvironment
-from proxy.domain.jobs import Push
+from proxy.domain.jobs import Job, Push
 from proxy.domain.outcomes import (
     About,
     Accepted,
@@ -25,6 +25,7 @@ from proxy.domain.outcomes import (
 )
 from proxy.domain.transfers import Request, Response
 from proxy.settings import ApnsSettings
+from proxy.strict_json import object_or_none
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _LONGEST_STORED = timedelta(days=30)
@@ -75,16 +76,14 @@ _MEANING: Mapping[str, Callable[[str], Outcome]] = {
 
 
 class ApnsWire:
-    """One iOS app's pushes. A `proxy.ports.Wire`."""
+    """One iOS app's pushes to the devices of one environment. A `proxy.ports.Wire`."""
 
     batch_limit = 1
 
-    def __init__(self, settings: ApnsSettings) -> None:
+    def __init__(self, settings: ApnsSettings, environment: ApnsEnvironment) -> None:
         self._sound = settings.sound
-        self._path = {
-            ApnsEnvironment.PRODUCTION: f"{settings.production_url}/3/device/",
-            ApnsEnvironment.SANDBOX: f"{settings.sandbox_url}/3/device/",
-        }
+        is_sandbox = environment is ApnsEnvironment.SANDBOX
+        self._path = f"{settings.sandbox_url if is_sandbox else settings.production_url}/3/device/"
         self._fixed_headers = (
             f"apns-topic: {settings.topic}",
             "apns-push-type: alert",
@@ -95,9 +94,9 @@ class ApnsWire:
             "accept:",
         )
 
-    def batch_key(self, push: Push) -> Hashable:
+    def batch_key(self, job: Job) -> Hashable:
         """Never the same: APNs takes one device a request."""
-        return push.job.id
+        return job.id
 
     def refuse(self, push: Push) -> Outcome | None:
         """Keep what cannot be a device token out of the URL."""
@@ -108,8 +107,7 @@ class ApnsWire:
     def build(self, pushes: Sequence[Push], authorization: str, now: datetime) -> Request:
         """The request for one push; `authorization` is "bearer " and the provider token."""
         (push,) = pushes
-        job, device = push.job, push.device
-        environment = device.environment if device else ApnsEnvironment.PRODUCTION
+        job = push.job
         expires_at = min(job.alert.expires_at, now + _LONGEST_STORED)
         headers = (
             f"authorization: {authorization}",
@@ -118,7 +116,7 @@ class ApnsWire:
             f"apns-expiration: {int(expires_at.timestamp())}",
             *self._fixed_headers,
         )
-        return Request(self._path[environment] + push.address, headers, payload_of(job.alert, self._sound))
+        return Request(self._path + push.address, headers, payload_of(job.alert, self._sound))
 
     def read(self, pushes: Sequence[Push], answer: Response, now: datetime) -> list[Outcome]:
         """What any answer means, unknown ones included. A reason is passed on only if it is one word, as Apple's."""
@@ -127,7 +125,7 @@ class ApnsWire:
 
 def _outcome(answer: Response, now: datetime) -> Outcome:
     if answer.status == 200:
-        return Accepted(printable(answer.headers.get("apns-id", "")))
+        return Accepted()
     outcome = _refusal(answer, now)
     return replace(outcome, retry_after=retry_after(answer.headers)) if isinstance(outcome, Deferred) else outcome
 
@@ -137,7 +135,7 @@ def _refusal(answer: Response, now: datetime) -> Outcome:
     if 100 <= status < 400:
         # nothing that APNs says: a portal, a proxy or a wrong address speaks. A person must look; the jobs wait
         return OurFault(plain)
-    details = json_object(answer.body)
+    details = object_or_none(answer.body)
     if details is None:  # not APNs itself, which always says why
         return Deferred(plain)
     reason = _reason(details.get("reason"))

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from enum import Enum, auto
 
-from proxy.channels.answers import printable
 from proxy.domain.outcomes import (
     About,
     Deferred,
@@ -132,7 +131,7 @@ def outcome_of(code: int, *, several: bool, by_account: bool, now: datetime) -> 
     registry on its own: a wrong secret is answered "no valid targets" too.
     """
     meaning, name = _CODES.get(code, (Meaning.FOREIGN, "unknown"))
-    reason = printable(f"code {code} {name}")  # an unknown code may have thousands of digits
+    reason = f"code {code} {name}"[:60]  # an unknown code may have thousands of digits
     match meaning:
         case Meaning.TROUBLE:
             return Deferred(reason)

@@ -7,7 +7,7 @@ category So and none unassigned; names and number of the variables are exactly t
 import unicodedata
 from collections.abc import Mapping
 
-from proxy.channels.app_data import to_json
+from proxy.channels.common import to_json
 from proxy.domain.alerts import Alert
 from proxy.settings import TemplateSettings
 from proxy.text import ZERO_WIDTH_JOINER, cut, is_blank, utf16_units

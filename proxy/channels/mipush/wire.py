@@ -4,6 +4,7 @@ Source: Xiaomi push server API, chapters on sending, message classes and templat
 """
 
 import base64
+import re
 import unicodedata
 import zlib
 from collections.abc import Hashable, Sequence
@@ -11,16 +12,16 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
-from proxy.channels.answers import json_object, printable, retry_after
-from proxy.channels.app_data import app_data, to_json
+from proxy.channels.common import app_data, retry_after, to_json
 from proxy.channels.mipush.codes import outcome_of
 from proxy.channels.mipush.template import FALLBACK, LONGEST_VALUE, template_param
 from proxy.domain.alerts import Alert
 from proxy.domain.callbacks import digest
-from proxy.domain.jobs import Push
-from proxy.domain.outcomes import Accepted, Deferred, OurFault, Outcome, Rejected, Unregistered
+from proxy.domain.jobs import Job, Push
+from proxy.domain.outcomes import About, Accepted, Deferred, Impossible, OurFault, Outcome, Rejected, Unregistered
 from proxy.domain.transfers import Request, Response
 from proxy.settings import MipushSettings
+from proxy.strict_json import object_or_none
 from proxy.text import cut, is_blank, utf16_units
 
 # "fewer than 50" and "fewer than 128" characters. They do not say how they count: a Java server's own measure is the
@@ -31,6 +32,11 @@ _LONGEST_ADDRESS = 64
 _EXTRAS_ROOM = 1024
 _VALUE_LENGTHS = (LONGEST_VALUE, 96, 64, 48, 32, 16)
 _ONE_MS = timedelta(milliseconds=1)
+# JSON or gzip, spoilt on the way: the push was probably accepted, so its repeats, under the same jobkey, are rare
+_LOOKS_LIKE_THEIRS = (b"{", b"\x1f\x8b")
+_UNREADABLE_WAIT = timedelta(minutes=10)
+_NO_TEXT = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_DECIMAL = re.compile(r"-?[0-9]{1,9}")
 
 
 def authorization(settings: MipushSettings) -> str:
@@ -52,14 +58,16 @@ class MipushWire:
         # kept at most: private messages 10 days, others one, since 2024-09-03
         self._longest_kept = timedelta(days=10 if settings.channel_id else 1)
 
-    def batch_key(self, push: Push) -> Hashable:
+    def batch_key(self, job: Job) -> Hashable:
         """The alert: a request says nothing else but its targets."""
-        return push.job.alert
+        return job.alert
 
     def refuse(self, push: Push) -> Outcome | None:
         """Keep out of a target list what would not be exactly one target of the configured kind in it."""
-        right_kind = (push.device is None) == self._by_account
-        return None if right_kind and _is_one_target(push.address) else Rejected("address")
+        if (push.device is None) != self._by_account:  # planned before the setting `address` was changed
+            return Rejected("address")
+        reason = _why_impossible(push.address)
+        return Impossible(reason) if reason else None
 
     def build(self, pushes: Sequence[Push], authorization: str, now: datetime) -> Request:
         """One form POST for pushes of one batch key; `authorization` is "key=" and the AppSecret."""
@@ -71,15 +79,16 @@ class MipushWire:
             "user-agent:",
             "accept:",
             "expect:",
+            "accept-encoding:",
         )
         form = {self._target: ",".join(push.address for push in pushes), **self._message(alert, now)}
         return Request(self._url, headers, urlencode(form, errors="replace").encode())
 
     def read(self, pushes: Sequence[Push], answer: Response, now: datetime) -> list[Outcome]:
         """What any answer means. Errors come as HTTP 200 with a code; without one the transport has failed."""
-        details = json_object(answer.body) if answer.status == 200 else None
-        code = details.get("code") if details else None
-        if details is None or not isinstance(code, int) or isinstance(code, bool):
+        details = _read_object(answer.body) if answer.status == 200 else {}
+        code = _code(details.get("code"))
+        if code is None:
             return [_without_code(answer)] * len(pushes)
         if code == 0:
             return self._accepted(pushes, details)
@@ -91,11 +100,9 @@ class MipushWire:
     def _accepted(self, pushes: Sequence[Push], details: dict[str, object]) -> list[Outcome]:
         data = details.get("data")
         values = data if isinstance(data, dict) else {}
-        provider_id = values.get("id") or details.get("trace_id")
-        accepted = Accepted(printable(provider_id) if isinstance(provider_id, str) else "")
         # accounts have no such list; the second spelling was seen once
         bad = set() if self._by_account else _listed(values.get("bad_regids")) | _listed(values.get("bad_regIds"))
-        return [Unregistered(None) if push.address in bad else accepted for push in pushes]
+        return [Unregistered(None) if push.address in bad else Accepted() for push in pushes]
 
     def _message(self, alert: Alert, now: datetime) -> dict[str, str]:
         time_to_live = min(alert.expires_at - now, self._longest_kept)
@@ -135,12 +142,18 @@ class MipushWire:
         return extras
 
 
-def _is_one_target(address: str) -> bool:
-    """Commas separate targets; blanks, controls and lone surrogates (categories Z, Cc, Cs) survive no form field."""
-    return 0 < len(address) <= _LONGEST_ADDRESS and not any(
-        character == "," or character.isspace() or unicodedata.category(character) in ("Cc", "Cs", "Zs", "Zl", "Zp")
-        for character in address
-    )
+def _why_impossible(address: str) -> str:
+    """Why this is no target; "" for one that is. Commas separate targets, and blanks at the ends could be trimmed.
+
+    Controls and lone surrogates (categories Cc, Cs, Zl, Zp) survive no form field.
+    """
+    if not 0 < len(address) <= _LONGEST_ADDRESS:
+        return "address longer than 64 characters" if address else "empty address"
+    if "," in address:
+        return "comma in the address"
+    if address != address.strip() or any(unicodedata.category(code_point) in _NO_TEXT for code_point in address):
+        return "unprintable address"
+    return ""
 
 
 def _shown(text: str, fallback: str, longest: int) -> str:
@@ -160,11 +173,29 @@ def _jobkey(alert: Alert) -> str:
     return "0" + jobkey[1:] if jobkey[0] == "_" else jobkey  # their rule: "_" may not come first
 
 
+def _read_object(body: bytes) -> dict[str, object]:
+    """Their JSON, which is UTF-8 and may be GBK where a gateway answers: only its prose is not ASCII."""
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        text = body.decode("gb18030", "replace")
+    return object_or_none(text.encode("utf-8", "replace")) or {}
+
+
+def _code(value: object) -> int | None:
+    """A number, or the same as text."""
+    if isinstance(value, str) and _DECIMAL.fullmatch(value):
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
 def _without_code(answer: Response) -> Outcome:
     if answer.status in (401, 403):
         return OurFault(f"http {answer.status}")
+    if answer.status == 200 and answer.body.startswith(_LOOKS_LIKE_THEIRS):
+        return Deferred("unreadable answer", _UNREADABLE_WAIT, about=About.JOB, unheard=True)
     reason = "no code" if answer.status == 200 else f"http {answer.status}"
-    # whoever speaks there for Xiaomi push may have passed the call on before
+    # what speaks there for Xiaomi push may have passed the call on before
     return Deferred(reason, retry_after(answer.headers), unheard=answer.status == 200 or answer.status >= 500)
 
 
