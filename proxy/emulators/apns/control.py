@@ -18,7 +18,7 @@ The faults to order (a target is a device token; they hit pushes that are otherw
     goaway             GOAWAY; the `code` newest streams are above its last-stream-id and dropped, the others are
                        answered, then the connection closes; `reason` goes into the debug data
     limit              `code` is the stream limit, on live connections at once and on new ones, until the next order
-    closed             nobody listens on the push port until all faults end; live connections are reset
+    closed             the push port refuses connections until all faults end; live connections are reset
     untrusted          who connects is shown a certificate of an unknown authority until all faults end; the same
 """
 

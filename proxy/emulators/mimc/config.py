@@ -17,10 +17,8 @@ from proxy.emulators.settings import (
 from proxy.settings.fields import Section, digits
 
 AppId = Annotated[str, matching("[0-9]+", "a number of digits"), BeforeValidator(digits)]
-# the path holds a secret
-CallbackUrl = Annotated[
-    Annotated[str, matching(r"https?://.*", "an http or https address")] | None, Field(repr=False)
-]  # fmt: skip
+WebAddress = Annotated[str, matching("https?://.*", "an http or https address")]
+CallbackUrl = Annotated[WebAddress | None, Field(repr=False)]  # the path holds a secret
 
 
 class MimcApp(Section):
