@@ -4,7 +4,7 @@
 
 First what a message costs from callback to push (whole), then a backlog (pushes), then the parts of the web process.
 Only when they are named: starved (a worker with little CPU), idle, house (calls and lines of code for one push).
-Linux only. Everything is on loopback, bounded in count and time, and ends by itself after some five minutes.
+Linux only. Everything is on loopback, bounded in count and time, and ends by itself after some seven minutes.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def run(parts: Sequence[str], size: Size) -> list[Row]:
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make bench", description="CPU and rates, as ratios, side by side")
     parser.add_argument("parts", nargs="*", metavar="|".join(PARTS), choices=[*PARTS, []], help="default: most")
-    parser.add_argument("--quick", action="store_true", help="small numbers, for trying: a minute")
+    parser.add_argument("--quick", action="store_true", help="small numbers, for trying: two minutes")
     parser.add_argument("--check", action="store_true", help="exit with 1 where a target is missed")
     parser.add_argument("--workers", type=int, default=FULL.workers, help="gunicorn's worker processes")
     parser.add_argument("--threads", type=int, default=FULL.threads, help="threads of each")
