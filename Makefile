@@ -1,7 +1,7 @@
 # Everything starts from .venv, which is made from requirements.lock when it is missing or out of date.
 # Works with GNU make 3.81, as macOS has it.
 
-.PHONY: help run demo test lint types imports unit system trials bench chaos soak soak-short fuzz lock clean env
+.PHONY: help run demo check test test-long lint types imports unit system trials chaos-short bench chaos soak soak-short fuzz fuzz-short lock clean env
 .DEFAULT_GOAL := help
 
 # A foreign PYTHONPATH would mix other packages into ours.
@@ -21,9 +21,15 @@ run: env ## store, emulators, web and worker on this machine; plays the main job
 demo: env ## the same, but stops after the main job
 	@$(BIN)/app-proxy run --demo
 
-test: lint imports ## everything that must pass: lint, import rules, types, all tests
-	@$(MAKE) --no-print-directory -j 2 types unit
-	@$(MAKE) --no-print-directory system
+check: env ## before each commit: lint, import rules, types, and the tests that start no process (a minute or two)
+	@$(MAKE) --no-print-directory -k -j 2 lint imports types unit
+
+test: env ## everything that must pass: check, and the tests that start real processes (5 minutes on two quiet cores)
+	@failed=0; for phase in check system; do $(MAKE) --no-print-directory $$phase || failed=1; done; exit $$failed
+
+test-long: env ## what takes longer: short chaos, soak and fuzz, and the smallest bench and soak (10 minutes)
+	@failed=0; for phase in chaos-short soak-short fuzz-short trials; do \
+	    $(MAKE) --no-print-directory $$phase || failed=1; done; exit $$failed
 
 lint: env ## ruff: rules and layout
 	@$(BIN)/ruff check
@@ -44,11 +50,15 @@ system: env ## the tests that start real processes
 trials: env ## do bench and soak still run? Each at its smallest
 	@$(BIN)/pytest -q -n 2 -m trial
 
-bench: env ## CPU and rates as ratios, side by side, in a table (3 to 4 minutes; QUICK=1 for a short try)
+bench: env ## CPU and rates as ratios, side by side, in a table (5 minutes; QUICK=1 for a short try)
 	@$(BIN)/python -m tests.bench $(if $(QUICK),--quick)
 
 chaos: env ## everything breaks while 20,000 messages are written; an auditor counts the alerts (6 minutes; SEED=n repeats)
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SHORT),--short)
+
+chaos-short: env ## three short runs of it, one of them with a store that loses everything
+	@failed=0; for form in '--seed 1' '--seed 2' '--empty-store --seed 3'; do \
+	    $(BIN)/python -m tests.chaos --short $$form || failed=1; done; exit $$failed
 
 soak: env ## a steady load for an hour: memory, open files and keys must stay flat
 	@$(BIN)/python -m tests.soak
@@ -60,6 +70,9 @@ fuzz: env ## look for inputs and orders of events that break something (7 minute
 	@NEW_EXAMPLES=1 MACHINE_EXAMPLES=$(or $(MACHINE_EXAMPLES),1000) $(BIN)/pytest -q -n 2 \
 	    tests/domain tests/mimc tests/channels tests/store
 	@$(BIN)/python -m tests.fuzz $(if $(FUZZ_S),--seconds $(FUZZ_S)) $(if $(SEED),--seed $(SEED))
+
+fuzz-short: env ## a minute over all targets
+	@$(BIN)/python -m tests.fuzz --seconds 60
 
 lock: ## write requirements.lock anew from pyproject.toml (needs uv; UPGRADE=1 takes the newest versions)
 	$(UV) pip compile pyproject.toml --group dev --universal --generate-hashes --python-version 3.11 --no-header \

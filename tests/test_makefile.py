@@ -57,10 +57,10 @@ def checkout(tmp_path: Path) -> Path:
     return checkout
 
 
-def install(checkout: Path, *more: str) -> "subprocess.Popen[str]":
+def install(checkout: Path, *more: str, **variables: str) -> "subprocess.Popen[str]":
     strays = {"PIP_USER": "1", "PIP_TARGET": "/elsewhere", "PYTHONPATH": "/elsewhere", "PIP_REQUIRE_VIRTUALENV": "1"}
     command = [sys.executable, "-I", str(checkout / "tools" / "environment.py"), *more]
-    return subprocess.Popen(command, env={**os.environ, **strays}, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, env={**os.environ, **strays, **variables}, stderr=subprocess.PIPE, text=True)
 
 
 def test_the_newest_python_on_path_is_taken(tmp_path: Path) -> None:
@@ -192,6 +192,44 @@ def test_run_hands_a_stop_signal_to_the_product_and_waits_for_it(checkout: Path)
         assert run.stdout.readline() == "run no PYTHONPATH\n"
         run.send_signal(signal.SIGTERM)
         assert run.stdout.readline() == "stopped\n"
+
+
+@pytest.mark.parametrize("target", ["check", "test", "test-long"])
+def test_a_phase_that_fails_hides_no_other_and_the_exit_code_tells(checkout: Path, target: str) -> None:
+    for tool in ("ruff", "lint-imports", "mypy", "pytest"):
+        script(checkout / ".venv" / "bin" / tool, f'#!/bin/sh\necho "{tool} $*" >> log\nexit 1\n')
+    script(checkout / ".venv" / "bin" / "python", f"{FAKE_PIP}case $* in *tests.*) exit 1;; esac\n")
+    made = subprocess.run(["make", target], cwd=checkout, env=OUTSIDE, capture_output=True, text=True, check=False)
+    assert made.returncode != 0
+    log = (checkout / "log").read_text()
+    expected = {
+        "check": ["ruff check", "lint-imports", "mypy", "not system"],
+        "test": ["ruff check", "lint-imports", "mypy", "not system", "system and not trial"],
+        "test-long": ["tests.chaos --short --seed 2", "tests.chaos --short --empty", "soak", "fuzz", "-m trial"],
+    }
+    assert [phase for phase in expected[target] if phase not in log] == []
+
+
+def test_ci_runs_all_even_where_the_first_part_fails(checkout: Path, tmp_path: Path) -> None:
+    script(tmp_path / "bin" / "make", '#!/bin/sh\necho "$*"\n[ "$*" != test ]\n')
+    shutil.copytree(ROOT / ".ci", checkout / ".ci")
+    environment = {**OUTSIDE, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    done = subprocess.run([checkout / ".ci" / "run"], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "test\ntest-long\n")
+
+
+def test_an_install_tells_how_far_it_is(checkout: Path) -> None:
+    script(checkout / ".venv" / "bin" / "python", f"{FAKE_PIP}echo 'Collecting flask==3.1.3 (from -r x)'\n")
+    with install(checkout) as changed:
+        assert changed.stderr
+        assert "  1 of at most 1: flask==3.1.3\n" in changed.stderr.read()
+
+
+def test_a_failed_install_names_the_variables_that_sent_it_elsewhere(checkout: Path) -> None:
+    script(checkout / ".venv" / "bin" / "python", "#!/bin/sh\nexit 1\n")
+    with install(checkout, https_proxy="http://127.0.0.1:1") as failing:
+        assert failing.stderr
+        assert "https_proxy" in failing.stderr.read().splitlines()[-1]
 
 
 def test_help_lists_every_target(checkout: Path) -> None:

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -24,6 +25,12 @@ STRAY = (
 )
 # Not only taken away: pip's configuration file may say the same, and the environment wins over it.
 DENIED = ("PIP_USER", "PIP_REQUIRE_VIRTUALENV", "PIP_REQUIRE_HASHES", "PIP_NO_DEPS", "PIP_DRY_RUN")
+
+# What sends pip another way to the packages. Right for many, and where it is wrong pip does not name it.
+DETOURS = (
+    *("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "PIP_PROXY"),
+    *("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"),
+)
 
 
 def main() -> int:
@@ -58,11 +65,13 @@ def build(wanted: list[str], lock: int) -> int:
             say("    sudo apt install python{}.{}-venv".format(*sys.version_info))
             return 2
     say("installing what requirements.lock names (the first time this downloads some 50 MB)")
-    pip = [str(VENV / "bin" / "python"), "-I", "-m", "pip", "install", "--quiet", "--no-input"]
-    failed = run([*pip, "--require-hashes", "-r", str(LOCK)], lock)
-    failed = failed or run([*pip, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)], lock)
+    pip = [str(VENV / "bin" / "python"), "-I", "-m", "pip", "install", "--no-input"]
+    failed = install([*pip, "--require-hashes", "-r", str(LOCK)], lock)
+    failed = failed or run([*pip, "--quiet", "--no-deps", "--no-build-isolation", "--editable", str(ROOT)], lock)
     if failed:
-        say("the install failed; the reason stands above. Run make again to go on.")
+        say("the install failed; the reason is above. Run make again to go on.")
+        if given := [name for name in DETOURS if os.environ.get(name)]:
+            say(f"pip was sent elsewhere by {', '.join(given)}: is that right?")
         return 1
     new = MARKER.with_suffix(".new")
     new.write_text("\n".join(wanted))
@@ -83,10 +92,27 @@ def digest(path: Path) -> str:
 
 
 def run(command: list[str], lock: int) -> int:
+    return subprocess.run(command, check=False, **surroundings(lock)).returncode
+
+
+def surroundings(lock: int) -> dict[str, Any]:
     # The child inherits the lock: should we be killed, the next start waits until pip has stopped writing, too.
     environment = {name: value for name, value in os.environ.items() if name not in STRAY}
     environment.update(dict.fromkeys(DENIED, "0"), PIP_DISABLE_PIP_VERSION_CHECK="1")
-    return subprocess.run(command, env=environment, cwd=ROOT, check=False, pass_fds=[lock]).returncode
+    return {"env": environment, "cwd": ROOT, "pass_fds": [lock]}
+
+
+def install(command: list[str], lock: int) -> int:
+    """The same as `run`, with a line for each package that pip comes to: a slow line should not look like a halt."""
+    total = sum("==" in line for line in LOCK.read_text().splitlines())
+    number = 0
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **surroundings(lock)) as pip:
+        for line in pip.stdout or ():
+            what, _, package = line.partition(" ")
+            if what == "Collecting":
+                number += 1
+                say(f"  {number} of at most {total}: {package.split()[0]}")
+    return pip.returncode
 
 
 def say(line: str) -> None:
