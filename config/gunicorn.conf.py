@@ -1,4 +1,4 @@
-"""gunicorn's settings, from the service's own. Environment: WEB_CONCURRENCY overrides server.workers."""
+"""gunicorn's settings, from the service's own."""
 
 import os
 import shutil
@@ -14,10 +14,11 @@ _PREFIX = "mimc-app-proxy-metrics-"
 if not os.environ.get(_METRICS):
     os.environ[_METRICS] = tempfile.mkdtemp(prefix=_PREFIX)
 
+import structlog  # noqa: E402
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]  # noqa: E402
 from prometheus_client.multiprocess import mark_process_dead  # noqa: E402
 
-from proxy.configuration import load_settings  # noqa: E402
+from proxy.configuration import load_settings, taken_from_platform  # noqa: E402
 from proxy.errors import BadSettings  # noqa: E402
 from proxy.logs import configure_logs  # noqa: E402
 from proxy.settings import GRACE, Settings  # noqa: E402
@@ -50,11 +51,12 @@ class LinesLikeOurs(Logger):  # type: ignore[misc]
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
         configure_logs(_settings.logs.format, _settings.logs.level, forks=True)
+        structlog.get_logger().info("web starts", taken_from_platform=taken_from_platform())
 
 
 bind = list(dict.fromkeys([_settings.server.bind, _settings.server.operator_bind]))
 worker_class = "proxy.web.server.Worker"
-workers = int(os.environ.get("WEB_CONCURRENCY") or _settings.server.workers)
+workers = _settings.server.workers
 threads = _settings.server.threads
 keepalive = 5
 timeout = 30

@@ -4,6 +4,8 @@ A variable overrides the key of its name: APP_PROXY_ and the path, two underscor
 case, a name's `-` as `_`: APP_PROXY_STORE__URL, APP_PROXY_APPS__MAIN__APP_SECRET. A secret may also lie in a file:
 APP_PROXY_APPS__MAIN__APP_SECRET__FILE=/run/secrets/app. A list is written with commas, a table as JSON. Relative paths,
 in the file or in a variable, start at the file's folder.
+
+Three variables that platforms set fill a key which nothing else sets: PORT, REDIS_URL, WEB_CONCURRENCY.
 """
 
 import difflib
@@ -35,6 +37,12 @@ _FORMER_NAMES = {
     "backoff_most_s": "backoff_max_s",
     "silence_s": "silence_min_s",
 }
+# Heroku's and its likes': which key each fills, and how its text is written there
+_PLATFORM: dict[str, tuple[tuple[str, str], str]] = {
+    "PORT": (("server", "bind"), "0.0.0.0:{}"),
+    "REDIS_URL": (("store", "url"), "{}"),
+    "WEB_CONCURRENCY": (("server", "workers"), "{}"),
+}
 PREFIX = "APP_PROXY_"
 PATH_VARIABLE = "APP_PROXY_CONFIG"
 DEFAULT_PATH = Path("config/proxy.toml")
@@ -52,6 +60,7 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
     path = path or Path(environ.get(PATH_VARIABLE) or DEFAULT_PATH)
     document = _read_document(path)
     origins, faults = _override(document, environ)
+    origins |= _fill_from_platform(document, environ)
     try:
         settings = Settings.model_validate(document, context={"folder": path.parent, "environ": environ})
     except ValidationError as error:
@@ -59,6 +68,26 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
     if faults:
         raise BadSettings(faults)
     return settings
+
+
+def taken_from_platform(path: Path | None = None, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Which of the platform's variables `load_settings` uses, and for which key: {"PORT": "server.bind"}."""
+    environ = os.environ if environ is None else environ
+    document = _read_document(path or Path(environ.get(PATH_VARIABLE) or DEFAULT_PATH))
+    _override(document, environ)
+    return {name: _dotted(place) for place, name in _fill_from_platform(document, environ).items()}
+
+
+def _fill_from_platform(document: dict[str, Any], environ: Mapping[str, str]) -> dict[Place, str]:
+    """Put the platform's variables where the document has nothing. Returns which place came from which."""
+    taken: dict[Place, str] = {}
+    for name, (place, form) in _PLATFORM.items():
+        section, key = place
+        own = document.get(section, {})
+        if (text := environ.get(name, "").strip()) and isinstance(own, dict) and key not in own:
+            _put(document, place, form.format(text))
+            taken[place] = name
+    return taken
 
 
 def _read_document(path: Path) -> dict[str, Any]:

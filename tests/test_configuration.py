@@ -1,3 +1,4 @@
+import json
 import re
 import tomllib
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from proxy.configuration import load_settings
+from proxy.configuration import load_settings, taken_from_platform
 from proxy.errors import BadSettings
 from proxy.settings import (
     ApnsSettings,
@@ -333,3 +334,28 @@ def test_no_fault_repeats_what_was_written_where_a_secret_belongs(place: tuple[s
     with pytest.raises(ValidationError) as caught:
         Settings.model_validate(document, context={"environ": {}, "folder": "/nowhere"})
     assert CANARY not in str(caught.value).replace(f"/nowhere/{CANARY}", "")  # a path that does not exist is named
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "key", "value"),
+    [
+        ("PORT", "5000", "server.bind", "0.0.0.0:5000"),
+        ("REDIS_URL", "redis://there:6379/0", "store.url", "redis://there:6379/0"),
+        ("WEB_CONCURRENCY", "7", "server.workers", "7"),
+    ],
+)
+@pytest.mark.parametrize("own", ["nothing", "a key", "a variable"])
+def test_what_a_platform_sets_is_taken_where_nothing_of_ours_says_otherwise(
+    tmp_path: Path, variable: str, text: str, key: str, value: str, own: str
+) -> None:
+    section, name = key.split(".")
+    ours = {"server.bind": "127.0.0.1:1", "store.url": "redis://ours", "server.workers": "3"}[key]
+    written = f"{name} = {ours if name == 'workers' else json.dumps(ours)}" if own == "a key" else ""
+    environ = {variable: text, **({f"APP_PROXY_{section}__{name}".upper(): ours} if own == "a variable" else {})}
+    found = getattr(getattr(load(tmp_path, f"{SMALL}[{section}]\n{written}\n", **environ), section), name)
+    assert str(getattr(found, "get_secret_value", lambda: found)()) == (value if own == "nothing" else ours)
+    assert taken_from_platform(tmp_path / "proxy.toml", environ) == ({variable: key} if own == "nothing" else {})
+
+
+def test_a_platform_s_variable_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    assert "server.bind (from PORT)" in faults_of(tmp_path, PORT="http")[0]

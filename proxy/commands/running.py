@@ -5,10 +5,11 @@ import os
 from pathlib import Path
 
 import click
+import structlog
 
 from proxy.commands import config_option
 from proxy.commands.stores import store_of
-from proxy.configuration import load_settings
+from proxy.configuration import load_settings, taken_from_platform
 from proxy.local.play import run_own, run_trial
 from proxy.logs import configure_logs
 from proxy.metrics import log_lines_lost_total
@@ -45,5 +46,6 @@ def worker(config: Path | None) -> None:
     """
     settings = load_settings(config)
     configure_logs(settings.logs.format, settings.logs.level, on_lost=log_lines_lost_total.inc)
+    structlog.get_logger().info("worker starts", taken_from_platform=taken_from_platform(config))
     refuse_eviction(store_of(settings))
     asyncio.run(run_worker(settings))

@@ -190,7 +190,7 @@ class Rig:
         argv = [_python(folder), "-m", "gunicorn", "-c", str(config), "wsgi:app"]
         process = self.start("web", argv, cwd=program, WEB_CONCURRENCY=str(workers), **variables)
         process.facts = {"metrics": f"{self.operator}/metrics"}
-        self.wait(lambda: self._is_up(process, f"{self.operator}/healthz"), "the web")
+        self.wait(lambda: self.is_up(process, f"{self.operator}/healthz"), "the web")
         return process
 
     def start_worker(self, *, program: Path | str | None = None, **variables: str) -> Process:
@@ -206,7 +206,7 @@ class Rig:
             started.append(self.start("worker", argv, cwd=program, **bind | variables))
             started[-1].facts = {"metrics": f"http://{address}/metrics"}
         for process in started:
-            self.wait(partial(self._is_up, process, process.facts["metrics"]), "the worker")
+            self.wait(partial(self.is_up, process, process.facts["metrics"]), "the worker")
         return started
 
     def start(self, name: str, argv: Sequence[str], *, cwd: Path | str | None = None, **variables: str) -> Process:
@@ -391,7 +391,7 @@ class Rig:
     def everything_printed(self) -> str:
         return "\n".join(path.read_text(errors="replace") for path in sorted(self.logs.iterdir()))
 
-    def _is_up(self, process: Process, url: str) -> bool:
+    def is_up(self, process: Process, url: str) -> bool:
         assert process.popen.poll() is None, process.log.read_text()[-2000:]
         try:
             return self.http.get(url, timeout=2).ok

@@ -235,7 +235,7 @@ def start_limited_web(rig: Rig, most: int) -> Process:
     argv = [sys.executable, "-c", _LIMITED, str(most), "-c", str(ROOT / "config/gunicorn.conf.py"), "wsgi:app"]
     variables = {"WEB_CONCURRENCY": "1", "APP_PROXY_STORE__SPOOL_DIR": str(folder(rig))}
     process = rig.start("web", argv, **variables)
-    rig.wait(lambda: rig._is_up(process, f"{rig.operator}/healthz"), "the web")
+    rig.wait(lambda: rig.is_up(process, f"{rig.operator}/healthz"), "the web")
     return process
 
 
