@@ -33,6 +33,16 @@ def cut(text: str, limit: int, cost: Callable[[str], int]) -> str:
     return text
 
 
+def first_characters(text: str, most: int) -> str:
+    """The first `most` code points, fewer where the last of them would be half a character."""
+    return text if len(text) <= most else text[: _last_boundary(text, most)]
+
+
+def code_points(_code_point: str) -> int:
+    """What counts is how many there are."""
+    return 1
+
+
 def utf16_units(code_point: str) -> int:
     """How often a Java server counts it: twice outside the Basic Multilingual Plane, as most emoji are."""
     return 2 if code_point > "\uffff" else 1

@@ -15,6 +15,7 @@ from urllib.parse import unquote_to_bytes
 
 from proxy import strict_json
 from proxy.domain.alerts import AlertText
+from proxy.text import ELLIPSIS, code_points, cut, first_characters
 
 MAX_BODY: Final = 1000  # characters
 MAX_TITLE: Final = 100
@@ -118,9 +119,10 @@ def wordless_text(conversation: str) -> AlertText:
 
 def clean(text: str, most: int) -> str:
     """One line of at most `most` characters: no control characters, no tricks with direction, no half characters."""
-    head = text[: most * 4]  # enough to fill the line, and a bound for the work
+    head = first_characters(text, most * 4)  # enough to fill the line, and a bound for the work
     line = " ".join("".join(character for character in head if _is_shown(character)).split())
-    return line if len(line) <= most else _cut(line, most - 1) + "…"
+    shown = cut(line, most, code_points)
+    return shown if shown == line else shown.removesuffix(ELLIPSIS).rstrip() + ELLIPSIS
 
 
 def _envelope(payload: bytes) -> _Envelope | None:
@@ -202,21 +204,3 @@ def _utf8(raw: bytes) -> str | None:
 
 def _is_shown(character: str) -> bool:
     return character.isspace() or (unicodedata.category(character) not in ("Cc", "Cs") and character not in _OVERRIDES)
-
-
-def _cut(line: str, most: int) -> str:
-    """The first `most` code points, fewer where that would tear a character with its accent or an emoji apart."""
-    end = most
-    while end > 0 and _belongs_to_former(line, end):
-        end -= 1
-    return (line[:end] if end else line[:most]).rstrip()
-
-
-def _belongs_to_former(line: str, index: int) -> bool:
-    character, former = line[index], line[index - 1]
-    return (
-        _ZERO_WIDTH_JOINER in (character, former)
-        or unicodedata.category(character).startswith("M")
-        or "\U0001f3fb" <= character <= "\U0001f3ff"  # skin tones
-        or ("\U0001f1e6" <= character <= "\U0001f1ff" and "\U0001f1e6" <= former <= "\U0001f1ff")  # flags
-    )

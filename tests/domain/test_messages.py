@@ -1,5 +1,6 @@
 import base64
 import json
+import unicodedata
 from typing import Any
 from urllib.parse import quote
 
@@ -237,11 +238,21 @@ def test_a_line_has_no_control_characters(text: str, line: str) -> None:
         ("1" + FAMILY + "2", "1…"),
         ("123👍🏽4", "123…"),
         ("123🇨🇳4", "123…"),
-        ("e" + "\u0301" * 9, "e" + "\u0301" * 3 + "…"),
+        ("123\u1100\u1161\u11a8", "123…"),  # a syllable of three code points
+        ("12\uff76\uff9e\uff76\uff9e", "12\uff76\uff9e…"),  # a mark of half-width Katakana
+        ("12🇨🇳🇨🇳", "12🇨🇳…"),
     ],
 )
 def test_a_long_line_is_cut_between_characters(text: str, line: str) -> None:
     assert clean(text, 5) == line
+
+
+def test_a_syllable_at_the_end_of_a_full_body_is_whole_or_left_out() -> None:
+    syllable = unicodedata.normalize("NFD", "\uac01")
+
+    assert clean("a" * 998 + syllable, 1000) == "a" * 998 + "…"
+    assert clean("a" * 997 + syllable, 1000) == "a" * 997 + syllable
+    assert clean("\x00" * 3998 + syllable, 1000) == ""
 
 
 def test_title_and_body_are_bounded() -> None:
