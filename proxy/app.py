@@ -14,7 +14,8 @@ from proxy.web.draining import start_draining
 from proxy.web.envelope import answer_errors
 from proxy.web.guards import init_login
 from proxy.web.hooks import init_hooks
-from proxy.wiring import Services, web_services
+from proxy.web.services import Services
+from proxy.wiring.web import web_services
 
 log = structlog.get_logger()
 

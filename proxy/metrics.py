@@ -37,13 +37,19 @@ limiter_unavailable_total = Counter(
 )
 token_seconds = Histogram("app_proxy_token_call_seconds", "Time of the call to MIMC's TokenService", buckets=_LATENCY)
 planned_total = Counter("app_proxy_jobs_planned_total", "Jobs that plan appended", ["app", "channel"])
+messages_planned_total = Counter(
+    "app_proxy_messages_planned_total", "Messages that plan looked at, by what became of them", ["result"]
+)
+repeated_total = Counter(
+    "app_proxy_requests_repeated_total", "Requests that failed once and were sent again at once", ["app", "channel"]
+)
 settled_total = Counter("app_proxy_jobs_settled_total", "Jobs by outcome", ["app", "channel", "outcome", "reason"])
 dead_letters_total = Counter(
     "app_proxy_dead_letters_total", "Dead letters by cause; a callback's app and channel are empty",
     ["app_id", "app", "channel", "cause"],
 )  # fmt: skip
-lane_stops_total = Counter(
-    "app_proxy_lane_pauses_total", "Times that this worker stopped a lane", ["app", "channel", "kind"]
+lane_pauses_total = Counter(
+    "app_proxy_lane_pauses_total", "Times that this worker paused a lane", ["app", "channel", "kind"]
 )
 spooled_total = Counter("app_proxy_spool_stored_total", "Callbacks kept on disk because the store was away")
 spool_failures_total = Counter(
@@ -58,7 +64,7 @@ alert_seconds = Histogram(
 )
 taken_over_total = Counter("app_proxy_leases_taken_over_total", "Entries taken over from a worker that fell silent")
 lost_total = Counter("app_proxy_leases_lost_total", "Entries that another worker took over from this one")
-gate_total = Counter(
+connection_events_total = Counter(
     "app_proxy_connection_events_total", "Connections opened, left as silent, recalled pushes", ["event"]
 )
 log_lines_lost_total = Counter(

@@ -1,18 +1,19 @@
 """All that the use cases ask of the world."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+import asyncio
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Protocol
 
-from proxy.domain.alerts import Order
-from proxy.domain.dead_letters import Cause, DeadLetter
-from proxy.domain.devices import Device, RemovalResult
+from proxy.domain.dead_letters import DeadLetter
+from proxy.domain.devices import Device
 from proxy.domain.jobs import Job, Push
-from proxy.domain.lanes import Lane, PauseKind
+from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import OfflineMessage
 from proxy.domain.outcomes import Outcome
+from proxy.domain.settlements import Entry
 from proxy.domain.transfers import Request, Response, TransportFailure
 
 
@@ -126,44 +127,6 @@ class HealthCheck(Protocol):
     def check(self) -> Health: ...
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A claimed stream entry. `deliveries` counts the claims so far, this one included."""
-
-    id: bytes
-    record: bytes = field(repr=False)
-    deliveries: int = 1
-
-
-@dataclass(frozen=True)
-class Finish:
-    """The entry is done with and goes."""
-
-    entry_id: bytes
-
-
-@dataclass(frozen=True)
-class Postpone:
-    """The entry goes; its job comes back to the lane at `when`."""
-
-    entry_id: bytes
-    job: Job
-    when: datetime
-
-
-@dataclass(frozen=True)
-class Bury:
-    """The entry becomes a dead letter: a job, a callback's message, or as it is where nobody can read it."""
-
-    entry_id: bytes
-    cause: Cause
-    reason: str
-    of: Job | OfflineMessage | Entry
-
-
-Settlement = Finish | Postpone | Bury
-
-
 class PutBack(Enum):
     """What became of a dead letter that was to go back to work."""
 
@@ -182,93 +145,20 @@ class DeadLetters(Protocol):
     def put_back(self, letter: DeadLetter, of: Job | OfflineMessage | Entry, lane: Lane | None) -> PutBack: ...
 
 
-class JobQueue(Protocol):
-    """The streams as one worker instance holds them. See store/queue.py."""
-
-    async def append_jobs(
-        self, app_id: str, message_id: str, entry_id: bytes, jobs: Sequence[tuple[Lane, Job]], *, last: bool
-    ) -> list[bool] | None: ...
-
-
-@dataclass(frozen=True)
-class Owned:
-    """A device that is still its account's. `rests`: so long it takes no more, says the provider."""
-
-    device: Device
-    rests: timedelta = timedelta(0)
-
-
-@dataclass(frozen=True)
-class LineState:
-    """`is_free`: nobody else's push of the line is out. `shown` is the latest alert that was accepted on it.
-
-    `sent` is the latest that has left, or was about to, and was not heard of: it may be shown too.
-    """
-
-    is_free: bool
-    shown: Order | None = None
-    sent: Order | None = None
-
-
-@dataclass(frozen=True)
-class Landing:
-    """The push of a line has ended. `order` is its alert's, None where none went out after all.
-
-    `accepted`: it is shown now. `over`: it is, or it surely is not and will not be by this push.
-    """
-
-    line: str
-    order: Order | None = None
-    accepted: bool = False
-    over: bool = False
-
-
-class AddressBook(Protocol):
-    """Registrations and lines, for the worker. See store/addresses.py."""
-
-    async def devices_of(self, app: str, accounts: Sequence[str]) -> list[list[Device]]: ...
-
-    async def owned(self, app: str, targets: Sequence[tuple[str, str]]) -> list[Owned | None]: ...
-
-    async def rest(self, device: Device, span: timedelta) -> None: ...
-
-    async def forget(self, device: Device, before: datetime, now: datetime) -> RemovalResult: ...
-
-    async def mark_invalid(self, device: Device, invalid_reason: str) -> None: ...
-
-    async def blocked(self, accounts: Sequence[str]) -> set[str]: ...
-
-    async def unknown(self, lane: Lane, accounts: Sequence[str]) -> set[str]: ...
-
-    async def remember_unknown(self, lane: Lane, account: str, life: timedelta) -> None: ...
-
-    async def board(self, lane: Lane, lines: Sequence[str], lease: timedelta) -> list[LineState]: ...
-
-    async def depart(self, lane: Lane, departing: Sequence[tuple[str, Order]], life: timedelta) -> None: ...
-
-    async def land(self, lane: Lane, landed: Sequence[Landing], life: timedelta) -> None: ...
-
-
-class LaneStates(Protocol):
-    """Which lanes stand still; one truth for all workers. See store/lanes.py."""
-
-    async def pause(
-        self,
-        lane: Lane,
-        reason: str,
-        now: datetime,
-        first_probe: datetime,
-        kind: PauseKind,
-        longest_wait: timedelta,
-    ) -> bool: ...
-
-    async def resume(self, lane: Lane) -> bool: ...
-
-
 class Transport(Protocol):
-    """Carries one request. `may_send` is asked at the last moment before the first byte leaves."""
+    """Carries requests to one provider. Nothing waits inside: what cannot leave comes back as a TransportFailure."""
 
-    async def send(self, request: Request, may_send: Callable[[], bool]) -> Response | TransportFailure: ...
+    async def reserve(self, most: int) -> int:
+        """Wait until at least one request may leave now, and take up to `most` places; returns how many."""
+
+    def give_back(self, places: int) -> None:
+        """These places were reserved and are not used."""
+
+    def send(self, request: Request, leave_by: float) -> "asyncio.Future[Response | TransportFailure]":
+        """Use one reserved place, which is free again once the future is done. Never raises, never waits.
+
+        After `leave_by` (monotonic seconds) the request does not leave any more.
+        """
 
 
 class Authorization(Protocol):

@@ -16,11 +16,11 @@ from proxy.domain.dead_letters import Cause
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import OfflineMessage, offline_message
-from proxy.ports import Bury, Entry
+from proxy.domain.settlements import Bury, Entry, SettleResult
 from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.records import load_job, load_offline_message
-from proxy.wiring import utc_now
+from proxy.wiring.common import utc_now
 from tests.store.samples import DAY, NO_WAIT, NOON, SECOND, callback, job, queue_of, raw, with_redis
 
 WORDS = "the words of ann"
@@ -71,7 +71,9 @@ class Operator:
             (entry,) = await queue.claim(stream, 1, NO_WAIT)
             letter = Bury(entry.id, cause, reason, Entry(entry.id, of) if isinstance(of, bytes) else of)
             settle = partial(queue.settle_jobs, self.lane) if isinstance(of, Job) else None
-            assert await (settle([letter]) if settle else queue.settle_callbacks(self.app_id, [letter])) == []
+            assert (
+                await (settle([letter]) if settle else queue.settle_callbacks(self.app_id, [letter])) == SettleResult()
+            )
 
         with_redis(self._url, scenario)
         return self.ids()[-1]

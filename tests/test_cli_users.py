@@ -22,7 +22,8 @@ from proxy.cli import cli
 from proxy.configuration import load_settings
 from proxy.store.connection import Store
 from proxy.store.users.blocks import RedisBlocks
-from proxy.wiring import built_in_accounts, utc_now
+from proxy.wiring.common import utc_now
+from proxy.wiring.web import built_in_accounts
 
 KEY = "a-key-of-the-accounts-canary-0123456789"
 PASSWORD = "correct horse canary"

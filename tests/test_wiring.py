@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from proxy.spool.inbox import SpoolingInbox
-from proxy.wiring import identity_of, web_services
+from proxy.wiring.common import identity_of
+from proxy.wiring.web import web_services
 from tests.store.samples import NOON
 from tests.web.world import settings
 

@@ -12,7 +12,7 @@ from proxy.domain.offline_messages import OfflineMessage
 
 def line_of(letter: DeadLetter) -> str:
     """One line of JSON with the same members for all."""
-    job = letter.of if isinstance(letter.of, Job) else None
+    job = letter.subject if isinstance(letter.subject, Job) else None
     return _json({
         "id": letter.id, "app_id": letter.app_id, "at": _time(letter.at), "kind": letter.kind, "cause": letter.cause,
         "reason": letter.reason, "app": letter.app, "channel": letter.channel,
@@ -27,7 +27,7 @@ def page_of(letter: DeadLetter, words_until: datetime | None) -> str:
         "id": letter.id, "app_id": letter.app_id, "at": _time(letter.at), "cause": letter.cause,
         "reason": letter.reason, "words_until": words_until and _time(words_until),
     }  # fmt: skip
-    match letter.of:
+    match letter.subject:
         case Job() as job:
             page |= {"job": _job(job), "history": [{"at": _time(it.at), "reason": it.reason} for it in job.history]}
         case OfflineMessage() as message:
@@ -42,7 +42,7 @@ def page_of(letter: DeadLetter, words_until: datetime | None) -> str:
 def outcome_line(letter: DeadLetter, result: str, **more: Any) -> str:
     """What became of a letter, as one line of JSON."""
     told = {"id": letter.id, "app_id": letter.app_id, "kind": letter.kind, "result": result}
-    job_id = {"job_id": letter.of.id} if isinstance(letter.of, Job) else {}
+    job_id = {"job_id": letter.subject.id} if isinstance(letter.subject, Job) else {}
     times = {name: _time(it) if isinstance(it, datetime) else it for name, it in more.items() if it is not None}
     return _json(told | job_id | times)
 
@@ -72,7 +72,7 @@ def _order(order: Order) -> dict[str, Any]:
 
 
 def _message_id(letter: DeadLetter) -> str:
-    match letter.of:
+    match letter.subject:
         case Job() as job:
             return job.alert.message_id
         case OfflineMessage() as message:

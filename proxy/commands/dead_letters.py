@@ -13,7 +13,7 @@ from proxy.commands.dead_letter_views import line_of, outcome_line, page_of
 from proxy.commands.time_params import Span
 from proxy.domain.dead_letters import DeadLetter
 from proxy.usecases.replay_dead_letter import NotReplayable, Replay, ReplayRules, Throttle, prepare, replay_dead_letter
-from proxy.wiring import lanes_of, utc_now
+from proxy.wiring.common import lanes_of, utc_now
 
 
 @click.group("dead-letters", cls=Commands)

@@ -16,7 +16,7 @@ from proxy.domain.devices import Device, fingerprint
 from proxy.settings import Settings
 from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.devices.removed import RedisRemovedDevices, RemovedDevice, RestoreResult
-from proxy.wiring import utc_now
+from proxy.wiring.common import utc_now
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -14,7 +14,7 @@ from proxy.local.play import run_own, run_trial
 from proxy.logs import configure_logs
 from proxy.metrics import log_lines_lost_total
 from proxy.store.server.policy import refuse_eviction
-from proxy.worker.assembly import run_worker
+from proxy.wiring.worker import run_worker
 
 
 @click.command()

@@ -15,7 +15,8 @@ from proxy.configuration import load_settings
 from proxy.domain.accounts import MIN_PASSWORD_CHARACTERS, fits
 from proxy.errors import BadSettings, ProxyError, StoreUnavailable
 from proxy.store.users.blocks import RedisBlocks
-from proxy.wiring import built_in_accounts, utc_now
+from proxy.wiring.common import utc_now
+from proxy.wiring.web import built_in_accounts
 
 
 @click.group(cls=Commands)

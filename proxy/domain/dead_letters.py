@@ -35,7 +35,7 @@ class Unread:
 class DeadLetter:
     """One dead letter. `id` is its entry's in its appId's stream; `at` is aware UTC.
 
-    `of` has no words of people: a job's text and a message's payload are empty here. None: an earlier program kept
+    `subject` has no words of people: a job's text and a message's payload are empty here. None: an earlier program kept
     nothing but the reason.
     """
 
@@ -44,20 +44,20 @@ class DeadLetter:
     at: datetime
     cause: Cause
     reason: str
-    of: Job | OfflineMessage | Unread | None
+    subject: Job | OfflineMessage | Unread | None
 
     @property
     def app(self) -> str:
         """Its section; "" for a callback, which is for all sections of its appId."""
-        return self.of.app if isinstance(self.of, Job | Unread) else ""
+        return self.subject.app if isinstance(self.subject, Job | Unread) else ""
 
     @property
     def channel(self) -> str:
-        return self.of.channel if isinstance(self.of, Job | Unread) else ""
+        return self.subject.channel if isinstance(self.subject, Job | Unread) else ""
 
     @property
     def kind(self) -> str:
-        match self.of:
+        match self.subject:
             case Job():
                 return "job"
             case OfflineMessage():
@@ -65,7 +65,7 @@ class DeadLetter:
             case Unread() | None:
                 return "record"
             case _:
-                assert_never(self.of)
+                assert_never(self.subject)
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ def check(claimed: ClaimedJob, destination: Destination, lane: Lane, now: dateti
         if device.platform != job.platform:
             return Decision(Finish(entry_id), Result.DEVICE_MOVED)
         other = replace(lane, channel=device.channel)  # registered anew for the other environment
-        return Decision(Move(entry_id, replace(job, channel=device.channel), other), Result.OTHER_ENVIRONMENT)
+        return Decision(Move(entry_id, job, other), Result.OTHER_ENVIRONMENT)
     if destination.rests:
         return Decision(Postpone(entry_id, job, now + destination.rests), Result.RETRY, "device rests")
     return Push(job, device)
@@ -181,11 +181,6 @@ def after_removal(claimed: ClaimedJob, removal: RemovalResult, now: datetime) ->
 def bury(claimed: ClaimedJob, cause: Cause, reason: str) -> Decision:
     """The job ends here, kept for a person to look at."""
     return Decision(Bury(claimed.entry_id, cause, reason, claimed.job), Result.DEAD_LETTER, reason)
-
-
-def put_back(claimed: ClaimedJob, now: datetime) -> Decision:
-    """The job did not leave: it goes back to its lane as it is."""
-    return Decision(Postpone(claimed.entry_id, claimed.job, now), Result.RETRY)
 
 
 def _paused(claimed: ClaimedJob, pause: PauseLane, now: datetime, again: datetime | None = None) -> Decision:

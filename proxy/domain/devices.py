@@ -71,6 +71,22 @@ class Destination:
     unknown: bool = False
 
 
+@dataclass(frozen=True)
+class AccountsRead:
+    """The devices of each (app section, account) that was asked for; and which of the accounts are blocked."""
+
+    devices: dict[tuple[str, str], list[Device]]
+    blocked: frozenset[str]
+
+
+@dataclass(frozen=True)
+class LaneRead:
+    """Where jobs of a lane go, in their order; and whether the lane was paused when that was read."""
+
+    destinations: list[Destination]
+    is_paused: bool
+
+
 class RemovalResult(Enum):
     """What became of a registration that was to be removed."""
 

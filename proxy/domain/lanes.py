@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-_FIRST_IN_FLIGHT = 4
-
 
 @dataclass(frozen=True, order=True)
 class Lane:
@@ -25,28 +23,20 @@ class Route:
 
 
 class PauseKind(StrEnum):
-    """Whose trouble it is that a lane stands."""
+    """Whose trouble pauses a lane."""
 
-    FAULT = "fault"  # ours: key, configuration, allowance; a person must look
+    FAULT = "fault"  # ours: key, configuration, quota; a person must look
     BREAKER = "breaker"  # theirs: one request after the other failed
     REST = "rest"  # they asked us to come back later
 
 
 @dataclass(frozen=True)
 class Pause:
-    """Why a lane stands, and since when (aware UTC)."""
+    """Why a lane is paused, and since when (aware UTC)."""
 
     reason: str
     since: datetime
     kind: PauseKind = PauseKind.FAULT
-
-
-@dataclass(frozen=True)
-class LaneState:
-    """What the store knows of a lane: why it stands, or else how long ago it went on, where that was lately."""
-
-    pause: Pause | None = None
-    resumed: timedelta | None = None
 
 
 @dataclass(frozen=True)
@@ -55,11 +45,3 @@ class StoredLane:
 
     pause: Pause | None = None
     resumed: timedelta | None = None
-
-
-def ramped(most: int, since_s: float) -> int:
-    """How many may be in flight so long after a lane went on: a few at first, twice as many each second, then `most`.
-
-    A provider that has just come back would fall over again under a whole backlog at once.
-    """
-    return min(most, int(_FIRST_IN_FLIGHT * 2 ** min(max(since_s, 0.0), 60.0)))

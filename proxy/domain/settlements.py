@@ -1,5 +1,6 @@
-"""Stream entries as a worker claims them, and what becomes of each."""
+"""Claimed entries of a stream, and what a worker decided about them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -13,8 +14,8 @@ from proxy.domain.offline_messages import OfflineMessage
 class Entry:
     """A claimed stream entry. `deliveries` counts the claims so far, this one included.
 
-    A message that waited for a full lane comes back for `lanes` alone ("app:channel"; none named: all), for the `tries`
-    + 1st time.
+    `lanes` and `tries` are those of a message that waited for full lanes: it is to be planned for these lanes only
+    ("app:channel"; empty: for all), and it waited so many times.
     """
 
     id: bytes
@@ -41,6 +42,16 @@ class Postpone:
 
 
 @dataclass(frozen=True)
+class Bury:
+    """The entry becomes a dead letter: a job, a callback's message, or the entry as it is where it is unreadable."""
+
+    entry_id: bytes
+    cause: Cause
+    reason: str
+    subject: Job | OfflineMessage | Entry
+
+
+@dataclass(frozen=True)
 class Move:
     """The entry goes; its job is appended to another lane of the same app."""
 
@@ -49,22 +60,59 @@ class Move:
     lane: Lane
 
 
-@dataclass(frozen=True)
-class Bury:
-    """The entry becomes a dead letter: a job, a callback's message, or as it is where it cannot be read."""
-
-    entry_id: bytes
-    cause: Cause
-    reason: str
-    subject: Job | OfflineMessage | Entry
-
-
-Settlement = Finish | Postpone | Move | Bury
+Settlement = Finish | Postpone | Bury | Move
 
 
 @dataclass(frozen=True)
 class SettleResult:
-    """Entries about which nothing was done: `foreign` ones belong to another worker, `failed` ones stay pending."""
+    """Which settlements were not carried out as asked; all others were.
+
+    `foreign`: another worker has the entry, nothing was done. `buried`: the store refused this one settlement each time
+    it was asked, so it became this dead letter instead. `failed`: it refused that too; the entry stays pending.
+    """
 
     foreign: list[bytes] = field(default_factory=list)
     failed: list[bytes] = field(default_factory=list)
+    buried: list[Bury] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A message that waits for full lanes: those of its earlier chunks, and how often it waited before."""
+
+    lanes: frozenset[Lane] = frozenset()
+    tries: int = 0
+
+
+@dataclass(frozen=True)
+class PlanChunk:
+    """Some of a message's jobs. `last`: its callback is done with after them, or waits for the lanes that are full."""
+
+    app_id: str
+    message_id: str
+    entry_id: bytes
+    jobs: Sequence[tuple[Lane, Job]]
+    last: bool
+    waiting: Waiting | None = None
+
+
+@dataclass(frozen=True)
+class ChunkResult:
+    """For each job whether it was appended now; and the lanes that are full, which took nothing."""
+
+    new: list[bool]
+    full: frozenset[Lane] = frozenset()
+
+
+@dataclass(frozen=True)
+class MovedDue:
+    """How many jobs went back to each lane, and messages to their streams.
+
+    `next_due_at`: when the earliest of those that still wait is due; None where nothing waits. `errors`: what the store
+    answered instead, by key.
+    """
+
+    jobs: dict[Lane, int] = field(default_factory=dict)
+    messages: int = 0
+    next_due_at: datetime | None = None
+    errors: dict[str, str] = field(default_factory=dict)

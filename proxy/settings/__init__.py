@@ -5,6 +5,7 @@ all faults are reported at once. Validation's context may hold `folder`, where r
 when absent), and `environ`, where `{ env = ... }` looks (the process's when absent). No message repeats a value.
 """
 
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -91,6 +92,14 @@ class StoreSettings(Section):
     spool_max_age: Seconds = Field(timedelta(seconds=43_200), alias="spool_max_age_s")
 
 
+@dataclass(frozen=True)
+class ApnsKey:
+    """A .p8 key of a team."""
+
+    id: str
+    file: Path
+
+
 class ApnsSettings(Section):
     """One iOS app: the team's .p8 key and the bundle id. The addresses are Apple's unless a test says otherwise.
 
@@ -120,6 +129,15 @@ class ApnsSettings(Section):
             if value is None and any(given.values()):
                 refuse([(key, "missing: sandbox_key_id and sandbox_key_file belong together")])
         return self
+
+    def key_for(self, *, sandbox: bool) -> ApnsKey:
+        """The key that signs for that environment."""
+        if sandbox and self.sandbox_key_id and self.sandbox_key_file:
+            return ApnsKey(self.sandbox_key_id, self.sandbox_key_file)
+        return ApnsKey(self.key_id, self.key_file)
+
+    def url_for(self, *, sandbox: bool) -> str:
+        return self.sandbox_url if sandbox else self.production_url
 
 
 class TemplateSettings(Section):

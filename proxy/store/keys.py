@@ -5,6 +5,8 @@ users' own names and may hold anything; they and push tokens enter a key as a di
 
     key                                      type    life             written by            holds
     proxy:{appId}:callbacks                  stream  until planned    web (accept)          messages not yet planned
+    proxy:{appId}:waiting                    zset    until due        worker (plan)         a message for full lanes
+    proxy:{appId}:writes                     string  for ever         web, worker           accepted and settled so far
     proxy:{appId}:seen:<callback id>         string  marks' life      web (accept)          this callback is stored
     proxy:{appId}:planned:<message id>       hash    marks' life      worker (plan)         a field per planned target
     proxy:{appId}:jobs:<app>:<channel>       stream  until settled    worker (plan, move)   a lane's jobs
@@ -36,7 +38,8 @@ users' own names and may hold anything; they and push tokens enter a key as a di
     proxy:limits:{LIMITER/<limit>/<d>/<rate>} string  two windows     web (limits)          calls in this window
     proxy:limits:{LIMITER/<limit>/<d>/<rate>}/-1 string  a window     web (limits)          calls in the one before
 
-What lives until it is planned, settled or due has a cap instead: callbacks one, a lane's jobs and retries together one.
+What lives until it is planned, settled or due has a cap instead: callbacks and those that wait together one, a lane's
+jobs and retries together one.
 The library `limits` makes up its keys below LIMITS_PREFIX itself; <d> is the digest of an account or an address.
 A "line" is what a phone shows as one: the same target and conversation on a channel whose alerts replace each other.
 """
@@ -98,6 +101,14 @@ def unknown(lane: Lane, account_name: str) -> str:
 
 def callbacks(app_id: str) -> str:
     return f"proxy:{{{app_id}}}:callbacks"
+
+
+def waiting(app_id: str) -> str:
+    return f"proxy:{{{app_id}}}:waiting"
+
+
+def writes(app_id: str) -> str:
+    return f"proxy:{{{app_id}}}:writes"
 
 
 def seen(app_id: str, callback_id: str) -> str:
@@ -167,6 +178,10 @@ def identity() -> str:
 
 def clocks() -> str:
     return "proxy:{store}:clocks"
+
+
+def worker_state(instance: str) -> str:
+    return f"proxy:{{store}}:worker:{instance}"
 
 
 def blocked_accounts() -> str:

@@ -13,8 +13,8 @@ from proxy.domain.devices import ApnsEnvironment, Device, Platform
 from proxy.domain.jobs import Job, Try
 from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import OfflineMessage
+from proxy.domain.settlements import Entry
 from proxy.errors import ProxyError
-from proxy.ports import Entry
 
 FORMAT = 1
 to_ms = times.to_ms
@@ -63,6 +63,7 @@ def dump_job(job: Job, *, with_text: bool = True) -> bytes:
         "order": [order.sequence, order.sent_at_ms, order.accepted_at_ms], "until": to_ms(alert.expires_at),
         "attempt": job.attempt, "second": int(job.second_chance),
         **({"tries": [[to_ms(it.at), it.reason] for it in job.history]} if job.history else {}),
+        **({"tok": job.token_digest} if job.token_digest else {}),
     })  # fmt: skip
 
 
@@ -72,11 +73,12 @@ def load_job(record: bytes) -> Job:
         it = _load(record)
         title, body = it["text"] or ("", "")
         _only(str, it["app"], it["channel"], it["account"], it["device"], it["message"], it["conv"], title, body)
+        _only(str, it.get("tok", ""))
         _only(int, *it["order"], it["attempt"])
         alert = Alert(it["message"], it["conv"], AlertText(title, body), Order(*it["order"]), from_ms(it["until"]))
         return Job(
             it["app"], it["channel"], it["account"], it["device"], alert, it["attempt"], bool(it["second"]),
-            tuple(_load_try(at, reason) for at, reason in it.get("tries", ())),
+            tuple(_load_try(at, reason) for at, reason in it.get("tries", ())), it.get("tok", ""),
         )  # fmt: skip
     except _NOT_OURS as error:
         raise UnreadableRecord(f"job record: {type(error).__name__}") from None

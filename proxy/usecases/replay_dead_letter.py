@@ -11,7 +11,8 @@ from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
 from proxy.domain.messages import wordless_text
 from proxy.domain.offline_messages import OfflineMessage
-from proxy.ports import DeadLetters, Entry, PutBack
+from proxy.domain.settlements import Entry
+from proxy.ports import DeadLetters, PutBack
 
 
 @dataclass(frozen=True)
@@ -47,17 +48,17 @@ class ReplayRules:
 
 def prepare(letter: DeadLetter, letters: DeadLetters, rules: ReplayRules, now: datetime) -> Replay | NotReplayable:
     """What a replay would put back; nothing is changed."""
-    match letter.of:
+    match letter.subject:
         case Job():
-            return _job(letter, letter.of, letters, rules, now)
+            return _job(letter, letter.subject, letters, rules, now)
         case OfflineMessage():
-            return _callback(letter, letter.of, letters, rules, now)
+            return _callback(letter, letter.subject, letters, rules, now)
         case Unread():
-            return _record(letter, letter.of, letters, rules)
+            return _record(letter, letter.subject, letters, rules)
         case None:
             return NotReplayable("an earlier version kept nothing of it but the reason")
         case _:
-            assert_never(letter.of)
+            assert_never(letter.subject)
 
 
 def replay_dead_letter(

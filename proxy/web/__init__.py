@@ -4,7 +4,7 @@ from typing import cast
 
 from flask import Flask, current_app
 
-from proxy.wiring import Services
+from proxy.web.services import Services
 
 _KEY = "mimc-app-proxy"
 

@@ -10,7 +10,7 @@ import structlog
 from proxy.errors import SpoolRefused
 from proxy.metrics import drained_total
 from proxy.spool.drain import Drained
-from proxy.wiring import SpoolServices
+from proxy.web.services import SpoolServices
 
 _EVERY_S = 1.0
 _AWAY, _BACK = "the store is away: callbacks are kept on this machine's disk", "the store is back"

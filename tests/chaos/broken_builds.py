@@ -22,8 +22,8 @@ class Mistake(NamedTuple):
 MISTAKES: dict[str, Mistake] = {
     "acknowledge before settle": Mistake(
         "proxy/store/queue/streams.py",
-        '        return [Entry(id_, fields[b"r"]) for _, entries in answer or [] for id_, fields in entries]\n',
-        '        claimed = [Entry(id_, fields[b"r"]) for _, entries in answer or [] for id_, fields in entries]\n'
+        "        return [_entry(id_, fields) for _, entries in answer or [] for id_, fields in entries]\n",
+        "        claimed = [_entry(id_, fields) for _, entries in answer or [] for id_, fields in entries]\n"
         "        if ids := [entry.id for entry in claimed]:\n"
         "            pipe = self._redis.pipeline(transaction=True)\n"
         "            await pipe.xack(stream, keys.GROUP, *ids).xdel(stream, *ids).execute()\n"
@@ -31,7 +31,7 @@ MISTAKES: dict[str, Mistake] = {
     ),
     "no intake mark": Mistake("proxy/store/scripts/accept_callback.lua", "redis.call('EXISTS', KEYS[1]) == 1", "false"),
     "no plan mark": Mistake(
-        "proxy/store/scripts/plan_chunk.lua", "redis.call('HSETNX', KEYS[2], ARGV[i + 1], '1')", "1"
+        "proxy/store/scripts/plan_chunk.lua", "redis.call('HSETNX', KEYS[2], mark, '1') == 1", "true"
     ),
     "bare XCLAIM heartbeat": Mistake(
         "proxy/store/scripts/heartbeat.lua", "if pending[1] and pending[1][2] == ARGV[2] then", "if pending[1] then"
@@ -46,14 +46,15 @@ MISTAKES: dict[str, Mistake] = {
     ),
     "ownership not read again": Mistake(
         "proxy/store/devices/addresses.py",
-        "    async def owned(self, ",
-        "    async def owned(self, app, targets):\n"
+        "    async def destinations(self, ",
+        "    async def destinations(self, lane, jobs):\n"
         "        memory = self.__dict__.setdefault('memory', {})\n"
-        "        for target, it in zip(targets, await self.owned_now(app, targets), strict=True):\n"
-        "            memory.setdefault(target, it)\n"
-        "        return [memory[target] for target in targets]\n"
+        "        read = await self.destinations_now(lane, jobs)\n"
+        "        for job, found in zip(jobs, read.destinations, strict=True):\n"
+        "            memory.setdefault((job.account, job.device_id), found)\n"
+        "        return LaneRead([memory[job.account, job.device_id] for job in jobs], read.is_paused)\n"
         "\n"
-        "    async def owned_now(self, ",
+        "    async def destinations_now(self, ",
     ),
 }
 

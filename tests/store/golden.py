@@ -15,6 +15,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -22,12 +23,13 @@ from typing import Any, NamedTuple
 
 from proxy.domain.alerts import Alert, AlertText, Order
 from proxy.domain.callbacks import Callback, CallbackOrigin, Kind, Recipient
+from proxy.domain.conversations import LockRelease
 from proxy.domain.dead_letters import Cause
 from proxy.domain.devices import ApnsEnvironment, Device, Platform
 from proxy.domain.jobs import Job, Try
 from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import offline_message
-from proxy.ports import Bury, Landing, Postpone
+from proxy.domain.settlements import Bury, Postpone
 from proxy.spool import format as spool
 from proxy.store import keys
 from proxy.store.connection import Store, async_redis
@@ -35,6 +37,7 @@ from proxy.store.devices.addresses import RedisAddresses
 from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.devices.removal import DeviceRemoval, RemovalGuard
 from proxy.store.provider_tokens import SharedProviderToken
+from proxy.store.queue.conversation_locks import RedisConversationLocks
 from proxy.store.queue.dead_letters import RedisDeadLetters
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.queue.lane_states import RedisLaneStates
@@ -138,7 +141,7 @@ def read(url: str) -> dict[str, Any]:
         "group again": RedisInbox(store, DAY, 10).accept(*for_inbox(TO_A_GROUP, NOON)).duplicate,
         "devices": [_device(it) for it in RedisDeviceRegistry(store, APP_IDS).devices_of("main", "ben")],
         "dead": [
-            [it.reason, it.app, it.channel, *_dead_job(it.of)]
+            [it.reason, it.app, it.channel, *_dead_job(it.subject)]
             for it in RedisDeadLetters(store, jobs_cap=9, callbacks_cap=9).newest_first(APP_ID)
         ],
         "blocked": [
@@ -250,9 +253,10 @@ async def _work(redis: Any) -> None:
     await addresses.rest(IPHONE, DAY)
     await addresses.mark_invalid(IPHONE, "BadDeviceToken")
     await addresses.remember_unknown(MIPUSH, "ghost", DAY)
-    await addresses.board(MIPUSH, [LINE, "4e5f"], timedelta(days=1))
-    await addresses.depart(MIPUSH, [("4e5f", ORDER)], DAY)
-    await addresses.land(MIPUSH, [Landing(LINE, ORDER, accepted=True, over=True)], DAY)
+    locks = RedisConversationLocks(redis, "worker-1")
+    await locks.acquire(MIPUSH, [LINE, "4e5f"], timedelta(days=1))
+    await locks.mark_sent(MIPUSH, [("4e5f", ORDER)], DAY)
+    await locks.release(MIPUSH, [LockRelease(LINE, ORDER, accepted=True, over=True)], DAY)
     await _provider_token(redis).current()
 
 
@@ -262,27 +266,32 @@ async def _look(redis: Any) -> dict[str, Any]:
     for stream in (keys.callbacks(APP_ID), keys.jobs(APNS), keys.jobs(MIPUSH)):
         await queue.ensure_group(stream)
     callbacks = [load_offline_message(it.record) for it in await queue.claim(keys.callbacks(APP_ID), 9, NO_WAIT)]
-    due = [await queue.move_due(APNS, when, 9) for when in (NOON, NOON + SECOND)]
+    due = [await queue.move_due([APNS], [], when, 9) for when in (NOON, NOON + SECOND)]
     waiting = [it for lane in (APNS, MIPUSH) for it in await queue.claim(keys.jobs(lane), 9, NO_WAIT)]
+    targets, accounts = [("ben", "phone-1"), ("eve", "phone-1")], ["ben", "ghost"]
+    owned = await addresses.destinations(
+        APNS, [replace(one.fresh, account=account, device_id=device_id) for account, device_id in targets]
+    )
+    known = await addresses.destinations(
+        MIPUSH, [replace(one.fresh, channel="mipush", account=account, device_id="") for account in accounts]
+    )
     return {
         "callbacks": [
             [it.message_id, it.app_id, it.conversation, it.sender, [[r.account, list(r.resources)] for r in
              it.recipients], list(it.payload), it.biz_type, it.sequence, it.sent_at_ms, it.accepted_at.isoformat()]
             for it in callbacks
         ],
-        "due": due,
+        "due": [moved.jobs.get(APNS, 0) for moved in due],
         "jobs": [_job(load_job(it.record)) for it in waiting],
         "planned again": await queue.append_jobs(APP_ID, "m1", b"0-1", [(APNS, one.fresh)], last=False),
-        "owned": [
-            it and _device(it.device) for it in await addresses.owned("main", [("ben", "phone-1"), ("eve", "phone-1")])
-        ],
+        "owned": [one.device and _device(one.device) for one in owned.destinations],
         "paused": [[it.reason, it.since.isoformat()] for it in (await lanes.pauses([APNS, MIPUSH])).values()],
         "may probe": await lanes.may_probe(APNS, SECOND),
         "board": [
             [it.is_free, it.shown and [it.shown.sequence, it.shown.sent_at_ms, it.shown.accepted_at_ms]]
-            for it in await addresses.board(MIPUSH, [LINE, "4e5f"], DAY)
+            for it in await RedisConversationLocks(redis, "worker-1").acquire(MIPUSH, [LINE, "4e5f"], DAY)
         ],
-        "unknown": sorted(await addresses.unknown(MIPUSH, ["ghost", "ben"])),
+        "unknown": [account for account, one in zip(accounts, known.destinations, strict=True) if one.unknown],
         "provider token": await _provider_token(redis, signs="another").current(),
     }  # fmt: skip
 

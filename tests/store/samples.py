@@ -11,6 +11,7 @@ from proxy.domain.devices import Device, Platform
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import OfflineMessage, offline_message
+from proxy.domain.settlements import PlanChunk
 from proxy.store.connection import Store, async_redis
 from proxy.store.queue.streams import RedisQueue
 
@@ -40,6 +41,10 @@ def with_redis(url: str, scenario: Callable[[Any], Awaitable[T]]) -> T:
 
 def apns_lane(app_id: str, app: str = "main") -> Lane:
     return Lane(app_id, app, "apns")
+
+
+def sandbox_lane(app_id: str, app: str = "main") -> Lane:
+    return Lane(app_id, app, "apns-sandbox")
 
 
 def mipush_lane(app_id: str, app: str = "main") -> Lane:
@@ -98,5 +103,5 @@ def raw(store: Store, command: str, *args: Any) -> Any:
 
 async def put_jobs(redis: Any, lane: Lane, jobs: Sequence[Job]) -> None:
     """Through plan's own script, as if their message had been planned."""
-    for some in jobs:
-        await queue_of(redis).append_jobs(lane.app_id, some.alert.message_id, b"0-1", [(lane, some)], last=False)
+    chunks = [PlanChunk(lane.app_id, one.alert.message_id, b"0-1", [(lane, one)], last=False) for one in jobs]
+    await queue_of(redis).append_planned(chunks, NOON)

@@ -63,7 +63,7 @@ def test_jobs_and_dead_letters_tell_what_was_tried_where_that_was_written(empty_
     assert records.load_job(waiting) == one.waiting
     assert records.load_job(laid("1")["retries"][0]["value"][0][0].encode()).history == ()
     unread, ended = RedisDeadLetters(store, jobs_cap=9, callbacks_cap=9).newest_first(golden.APP_ID)
-    assert (ended.cause, ended.of) == (Cause.REJECTED, replace(one.ended, alert=without_words(one.ended.alert)))
+    assert (ended.cause, ended.subject) == (Cause.REJECTED, replace(one.ended, alert=without_words(one.ended.alert)))
     assert (unread.cause, unread.kind, unread.app) == (Cause.UNREADABLE, "record", "main")
 
 

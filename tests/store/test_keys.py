@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
+from proxy.domain.conversations import LockRelease
 from proxy.domain.dead_letters import Cause
 from proxy.domain.lanes import Lane
-from proxy.ports import Bury, Landing, Postpone
+from proxy.domain.settlements import Bury, Postpone
 from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.devices.addresses import RedisAddresses
 from proxy.store.devices.registry import RedisDeviceRegistry
+from proxy.store.queue.conversation_locks import RedisConversationLocks
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.queue.lane_states import RedisLaneStates
 from proxy.store.server.health import RedisHealth
@@ -143,9 +145,10 @@ def test_all_that_a_message_leaves_in_the_store_is_in_the_catalogue_and_ends_by_
         await RedisLaneStates(redis).resume(apns_lane(app_id))
         await addresses.rest(device(), DAY)
         await addresses.remember_unknown(lane, "ghost", DAY)
-        await addresses.board(lane, ["line-1", "line-2"], LEASE)
-        await addresses.depart(lane, [("line-2", one.alert.order)], DAY)
-        await addresses.land(lane, [Landing("line-1", one.alert.order, accepted=True, over=True)], DAY)
+        locks = RedisConversationLocks(redis, "worker-1")
+        await locks.acquire(lane, ["line-1", "line-2"], LEASE)
+        await locks.mark_sent(lane, [("line-2", one.alert.order)], DAY)
+        await locks.release(lane, [LockRelease("line-1", one.alert.order, accepted=True, over=True)], DAY)
 
     with_redis(store_url, scenario)
     names = [it.decode() for it in store.call(lambda it: list(it.scan_iter(match=f"proxy:{{{app_id}}}*", count=1000)))]

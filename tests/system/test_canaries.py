@@ -20,26 +20,24 @@ import pytest
 import requests
 
 from proxy.auth.credentials import Credentials
-from proxy.channels.before.transfer import Route as TransportRoute
 from proxy.channels.mipush.wire import MipushWire
+from proxy.curl import Route as TransportRoute
 from proxy.domain.alerts import AlertText
 from proxy.domain.callbacks import Callback
 from proxy.domain.dead_letters import Cause
+from proxy.domain.decisions import Decision, Result
 from proxy.domain.devices import Device, Platform
-from proxy.domain.jobs import Job, Push
+from proxy.domain.jobs import ClaimedJob, Job, Push
 from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import offline_message
-from proxy.domain.steps import RetryAt
+from proxy.domain.settlements import Bury, Entry, Finish, Postpone
 from proxy.domain.transfers import Response
 from proxy.errors import BadCallback
 from proxy.mimc.wire import parse_callback
-from proxy.ports import Bury, Entry, Postpone
 from proxy.settings import Settings
 from proxy.store import keys
 from proxy.store.server.embedded import store_url
-from proxy.usecases.deliver import Settled
-from proxy.usecases.lines import Held
-from proxy.wiring import web_services
+from proxy.wiring.web import web_services
 from tests.system.rig import (
     APP_SECRET,
     JWT_KEY,
@@ -420,8 +418,8 @@ def test_no_repr_of_ours_shows_a_secret_or_a_word_of_a_message(place: Path) -> N
         *vars(services).values(), Credentials(f"Bearer {canary}", {"session": canary}),
         Bury(b"1-1", Cause.POISON, "poison", job), Bury(b"1-1", Cause.POISON, "poison", message),
         Bury(b"1-1", Cause.UNREADABLE, "unreadable record", entry),
-        Postpone(b"1-1", job, services.now()), RetryAt(services.now(), job, "busy"), Settled(job, "accepted"),
-        TransportRoute(None, proxy), Held(b"1-1", job), BadCallback("payload", expected="base64", got=canary),
+        Postpone(b"1-1", job, services.now()), Decision(Finish(b"1-1"), Result.ACCEPTED),
+        TransportRoute(None, proxy), ClaimedJob(b"1-1", job), BadCallback("payload", expected="base64", got=canary),
         ignored_of(body, canary),
     ]  # fmt: skip
     found = [type(it).__name__ for it in shown if "canary" in f"{it!r} {it}" or body["payload"] in repr(it)]

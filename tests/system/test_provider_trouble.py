@@ -62,7 +62,7 @@ def test_an_apns_out_of_order_stands_its_lane_once_burns_nothing_and_is_spared_w
         assert rig.dead_letters(OTHER) == []
         (stopped,) = logged(workers, "lane paused")
         assert (stopped["kind"], stopped["reason"]) == ("breaker", "ServiceUnavailable")
-        assert len(logged(workers, "lane goes on")) == 1
+        assert len(logged(workers, "lane resumed")) == 1
         assert sum(rig.metric(it, "app_proxy_lane_pauses_total", kind="breaker") for it in workers) == 1
         attempts = [it["attempt"] for it in logged(workers, "push settled") if it["result"] == "accepted"]
         assert sum(attempts) <= 2 * 9  # what failed before it was plain

@@ -10,7 +10,8 @@ from proxy.domain.dead_letters import Cause, DeadLetter, Unread
 from proxy.domain.jobs import HISTORY_MOST, Job
 from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import OfflineMessage, offline_message
-from proxy.ports import Entry, PutBack
+from proxy.domain.settlements import Entry
+from proxy.ports import PutBack
 from proxy.usecases.replay_dead_letter import NotReplayable, Replay, ReplayRules, Throttle, prepare, replay_dead_letter
 from tests.store.samples import DAY, NOON, SECOND, alert, callback, job
 
@@ -124,7 +125,7 @@ def test_without_words_the_sender_in_a_group_is_not_known() -> None:
 )
 def test_what_cannot_go_back_stays_and_says_why(one: DeadLetter, letters: Letters, reason: str) -> None:
     assert replay_dead_letter(
-        one, letters, replace(RULES, without_words=True) if one.of is MESSAGE else RULES, NOON
+        one, letters, replace(RULES, without_words=True) if one.subject is MESSAGE else RULES, NOON
     ) == (NotReplayable(reason))
     assert letters.put == []
 

@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 from proxy.app import create_app
 from proxy.store.connection import Store
 from proxy.store.users.blocks import RedisBlocks
-from proxy.wiring import built_in_accounts
+from proxy.wiring.web import built_in_accounts
 from tests.web.world import JWT_KEY, ORIGIN, World, app_section, bearer, mipush_section, settings
 
 CANARY = "canary7f3a"

@@ -21,7 +21,7 @@ from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.queue.inbox import RedisInbox
 from proxy.web.draining import Draining
-from proxy.wiring import SpoolServices
+from proxy.web.services import SpoolServices
 from tests.store.samples import DAY, callback, for_inbox, raw
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

@@ -12,7 +12,7 @@ from proxy.auth.block_user import disable_user
 from proxy.settings import Settings
 from proxy.store.connection import Store
 from proxy.store.server.embedded import ensure_store, stop_store
-from proxy.wiring import web_services
+from proxy.wiring.web import web_services
 from tests.store.samples import raw
 from tests.web.world import World, app_section
 

@@ -18,7 +18,7 @@ from proxy.errors import StoreUnavailable
 from proxy.mimc.senders import Senders
 from proxy.ports import Health, Metric, Receipt
 from proxy.settings import Settings
-from proxy.wiring import Services
+from proxy.web.services import Services
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 APP_ID, OTHER_APP_ID = "2882303761517000001", "2882303761517000002"

@@ -11,7 +11,8 @@ from proxy.domain.dead_letters import Cause, DeadLetter, DeadLetterFilter, Unrea
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import OfflineMessage
-from proxy.ports import Entry, PutBack
+from proxy.domain.settlements import Entry
+from proxy.ports import PutBack
 from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.records import (
@@ -72,7 +73,7 @@ class RedisDeadLetters:
         if record is None:
             return None
         try:
-            match letter.of:
+            match letter.subject:
                 case Job():
                     return load_job(record)
                 case OfflineMessage():
@@ -88,7 +89,7 @@ class RedisDeadLetters:
         """The letter leaves, and `of` is in its lane, or among the callbacks where that is None; or nothing is done."""
         app_id = letter.app_id
         names = [keys.dead_letters(app_id), keys.dead_words(app_id, letter.id)]
-        names += [keys.jobs(lane), keys.retries(lane)] if lane else [keys.callbacks(app_id)]
+        names += [keys.jobs(lane), keys.retries(lane)] if lane else [keys.callbacks(app_id), keys.waiting(app_id)]
         args: list[Argument] = [letter.id, self._jobs_cap if lane else self._callbacks_cap, _record(of)]
         answer = self._store.call(lambda redis: script("replay_letter").run(redis, names, args))
         return {1: PutBack.DONE, 0: PutBack.GONE}.get(answer, PutBack.FULL)

@@ -18,7 +18,7 @@ class RedisInbox:
 
     def __init__(self, store: Store, dedupe_ttl: timedelta, cap: int) -> None:
         self._store = store
-        self._marks_life_ms = dedupe_ttl // timedelta(milliseconds=1)
+        self._dedupe_ttl_ms = dedupe_ttl // timedelta(milliseconds=1)
         self._cap = cap
         self._accept = script("accept_callback")
 
@@ -36,7 +36,7 @@ class RedisInbox:
         """
         return [_receipt(stored) for stored in self._store.call(lambda redis: self._run_all(redis, records))]
 
-    def _run_all(self, redis: Any, records: Sequence[tuple[str, str, bytes]]) -> list[int]:
+    def _run_all(self, redis: Any, records: Sequence[tuple[str, str, bytes]]) -> list[list[int]]:
         pipe = redis.pipeline(transaction=False)
         for number, record in enumerate(records):
             names, args = self._asked(*record)
@@ -44,13 +44,15 @@ class RedisInbox:
                 pipe.eval(self._accept.text.decode(), len(names), *names, *args)
             else:
                 pipe.evalsha(self._accept.sha, len(names), *names, *args)
-        found: list[int] = pipe.execute()
+        found: list[list[int]] = pipe.execute()
         return found
 
     def _asked(self, app_id: str, callback_id: str, record: bytes) -> tuple[list[str], list[Argument]]:
-        names = [keys.seen(app_id, callback_id), keys.callbacks(app_id)]
-        return names, [self._marks_life_ms, self._cap, record]
+        names = [
+            keys.seen(app_id, callback_id), keys.callbacks(app_id), keys.waiting(app_id), keys.writes(app_id)
+        ]  # fmt: skip
+        return names, [self._dedupe_ttl_ms, self._cap, record]
 
 
-def _receipt(stored: int) -> Receipt | None:
-    return None if stored < 0 else Receipt(duplicate=stored == 0)
+def _receipt(stored: Sequence[int]) -> Receipt | None:
+    return None if stored[0] < 0 else Receipt(duplicate=stored[0] == 0)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from proxy.domain.lanes import Lane, LaneState, Pause, PauseKind
+from proxy.domain.lanes import Lane, Pause, PauseKind, StoredLane
 from proxy.store import keys
 from proxy.store.records import from_ms, to_ms
 from proxy.store.scripts import Argument, script
@@ -20,7 +20,7 @@ class RedisLaneStates:
         self._redis = redis
         self._instance = instance
 
-    async def states(self, lanes: Sequence[Lane]) -> dict[Lane, LaneState]:
+    async def states(self, lanes: Sequence[Lane]) -> dict[Lane, StoredLane]:
         """Of each lane whether it stands, and if not, whether it went on just now."""
         pipe = self._redis.pipeline(transaction=False)
         for lane in lanes:
@@ -82,7 +82,7 @@ def read_pause(found: Sequence[bytes | None]) -> Pause | None:
     return Pause(reason.decode(), from_ms(int(since)), known[0] if known else PauseKind.FAULT)
 
 
-def _state(pause: Pause | None, resumed_ttl_ms: int) -> LaneState:
+def _state(pause: Pause | None, resumed_ttl_ms: int) -> StoredLane:
     if pause or resumed_ttl_ms < 0:
-        return LaneState(pause)
-    return LaneState(None, timedelta(seconds=keys.RESUMED_TTL_S) - resumed_ttl_ms * _MS)
+        return StoredLane(pause)
+    return StoredLane(None, timedelta(seconds=keys.RESUMED_TTL_S) - resumed_ttl_ms * _MS)

@@ -1,28 +1,46 @@
-"""Streams with leases: claim, renew, settle, take over, move what is due. For the worker's event loop.
+"""Streams with leases: claim, renew, settle, take over, plan, move what is due. For the worker's event loop.
 
-An entry belongs to the worker instance that Redis' pending list names. Heartbeat and settle are scripts that act only
-on entries that are still ours and say which are not. An entry nobody renewed for a lease is taken over.
+An entry belongs to the worker instance that Redis' pending list names. Renew and settle are scripts that act only on
+entries that are still this instance's, and say which are not. An entry that was not renewed for a lease is taken over.
 """
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, assert_never
 
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError
 
+from proxy.domain.dead_letters import Cause
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
-from proxy.ports import Bury, Entry, Finish, Postpone, Settlement
+from proxy.domain.settlements import (
+    Bury,
+    ChunkResult,
+    Entry,
+    Finish,
+    Move,
+    MovedDue,
+    PlanChunk,
+    Postpone,
+    Settlement,
+    SettleResult,
+    Waiting,
+)
 from proxy.store import keys
-from proxy.store.records import dump_dead_letter, dump_job, to_ms
-from proxy.store.scripts import Argument, script
+from proxy.store.connection import is_the_stores_own
+from proxy.store.records import dump_dead_letter, dump_job, from_ms, to_ms
+from proxy.store.scripts import Argument, Command, ask, ask_strictly, script
 
 _GONE_MS = 3_600_000
 _IDS_PER_CALL = 500  # Lua's unpack and the store's patience both have limits
+_WAIT_FIRST_MS, _WAIT_LONGEST_MS = 1_000, 30_000  # a message for a lane that is full
+_NOTHING_WAITS = Waiting()
+_FIELDS_OF_WAITING = (b"lanes", b"tries")
 
 
 class RedisQueue:
-    """One worker instance's hand on the streams. `instance` is a name made new at each start."""
+    """The streams as one worker instance holds them. `instance` is a name made new at each start."""
 
     def __init__(
         self, redis: Any, instance: str, *, lease: timedelta, dedupe_ttl: timedelta, jobs_cap: int, dead_cap: int
@@ -30,118 +48,227 @@ class RedisQueue:
         self._redis = redis
         self._instance = instance
         self._lease_ms = _milliseconds(lease)
-        self._marks_life_ms = _milliseconds(dedupe_ttl)
+        self._dedupe_ttl_ms = _milliseconds(dedupe_ttl)
         self._jobs_cap = jobs_cap
         self._dead_cap = dead_cap
 
     async def ensure_group(self, stream: str) -> None:
         """The stream and its group exist. A store that came back empty has neither."""
-        try:
-            await self._redis.xgroup_create(stream, keys.GROUP, id="0", mkstream=True)
-        except ResponseError as error:
-            if "BUSYGROUP" not in str(error):  # that one says it is there
-                raise
+        (answer,) = await ask(self._redis, [("XGROUP", "CREATE", stream, keys.GROUP, "0", "MKSTREAM")])
+        if isinstance(answer, RedisError) and "BUSYGROUP" not in str(answer):  # that one says that it exists
+            raise answer
 
     async def claim(self, stream: str, count: int, block: timedelta) -> list[Entry]:
         """Up to `count` new entries; waits up to `block` for the first."""
-        try:
-            answer = await self._redis.xreadgroup(
-                keys.GROUP, self._instance, {stream: ">"}, count=count, block=max(_milliseconds(block), 1)
-            )
-        except ResponseError as error:
-            _only_no_group(error)
+        command = ("XREADGROUP", "GROUP", keys.GROUP, self._instance, "COUNT", count, "BLOCK",
+                   max(_milliseconds(block), 1), "STREAMS", stream, ">")  # fmt: skip
+        (answer,) = await ask(self._redis, [command])
+        if isinstance(answer, RedisError):
+            _only_no_group(answer)
             await self.ensure_group(stream)
             return []
-        return [Entry(id_, fields[b"r"]) for _, entries in answer or [] for id_, fields in entries]
+        return [_entry(id_, fields) for _, entries in answer or [] for id_, fields in entries]
 
-    async def take_over(self, stream: str, count: int) -> list[Entry]:
-        """Up to `count` entries whose worker has been silent for a lease."""
-        args: list[Argument] = [keys.GROUP, self._instance, self._lease_ms, count]
-        try:
-            claimed = await script("take_over").run_async(self._redis, [stream], args)
-        except ResponseError as error:
-            _only_no_group(error)
+    async def take_over(self, stream: str, count: int, *, suspect: bool) -> list[Entry]:
+        """Entries whose worker has been silent for a lease: up to `count` whose second claim this is.
+
+        One that was claimed twice and not settled may be what ends its workers. Where `suspect`, one such is taken too.
+        """
+        args: list[Argument] = [keys.GROUP, self._instance, self._lease_ms, count, int(suspect)]
+        (answer,) = await ask(self._redis, [script("take_over").call([stream], args)])
+        if isinstance(answer, RedisError):
+            _only_no_group(answer)
             await self.ensure_group(stream)
             return []
-        return [Entry(id_, record, deliveries + 1) for id_, record, deliveries in claimed]
+        return [_entry(id_, fields, deliveries + 1) for id_, fields, deliveries in answer]
+
+    async def abandoned(self, streams: Sequence[str]) -> list[str]:
+        """Those of the streams that hold an entry whose worker has been silent for a lease; one round trip."""
+        asked = [("XPENDING", stream, keys.GROUP, "IDLE", self._lease_ms, "-", "+", 1) for stream in streams]
+        answers = await ask(self._redis, asked)
+        return [
+            stream for stream, answer in zip(streams, answers, strict=True) if answer or isinstance(answer, RedisError)
+        ]
 
     async def renew(self, stream: str, ids: Sequence[bytes]) -> list[bytes]:
         """Renew the leases; returns the ids that are no longer ours."""
+        portions = _portions(ids)
+        group = (keys.GROUP, self._instance)
+        answers = await ask(self._redis, [script("heartbeat").call([stream], [*group, *some]) for some in portions])
         lost: list[bytes] = []
-        for some in _portions(ids):
-            try:
-                lost += await script("heartbeat").run_async(self._redis, [stream], [keys.GROUP, self._instance, *some])
-            except ResponseError as error:  # the store came back empty: nothing of it is ours any more
-                _only_no_group(error)
+        for some, answer in zip(portions, answers, strict=True):
+            if isinstance(answer, RedisError):  # the store came back empty: nothing of it is ours any more
+                _only_no_group(answer)
                 lost += some
+            else:
+                lost += answer
         return lost
 
-    async def settle_jobs(self, lane: Lane, settlements: Sequence[Settlement]) -> list[bytes]:
-        """Carry out the settlements; returns the ids that were no longer ours, about which nothing was done."""
-        return await self._settle(lane.app_id, lane, [keys.jobs(lane), keys.retries(lane)], settlements)
+    async def settle_jobs(self, lane: Lane, settlements: Sequence[Settlement]) -> SettleResult:
+        """Carry out the settlements. Raises RedisError where the store can do nothing now; then none was."""
+        return await self._settle(lane.app_id, lane, settlements)
 
-    async def settle_callbacks(self, app_id: str, settlements: Sequence[Settlement]) -> list[bytes]:
-        """The same for callbacks, which are never retried by time: only done, or dead."""
-        return await self._settle(app_id, None, [keys.callbacks(app_id)] * 2, settlements)
+    async def settle_callbacks(self, app_id: str, settlements: Sequence[Settlement]) -> SettleResult:
+        """The same for callbacks, which are only finished or buried."""
+        return await self._settle(app_id, None, settlements)
+
+    async def append_planned(self, chunks: Sequence[PlanChunk], now: datetime) -> list[ChunkResult]:
+        """Append the jobs whose target is new for their message, all chunks in one round trip.
+
+        With its `last` chunk a callback goes. Where lanes were full it waits beside its stream, planned again for those
+        lanes after a second, then two, up to 30.
+        """
+        answers = await ask_strictly(self._redis, [self._planned(chunk, to_ms(now)) for chunk in chunks])
+        return [_chunk_result(chunk, answer) for chunk, answer in zip(chunks, answers, strict=True)]
 
     async def append_jobs(
         self, app_id: str, message_id: str, entry_id: bytes, jobs: Sequence[tuple[Lane, Job]], *, last: bool
     ) -> list[bool] | None:
-        """Append the jobs whose target is new for this message; with the `last` chunk the callback goes.
+        """One chunk; None where a lane is full and more chunks follow: it is to be repeated."""
+        chunk = PlanChunk(app_id, message_id, entry_id, jobs, last)
+        (result,) = await self.append_planned([chunk], datetime.now(UTC))
+        return None if result.full and not last else result.new
 
-        Returns which were new, or None, with nothing done, where a lane is full.
-        """
-        lanes = sorted({lane for lane, _ in jobs})
-        place = {lane: index for index, lane in enumerate(lanes)}
-        names = [keys.callbacks(app_id), keys.planned(app_id, message_id)]
-        for lane in lanes:
-            names += [keys.jobs(lane), keys.retries(lane)]
-        args: list[Argument] = [keys.GROUP, entry_id, int(last), self._marks_life_ms, self._jobs_cap]
-        for lane, job in jobs:
-            args += [place[lane], job.mark, dump_job(job)]
-        answer = await script("plan_chunk").run_async(self._redis, names, args)
-        return None if answer == [-1] else [new == 1 for new in answer]
+    async def length(self, stream: str) -> int:
+        return (await self.lengths([stream]))[0]
 
     async def forget_instances(self, stream: str) -> int:
         """Drop the names of instances that hold nothing and have been gone for an hour; returns how many."""
-        try:
-            gone: int = await script("forget_instances").run_async(self._redis, [stream], [keys.GROUP, _GONE_MS])
-        except ResponseError as error:
-            _only_no_group(error)
+        (answer,) = await ask(self._redis, [script("forget_instances").call([stream], [keys.GROUP, _GONE_MS])])
+        if isinstance(answer, RedisError):
+            _only_no_group(answer)
             return 0
-        return gone
+        return int(answer)
 
-    async def length(self, stream: str) -> int:
-        count: int = await self._redis.xlen(stream)
-        return count
+    async def lengths(self, streams: Sequence[str]) -> list[int]:
+        """How many entries each stream has, in one round trip."""
+        return await ask_strictly(self._redis, [("XLEN", stream) for stream in streams])
 
-    async def move_due(self, lane: Lane, now: datetime, count: int) -> int:
-        """Retries that are due go back into the lane; returns how many."""
-        moved: int = await script("move_due").run_async(
-            self._redis, [keys.retries(lane), keys.jobs(lane)], [to_ms(now), count]
+    async def move_due(self, lanes: Sequence[Lane], app_ids: Sequence[str], now: datetime, count: int) -> MovedDue:
+        """Retries that are due go back to their lanes, messages that waited for full lanes to their streams.
+
+        Up to `count` of each, all in one round trip. A key that cannot be used does not hinder the others.
+        """
+        args: list[Argument] = [to_ms(now), count]
+        moves = [("move_due", keys.retries(lane), keys.jobs(lane)) for lane in lanes]
+        moves += [("move_waiting", keys.waiting(app_id), keys.callbacks(app_id)) for app_id in app_ids]
+        answers = await ask(self._redis, [script(name).call([source, to], args) for name, source, to in moves])
+        errors, moved, due_at = {}, list[int](), list[float]()
+        for (_, source, _), answer in zip(moves, answers, strict=True):
+            if isinstance(answer, RedisError):
+                if is_the_stores_own(answer):
+                    raise answer
+                errors[source] = str(answer)
+                moved.append(0)
+            else:
+                moved.append(answer[0])
+                due_at += [float(answer[1])] if answer[1] else []
+        return MovedDue(
+            {lane: number for lane, number in zip(lanes, moved, strict=False) if number},
+            sum(moved[len(lanes) :]),
+            from_ms(int(min(due_at))) if due_at else None,
+            errors,
         )
-        return moved
 
-    async def _settle(
-        self, app_id: str, lane: Lane | None, streams: Sequence[str], settlements: Sequence[Settlement]
-    ) -> list[bytes]:
-        names, words = [*streams, keys.dead_letters(app_id)], keys.dead_words_prefix(app_id)
-        foreign: list[bytes] = []
-        for some in _portions(settlements):
-            args: list[Argument] = [keys.GROUP, self._instance, self._dead_cap, words, self._marks_life_ms]
-            for it in some:
-                args += _spelled(it, lane)
-            try:
-                foreign += await script("settle").run_async(self._redis, names, args)
-            except ResponseError as error:
-                _only_no_group(error)
-                foreign += [it.entry_id for it in some]
-        return foreign
+    def _planned(self, chunk: PlanChunk, now_ms: int) -> Command:
+        lanes = sorted({lane for lane, _ in chunk.jobs})
+        waiting = chunk.waiting or _NOTHING_WAITS
+        wait_ms = min(_WAIT_FIRST_MS << min(waiting.tries, 10), _WAIT_LONGEST_MS)
+        names = [keys.callbacks(chunk.app_id), keys.planned(chunk.app_id, chunk.message_id), keys.waiting(chunk.app_id)]
+        for lane in lanes:
+            names += [keys.jobs(lane), keys.retries(lane)]
+        args: list[Argument] = [
+            keys.GROUP, chunk.entry_id, int(chunk.last), self._dedupe_ttl_ms, self._jobs_cap,
+            now_ms + wait_ms, waiting.tries + 1, " ".join(sorted(map(lane_name, waiting.lanes))),
+            *map(lane_name, lanes),
+        ]  # fmt: skip
+        place = {lane: index for index, lane in enumerate(lanes)}
+        for lane, job in chunk.jobs:
+            args += [place[lane], job.mark, dump_job(job)]
+        return script("plan_chunk").call(names, args)
+
+    async def _settle(self, app_id: str, lane: Lane | None, settlements: Sequence[Settlement]) -> SettleResult:
+        """What needs room goes first: a store without any then refuses all of it before anything was done."""
+        result = SettleResult()
+        ordered = sorted(settlements, key=lambda settlement: isinstance(settlement, Finish))
+        refused = await self._settled(app_id, lane, ordered, result)
+        instead = [
+            Bury(id_, Cause.INTERNAL, f"the store refuses it: {error}", subject)
+            for id_, error, subject in refused
+            if subject is not None
+        ]
+        if instead:
+            again = {id_ for id_, _, _ in await self._settled(app_id, lane, instead, result)}
+            result.buried.extend(bury for bury in instead if bury.entry_id not in again)
+        buried = {bury.entry_id for bury in result.buried} | set(result.foreign)
+        result.failed.extend(id_ for id_, _, _ in refused if id_ not in buried)
+        return result
+
+    async def _settled(
+        self, app_id: str, lane: Lane | None, settlements: Sequence[Settlement], result: SettleResult
+    ) -> list[tuple[bytes, str, Job | None]]:
+        """Those that the store refuses, each with its error and, where it may be buried instead, its job."""
+        portions = _portions(settlements)
+        answers = await ask(self._redis, [self._settlement(app_id, lane, some) for some in portions])
+        refused: list[tuple[bytes, str, Job | None]] = []
+        for some, answer in zip(portions, answers, strict=True):
+            if isinstance(answer, RedisError):
+                if _is_no_group(answer):
+                    result.foreign.extend(settlement.entry_id for settlement in some)
+                    continue
+                if is_the_stores_own(answer):
+                    raise answer
+                refused += [(settlement.entry_id, str(answer), None) for settlement in some]
+                continue
+            _writes, foreign, errors = answer
+            result.foreign.extend(foreign)
+            subjects = {it.entry_id: it.job for it in some if isinstance(it, Postpone | Move)}
+            for id_, error in errors:
+                refused.append((id_, error.decode("utf-8", "replace").split(" ", 1)[0], subjects.get(id_)))
+        return refused
+
+    def _settlement(self, app_id: str, lane: Lane | None, settlements: Sequence[Settlement]) -> Command:
+        streams = [keys.jobs(lane), keys.retries(lane)] if lane else [keys.callbacks(app_id)] * 2
+        names = [*streams, keys.dead_letters(app_id), keys.writes(app_id)]
+        place: dict[Lane, int] = {}
+        for settlement in settlements:
+            if isinstance(settlement, Move) and settlement.lane not in place:
+                names.append(keys.jobs(settlement.lane))
+                place[settlement.lane] = len(names)
+        args: list[Argument] = [
+            keys.GROUP, self._instance, self._dead_cap, keys.dead_words_prefix(app_id), self._dedupe_ttl_ms
+        ]  # fmt: skip
+        for settlement in settlements:
+            args += _spelled(settlement, lane, place)
+        return script("settle").call(names, args)
 
 
-def _only_no_group(error: ResponseError) -> None:
+def lane_name(lane: Lane) -> str:
+    """A lane of an app by its section and channel, as the messages that wait for it name it."""
+    return f"{lane.app}:{lane.channel}"
+
+
+def _entry(id_: bytes, fields: Sequence[bytes], deliveries: int = 1) -> Entry:
+    """`fields`: names and values in turn; the record comes first."""
+    if len(fields) == 2:
+        return Entry(id_, fields[1], deliveries)
+    found = dict(zip(fields[2::2], fields[3::2], strict=True))
+    lanes, tries = (found.get(name, b"") for name in _FIELDS_OF_WAITING)
+    return Entry(id_, fields[1], deliveries, frozenset(lanes.decode().split()), int(tries or 0))
+
+
+def _chunk_result(chunk: PlanChunk, answer: Sequence[int]) -> ChunkResult:
+    full = frozenset(lane for (lane, _), new in zip(chunk.jobs, answer, strict=True) if new < 0)
+    return ChunkResult([new == 1 for new in answer], full)
+
+
+def _is_no_group(error: RedisError) -> bool:
+    return "NOGROUP" in str(error) or "no such key" in str(error)
+
+
+def _only_no_group(error: RedisError) -> None:
     """Go on if the stream's group is missing; raise anything else."""
-    if "NOGROUP" not in str(error) and "no such key" not in str(error):
+    if not _is_no_group(error):
         raise error
 
 
@@ -153,12 +280,16 @@ def _milliseconds(span: timedelta) -> int:
     return span // timedelta(milliseconds=1)
 
 
-def _spelled(settlement: Settlement, lane: Lane | None) -> list[Argument]:
+def _spelled(settlement: Settlement, lane: Lane | None, place: Mapping[Lane, int]) -> list[Argument]:
     """Id, verb and what it takes, for settle.lua."""
     match settlement:
         case Finish(entry_id):
             return [entry_id, "done"]
         case Postpone(entry_id, job, when):
             return [entry_id, "retry", to_ms(when), dump_job(job)]
-        case Bury(entry_id, cause, reason, of):
-            return [entry_id, "dead", reason, cause, *dump_dead_letter(of, lane)]
+        case Move(entry_id, job, target):
+            return [entry_id, "move", place[target], dump_job(replace(job, channel=target.channel))]
+        case Bury(entry_id, cause, reason, subject):
+            return [entry_id, "dead", reason, cause, *dump_dead_letter(subject, lane)]
+        case _:
+            assert_never(settlement)

@@ -6,9 +6,10 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 Argument = str | bytes | int | float
+Command = tuple[Argument, ...]
 
 
 class Script:
@@ -18,6 +19,10 @@ class Script:
         self.text = files(__package__).joinpath(f"{name}.lua").read_bytes()
         self.sha = hashlib.sha1(self.text, usedforsecurity=False).hexdigest()
 
+    def call(self, keys: Sequence[str], args: Sequence[Argument]) -> "Command":
+        """The command that runs it, for `ask`."""
+        return ("EVALSHA", self.sha, len(keys), *keys, *args)
+
     def run(self, redis: Any, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         try:
             return redis.evalsha(self.sha, len(keys), *keys, *args)
@@ -25,13 +30,64 @@ class Script:
             return redis.eval(self.text.decode(), len(keys), *keys, *args)
 
     async def run_async(self, redis: Any, keys: Sequence[str], args: Sequence[Argument]) -> Any:
-        try:
-            return await redis.evalsha(self.sha, len(keys), *keys, *args)
-        except NoScriptError:
-            return await redis.eval(self.text.decode(), len(keys), *keys, *args)
+        (answer,) = await ask(redis, [self.call(keys, args)])
+        if isinstance(answer, RedisError):
+            raise answer
+        return answer
+
+
+_BY_SHA: dict[Argument, Script] = {}
 
 
 @cache
 def script(name: str) -> Script:
     """The script in `name`.lua."""
-    return Script(name)
+    found = Script(name)
+    _BY_SHA[found.sha] = found
+    return found
+
+
+async def ask(redis: Any, commands: Sequence[Command]) -> list[Any]:
+    """The answers to all commands, in one round trip, as the server gives them.
+
+    What the server says against one command is its answer, a ResponseError; the others are carried out. Scripts that it
+    does not know are sent whole in a second round trip. Raises RedisError where there is no answer.
+    """
+    answers = await _ask(redis, commands)
+    unknown = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+    if unknown:
+        whole = [("EVAL", _BY_SHA[commands[place][1]].text, *commands[place][2:]) for place in unknown]
+        for place, answer in zip(unknown, await _ask(redis, whole), strict=True):
+            answers[place] = answer
+    return answers
+
+
+async def ask_strictly(redis: Any, commands: Sequence[Command]) -> list[Any]:
+    """The same; raises the first error among the answers."""
+    answers = await ask(redis, commands)
+    for answer in answers:
+        if isinstance(answer, RedisError):
+            raise answer
+    return answers
+
+
+async def _ask(redis: Any, commands: Sequence[Command]) -> list[Any]:
+    """redis-py's own pipeline asks the same and costs half as much again (measured)."""
+    if not commands:
+        return []
+    pool = redis.connection_pool
+    connection = await pool.get_connection()
+    try:
+        await connection.send_packed_command(connection.pack_commands(commands))
+        answers: list[Any] = []
+        for _ in commands:
+            try:
+                answers.append(await connection.read_response(disable_decoding=True))
+            except ResponseError as error:
+                answers.append(error)
+    except BaseException:  # answers may be on their way still, which the next to use it would take for its own
+        await connection.disconnect(nowait=True)
+        raise
+    finally:
+        await pool.release(connection)
+    return answers

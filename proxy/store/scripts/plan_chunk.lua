@@ -1,21 +1,48 @@
 -- Append the jobs of one chunk whose target was not planned yet; with the last chunk the callback goes.
--- Idempotent: a second run adds only what is missing. Returns a list: -1 where a lane is full (nothing was done),
--- else for each job 1 appended or 0 planned before.
--- KEYS  1 callbacks   2 planned:<message id>   then per lane: jobs, retries, which both count towards its cap
--- ARGV  1 group   2 callback entry id   3 last chunk (0/1)   4 life of the marks, ms   5 cap of a lane
---       then per job: its lane's place, from 0; target mark; record
-for k = 3, #KEYS, 2 do
-  if redis.call('XLEN', KEYS[k]) + redis.call('ZCARD', KEYS[k + 1]) >= tonumber(ARGV[5]) then return {-1} end
+-- Idempotent: a second run adds only what is missing. A lane that is full takes none of its jobs, and the others take
+-- theirs; the message then waits for the full lanes, unless another worker has ended its callback meanwhile.
+-- Returns for each job 1 appended, 0 planned before, or -1 its lane is full.
+-- KEYS  1 callbacks   2 planned:<message id>   3 waiting
+--       then per lane: jobs, retries, which both count towards its cap
+-- ARGV  1 group   2 callback entry id   3 last chunk (0/1)   4 TTL of the marks, ms   5 cap of a lane
+--       6 when a message that waits is due, ms   7 how often it waited then   8 full lanes of earlier chunks, "a:b c:d"
+--       then per lane: its name, "a:b"   then per job: its lane's place, from 0; target mark; record
+local lanes = (#KEYS - 3) / 2
+local is_full, waits_for = {}, {}
+for name in string.gmatch(ARGV[8], '%S+') do waits_for[name] = true end
+for lane = 0, lanes - 1 do
+  local jobs, retries = KEYS[4 + 2 * lane], KEYS[5 + 2 * lane]
+  local length, later = redis.pcall('XLEN', jobs), redis.pcall('ZCARD', retries)
+  local is_broken = type(length) == 'table' or type(later) == 'table' -- a key of another type: as if it were full
+  is_full[lane] = is_broken or length + later >= tonumber(ARGV[5])
 end
-local appended = {}
-for i = 6, #ARGV, 3 do
-  local new = redis.call('HSETNX', KEYS[2], ARGV[i + 1], '1')
-  if new == 1 then redis.call('XADD', KEYS[3 + 2 * tonumber(ARGV[i])], '*', 'r', ARGV[i + 2]) end
-  appended[#appended + 1] = new
+
+local results, has_new = {}, false
+for i = 9 + lanes, #ARGV, 3 do
+  local lane, mark, new = tonumber(ARGV[i]), ARGV[i + 1], 0
+  if is_full[lane] then
+    if redis.call('HEXISTS', KEYS[2], mark) == 0 then
+      new = -1
+      waits_for[ARGV[9 + lane]] = true
+    end
+  elseif redis.call('HSETNX', KEYS[2], mark, '1') == 1 then
+    redis.call('XADD', KEYS[4 + 2 * lane], '*', 'r', ARGV[i + 2])
+    new, has_new = 1, true
+  end
+  results[#results + 1] = new
 end
-if #appended > 0 then redis.call('PEXPIRE', KEYS[2], ARGV[4]) end
-if ARGV[3] == '1' then
-  redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
-  redis.call('XDEL', KEYS[1], ARGV[2])
+if has_new then redis.call('PEXPIRE', KEYS[2], ARGV[4]) end
+if ARGV[3] == '0' then return results end
+
+if next(waits_for) then
+  local entry = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])[1]
+  if entry then
+    local names = {}
+    for name in pairs(waits_for) do names[#names + 1] = name end
+    table.sort(names)
+    redis.call('ZADD', KEYS[3], ARGV[6], ARGV[7] .. ' ' .. table.concat(names, ' ') .. '\n' .. entry[2][2])
+  end
 end
-return appended
+redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
+redis.call('XDEL', KEYS[1], ARGV[2])
+return results

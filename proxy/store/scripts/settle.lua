@@ -1,29 +1,50 @@
--- End the claim on entries that are still ours. Returns the ids that were not: another worker has them.
--- KEYS  1 stream   2 retries   3 dead letters
--- ARGV  1 group   2 consumer   3 cap of the dead letters   4 prefix of their words' keys   5 life of the words, ms
+-- End the claim on entries that are still ours. Returns {writes counted so far, ids that another worker has, and
+-- {id, error} for each settlement that the store refuses}: one that fails does not hinder those behind it. Where the
+-- store can take nothing at all that is the answer; whoever asks puts first what needs room, so that nothing was done.
+-- KEYS  1 stream   2 retries   3 dead letters   4 writes   5.. streams that jobs are moved to
+-- ARGV  1 group   2 consumer   3 cap of the dead letters   4 prefix of their words' keys   5 TTL of the words, ms
 --       then per entry: id, verb and what the verb takes
 --         done
 --         retry  due time in ms, record                  try again
---         dead   reason, cause, kind, record, words      keep for a person; only the last of them has people's words
-local takes = {done = 0, retry = 2, dead = 5}
-local foreign = {}
+--         move   place of the stream in KEYS, record     appended there
+--         dead   reason, cause, kind, record, words      kept for an operator; only the last of them has people's words
+local takes = {done = 0, retry = 2, move = 2, dead = 5}
+local carry_out = {
+  done = function() return {} end,
+  retry = function(i) return redis.pcall('ZADD', KEYS[2], ARGV[i], ARGV[i + 1]) end,
+  move = function(i) return redis.pcall('XADD', KEYS[tonumber(ARGV[i])], '*', 'r', ARGV[i + 1]) end,
+  dead = function(i)
+    local letter = redis.pcall('XADD', KEYS[3], 'MAXLEN', '~', ARGV[3], '*',
+      'reason', ARGV[i], 'cause', ARGV[i + 1], 'kind', ARGV[i + 2], 'r', ARGV[i + 3])
+    if type(letter) == 'string' then redis.call('SET', ARGV[4] .. letter, ARGV[i + 4], 'PX', ARGV[5]) end
+    return letter
+  end,
+}
+local function can_take_nothing(err)
+  for _, sign in ipairs({'OOM ', 'READONLY ', 'MISCONF ', 'NOREPLICAS '}) do
+    if string.find(err, sign, 1, true) then return true end
+  end
+  return false
+end
+
+local foreign, refused = {}, {}
 local i = 6
 while i <= #ARGV do
   local id, verb = ARGV[i], ARGV[i + 1]
   local pending = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1)
   if pending[1] and pending[1][2] == ARGV[2] then
-    if verb == 'retry' then
-      redis.call('ZADD', KEYS[2], ARGV[i + 2], ARGV[i + 3])
-    elseif verb == 'dead' then
-      local letter = redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[3], '*',
-        'reason', ARGV[i + 2], 'cause', ARGV[i + 3], 'kind', ARGV[i + 4], 'r', ARGV[i + 5])
-      redis.call('SET', ARGV[4] .. letter, ARGV[i + 6], 'PX', ARGV[5])
+    local answer = carry_out[verb](i + 2)
+    if type(answer) == 'table' and answer.err then
+      if can_take_nothing(answer.err) then return answer end
+      refused[#refused + 1] = {id, answer.err}
+    else
+      redis.call('XACK', KEYS[1], ARGV[1], id)
+      redis.call('XDEL', KEYS[1], id)
     end
-    redis.call('XACK', KEYS[1], ARGV[1], id)
-    redis.call('XDEL', KEYS[1], id)
   else
     foreign[#foreign + 1] = id
   end
   i = i + 2 + takes[verb]
 end
-return foreign
+local writes = redis.pcall('INCR', KEYS[4]) -- without room for it entries are finished all the same
+return {type(writes) == 'number' and writes or 0, foreign, refused}

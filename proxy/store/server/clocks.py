@@ -1,16 +1,41 @@
 """Clocks that are wrong, by machine and by whose answers showed it, for the /readyz of all web processes."""
 
 import platform
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from proxy.store import keys
 from proxy.store.connection import Commands
 from proxy.store.records import from_ms, to_ms
+from proxy.store.scripts import ask_strictly
 
 _KNOWN_FOR = timedelta(seconds=keys.CLOCKS_TTL_S)
+_QUICK = timedelta(milliseconds=100)  # a slower answer says little about the time
 _TOLD = 20  # sentences at most
+
+
+class StoreClock:
+    """The store's time as this process knows it: its own clock and the offset that it measured last.
+
+    Times that several machines share are the store's.
+    """
+
+    def __init__(self, redis: Any, own_clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._redis, self._own_clock = redis, own_clock
+        self.offset = timedelta(0)
+
+    def now(self) -> datetime:
+        return self._own_clock() + self.offset
+
+    async def measure(self) -> None:
+        """Ask the store for its time. Raises RedisError."""
+        asked_at = self._own_clock()
+        ((seconds, microseconds),) = await ask_strictly(self._redis, [("TIME",)])
+        took = self._own_clock() - asked_at
+        theirs = datetime.fromtimestamp(int(seconds), UTC) + timedelta(microseconds=int(microseconds))
+        if took < _QUICK:
+            self.offset = theirs - (asked_at + took / 2)
 
 
 def clock_commands(

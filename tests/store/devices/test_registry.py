@@ -11,7 +11,7 @@ from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.devices.addresses import RedisAddresses
 from proxy.store.devices.registry import RedisDeviceRegistry
-from tests.store.samples import NOON, SECOND, device, mipush_lane, raw, with_redis
+from tests.store.samples import NOON, SECOND, apns_lane, device, job, mipush_lane, raw, with_redis
 
 
 @pytest.fixture
@@ -20,8 +20,10 @@ def devices(store: Store, app_id: str) -> RedisDeviceRegistry:
 
 
 def owned(url: str, app_id: str, targets: Sequence[tuple[str, str]]) -> list[Device | None]:
-    found = with_redis(url, lambda redis: RedisAddresses(redis, {"main": app_id}, "w").owned("main", targets))
-    return [it.device if it else None for it in found]
+    lane = apns_lane(app_id)
+    jobs = [job(lane, *target) for target in targets]
+    read = with_redis(url, lambda redis: RedisAddresses(redis, {"main": app_id}, "w").destinations(lane, jobs))
+    return [one.device for one in read.destinations]
 
 
 def test_a_registration_is_read_back_whole(devices: RedisDeviceRegistry) -> None:

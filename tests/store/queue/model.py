@@ -4,12 +4,12 @@ Nothing here knows a script or a command of Redis. Times are milliseconds, as th
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import OfflineMessage
-from proxy.ports import Bury, Finish, Postpone, Settlement
+from proxy.domain.settlements import Bury, Finish, Move, PlanChunk, Postpone, Settlement
 from proxy.store.records import dump_job, dump_offline_message, to_ms
 
 
@@ -22,6 +22,8 @@ class Lying:
     owner: str = ""
     deliveries: int = 0
     silent: bool = False
+    lanes: frozenset[str] = frozenset()
+    tries: int = 0
 
     def be(self, id_: bytes) -> None:
         """It has this id, now that the store has told it, and no other later."""
@@ -39,14 +41,18 @@ class StreamModel:
     lying: list[Lying] = field(default_factory=list)
     has_group: bool = False
 
-    def append(self, record: bytes) -> None:
-        self.lying.append(Lying(record))
+    def append(self, record: bytes, lanes: frozenset[str] = frozenset(), tries: int = 0) -> None:
+        self.lying.append(Lying(record, lanes=lanes, tries=tries))
 
     def claim(self, instance: str, count: int) -> list[Lying]:
         return self._hand_out(instance, self.unclaimed()[:count])
 
-    def take_over(self, instance: str, count: int) -> list[Lying]:
-        return self._hand_out(instance, [it for it in self.lying if it.owner and it.silent][:count])
+    def take_over(self, instance: str, count: int, *, suspect: bool) -> list[Lying]:
+        """Up to `count` that were claimed once, and then one of those that were claimed more often, the least so."""
+        silent = [it for it in self.lying if it.owner and it.silent]
+        suspects = sorted((it for it in silent if it.deliveries > 1), key=lambda it: it.deliveries)
+        innocent = [it for it in silent if it.deliveries == 1]
+        return self._hand_out(instance, innocent[:count] + (suspects[:1] if suspect else []))
 
     def renew(self, instance: str, ids: Sequence[bytes]) -> list[bytes]:
         """The ids that are not this instance's."""
@@ -90,6 +96,16 @@ class Dead:
     of: Job | OfflineMessage
 
 
+@dataclass(frozen=True)
+class WaitingMessage:
+    """A message that waits for full lanes."""
+
+    record: bytes
+    lanes: frozenset[str]
+    tries: int
+    due_ms: int
+
+
 @dataclass
 class AppModel:
     """Everything of one app."""
@@ -103,6 +119,7 @@ class AppModel:
     jobs: dict[Lane, StreamModel] = field(init=False)
     retries: dict[Lane, dict[bytes, int]] = field(init=False)
     dead: list[Dead] = field(default_factory=list)
+    waiting: list[WaitingMessage] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.jobs = {lane: StreamModel() for lane in self.lanes}
@@ -112,28 +129,44 @@ class AppModel:
         """Whether it was known; None where there is no room."""
         if callback_id in self.seen:
             return True
-        if len(self.callbacks.lying) >= self.callbacks_cap:
+        if len(self.callbacks.lying) + len(self.waiting) >= self.callbacks_cap:
             return None
         self.seen.add(callback_id)
         self.callbacks.append(record)
         return False
 
-    def append(
-        self, message_id: str, entry_id: bytes, jobs: Sequence[tuple[Lane, Job]], *, last: bool
-    ) -> list[bool] | None:
-        """Which targets were new; None, and nothing done, where a lane is full."""
-        if any(self._length(lane) >= self.jobs_cap for lane, _ in jobs):
-            return None
-        marks = self.planned.setdefault(message_id, set())
-        new = []
-        for lane, job in jobs:
-            new.append(job.mark not in marks)
-            if new[-1]:
+    def append_planned(self, chunk: PlanChunk, now_ms: int) -> list[int]:
+        """For each job 1 appended, 0 planned before, -1 its lane is full."""
+        full = {lane for lane, _ in chunk.jobs if self._length(lane) >= self.jobs_cap}
+        marks = self.planned.setdefault(chunk.message_id, set())
+        found = []
+        for lane, job in chunk.jobs:
+            found.append(0 if job.mark in marks else -1 if lane in full else 1)
+            if found[-1] == 1:
                 marks.add(job.mark)
                 self.jobs[lane].append(dump(job))
-        if last:
-            self.callbacks.remove(entry_id)
-        return new
+        if chunk.last:
+            self._end(chunk, {lane for (lane, _), new in zip(chunk.jobs, found, strict=True) if new < 0}, now_ms)
+        return found
+
+    def move_waiting(self, now_ms: int, count: int) -> int:
+        due = [it for it in sorted(self.waiting, key=_by_due) if it.due_ms <= now_ms][:count]
+        for it in due:
+            self.waiting.remove(it)
+            self.callbacks.append(it.record, it.lanes, it.tries)
+        return len(due)
+
+    def _end(self, chunk: PlanChunk, full: set[Lane], now_ms: int) -> None:
+        entry = next((it for it in self.callbacks.lying if it.id == chunk.entry_id), None)
+        self.callbacks.remove(chunk.entry_id)
+        lanes, tries = (chunk.waiting.lanes, chunk.waiting.tries) if chunk.waiting else (frozenset(), 0)
+        names = frozenset(f"{lane.app}:{lane.channel}" for lane in {*lanes, *full})
+        if not names or entry is None:
+            return
+        due_ms = now_ms + min(1000 * 2**tries, 30_000)
+        same = [it for it in self.waiting if (it.record, it.lanes, it.tries) == (entry.record, names, tries + 1)]
+        self.waiting = [it for it in self.waiting if it not in same]
+        self.waiting.append(WaitingMessage(entry.record, names, tries + 1, due_ms))
 
     def settle_jobs(self, lane: Lane, instance: str, settlements: Iterable[Settlement]) -> list[bytes]:
         return self._settle(lane, instance, settlements)
@@ -144,7 +177,7 @@ class AppModel:
     def put_back(self, letter: Dead) -> bool:
         """False, and nothing done, where its stream is full."""
         if letter.lane is None:
-            if len(self.callbacks.lying) >= self.callbacks_cap:
+            if len(self.callbacks.lying) + len(self.waiting) >= self.callbacks_cap:
                 return False
             self.callbacks.append(dump(letter.of))
         else:
@@ -164,7 +197,7 @@ class AppModel:
         return len(due)
 
     def is_busy(self) -> bool:
-        return bool(self.callbacks.lying) or any(self._length(lane) for lane in self.lanes)
+        return bool(self.callbacks.lying or self.waiting) or any(self._length(lane) for lane in self.lanes)
 
     def _settle(self, lane: Lane | None, instance: str, settlements: Iterable[Settlement]) -> list[bytes]:
         stream = self.jobs[lane] if lane else self.callbacks
@@ -177,6 +210,8 @@ class AppModel:
             match it:
                 case Postpone(_, job, when) if lane:
                     self.retries[lane][dump(job)] = to_ms(when)
+                case Move(_, job, target):
+                    self.jobs[target].append(dump(replace(job, channel=target.channel)))
                 case Bury(_, _, reason, Job() | OfflineMessage() as of):
                     self.dead.append(Dead(reason, lane, of))
                 case _:
@@ -189,3 +224,8 @@ class AppModel:
 
 def dump(of: Job | OfflineMessage) -> bytes:
     return dump_job(of) if isinstance(of, Job) else dump_offline_message(of)
+
+
+def _by_due(message: WaitingMessage) -> tuple[int, bytes]:
+    """As the store sorts them: those that are due at once by their bytes."""
+    return message.due_ms, f"{message.tries} {' '.join(sorted(message.lanes))}\n".encode() + message.record

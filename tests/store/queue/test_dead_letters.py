@@ -11,7 +11,8 @@ from proxy.domain.dead_letters import Cause, DeadLetter, DeadLetterFilter, Unrea
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import OfflineMessage, offline_message
-from proxy.ports import Bury, Entry, PutBack
+from proxy.domain.settlements import Bury, Entry
+from proxy.ports import PutBack
 from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.queue.dead_letters import RedisDeadLetters
@@ -90,8 +91,8 @@ def test_a_letter_tells_whose_job_it_was_why_it_ended_and_what_was_tried(
     letter = only(store, app_id)
     assert (letter.kind, letter.cause, letter.reason) == ("job", Cause.REJECTED, "TooLarge")
     assert (letter.app, letter.channel) == ("main", "apns")
-    assert letter.of == without_text(one)
-    assert [it.reason for it in letter.of.history] == ["busy", "http 503"]
+    assert letter.subject == without_text(one)
+    assert [it.reason for it in letter.subject.history] == ["busy", "http 503"]
     assert letters_of(store).find(app_id, letter.id) == letter
 
 
@@ -115,7 +116,7 @@ def test_a_callback_is_kept_without_its_payload_and_goes_back_as_it_came(
     message = bury_callback(store, store_url, app_id)
     letter, letters = only(store, app_id), letters_of(store)
     assert (letter.kind, letter.cause, letter.app, letter.channel) == ("callback", Cause.POISON, "", "")
-    assert letter.of == replace(message, payload=b"")
+    assert letter.subject == replace(message, payload=b"")
     assert letters.whole(letter) == message
     assert letters.put_back(letter, message, None) is PutBack.DONE
     assert [load_offline_message(it) for it in waiting(store, keys.callbacks(app_id))] == [message]
@@ -129,7 +130,7 @@ def test_what_nobody_can_read_is_told_by_its_place_and_size_and_goes_back_to_the
     letter, letters = only(store, app_id), letters_of(store)
     whole = letters.whole(letter)
     assert isinstance(whole, Entry)
-    assert letter.of == Unread("", "", len(whole.record))
+    assert letter.subject == Unread("", "", len(whole.record))
     assert letters.put_back(letter, whole, None) is PutBack.DONE
     assert waiting(store, keys.callbacks(app_id)) == [whole.record]
 
@@ -156,7 +157,7 @@ def test_of_two_operators_at_once_one_puts_a_letter_back(store: Store, store_url
         letters = letters_of(Store(store_url))
         mine = [*letters.oldest_first(app_id)]
         start.wait(10)
-        return [letters.put_back(it, it.of, lane) for it in mine if isinstance(it.of, Job)]
+        return [letters.put_back(it, it.subject, lane) for it in mine if isinstance(it.subject, Job)]
 
     with ThreadPoolExecutor(2) as operators:
         done = [answer for answers in operators.map(put_all_back, range(2)) for answer in answers]
@@ -229,8 +230,8 @@ def test_what_an_earlier_version_wrote_is_read_and_what_it_did_not_keep_is_missi
     raw(store, "XADD", keys.dead_letters(app_id), "*", "reason", "TooLarge", "r", dump_job(one, with_text=False))
     raw(store, "XADD", keys.dead_letters(app_id), "*", "reason", "poison callback", "r", "{}")
     of_job, of_callback = letters_of(store).oldest_first(app_id)
-    assert (of_job.of, of_job.cause, of_job.kind) == (without_text(one), Cause.UNKNOWN, "job")
-    assert (of_callback.of, of_callback.cause, of_callback.kind) == (None, Cause.UNKNOWN, "record")
+    assert (of_job.subject, of_job.cause, of_job.kind) == (without_text(one), Cause.UNKNOWN, "job")
+    assert (of_callback.subject, of_callback.cause, of_callback.kind) == (None, Cause.UNKNOWN, "record")
     assert letters_of(store).whole(of_job) is None
     assert letters_of(store).whole(of_callback) is None
 

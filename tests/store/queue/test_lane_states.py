@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from proxy.domain.lanes import LaneState, Pause, PauseKind
+from proxy.domain.lanes import Pause, PauseKind, StoredLane
 from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.queue.lane_states import RedisLaneStates
@@ -184,7 +184,7 @@ def test_all_workers_know_for_a_while_since_when_a_lane_goes_on(store: Store, st
 
     async def scenario(redis: Any) -> None:
         one, two = RedisLaneStates(redis, "one"), RedisLaneStates(redis, "two")
-        assert await two.states([lane]) == {lane: LaneState()}
+        assert await two.states([lane]) == {lane: StoredLane()}
         await one.pause(lane, "quota", NOON, NOON + SECOND)
         assert (await two.states([lane]))[lane].resumed is None
         assert await one.stands(lane)

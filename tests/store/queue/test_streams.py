@@ -1,7 +1,9 @@
 """Streams with leases: who holds what, what is settled by whom, and what comes back."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,11 +12,26 @@ from redis.exceptions import ResponseError
 from proxy.domain.dead_letters import Cause
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
-from proxy.ports import Bury, Entry, Finish, Postpone
+from proxy.domain.settlements import (
+    Bury,
+    ChunkResult,
+    Entry,
+    Finish,
+    Move,
+    MovedDue,
+    PlanChunk,
+    Postpone,
+    Settlement,
+    SettleResult,
+    Waiting,
+)
+from proxy.errors import StoreFull
 from proxy.store import keys
 from proxy.store.connection import Store
+from proxy.store.queue.inbox import RedisInbox
 from proxy.store.queue.streams import RedisQueue
 from proxy.store.records import load_job
+from proxy.store.server.embedded import ensure_store, stop_store
 from tests.store.samples import (
     DAY,
     LEASE,
@@ -25,11 +42,14 @@ from tests.store.samples import (
     SHORT_LEASE,
     alert,
     apns_lane,
+    callback,
+    for_inbox,
     job,
     mipush_lane,
     put_jobs,
     queue_of,
     raw,
+    sandbox_lane,
     with_redis,
 )
 
@@ -85,9 +105,10 @@ def test_a_stream_that_vanished_with_its_group_is_made_anew(store_url: str, app_
         ids = [it.id for it in held]
         await redis.delete(keys.jobs(lane), keys.planned(app_id, "m1"))  # the store came back empty
         assert await queue.renew(keys.jobs(lane), ids) == ids
-        assert await queue.settle_jobs(lane, [Finish(ids[0]), Bury(ids[1], Cause.EXPIRED, "late", held[1])]) == ids
+        settlements: list[Settlement] = [Bury(ids[1], Cause.EXPIRED, "late", held[1]), Finish(ids[0])]
+        assert await queue.settle_jobs(lane, settlements) == SettleResult(foreign=[ids[1], ids[0]])
         assert await redis.exists(keys.dead_letters(app_id)) == 0
-        assert await queue.take_over(keys.jobs(lane), 10) == []
+        assert await queue.take_over(keys.jobs(lane), 10, suspect=True) == []
         await put_jobs(redis, lane, people(lane, 1))
         assert len(await claimed(queue, lane)) == 1
 
@@ -99,7 +120,7 @@ def test_a_key_of_another_type_is_an_error_and_not_an_empty_stream(store_url: st
         await redis.set(keys.callbacks(app_id), "no stream", ex=60)
         for asked in (
             queue_of(redis).claim(keys.callbacks(app_id), 1, NO_WAIT),
-            queue_of(redis).take_over(keys.callbacks(app_id), 1),
+            queue_of(redis).take_over(keys.callbacks(app_id), 1, suspect=True),
             queue_of(redis).ensure_group(keys.callbacks(app_id)),
         ):
             with pytest.raises(ResponseError):
@@ -115,7 +136,7 @@ def test_a_finished_entry_is_gone_so_that_length_means_backlog(store_url: str, a
         queue = queue_of(redis)
         await put_jobs(redis, lane, people(lane, 3))
         one, two, three = await claimed(queue, lane)
-        assert await queue.settle_jobs(lane, [Finish(one.id), Finish(three.id)]) == []
+        assert await queue.settle_jobs(lane, [Finish(one.id), Finish(three.id)]) == SettleResult()
         assert await queue.length(keys.jobs(lane)) == 1
         assert await pending(redis, lane) == {two.id: b"worker-1"}
 
@@ -132,18 +153,22 @@ def test_a_silent_workers_entries_are_taken_over_and_it_can_no_longer_renew_or_s
         await put_jobs(redis, lane, people(lane, 4))
         ids = [it.id for it in await claimed(dead, lane)]
         await asyncio.sleep(SHORT_LEASE.total_seconds() * 1.5)
-        taken = await alive.take_over(stream, 3)
+        taken = await alive.take_over(stream, 3, suspect=True)
         assert [(it.id, it.deliveries) for it in taken] == [(id_, 2) for id_ in ids[:3]]
         assert [load_job(it.record) for it in taken] == people(lane, 3)
 
         assert await dead.renew(stream, ids) == ids[:3]  # the fourth is its own still
         mine, foreign = ids[3], ids[0]
-        assert await dead.settle_jobs(lane, [Finish(foreign), Finish(mine)]) == [foreign]
-        assert await dead.settle_jobs(lane, [Postpone(ids[1], people(lane, 1)[0], NOON)]) == [ids[1]]
-        assert await dead.settle_jobs(lane, [Bury(ids[2], Cause.EXPIRED, "late", people(lane, 1)[0])]) == [ids[2]]
+        assert await dead.settle_jobs(lane, [Finish(foreign), Finish(mine)]) == SettleResult(foreign=[foreign])
+        assert await dead.settle_jobs(lane, [Postpone(ids[1], people(lane, 1)[0], NOON)]) == SettleResult(
+            foreign=[ids[1]]
+        )
+        assert await dead.settle_jobs(lane, [Bury(ids[2], Cause.EXPIRED, "late", people(lane, 1)[0])]) == SettleResult(
+            foreign=[ids[2]]
+        )
         assert await redis.exists(keys.retries(lane), keys.dead_letters(app_id)) == 0
         assert await pending(redis, lane) == dict.fromkeys(ids[:3], b"alive")
-        assert await alive.settle_jobs(lane, [Finish(id_) for id_ in ids[:3]]) == []
+        assert await alive.settle_jobs(lane, [Finish(id_) for id_ in ids[:3]]) == SettleResult()
         assert await queue_of(redis).length(stream) == 0
 
     with_redis(store_url, scenario)
@@ -159,7 +184,7 @@ def test_a_renewed_lease_is_not_taken_over(store_url: str, app_id: str) -> None:
         for it in (kept, let_go):  # as if they had been silent for a minute
             await redis.xclaim(stream, keys.GROUP, "holder", 0, [it.id], idle=60_000, justid=True)
         assert await holder.renew(stream, [kept.id]) == []
-        assert [it.id for it in await other.take_over(stream, 10)] == [let_go.id]
+        assert [it.id for it in await other.take_over(stream, 10, suspect=True)] == [let_go.id]
         rows = await redis.xpending_range(stream, keys.GROUP, kept.id, kept.id, 1)
         assert rows[0]["times_delivered"] == 1  # renewing is no delivery
 
@@ -175,7 +200,7 @@ def test_take_overs_are_counted_for_the_sake_of_poison(store_url: str, app_id: s
         counted = []
         for n in range(1, 7):
             await asyncio.sleep(0.005)
-            counted += [it.deliveries for it in await queue_of(redis, f"w{n}", MS).take_over(stream, 10)]
+            counted += [it.deliveries for it in await queue_of(redis, f"w{n}", MS).take_over(stream, 10, suspect=True)]
         assert counted == [2, 3, 4, 5, 6, 7]
 
     with_redis(store_url, scenario)
@@ -189,7 +214,7 @@ def test_an_entry_that_was_deleted_but_not_acknowledged_is_not_taken_over_for_ev
         gone, there = await claimed(queue_of(redis), lane)
         await redis.xdel(stream, gone.id)
         await asyncio.sleep(0.005)
-        assert [it.id for it in await queue_of(redis, "other", MS).take_over(stream, 10)] == [there.id]
+        assert [it.id for it in await queue_of(redis, "other", MS).take_over(stream, 10, suspect=True)] == [there.id]
         assert await pending(redis, lane) == {there.id: b"other"}
 
     with_redis(store_url, scenario)
@@ -203,11 +228,12 @@ def test_a_retry_waits_outside_the_lane_and_comes_back_once(store_url: str, app_
         queue = queue_of(redis)
         await put_jobs(redis, lane, people(lane, 1))
         (entry,) = await claimed(queue, lane)
-        assert await queue.settle_jobs(lane, [Postpone(entry.id, later, NOON + SECOND)]) == []
+        assert await queue.settle_jobs(lane, [Postpone(entry.id, later, NOON + SECOND)]) == SettleResult()
         assert (await queue.length(stream), await redis.zcard(keys.retries(lane))) == (0, 1)
-        assert await queue.move_due(lane, NOON, 100) == 0
+        assert await queue.move_due([lane], [], NOON, 100) == MovedDue(next_due_at=NOON + SECOND)
         movers = [queue_of(redis, f"w{n}") for n in range(4)]
-        assert sum(await asyncio.gather(*(it.move_due(lane, NOON + SECOND, 100) for it in movers))) == 1
+        moves = await asyncio.gather(*(mover.move_due([lane], [], NOON + SECOND, 100) for mover in movers))
+        assert [moved.jobs for moved in moves if moved.jobs] == [{lane: 1}]
         (back,) = await claimed(queue, lane)
         assert load_job(back.record) == later
         assert await redis.exists(keys.retries(lane)) == 0
@@ -222,9 +248,13 @@ def test_due_retries_move_in_portions_earliest_first(store_url: str, app_id: str
         queue = queue_of(redis)
         await put_jobs(redis, lane, people(lane, 5))
         entries = await claimed(queue, lane)
-        settlements = [Postpone(it.id, load_job(it.record), NOON + (5 - n) * SECOND) for n, it in enumerate(entries)]
+        settlements: list[Settlement] = [
+            Postpone(it.id, load_job(it.record), NOON + (5 - n) * SECOND) for n, it in enumerate(entries)
+        ]
         await queue.settle_jobs(lane, settlements)
-        assert [await queue.move_due(lane, NOON + 4 * SECOND, 3) for _ in range(3)] == [3, 1, 0]
+        moves = [await queue.move_due([lane], [], NOON + 4 * SECOND, 3) for _ in range(3)]
+        assert [moved.jobs for moved in moves] == [{lane: 3}, {lane: 1}, {}]
+        assert {moved.next_due_at for moved in moves} == {NOON + 4 * SECOND, NOON + 5 * SECOND}
         names = [load_job(it.record).account for it in await claimed(queue, lane)]
         assert names == ["user-4", "user-3", "user-2", "user-1"]
 
@@ -241,7 +271,7 @@ def test_more_settlements_than_fit_one_call_are_all_carried_out(store_url: str, 
         ids = [it.id for it in await claimed(queue, lane, 2000)]
         assert len(ids) == 1100
         assert await queue.renew(stream, [*ids, b"1-1"]) == [b"1-1"]
-        assert await queue.settle_jobs(lane, [Finish(id_) for id_ in [*ids, b"1-1"]]) == [b"1-1"]
+        assert await queue.settle_jobs(lane, [Finish(id_) for id_ in [*ids, b"1-1"]]) == SettleResult(foreign=[b"1-1"])
         assert await queue.length(stream) == 0
 
     with_redis(store_url, scenario)
@@ -257,12 +287,14 @@ def test_callbacks_are_settled_by_their_holder_too(store_url: str, app_id: str) 
         await queue.ensure_group(stream)
         await queue.ensure_group(stream)  # again: it is there
         one, two = await queue.claim(stream, 10, NO_WAIT)
-        assert await queue_of(redis, "other").settle_callbacks(app_id, [Finish(one.id)]) == [one.id]
+        assert await queue_of(redis, "other").settle_callbacks(app_id, [Finish(one.id)]) == SettleResult(
+            foreign=[one.id]
+        )
         assert (
             await queue.settle_callbacks(
                 app_id, [Finish(one.id), Bury(two.id, Cause.UNREADABLE, "unreadable callback", two)]
             )
-            == []
+            == SettleResult()
         )
         assert await queue.length(stream) == 0
         ((id_, letter),) = await redis.xrange(keys.dead_letters(app_id))
@@ -275,7 +307,7 @@ def test_callbacks_are_settled_by_their_holder_too(store_url: str, app_id: str) 
     with_redis(store_url, scenario)
 
 
-def test_a_lane_with_its_retries_is_full_at_its_cap_and_then_nothing_at_all_is_done(
+def test_a_lane_with_its_retries_is_full_at_its_cap_and_holds_back_its_own_jobs_alone(
     store_url: str, app_id: str
 ) -> None:
     apns, mipush = apns_lane(app_id), mipush_lane(app_id)
@@ -286,11 +318,236 @@ def test_a_lane_with_its_retries_is_full_at_its_cap_and_then_nothing_at_all_is_d
         one, _ = await claimed(queue, apns)
         await queue.settle_jobs(apns, [Postpone(one.id, people(apns, 1)[0], NOON)])  # it still takes its place
         more = [(mipush, job(mipush, "cai", "")), (apns, job(apns, "cai"))]
-        assert await queue.append_jobs(app_id, "m1", b"0-1", more, last=True) is None
-        assert await queue.length(keys.jobs(mipush)) == 0
-        assert await redis.hlen(keys.planned(app_id, "m1")) == 2
+        more += [(apns, people(apns, 1)[0])]  # which was planned before
+        chunk = PlanChunk(app_id, "m1", b"0-1", more, last=False)
+        assert await queue.append_planned([chunk], NOON) == [ChunkResult([True, False, False], frozenset({apns}))]
+        assert await queue.lengths([keys.jobs(mipush), keys.jobs(apns)]) == [1, 1]
+        assert await redis.hlen(keys.planned(app_id, "m1")) == 3
         await redis.delete(keys.retries(apns))
-        assert await queue.append_jobs(app_id, "m1", b"0-1", more, last=True) == [True, True]
+        assert await queue.append_planned([chunk], NOON) == [ChunkResult([False, True, False])]
+
+    with_redis(store_url, scenario)
+
+
+def test_a_message_for_a_full_lane_waits_beside_the_callbacks_and_comes_back_for_that_lane(
+    store: Store, store_url: str, app_id: str
+) -> None:
+    apns, mipush = apns_lane(app_id), mipush_lane(app_id)
+    stream, inbox = keys.callbacks(app_id), RedisInbox(store, DAY, cap=2)
+
+    async def scenario(redis: Any) -> None:
+        queue = queue_of(redis, jobs_cap=1)
+        await put_jobs(redis, mipush, [job(mipush, "ann", "")])
+        await queue.ensure_group(stream)
+        inbox.accept(*for_inbox(callback(app_id), NOON))
+        wanted = [(apns, job(apns, of=alert("m2"))), (mipush, job(mipush, "ben", "", of=alert("m2")))]
+        at, waits = NOON, []
+        for tries in range(7):
+            (entry,) = await queue.claim(stream, 9, NO_WAIT)
+            assert (entry.lanes, entry.tries) == (frozenset({"main:mipush"} if tries else ()), tries)
+            chunk = PlanChunk(app_id, "m2", entry.id, wanted, last=True, waiting=Waiting(tries=tries))
+            (result,) = await queue.append_planned([chunk], at)
+            assert result == ChunkResult([tries == 0, False], frozenset({mipush}))
+            assert await queue.lengths([stream]) == [0]
+            moved = await queue.move_due([apns, mipush], [app_id], at, 10)
+            assert (moved.messages, moved.next_due_at is None) == (0, False)
+            waits.append((moved.next_due_at or at) - at)
+            at += waits[-1]
+            assert (await queue.move_due([apns, mipush], [app_id], at, 10)).messages == 1
+        assert [wait // SECOND for wait in waits] == [1, 2, 4, 8, 16, 30, 30]
+
+    with_redis(store_url, scenario)
+
+
+def test_what_waits_for_a_full_lane_counts_towards_the_cap_of_callbacks(
+    store: Store, store_url: str, app_id: str
+) -> None:
+    lane, stream, inbox = apns_lane(app_id), keys.callbacks(app_id), RedisInbox(store, DAY, cap=2)
+
+    async def scenario(redis: Any) -> None:
+        queue = queue_of(redis, jobs_cap=0)
+        await queue.ensure_group(stream)
+        inbox.accept(*for_inbox(callback(app_id, sequence="1"), NOON))
+        (entry,) = await queue.claim(stream, 9, NO_WAIT)
+        await queue.append_planned([PlanChunk(app_id, "m1", entry.id, [(lane, job(lane))], last=True)], NOON)
+        inbox.accept(*for_inbox(callback(app_id, sequence="2"), NOON))
+        with pytest.raises(StoreFull):
+            inbox.accept(*for_inbox(callback(app_id, sequence="3"), NOON))
+
+    with_redis(store_url, scenario)
+
+
+def test_of_two_workers_that_plan_one_message_the_second_to_end_leaves_no_second_message_behind(
+    store: Store, store_url: str, app_id: str
+) -> None:
+    lane, stream = apns_lane(app_id), keys.callbacks(app_id)
+
+    async def scenario(redis: Any) -> None:
+        await queue_of(redis).ensure_group(stream)
+        RedisInbox(store, DAY, cap=2).accept(*for_inbox(callback(app_id), NOON))
+        (entry,) = await queue_of(redis).claim(stream, 9, NO_WAIT)
+        chunk = PlanChunk(app_id, "m1", entry.id, [(lane, job(lane))], last=True)
+        await queue_of(redis, "slow").append_planned([chunk], NOON)
+        await queue_of(redis, "late", jobs_cap=0).append_planned(
+            [replace(chunk, waiting=Waiting(frozenset({lane})))], NOON
+        )
+        assert await redis.exists(keys.waiting(app_id)) == 0
+        assert await queue_of(redis).lengths([stream, keys.jobs(lane)]) == [0, 1]
+
+    with_redis(store_url, scenario)
+
+
+def test_chunks_of_many_messages_are_appended_in_one_call_to_a_store_that_has_forgotten_the_scripts(
+    store_url: str, app_id: str
+) -> None:
+    lane = apns_lane(app_id)
+
+    async def scenario(redis: Any) -> None:
+        chunks = [
+            PlanChunk(app_id, f"m{n}", b"0-1", [(lane, job(lane, of=alert(f"m{n}")))], last=False) for n in range(9)
+        ]
+        await redis.script_flush()
+        assert await queue_of(redis).append_planned(chunks, NOON) == [ChunkResult([True])] * 9
+        assert await queue_of(redis).append_planned(chunks, NOON) == [ChunkResult([False])] * 9
+
+    with_redis(store_url, scenario)
+
+
+def test_a_key_that_cannot_be_used_does_not_keep_other_lanes_from_their_retries(store_url: str, app_id: str) -> None:
+    broken, sound = apns_lane(app_id), mipush_lane(app_id)
+
+    async def scenario(redis: Any) -> None:
+        queue = queue_of(redis)
+        await redis.set(keys.retries(broken), "no sorted set", ex=60)
+        await put_jobs(redis, sound, people(sound, 1))
+        (entry,) = await claimed(queue, sound)
+        await queue.settle_jobs(sound, [Postpone(entry.id, load_job(entry.record), NOON)])
+        moved = await queue.move_due([broken, sound], [app_id], NOON, 10)
+        assert (moved.jobs, list(moved.errors)) == ({sound: 1}, [keys.retries(broken)])
+        assert "WRONGTYPE" in moved.errors[keys.retries(broken)]
+
+    with_redis(store_url, scenario)
+
+
+def test_one_settlement_that_the_store_refuses_is_buried_and_its_neighbours_are_carried_out(
+    store_url: str, app_id: str
+) -> None:
+    lane = apns_lane(app_id)
+
+    async def scenario(redis: Any) -> None:
+        queue = queue_of(redis)
+        await put_jobs(redis, lane, people(lane, 3))
+        await redis.set(keys.retries(lane), "no sorted set", ex=60)
+        one, two, three = await claimed(queue, lane)
+        refused = Postpone(two.id, load_job(two.record), NOON)
+        result = await queue.settle_jobs(lane, [Finish(one.id), refused, Finish(three.id)])
+        letter = Bury(two.id, Cause.INTERNAL, "the store refuses it: WRONGTYPE", refused.job)
+        assert result == SettleResult(buried=[letter])
+        assert await pending(redis, lane) == {}
+        ((_, fields),) = await redis.xrange(keys.dead_letters(app_id))
+        assert (fields[b"cause"], fields[b"reason"]) == (b"internal", b"the store refuses it: WRONGTYPE")
+
+    with_redis(store_url, scenario)
+
+
+def test_where_the_dead_letters_cannot_be_written_either_the_entry_stays_pending_and_is_told(
+    store_url: str, app_id: str
+) -> None:
+    lane = apns_lane(app_id)
+
+    async def scenario(redis: Any) -> None:
+        queue = queue_of(redis)
+        await put_jobs(redis, lane, people(lane, 3))
+        for name in (keys.retries(lane), keys.dead_letters(app_id)):
+            await redis.set(name, "of another type", ex=60)
+        one, two, three = await claimed(queue, lane)
+        settlements: list[Settlement] = [
+            Postpone(one.id, load_job(one.record), NOON),
+            Bury(two.id, Cause.REJECTED, "PayloadTooLarge", load_job(two.record)),
+            Finish(three.id),
+        ]
+        assert await queue.settle_jobs(lane, settlements) == SettleResult(failed=[one.id, two.id])
+        assert await pending(redis, lane) == dict.fromkeys([one.id, two.id], b"worker-1")
+
+    with_redis(store_url, scenario)
+
+
+def test_a_store_without_room_refuses_a_batch_before_any_of_it_is_done(tmp_path: Path, app_id: str) -> None:
+    lane = apns_lane(app_id)
+
+    async def scenario(redis: Any) -> None:
+        queue = queue_of(redis)
+        await put_jobs(redis, lane, people(lane, 2))
+        one, two = await claimed(queue, lane)
+        settlements: list[Settlement] = [Finish(one.id), Postpone(two.id, load_job(two.record), NOON)]
+        await redis.config_set("maxmemory", "1mb")
+        with pytest.raises(ResponseError, match="OOM"):
+            await queue.settle_jobs(lane, settlements)
+        await redis.config_set("maxmemory", "0")
+        assert await queue.settle_jobs(lane, settlements) == SettleResult()
+
+    with_redis(ensure_store(tmp_path), scenario)
+    stop_store(tmp_path)
+
+
+def test_a_job_whose_device_changed_its_environment_is_moved_to_the_other_lane(store_url: str, app_id: str) -> None:
+    production, sandbox = apns_lane(app_id), sandbox_lane(app_id)
+
+    async def scenario(redis: Any) -> None:
+        queue = queue_of(redis)
+        await put_jobs(redis, production, people(production, 1))
+        (entry,) = await claimed(queue, production)
+        before = load_job(entry.record)
+        assert await queue.settle_jobs(production, [Move(entry.id, before, sandbox)]) == SettleResult()
+        assert await queue.lengths([keys.jobs(production)]) == [0]
+        (moved,) = await claimed(queue, sandbox)
+        job_now = load_job(moved.record)
+        assert (job_now.channel, job_now.id, job_now.mark) == ("apns-sandbox", before.id, before.mark)
+
+    with_redis(store_url, scenario)
+
+
+def test_one_job_that_ends_its_workers_is_taken_over_alone_and_its_neighbours_are_not_buried_with_it(
+    store_url: str, app_id: str
+) -> None:
+    lane, stream = apns_lane(app_id), keys.jobs(apns_lane(app_id))
+
+    async def scenario(redis: Any) -> None:
+        await put_jobs(redis, lane, people(lane, 30))
+        culprit, *innocent = [entry.id for entry in await claimed(queue_of(redis, "w0", MS), lane)]
+        claims, settled = dict.fromkeys((culprit, *innocent), 1), list[bytes]()
+        for n in range(1, 8):  # a worker lives until it has the culprit in hand
+            worker, is_alive = queue_of(redis, f"w{n}", MS), True
+            while is_alive and len(settled) < len(innocent):
+                await asyncio.sleep(0.003)
+                taken = await worker.take_over(stream, 100, suspect=True)
+                claims |= {entry.id: entry.deliveries for entry in taken}
+                is_alive = culprit not in {entry.id for entry in taken}
+                if is_alive:
+                    await worker.settle_jobs(lane, [Finish(entry.id) for entry in taken])
+                    settled += [entry.id for entry in taken]
+        assert sorted(settled) == sorted(innocent)
+        assert max(claims[id_] for id_ in innocent) <= 4
+
+    with_redis(store_url, scenario)
+
+
+def test_without_room_for_a_suspect_only_entries_that_were_claimed_once_are_taken_over(
+    store_url: str, app_id: str
+) -> None:
+    lane, stream = apns_lane(app_id), keys.jobs(apns_lane(app_id))
+
+    async def scenario(redis: Any) -> None:
+        await put_jobs(redis, lane, people(lane, 6))
+        first, second = queue_of(redis, "w1", MS), queue_of(redis, "w2", MS)
+        suspects = await first.claim(stream, 4, NO_WAIT) or await first.claim(stream, 4, NO_WAIT)
+        await asyncio.sleep(0.003)
+        assert len(await second.take_over(stream, 9, suspect=False)) == 4
+        innocent = await first.claim(stream, 2, NO_WAIT)
+        await asyncio.sleep(0.003)
+        third = queue_of(redis, "w3", MS)
+        assert [it.id for it in await third.take_over(stream, 9, suspect=False)] == [it.id for it in innocent]
+        assert [it.id for it in await third.take_over(stream, 9, suspect=True)] == [suspects[0].id]
 
     with_redis(store_url, scenario)
 

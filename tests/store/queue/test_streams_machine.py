@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Coroutine, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import cycle, islice
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,17 +37,29 @@ from proxy.domain.dead_letters import Cause
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import OfflineMessage, offline_message
+from proxy.domain.settlements import (
+    Bury,
+    ChunkResult,
+    Entry,
+    Finish,
+    Move,
+    PlanChunk,
+    Postpone,
+    Settlement,
+    SettleResult,
+    Waiting,
+)
 from proxy.errors import StoreFull
-from proxy.ports import Bury, Entry, Finish, Postpone, PutBack, Settlement
+from proxy.ports import PutBack
 from proxy.store import keys
 from proxy.store.connection import Store, async_redis
 from proxy.store.queue.dead_letters import RedisDeadLetters
 from proxy.store.queue.inbox import RedisInbox
-from proxy.store.queue.streams import RedisQueue
-from proxy.store.records import dump_dead_letter, dump_offline_message, load_job, load_offline_message, to_ms
+from proxy.store.queue.streams import RedisQueue, lane_name
+from proxy.store.records import dump_dead_letter, dump_offline_message, from_ms, load_job, load_offline_message, to_ms
 from proxy.store.server.embedded import ensure_store, stop_store
 from tests.store.queue.model import AppModel, Lying, StreamModel, dump
-from tests.store.samples import DAY, NO_WAIT, NOON, SECOND, apns_lane, callback, for_inbox, mipush_lane
+from tests.store.samples import DAY, NO_WAIT, NOON, SECOND, apns_lane, callback, for_inbox, mipush_lane, sandbox_lane
 
 T = TypeVar("T")
 
@@ -57,7 +70,7 @@ CALLBACKS_CAP, JOBS_CAP = 5, 8
 SLOTS = st.integers(0, 2)  # so many workers at a time
 PICKS = st.lists(st.integers(0, 3), min_size=1, max_size=3)
 COUNTS = st.integers(1, 4)
-SOME_PLACES = st.sets(st.integers(0, 2), min_size=1)  # callbacks, and two lanes' jobs
+SOME_PLACES = st.sets(st.integers(0, 3), min_size=1)  # callbacks, and three lanes' jobs
 PEOPLE = st.lists(st.sampled_from(["ben", "cai", "dan"]), min_size=1, max_size=3, unique=True)
 
 
@@ -69,7 +82,9 @@ class Plan:
     record: bytes
     message_id: str
     jobs: list[tuple[Lane, Job]]
+    tries: int
     done: int = 0
+    full: set[Lane] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -122,7 +137,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.app_id = str(uuid.uuid4().int)[:19]
         self.inbox = RedisInbox(self.store, dedupe_ttl=DAY, cap=CALLBACKS_CAP)
         self.letters = RedisDeadLetters(self.store, jobs_cap=JOBS_CAP, callbacks_cap=CALLBACKS_CAP)
-        self.lanes = (apns_lane(self.app_id), mipush_lane(self.app_id))
+        self.lanes = (apns_lane(self.app_id), mipush_lane(self.app_id), sandbox_lane(self.app_id))
         self.clock = NOON
         self.born = 0
         self.was_emptied = False
@@ -177,12 +192,14 @@ class QueueMachine(RuleBasedStateMachine):
             self.read(self.workers[slot], self.places[place], count)
 
     @precondition(lambda self: any(it.owner for place in self.places for it in place.stream.lying))
-    @rule(slot=SLOTS, alive=st.sets(SLOTS, max_size=2), places=SOME_PLACES, count=COUNTS)
-    def a_lease_passes_and_a_worker_takes_over(self, slot: int, alive: set[int], places: set[int], count: int) -> None:
+    @rule(slot=SLOTS, alive=st.sets(SLOTS, max_size=2), places=SOME_PLACES, count=COUNTS, suspect=st.booleans())
+    def a_lease_passes_and_a_worker_takes_over(
+        self, slot: int, alive: set[int], places: set[int], count: int, suspect: bool
+    ) -> None:
         """Only those alive renew what is theirs; the others find out later, or never."""
         self.fall_silent({self.workers[it].instance for it in alive})
         for place in sorted(places):
-            self.take_over(self.workers[slot], self.places[place], count)
+            self.take_over(self.workers[slot], self.places[place], count, suspect=suspect)
 
     @precondition(lambda self: any(worker.plans for worker in self.workers))
     @rule(slot=SLOTS, pick=st.integers(0, 3), size=st.integers(1, 6))
@@ -196,9 +213,9 @@ class QueueMachine(RuleBasedStateMachine):
         worker = self.who(slot, lambda it: it.plans)
         plan = worker.plans.pop(pick % len(worker.plans))
         settlements = [Bury(plan.entry_id, Cause.POISON, "poison callback", load_offline_message(plan.record))]
-        foreign = self.run(worker.queue.settle_callbacks(self.app_id, settlements))
-        assert foreign == self.model.settle_callbacks(worker.instance, settlements)
-        if not foreign:
+        result = self.run(worker.queue.settle_callbacks(self.app_id, settlements))
+        assert result == SettleResult(foreign=self.model.settle_callbacks(worker.instance, settlements))
+        if not result.foreign:
             del self.owed[plan.record]
 
     @precondition(lambda self: any(map(WorkerModel.is_busy, self.workers)))
@@ -228,12 +245,22 @@ class QueueMachine(RuleBasedStateMachine):
     def a_worker_buries_jobs(self, slot: int, picks: list[int]) -> None:
         self.settle_some(slot, picks, lambda it: Bury(it.id, Cause.REJECTED, "PayloadTooLarge", it.job))
 
-    @precondition(lambda self: any(self.model.retries.values()))
-    @rule(seconds=st.integers(0, 4), count=COUNTS)
+    @precondition(lambda self: any(it.lane != self.lanes[1] for worker in self.workers for it in worker.held))
+    @rule(slot=SLOTS, pick=st.integers(0, 3))
+    def a_devices_environment_has_changed(self, slot: int, pick: int) -> None:
+        """Its job is moved from one of Apple's lanes to the other."""
+        apns, mipush, sandbox = self.lanes
+        worker = self.who(slot, lambda it: any(held.lane != mipush for held in it.held))
+        movable = [it for it in worker.held if it.lane != mipush]
+        one = movable[pick % len(movable)]
+        self.settle(worker, one.lane, [Move(one.id, one.job, sandbox if one.lane == apns else apns)])
+        worker.held.remove(one)
+
+    @precondition(lambda self: any(self.model.retries.values()) or self.model.waiting)
+    @rule(seconds=st.integers(0, 40), count=COUNTS)
     def time_passes_and_what_is_due_moves(self, seconds: int, count: int) -> None:
         self.clock += seconds * SECOND
-        for lane in self.lanes:
-            self.move_due(self.workers[0], lane, count)
+        self.move_due(self.workers[0], count)
 
     @precondition(lambda self: any(map(WorkerModel.is_busy, self.workers)))
     @rule(slot=SLOTS)
@@ -279,7 +306,7 @@ class QueueMachine(RuleBasedStateMachine):
                 self.plan_chunk(last, plan, 6)
             for lane in self.lanes:
                 self.settle(last, lane, [Finish(it.id) for it in last.held if it.lane == lane])
-                self.move_due(last, lane)
+            self.move_due(last)
             last.held.clear()
             self.clock += 10 * SECOND
             self.the_store_holds_what_the_model_says()
@@ -312,13 +339,14 @@ class QueueMachine(RuleBasedStateMachine):
         entries = self.run(worker.queue.claim(place.name, count, NO_WAIT))
         self.hand_over(worker, place, entries, place.stream.claim(worker.instance, count))
 
-    def take_over(self, worker: WorkerModel, place: Place, count: int = 100) -> None:
-        entries = self.run(worker.queue.take_over(place.name, count))
-        self.hand_over(worker, place, entries, place.stream.take_over(worker.instance, count))
+    def take_over(self, worker: WorkerModel, place: Place, count: int = 100, *, suspect: bool = True) -> None:
+        entries = self.run(worker.queue.take_over(place.name, count, suspect=suspect))
+        self.hand_over(worker, place, entries, place.stream.take_over(worker.instance, count, suspect=suspect))
 
     def hand_over(self, worker: WorkerModel, place: Place, entries: list[Entry], expected: list[Lying]) -> None:
         """What the store handed out is what the model would have, in this order."""
-        assert [(it.record, it.deliveries) for it in entries] == [(it.record, it.deliveries) for it in expected]
+        facts = attrgetter("record", "deliveries", "lanes", "tries")
+        assert [*map(facts, entries)] == [*map(facts, expected)]
         for entry, it in zip(entries, expected, strict=True):
             it.be(entry.id)
         worker.forget(place.lane, [it.id for it in entries])  # taken over from itself
@@ -329,25 +357,32 @@ class QueueMachine(RuleBasedStateMachine):
 
     def plan_of(self, entry: Entry) -> Plan:
         message_id = load_offline_message(entry.record).message_id
-        return Plan(entry.id, entry.record, message_id, self.jobs_of(entry.record))
+        jobs = [(lane, job) for lane, job in self.jobs_of(entry.record) if lane_name(lane) in entry.lanes]
+        return Plan(
+            entry.id, entry.record, message_id, jobs if entry.lanes else self.jobs_of(entry.record), entry.tries
+        )
 
     def jobs_of(self, record: bytes) -> list[tuple[Lane, Job]]:
         """Everybody has two iPhones, and Xiaomi phones that his account stands for."""
         message = load_offline_message(record)
         alert = message.alert(AlertText("ann", "words"), DAY)
         accounts = [it.account for it in message.recipients]
-        apns, mipush = self.lanes
+        apns, mipush, _ = self.lanes
         devices = [(apns, Job("main", "apns", who, name, alert)) for who in accounts for name in ("phone", "pad")]
         return devices + [(mipush, Job("main", "mipush", who, "", alert)) for who in accounts]
 
     def plan_chunk(self, worker: WorkerModel, plan: Plan, size: int) -> None:
         chunk, last = plan.jobs[plan.done : plan.done + size], plan.done + size >= len(plan.jobs)
-        new = self.run(worker.queue.append_jobs(self.app_id, plan.message_id, plan.entry_id, chunk, last=last))
-        assert new == self.model.append(plan.message_id, plan.entry_id, chunk, last=last)
-        if new is not None:
-            plan.done += size
-            if last:
-                worker.plans.remove(plan)
+        waiting = Waiting(frozenset(plan.full), plan.tries)
+        asked = PlanChunk(self.app_id, plan.message_id, plan.entry_id, chunk, last, waiting)
+        (result,) = self.run(worker.queue.append_planned([asked], self.clock))
+        expected = self.model.append_planned(asked, to_ms(self.clock))
+        full = frozenset(lane for (lane, _), new in zip(chunk, expected, strict=True) if new < 0)
+        assert result == ChunkResult([new == 1 for new in expected], full)
+        plan.done += size
+        plan.full |= full
+        if last:
+            worker.plans.remove(plan)
 
     def settle_some(self, slot: int, picks: list[int], settlement: Callable[[HeldJob], Settlement]) -> None:
         worker = self.who(slot, lambda it: it.held)
@@ -359,15 +394,22 @@ class QueueMachine(RuleBasedStateMachine):
 
     def settle(self, worker: WorkerModel, lane: Lane, settlements: list[Settlement]) -> None:
         jobs = {it.id: it.job.id for it in worker.held if it.lane == lane}
-        foreign = self.run(worker.queue.settle_jobs(lane, settlements))
-        assert foreign == self.model.settle_jobs(lane, worker.instance, settlements)
-        ends = Counter(it.entry_id for it in settlements if not isinstance(it, Postpone))
+        result = self.run(worker.queue.settle_jobs(lane, settlements))
+        foreign = self.model.settle_jobs(lane, worker.instance, settlements)
+        assert result == SettleResult(foreign=foreign)
+        ends = Counter(it.entry_id for it in settlements if not isinstance(it, Postpone | Move))
         ends.subtract(foreign)
         self.ended.update({jobs[id_]: count for id_, count in ends.items() if count > 0})
 
-    def move_due(self, worker: WorkerModel, lane: Lane, count: int = 100) -> None:
-        moved = self.run(worker.queue.move_due(lane, self.clock, count))
-        assert moved == self.model.move_due(lane, to_ms(self.clock), count)
+    def move_due(self, worker: WorkerModel, count: int = 100) -> None:
+        moved = self.run(worker.queue.move_due(self.lanes, [self.app_id], self.clock, count))
+        now_ms = to_ms(self.clock)
+        assert moved.jobs == {lane: it for lane in self.lanes if (it := self.model.move_due(lane, now_ms, count))}
+        assert moved.messages == self.model.move_waiting(now_ms, count)
+        left = [when for retries in self.model.retries.values() for when in retries.values()]
+        left += [it.due_ms for it in self.model.waiting]
+        assert moved.next_due_at == (from_ms(min(left)) if left else None)
+        assert moved.errors == {}
 
     def fall_silent(self, alive: set[str]) -> None:
         for place in self.places:
@@ -390,6 +432,7 @@ class QueueMachine(RuleBasedStateMachine):
                 pipe.xpending_range(place.name, keys.GROUP, "-", "+", 1000)
         for lane in self.lanes:
             pipe.zrange(keys.retries(lane), 0, -1, withscores=True)
+        pipe.zrange(keys.waiting(self.app_id), 0, -1, withscores=True)
         pipe.xrange(keys.dead_letters(self.app_id))
         for message_id in self.model.planned:
             pipe.hkeys(keys.planned(self.app_id, message_id))
@@ -398,6 +441,8 @@ class QueueMachine(RuleBasedStateMachine):
             compare_stream(place.stream, next(answers), next(answers) if place.stream.has_group else [])
         for lane in self.lanes:
             assert {record: int(when) for record, when in next(answers)} == self.model.retries[lane]
+        waiting = {(record.partition(b"\n")[2], int(due)) for record, due in next(answers)}
+        assert waiting == {(it.record, it.due_ms) for it in self.model.waiting}
         letters = [(fields[b"reason"].decode(), fields[b"r"]) for _, fields in next(answers)]
         assert letters == [(it.reason, dump_dead_letter(it.of, it.lane)[1]) for it in self.model.dead]
         for marks in self.model.planned.values():
@@ -406,7 +451,7 @@ class QueueMachine(RuleBasedStateMachine):
     async def forget_everything(self) -> None:
         """Returns a millisecond later at the earliest, so that no entry's id, which is a time, comes again."""
         letters = [it.id for it in self.letters.oldest_first(self.app_id)]
-        names = [keys.callbacks(self.app_id), keys.dead_letters(self.app_id)]
+        names = [keys.callbacks(self.app_id), keys.waiting(self.app_id), keys.dead_letters(self.app_id)]
         names += [keys.dead_words(self.app_id, it) for it in letters]
         for lane in self.lanes:
             names += [keys.jobs(lane), keys.retries(lane)]

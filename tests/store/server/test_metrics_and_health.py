@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from proxy.domain.lanes import Lane
+from proxy.domain.settlements import Postpone
 from proxy.errors import StoreUnavailable
-from proxy.ports import Postpone
 from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.queue.inbox import RedisInbox

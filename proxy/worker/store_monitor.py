@@ -1,4 +1,4 @@
-"""Is it a store to work on, and still the one that we knew? And what the other processes are to know of this one."""
+"""Is it a store to work on, and still the one that we knew? And what the other processes should know of this one."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -12,10 +12,10 @@ from proxy.usecases.monitor_clock import TOLERATED, ClockMonitor
 
 
 @dataclass(frozen=True)
-class StoreGuard:
+class StoreMonitor:
     """`admitted` is set at the first contact with the store, unless it is one that evicts; nothing is claimed before.
 
-    What a store that was away at the start is like shows only then.
+    A store that was away at the start can only be checked then.
     """
 
     redis: Any

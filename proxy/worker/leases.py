@@ -4,13 +4,14 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 Renew = Callable[[str, Sequence[bytes]], Awaitable[list[bytes]]]
+_NEVER = float("-inf")
 
 
-class Holdings:
+class Leases:
     """Entries by stream, each with the moment of its last good claim or renewal, on the monotonic clock.
 
-    That moment is taken before the call to the store, so that it is never later than the store's own. Whoever is
-    stopped for longer than the lease finds all his entries stale when he goes on.
+    That moment is taken before the call to the store, so that it is never later than the store's own. A worker that was
+    stopped for longer than the lease finds all its entries stale when it goes on.
     """
 
     def __init__(self, lease_s: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -25,30 +26,34 @@ class Holdings:
         self._renewed.setdefault(stream, {}).update(dict.fromkeys(ids, since))
 
     def drop(self, stream: str, ids: Iterable[bytes]) -> None:
-        held = self._renewed.get(stream, {})
+        renewed = self._renewed.get(stream, {})
         for id_ in ids:
-            held.pop(id_, None)
+            renewed.pop(id_, None)
+
+    def until(self, stream: str, ids: Iterable[bytes]) -> float:
+        """The last moment at which all of them are still ours, as far as this process can know."""
+        renewed = self._renewed.get(stream, {})
+        return min((renewed.get(id_, _NEVER) for id_ in ids), default=_NEVER) + self._lease_s
 
     def may_act(self, stream: str, ids: Iterable[bytes]) -> bool:
-        """All of them are still ours, as far as we can know."""
-        held, now = self._renewed.get(stream, {}), self._clock()
-        return all(now - held.get(id_, float("-inf")) < self._lease_s for id_ in ids)
+        """All of them are still ours now."""
+        return self._clock() < self.until(stream, ids)
 
     def count(self) -> int:
         return sum(map(len, self._renewed.values()))
 
     async def renew(self, renew: Renew) -> int:
-        """Renew everything held; what is no longer ours is forgotten. Returns how many were lost."""
+        """Renew every lease; an entry that is no longer ours is forgotten. Returns how many were lost."""
         lost = 0
-        for stream, held in list(self._renewed.items()):  # a stream may come in while we wait for the store
-            ids = list(held)
+        for stream, renewed in list(self._renewed.items()):  # a stream may come in while we wait for the store
+            ids = list(renewed)
             if not ids:
                 continue
             since = self._clock()
             gone = await renew(stream, ids)
-            lost += sum(id_ in held for id_ in gone)  # the others were settled while we asked
+            lost += sum(id_ in renewed for id_ in gone)  # the others were settled while we asked
             self.drop(stream, gone)
             for id_ in ids:
-                if id_ in held:
-                    held[id_] = max(since, held[id_])
+                if id_ in renewed:
+                    renewed[id_] = max(since, renewed[id_])
         return lost

@@ -1,10 +1,10 @@
-"""How many entries of one stream may be in our hands at once."""
+"""How many entries of one stream this worker may hold at once."""
 
 import asyncio
 
 
-class Slots:
-    """Counts down and up; a reader waits until enough are free that reading stays a batch."""
+class InFlightLimit:
+    """Counts down and up; a reader waits until enough places are free that reading stays a batch."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -13,7 +13,7 @@ class Slots:
 
     @property
     def free(self) -> int:
-        """Below 0 where more are in use than there may be by now."""
+        """Below 0 after the limit was lowered."""
         return self._most - self._used
 
     @property
@@ -22,8 +22,9 @@ class Slots:
 
     def allow(self, most: int) -> None:
         """From now on so many."""
-        self._most = most
-        self._freed.set()
+        if most != self._most:
+            self._most = most
+            self._freed.set()
 
     def take(self, count: int) -> None:
         self._used += count
@@ -33,7 +34,7 @@ class Slots:
         self._freed.set()
 
     async def worth_reading(self) -> int:
-        """How many are free, once it is worth a read; at once where nothing is in flight."""
+        """How many places are free, once it is worth a read; at once where nothing is in flight."""
         while self._used and self.free < max(1, min(self._most // 8, 50)):
             self._freed.clear()
             await self._freed.wait()

@@ -1,0 +1,52 @@
+"""All that the views of a web process work with; `wiring/web.py` fills it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from proxy.auth import Authenticator
+from proxy.auth.sign_in import SignIns
+from proxy.mimc.senders import Senders
+from proxy.ports import (
+    BlockList,
+    CallbackInbox,
+    DeviceRegistry,
+    HealthCheck,
+    RateLimits,
+    StoreMetrics,
+    TokenService,
+)
+from proxy.settings import Settings
+from proxy.spool.drain import Drain
+from proxy.spool.folder import Spool
+from proxy.store.connection import Store
+
+
+@dataclass(frozen=True)
+class Services:
+    """Safe to share between the threads of a process."""
+
+    settings: Settings
+    authenticator: Authenticator
+    blocks: BlockList
+    senders: Senders
+    tokens: TokenService
+    inbox: CallbackInbox
+    devices: DeviceRegistry
+    limits: RateLimits
+    store_metrics: StoreMetrics
+    health: HealthCheck
+    now: Callable[[], datetime]
+    monitor_store: Callable[[], None]
+    sign_ins: SignIns | None = None  # None: the built-in accounts are off
+    spool: "SpoolServices | None" = None  # None: it is off
+
+
+@dataclass(frozen=True)
+class SpoolServices:
+    """What keeps callbacks while the store is away, and hands them in."""
+
+    store: Store
+    spool: Spool
+    drain: Drain
+    store_metrics: StoreMetrics

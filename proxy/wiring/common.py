@@ -1,0 +1,55 @@
+"""What several processes need."""
+
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from proxy.channels import APNS, APNS_SANDBOX, MIPUSH
+from proxy.domain.lanes import Lane
+from proxy.metrics import clock_skew
+from proxy.settings import Settings
+from proxy.store.server.identity import WHAT_WAS_LOST, DataLoss, StoreIdentity
+from proxy.usecases.monitor_clock import ClockMonitor
+
+log = structlog.get_logger()
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def lanes_of(settings: Settings) -> list[Lane]:
+    """Every lane that the settings open. An app's sandbox lane is one even while it is off: jobs may wait there."""
+    return [
+        Lane(app.app_id, name, channel)
+        for name, app in settings.apps.items()
+        for channel, section in ((APNS, app.apns), (APNS_SANDBOX, app.apns), (MIPUSH, app.mipush))
+        if section is not None
+    ]
+
+
+def app_ids_of(settings: Settings) -> dict[str, str]:
+    """The appId of each section."""
+    return {name: app.app_id for name, app in settings.apps.items()}
+
+
+def clock_monitor() -> ClockMonitor:
+    return ClockMonitor(
+        utc_now,
+        on_measured=lambda source, skew: clock_skew.labels(source).set(skew.total_seconds()),
+        on_wrong=_log_skew,
+    )
+
+
+def _log_skew(source: str, skew: timedelta) -> None:
+    log.warning("the clocks differ: one of them is wrong", source=source, ahead_s=round(skew.total_seconds()))
+
+
+def identity_of(settings: Settings) -> StoreIdentity:
+    folder = settings.store.spool_dir  # the one place of this machine that is said to outlive us
+    return StoreIdentity(settings.store.url.get_secret_value(), folder / "known-store" if folder else None)
+
+
+def log_loss(loss: DataLoss) -> None:
+    if loss.is_news:
+        log.error(WHAT_WAS_LOST, lost_at=loss.at.isoformat(timespec="seconds"))

@@ -1,0 +1,103 @@
+"""From Settings to the services of a web process."""
+
+from contextlib import suppress
+from datetime import datetime
+
+from proxy.auth import build_authenticator
+from proxy.auth.accounts import SessionTokens
+from proxy.auth.accounts_db import open_accounts
+from proxy.auth.block_user import mend_blocks
+from proxy.auth.passwords import Argon2Passwords
+from proxy.auth.sign_in import SignIns
+from proxy.errors import SpoolRefused, StoreUnavailable
+from proxy.metrics import keys_fetched
+from proxy.mimc.client import TokenClient
+from proxy.mimc.senders import Senders
+from proxy.ports import BlockMarks
+from proxy.settings import AccountsSettings, Settings
+from proxy.spool.drain import Drain
+from proxy.spool.folder import open_spool
+from proxy.spool.health import SpoolHealth, SpoolMetrics
+from proxy.spool.inbox import SpoolingInbox
+from proxy.store.connection import Store
+from proxy.store.devices.registry import RedisDeviceRegistry
+from proxy.store.queue.inbox import RedisInbox
+from proxy.store.server.clocks import clock_commands
+from proxy.store.server.health import RedisHealth
+from proxy.store.server.identity import DataLoss, StoreMonitor
+from proxy.store.server.metrics import RedisMetrics
+from proxy.store.users.blocks import RedisBlocks
+from proxy.store.users.limits import RedisLimits
+from proxy.usecases.monitor_clock import TOLERATED, ClockedTokens
+from proxy.web.services import Services, SpoolServices
+from proxy.wiring.common import app_ids_of, clock_monitor, identity_of, lanes_of, log_loss, utc_now
+
+
+def web_services(settings: Settings) -> Services:
+    """Raises BadSettings."""
+    timeout_s = settings.store.timeout.total_seconds()
+    store = Store(settings.store.url.get_secret_value(), timeout_s)
+    lanes = lanes_of(settings)
+    counters = settings.limits.url
+    clock = clock_monitor()
+    sign_ins = built_in_accounts(settings.auth.accounts, RedisBlocks(store))
+
+    def on_loss(loss: DataLoss) -> None:
+        log_loss(loss)
+        if sign_ins:  # the store no longer knows who is blocked
+            mend_blocks(sign_ins.accounts, sign_ins.blocks, utc_now())
+
+    monitor = StoreMonitor(store, identity_of(settings), on_loss, utc_now)
+
+    def monitor_store() -> None:
+        monitor.look()
+        if not store.is_away and (measured := clock.take()):
+            with suppress(StoreUnavailable):
+                store.call(lambda redis: clock_commands(redis, measured, TOLERATED, utc_now()).execute())
+
+    inbox = RedisInbox(store, settings.relay.dedupe_ttl, settings.store.callbacks_cap)
+    spool = _spool(settings, store, inbox)
+    return Services(
+        settings=settings,
+        authenticator=build_authenticator(settings.auth, _note_keys),
+        blocks=RedisBlocks(store),
+        senders=Senders(settings.apps),
+        tokens=ClockedTokens(TokenClient(settings.apps, settings.token), clock),
+        inbox=SpoolingInbox(inbox, store, spool.spool) if spool else inbox,
+        devices=RedisDeviceRegistry(store, app_ids_of(settings), settings.devices.per_account),
+        limits=RedisLimits(Store(counters.get_secret_value(), timeout_s) if counters else store),
+        store_metrics=RedisMetrics(store, lanes, utc_now),
+        health=SpoolHealth(RedisHealth(store, lanes), store, spool.spool if spool else None, utc_now),
+        now=utc_now,
+        monitor_store=monitor_store,
+        sign_ins=sign_ins,
+        spool=spool,
+    )
+
+
+def _spool(settings: Settings, store: Store, inbox: RedisInbox) -> SpoolServices | None:
+    spool = open_spool(settings.store)
+    if spool is None:
+        return None
+    with suppress(SpoolRefused):  # the disk may get well again; until then /readyz tells
+        spool.try_out()
+    drain = Drain(spool, inbox, settings.relay.dedupe_margin, utc_now)
+    return SpoolServices(store, spool, drain, SpoolMetrics(spool, utc_now))
+
+
+def built_in_accounts(settings: AccountsSettings | None, blocks: BlockMarks) -> SignIns | None:
+    """The built-in accounts, their database opened and made if need be. Raises BadSettings."""
+    if settings is None:
+        return None
+    return SignIns(
+        open_accounts(settings.database),
+        Argon2Passwords(),
+        SessionTokens(settings),
+        blocks,
+        access_ttl=settings.access_ttl,
+        refresh_ttl=settings.refresh_ttl,
+    )
+
+
+def _note_keys(issuer: str, at: datetime) -> None:
+    keys_fetched.labels(issuer).set(at.timestamp())

@@ -1,0 +1,272 @@
+"""From Settings to a worker."""
+
+import os
+import platform
+import random
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import structlog
+
+from proxy.channels import APNS, APNS_SANDBOX
+from proxy.channels.apns.provider_token import fresh_enough, read_issued_at, sign_provider_token
+from proxy.channels.apns.wire import ApnsWire
+from proxy.channels.factory import TransportFactory
+from proxy.channels.mipush.wire import MipushWire
+from proxy.channels.mipush.wire import authorization as mipush_authorization
+from proxy.channels.transfer import Limits
+from proxy.domain.decisions import Result, exponential_backoff
+from proxy.domain.devices import ApnsEnvironment, Device
+from proxy.domain.lanes import Lane, Route
+from proxy.metrics import connection_events_total, exposition
+from proxy.settings import ApnsSettings, AppSettings, MipushSettings, Settings
+from proxy.store import keys
+from proxy.store.connection import async_redis
+from proxy.store.devices.addresses import RedisAddresses
+from proxy.store.devices.removal import DeviceRemoval, RemovalGuard
+from proxy.store.provider_tokens import FixedAuthorization, SharedProviderToken
+from proxy.store.queue.conversation_locks import RedisConversationLocks
+from proxy.store.queue.lane_states import RedisLaneStates
+from proxy.store.queue.streams import RedisQueue
+from proxy.store.server.clocks import StoreClock
+from proxy.store.server.identity import AsyncStoreMonitor
+from proxy.store.server.worker_states import WorkerStates
+from proxy.usecases.monitor_clock import ClockMonitor
+from proxy.wiring.common import app_ids_of, clock_monitor, identity_of, lanes_of, log_loss
+from proxy.worker.consumer import StreamConsumer
+from proxy.worker.conversations import Conversations
+from proxy.worker.deliver import Channel, LaneWorker
+from proxy.worker.effects import Effects
+from proxy.worker.event_loop_watchdog import EventLoopWatchdog
+from proxy.worker.lane_control import LaneControl
+from proxy.worker.leases import Leases
+from proxy.worker.observer import RelayObserver, hear_clock
+from proxy.worker.operator import serve_operator
+from proxy.worker.plan import PlanWorker
+from proxy.worker.process import Worker
+from proxy.worker.report import WorkerReport
+from proxy.worker.store_monitor import StoreMonitor
+
+log = structlog.get_logger()
+_LONGEST_BLOCK = timedelta(seconds=2)
+_STORE_TIMEOUT_S = 5.0  # above the longest blocking read
+_PLANS_IN_FLIGHT = 128  # plans are short and wait for the store: enough to keep it busy, few enough to share it
+
+
+async def run_worker(settings: Settings) -> None:
+    """Work until SIGTERM; the operator's listener answers once it has begun."""
+    worker = build_worker(settings)
+
+    def ready() -> None:
+        log.info("worker started", instance=worker.report.instance)
+        serve_operator(settings.relay.operator_bind, exposition, worker.report.details)
+
+    await worker.run(ready)
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What all consumers of one worker share."""
+
+    settings: Settings
+    redis: Any
+    queue: RedisQueue
+    addresses: RedisAddresses
+    lane_states: RedisLaneStates
+    locks: RedisConversationLocks
+    leases: Leases
+    watchdog: EventLoopWatchdog
+    transports: TransportFactory
+    clock: StoreClock
+    providers_clock: ClockMonitor
+
+    @property
+    def block(self) -> timedelta:
+        """Of a read. An entry that arrives at its end is as old as the read: keep that well under the lease."""
+        return min(_LONGEST_BLOCK, self.settings.relay.lease / 8)
+
+
+def build_worker(settings: Settings) -> Worker:
+    """One worker instance: a plan per appId, a lane worker per lane. Call it on the running event loop."""
+    relay = settings.relay
+    redis = async_redis(settings.store.url.get_secret_value(), timeout_s=_STORE_TIMEOUT_S)
+    instance = f"{platform.node()[:32]}-{os.getpid()}-{secrets.token_hex(4)}"
+    app_ids = app_ids_of(settings)
+    shared = _Shared(
+        settings=settings,
+        redis=redis,
+        queue=RedisQueue(
+            redis,
+            instance,
+            lease=relay.lease,
+            dedupe_ttl=relay.dedupe_ttl,
+            jobs_cap=settings.store.jobs_cap,
+            dead_cap=settings.store.dead_letters_cap,
+        ),
+        addresses=RedisAddresses(redis, app_ids, instance, DeviceRemoval(redis, app_ids, _guard(settings), _log_held)),
+        lane_states=RedisLaneStates(redis, instance),
+        locks=RedisConversationLocks(redis, instance),
+        leases=Leases(relay.lease.total_seconds()),
+        watchdog=EventLoopWatchdog(),
+        transports=TransportFactory(
+            Limits(push_timeout_s=relay.push_timeout.total_seconds(), silence_min_s=relay.silence_min.total_seconds()),
+            on_event=lambda event: connection_events_total.labels(event).inc(),
+        ),
+        clock=StoreClock(redis),
+        providers_clock=clock_monitor(),
+    )
+
+    async def close() -> None:
+        await shared.transports.aclose()
+        await redis.aclose()
+
+    lanes = lanes_of(settings)
+    return Worker(
+        plans=[_plan_worker(app_id, shared, lanes) for app_id in sorted(set(app_ids.values()))],
+        lanes=[_lane_worker(lane, shared) for lane in lanes],
+        queue=shared.queue,
+        lane_states=shared.lane_states,
+        leases=shared.leases,
+        clock=shared.clock,
+        states=WorkerStates(redis),
+        report=WorkerReport(instance),
+        monitor=StoreMonitor(redis, AsyncStoreMonitor(redis, identity_of(settings), log_loss), shared.providers_clock),
+        watchdog=shared.watchdog,
+        heartbeat=relay.heartbeat,
+        lease=relay.lease,
+        drain=relay.drain,
+        close=close,
+    )
+
+
+def _plan_worker(app_id: str, shared: _Shared, lanes: list[Lane]) -> PlanWorker:
+    observer = RelayObserver(app_id)
+    consumer = StreamConsumer(
+        keys.callbacks(app_id),
+        shared.queue,
+        shared.leases,
+        partial(shared.queue.settle_callbacks, app_id),
+        observer,
+        in_flight=_PLANS_IN_FLIGHT,
+        block=shared.block,
+    )
+    return PlanWorker(
+        app_id,
+        consumer,
+        [_route(lane, shared.settings) for lane in lanes if lane.app_id == app_id and _is_on(lane, shared.settings)],
+        shared.addresses,
+        shared.queue,
+        observer,
+        alert_ttl=shared.settings.relay.alert_ttl,
+        now=shared.clock.now,
+    )
+
+
+def _lane_worker(lane: Lane, shared: _Shared) -> LaneWorker:
+    relay = shared.settings.relay
+    observer = RelayObserver(lane.app_id, lane)
+    # longer than a push may take, its wait for a connection and its one repeat included
+    longest_push = relay.lease + 2 * relay.push_timeout
+    consumer = StreamConsumer(
+        keys.jobs(lane),
+        shared.queue,
+        shared.leases,
+        partial(shared.queue.settle_jobs, lane),
+        observer,
+        in_flight=relay.in_flight,
+        block=shared.block,
+    )
+    control = LaneControl(
+        lane,
+        shared.lane_states,
+        shared.watchdog,
+        observer,
+        breaker_failures=relay.breaker_failures,
+        first_probe=relay.backoff_initial,
+        probe_every=relay.probe,
+        probe_lease=longest_push,
+        clock=time.monotonic,
+    )
+    return LaneWorker(
+        _channel(lane, shared.settings.apps[lane.app], shared),
+        consumer,
+        shared.addresses,
+        control,
+        # what a conversation shows is known as long as an earlier alert may come late
+        Conversations(lane, shared.locks, lock_ttl=longest_push, shown_ttl=max(relay.dedupe_ttl, relay.alert_ttl)),
+        Effects(lane, shared.addresses, control, unknown_account_ttl=relay.unknown_account_ttl, now=shared.clock.now),
+        observer,
+        backoff=exponential_backoff(random.random, first=relay.backoff_initial, most=relay.backoff_max),
+        in_flight=relay.in_flight,
+        patience=2 * relay.push_timeout,
+        now=shared.clock.now,
+        clock=time.monotonic,
+        on_response=partial(hear_clock, shared.providers_clock, lane),
+    )
+
+
+def _route(lane: Lane, settings: Settings) -> Route:
+    mipush = settings.apps[lane.app].mipush
+    is_apns = lane.channel in (APNS, APNS_SANDBOX)
+    return Route(lane, to_account=not is_apns and mipush is not None and mipush.address == "account")
+
+
+def _is_on(lane: Lane, settings: Settings) -> bool:
+    apns = settings.apps[lane.app].apns
+    return lane.channel != APNS_SANDBOX or (apns is not None and apns.sandbox)
+
+
+def _channel(lane: Lane, app: AppSettings, shared: _Shared) -> Channel:
+    if lane.channel in (APNS, APNS_SANDBOX) and app.apns is not None:
+        return _apns(lane, app.apns, shared)
+    if app.mipush is not None:
+        return _mipush(lane, app.mipush, shared)
+    raise LookupError(lane.channel)
+
+
+def _apns(lane: Lane, section: ApnsSettings, shared: _Shared) -> Channel:
+    environment = ApnsEnvironment.SANDBOX if lane.channel == APNS_SANDBOX else ApnsEnvironment.PRODUCTION
+    key = section.key_for(sandbox=environment is ApnsEnvironment.SANDBOX)
+    key_pem = key.file.read_bytes()
+    token = SharedProviderToken(
+        shared.redis,
+        keys.provider_token(section.team_id, key.id, key_pem),
+        sign=lambda now: sign_provider_token(key_pem, key.id, section.team_id, now),
+        issued_at=read_issued_at,
+        is_fresh=fresh_enough,
+        now=shared.clock.now,
+        on_young_refused=shared.providers_clock.young_token_refused,
+    )
+    return Channel(
+        _route(lane, shared.settings),
+        ApnsWire(section, environment),
+        shared.transports.apns(section, environment),
+        token,
+        off=None if _is_on(lane, shared.settings) else Result.SANDBOX_OFF,
+    )
+
+
+def _mipush(lane: Lane, section: MipushSettings, shared: _Shared) -> Channel:
+    return Channel(
+        _route(lane, shared.settings),
+        MipushWire(section),
+        shared.transports.mipush(section),
+        FixedAuthorization(mipush_authorization(section)),
+        replaces=True,
+    )
+
+
+def _guard(settings: Settings) -> RemovalGuard:
+    return RemovalGuard(settings.devices.removal_guard_share, settings.devices.removal_guard_min)
+
+
+def _log_held(device: Device, devices: int, total: int) -> None:
+    log.error(
+        "devices are not removed: a provider calls too many of them dead at once. Look at topic, environment and "
+        "package; /readyz says how to go on",
+        app=device.app, channel=device.platform.value, devices=devices, of=total,
+    )  # fmt: skip

@@ -1,0 +1,174 @@
+"""Claim, lease, capacity, take-over, poison, settle: the same for callbacks and for lanes.
+
+    StreamConsumer.claim / take_over -> entries -> the plan or the lane works on them -> settle or release
+
+An entry that was claimed is in flight until it is settled (the store has taken it), released (left as it is, for a
+later take-over) or lost (another worker took it over). The consumer knows nothing of what an entry holds.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+
+import structlog
+from redis.exceptions import RedisError
+
+from proxy.domain.settlements import Bury, Entry, Settlement, SettleResult
+from proxy.store.queue.streams import RedisQueue
+from proxy.worker.in_flight import InFlightLimit
+from proxy.worker.leases import Leases
+from proxy.worker.observer import RelayObserver
+
+POISON_DELIVERIES = 6  # claimed once, taken over five times
+SUSPECT_DELIVERIES = 3  # from its third delivery on an entry is claimed alone: it may have ended its workers
+_CLAIM_MOST = 500
+_GATHER_S = 0.004
+_STORE_AWAY_S = 0.5
+
+log = structlog.get_logger()
+SettleCall = Callable[[Sequence[Settlement]], Awaitable[SettleResult]]
+
+
+class StreamConsumer:
+    """This worker's hand on one stream. `settle_call` carries out a batch of settlements in the store."""
+
+    def __init__(
+        self,
+        stream: str,
+        queue: RedisQueue,
+        leases: Leases,
+        settle_call: SettleCall,
+        observer: RelayObserver,
+        *,
+        in_flight: int,
+        block: timedelta,
+    ) -> None:
+        self.stream = stream
+        self.in_flight = InFlightLimit(in_flight)
+        self._queue, self._leases, self._settle_call, self._observer = queue, leases, settle_call, observer
+        self.block = block
+        self._open: dict[bytes, Entry] = {}  # claimed, and nothing decided yet
+        self._deciding: dict[bytes, Settlement] = {}  # decided, and the store has not taken it yet
+        self._suspect: bytes | None = None
+        self._reading = asyncio.Lock()  # or a claim and a take-over would fill the same free places
+        self._more_to_take_over = False
+        self._wanted, self._idle = asyncio.Event(), asyncio.Event()
+        self._idle.set()
+
+    # claiming
+
+    async def claim(self, most: int = _CLAIM_MOST) -> list[Entry]:
+        """New entries, as many as there is room for; waits for the first. What a dead worker left comes first."""
+        async with self._reading:
+            if self._more_to_take_over and (inherited := await self._take_over(most)):
+                return inherited
+            count = min(self.in_flight.free, most)
+            if count <= 0:
+                return []
+            since = self._leases.clock()
+            entries = await self._queue.claim(self.stream, count, self.block)
+            return self._took(entries, since)
+
+    async def take_over(self, most: int = _CLAIM_MOST) -> list[Entry]:
+        """Entries whose worker has been silent for a lease. Where there is no room the next claim does it first."""
+        self._more_to_take_over = True
+        if self.in_flight.free <= 0:
+            return []
+        async with self._reading:
+            return await self._take_over(most)
+
+    async def _take_over(self, most: int) -> list[Entry]:
+        count = min(self.in_flight.free, most)
+        if count <= 0:
+            return []
+        since = self._leases.clock()
+        entries = await self._queue.take_over(self.stream, count, suspect=self._suspect is None)
+        self._more_to_take_over = len(entries) >= count
+        if entries:
+            self._observer.taken_over(self.stream, len(entries))
+        return self._took(entries, since)
+
+    def _took(self, entries: Sequence[Entry], since: float) -> list[Entry]:
+        """Those that are new to us: an entry may be taken over from ourselves while it is in flight."""
+        self._leases.take(self.stream, [entry.id for entry in entries], since)
+        new = [entry for entry in entries if entry.id not in self._open and entry.id not in self._deciding]
+        self.in_flight.take(len(new))
+        for entry in new:
+            self._open[entry.id] = entry
+            if entry.deliveries >= SUSPECT_DELIVERIES:
+                self._suspect = entry.id
+        return new
+
+    async def length(self) -> int:
+        """How many entries the stream holds, those in flight included."""
+        return await self._queue.length(self.stream)
+
+    # acting
+
+    def is_open(self, entry_id: bytes) -> bool:
+        """It was claimed, and nothing was decided yet."""
+        return entry_id in self._open
+
+    def leave_by(self, ids: Sequence[bytes]) -> float:
+        """Until then (monotonic) a request for these entries may leave."""
+        return self._leases.until(self.stream, ids)
+
+    def may_act(self, ids: Sequence[bytes]) -> bool:
+        return self._leases.may_act(self.stream, ids)
+
+    # ending
+
+    def settle(self, settlement: Settlement) -> None:
+        """What becomes of an entry is decided: once, and the store is told soon."""
+        if self._open.pop(settlement.entry_id, None) is not None:
+            self._deciding[settlement.entry_id] = settlement
+            self._idle.clear()
+            self._wanted.set()
+
+    def release(self, ids: Sequence[bytes]) -> None:
+        """Their claim ends here: they are settled in the store already, or are left for a later take-over."""
+        ended = [id_ for id_ in ids if self._open.pop(id_, None) is not None]
+        self._end(ended)
+
+    def _end(self, ids: Sequence[bytes]) -> None:
+        self._leases.drop(self.stream, ids)
+        self.in_flight.release(len(ids))
+        if self._suspect in ids:
+            self._suspect = None
+            self._more_to_take_over = True  # the next suspect may come now
+
+    async def run_settling(self) -> None:
+        """Until cancelled. A store that is away is waited for: the outcome is known, only the record is missing."""
+        while True:
+            await self._wanted.wait()
+            await asyncio.sleep(_GATHER_S)  # settlements of some milliseconds go in one call
+            self._wanted.clear()
+            await self._carry_out(list(self._deciding.values()))
+            if not self._deciding:
+                self._idle.set()
+
+    async def _carry_out(self, settlements: Sequence[Settlement]) -> None:
+        while True:
+            try:
+                result = await self._settle_call(settlements)
+            except RedisError as error:
+                log.warning("settling waits for the store", stream=self.stream, error=type(error).__name__)
+                await asyncio.sleep(_STORE_AWAY_S)
+                continue
+            break
+        if result.foreign:
+            self._observer.leases_lost(self.stream, len(result.foreign))
+        if result.failed:
+            log.error("entries cannot be settled, they stay pending", stream=self.stream, count=len(result.failed))
+        undone = {*result.foreign, *result.failed}
+        for settlement in settlements:
+            del self._deciding[settlement.entry_id]
+            if isinstance(settlement, Bury) and settlement.entry_id not in undone:
+                self._observer.buried(settlement)
+        for bury in result.buried:  # instead of what the store refused to do
+            self._observer.buried(bury)
+        self._end([settlement.entry_id for settlement in settlements])
+
+    async def settled(self) -> None:
+        """Returns once the store has taken everything that was decided."""
+        await self._idle.wait()

@@ -1,0 +1,172 @@
+"""Alerts that replace each other on a phone: one at a time is in flight, and the latest covers those before it.
+
+A conversation's lock is in the store, one for each (target, conversation) of a lane whose channel replaces. Of the
+alerts of one conversation that are in hand together the latest goes out alone; the others are held back behind it.
+When it is accepted, those that it covers are settled, and when it is not, they go on by themselves. So an alert is
+only given up for a later one that did reach the provider, and none goes out as long as a later one may have.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import Enum, auto
+
+from proxy.domain.alerts import Order
+from proxy.domain.callbacks import digest
+from proxy.domain.conversations import LockRelease
+from proxy.domain.decisions import Result
+from proxy.domain.jobs import ClaimedJob, Job
+from proxy.domain.lanes import Lane
+from proxy.domain.outcomes import Deferred, Outcome
+from proxy.store.queue.conversation_locks import RedisConversationLocks
+from proxy.worker.batches import Addressed
+
+# longer than a job waits between two tries, unless the settings or a provider ask for more
+_SENT_TTL = timedelta(minutes=10)
+
+
+class Ending(Enum):
+    """How the push of an alert ended."""
+
+    ACCEPTED = auto()
+    GIVEN_UP = auto()  # the alert is settled otherwise
+    REFUSED = auto()  # and will be tried again
+    UNHEARD = auto()  # there was no answer, though it may have been accepted; or it has not left yet
+
+
+def ending(result: Result | None, outcome: Outcome | None) -> Ending:
+    """`result` None: nothing was decided about the job."""
+    if result is Result.ACCEPTED:
+        return Ending.ACCEPTED
+    if result not in (None, Result.RETRY, Result.PAUSED):
+        return Ending.GIVEN_UP
+    if outcome is None or (isinstance(outcome, Deferred) and outcome.unheard):
+        return Ending.UNHEARD
+    return Ending.REFUSED
+
+
+@dataclass(frozen=True)
+class Acquired:
+    """Those that may go out now, those that a later accepted one covers, and those whose lock another worker has.
+
+    `early`: a later one may be shown, and they would take its place. It is to be tried again.
+    """
+
+    ready: list[Addressed] = field(default_factory=list)
+    superseded: list[ClaimedJob] = field(default_factory=list)
+    busy: list[ClaimedJob] = field(default_factory=list)
+    early: list[ClaimedJob] = field(default_factory=list)
+
+
+class Conversations:
+    """The conversations of one lane as one worker sends on them.
+
+    `lock_ttl` is longer than a push may take: two pushes of a conversation in flight at once could arrive in the wrong
+    order. `shown_ttl` is how long it is known which alert a conversation shows.
+    """
+
+    def __init__(self, lane: Lane, locks: RedisConversationLocks, *, lock_ttl: timedelta, shown_ttl: timedelta) -> None:
+        self._lane, self._locks = lane, locks
+        self._lock_ttl, self._shown_ttl = lock_ttl, shown_ttl
+        self._behind: dict[str, list[ClaimedJob]] = {}  # held back, by the conversation of what is in flight
+        self._unheard: set[str] = set()  # conversations whose alert in flight was sent before, without an answer
+        self._unreleased: list[LockRelease] = []  # what the store was not told yet
+        self._acquiring = asyncio.Lock()  # or a claim would find a conversation busy that another is just taking
+
+    @property
+    def held_back(self) -> int:
+        """How many alerts wait here for a later one's end."""
+        return sum(map(len, self._behind.values()))
+
+    async def acquire(self, pushes: Sequence[Addressed]) -> Acquired:
+        """Take the locks of these pushes; what is held back comes back from `freed` once its conversation is free."""
+        async with self._acquiring:
+            return await self._acquire(pushes)
+
+    async def _acquire(self, pushes: Sequence[Addressed]) -> Acquired:
+        acquired = Acquired()
+        by_conversation: dict[str, list[Addressed]] = {}
+        for claimed, push in pushes:
+            by_conversation.setdefault(conversation_of(push.job), []).append((claimed, push))
+        await self._release([])
+        asked = [name for name in by_conversation if name not in self._behind]
+        states = await self._locks.acquire(self._lane, asked, self._lock_ttl) if asked else []
+        free = {name for name, state in zip(asked, states, strict=True) if state.is_free}
+        for name, state in zip(asked, states, strict=True):
+            by_conversation[name], covered = _split(by_conversation[name], state.shown)
+            acquired.superseded.extend(covered)
+            if by_conversation[name] and state.sent and state.sent.is_later_than(_latest(by_conversation[name])):
+                acquired.early.extend(claimed for claimed, _ in by_conversation.pop(name))
+        if unused := [name for name in free if not by_conversation.get(name)]:
+            await self._release([LockRelease(name) for name in unused])
+        leaving = {name: _latest(by_conversation[name]) for name in free - set(unused)}
+        if leaving:
+            await self._locks.mark_sent(self._lane, list(leaving.items()), _SENT_TTL)
+        self._unheard |= {
+            name for name, state in zip(asked, states, strict=True) if state.sent and leaving.get(name) == state.sent
+        }
+        for name, going in by_conversation.items():  # from here on nothing may fail, or what is held back is forgotten
+            if name in free and going:
+                first, *others = sorted(going, key=lambda one: _sort_key(one[1].job.alert.order), reverse=True)
+                acquired.ready.append(first)
+                self._behind[name] = [claimed for claimed, _ in others]
+            elif name in self._behind:
+                self._behind[name].extend(claimed for claimed, _ in going)
+            else:  # in flight at another worker, or ended while we asked
+                acquired.busy.extend(claimed for claimed, _ in going)
+        return acquired
+
+    async def release(self, ended: Sequence[tuple[Job, Ending]]) -> None:
+        """The pushes of these jobs ended so. Where the store is away it is told before the next lock is taken."""
+        releases = list[LockRelease]()
+        for job, how in ended:
+            name = conversation_of(job)
+            was_unheard = name in self._unheard
+            self._unheard.discard(name)
+            is_over = how in (Ending.ACCEPTED, Ending.GIVEN_UP) or (how is Ending.REFUSED and not was_unheard)
+            releases.append(LockRelease(name, job.alert.order, accepted=how is Ending.ACCEPTED, over=is_over))
+        await self._release(releases)
+
+    async def _release(self, releases: Sequence[LockRelease]) -> None:
+        releasing, self._unreleased = [*self._unreleased, *releases], []
+        done = not releasing
+        try:
+            if releasing:
+                await self._locks.release(self._lane, releasing, self._shown_ttl)
+                done = True
+        finally:
+            if not done:
+                self._unreleased = [*releasing, *self._unreleased]
+
+    def freed(self, job: Job, *, accepted: bool) -> tuple[list[ClaimedJob], list[ClaimedJob]]:
+        """What was held back behind this job: those that it covers now, and those that go on."""
+        covered, going = list[ClaimedJob](), list[ClaimedJob]()
+        for claimed in self._behind.pop(conversation_of(job), []):
+            is_covered = accepted and job.alert.order.is_later_than(claimed.job.alert.order)
+            (covered if is_covered else going).append(claimed)
+        return covered, going
+
+
+def conversation_of(job: Job) -> str:
+    """What a phone shows as one: the target and the conversation, as a digest."""
+    return digest("line", job.account, job.device_id, job.alert.conversation)
+
+
+def _split(pushes: Sequence[Addressed], shown: Order | None) -> tuple[list[Addressed], list[ClaimedJob]]:
+    """Those that still have something to show, and those that the alert shown covers."""
+    going, covered = list[Addressed](), list[ClaimedJob]()
+    for claimed, push in pushes:
+        if shown is not None and shown.is_later_than(claimed.job.alert.order):
+            covered.append(claimed)
+        else:
+            going.append((claimed, push))
+    return going, covered
+
+
+def _latest(pushes: Sequence[Addressed]) -> Order:
+    return max((push.job.alert.order for _, push in pushes), key=_sort_key)
+
+
+def _sort_key(order: Order) -> tuple[int, int, int]:
+    return order.sequence, order.sent_at_ms, order.accepted_at_ms

@@ -1,0 +1,450 @@
+"""One lane at work. A job flows one way:
+
+    claim -> batches wait -> a place on the wire -> look up where they go -> send -> outcomes -> decisions -> settle
+
+First a batch gets its place on the wire (`transport.reserve`), then all batches admitted together are looked up in one
+read, then they leave at once. So nothing that was read grows old while it waits, and waiting costs nothing: a worker on
+a slow machine does less, not the same again.
+
+A request that failed for the first time, unsent or unanswered, goes once more at once (an idle connection may have been
+closed just then); from the second time on the failure is counted, backed off, and seen by the breaker. What could not
+leave for reasons of ours goes back to the batches that wait.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import structlog
+from redis.exceptions import RedisError
+
+from proxy.domain.dead_letters import Cause
+from proxy.domain.decisions import Backoff, Decision, Result, bury, check, decide
+from proxy.domain.devices import Destination
+from proxy.domain.jobs import ClaimedJob, Push
+from proxy.domain.lanes import Lane, Route, StoredLane
+from proxy.domain.outcomes import About, CredentialsExpired, Deferred, Outcome, Split
+from proxy.domain.settlements import Bury, Entry, Finish, Postpone
+from proxy.domain.transfers import FailureKind, Response, TransportFailure
+from proxy.ports import Authorization, Transport, Wire
+from proxy.store.connection import is_the_stores_own
+from proxy.store.devices.addresses import RedisAddresses
+from proxy.store.records import UnreadableRecord, load_job
+from proxy.worker.batches import Addressed, Batch, Sent, WaitingBatches, batches_of
+from proxy.worker.consumer import POISON_DELIVERIES, StreamConsumer
+from proxy.worker.conversations import Conversations, Ending, ending
+from proxy.worker.effects import Effects
+from proxy.worker.lane_control import LaneControl
+from proxy.worker.observer import RelayObserver
+
+_STORE_AWAY_S = 0.5
+_LOCK_BUSY = timedelta(milliseconds=300)
+_EARLY = timedelta(seconds=2)  # for one that is to be tried again, which takes longer than an answer
+_PROBE_CLAIM = 50
+
+log = structlog.get_logger()
+Prepared = tuple[Batch, tuple[Addressed, ...]]
+
+
+@dataclass(frozen=True)
+class Channel:
+    """All that delivers the jobs of one lane. `replaces`: its alerts of one conversation replace each other.
+
+    `off` settles every job so: the operator switched the channel off while jobs were waiting.
+    """
+
+    route: Route
+    wire: Wire
+    transport: Transport
+    authorization: Authorization
+    replaces: bool = False
+    off: Result | None = None
+
+
+class LaneWorker:
+    """Delivers one lane's jobs. No progress for `patience`, although work waits, is told by `stall`."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        consumer: StreamConsumer,
+        addresses: RedisAddresses,
+        control: LaneControl,
+        conversations: Conversations,
+        effects: Effects,
+        observer: RelayObserver,
+        *,
+        backoff: Backoff,
+        in_flight: int,
+        patience: timedelta,
+        now: Callable[[], datetime],
+        clock: Callable[[], float],
+        on_response: Callable[[Response], None],
+    ) -> None:
+        self.lane: Lane = channel.route.lane
+        self.consumer = consumer
+        self._channel, self._wire, self._transport = channel, channel.wire, channel.transport
+        self._addresses, self._control, self._conversations = addresses, control, conversations
+        self._effects, self._observer, self._backoff = effects, observer, backoff
+        self._in_flight, self._patience_s = in_flight, patience.total_seconds()
+        self._now, self._clock, self._on_response = now, clock, on_response
+        self._waiting = WaitingBatches()
+        self._answers: list[tuple[Sent, Response | TransportFailure]] = []
+        self._some_answered = asyncio.Event()
+        self._under_way = 0  # requests
+        self._progress_at = clock()
+        self._trouble = ""  # why the last request, or the last look-up, failed
+
+    # claiming
+
+    async def claim(self) -> None:
+        """One round: claim what there is room for. Waits where there is nothing to do."""
+        if self._control.is_paused:
+            await self._probe()
+            return
+        self._make_room()
+        await self.consumer.in_flight.worth_reading()
+        if not self._control.is_paused:
+            self._waiting.put(self._batches(await self.consumer.claim()))
+
+    async def take_over(self) -> None:
+        """Go on with what a dead worker left."""
+        self._make_room()
+        if not self._control.is_paused:
+            self._waiting.put(self._batches(await self.consumer.take_over()))
+
+    def _batches(self, entries: Sequence[Entry]) -> list[Batch]:
+        return batches_of([claimed for entry in entries if (claimed := self._read(entry)) is not None], self._wire)
+
+    def _read(self, entry: Entry) -> ClaimedJob | None:
+        try:
+            job = load_job(entry.record)
+        except UnreadableRecord as error:
+            log.error("job cannot be read", error=str(error))
+            self.consumer.settle(Bury(entry.id, Cause.UNREADABLE, "unreadable record", entry))
+            return None
+        if entry.deliveries > POISON_DELIVERIES:
+            log.error("job is poison", job_id=job.id, app=job.app, channel=job.channel)
+            self.consumer.settle(Bury(entry.id, Cause.POISON, "poison", job))
+            return None
+        return ClaimedJob(entry.id, job)
+
+    def _make_room(self) -> None:
+        """What is held back behind another is not in flight: after an outage it need not wait for its turn."""
+        most = self._control.in_flight(self._in_flight)
+        self.consumer.in_flight.allow(most + min(self._conversations.held_back, self._in_flight))
+
+    # sending
+
+    async def run_sending(self) -> None:
+        """Until cancelled: give waiting batches their place on the wire, look them up, and send them."""
+        while True:
+            await self._waiting.some()
+            if self._control.is_paused or not self._waiting:
+                self._put_back(self._waiting.take(len(self._waiting)))
+                continue
+            places, used = await self._transport.reserve(len(self._waiting)), 0
+            try:
+                if not self._control.is_paused:
+                    used = await self._send_next(self._waiting.take(places))
+            finally:
+                self._transport.give_back(places - used)
+            self._make_room()
+
+    async def _send_next(self, batches: Sequence[Batch]) -> int:
+        """Returns how many requests were sent."""
+        try:
+            prepared = await self._prepare(batches)
+            authorization = await self._channel.authorization.current() if prepared else ""
+        except RedisError as error:
+            return await self._after_store_error(batches, error)
+        except Exception as error:  # noqa: BLE001  one that escapes a job makes it a dead letter, and the loop goes on
+            self._bury([claimed for batch in batches for claimed in batch.jobs], error)
+            return 0
+        for batch, addressed in prepared:
+            self._send(batch, addressed, authorization)
+        return len(prepared)
+
+    async def _after_store_error(self, batches: Sequence[Batch], error: RedisError) -> int:
+        """A store in trouble is waited for with the jobs in hand; a job that it cannot serve is left for later."""
+        self._trouble = f"store: {type(error).__name__}"
+        if is_the_stores_own(error):
+            log.warning("jobs wait for the store", app=self.lane.app, channel=self.lane.channel, error=self._trouble)
+            self._waiting.put_first([batch for batch in batches if self._is_ours(batch)])
+            await asyncio.sleep(_STORE_AWAY_S)
+            return 0
+        if len(batches) > 1:  # each by itself: one of them is the cause
+            return sum([await self._send_next([batch]) for batch in batches])
+        self._leave([id_ for batch in batches for id_ in batch.entry_ids], self._trouble)
+        return 0
+
+    async def _prepare(self, batches: Sequence[Batch]) -> list[Prepared]:
+        """Read where all of them go, in one look-up, and settle those that go nowhere."""
+        claimed = [one for batch in batches for one in batch.jobs if self.consumer.is_open(one.entry_id)]
+        if not claimed:
+            return []
+        looked_up = await self._addresses.destinations(self.lane, [one.job for one in claimed])
+        if looked_up.is_paused and not self._control.is_paused:
+            await self._control.look()
+            self._waiting.put_first(batches)
+            return []
+        addressed, now = dict[bytes, Push](), self._now()
+        for one, destination in zip(claimed, looked_up.destinations, strict=True):
+            checked = self._check(one, destination, now)
+            if isinstance(checked, Push):
+                addressed[one.entry_id] = checked
+            else:
+                (decision,) = await self._effects.apply([(one, Push(one.job, destination.device))], [checked])
+                self._settle(one, decision)
+        if self._channel.replaces and addressed:
+            pushes = [(one, addressed[one.entry_id]) for one in claimed if one.entry_id in addressed]
+            addressed = await self._locked(pushes)
+        prepared = list[Prepared]()
+        for batch in batches:
+            if going := tuple((one, addressed[one.entry_id]) for one in batch.jobs if one.entry_id in addressed):
+                prepared.append((batch, going))
+        return prepared
+
+    def _check(self, claimed: ClaimedJob, destination: Destination, now: datetime) -> Push | Decision:
+        if self._channel.off is not None:
+            return Decision(Finish(claimed.entry_id), self._channel.off)
+        checked = check(claimed, destination, self.lane, now)
+        if isinstance(checked, Push) and (outcome := self._wire.refuse(checked)) is not None:
+            return decide(claimed, outcome, sent_at=now, now=now, backoff=self._backoff)
+        return checked
+
+    async def _locked(self, pushes: Sequence[Addressed]) -> dict[bytes, Push]:
+        """At most one push of a conversation is in flight, and none that a later accepted one covers."""
+        acquired = await self._conversations.acquire(pushes)
+        now = self._now()
+        for claimed in acquired.superseded:
+            self._settle(claimed, Decision(Finish(claimed.entry_id), Result.SUPERSEDED))
+        for claimed in acquired.busy:
+            self.consumer.settle(Postpone(claimed.entry_id, claimed.job, now + _LOCK_BUSY))
+        for claimed in acquired.early:
+            self.consumer.settle(Postpone(claimed.entry_id, claimed.job, now + _EARLY))
+        return {claimed.entry_id: push for claimed, push in acquired.ready}
+
+    def _send(
+        self, batch: Batch, addressed: tuple[Addressed, ...], authorization: str, *, is_probe: bool = False
+    ) -> None:
+        now = self._now()
+        sent = Sent(batch, addressed, authorization, now, self._clock(), is_probe)
+        request = self._wire.build([push for _, push in addressed], authorization, now)
+        self._under_way += 1
+        future = self._transport.send(request, self.consumer.leave_by(sent.entry_ids))
+        future.add_done_callback(lambda done: self._came_back(sent, done))
+
+    def _came_back(self, sent: Sent, done: "asyncio.Future[Response | TransportFailure]") -> None:
+        self._under_way -= 1
+        if not done.cancelled():
+            self._answers.append((sent, done.result()))
+            self._some_answered.set()
+
+    # answers
+
+    async def run_answering(self) -> None:
+        """Until cancelled: turn what came back into decisions, and carry them out."""
+        while True:
+            await self._some_answered.wait()
+            self._some_answered.clear()
+            answers, self._answers = self._answers, []
+            for sent, answer in answers:
+                await self._conclude(sent, answer)
+
+    async def _conclude(self, sent: Sent, answer: Response | TransportFailure) -> None:
+        try:
+            if isinstance(answer, TransportFailure):
+                await self._after_failure(sent, answer)
+            else:
+                await self._after_response(sent, answer)
+        except RedisError as error:  # a later take-over tries again, under the same identity
+            self._leave(sent.entry_ids, f"store: {type(error).__name__}")
+            await self._give_up(sent, Ending.UNHEARD)
+        except Exception as error:  # noqa: BLE001  see above
+            self._bury([claimed for claimed, _ in sent.addressed], error)
+            await self._give_up(sent, Ending.GIVEN_UP)
+
+    async def _after_failure(self, sent: Sent, failure: TransportFailure) -> None:
+        self._trouble = failure.reason
+        batch = sent.batch
+        if failure.kind is FailureKind.NOT_SENT:
+            await self._again(sent, [batch])
+        elif batch.failed is None and failure.kind is not FailureKind.TIMED_OUT and not sent.is_probe:
+            self._observer.repeated(failure.reason, len(sent.addressed))
+            await self._again(sent, [replace(batch, failed=failure)])
+        else:
+            unheard = failure.kind is not FailureKind.UNREACHABLE or batch.may_have_arrived
+            await self._decide(sent, [Deferred(failure.reason, unheard=unheard)] * len(sent.addressed))
+
+    async def _after_response(self, sent: Sent, response: Response) -> None:
+        self._progress_at, self._trouble = self._clock(), ""
+        self._observer.answered(self._progress_at - sent.began)
+        self._on_response(response)
+        outcomes = self._wire.read([push for _, push in sent.addressed], response, self._now())
+        if another_try := await self._another_try(sent, outcomes):
+            await self._again(sent, another_try)
+            return
+        if sent.batch.may_have_arrived:
+            outcomes = [replace(one, unheard=True) if isinstance(one, Deferred) else one for one in outcomes]
+        await self._decide(sent, outcomes)
+
+    async def _another_try(self, sent: Sent, outcomes: Sequence[Outcome]) -> list[Batch]:
+        """An expired provider token is renewed once; a batch refused as a whole goes on in halves."""
+        batch = sent.batch
+        is_expired = not batch.renewed and any(isinstance(outcome, CredentialsExpired) for outcome in outcomes)
+        if is_expired and await self._channel.authorization.renew(sent.authorization):
+            return [replace(batch, renewed=True)]
+        if len(sent.addressed) > 1 and any(isinstance(outcome, Split) for outcome in outcomes):
+            jobs, middle = tuple(claimed for claimed, _ in sent.addressed), len(sent.addressed) // 2
+            return [Batch(jobs[:middle]), Batch(jobs[middle:])]
+        return []
+
+    async def _decide(self, sent: Sent, outcomes: Sequence[Outcome]) -> None:
+        if any(isinstance(outcome, Deferred) and outcome.about is About.PROVIDER for outcome in outcomes):
+            self._control.failed(sent.addressed[0][0].job.id)
+        else:
+            self._control.answered()
+        is_out, now = self._control.is_paused, self._now()
+        decisions: Sequence[Decision] = [
+            decide(claimed, outcome, sent_at=sent.at, now=now, backoff=self._backoff, is_out=is_out)
+            for (claimed, _), outcome in zip(sent.addressed, outcomes, strict=True)
+        ]
+        decisions = await self._effects.apply(sent.addressed, decisions)
+        for (claimed, _), decision in zip(sent.addressed, decisions, strict=True):
+            self._settle(claimed, decision)
+        if self._channel.replaces:
+            endings = [ending(decision.result, outcome) for decision, outcome in zip(decisions, outcomes, strict=True)]
+            await self._free_conversations(sent, endings)
+        if self._control.is_paused:
+            self._waiting.wake()  # what waits is put back
+        if sent.is_probe and all(decision.result is not Result.PAUSED for decision in decisions):
+            await self._control.resume()
+
+    async def _again(self, sent: Sent, batches: Sequence[Batch]) -> None:
+        """These batches of a request wait anew, in front of all others."""
+        await self._give_up(sent, Ending.UNHEARD)
+        if self._control.is_paused:
+            self._put_back(batches)
+        else:
+            self._waiting.put_first([batch for batch in batches if self._is_ours(batch)])
+
+    async def _give_up(self, sent: Sent, how: Ending) -> None:
+        """Nothing was decided about a request: its conversations are free, and so is the permission to probe."""
+        await self._free_conversations(sent, [how] * len(sent.addressed))
+        if sent.is_probe:
+            await self._control.withdraw_probe()
+
+    async def _free_conversations(self, sent: Sent, endings: Sequence[Ending]) -> None:
+        """What a push covers is settled, and what else was held back behind it goes on."""
+        if not self._channel.replaces:
+            return
+        try:
+            jobs = [claimed.job for claimed, _ in sent.addressed]
+            await self._conversations.release(list(zip(jobs, endings, strict=True)))
+        except RedisError as error:  # the store is told before the next lock is taken
+            self._trouble = f"store: {type(error).__name__}"
+        for (claimed, _), how in zip(sent.addressed, endings, strict=True):
+            covered, going = self._conversations.freed(claimed.job, accepted=how is Ending.ACCEPTED)
+            for one in covered:
+                self._settle(one, Decision(Finish(one.entry_id), Result.SUPERSEDED))
+            self._waiting.put(batches_of(going, self._wire))
+
+    # settling
+
+    def _settle(self, claimed: ClaimedJob, decision: Decision) -> None:
+        if decision.settlement is not None and self.consumer.is_open(claimed.entry_id):
+            self._progress_at = self._clock()
+            self.consumer.settle(decision.settlement)
+            self._observer.settled(claimed.job, decision, self._now())
+
+    def _put_back(self, batches: Sequence[Batch]) -> None:
+        """The lane is paused: its jobs wait in the store, where any worker's probe finds them."""
+        now = self._now()
+        for batch in batches:
+            for claimed in batch.jobs:
+                if self.consumer.is_open(claimed.entry_id):
+                    self.consumer.settle(Postpone(claimed.entry_id, claimed.job, now))
+
+    def _is_ours(self, batch: Batch) -> bool:
+        """False, and nothing is decided, where another worker may have taken the batch over."""
+        if self.consumer.may_act(batch.entry_ids):
+            return True
+        self._leave(batch.entry_ids, "lease over")
+        return False
+
+    def _leave(self, entry_ids: Sequence[bytes], why: str) -> None:
+        log.warning("jobs left for a later try", app=self.lane.app, channel=self.lane.channel, error=why)
+        self.consumer.release(entry_ids)
+
+    def _bury(self, jobs: Sequence[ClaimedJob], error: Exception) -> None:
+        log.exception("delivery failed", app=self.lane.app, channel=self.lane.channel)
+        for claimed in jobs:
+            self._settle(claimed, bury(claimed, Cause.INTERNAL, f"internal error: {type(error).__name__}"))
+
+    # pausing
+
+    def observe(self, stored: StoredLane, asked_at: float) -> None:
+        """What the store said of the lane to a question asked then."""
+        self._control.observe(stored, asked_at)
+        if self._control.is_paused:
+            self._waiting.wake()
+
+    async def _probe(self) -> None:
+        """While the lane is paused one job goes out now and then; when it gets through the lane is open again."""
+        await self._control.look()
+        if not self._control.is_paused:
+            return
+        if self.consumer.in_flight.used or not await self.consumer.length() or not await self._control.may_probe():
+            await asyncio.sleep(self.consumer.block.total_seconds())
+        elif not await self._send_probe():
+            await self._control.withdraw_probe()
+
+    async def _send_probe(self) -> bool:
+        """Settle what needs no request, then send one; False where there was none to send."""
+        while True:
+            entries = await self.consumer.claim(_PROBE_CLAIM)
+            entries = entries or await self.consumer.take_over(1)  # all of them may be a dead worker's
+            batches = self._batches(entries)
+            if not batches:
+                return False
+            for index, batch in enumerate(batches):
+                if await self._sent_as_probe(batch):
+                    self._put_back(batches[index + 1 :])
+                    return True
+
+    async def _sent_as_probe(self, batch: Batch) -> bool:
+        places, used = await self._transport.reserve(1), 0
+        try:
+            for whole, addressed in await self._prepare([batch]):
+                authorization = await self._channel.authorization.current()
+                self._send(whole, addressed, authorization, is_probe=True)
+                used += 1
+        except RedisError as error:
+            self._trouble = f"store: {type(error).__name__}"
+            self._put_back([batch])
+        except Exception as error:  # noqa: BLE001  see above
+            self._bury(batch.jobs, error)
+        finally:
+            self._transport.give_back(places - used)
+        return used > 0
+
+    # ending and telling
+
+    async def drained(self) -> None:
+        """Returns once nothing is in flight and everything is settled."""
+        while self.consumer.in_flight.used:
+            await asyncio.sleep(0.02)
+        await self.consumer.settled()
+
+    async def abandon(self) -> None:
+        """Nothing to stop: what is under way ends with the transport, and is taken over by another worker."""
+
+    def stall(self) -> str:
+        """Why the lane makes no progress although it is open and work waits; "" where it does, or has nothing to do."""
+        if self._control.is_paused or not (self._waiting or self._under_way):
+            self._progress_at = self._clock()
+        if self._clock() - self._progress_at < self._patience_s:
+            return ""
+        return self._trouble or ("no answer from the provider" if self._under_way else "no free connection")

@@ -1,0 +1,104 @@
+"""What the relay counts and logs: each event of a message's and a job's life, in one place.
+
+Labels are kept once made: finding them anew costs more than the counting. Nothing here may fail the work.
+"""
+
+from datetime import datetime
+
+import structlog
+from prometheus_client import Counter, Histogram
+
+from proxy import metrics
+from proxy.channels import APNS, APNS_SANDBOX
+from proxy.domain.decisions import Decision, PauseLane, Result
+from proxy.domain.jobs import Job
+from proxy.domain.lanes import Lane
+from proxy.domain.offline_messages import OfflineMessage
+from proxy.domain.settlements import Bury
+from proxy.domain.transfers import Response
+from proxy.usecases.monitor_clock import ClockMonitor
+from proxy.usecases.plan_alerts import PlanResult
+
+log = structlog.get_logger()
+
+
+class RelayObserver:
+    """The events of one app's callbacks, or of one lane (`lane` None: of callbacks)."""
+
+    def __init__(self, app_id: str, lane: Lane | None = None) -> None:
+        self._app_id, self._lane = app_id, lane
+        self._app, self._channel = (lane.app, lane.channel) if lane else ("", "")
+        self._planned: dict[Lane, Counter] = {}
+        self._messages: dict[PlanResult, Counter] = {}
+        self._settled: dict[tuple[Result, str], Counter] = {}
+        self._push_seconds: Histogram = metrics.push_seconds.labels(self._channel)
+
+    # callbacks
+
+    def planned(self, message: OfflineMessage, result: PlanResult, jobs: int) -> None:
+        """A message was planned, or left out: `result` tells why there was no job."""
+        if result not in self._messages:
+            self._messages[result] = metrics.messages_planned_total.labels(result)
+        self._messages[result].inc()
+        log.info("callback planned", message_id=message.message_id, jobs=jobs, result=result)
+
+    def job_planned(self, lane: Lane) -> None:
+        if lane not in self._planned:
+            self._planned[lane] = metrics.planned_total.labels(lane.app, lane.channel)
+        self._planned[lane].inc()
+
+    # lanes
+
+    def settled(self, job: Job, decision: Decision, now: datetime) -> None:
+        """What became of a job is decided."""
+        key = (decision.result, decision.reason)
+        counter = self._settled.get(key)
+        if counter is None:
+            reason = metrics.bounded_reason(decision.reason)
+            counter = metrics.settled_total.labels(self._app, self._channel, decision.result, reason)
+            if reason == decision.reason:  # the closed part of them
+                self._settled[key] = counter
+        counter.inc()
+        if decision.result is Result.ACCEPTED:
+            metrics.alert_seconds.observe(max(0.0, now.timestamp() - job.alert.order.accepted_at_ms / 1000))
+        log.info(
+            "push settled", app=self._app, channel=self._channel, result=decision.result, reason=decision.reason,
+            job_id=job.id, message_id=job.alert.message_id, attempt=job.attempt,
+        )  # fmt: skip
+
+    def answered(self, seconds: float) -> None:
+        """A provider answered so long after the request was handed over."""
+        self._push_seconds.observe(seconds)
+
+    def repeated(self, reason: str, jobs: int) -> None:
+        """A request failed for the first time and goes once more at once."""
+        metrics.repeated_total.labels(self._app, self._channel).inc()
+        log.warning("push failed, repeated at once", app=self._app, channel=self._channel, reason=reason, jobs=jobs)
+
+    def lane_paused(self, pause: PauseLane) -> None:
+        """An answer paused the lane, which no worker had known."""
+        metrics.lane_pauses_total.labels(self._app, self._channel, pause.kind).inc()
+        log.error("lane paused", app=self._app, channel=self._channel, kind=str(pause.kind), reason=pause.reason)
+
+    def lane_resumed(self) -> None:
+        log.info("lane resumed", app=self._app, channel=self._channel)
+
+    # both
+
+    def buried(self, settlement: Bury) -> None:
+        metrics.dead_letters_total.labels(self._app_id, self._app, self._channel, settlement.cause).inc()
+
+    def taken_over(self, stream: str, count: int) -> None:
+        metrics.taken_over_total.inc(count)
+        log.warning("entries taken over", stream=stream, count=count)
+
+    def leases_lost(self, stream: str, count: int) -> None:
+        metrics.lost_total.inc(count)
+        log.warning("entries were taken over before we settled them", stream=stream, count=count)
+
+
+def hear_clock(clock: ClockMonitor, lane: Lane, response: Response) -> None:
+    """An answer tells the provider's time; a push that APNs accepted, that our provider token's time is right."""
+    clock.heard(lane.channel, response)
+    if response.status == 200 and lane.channel in (APNS, APNS_SANDBOX):
+        clock.token_accepted()

@@ -1,0 +1,242 @@
+"""One app's callbacks at work: messages that were claimed together are planned together.
+
+    claim -> messages -> one look-up of all readers' devices -> jobs in chunks -> one call that appends them
+
+A crowd (a group of thousands) is planned by itself beside the others, page by page, and takes pauses. A full lane holds
+back its own jobs alone: the store keeps the message for that lane, and gives it back later (Entry.lanes).
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import structlog
+from redis.exceptions import RedisError
+
+from proxy.domain.alerts import Alert
+from proxy.domain.callbacks import Recipient
+from proxy.domain.dead_letters import Cause
+from proxy.domain.devices import AccountsRead
+from proxy.domain.lanes import Lane, Route
+from proxy.domain.offline_messages import OfflineMessage
+from proxy.domain.settlements import Bury, Entry, PlanChunk, Waiting
+from proxy.store.connection import is_the_stores_own
+from proxy.store.devices.addresses import RedisAddresses
+from proxy.store.queue.streams import RedisQueue, lane_name
+from proxy.store.records import UnreadableRecord, load_offline_message
+from proxy.usecases.plan_alerts import Planned, PlanResult, alert_of, jobs_for, readers_of, registered_name
+from proxy.worker.consumer import POISON_DELIVERIES, StreamConsumer
+from proxy.worker.observer import RelayObserver
+from proxy.worker.tasks import Tasks
+
+JOBS_PER_CHUNK = 50  # the store is busy for half a millisecond a chunk; 1,000 at once would be 6 to 10
+CROWD = 50  # a message with more readers than this is planned by itself
+_PAUSING_CROWD = 1_000
+_STORE_AWAY_S = 0.5
+_GATHER_S = 0.003
+
+log = structlog.get_logger()
+
+
+@dataclass
+class Plan:
+    """One message on its way to jobs."""
+
+    entry: Entry
+    message: OfflineMessage
+    alert: Alert | PlanResult
+    readers: list[Recipient]
+    appended: int = 0
+    full: frozenset[Lane] = frozenset()
+    blocked: int = 0
+    jobs: list[Planned] = field(default_factory=list)
+
+    @property
+    def is_crowd(self) -> bool:
+        return len(self.readers) > CROWD
+
+    @property
+    def result(self) -> PlanResult:
+        if isinstance(self.alert, PlanResult):
+            return self.alert
+        if self.full:
+            return PlanResult.WAITS
+        if self.appended:
+            return PlanResult.PLANNED
+        if not self.readers:
+            return PlanResult.NO_READERS
+        if self.jobs:
+            return PlanResult.KNOWN
+        return PlanResult.BLOCKED if self.blocked == len(self.readers) else PlanResult.NO_DEVICES
+
+
+class PlanWorker:
+    """Plans one app's callbacks. `routes` are the app's lanes, of all its sections."""
+
+    def __init__(
+        self,
+        app_id: str,
+        consumer: StreamConsumer,
+        routes: Sequence[Route],
+        addresses: RedisAddresses,
+        queue: RedisQueue,
+        observer: RelayObserver,
+        *,
+        alert_ttl: timedelta,
+        now: Callable[[], datetime],
+    ) -> None:
+        self.consumer = consumer
+        self._app_id, self._routes, self._addresses, self._queue = app_id, routes, addresses, queue
+        self._observer, self._alert_ttl, self._now = observer, alert_ttl, now
+        self._tasks = Tasks()
+
+    async def claim(self) -> None:
+        """One round: read what there is room for, and plan it."""
+        await self.consumer.in_flight.worth_reading()
+        entries = await self.consumer.claim()
+        await self._begin(entries)
+        if len(entries) > 1:  # under load more come together the next time, which costs less for each
+            await asyncio.sleep(_GATHER_S)
+
+    async def take_over(self) -> None:
+        """Go on with what a dead worker left."""
+        await self._begin(await self.consumer.take_over())
+
+    async def drained(self) -> None:
+        """Returns once nothing is in flight."""
+        await self._tasks.ended()
+        await self.consumer.settled()
+
+    async def abandon(self) -> None:
+        """Stop in the middle: a later take-over adds what is missing."""
+        await self._tasks.cancel()
+
+    async def _begin(self, entries: Sequence[Entry]) -> None:
+        plans = [plan for entry in entries if (plan := self._read(entry)) is not None]
+        for plan in plans:
+            if plan.is_crowd:
+                self._tasks.start(self._plan([plan]))
+        if small := [plan for plan in plans if not plan.is_crowd]:
+            await self._plan(small)
+
+    def _read(self, entry: Entry) -> Plan | None:
+        try:
+            message = load_offline_message(entry.record)
+        except UnreadableRecord as error:
+            log.error("callback cannot be read", error=str(error))
+            self.consumer.settle(Bury(entry.id, Cause.UNREADABLE, "unreadable callback", entry))
+            return None
+        if entry.deliveries > POISON_DELIVERIES:
+            log.error("callback is poison", message_id=message.message_id)
+            self.consumer.settle(Bury(entry.id, Cause.POISON, "poison callback", message))
+            return None
+        return Plan(entry, message, alert_of(message, self._now(), self._alert_ttl), readers_of(message))
+
+    async def _plan(self, plans: Sequence[Plan]) -> None:
+        """Plan them together; where one of them fails, each by itself, for it must not hold up the others."""
+        try:
+            await self._with_patience(plans)
+        except (RedisError, OverflowError, ValueError) as error:
+            if len(plans) > 1:
+                for plan in plans:
+                    await self._plan([plan])
+                return
+            log.warning("callback left for a later try", error=type(error).__name__)
+        except Exception:
+            if len(plans) > 1:
+                for plan in plans:
+                    await self._plan([plan])
+                return
+            log.exception("planning failed")
+        else:
+            for plan in plans:
+                self._observer.planned(plan.message, plan.result, plan.appended)
+        self.consumer.release([plan.entry.id for plan in plans])
+
+    async def _with_patience(self, plans: Sequence[Plan]) -> None:
+        """A store in trouble is waited for with the entries in hand: six leases of it would make them all poison."""
+        ids = [plan.entry.id for plan in plans]
+        was_away = False
+        while True:
+            try:
+                await self._append_all(plans)
+            except RedisError as error:
+                if not (is_the_stores_own(error) and self.consumer.may_act(ids)):
+                    raise
+                if not was_away:
+                    log.warning("planning waits for the store", error=type(error).__name__)
+                was_away = True
+                await asyncio.sleep(_STORE_AWAY_S)
+            else:
+                return
+
+    async def _append_all(self, plans: Sequence[Plan]) -> None:
+        if len(plans) == 1 and plans[0].is_crowd:
+            await self._append_crowd(plans[0])
+            return
+        found = await self._look_up([(plan, plan.readers) for plan in plans])
+        chunks = list[tuple[Plan, PlanChunk]]()
+        for plan in plans:
+            plan.appended, plan.full, plan.jobs = 0, frozenset(), self._jobs(plan, plan.readers, found)
+            parts = [plan.jobs[i : i + JOBS_PER_CHUNK] for i in range(0, len(plan.jobs), JOBS_PER_CHUNK)] or [[]]
+            *others, last = parts
+            chunks += [(plan, self._chunk(plan, part)) for part in others]
+            plan.jobs = last  # goes with the acknowledgement, once it is known which lanes were full
+        await self._append(chunks)
+        await self._append([(plan, self._chunk(plan, plan.jobs, last=True)) for plan in plans])
+
+    async def _append_crowd(self, plan: Plan) -> None:
+        plan.appended, plan.full, plan.blocked = 0, frozenset(), 0
+        waiting, plan.jobs = list[Planned](), []
+        for start in range(0, len(plan.readers), CROWD):
+            page = plan.readers[start : start + CROWD]
+            waiting += self._jobs(plan, page, await self._look_up([(plan, page)]))
+            while len(waiting) > JOBS_PER_CHUNK:
+                began = time.perf_counter()
+                await self._append([(plan, self._chunk(plan, waiting[:JOBS_PER_CHUNK]))])
+                plan.jobs = waiting[:JOBS_PER_CHUNK]
+                del waiting[:JOBS_PER_CHUNK]
+                if len(plan.readers) > _PAUSING_CROWD:  # it can wait; intake and other people's messages cannot
+                    await asyncio.sleep(2 * (time.perf_counter() - began))
+        plan.jobs = plan.jobs or waiting
+        await self._append([(plan, self._chunk(plan, waiting, last=True))])
+
+    async def _look_up(self, asked: Sequence[tuple[Plan, Sequence[Recipient]]]) -> AccountsRead:
+        """The devices of all these readers in all sections, and which of them are blocked."""
+        apps = {route.lane.app for route in self._routes if not route.to_account}
+        names = dict.fromkeys(
+            (registered_name(reader.account), reader.account)
+            for plan, readers in asked
+            if isinstance(plan.alert, Alert)
+            for reader in readers
+        )
+        if not names:
+            return AccountsRead({}, frozenset())
+        return await self._addresses.devices_of(
+            [(app, registered) for app in apps for registered, _ in names], [account for _, account in names]
+        )
+
+    def _jobs(self, plan: Plan, readers: Sequence[Recipient], found: AccountsRead) -> list[Planned]:
+        if isinstance(plan.alert, PlanResult):
+            return []
+        lanes = plan.entry.lanes
+        routes = [route for route in self._routes if not lanes or lane_name(route.lane) in lanes]
+        plan.blocked += sum(reader.account in found.blocked for reader in readers)
+        return jobs_for(routes, plan.alert, readers, found.devices, found.blocked)
+
+    def _chunk(self, plan: Plan, jobs: Sequence[Planned], *, last: bool = False) -> PlanChunk:
+        waiting = Waiting(plan.full, plan.entry.tries) if last else None
+        return PlanChunk(self._app_id, plan.message.message_id, plan.entry.id, jobs, last, waiting)
+
+    async def _append(self, chunks: Sequence[tuple[Plan, PlanChunk]]) -> None:
+        if not chunks:
+            return
+        results = await self._queue.append_planned([chunk for _, chunk in chunks], self._now())
+        for (plan, chunk), result in zip(chunks, results, strict=True):
+            plan.appended += sum(result.new)
+            plan.full |= result.full
+            for (lane, _), is_new in zip(chunk.jobs, result.new, strict=True):
+                if is_new:
+                    self._observer.job_planned(lane)

@@ -1,0 +1,195 @@
+"""The worker process: the loops of its consumers, what it does now and then, and its end on SIGTERM.
+
+Every loop outlives the store's absence. A loop that ends by a bug ends the worker, after the same drain: a supervisor
+starts another.
+"""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Protocol
+
+import structlog
+from redis.exceptions import RedisError
+
+from proxy.metrics import lost_total
+from proxy.store.queue.lane_states import RedisLaneStates
+from proxy.store.queue.streams import RedisQueue
+from proxy.store.server.clocks import StoreClock
+from proxy.store.server.worker_states import WorkerStates
+from proxy.worker.consumer import StreamConsumer
+from proxy.worker.deliver import LaneWorker
+from proxy.worker.event_loop_watchdog import EventLoopWatchdog
+from proxy.worker.leases import Leases
+from proxy.worker.plan import PlanWorker
+from proxy.worker.report import WorkerReport
+from proxy.worker.store_monitor import StoreMonitor
+from proxy.worker.tasks import cancel_all
+
+_STORE_AWAY_S = 0.5
+_MOVE_EVERY_S = 1.0
+_MOVE_MOST = 500
+_LOOK_EVERY_S = 1.0
+_LAST_CLAIM_S = 2.0  # a blocking read and a little
+_SWEEP_EVERY_S = 600.0
+
+log = structlog.get_logger()
+Round = Callable[[], Awaitable[None]]
+
+
+class StreamWorker(Protocol):
+    """A plan or a lane."""
+
+    consumer: StreamConsumer
+
+    async def claim(self) -> None: ...
+
+    async def take_over(self) -> None: ...
+
+    async def drained(self) -> None: ...
+
+    async def abandon(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One worker instance."""
+
+    plans: Sequence[PlanWorker]
+    lanes: Sequence[LaneWorker]
+    queue: RedisQueue
+    lane_states: RedisLaneStates
+    leases: Leases
+    clock: StoreClock
+    states: WorkerStates
+    report: WorkerReport
+    monitor: StoreMonitor
+    watchdog: EventLoopWatchdog
+    heartbeat: timedelta
+    lease: timedelta
+    drain: timedelta
+    close: Callable[[], Awaitable[None]]
+    pauses_known: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def _workers(self) -> list[StreamWorker]:
+        return [*self.plans, *self.lanes]
+
+    async def run(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Work until SIGTERM or SIGINT; then claim nothing more, finish what is in flight, and leave the rest."""
+        stop = asyncio.Event()
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
+        self.watchdog.start()
+        claiming = [asyncio.create_task(self._claim(stop, round_)) for round_ in self._claiming()]
+        serving = [asyncio.create_task(_for_ever(round_)) for round_ in self._serving()]
+        serving += [
+            asyncio.create_task(loop) for lane in self.lanes for loop in (lane.run_sending(), lane.run_answering())
+        ]
+        serving += [asyncio.create_task(worker.consumer.run_settling()) for worker in self._workers]
+        ready()
+        told = asyncio.create_task(stop.wait())
+        await asyncio.wait([told, *claiming, *serving], return_when=asyncio.FIRST_COMPLETED)
+        stop.set()
+        log.info("worker drains", in_flight=self.leases.count())
+        await asyncio.wait(claiming, timeout=_LAST_CLAIM_S)  # a read that is cancelled would strand what it brings
+        await cancel_all(claiming)
+        try:
+            async with asyncio.timeout(self.drain.total_seconds()):
+                await asyncio.gather(*(worker.drained() for worker in self._workers))
+        except TimeoutError:
+            log.warning("worker leaves work to others", in_flight=self.leases.count())
+            await asyncio.gather(*(worker.abandon() for worker in self._workers))
+        await cancel_all(serving)
+        self.watchdog.stop()
+        await self.close()
+        log.info("worker stopped")
+        for task in (*claiming, *serving):
+            if not task.cancelled() and (error := task.exception()):
+                raise error
+
+    def _claiming(self) -> list[Round]:
+        return [*(worker.claim for worker in self._workers), self._take_over, self._move_due]
+
+    def _serving(self) -> list[Round]:
+        return [self._renew, self._look_for_pauses, self._sweep, self._monitor, self._report]
+
+    async def _claim(self, stop: asyncio.Event, round_: Round) -> None:
+        await self.monitor.admitted.wait()
+        await self.pauses_known.wait()  # else a worker would begin with hundreds of pushes of a paused lane
+        await _until(stop, round_)
+
+    async def _renew(self) -> None:
+        if lost := await self.leases.renew(self.queue.renew):
+            lost_total.inc(lost)
+            log.warning("leases lost", count=lost)
+        await asyncio.sleep(self.heartbeat.total_seconds())
+
+    async def _take_over(self) -> None:
+        """One question for all streams; then only those are asked again in which a worker left something."""
+        workers = {worker.consumer.stream: worker for worker in self._workers}
+        for stream in await self.queue.abandoned(list(workers)):
+            await workers[stream].take_over()
+        await asyncio.sleep(min(1.0, self.lease.total_seconds() / 5))
+
+    async def _move_due(self) -> None:
+        """Retries that are due go back to their lanes, at the moment when the next one is due."""
+        lanes, app_ids = [lane.lane for lane in self.lanes], sorted({lane.lane.app_id for lane in self.lanes})
+        now = self.clock.now()
+        moved = await self.queue.move_due(lanes, app_ids, now, _MOVE_MOST)
+        for key, error in moved.errors.items():
+            log.error("waiting work cannot be moved", key=key, error=error)
+        wait_s = (moved.next_due_at - now).total_seconds() if moved.next_due_at else _MOVE_EVERY_S
+        await asyncio.sleep(min(max(wait_s, 0.01), _MOVE_EVERY_S))
+
+    async def _sweep(self) -> None:
+        for worker in self._workers:
+            await self.queue.forget_instances(worker.consumer.stream)
+        await asyncio.sleep(_SWEEP_EVERY_S)
+
+    async def _monitor(self) -> None:
+        await self.clock.measure()
+        await self.monitor.look(self.clock.now())
+        await asyncio.sleep(_LOOK_EVERY_S)
+
+    async def _look_for_pauses(self) -> None:
+        asked_at = self.leases.clock()
+        states = await self.lane_states.states([lane.lane for lane in self.lanes])
+        for lane in self.lanes:
+            lane.observe(states[lane.lane], asked_at)
+        self.pauses_known.set()
+        await asyncio.sleep(_LOOK_EVERY_S)
+
+    async def _report(self) -> None:
+        stalls = {f"{lane.lane.app}/{lane.lane.channel}": lane.stall() for lane in self.lanes}
+        if self.watchdog.was_late():
+            stalls = {name: why and "this process gets too little processor time" for name, why in stalls.items()}
+        state = self.report.take(stalls)
+        await asyncio.sleep(_LOOK_EVERY_S)
+        await self.states.write(self.report.instance, state)
+
+
+async def _until(stop: asyncio.Event, round_: Round) -> None:
+    away = False
+    while not stop.is_set():
+        away = await _one(round_, was_away=away)
+
+
+async def _for_ever(round_: Round) -> None:
+    away = False
+    while True:
+        away = await _one(round_, was_away=away)
+
+
+async def _one(round_: Round, *, was_away: bool) -> bool:
+    """One round; True where the store did not answer, which is said once and waited for."""
+    try:
+        await round_()
+    except RedisError as error:
+        if not was_away:
+            log.warning("the store does not answer, waiting", error=type(error).__name__)
+        await asyncio.sleep(_STORE_AWAY_S)
+        return True
+    return False
