@@ -18,6 +18,7 @@ _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 _SETTINGS = re.compile(r"^```toml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _RENAMED = re.compile(r"^\| `\[([\w.]+)\]` \| `(\w+)` \| `(\w+)` \|$", re.MULTILINE)
+_TARGET = re.compile(r"(?:^ {4}|`)(?:\w+=\S+ )*make ([a-z-]+)", re.MULTILINE)
 _COMMAND = re.compile(r"^ {4}app-proxy (.*)$", re.MULTILINE)
 _AN_APP = """
 [apps.main]
@@ -76,6 +77,13 @@ def test_each_command_of_a_page_is_one_that_the_command_line_knows(page: Path) -
             assert found, line
             command, words = found, words[1:]
         command.make_context(line, words)  # raises UsageError for an option that is gone
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_each_target_of_make_that_a_page_names_is_one(page: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    named = _TARGET.findall((ROOT / page).read_text())
+    assert not [target for target in named if not re.search(rf"^{target}:", makefile, re.MULTILINE)]
 
 
 @pytest.mark.parametrize(
