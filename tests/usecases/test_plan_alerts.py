@@ -1,0 +1,136 @@
+"""One message becomes jobs, or a reason why there are none."""
+
+import unicodedata
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from proxy.domain.alerts import Alert, AlertText, Order
+from proxy.domain.callbacks import Recipient
+from proxy.domain.devices import ApnsEnvironment, Device, Platform
+from proxy.domain.jobs import Job
+from proxy.domain.lanes import Lane, Route
+from proxy.domain.offline_messages import OfflineMessage
+from proxy.usecases.plan_alerts import PlanResult, alert_of, jobs_for, missed_it, readers_of, registered_name
+
+NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
+NOON_MS = int(NOON.timestamp() * 1000)
+DAY = timedelta(days=1)
+MESSAGE = OfflineMessage(
+    message_id="m1",
+    app_id="77",
+    conversation="topic:t1",
+    sender="ann",
+    recipients=(Recipient("ben"),),
+    payload=b"the words of ann",
+    biz_type="TEXT",
+    sequence="9007199254740995",
+    sent_at_ms=0,
+    accepted_at=NOON,
+)
+ALERT = MESSAGE.alert(AlertText("ann", "the words of ann"), DAY)
+PHONES, SANDBOX, ACCOUNTS = (Lane("77", "main", channel) for channel in ("apns", "apns-sandbox", "mipush"))
+ALL = [Route(PHONES, to_account=False), Route(SANDBOX, to_account=False), Route(ACCOUNTS, to_account=True)]
+
+
+def phone(account: str = "ben", device_id: str = "phone", **of: Any) -> Device:
+    return Device("main", account, device_id, Platform.APNS, f"{account}-{device_id}", NOON, **of)
+
+
+def planned(*devices: Device, readers: str = "ben", routes: list[Route] | None = None) -> set[tuple[str, str, str]]:
+    """Channel, account and device of each job for these readers."""
+    by_account: dict[tuple[str, str], list[Device]] = {}
+    for device in devices:
+        by_account.setdefault((device.app, device.account), []).append(device)
+    recipients = [Recipient(name) for name in readers.split()]
+    jobs = jobs_for(routes or ALL, ALERT, recipients, by_account, frozenset())
+    return {(lane.channel, job.account, job.device_id) for lane, job in jobs}
+
+
+def test_an_alert_shows_who_writes_and_what_for_a_day_from_acceptance_at_its_place_in_the_conversation() -> None:
+    assert alert_of(MESSAGE, NOON + timedelta(minutes=1), DAY) == Alert(
+        "m1", "topic:t1", AlertText("ann", "the words of ann"), Order(9007199254740995, 0, NOON_MS), NOON + DAY
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "now", "result"),
+    [
+        ({"biz_type": "TEXT_READ"}, NOON, PlanResult.NO_TEXT),  # a receipt says nothing to a person
+        ({}, NOON + DAY, PlanResult.EXPIRED),
+        ({"sent_at_ms": NOON_MS - 23 * 3_600_000}, NOON + timedelta(hours=2), PlanResult.EXPIRED),
+    ],
+)
+def test_the_reason_why_a_message_has_no_alert_is_its_result(
+    change: dict[str, Any], now: datetime, result: PlanResult
+) -> None:
+    assert alert_of(replace(MESSAGE, **change), now, DAY) is result
+
+
+def test_a_message_is_worth_showing_until_the_moment_when_it_expires() -> None:
+    assert isinstance(alert_of(MESSAGE, NOON + DAY - timedelta(microseconds=1), DAY), Alert)
+
+
+def test_the_sender_is_never_alerted_of_their_own_message() -> None:
+    ben, ann = Recipient("ben", ("r1",)), Recipient("ann")
+    assert readers_of(replace(MESSAGE, recipients=(ann, ben))) == [ben]
+    assert readers_of(replace(MESSAGE, recipients=(ann,))) == []
+
+
+def test_each_device_of_each_reader_gets_one_job_and_each_account_one_where_accounts_are_the_addresses() -> None:
+    devices = phone(), phone(device_id="pad"), phone("cai")
+    assert planned(*devices, readers="ben cai stranger") == {
+        ("apns", "ben", "phone"), ("apns", "ben", "pad"), ("apns", "cai", "phone"),
+        ("mipush", "ben", ""), ("mipush", "cai", ""), ("mipush", "stranger", ""),
+    }  # fmt: skip
+
+
+def test_a_job_carries_its_alert_and_the_digest_of_its_push_token_but_not_the_token() -> None:
+    (job,) = (job for _, job in jobs_for(ALL[:1], ALERT, [Recipient("ben")], {("main", "ben"): [phone()]}, ()))
+    assert job == Job("main", "apns", "ben", "phone", ALERT, token_digest=phone().token_digest)
+    assert "ben-phone" not in repr(job)
+
+
+def test_a_device_of_apples_sandbox_is_alerted_through_the_sandboxs_own_lane() -> None:
+    devices = phone(), phone(device_id="debug", environment=ApnsEnvironment.SANDBOX)
+    assert planned(*devices, routes=ALL[:2]) == {("apns", "ben", "phone"), ("apns-sandbox", "ben", "debug")}
+    assert planned(*devices, routes=ALL[:1]) == {("apns", "ben", "phone")}  # the sandbox is off
+
+
+def test_devices_of_another_section_or_platform_are_not_reached_through_this_lane() -> None:
+    devices = replace(phone(), app="other"), replace(phone(device_id="mi"), platform=Platform.MIPUSH)
+    assert planned(*devices, routes=ALL[:2]) == set()
+    to_devices = Route(ACCOUNTS, to_account=False)
+    assert planned(*devices, routes=[to_devices]) == {("mipush", "ben", "mi")}
+
+
+def test_a_blocked_account_gets_no_job_in_any_lane() -> None:
+    devices = {("main", "ben"): [phone()], ("main", "cai"): [phone("cai")]}
+    jobs = jobs_for(ALL, ALERT, [Recipient("ben"), Recipient("cai")], devices, frozenset({"ben"}))
+    assert {job.account for _, job in jobs} == {"cai"}
+
+
+def test_an_account_named_in_another_form_of_unicode_is_found_as_it_registered() -> None:
+    decomposed = unicodedata.normalize("NFD", "José")
+    assert registered_name(decomposed) == "José"
+    assert registered_name("ben") == "ben"
+    assert planned(phone("José"), readers=decomposed, routes=ALL[:2]) == {("apns", "José", "phone")}
+
+
+@pytest.mark.parametrize(
+    ("registered", "named", "missed"),
+    [
+        ("r1", ("r1",), True),
+        ("r1", ("r2", "r1"), True),
+        ("r2", ("r1",), False),  # it was online
+        ("", ("r1",), True),  # it never said which login is its own
+        ("r2", (), True),  # none named: all of them missed it
+        ("", (), True),
+    ],
+)
+def test_named_logins_narrow_only_devices_that_named_theirs(
+    registered: str, named: tuple[str, ...], missed: bool
+) -> None:
+    assert missed_it(phone(resource=registered), Recipient("ben", named)) is missed
