@@ -1,0 +1,571 @@
+"""Plan on a real store: every target once, however often, by however many, and however far it came."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from prometheus_client import REGISTRY
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
+from structlog.testing import capture_logs
+
+from proxy.domain.callbacks import Callback, Kind, Recipient
+from proxy.domain.devices import Platform
+from proxy.domain.jobs import Job
+from proxy.domain.lanes import Lane, Route
+from proxy.domain.offline_messages import offline_message
+from proxy.domain.settlements import ChunkResult, Finish, PlanChunk
+from proxy.store import keys
+from proxy.store.connection import Store, async_redis
+from proxy.store.devices.addresses import RedisAddresses
+from proxy.store.devices.registry import RedisDeviceRegistry
+from proxy.store.queue.inbox import RedisInbox
+from proxy.store.queue.streams import RedisQueue
+from proxy.store.records import load_job, load_offline_message
+from proxy.store.users.blocks import RedisBlocks
+from proxy.usecases.accept_callback import Acceptance, accept_callback
+from proxy.usecases.plan_alerts import PlanResult
+from proxy.worker.consumer import StreamConsumer
+from proxy.worker.leases import Leases
+from proxy.worker.observer import RelayObserver
+from proxy.worker.plan import JOBS_PER_CHUNK, PlanWorker
+from tests.store.samples import (
+    DAY,
+    MS,
+    NO_WAIT,
+    NOON,
+    SECOND,
+    apns_lane,
+    callback,
+    device,
+    job,
+    mipush_lane,
+    put_jobs,
+    with_redis,
+)
+from tests.worker.round_trips import counted_round_trips
+
+SHORT_LEASE_S = 0.005  # longer than the store's, so that a take-over needs no waiting
+
+
+class Faulty(RedisQueue):
+    """Appends what was planned, unless `fault` says how it fails, from call number `from_call` on."""
+
+    fault: Exception | None = None
+    from_call = 0
+
+    def __init__(self, redis: Any, instance: str, jobs_cap: int) -> None:
+        super().__init__(redis, instance, lease=MS, dedupe_ttl=DAY, jobs_cap=jobs_cap, dead_cap=100)
+        self.sizes: list[int] = []  # of the chunks
+
+    async def append_planned(self, chunks: Sequence[PlanChunk], now: datetime) -> list[ChunkResult]:
+        if self.fault is not None and len(self.sizes) >= self.from_call:
+            raise self.fault
+        self.sizes += [len(chunk.jobs) for chunk in chunks]
+        return await super().append_planned(chunks, now)
+
+
+class Instance:
+    """One worker instance's plan."""
+
+    def __init__(self, relay: "Relay", name: str, redis: Any, lanes: Sequence[Lane]) -> None:
+        self.queue = Faulty(redis, name, relay.jobs_cap)
+        observer = RelayObserver(relay.app_id)
+        self.consumer = StreamConsumer(
+            relay.stream,
+            self.queue,
+            Leases(15.0),
+            partial(self.queue.settle_callbacks, relay.app_id),
+            observer,
+            in_flight=128,
+            block=NO_WAIT,
+        )
+        self.worker = PlanWorker(
+            relay.app_id,
+            self.consumer,
+            [Route(lane, to_account=lane.channel == "mipush") for lane in lanes],
+            RedisAddresses(redis, {"main": relay.app_id}, name),
+            self.queue,
+            observer,
+            alert_ttl=DAY,
+            now=lambda: relay.now,
+        )
+
+    async def turn(self) -> None:
+        """One claim, to its end."""
+        await self.worker.claim()
+        await self.worker.drained()
+        assert self.consumer.in_flight.used == 0
+
+    async def take_over(self) -> None:
+        await asyncio.sleep(SHORT_LEASE_S)
+        await self.worker.take_over()
+        await self.worker.drained()
+
+
+class Relay:
+    """An app's intake and plan, with a lane to each iPhone and a lane to Mi Push accounts."""
+
+    jobs_cap = 50_000
+
+    def __init__(self, redis: Any, store: Store, app_id: str, store_url: str) -> None:
+        self.redis, self.store, self.app_id, self.store_url = redis, store, app_id, store_url
+        self.now = NOON
+        self.stream = keys.callbacks(app_id)
+        self.phones, self.accounts = apns_lane(app_id), mipush_lane(app_id)
+        self.devices = RedisDeviceRegistry(store, {"main": app_id})
+        self._settling: list[asyncio.Task[None]] = []
+
+    def instance(self, *lanes: Lane, name: str = "worker-1", redis: Any = None) -> Instance:
+        """A worker that plans for these lanes, all of them where none is named; its settlements are carried out."""
+        one = Instance(self, name, redis or self.redis, lanes or [self.phones, self.accounts])
+        self._settling.append(asyncio.create_task(one.consumer.run_settling()))
+        return one
+
+    def register(self, accounts: Iterable[str], device_id: str = "phone", resource: str = "") -> None:
+        for name in accounts:
+            self.devices.register(device(name, device_id, f"{name}-{device_id}", resource=resource))
+
+    def accept(self, one: Callback, now: datetime = NOON) -> Acceptance:
+        return accept_callback(one, RedisInbox(self.store, DAY, 1000), now=now, dedupe_ttl=DAY)
+
+    def accept_messages(self, sequences: Iterable[int], accounts: Sequence[str] = ("ben",)) -> None:
+        for sequence in sequences:
+            self.accept(callback(self.app_id, readers(accounts), str(sequence)))
+
+    async def plan(self, *lanes: Lane) -> None:
+        """Plan all that waits."""
+        await self.ensure_group()
+        await self.instance(*lanes).turn()
+
+    async def ensure_group(self) -> None:
+        await Faulty(self.redis, "setup", 1).ensure_group(self.stream)
+
+    async def jobs(self, lane: Lane) -> list[Job]:
+        return [load_job(fields[b"r"]) for _, fields in await self.redis.xrange(keys.jobs(lane))]
+
+    async def left(self) -> tuple[int, int]:
+        """Callbacks in the stream, and how many of them some worker has claimed."""
+        return await self.redis.xlen(self.stream), (await self.redis.xpending(self.stream, keys.GROUP))["pending"]
+
+    async def empty(self, lane: Lane) -> list[str]:
+        """Deliver does its work: returns whom the lane's jobs were for."""
+        queue, stream = Faulty(self.redis, "deliver", 1), keys.jobs(lane)
+        await queue.ensure_group(stream)
+        entries = await queue.claim(stream, 1000, NO_WAIT)
+        await queue.settle_jobs(lane, [Finish(entry.id) for entry in entries])
+        return [load_job(entry.record).account for entry in entries]
+
+    async def move_due(self, now: datetime) -> int:
+        """Messages that waited for a full lane and are due then go back to the callbacks; returns how many."""
+        moved = await Faulty(self.redis, "mover", 1).move_due([], [self.app_id], now, 100)
+        return moved.messages
+
+    async def end(self) -> None:
+        for task in self._settling:
+            task.cancel()
+        await asyncio.gather(*self._settling, return_exceptions=True)
+
+
+def names(count: int) -> list[str]:
+    return [f"user-{n:05}" for n in range(count)]
+
+
+def readers(accounts: Iterable[str]) -> list[Recipient]:
+    return [Recipient(name) for name in accounts]
+
+
+OnRelay = Callable[[Callable[[Relay], Awaitable[None]]], None]
+Logged = list[MutableMapping[str, Any]]
+
+
+@pytest.fixture(autouse=True)
+def logged() -> Iterator[Logged]:
+    """What was logged; and a traceback for a screen would take a third of a second."""
+    with capture_logs() as entries:
+        yield entries
+    assert "the words of ann" not in str(entries)
+
+
+@pytest.fixture
+def on_relay(store_url: str, store: Store, app_id: str) -> OnRelay:
+    """Runs a scenario with a relay of its own."""
+
+    def run(scenario: Callable[[Relay], Awaitable[None]]) -> None:
+        async def to_its_end(redis: Any) -> None:
+            relay = Relay(redis, store, app_id, store_url)
+            try:
+                async with asyncio.timeout(60):
+                    await scenario(relay)
+            finally:
+                await relay.end()
+
+        with_redis(store_url, to_its_end)
+
+    return run
+
+
+def results(logged: Logged) -> list[str]:
+    """What became of each message, as the log says."""
+    return [entry["result"] for entry in logged if entry["event"] == "callback planned"]
+
+
+# whom a message alerts
+
+
+def test_each_device_of_each_reader_gets_one_job_in_its_lane(on_relay: OnRelay, logged: Logged) -> None:
+    async def scenario(relay: Relay) -> None:
+        relay.register(["ben", "cai"])
+        relay.register(["ben"], "pad")
+        relay.devices.register(device("ben", "mi", "regid", platform=Platform.MIPUSH))
+        relay.accept(callback(relay.app_id, readers(["ben", "cai", "stranger"])))
+        await relay.plan()
+        phones = await relay.jobs(relay.phones)
+        assert {(one.account, one.device_id) for one in phones} == {("ben", "phone"), ("ben", "pad"), ("cai", "phone")}
+        accounts = await relay.jobs(relay.accounts)
+        assert [(one.account, one.device_id) for one in accounts] == [("ben", ""), ("cai", ""), ("stranger", "")]
+        assert {(one.alert.text.title, one.alert.text.body) for one in phones} == {("ann", "the words of ann")}
+        assert await relay.left() == (0, 0)
+        (entry,) = logged
+        assert (entry["event"], entry["jobs"], entry["result"]) == ("callback planned", 6, "planned")
+
+    on_relay(scenario)
+
+
+def test_a_repeat_with_one_more_login_alerts_only_that_ones_device(on_relay: OnRelay) -> None:
+    async def scenario(relay: Relay) -> None:
+        relay.register(["ben"], "phone", resource="r1")
+        relay.register(["ben"], "pad", resource="r2")
+        relay.accept(callback(relay.app_id, [Recipient("ben", ("r1",))]))
+        await relay.plan(relay.phones)
+        assert [one.device_id for one in await relay.jobs(relay.phones)] == ["phone"]
+        relay.accept(callback(relay.app_id, [Recipient("ben", ("r1", "r2"))]))
+        await relay.plan(relay.phones)
+        assert [one.device_id for one in await relay.jobs(relay.phones)] == ["phone", "pad"]
+
+    on_relay(scenario)
+
+
+def test_overlapping_callbacks_of_one_message_alert_each_member_once(on_relay: OnRelay) -> None:
+    async def scenario(relay: Relay) -> None:
+        for members in (["ben", "cai"], ["cai", "dan"], ["dan", "ben", "cai"]):
+            assert relay.accept(callback(relay.app_id, readers(members))) is Acceptance.ACCEPTED
+        await relay.plan(relay.accounts)  # all three together
+        assert sorted(one.account for one in await relay.jobs(relay.accounts)) == ["ben", "cai", "dan"]
+        assert await relay.left() == (0, 0)
+
+    on_relay(scenario)
+
+
+def test_an_instant_callback_does_not_keep_the_same_messages_offline_one_from_alerting(on_relay: OnRelay) -> None:
+    async def scenario(relay: Relay) -> None:
+        offline = callback(relay.app_id)
+        assert relay.accept(replace(offline, kind=Kind.NORMAL_TOPIC_MSG)) is Acceptance.INSTANT
+        assert relay.accept(offline) is Acceptance.ACCEPTED
+        assert relay.accept(replace(offline, kind=Kind.NORMAL_TOPIC_MSG)) is Acceptance.INSTANT
+        await relay.plan(relay.accounts)
+        assert len(await relay.jobs(relay.accounts)) == 1
+
+    on_relay(scenario)
+
+
+@pytest.mark.parametrize(
+    ("change", "result"),
+    [
+        ({"biz_type": "TEXT_READ"}, PlanResult.NO_TEXT),
+        ({"sent_at": NOON - timedelta(hours=23)}, PlanResult.EXPIRED),  # it is planned two hours later
+        ({"recipients": (Recipient("ann"),)}, PlanResult.NO_READERS),
+        ({"recipients": (Recipient("stranger"),)}, PlanResult.NO_DEVICES),
+        ({"recipients": (Recipient("blocked"),)}, PlanResult.BLOCKED),
+        ({"recipients": (Recipient("blocked"), Recipient("stranger"))}, PlanResult.NO_DEVICES),
+    ],
+)
+def test_a_message_without_a_job_leaves_its_reason_in_the_log_and_a_metric(
+    on_relay: OnRelay, logged: Logged, change: dict[str, Any], result: PlanResult
+) -> None:
+    def counted() -> float:
+        return REGISTRY.get_sample_value("app_proxy_messages_planned_total", {"result": result}) or 0.0
+
+    async def scenario(relay: Relay) -> None:
+        relay.register(["blocked"])
+        RedisBlocks(relay.store).block("blocked")  # no other test knows this account
+        before = counted()
+        relay.accept(replace(callback(relay.app_id), **change))
+        relay.now = NOON + timedelta(hours=2)
+        await relay.plan(relay.phones)
+        assert await relay.jobs(relay.phones) == []
+        assert await relay.left() == (0, 0)
+        assert results(logged) == [result]
+        assert counted() == before + 1
+
+    on_relay(scenario)
+
+
+def test_a_message_that_was_planned_before_says_so(on_relay: OnRelay, logged: Logged) -> None:
+    async def scenario(relay: Relay) -> None:
+        for members in (["ben", "cai"], ["cai"]):
+            relay.accept(callback(relay.app_id, readers(members)))
+            await relay.plan(relay.accounts)
+        assert results(logged) == ["planned", "planned before"]
+
+    on_relay(scenario)
+
+
+# many at once
+
+
+@pytest.mark.parametrize("messages", [1, 40])
+def test_messages_claimed_together_are_planned_in_two_round_trips_whatever_their_number(
+    on_relay: OnRelay, messages: int
+) -> None:
+    async def scenario(relay: Relay) -> None:
+        relay.register(names(5))
+        relay.accept_messages([1000], names(5))
+        await relay.plan()  # the store knows the scripts now
+        async with counted_round_trips(relay.store_url) as trips:
+            redis = async_redis(trips.url, timeout_s=5.0)
+            one = relay.instance(name="counted", redis=redis)
+            await redis.ping()
+            relay.accept_messages(range(messages), names(5))
+            before = trips.count
+            await one.turn()
+            assert trips.count - before <= 1 + 2  # the claim comes first
+            await redis.aclose()
+        assert len(await relay.jobs(relay.phones)) == 5 * (messages + 1)
+        assert await relay.left() == (0, 0)
+
+    on_relay(scenario)
+
+
+def test_ten_thousand_readers_come_in_small_chunks(on_relay: OnRelay) -> None:
+    async def scenario(relay: Relay) -> None:
+        relay.accept(callback(relay.app_id, readers(names(10_000))))
+        await relay.ensure_group()
+        one = relay.instance(relay.accounts)
+        await one.turn()
+        assert max(one.queue.sizes) <= JOBS_PER_CHUNK <= 200
+        assert sum(one.queue.sizes) == 10_000
+        assert sorted(each.account for each in await relay.jobs(relay.accounts)) == names(10_000)
+        assert await relay.left() == (0, 0)
+
+    on_relay(scenario)
+
+
+def test_a_crowd_is_planned_beside_small_messages_which_do_not_wait_for_it(on_relay: OnRelay) -> None:
+    async def scenario(relay: Relay) -> None:
+        relay.accept(callback(relay.app_id, readers(names(3000)), sequence="1"))
+        relay.accept_messages([2])
+        await relay.ensure_group()
+        one = relay.instance(relay.accounts)
+        await one.worker.claim()
+        assert "ben" in [each.account for each in await relay.jobs(relay.accounts)]
+        assert one.consumer.in_flight.used == 1
+        await one.worker.drained()
+        assert len(await relay.jobs(relay.accounts)) == 3001
+
+    on_relay(scenario)
+
+
+@pytest.mark.parametrize("calls", range(4))
+@pytest.mark.parametrize("fault", [KeyError("a bug of ours"), ResponseError("WRONGTYPE")])
+def test_what_fails_in_any_chunk_comes_again_after_a_lease_and_only_what_is_missing_is_added(
+    on_relay: OnRelay, calls: int, fault: Exception
+) -> None:
+    async def scenario(relay: Relay) -> None:
+        relay.accept(callback(relay.app_id, readers(names(180))))
+        await relay.ensure_group()
+        one = relay.instance(relay.accounts)
+        one.queue.fault, one.queue.from_call = fault, calls
+        await one.turn()
+        assert await relay.left() == (1, 1)
+        assert len(await relay.jobs(relay.accounts)) == sum(one.queue.sizes) < 180
+        await relay.instance(relay.accounts, name="heir").take_over()
+        jobs = await relay.jobs(relay.accounts)
+        assert len({each.id for each in jobs}) == len(jobs) == 180
+        assert await relay.left() == (0, 0)
+
+    on_relay(scenario)
+
+
+def test_two_workers_that_plan_one_callback_at_once_do_no_harm(on_relay: OnRelay, logged: Logged) -> None:
+    async def scenario(relay: Relay) -> None:
+        relay.register(names(120))
+        relay.accept(callback(relay.app_id, readers(names(120))))
+        await relay.ensure_group()
+        ours, theirs = relay.instance(), relay.instance(name="worker-2")
+        planning = asyncio.create_task(ours.turn())
+        while not ours.consumer.in_flight.used:
+            await asyncio.sleep(0)
+        await asyncio.gather(planning, theirs.take_over())
+        for lane in (relay.phones, relay.accounts):
+            assert sorted(each.account for each in await relay.jobs(lane)) == names(120)
+        assert sum(entry["jobs"] for entry in logged if entry["event"] == "callback planned") == 240
+        assert await relay.left() == (0, 0)
+
+    on_relay(scenario)
+
+
+# what cannot be planned
+
+
+def test_an_unreadable_callback_is_a_dead_letter_and_its_neighbours_are_planned(on_relay: OnRelay) -> None:
+    async def scenario(relay: Relay) -> None:
+        relay.accept_messages([1])
+        await relay.redis.xadd(relay.stream, {"r": '{"v":2}'})
+        relay.accept_messages([2])
+        await relay.plan(relay.accounts)
+        assert len(await relay.jobs(relay.accounts)) == 2
+        assert await relay.left() == (0, 0)
+        assert await relay.redis.xlen(keys.dead_letters(relay.app_id)) == 1
+
+    on_relay(scenario)
+
+
+def test_a_message_that_the_store_refuses_does_not_hold_up_those_that_were_claimed_with_it(on_relay: OnRelay) -> None:
+    async def scenario(relay: Relay) -> None:
+        relay.accept_messages([1, 2, 3])
+        records = [load_offline_message(fields[b"r"]) for _, fields in await relay.redis.xrange(relay.stream)]
+        marks = keys.planned(relay.app_id, records[1].message_id)
+        await relay.redis.set(marks, "no hash")
+        await relay.plan(relay.accounts)
+        assert len(await relay.jobs(relay.accounts)) == 2
+        assert await relay.left() == (1, 1)
+        await relay.redis.delete(marks)
+        await relay.instance(relay.accounts, name="heir").take_over()
+        assert len(await relay.jobs(relay.accounts)) == 3
+        assert await relay.left() == (0, 0)
+
+    on_relay(scenario)
+
+
+@pytest.mark.parametrize("fault", [RedisConnectionError(), OutOfMemoryError(), ReadOnlyError()])
+def test_a_store_in_trouble_is_waited_for_with_the_callbacks_in_hand(
+    on_relay: OnRelay, fault: Exception, logged: Logged
+) -> None:
+    async def scenario(relay: Relay) -> None:
+        relay.accept_messages([1, 2])
+        await relay.ensure_group()
+        one = relay.instance(relay.accounts)
+        one.queue.fault = fault
+        planning = asyncio.create_task(one.turn())
+        while not logged:
+            await asyncio.sleep(0.001)
+        assert one.consumer.in_flight.used == 2
+        one.queue.fault = None
+        await planning
+        assert len(await relay.jobs(relay.accounts)) == 2
+        assert await relay.left() == (0, 0)
+        assert [entry["event"] for entry in logged] == ["planning waits for the store", *["callback planned"] * 2]
+
+    on_relay(scenario)
+
+
+def test_what_can_never_be_planned_ends_as_a_dead_letter(on_relay: OnRelay) -> None:
+    async def scenario(relay: Relay) -> None:
+        relay.accept_messages([1])
+        await relay.ensure_group()
+        one = relay.instance(relay.accounts)
+        one.queue.fault = KeyError("a bug of ours")
+        await one.turn()
+        for _ in range(6):
+            assert (await relay.left())[0] == 1
+            await one.take_over()
+        assert await relay.left() == (0, 0)
+        ((id_, letter),) = await relay.redis.xrange(keys.dead_letters(relay.app_id))
+        message = offline_message(callback(relay.app_id, sequence="1"), NOON)
+        assert letter[b"cause"] == b"poison"
+        assert load_offline_message(letter[b"r"]) == replace(message, payload=b"")
+        words = await relay.redis.get(keys.dead_words(relay.app_id, id_.decode()))
+        assert load_offline_message(words) == message
+
+    on_relay(scenario)
+
+
+# lanes that are full
+
+
+def test_a_full_lane_holds_back_its_own_jobs_alone(on_relay: OnRelay, logged: Logged) -> None:
+    async def scenario(relay: Relay) -> None:
+        relay.jobs_cap = 1
+        relay.register(["ben"])
+        await put_jobs(relay.redis, relay.accounts, [job(relay.accounts, "zed", "")])
+        relay.accept_messages([1])
+        await relay.plan()
+        assert [each.account for each in await relay.jobs(relay.phones)] == ["ben"]
+        assert [each.account for each in await relay.jobs(relay.accounts)] == ["zed"]
+        assert await relay.left() == (0, 0)  # it holds no place of the worker while it waits
+        assert results(logged) == ["waits for a full lane"]
+        assert await relay.empty(relay.accounts) == ["zed"]
+        assert await relay.move_due(NOON + SECOND - MS) == 0
+        assert await relay.move_due(NOON + SECOND) == 1
+        await relay.plan()
+        assert [each.account for each in await relay.jobs(relay.accounts)] == ["ben"]
+        assert len(await relay.jobs(relay.phones)) == 1
+        assert results(logged) == ["waits for a full lane", "planned"]
+
+    on_relay(scenario)
+
+
+def test_a_message_that_waits_for_a_full_lane_is_tried_less_and_less_often(on_relay: OnRelay) -> None:
+    async def scenario(relay: Relay) -> None:
+        relay.jobs_cap = 1
+        await put_jobs(relay.redis, relay.accounts, [job(relay.accounts, "zed", "")])
+        relay.accept_messages([1])
+        for wait_s in (1, 2, 4, 8, 16, 30, 30):
+            await relay.plan(relay.accounts)
+            assert await relay.left() == (0, 0)
+            assert await relay.move_due(relay.now + wait_s * SECOND - MS) == 0
+            relay.now += wait_s * SECOND
+            assert await relay.move_due(relay.now) == 1
+
+    on_relay(scenario)
+
+
+def test_a_crowd_in_front_of_a_lane_that_fills_up_loses_nobody_and_keeps_the_lane_within_its_cap(
+    on_relay: OnRelay,
+) -> None:
+    async def scenario(relay: Relay) -> None:
+        relay.jobs_cap, served = 100, list[str]()
+        relay.accept(callback(relay.app_id, readers(names(420))))
+        while len(served) < 420:
+            await relay.plan(relay.accounts)
+            batch = await relay.empty(relay.accounts)
+            assert 0 < len(batch) <= 100 + JOBS_PER_CHUNK
+            served += batch
+            relay.now += 30 * SECOND
+            await relay.move_due(relay.now)
+        assert sorted(served) == names(420)
+        assert await relay.left() == (0, 0)
+
+    on_relay(scenario)
+
+
+def test_jobs_that_wait_for_another_try_do_not_make_room(on_relay: OnRelay) -> None:
+    async def scenario(relay: Relay) -> None:
+        relay.jobs_cap = 1
+        await relay.redis.zadd(keys.retries(relay.accounts), {b"one": 1})
+        relay.accept_messages([1])
+        await relay.plan(relay.accounts)
+        assert await relay.jobs(relay.accounts) == []
+        await relay.redis.delete(keys.retries(relay.accounts))
+        assert await relay.move_due(NOON + SECOND) == 1
+        await relay.plan(relay.accounts)
+        assert len(await relay.jobs(relay.accounts)) == 1
+
+    on_relay(scenario)
+
+
+def test_a_job_lives_a_day_from_acceptance_and_keeps_its_place_in_the_conversation(on_relay: OnRelay) -> None:
+    async def scenario(relay: Relay) -> None:
+        relay.accept(callback(relay.app_id, sequence="9007199254740995"), now=NOON)
+        relay.now = NOON + 60 * SECOND
+        await relay.plan(relay.accounts)
+        (one,) = await relay.jobs(relay.accounts)
+        assert one.alert.expires_at == NOON + DAY
+        assert one.alert.order.sequence == 9007199254740995
+
+    on_relay(scenario)
