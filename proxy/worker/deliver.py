@@ -90,7 +90,7 @@ class LaneWorker:
         self._in_flight, self._patience_s = in_flight, patience.total_seconds()
         self._now, self._clock, self._on_response = now, clock, on_response
         self._waiting = WaitingBatches()
-        self._answers: list[tuple[Sent, Response | TransportFailure]] = []
+        self._answers: list[tuple[Sent, Response | TransportFailure | Exception]] = []
         self._some_answered = asyncio.Event()
         self._under_way = 0  # requests
         self._progress_at = clock()
@@ -162,9 +162,7 @@ class LaneWorker:
         except Exception as error:  # noqa: BLE001  one that escapes a job makes it a dead letter, and the loop goes on
             self._bury([claimed for batch in batches for claimed in batch.jobs], error)
             return 0
-        for batch, addressed in prepared:
-            self._send(batch, addressed, authorization)
-        return len(prepared)
+        return sum(self._send(batch, addressed, authorization) for batch, addressed in prepared)
 
     async def _after_store_error(self, batches: Sequence[Batch], error: RedisError) -> int:
         """A store in trouble is waited for with the jobs in hand; a job that it cannot serve is left for later."""
@@ -191,7 +189,11 @@ class LaneWorker:
             return []
         addressed, now = dict[bytes, Push](), self._now()
         for one, destination in zip(claimed, looked_up.destinations, strict=True):
-            checked = self._check(one, destination, now)
+            try:
+                checked = self._check(one, destination, now)
+            except Exception as error:  # noqa: BLE001  of the wire, about this job alone
+                self._bury([one], error)
+                continue
             if isinstance(checked, Push):
                 addressed[one.entry_id] = checked
             else:
@@ -203,7 +205,7 @@ class LaneWorker:
         prepared = list[Prepared]()
         for batch in batches:
             if going := tuple((one, addressed[one.entry_id]) for one in batch.jobs if one.entry_id in addressed):
-                prepared.append((batch, going))
+                prepared.append((replace(batch, jobs=tuple(one for one, _ in going)), going))
         return prepared
 
     def _check(self, claimed: ClaimedJob, destination: Destination, now: datetime) -> Push | Decision:
@@ -228,19 +230,27 @@ class LaneWorker:
 
     def _send(
         self, batch: Batch, addressed: tuple[Addressed, ...], authorization: str, *, is_probe: bool = False
-    ) -> None:
+    ) -> bool:
         now = self._now()
         sent = Sent(batch, addressed, authorization, now, self._clock(), is_probe)
-        request = self._wire.build([push for _, push in addressed], authorization, now)
+        try:
+            request = self._wire.build([push for _, push in addressed], authorization, now)
+        except Exception as error:  # noqa: BLE001  see _send_next
+            self._heard(sent, error)
+            return False
         self._under_way += 1
         future = self._transport.send(request, self.consumer.leave_by(sent.entry_ids))
         future.add_done_callback(lambda done: self._came_back(sent, done))
+        return True
 
     def _came_back(self, sent: Sent, done: "asyncio.Future[Response | TransportFailure]") -> None:
         self._under_way -= 1
         if not done.cancelled():
-            self._answers.append((sent, done.result()))
-            self._some_answered.set()
+            self._heard(sent, done.result())
+
+    def _heard(self, sent: Sent, answer: Response | TransportFailure | Exception) -> None:
+        self._answers.append((sent, answer))
+        self._some_answered.set()
 
     # answers
 
@@ -253,8 +263,10 @@ class LaneWorker:
             for sent, answer in answers:
                 await self._conclude(sent, answer)
 
-    async def _conclude(self, sent: Sent, answer: Response | TransportFailure) -> None:
+    async def _conclude(self, sent: Sent, answer: Response | TransportFailure | Exception) -> None:
         try:
+            if isinstance(answer, Exception):
+                raise answer
             if isinstance(answer, TransportFailure):
                 await self._after_failure(sent, answer)
             else:
@@ -270,10 +282,12 @@ class LaneWorker:
         self._trouble = failure.reason
         batch = sent.batch
         if failure.kind is FailureKind.NOT_SENT:
-            await self._again(sent, [batch])
+            await self._again(sent, [batch], Ending.REFUSED)
         elif batch.failed is None and failure.kind is not FailureKind.TIMED_OUT and not sent.is_probe:
             self._observer.repeated(failure.reason, len(sent.addressed))
-            await self._again(sent, [replace(batch, failed=failure)])
+            await self._again(
+                sent, [replace(batch, failed=failure)], Ending.UNHEARD if failure.sent else Ending.REFUSED
+            )
         else:
             unheard = failure.kind is not FailureKind.UNREACHABLE or batch.may_have_arrived
             await self._decide(sent, [Deferred(failure.reason, unheard=unheard)] * len(sent.addressed))
@@ -284,7 +298,7 @@ class LaneWorker:
         self._on_response(response)
         outcomes = self._wire.read([push for _, push in sent.addressed], response, self._now())
         if another_try := await self._another_try(sent, outcomes):
-            await self._again(sent, another_try)
+            await self._again(sent, another_try, Ending.REFUSED)
             return
         if sent.batch.may_have_arrived:
             outcomes = [replace(one, unheard=True) if isinstance(one, Deferred) else one for one in outcomes]
@@ -297,8 +311,10 @@ class LaneWorker:
         if is_expired and await self._channel.authorization.renew(sent.authorization):
             return [replace(batch, renewed=True)]
         if len(sent.addressed) > 1 and any(isinstance(outcome, Split) for outcome in outcomes):
-            jobs, middle = tuple(claimed for claimed, _ in sent.addressed), len(sent.addressed) // 2
-            return [Batch(jobs[:middle]), Batch(jobs[middle:])]
+            if sent.is_probe:  # the provider judges what it is sent: it is well
+                await self._control.resume()
+            middle = len(batch.jobs) // 2
+            return [Batch(batch.jobs[:middle]), Batch(batch.jobs[middle:])]
         return []
 
     async def _decide(self, sent: Sent, outcomes: Sequence[Outcome]) -> None:
@@ -322,9 +338,9 @@ class LaneWorker:
         if sent.is_probe and all(decision.result is not Result.PAUSED for decision in decisions):
             await self._control.resume()
 
-    async def _again(self, sent: Sent, batches: Sequence[Batch]) -> None:
-        """These batches of a request wait anew, in front of all others."""
-        await self._give_up(sent, Ending.UNHEARD)
+    async def _again(self, sent: Sent, batches: Sequence[Batch], how: Ending) -> None:
+        """These batches of a request wait anew, in front of all others. `how`: may it have been shown?"""
+        await self._give_up(sent, how)
         if self._control.is_paused:
             self._put_back(batches)
         else:
@@ -369,9 +385,11 @@ class LaneWorker:
 
     def _is_ours(self, batch: Batch) -> bool:
         """False, and nothing is decided, where another worker may have taken the batch over."""
-        if self.consumer.may_act(batch.entry_ids):
+        ids = [id_ for id_ in batch.entry_ids if self.consumer.is_open(id_)]
+        if self.consumer.may_act(ids):
             return True
-        self._leave(batch.entry_ids, "lease over")
+        if ids:
+            self._leave(ids, "lease over")
         return False
 
     def _leave(self, entry_ids: Sequence[bytes], why: str) -> None:
@@ -419,8 +437,7 @@ class LaneWorker:
         try:
             for whole, addressed in await self._prepare([batch]):
                 authorization = await self._channel.authorization.current()
-                self._send(whole, addressed, authorization, is_probe=True)
-                used += 1
+                used += self._send(whole, addressed, authorization, is_probe=True)
         except RedisError as error:
             self._trouble = f"store: {type(error).__name__}"
             self._put_back([batch])
