@@ -19,6 +19,7 @@ class Multi:
         self._on_done = on_done
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.Handle | None = None
+        self._is_due = False  # the timer fires in the next turn of the loop; each started transfer asks for that
         self._watched: dict[int, int] = {}
         self.closed = False
         self._multi = pycurl.CurlMulti()
@@ -61,8 +62,11 @@ class Multi:
             self._watched[fd] = wanted
 
     def _set_timer(self, timeout_ms: int) -> None:
+        if self._is_due:
+            return
         self._stop_timer()
         if timeout_ms == 0:
+            self._is_due = True
             self._timer = self._loop.call_soon(self._timer_fired)
         elif timeout_ms > 0:
             self._timer = self._loop.call_later(timeout_ms / 1000, self._timer_fired)
@@ -73,7 +77,7 @@ class Multi:
             self._timer = None
 
     def _timer_fired(self) -> None:
-        self._timer = None
+        self._timer, self._is_due = None, False
         self._act(pycurl.SOCKET_TIMEOUT, 0)
 
     def _act(self, fd: int, event: int) -> None:

@@ -16,7 +16,8 @@ LEASE_LOST: Final = TransportFailure("lease lost", FailureKind.NOT_SENT)
 
 _BODY_LIMIT = 256 * 1024  # Mi Push may name a thousand bad targets
 _DAY_S = 86_400
-_IDLE_TRANSFERS = 500  # 65 kB each
+_BUFFER = 16 * 1024  # by default libcurl keeps 16 kB and 64 kB for each transfer
+_IDLE_TRANSFERS = 500
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,8 @@ class TransferPool:
             (pycurl.PIPEWAIT, 1),
             (pycurl.CONNECTTIMEOUT_MS, int(limits.connect_timeout_s * 1000)),
             (pycurl.TIMEOUT_MS, int(limits.push_timeout_s * 1000)),
+            (pycurl.BUFFERSIZE, _BUFFER),
+            (pycurl.UPLOAD_BUFFERSIZE, _BUFFER),
             (pycurl.MAXAGE_CONN, _DAY_S),  # the default closes after 118 s of idleness; Apple wants connections kept
             *options,
         ]

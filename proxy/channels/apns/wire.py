@@ -30,7 +30,7 @@ from proxy.strict_json import object_or_none
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _LONGEST_STORED = timedelta(days=30)
 # of any length, for Apple promises none; the bound only keeps nonsense out of a URL
-_DEVICE_TOKEN = re.compile(r"([0-9a-fA-F]{2}){1,256}")
+_DEVICE_TOKEN = re.compile(r"[0-9a-fA-F]{2,512}")
 
 _ONE_WORD = re.compile(r"[A-Za-z]{1,60}")  # device tokens have digits, sentences have blanks
 _GONE = frozenset({"Unregistered", "ExpiredToken"})  # 410, with the time since when
@@ -102,7 +102,8 @@ class ApnsWire:
         """Keep what cannot be a device token out of the URL."""
         if push.device is None:
             return Rejected("address")
-        return None if _DEVICE_TOKEN.fullmatch(push.address) else Misaddressed("address")
+        is_hex = len(push.address) % 2 == 0 and _DEVICE_TOKEN.fullmatch(push.address)
+        return None if is_hex else Misaddressed("address")
 
     def build(self, pushes: Sequence[Push], authorization: str, now: datetime) -> Request:
         """The request for one push; `authorization` is "bearer " and the provider token."""
