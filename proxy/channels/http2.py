@@ -20,7 +20,7 @@ from proxy.domain.transfers import FailureKind, Request, Response, TransportFail
 _LOOK_S = 0.1
 _PATIENCE = 4  # times the slowest recent answer
 _RECENT_S = 60.0
-_COLD = TransportFailure("connection is cold", FailureKind.NOT_SENT)
+_NO_ROOM = TransportFailure("no free stream", FailureKind.NOT_SENT)
 
 
 class Http2Transport:
@@ -63,8 +63,8 @@ class Http2Transport:
         self._places.use()
         if self._is_closed:
             future.set_result(CLOSED)
-        elif self._connection.room < 1:  # it was warm when the place was reserved
-            future.set_result(_COLD)
+        elif self._connection.room < 1:  # there was room when the place was reserved
+            future.set_result(_NO_ROOM)
             self._places.changed()
         else:
             transfer = self._transfers.take()

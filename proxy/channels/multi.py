@@ -39,6 +39,8 @@ class Multi:
 
     def close(self) -> None:
         """Only once every transfer has ended or was removed."""
+        if self.closed:
+            return
         self.closed = True
         self._stop_timer()
         self._multi.close()

@@ -82,7 +82,7 @@ class Transfer:
         curl.setopt(pycurl.POSTFIELDS, request.body)
 
     def end(self, result: Response | TransportFailure) -> None:
-        """Tell who asked for it, unless they have gone."""
+        """Resolve the future, unless its owner cancelled it."""
         if not self.future.done():
             self.future.set_result(result)
 

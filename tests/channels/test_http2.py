@@ -416,6 +416,20 @@ def test_a_closed_transport_answers_those_in_flight_those_who_wait_and_those_who
     play(apns, scene)
 
 
+def test_a_closed_transport_also_ends_what_is_waited_for_on_a_connection_that_was_left(apns: Apns) -> None:
+    async def scene(sender: Sender) -> None:
+        await sender.push_all(0)
+        apns.strike("silent_connection")
+        assert await sender.transport.reserve(2) == 2
+        silent = [sender.transport.send(apns.push(number), math.inf) for number in (1, 2)]
+        while not sender.events["silent connection left"]:
+            await asyncio.sleep(0.02)
+        await sender.transport.aclose()
+        assert await asyncio.gather(*silent) == [TransportFailure("transport closed", FailureKind.BROKEN)] * 2
+
+    play(apns, scene, replace(HASTY, push_timeout_s=10.0))
+
+
 def test_a_closed_port_is_told_at_once_and_every_time(apns: Apns, taken_port: socket.socket) -> None:
     async def scene(sender: Sender) -> None:
         for number in range(3):

@@ -35,7 +35,7 @@ _DEVICE_TOKEN = re.compile(r"[0-9a-fA-F]{2,512}")
 _ONE_WORD = re.compile(r"[A-Za-z]{1,60}")  # device tokens have digits, sentences have blanks
 _GONE = frozenset({"Unregistered", "ExpiredToken"})  # 410, with the time since when
 
-# What a reason means for the job. Neighbours at Apple's table share a status, which is said beside the first of them.
+# What a reason means for the job. Neighbours share the status that is said beside the first of them.
 _MEANING: Mapping[str, Callable[[str], Outcome]] = {
     # of this device: the token of another environment or app, or nonsense; Apple tells these apart no better
     "BadDeviceToken": Misaddressed,  # 400
@@ -146,7 +146,7 @@ def _refusal(answer: Response, now: datetime) -> Outcome:
         return Unregistered(_moment(details.get("timestamp"), now))
     if meaning := _MEANING.get(reason):
         return meaning(reason)
-    # a reason newer than this table, which must neither be repeated for ever nor cost anybody his device
+    # a reason newer than this table must neither be repeated for ever nor remove a device
     return Deferred(reason or plain) if status == 429 else Rejected(reason or plain)
 
 
