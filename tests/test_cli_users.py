@@ -141,7 +141,7 @@ def test_a_user_is_disabled_and_enabled_in_database_and_store(config: Path, stor
 
 
 @pytest.mark.parametrize("command", ["disable", "enable", "passwd"])
-def test_nobody_cannot_be_changed(config: Path, command: str) -> None:
+def test_an_unknown_user_cannot_be_changed(config: Path, command: str) -> None:
     result = run(config, command, "nobody")
     assert (result.exit_code, result.stderr) == (1, "error: there is no such user\n")
 
@@ -202,7 +202,7 @@ def _a_start_of_the_web(config: Path) -> None:
 def test_a_disable_that_was_killed_between_store_and_database_is_completed(
     config: Path, store_url: str, next_step: Callable[[Path], None]
 ) -> None:
-    """Another writer holds the database, so the command stands still with its mark set; there it is killed."""
+    """Another writer holds the database, so the command waits with its mark set; there it is killed."""
     add(config)
     blocks = RedisBlocks(Store(store_url))
     blocks.unblock("alice")  # as the test before left her

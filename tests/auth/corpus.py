@@ -125,7 +125,7 @@ def algorithms() -> Iterator[Case]:
 
 
 def confusions() -> Iterator[Case]:
-    """A public key is no secret: whoever signs with it as one is anybody."""
+    """A public key is no secret: a signer that uses it as one could be anyone."""
     known = {
         "PEM": PUBLIC_PEM,
         "PEM without its last newline": PUBLIC_PEM.strip(),

@@ -29,7 +29,7 @@ def sign(key: bytes = b"", **changes: object) -> str:
     return jwt.encode({k: v for k, v in claims.items() if v is not ...}, key or derived_key(OURS, "access token"))
 
 
-def test_an_access_token_names_its_user_and_his_session() -> None:
+def test_an_access_token_names_its_user_and_its_session() -> None:
     assert show(TOKENS.access("张三", "s1", NOW)) == Authenticated("张三", None, "accounts", "s1")
 
 
@@ -40,7 +40,7 @@ def test_an_access_token_ends() -> None:
 
 def test_an_access_token_that_is_remembered_ends_no_later() -> None:
     real = time.time()
-    clock = [real - 120]  # behind, so that its end can come while the library's clock stands before it
+    clock = [real - 120]  # behind, so that its end can come while the library's clock is before it
     backend = BuiltInAccounts(OURS, lambda: clock[0])
     shown = Credentials(f"Bearer {sign(exp=int(real) - 5)}", {})  # over, but by less than clocks may be apart
     first = backend.authenticate(shown)

@@ -203,7 +203,7 @@ def test_no_session_begins_with_what_was_read_before_a_change(accounts: Accounts
 def test_a_rehash_is_no_change_of_the_password(accounts: AccountsDatabase) -> None:
     read = user_of(accounts)
     assert accounts.start_session(session(), read, "stronger")
-    assert accounts.start_session(session("s2"), read, None)  # a second sign-in that read him before
+    assert accounts.start_session(session("s2"), read, None)  # a second sign-in that read the user before
     assert user_of(accounts).changed_at == NOON
 
 

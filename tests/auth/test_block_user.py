@@ -46,7 +46,7 @@ def test_disabling_and_enabling_may_be_repeated(members: Members) -> None:
     assert not members.is_disabled("bob")
 
 
-def test_nobody_is_neither_disabled_nor_marked(members: Members) -> None:
+def test_an_unknown_account_is_neither_disabled_nor_marked(members: Members) -> None:
     assert not disable_user("carol", members.accounts, members.marks, NOON)
     assert not enable_user("carol", members.accounts, members.marks, NOON)
     assert members.marks.accounts == set()
@@ -67,9 +67,9 @@ def test_a_store_that_lost_its_marks_gets_them_again(members: Members) -> None:
 
 
 def test_marks_of_foreign_accounts_are_left_alone(members: Members) -> None:
-    members.marks.block("somebody of another issuer")
+    members.marks.block("a user of another issuer")
     assert mend(members) == 0
-    assert members.marks.accounts == {"somebody of another issuer"}
+    assert members.marks.accounts == {"a user of another issuer"}
 
 
 def test_without_a_store_nothing_is_changed(members: Members) -> None:

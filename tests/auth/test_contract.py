@@ -83,7 +83,7 @@ def built_in_accounts() -> Way:
 
 
 def whoami(asked: Asked) -> Reply:
-    """Knows each user by a bearer that `a_url` made for him."""
+    """Knows each user by a bearer that `a_url` made for them."""
     try:
         known = json.loads(base64.b64decode(asked.headers["authorization"].removeprefix("Bearer "), validate=True))
         return Reply(200, json.dumps({"account": known["account"]}).encode())
@@ -128,7 +128,7 @@ def test_without_its_section_a_backend_is_off(name: str, ways: Mapping[str, Way]
 
 
 @pytest.mark.parametrize("account", ["alice", "1000", "\u5f20\u4e09", "a,b", "a" * 256, "\u540d" * 85])
-def test_a_user_is_known_by_his_account(backend: Backend, way: Way, name: str, account: str) -> None:
+def test_a_user_is_known_by_their_account(backend: Backend, way: Way, name: str, account: str) -> None:
     verdict = backend.authenticate(way.shows(account))
     assert isinstance(verdict, Authenticated)
     assert (verdict.app_account, verdict.bound_app, verdict.backend) == (account, None, name)

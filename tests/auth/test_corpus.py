@@ -13,7 +13,7 @@ import jwt
 import pytest
 
 from proxy.channels.mipush.wire import MipushWire
-from proxy.domain.outcomes import Rejected
+from proxy.domain.outcomes import Impossible
 from tests.auth.corpus import AUD_SECRET, CASES, PUBLIC_PEM, SECRET, Case, settings
 from tests.channels.pushes import mipush_settings, to_account
 from tests.web.world import World
@@ -61,7 +61,7 @@ def test_nothing_that_was_refused_once_is_taken_later(world: World) -> None:
 def test_a_comma_is_fine_in_an_account_and_never_in_an_address_of_mi_push(world: World) -> None:
     case = next(case for case in GOOD if case.account == "a,b")
     assert world.client.post(PATH, headers={"Authorization": case.authorization}).status_code == 200
-    assert MipushWire(mipush_settings()).refuse(to_account("a,b")) == Rejected("address")
+    assert MipushWire(mipush_settings()).refuse(to_account("a,b")) == Impossible("comma in the address")
 
 
 # what others would have done

@@ -58,7 +58,7 @@ def told(account: object) -> Reply:
 
 
 def echo(asked: Asked) -> Reply:
-    """Whoever shows something is the user of that name."""
+    """A caller who shows something is the user of that name."""
     shown = asked.headers.get("authorization") or asked.headers.get("cookie")
     return told(shown) if shown else Reply(401)
 
@@ -220,7 +220,7 @@ def test_only_an_answer_about_the_user_refuses_him(site: Endpoint, status: int, 
         (json.dumps({"account": "a" * 257}).encode(), NO_ACCOUNT),
     ],
 )
-def test_a_whoami_answer_names_an_account_or_nobody(body: bytes, verdict: object) -> None:
+def test_a_whoami_answer_names_an_account_or_no_user(body: bytes, verdict: object) -> None:
     expected = Authenticated(verdict, None, "introspection") if isinstance(verdict, str) else verdict
     assert judge(settings(), 200, body, by_cookie=False) == (expected, None)
 
@@ -337,7 +337,7 @@ def test_callers_with_the_same_credentials_ask_once(site: Endpoint) -> None:
 # when it is down
 
 
-def test_nobody_there_is_unavailable() -> None:
+def test_a_port_without_a_listener_is_unavailable() -> None:
     assert Introspection(settings(NOWHERE)).authenticate(bearer()) == NO_CONNECTION
 
 
@@ -363,7 +363,7 @@ def test_after_some_time_outs_only_one_question_a_second_goes_out(site: Endpoint
         assert isinstance(backend.authenticate(bearer(name)), Authenticated)
 
 
-def test_a_kept_connection_is_used_again_and_its_end_costs_nobody_his_answer(site: Endpoint) -> None:
+def test_a_kept_connection_is_used_again_and_its_end_costs_no_caller_their_answer(site: Endpoint) -> None:
     backend = Introspection(settings(site.url))
     for name in ("a", "b", "c"):
         assert isinstance(backend.authenticate(bearer(name)), Authenticated)

@@ -22,7 +22,7 @@ CLIENT_ID, CLIENT_SECRET = "the broker", "s3cret:/+ %"
 
 
 class Client:
-    """Authlib's view of whoever may ask."""
+    """Authlib's view of a client that may ask."""
 
     client_id = CLIENT_ID
 

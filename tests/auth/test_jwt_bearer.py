@@ -41,7 +41,7 @@ def judge(token: str, scheme: str = "Bearer ") -> Authenticated | Refused | Unav
         " spaced ",
     ],
 )
-def test_sub_is_the_account_as_it_stands(account: str) -> None:
+def test_sub_is_the_account_as_it_is_written(account: str) -> None:
     assert judge(signed({"sub": account, "exp": later()})) == Authenticated(account, None, "jwt")
 
 

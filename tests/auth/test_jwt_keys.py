@@ -67,7 +67,7 @@ def key_set(*jwks: object) -> bytes:
 
 @dataclass
 class Clock:
-    """Stands still until told."""
+    """Does not move by itself."""
 
     now: float = 1000.0
     fetched: list[tuple[str, datetime]] = field(default_factory=list)
@@ -221,7 +221,7 @@ NO_KEY_SETS: dict[str, Reply] = {
 
 
 @pytest.mark.parametrize("name", list(NO_KEY_SETS))
-def test_without_a_first_key_set_nobody_can_tell_and_it_is_asked_for_again_soon(clock: Clock, name: str) -> None:
+def test_without_a_first_key_set_a_bearer_is_undecided_and_it_is_asked_for_again_soon(clock: Clock, name: str) -> None:
     with endpoint(lambda _asked: NO_KEY_SETS[name]) as issuer:
         backend = clock.backend(own={"jwks_url": issuer.url})
         token = shown(signed(RSA, "RS256", "k"))
@@ -418,7 +418,7 @@ def test_only_so_many_tokens_are_remembered_and_all_work(clock: Clock) -> None:
 
 
 def replace(path: Path, text: str) -> None:
-    """As whoever rotates should do it: whole at once."""
+    """As a rotation should do it: whole at once."""
     fresh = path.with_suffix(".fresh")
     fresh.write_text(text)
     os.replace(fresh, path)  # noqa: PTH105

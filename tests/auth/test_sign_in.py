@@ -127,7 +127,7 @@ def test_a_session_ends_by_itself(members: Members) -> None:
         members.sign_ins.refresh(first.refresh_token, NOON + members.sign_ins.refresh_ttl)
 
 
-def test_whoever_was_disabled_signs_in_anew(members: Members) -> None:
+def test_a_user_who_was_disabled_signs_in_anew(members: Members) -> None:
     first = sign_in(members)
     disable_user("alice", members.accounts, members.marks, NOON)
     assert refused(members, first) == "sign in again"
@@ -189,7 +189,7 @@ def test_signing_out_can_be_repeated_when_the_store_was_away(members: Members) -
     assert members.accounts.live_session(signed_in.session.id, LATER) is not None
 
 
-def test_while_blocks_cannot_be_looked_up_nobody_signs_in_or_refreshes(members: Members) -> None:
+def test_while_blocks_cannot_be_looked_up_no_user_signs_in_or_refreshes(members: Members) -> None:
     signed_in = sign_in(members)
     members.marks.invalid_reason = StoreUnavailable("the store does not answer")
     with pytest.raises(StoreUnavailable):

@@ -147,7 +147,7 @@ def test_any_clear_bytes_are_judged_without_an_exception(clear: bytes) -> None:
         # between two apps of ours, made with the secret of either
         (origin(app_ids=(APP_ID, "7")), {APP_ID: SECRET, "7": "seven"}, Authenticity.VALID),
         (origin(app_ids=("7", APP_ID)), {APP_ID: SECRET, "7": "seven"}, Authenticity.VALID),
-        # from somebody else's app: made with a secret that we do not have
+        # from another developer's app: made with a secret that we do not have
         (origin("nonsense", app_ids=("99", APP_ID)), {APP_ID: SECRET}, Authenticity.ABSENT),
         (origin(app_ids=("99", APP_ID)), {APP_ID: SECRET}, Authenticity.VALID),
         # a value of an app that the body does not name proves nothing

@@ -152,7 +152,7 @@ def within_budget(budget_s: float = LIMITS.timeout.total_seconds()) -> Iterator[
     assert time.monotonic() - started < budget_s + 0.25
 
 
-def test_a_port_where_nobody_listens_is_a_failed_connect() -> None:
+def test_a_port_without_a_listener_is_a_refused_connection() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with within_budget():

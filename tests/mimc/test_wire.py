@@ -122,7 +122,7 @@ def test_a_sequence_that_was_never_set_is_absent(sequence: object) -> None:
     assert parse(PERSONAL | {"sequence": sequence}).sequence is None
 
 
-def test_members_that_nobody_knows_are_no_trouble() -> None:
+def test_unknown_members_are_no_trouble() -> None:
     odd = {"huge": 10**3000, "nested": {"a": [{"b": None}]}, "": 1.5, "\ud800": "\ud800"}
     assert parse(PERSONAL | odd) == parse(PERSONAL)
 

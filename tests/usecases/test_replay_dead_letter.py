@@ -130,7 +130,7 @@ def test_what_cannot_go_back_stays_and_says_why(one: DeadLetter, letters: Letter
     assert letters.put == []
 
 
-def test_a_letter_that_somebody_else_took_is_neither_done_nor_refused() -> None:
+def test_a_letter_that_another_command_took_is_neither_done_nor_refused() -> None:
     assert replay_dead_letter(letter(), Letters(JOB, PutBack.GONE), RULES, NOON) is None
     words_went_with_it = Letters(None, PutBack.GONE, is_there=False)
     assert replay_dead_letter(letter(), words_went_with_it, RULES, NOON) is None

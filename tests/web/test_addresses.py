@@ -17,7 +17,7 @@ NAMED = ("10.0.0.0/8", "192.0.2.7", "2001:db8:1::/48", "unix")
         ("203.0.113.5", "198.51.100.1", "203.0.113.5"),  # a stranger's word about himself
         ("10.0.0.1", None, "10.0.0.1"),
         ("10.0.0.1", "198.51.100.1", "198.51.100.1"),
-        ("10.0.0.1", "1.2.3.4, 198.51.100.1", "198.51.100.1"),  # what the client made up stands left
+        ("10.0.0.1", "1.2.3.4, 198.51.100.1", "198.51.100.1"),  # what the client made up is left of it
         ("10.0.0.1", "1.2.3.4, 198.51.100.1, 192.0.2.7", "198.51.100.1"),
         ("10.0.0.1", "198.51.100.1,10.9.9.9 ,\t10.0.0.2", "198.51.100.1"),
         ("10.0.0.1", "10.0.0.2, 10.0.0.3", "10.0.0.2"),  # nobody but proxies: the farthest
@@ -46,7 +46,7 @@ def test_the_client_is_the_last_address_that_no_named_proxy_has(
 
 
 @pytest.mark.parametrize("peer", ["127.0.0.1", "10.0.0.1", "::1", ""])
-def test_where_no_proxy_is_named_nobodys_word_counts(peer: str) -> None:
+def test_where_no_proxy_is_named_no_header_is_believed(peer: str) -> None:
     assert find_client(peer, "198.51.100.1", ()) == (peer or "unix")
 
 

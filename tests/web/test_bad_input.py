@@ -215,7 +215,7 @@ def test_a_body_that_is_no_json_object_is_refused(caller: Caller, route: Route, 
 
 @pytest.mark.parametrize("route", [it for it in ROUTES if it.rule not in OPEN], ids=lambda route: route.rule)
 @pytest.mark.parametrize("name", HEADERS)
-def test_a_header_that_proves_nobody_is_401(caller: Caller, route: Route, name: str) -> None:
+def test_a_header_that_proves_no_user_is_401(caller: Caller, route: Route, name: str) -> None:
     assert caller.send(route.method, route.rule, b"{}", HEADERS[name]).status_code == 401
 
 
@@ -230,7 +230,7 @@ def test_a_length_that_is_no_number_is_400(caller: Caller, route: Route, length:
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 @pytest.mark.parametrize("query", [f"app={CANARY}", "app=%ff%fe", "app=", f"app={CANARY * 500}", "app=%00"])
-def test_a_section_in_the_query_that_nobody_configured_is_404(caller: Caller, method: str, query: str) -> None:
+def test_a_section_in_the_query_that_is_not_configured_is_404(caller: Caller, method: str, query: str) -> None:
     assert caller.send(method, f"/api/devices/phone?{query}", b"").status_code == 404
 
 

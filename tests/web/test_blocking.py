@@ -1,4 +1,4 @@
-"""A blocked user gets nothing, whatever he still holds."""
+"""A blocked user gets nothing, whatever proof they still hold."""
 
 from proxy.errors import StoreUnavailable
 from tests.web.world import World, bearer
@@ -20,7 +20,7 @@ def test_who_is_unblocked_is_as_before() -> None:
     assert world.client.post("/api/account/token", headers=bearer("1000")).status_code == 200
 
 
-def test_while_nobody_can_say_who_is_blocked_nobody_gets_a_token() -> None:
+def test_while_blocks_cannot_be_looked_up_no_user_gets_a_token() -> None:
     world = World()
     world.blocks.invalid_reason = StoreUnavailable("the store does not answer")
     answer = world.client.post("/api/account/token", headers=bearer("1000"))

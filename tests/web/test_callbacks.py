@@ -211,7 +211,7 @@ def test_a_chunked_body_is_read_to_the_limit() -> None:
     assert endless.tell() == (1 << 20) + 1
 
 
-def test_a_callback_touches_no_session_and_asks_nobody_to_sign_in() -> None:
+def test_a_callback_touches_no_session_and_asks_for_no_sign_in() -> None:
     answer = World().client.post(PATH, json=offline(), headers={"Cookie": "session=x; remember_token=y"})
     assert answer.status_code == 200
     assert not {"Set-Cookie", "Vary", "Cache-Control"} & set(answer.headers.keys())

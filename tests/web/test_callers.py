@@ -56,7 +56,7 @@ def test_a_users_route_is_a_clients_route_and_no_other_is() -> None:
 
 
 @pytest.mark.parametrize("rule", of(Caller.USER), ids=str)
-def test_nobody_calls_a_users_route_without_a_proof(rule: Rule) -> None:
+def test_a_users_route_is_closed_without_a_proof(rule: Rule) -> None:
     world = World()
     for method, path in calls(rule):
         for headers in ({}, {"Authorization": "Bearer x.y.z"}, {"Cookie": "session=x; remember_token=1000|x"}):

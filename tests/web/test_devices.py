@@ -64,7 +64,7 @@ def test_a_device_is_its_users_alone(world: World) -> None:
 
 
 @pytest.mark.parametrize("method", ["PUT", "GET", "DELETE"])
-def test_nobody_is_served_without_a_proof(world: World, method: str) -> None:
+def test_no_device_route_answers_without_a_proof(world: World, method: str) -> None:
     answer = world.client.open(PHONE, method=method, json=KEY)
     assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
     assert world.devices.stored == {}

@@ -103,7 +103,7 @@ def test_a_store_that_answers_and_takes_nothing_is_said_to_be_away_once(
     assert events(logs) == [AWAY, "spooled callbacks handed in", BACK]
 
 
-def test_what_was_put_aside_is_said_loudly(store: Store, tmp_path: Path) -> None:
+def test_callbacks_that_are_set_apart_are_logged_as_an_error(store: Store, tmp_path: Path) -> None:
     it = services(store, tmp_path)
     it.spool.keep("0" * 32, b"the words of nobody", NOW)
     with capture_logs() as logs:

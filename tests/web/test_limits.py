@@ -1,4 +1,4 @@
-"""How often somebody may call."""
+"""How often a caller may call."""
 
 import re
 import uuid
@@ -86,7 +86,7 @@ def test_behind_a_named_proxy_its_clients_are_counted() -> None:
         assert world.limits.calls.pop()[2] == who
 
 
-def test_without_counters_tokens_are_given_and_counted_and_nobody_signs_in() -> None:
+def test_without_counters_tokens_are_given_and_counted_and_sign_in_is_closed() -> None:
     world = sign_in_world()
     world.limits.invalid_reason = DOWN
     rows = [f'app_proxy_rate_limiter_unavailable_total{{route="{route}"}}' for route in ("token", "sign_in")]
@@ -130,8 +130,8 @@ def test_callbacks_are_never_limited_whatever_comes() -> None:
 def test_the_limit_holds_over_a_real_store_to_the_call(store: Store) -> None:
     world = World(settings(limits={"token_per_account": "7/hour", "token_per_address": "off"}))
     client = create_app(replace(world.services, limits=RedisLimits(store))).test_client()
-    somebody = uuid.uuid4().hex
-    answers = [client.post(PATH, headers=bearer(somebody)) for _ in range(9)]
+    account = uuid.uuid4().hex
+    answers = [client.post(PATH, headers=bearer(account)) for _ in range(9)]
     assert [answer.status_code for answer in answers] == [200] * 7 + [429] * 2
     assert 0 < int(answers[-1].headers["Retry-After"]) <= 3600
 

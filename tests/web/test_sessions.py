@@ -112,7 +112,7 @@ def test_a_refresh_token_used_twice_ends_the_access_tokens_too(club: Club) -> No
 
 
 @pytest.mark.parametrize("body", [{"password": "incorrect"}, {"account": "nobody"}, {"account": "ALICE"}])
-def test_whoever_is_not_let_in_is_not_told_why(club: Club, body: dict[str, object]) -> None:
+def test_a_refused_sign_in_does_not_say_why(club: Club, body: dict[str, object]) -> None:
     answer = login(club.client, None, **body)
     assert (answer.status_code, answer.json) == (401, WRONG)
 
@@ -161,7 +161,7 @@ def test_signing_out_removes_the_device_of_the_session(club: Club) -> None:
     assert set(club.devices.stored) == {("other", "alice", "phone")}
 
 
-def test_without_the_store_nobody_signs_in_and_nobody_is_signed_out(club: Club) -> None:
+def test_without_the_store_no_user_signs_in_or_is_signed_out(club: Club) -> None:
     client = club.client
     pair = data(login(client))
     club.marks.invalid_reason = StoreUnavailable("the store does not answer")
@@ -193,7 +193,7 @@ def test_users_of_other_backends_are_known_and_sign_out_elsewhere(club: Club) ->
     assert data(client.post("/auth/logout", headers=bearer("1000")), 403) is None
 
 
-def test_without_built_in_accounts_nobody_signs_in_here() -> None:
+def test_without_built_in_accounts_there_is_no_sign_in() -> None:
     client = World().client
     for path in ("login", "refresh"):
         assert data(client.post(f"/auth/{path}", json={}), 404) is None
@@ -213,7 +213,7 @@ def test_a_browser_gets_a_cookie_that_its_pages_cannot_read_and_no_token(club: C
     assert "alice" not in attributes
 
 
-def test_a_cookie_proves_its_user_until_he_signs_out(club: Club) -> None:
+def test_a_cookie_proves_its_user_until_they_sign_out(club: Club) -> None:
     client = browser(club)
     kept = client.get_cookie(COOKIE, "localhost")
     assert kept is not None
@@ -221,7 +221,7 @@ def test_a_cookie_proves_its_user_until_he_signs_out(club: Club) -> None:
     assert ask(client, PAGE).status_code == 200
     answer = client.post("/auth/logout", headers=PAGE, base_url=HERE)
     assert answer.headers["Set-Cookie"].startswith(f"{COOKIE}=; Expires=Thu, 01 Jan 1970")
-    client.set_cookie(COOKIE, kept.value, domain="localhost", secure=True)  # whoever kept it
+    client.set_cookie(COOKIE, kept.value, domain="localhost", secure=True)  # a copy of it
     assert data(me(client), 401) is None
 
 
@@ -269,13 +269,13 @@ def test_what_a_page_shows_itself_counts_before_the_cookie(club: Club) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "x", ".eJx.a.b", "a" * 3000])
-def test_a_made_up_cookie_is_nobody(club: Club, value: str) -> None:
+def test_a_made_up_cookie_proves_no_user(club: Club, value: str) -> None:
     client = club.client
     client.set_cookie(COOKIE, value, domain="localhost", secure=True)
     assert data(me(client), 401) is None
 
 
-def test_a_cookie_of_another_key_is_nobody(club: Club, tmp_path: Path) -> None:
+def test_a_cookie_of_another_key_proves_no_user(club: Club, tmp_path: Path) -> None:
     foreign = Club(tmp_path, key=KEY[::-1])
     kept = browser(foreign).get_cookie(COOKIE, "localhost")
     foreign.members.accounts.close()
@@ -285,7 +285,7 @@ def test_a_cookie_of_another_key_is_nobody(club: Club, tmp_path: Path) -> None:
     assert data(me(client), 401) is None
 
 
-def test_a_disabled_user_is_out_of_his_browser_at_once(club: Club) -> None:
+def test_a_disabled_user_is_out_of_their_browser_at_once(club: Club) -> None:
     client = browser(club)
     with club.members.accounts.alone() as change:
         change.disable("alice", datetime.now(UTC))

@@ -56,7 +56,7 @@ def test_no_answer_is_an_envelope_that_names_the_reason(reason: str, status: int
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Basic YTpi"}, {"Authorization": "Bearer e30.e30.e30"}])
-def test_nobody_gets_a_token_without_a_proof(headers: dict[str, str]) -> None:
+def test_no_token_is_given_without_a_proof(headers: dict[str, str]) -> None:
     world = World()
     answer = world.client.post(PATH, headers=headers, json={"appAccount": "1000"})
     assert answer.status_code == 401

@@ -18,7 +18,7 @@ from tests.web.world import World, app_section
 
 
 @pytest.mark.parametrize(("path", "looks"), [("/healthz", 0), ("/readyz", 1), ("/api/devices", 1), ("/nowhere", 1)])
-def test_every_request_but_the_one_that_asks_nobody_looks(path: str, looks: int) -> None:
+def test_every_request_but_the_one_that_needs_no_store_looks(path: str, looks: int) -> None:
     counted: list[str] = []
     client = create_app(replace(World().services, monitor_store=lambda: counted.append(path))).test_client()
     client.get(path)

@@ -191,6 +191,6 @@ class World:
 
 
 def bearer(account: str = "1000", **changes: object) -> dict[str, str]:
-    """The header of somebody whom the developer's system has signed in."""
+    """The header of a user whom the developer's system has signed in."""
     claims = {"sub": account, "exp": int(time.time()) + 600} | changes
     return {"Authorization": f"Bearer {jwt.encode(claims, JWT_KEY, 'HS256')}"}
