@@ -33,6 +33,8 @@ users' own names and may hold anything; they and push tokens enter a key as a di
     proxy:{appId}:ready                      string  1 minute         web (health)          can the store be written?
     proxy:{store}:generation                 hash    for ever         web, worker           which store this is, loss
     proxy:{store}:clocks                     hash    1 hour           web, worker           clocks that are wrong
+    proxy:{store}:workers                    zset    1 day            worker                its last word, by ms
+    proxy:{store}:worker:<instance>          string  15 s             worker                what it says of itself
     proxy:{blocked}:accounts                 set     until lifted     web, cli              digests of blocked accounts
     proxy:{blocked}:session:<d>              string  the session's    web (sign-out)        this session has ended
     proxy:limits:{LIMITER/<limit>/<d>/<rate>} string  two windows     web (limits)          calls in this window
@@ -52,6 +54,8 @@ LIMITS_PREFIX = "proxy:limits"
 DEVICE_TTL_S = 400 * 86_400
 REMOVED_TTL_S = 7 * 86_400
 CLOCKS_TTL_S = 3_600
+WORKER_STATE_TTL_S = 15
+WORKERS_TTL_S = 86_400
 REMOVAL_GUARD_TTL_S = 86_400
 PAUSE_TTL_S = 30 * 86_400
 RESUMED_TTL_S = 15  # longer than the ramp to 5000 in flight takes
@@ -178,6 +182,10 @@ def identity() -> str:
 
 def clocks() -> str:
     return "proxy:{store}:clocks"
+
+
+def workers() -> str:
+    return "proxy:{store}:workers"
 
 
 def worker_state(instance: str) -> str:

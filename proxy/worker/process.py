@@ -168,7 +168,7 @@ class Worker:
             stalls = {name: why and "this process gets too little processor time" for name, why in stalls.items()}
         state = self.report.take(stalls)
         await asyncio.sleep(_LOOK_EVERY_S)
-        await self.states.write(self.report.instance, state)
+        await self.states.write(self.report.instance, state, self.clock.now())
 
 
 async def _until(stop: asyncio.Event, round_: Round) -> None:

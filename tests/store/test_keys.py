@@ -40,6 +40,8 @@ from tests.store.samples import (
 
 LANE = Lane("77", "main", "apns")
 SAMPLES: dict[str, Callable[[], str]] = {
+    "workers": keys.workers,
+    "worker_state": lambda: keys.worker_state("host-1-ab"),
     "jobs": lambda: keys.jobs(LANE),
     "retries": lambda: keys.retries(LANE),
     "pause": lambda: keys.pause(LANE),
@@ -74,7 +76,15 @@ SAMPLES: dict[str, Callable[[], str]] = {
 # what the library makes below the prefix; tests/store/test_limits.py holds this to what it writes
 _LIMIT = f"{keys.LIMITS_PREFIX}:{{LIMITER/token_per_account/0123456789abcdef0123456789abcdef/60/1/minute}}"
 LIBRARY_KEYS = [_LIMIT, f"{_LIMIT}/-1"]
-SHARED = {"provider_token", "identity", "clocks", "blocked_accounts", "blocked_session"}  # not one app's own
+SHARED = {
+    "provider_token",
+    "identity",
+    "clocks",
+    "workers",
+    "worker_state",
+    "blocked_accounts",
+    "blocked_session",
+}  # not one app's own
 
 
 def catalogue() -> list[re.Pattern[str]]:
