@@ -58,6 +58,11 @@ class ClockMonitor:
             return
         skew = skew_of(answer.headers.get("date"), self._now())
         if skew is not None:
+            self.measured(source, skew)
+
+    def measured(self, source: str, skew: timedelta) -> None:
+        """Our clock is so far ahead of that source's."""
+        if self._clock() >= self._next.get(source, float("-inf")):
             self._next[source] = self._clock() + _EVERY_S
             self._measured(source, skew)
 

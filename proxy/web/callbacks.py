@@ -35,7 +35,7 @@ def receive_callback(url_secret: str) -> Response:
         kind = _label(callback)
         services.senders.check(sender, callback.origin)
         acceptance = accept_callback(
-            callback, services.inbox, now=services.now(), dedupe_ttl=services.settings.relay.dedupe_ttl
+            callback, services.inbox, now=services.store_now(), dedupe_ttl=services.settings.relay.dedupe_ttl
         )
     except Refusal as error:
         _count(kind, "refused" if isinstance(error, NotAllowed | NotFound) else "bad")

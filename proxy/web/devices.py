@@ -29,7 +29,7 @@ def register(device_id: str) -> Response:
         account=user.app_account,
         bound_app=user.bound_app,
         apps=services.settings.apps,
-        now=services.now(),
+        now=services.store_now(),
     )
     require_origin(device.app)
     gone = services.devices.register(device)

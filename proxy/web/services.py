@@ -36,7 +36,8 @@ class Services:
     limits: RateLimits
     store_metrics: StoreMetrics
     health: HealthCheck
-    now: Callable[[], datetime]
+    now: Callable[[], datetime]  # this machine's
+    store_now: Callable[[], datetime]  # the store's, for times that several machines share
     monitor_store: Callable[[], None]
     sign_ins: SignIns | None = None  # None: the built-in accounts are off
     spool: "SpoolServices | None" = None  # None: it is off

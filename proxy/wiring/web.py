@@ -1,5 +1,6 @@
 """From Settings to the services of a web process."""
 
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 
@@ -9,6 +10,8 @@ from proxy.auth.accounts_db import open_accounts
 from proxy.auth.block_user import mend_blocks
 from proxy.auth.passwords import Argon2Passwords
 from proxy.auth.sign_in import SignIns
+from proxy.channels import MIPUSH
+from proxy.domain.lanes import Lane
 from proxy.errors import SpoolRefused, StoreUnavailable
 from proxy.metrics import keys_fetched
 from proxy.mimc.client import TokenClient
@@ -22,7 +25,7 @@ from proxy.spool.inbox import SpoolingInbox
 from proxy.store.connection import Store
 from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.queue.inbox import RedisInbox
-from proxy.store.server.clocks import clock_commands
+from proxy.store.server.clocks import StoreClock, clock_commands
 from proxy.store.server.health import RedisHealth
 from proxy.store.server.identity import DataLoss, StoreMonitor
 from proxy.store.server.metrics import RedisMetrics
@@ -39,7 +42,7 @@ def web_services(settings: Settings) -> Services:
     store = Store(settings.store.url.get_secret_value(), timeout_s)
     lanes = lanes_of(settings)
     counters = settings.limits.url
-    clock = clock_monitor()
+    skews, clock = clock_monitor(), StoreClock()
     sign_ins = built_in_accounts(settings.auth.accounts, RedisBlocks(store))
 
     def on_loss(loss: DataLoss) -> None:
@@ -47,42 +50,48 @@ def web_services(settings: Settings) -> Services:
         if sign_ins:  # the store no longer knows who is blocked
             mend_blocks(sign_ins.accounts, sign_ins.blocks, utc_now())
 
-    monitor = StoreMonitor(store, identity_of(settings), on_loss, utc_now)
+    monitor = StoreMonitor(store, identity_of(settings), on_loss, clock.now)
 
     def monitor_store() -> None:
-        monitor.look()
-        if not store.is_away and (measured := clock.take()):
-            with suppress(StoreUnavailable):
-                store.call(lambda redis: clock_commands(redis, measured, TOLERATED, utc_now()).execute())
+        if not monitor.look():
+            return
+        with suppress(StoreUnavailable):
+            store.call(clock.measure_with)
+            skews.measured("store", -clock.offset)
+            if measured := skews.take():
+                store.call(lambda redis: clock_commands(redis, measured, TOLERATED, clock.now()).execute())
 
     inbox = RedisInbox(store, settings.relay.dedupe_ttl, settings.store.callbacks_cap)
-    spool = _spool(settings, store, inbox)
+    spool = _spool(settings, store, inbox, clock.now)
     return Services(
         settings=settings,
         authenticator=build_authenticator(settings.auth, _note_keys),
         blocks=RedisBlocks(store),
         senders=Senders(settings.apps),
-        tokens=ClockedTokens(TokenClient(settings.apps, settings.token), clock),
+        tokens=ClockedTokens(TokenClient(settings.apps, settings.token), skews),
         inbox=SpoolingInbox(inbox, store, spool.spool) if spool else inbox,
-        devices=RedisDeviceRegistry(store, app_ids_of(settings), settings.devices.per_account),
+        devices=RedisDeviceRegistry(
+            store, app_ids_of(settings), settings.devices.per_account, _lanes_by_account(settings, lanes)
+        ),
         limits=RedisLimits(Store(counters.get_secret_value(), timeout_s) if counters else store),
-        store_metrics=RedisMetrics(store, lanes, utc_now),
-        health=SpoolHealth(RedisHealth(store, lanes), store, spool.spool if spool else None, utc_now),
+        store_metrics=RedisMetrics(store, lanes, clock.now),
+        health=SpoolHealth(RedisHealth(store, lanes, clock.now), store, spool.spool if spool else None, clock.now),
         now=utc_now,
+        store_now=clock.now,
         monitor_store=monitor_store,
         sign_ins=sign_ins,
         spool=spool,
     )
 
 
-def _spool(settings: Settings, store: Store, inbox: RedisInbox) -> SpoolServices | None:
+def _spool(settings: Settings, store: Store, inbox: RedisInbox, now: Callable[[], datetime]) -> SpoolServices | None:
     spool = open_spool(settings.store)
     if spool is None:
         return None
     with suppress(SpoolRefused):  # the disk may get well again; until then /readyz tells
         spool.try_out()
-    drain = Drain(spool, inbox, settings.relay.dedupe_margin, utc_now)
-    return SpoolServices(store, spool, drain, SpoolMetrics(spool, utc_now))
+    drain = Drain(spool, inbox, settings.relay.dedupe_margin, now)
+    return SpoolServices(store, spool, drain, SpoolMetrics(spool, now))
 
 
 def built_in_accounts(settings: AccountsSettings | None, blocks: BlockMarks) -> SignIns | None:
@@ -97,6 +106,12 @@ def built_in_accounts(settings: AccountsSettings | None, blocks: BlockMarks) -> 
         access_ttl=settings.access_ttl,
         refresh_ttl=settings.refresh_ttl,
     )
+
+
+def _lanes_by_account(settings: Settings, lanes: Sequence[Lane]) -> list[Lane]:
+    """The Mi Push lanes whose address is the account itself."""
+    sections = {name for name, app in settings.apps.items() if app.mipush and app.mipush.address == "account"}
+    return [lane for lane in lanes if lane.channel == MIPUSH and lane.app in sections]
 
 
 def _note_keys(issuer: str, at: datetime) -> None:

@@ -57,6 +57,14 @@ def test_the_first_answer_with_a_date_is_measured_and_then_one_a_minute_of_each_
     assert bench.wrong == []
 
 
+def test_an_offset_that_was_measured_elsewhere_counts_once_a_minute_as_well() -> None:
+    bench = Bench()
+    for _ in range(3):
+        bench.watch.measured("store", 90 * SECOND)
+    assert bench.measured == bench.wrong == [("store", 90.0)]
+    assert bench.watch.take() == {"store": 90 * SECOND}
+
+
 def test_a_wrong_clock_is_told_once_until_it_was_right_again() -> None:
     bench = Bench()
     for minute, off_s in enumerate((60, 61, -300, 0, 90)):

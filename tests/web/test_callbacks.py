@@ -2,12 +2,15 @@
 
 import io
 import json
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
+from proxy.app import create_app
 from proxy.errors import StoreFull, StoreUnavailable
 from tests.web.world import (
     APP_ID,
@@ -107,6 +110,15 @@ def test_what_no_callback_can_be_is_400_and_names_the_field(body: bytes, field: 
     assert (line["event"], line["reason"].partition(":")[0]) == ("request", field)  # the log alone says what was wrong
     assert json.loads(answer.data)["message"].startswith(f"{field}: expected")
     assert counted("other", "bad") == before + 1
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=25), timedelta(hours=-25)])
+def test_a_web_machine_s_wrong_clock_makes_no_callback_stale_and_dates_none(ahead: timedelta) -> None:
+    world = World()
+    client = create_app(replace(world.services, now=lambda: NOW + ahead)).test_client()
+    assert client.post(PATH, json=offline(timestamp=NOW_MS)).status_code == 200
+    (stored,) = world.inbox.stored.values()
+    assert stored.accepted_at == NOW
 
 
 @pytest.mark.parametrize("secret", ["wrong", URL_SECRET[:-1], URL_SECRET + "0", "%ff%fe", "ü", OTHER_URL_SECRET])

@@ -181,6 +181,7 @@ class World:
             store_metrics=self.state,
             health=self.state,
             now=lambda: NOW,
+            store_now=lambda: NOW,
             monitor_store=lambda: None,
         )
         self.app = create_app(self.services)

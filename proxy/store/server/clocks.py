@@ -1,7 +1,7 @@
 """Clocks that are wrong, by machine and by whose answers showed it, for the /readyz of all web processes."""
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,10 +18,11 @@ _TOLD = 20  # sentences at most
 class StoreClock:
     """The store's time as this process knows it: its own clock and the offset that it measured last.
 
-    Times that several machines share are the store's.
+    Times that several machines share are the store's. Safe to share between threads. `redis` is the worker's own
+    client; threads bring theirs.
     """
 
-    def __init__(self, redis: Any, own_clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, redis: Any = None, own_clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._redis, self._own_clock = redis, own_clock
         self.offset = timedelta(0)
 
@@ -31,9 +32,18 @@ class StoreClock:
     async def measure(self) -> None:
         """Ask the store for its time. Raises RedisError."""
         asked_at = self._own_clock()
-        ((seconds, microseconds),) = await ask_strictly(self._redis, [("TIME",)])
+        (answer,) = await ask_strictly(self._redis, [("TIME",)])
+        self._learn(asked_at, answer)
+
+    def measure_with(self, redis: Commands) -> None:
+        """The same, from a thread."""
+        asked_at = self._own_clock()
+        self._learn(asked_at, redis.time())
+
+    def _learn(self, asked_at: datetime, answer: Sequence[Any]) -> None:
         took = self._own_clock() - asked_at
-        theirs = datetime.fromtimestamp(int(seconds), UTC) + timedelta(microseconds=int(microseconds))
+        seconds, microseconds = map(int, answer)
+        theirs = datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds)
         if took < _QUICK:
             self.offset = theirs - (asked_at + took / 2)
 

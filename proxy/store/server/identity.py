@@ -97,10 +97,10 @@ class StoreMonitor:
         self._next_look = float("-inf")
         self._unheard: DataLoss | None = None
 
-    def look(self) -> None:
-        """At most once a second; says nothing of a store that is away, and makes nobody wait for it."""
+    def look(self) -> bool:
+        """At most once a second, else False; reports nothing about a store that is away, and never waits for it."""
         if self._clock() < self._next_look or self._store.is_away:
-            return
+            return False
         self._next_look = self._clock() + _LOOK_EVERY_S
         names, args = self._generation.asked(self._now())
         with suppress(StoreUnavailable):
@@ -110,6 +110,7 @@ class StoreMonitor:
                 self._unheard = replace(loss, is_news=False)  # should the store go away once more
                 self._on_loss(loss)
                 self._unheard = None
+        return True
 
 
 class AsyncStoreMonitor:

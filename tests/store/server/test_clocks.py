@@ -1,13 +1,13 @@
 """Wrong clocks as all processes know of them."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from proxy.store import keys
 from proxy.store.connection import Store
-from proxy.store.server.clocks import clock_commands, clock_details
+from proxy.store.server.clocks import StoreClock, clock_commands, clock_details
 from tests.store.samples import MS, NOON, SECOND, raw
 
 HOUR = timedelta(hours=1)
@@ -37,3 +37,25 @@ def test_only_a_wrong_clock_is_kept_and_told_with_its_machine(clocks: Store) -> 
     keep(clocks, "b", apns=0 * SECOND)
     assert list(clocks.call(lambda redis: clock_details(redis, NOON + HOUR - MS))) == ["clock of a by mimc"]
     assert clocks.call(lambda redis: clock_details(redis, NOON + HOUR)) == {}
+
+
+def time_of(store: Store) -> datetime:
+    seconds, microseconds = map(int, raw(store, "TIME"))
+    return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds)
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=25), timedelta(hours=-25)])
+def test_a_machine_s_wrong_clock_gives_the_store_s_time_once_it_was_asked(store: Store, ahead: timedelta) -> None:
+    own = time_of(store) + ahead  # it stays there, so that the answer took no time
+    clock = StoreClock(own_clock=lambda: own)
+    assert clock.now() == own
+    before = time_of(store)
+    store.call(clock.measure_with)
+    assert before <= clock.now() <= time_of(store)
+
+
+def test_an_answer_that_took_long_says_nothing_about_the_time(store: Store) -> None:
+    readings = iter([NOON, NOON + 101 * MS])
+    clock = StoreClock(own_clock=lambda: next(readings))
+    store.call(clock.measure_with)
+    assert clock.offset == timedelta(0)
