@@ -53,6 +53,8 @@ SAMPLES: dict[str, Callable[[], str]] = {
     "flying": lambda: keys.flying(LANE, "l1"),
     "unknown": lambda: keys.unknown(LANE, "ben"),
     "callbacks": lambda: keys.callbacks("77"),
+    "waiting": lambda: keys.waiting("77"),
+    "writes": lambda: keys.writes("77"),
     "seen": lambda: keys.seen("77", "c1"),
     "planned": lambda: keys.planned("77", "m1"),
     "dead_letters": lambda: keys.dead_letters("77"),
@@ -90,7 +92,7 @@ SHARED = {
 def catalogue() -> list[re.Pattern[str]]:
     """The rows of the module's docstring, each <placeholder> standing for any text without a colon."""
     rows = re.findall(r"^    (proxy:\S*(?: d>\S*| id>\S*)?)", inspect.getdoc(keys) or "", re.MULTILINE)
-    assert len(rows) == 30
+    assert len(rows) == 34
     row_texts = [re.escape(row).replace(r"\ ", " ") for row in rows]
     texts = [
         text.replace(re.escape("{appId}"), r"\{77\}").replace(re.escape("{<team>}"), r"\{TEAM\}") for text in row_texts
@@ -165,9 +167,9 @@ def test_all_that_a_message_leaves_in_the_store_is_in_the_catalogue_and_ends_by_
     kinds = {name.split(":")[2] for name in names}
     assert kinds == {
         "callbacks", "seen", "planned", "jobs", "retries", "pause", "probe", "resumed", "rest", "shown", "flying",
-        "sent", "unknown", "dead", "dead-words", "account", "token", "ready",
+        "sent", "unknown", "dead", "dead-words", "account", "token", "ready", "writes",
     }  # fmt: skip
     for name in names:
         assert [row for row in catalogue() if row.fullmatch(name.replace(app_id, "77"))], name
     endless = {name.split(":")[2] for name in names if raw(store, "TTL", name) < 0}
-    assert endless == {"callbacks", "jobs", "retries", "dead"}  # jobs and retries share the lane's cap
+    assert endless == {"callbacks", "jobs", "retries", "dead", "writes"}  # jobs and retries share the lane's cap
