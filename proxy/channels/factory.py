@@ -35,7 +35,7 @@ class TransportFactory:
         sandbox = environment is ApnsEnvironment.SANDBOX
         identity = _Identity(
             section.team_id,
-            (section.sandbox_key_id if sandbox else None) or section.key_id,
+            section.key_for(sandbox=sandbox).id,
             section.sandbox_url if sandbox else section.production_url,
             Route(section.ca_file, section.proxy),
         )
