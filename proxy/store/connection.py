@@ -1,12 +1,13 @@
 """How we talk to Redis: one connection per thread for the web, a pool on the event loop for the worker."""
 
+import asyncio
 import threading
 import time
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
 
 from redis import Redis
-from redis.asyncio import BlockingConnectionPool
+from redis.asyncio import BlockingConnectionPool, ConnectionPool
 from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
@@ -125,11 +126,81 @@ _OWN_TROUBLE = ("OOM ", "READONLY ", "MISCONF ", "NOREPLICAS ", "MASTERDOWN ", "
 _PLAIN: dict[str, Any] = {"protocol": 2, "driver_info": None}
 
 
-def async_redis(url: str, timeout_s: float) -> AsyncRedis:
-    """Redis for the worker's event loop. `timeout_s` must exceed the longest blocking read.
+class AsyncStore(AsyncRedis):
+    """Redis for an event loop: the library's own methods, and `round_trips` for what is asked all the time."""
 
-    Who finds all connections taken waits for one: an answer about a batch makes as many calls as it has targets, and
-    the library's ordinary pool fails the 101st.
+    round_trips: "RoundTrips"
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        await self.round_trips.aclose()
+        await super().aclose(close_connection_pool)
+
+
+class RoundTrips:
+    """Kept connections for whole round trips, each with one time limit.
+
+    The library sets a limit for each answer, and looks at a connection before each use: for eight commands that costs
+    104 us of CPU where this takes 40, for a single one 53 instead of 20 (measured).
+    """
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._pool = ConnectionPool.from_url(
+            url, socket_connect_timeout=timeout_s, socket_timeout=None, **_PLAIN, retry=AsyncRetry(NoBackoff(), 0)
+        )
+        self._idle: list[Any] = []
+        self._room = asyncio.Semaphore(_MOST_CONNECTIONS)
+
+    async def ask(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        """The answers in order; what the server says against one command is its answer, a ResponseError.
+
+        Raises RedisError where there is no answer.
+        """
+        async with self._room:
+            connection = self._idle.pop() if self._idle else await self._connect()
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    answers = await _exchange(connection, commands)
+            except TimeoutError:
+                await connection.disconnect(nowait=True)
+                raise RedisTimeoutError("no answer in time") from None
+            except BaseException:  # answers may be on their way still, which the next to use it would take for its own
+                await connection.disconnect(nowait=True)
+                await self._drop_idle()  # a store that has closed one has closed them all
+                raise
+            self._idle.append(connection)
+            return answers
+
+    async def aclose(self) -> None:
+        await self._drop_idle()
+
+    async def _connect(self) -> Any:
+        connection: Any = self._pool.make_connection()  # type: ignore[no-untyped-call]  # the library has no types here
+        await connection.connect()
+        return connection
+
+    async def _drop_idle(self) -> None:
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            await connection.disconnect(nowait=True)
+
+
+async def _exchange(connection: Any, commands: Sequence[Sequence[Any]]) -> list[Any]:
+    await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+    answers: list[Any] = []
+    for _ in commands:
+        try:
+            answers.append(await connection.read_response(disable_decoding=True))
+        except ResponseError as error:
+            answers.append(error)
+    return answers
+
+
+def async_redis(url: str, timeout_s: float) -> AsyncStore:
+    """The store for an event loop. `timeout_s` must exceed the longest blocking read.
+
+    A caller that finds all connections taken waits for one: an answer about a batch makes as many calls as it has
+    targets, and the library's ordinary pool fails the 101st.
     """
     pool = BlockingConnectionPool.from_url(
         url,
@@ -140,4 +211,6 @@ def async_redis(url: str, timeout_s: float) -> AsyncRedis:
         **_PLAIN,
         retry=AsyncRetry(NoBackoff(), 0),
     )
-    return AsyncRedis.from_pool(pool)
+    store = cast(AsyncStore, AsyncStore.from_pool(pool))
+    store.round_trips = RoundTrips(url, timeout_s)
+    return store

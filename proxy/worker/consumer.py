@@ -22,7 +22,8 @@ from proxy.worker.observer import RelayObserver
 POISON_DELIVERIES = 6  # claimed once, taken over five times
 SUSPECT_DELIVERIES = 3  # from its third delivery on an entry is claimed alone: it may have ended its workers
 _CLAIM_MOST = 500
-_GATHER_S = 0.004
+_GATHER_S = 0.025
+_GATHER_MOST = 64
 _STORE_AWAY_S = 0.5
 
 log = structlog.get_logger()
@@ -141,7 +142,8 @@ class StreamConsumer:
         """Until cancelled. A store that is away is waited for: the outcome is known, only the record is missing."""
         while True:
             await self._wanted.wait()
-            await asyncio.sleep(_GATHER_S)  # settlements of some milliseconds go in one call
+            if len(self._deciding) < _GATHER_MOST:
+                await asyncio.sleep(_GATHER_S)  # they go in one call: nothing waits for the record of an outcome
             self._wanted.clear()
             await self._carry_out(list(self._deciding.values()))
             if not self._deciding:

@@ -16,6 +16,7 @@ from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import OfflineMessage
 from proxy.domain.settlements import Bury
 from proxy.domain.transfers import Response
+from proxy.logs import log_event
 from proxy.usecases.monitor_clock import ClockMonitor
 from proxy.usecases.plan_alerts import PlanResult
 
@@ -40,7 +41,7 @@ class RelayObserver:
         if result not in self._messages:
             self._messages[result] = metrics.messages_planned_total.labels(result)
         self._messages[result].inc()
-        log.info("callback planned", message_id=message.message_id, jobs=jobs, result=result)
+        log_event("callback planned", message_id=message.message_id, jobs=jobs, result=result)
 
     def job_planned(self, lane: Lane) -> None:
         if lane not in self._planned:
@@ -61,7 +62,7 @@ class RelayObserver:
         counter.inc()
         if decision.result is Result.ACCEPTED:
             metrics.alert_seconds.observe(max(0.0, now.timestamp() - job.alert.order.accepted_at_ms / 1000))
-        log.info(
+        log_event(
             "push settled", app=self._app, channel=self._channel, result=decision.result, reason=decision.reason,
             job_id=job.id, message_id=job.alert.message_id, attempt=job.attempt,
         )  # fmt: skip

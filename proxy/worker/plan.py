@@ -35,7 +35,7 @@ JOBS_PER_CHUNK = 50  # the store is busy for half a millisecond a chunk; 1,000 a
 CROWD = 50  # a message with more readers than this is planned by itself
 _PAUSING_CROWD = 1_000
 _STORE_AWAY_S = 0.5
-_GATHER_S = 0.003
+_GATHER_S = 0.006
 
 log = structlog.get_logger()
 

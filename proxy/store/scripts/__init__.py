@@ -6,7 +6,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, RedisError
 
 Argument = str | bytes | int | float
 Command = tuple[Argument, ...]
@@ -72,22 +72,5 @@ async def ask_strictly(redis: Any, commands: Sequence[Command]) -> list[Any]:
 
 
 async def _ask(redis: Any, commands: Sequence[Command]) -> list[Any]:
-    """redis-py's own pipeline asks the same and costs half as much again (measured)."""
-    if not commands:
-        return []
-    pool = redis.connection_pool
-    connection = await pool.get_connection()
-    try:
-        await connection.send_packed_command(connection.pack_commands(commands))
-        answers: list[Any] = []
-        for _ in commands:
-            try:
-                answers.append(await connection.read_response(disable_decoding=True))
-            except ResponseError as error:
-                answers.append(error)
-    except BaseException:  # answers may be on their way still, which the next to use it would take for its own
-        await connection.disconnect(nowait=True)
-        raise
-    finally:
-        await pool.release(connection)
+    answers: list[Any] = await redis.round_trips.ask(commands) if commands else []
     return answers
