@@ -27,6 +27,7 @@ app_key = "k"
 app_secret = "s"
 url_secret = "a-secret-of-an-address"
 """
+_PLACE = re.compile(r"`((?:[a-z0-9_]+/)*(?:[a-z0-9_]+\.(?:py|toml)|[a-z0-9_]+/))`")
 _METRIC = re.compile(r"\bapp_proxy_\w+")
 _SUFFIXES = re.compile(r"_(bucket|sum|count)$")
 
@@ -77,6 +78,14 @@ def test_each_command_of_a_page_is_one_that_the_command_line_knows(page: Path) -
             assert found, line
             command, words = found, words[1:]
         command.make_context(line, words)  # raises UsageError for an option that is gone
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_each_file_and_folder_that_a_page_names_is_there(page: Path) -> None:
+    there = [f"/{path.relative_to(ROOT)}" for top in ("proxy", "config", "tests") for path in (ROOT / top).rglob("*")]
+    named = {f"/{name.rstrip('/')}" for name in _PLACE.findall((ROOT / page).read_text())}
+    tops = {f"/{path.name}" for path in ROOT.iterdir()}
+    assert not [name for name in named - tops if not any(path.endswith(name) for path in there)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
