@@ -29,7 +29,7 @@ from proxy.domain.devices import ApnsEnvironment, Device, Platform
 from proxy.domain.jobs import Job, Try
 from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import offline_message
-from proxy.domain.settlements import Bury, Postpone
+from proxy.domain.settlements import Bury, PlanChunk, Postpone, Waiting
 from proxy.spool import format as spool
 from proxy.store import keys
 from proxy.store.connection import Store, async_redis
@@ -46,6 +46,7 @@ from proxy.store.server.clocks import clock_commands
 from proxy.store.server.embedded import ensure_store, stop_store
 from proxy.store.server.health import RedisHealth
 from proxy.store.server.identity import StoreIdentity, StoreMonitor
+from proxy.store.server.worker_states import WorkerStates
 from proxy.store.users.blocks import RedisBlocks
 from tests.store.samples import DAY, MS, NO_WAIT, NOON, SECOND, for_inbox, queue_of
 
@@ -230,9 +231,14 @@ async def _with_redis(url: str, scenario: Any) -> Any:
 async def _work(redis: Any) -> None:
     queue, addresses, one = queue_of(redis), RedisAddresses(redis, APP_IDS, "worker-1"), jobs()
     await queue.ensure_group(keys.jobs(APNS))
-    for some in ([(APNS, one.waiting), (APNS, one.ended)], [(APNS, one.fresh), (MIPUSH, one.to_account)]):
-        await queue.append_jobs(APP_ID, "m1", b"0-1", some, last=False)
-    await queue.append_jobs(APP_ID, "m2", b"0-1", [(APNS, one.ended)], last=False)
+    planned = [(APNS, one.waiting), (APNS, one.ended), (APNS, one.fresh), (MIPUSH, one.to_account)]
+    chunks = [PlanChunk(APP_ID, id_, b"0-1", some, last=False) for id_, some in (("m1", planned), ("m2", planned[1:2]))]
+    await queue.append_planned(chunks, NOON)
+    await queue.ensure_group(keys.callbacks(APP_ID))
+    await redis.xadd(keys.callbacks(APP_ID), {"r": dump_offline_message(offline_message(TO_ONE, NOON + SECOND))})
+    *_, callback = await queue.claim(keys.callbacks(APP_ID), 3, NO_WAIT)
+    full = PlanChunk(APP_ID, "m3", callback.id, [], last=True, waiting=Waiting(frozenset({APNS, MIPUSH}), 2))
+    await queue.append_planned([full], NOON)
     entries = await queue.claim(keys.jobs(APNS), 4, NO_WAIT)
     assert [load_job(it.record) for it in entries] == [one.waiting, one.ended, one.fresh, one.ended]
     waiting, ended, _, unread = entries
@@ -258,6 +264,7 @@ async def _work(redis: Any) -> None:
     await locks.mark_sent(MIPUSH, [("4e5f", ORDER)], DAY)
     await locks.release(MIPUSH, [LockRelease(LINE, ORDER, accepted=True, over=True)], DAY)
     await _provider_token(redis).current()
+    await WorkerStates(redis).write("machine-1-17-0a1b2c3d", {"state": "ok"}, NOON)
 
 
 async def _look(redis: Any) -> dict[str, Any]:
@@ -283,7 +290,13 @@ async def _look(redis: Any) -> dict[str, Any]:
         ],
         "due": [moved.jobs.get(APNS, 0) for moved in due],
         "jobs": [_job(load_job(it.record)) for it in waiting],
-        "planned again": await queue.append_jobs(APP_ID, "m1", b"0-1", [(APNS, one.fresh)], last=False),
+        "planned again": [
+            new
+            for chunk in await queue.append_planned(
+                [PlanChunk(APP_ID, "m1", b"0-1", [(APNS, one.fresh)], last=False)], NOON
+            )
+            for new in chunk.new
+        ],
         "owned": [one.device and _device(one.device) for one in owned.destinations],
         "paused": [[it.reason, it.since.isoformat()] for it in (await lanes.pauses([APNS, MIPUSH])).values()],
         "may probe": await lanes.may_probe(APNS, SECOND),

@@ -15,6 +15,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
+from proxy.domain.settlements import PlanChunk
 from proxy.errors import StoreUnavailable
 from proxy.store.connection import Store, is_the_stores_own
 from proxy.store.queue.inbox import RedisInbox
@@ -203,7 +204,8 @@ def test_a_full_or_read_only_store_is_told_from_a_question_that_it_cannot_answer
 
     async def scenario(redis: Any) -> None:
         def plan() -> Awaitable[object]:
-            return queue_of(redis).append_jobs(app_id, "m1", b"0-1", [(lane, job(lane))], last=False)
+            chunk = PlanChunk(app_id, "m1", b"0-1", [(lane, job(lane))], last=False)
+            return queue_of(redis).append_planned([chunk], NOON)
 
         await redis.set("text", "no hash")
         assert not await fault_of(redis.hgetall("text"))

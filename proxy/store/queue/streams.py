@@ -6,7 +6,7 @@ entries that are still this instance's, and say which are not. An entry that was
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, assert_never
 
 from redis.exceptions import RedisError
@@ -120,14 +120,6 @@ class RedisQueue:
         """
         answers = await ask_strictly(self._redis, [self._planned(chunk, to_ms(now)) for chunk in chunks])
         return [_chunk_result(chunk, answer) for chunk, answer in zip(chunks, answers, strict=True)]
-
-    async def append_jobs(
-        self, app_id: str, message_id: str, entry_id: bytes, jobs: Sequence[tuple[Lane, Job]], *, last: bool
-    ) -> list[bool] | None:
-        """One chunk; None where a lane is full and more chunks follow: it is to be repeated."""
-        chunk = PlanChunk(app_id, message_id, entry_id, jobs, last)
-        (result,) = await self.append_planned([chunk], datetime.now(UTC))
-        return None if result.full and not last else result.new
 
     async def length(self, stream: str) -> int:
         return (await self.lengths([stream]))[0]

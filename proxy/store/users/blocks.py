@@ -55,15 +55,6 @@ def _blocked_in(redis: Any, accounts: Sequence[str]) -> list[str]:
     return [account for account, is_blocked in zip(accounts, found, strict=True) if is_blocked]
 
 
-async def blocked_among(redis: Any, accounts: Sequence[str]) -> set[str]:
-    """Those of the accounts that are blocked, for the worker: one call for any number."""
-    if not accounts:
-        return set()
-    marks = [account_mark(account) for account in accounts]
-    found = await redis.smismember(keys.blocked_accounts(), marks)
-    return {account for account, is_blocked in zip(accounts, found, strict=True) if is_blocked}
-
-
 def account_mark(account: str) -> str:
     """An account's place in the list: whatever way its letters are composed."""
     return digest("blocked", unicodedata.normalize("NFC", account))

@@ -1,11 +1,9 @@
 """Who may do nothing any more, as the web asks and as the worker asks."""
 
 from datetime import timedelta
-from typing import Any
 
 from proxy.store.connection import Store
-from proxy.store.users.blocks import RedisBlocks, blocked_among
-from tests.store.samples import with_redis
+from proxy.store.users.blocks import RedisBlocks
 
 
 def test_a_blocked_account_is_blocked_until_it_is_unblocked(store: Store, app_id: str) -> None:
@@ -30,14 +28,3 @@ def test_an_account_is_the_same_however_its_letters_are_composed(store: Store, a
     blocks = RedisBlocks(store)
     blocks.block(f"\u00e9mile-{app_id}")
     assert blocks.is_blocked(f"e\u0301mile-{app_id}", None)
-
-
-def test_the_worker_asks_for_many_at_once(store: Store, store_url: str, app_id: str) -> None:
-    RedisBlocks(store).block(f"alice-{app_id}")
-
-    async def scenario(redis: Any) -> None:
-        accounts = [f"bob-{app_id}", f"alice-{app_id}"]
-        assert await blocked_among(redis, accounts) == {accounts[1]}
-        assert await blocked_among(redis, []) == set()
-
-    with_redis(store_url, scenario)
