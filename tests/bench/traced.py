@@ -1,10 +1,11 @@
 """The service's command with every call of our own code counted: `python -m tests.bench.traced FILE worker`.
 
 At each SIGUSR1 it writes to FILE what came since the last one, as JSON: "calls" (functions begun), "resumed"
-(coroutines and generators gone on with), "depth" (most of our frames at once on the main thread's stack), "functions"
-and "modules" (different ones), and begins anew. Our own code is `proxy/` without the emulators.
+(coroutines and generators gone on with), "depth" (most of our frames at once on a stack, above the event loop),
+"functions" and "modules" (different ones), and begins anew. Our own code is `proxy/` without the emulators.
 """
 
+import asyncio
 import json
 import signal
 import sys
@@ -13,6 +14,7 @@ from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from pathlib import Path
 from types import CodeType, FrameType
 
+_LOOP = asyncio.Handle._run.__code__
 _GOES_ON = CO_COROUTINE | CO_GENERATOR | CO_ASYNC_GENERATOR
 
 
@@ -44,11 +46,14 @@ class Counts:
             self._resumed += 1
         else:
             self._calls += 1
-        depth, above = 0, frame
-        while above is not None:
-            depth += self._is_ours(above.f_code)
-            above = above.f_back  # type: ignore[assignment]
-        self._depth = max(self._depth, depth)
+        self._depth = max(self._depth, self._depth_of(frame))
+
+    def _depth_of(self, frame: FrameType) -> int:
+        depth, at = 0, frame
+        while at is not None and at.f_code is not _LOOP:
+            depth += self._is_ours(at.f_code)
+            at = at.f_back  # type: ignore[assignment]
+        return depth
 
     def _is_ours(self, code: CodeType) -> bool:
         found = self._ours.get(code)
