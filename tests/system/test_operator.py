@@ -112,10 +112,16 @@ def test_readyz_says_what_is_missing_at_risk_or_paused(rig: Rig) -> None:
         return rig.http.get(f"{rig.operator}/readyz", timeout=10).status_code
 
     assert status() == 503
-    assert "no consumer group" in rig.readiness()["groups"]
+    missing = rig.readiness()
+    assert "no consumer group" in missing["groups"]
+    assert "nothing is pushed" in missing["workers"]
     rig.start_worker()
     rig.wait(lambda: status() == 200, "readiness")
-    assert rig.readiness().keys() == {"store", "spool"}
+    rig.wait(lambda: "workers" not in rig.readiness(), "the worker's own word")
+    well = rig.readiness()
+    (worker,) = well.keys() - {"store", "spool"}
+    assert worker.startswith("worker ")
+    assert well[worker] == "works"
 
     with rig.redis() as redis:
         redis.config_set("appendfsync", "everysec")
