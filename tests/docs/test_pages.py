@@ -88,6 +88,13 @@ def test_each_file_and_folder_that_a_page_names_is_there(page: Path) -> None:
     assert not [name for name in named - tops if not any(path.endswith(name) for path in there)]
 
 
+def test_the_architecture_names_each_part_of_the_program() -> None:
+    parts = [path for path in (ROOT / "proxy").iterdir() if not path.name.startswith(("_", "."))]
+    names = [f"`{path.name}/`" if path.is_dir() else f"`{path.name}`" for path in parts]
+    page = (ROOT / "docs/architecture.md").read_text()
+    assert not [name for name in names if name not in page]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_each_target_of_make_that_a_page_names_is_one(page: Path) -> None:
     makefile = (ROOT / "Makefile").read_text()
