@@ -9,7 +9,7 @@ from proxy.commands import LazyCommands
 
 _FOUND_IN = {
     "run": "proxy.commands.running:run",
-    "worker": "proxy.commands.running:worker",
+    "worker": "proxy.commands.worker:worker",
     "check-config": "proxy.commands.checking:check_config",
     "token": "proxy.commands.signing:token",
     "emulate": "proxy.commands.emulating:emulate",

@@ -256,7 +256,7 @@ def test_devices_are_listed_without_their_push_tokens(tmp_path: Path, store_url:
     listed = [json.loads(line) for line in run("devices", "list", "--config", str(config)).stdout.splitlines()]
     assert {device["account"] for device in listed} == {"alice", "bob"}
     (bobs,) = run("devices", "list", "--config", str(config), "--account", "bob").stdout.splitlines()
-    assert json.loads(bobs)["push_token"] == fingerprint(f"{PUSH_SECRET}-bob")
+    assert json.loads(bobs)["push_token_fingerprint"] == fingerprint(f"{PUSH_SECRET}-bob")
     assert run("devices", "list", "--config", str(config), "--app", "other").exit_code == 2
 
 

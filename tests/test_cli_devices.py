@@ -74,7 +74,7 @@ def accounts(lines: list[dict[str, str]]) -> list[str]:
 def test_forgotten_devices_are_listed_until_they_are_registered_again(operator: Operator) -> None:
     lines = operator.lines("forgotten")
     assert accounts(lines) == ["alice", "bob", "carl"]
-    assert lines[0]["push_token"] == fingerprint(f"{TOKEN}-alice")
+    assert lines[0]["push_token_fingerprint"] == fingerprint(f"{TOKEN}-alice")
     assert lines[0]["forgotten_at"] == (NOW - timedelta(days=6)).isoformat(timespec="seconds")
     assert accounts(operator.lines("forgotten", "--account", "bob")) == ["bob"]
     assert accounts(operator.lines("forgotten", "--since", "3d")) == ["bob", "carl"]

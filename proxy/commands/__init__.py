@@ -3,11 +3,15 @@
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from proxy.errors import BadSettings, ProxyError
+
+if TYPE_CHECKING:
+    from proxy.settings import Settings
+    from proxy.store.connection import Store
 
 
 class Commands(click.Group):
@@ -49,6 +53,13 @@ class LazyCommands(Commands):
         module, _, name = place.partition(":")
         command: click.Command = getattr(importlib.import_module(module), name)
         return command
+
+
+def store_of(settings: "Settings", *, at_least_s: float = 0) -> "Store":
+    """The store that the settings name. `at_least_s`: how long to wait, where an operator must know what was done."""
+    from proxy.store.connection import Store  # noqa: PLC0415  0.1 s of CPU that `emulate` need not spend
+
+    return Store(settings.store.url.get_secret_value(), max(settings.store.timeout.total_seconds(), at_least_s))
 
 
 config_option = click.option(

@@ -12,8 +12,7 @@ from typing import Any
 
 import click
 
-from proxy.commands import config_option
-from proxy.commands.stores import store_of
+from proxy.commands import config_option, store_of
 from proxy.commands.time_params import Moment
 from proxy.configuration import load_settings
 from proxy.domain.dead_letters import Cause, DeadLetter, DeadLetterFilter

@@ -8,8 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from proxy.commands import Commands, config_option
-from proxy.commands.stores import store_of
+from proxy.commands import Commands, config_option, store_of
 from proxy.commands.time_params import Moment
 from proxy.configuration import load_settings
 from proxy.domain.devices import Device, fingerprint
@@ -121,7 +120,7 @@ def _forgotten_of(settings: Settings) -> RedisRemovedDevices:
 def _shown(device: Device) -> dict[str, str]:
     shown = {
         "app": device.app, "account": device.account, "device_id": device.device_id, "platform": device.platform,
-        "push_token": fingerprint(device.push_token), "environment": device.environment,
+        "push_token_fingerprint": fingerprint(device.push_token), "environment": device.environment,
         "registered_at": device.registered_at.isoformat(timespec="seconds"), "resource": device.resource,
         "locale": device.locale, "trouble": device.invalid_reason,
     }  # fmt: skip

@@ -9,8 +9,7 @@ import click
 from proxy.auth.block_user import disable_user, enable_user, mend_blocks
 from proxy.auth.credentials import account_of
 from proxy.auth.sign_in import SignIns, change_password
-from proxy.commands import Commands, config_option
-from proxy.commands.stores import store_of
+from proxy.commands import Commands, config_option, store_of
 from proxy.configuration import load_settings
 from proxy.domain.accounts import MIN_PASSWORD_CHARACTERS, fits
 from proxy.errors import BadSettings, ProxyError, StoreUnavailable

@@ -1,81 +1,249 @@
-"""Processes by pid and start time: a pid alone may have been given to somebody else since."""
+"""The whole service on this machine: which processes there are, in which order, and what each is told.
 
+In a demo the emulators stand in for MIMC, Apple and Xiaomi; the keys, made at the first start, lie in the state
+folder and open nothing else. With a configuration of the operator's own only store, web and worker are started.
+"""
+
+import json
 import os
-import signal
-import subprocess
+import secrets
+import sys
 import time
-from collections.abc import Iterable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
+
+import requests
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from proxy.errors import ProxyError, StoreUnavailable
+from proxy.files import new_file, replace_file, take_lock
+from proxy.local.ports import free_port, port_taken
+from proxy.local.supervisor import Announced, Child, Supervisor
+from proxy.settings import GRACE, RelaySettings, Settings
+from proxy.store.connection import Store
+from proxy.store.server.embedded import answers, store_command, store_url
+
+LOCAL_CONFIG = Path("config/local.toml")
+EMULATORS = Path("config/emulators.toml")
+APP = "demo"
+_HOST = "127.0.0.1"
+_TO_END = timedelta(seconds=5)
+_READY_S = 10.0
+_ANNOUNCED = r'(\{"emulator".*\})'
+_PORTS = {
+    "web": 8080,
+    "operator": 9464,
+    "worker": 9465,
+    "mimc": 8601,
+    "apns": 8602,
+    "apns_control": 8604,
+    "mipush": 8603,
+}
+
+
+class StoreAway(ProxyError):
+    """The store that the environment names cannot be used."""
 
 
 @dataclass(frozen=True)
-class ProcessRecord:
-    """A process that leads its own session. `started` is what `started_at` said when it was young."""
+class Ports:
+    """Where everything listens, all on 127.0.0.1."""
 
-    name: str
-    pid: int
-    started: str
-
-    def alive(self) -> bool:
-        """The very process that was recorded still runs."""
-        return started_at(self.pid) == self.started
-
-
-def started_at(pid: int) -> str | None:
-    """When this process started, as a text only good for comparing; None when there is none or it is a zombie."""
-    return _asked_of_proc(pid) if Path("/proc/self/stat").exists() else _asked_of_ps(pid)
+    web: int
+    operator: int
+    worker: int
+    mimc: int
+    apns: int
+    apns_control: int
+    mipush: int
 
 
-def _asked_of_proc(pid: int) -> str | None:
+@dataclass(frozen=True)
+class DemoEnvironment:
+    """A service on emulators: its state folder, its ports, and the secrets made for it."""
+
+    state: Path
+    ports: Ports
+    jwt_key: str = field(repr=False)
+    url_secret: str = field(repr=False)
+    store: str = field(repr=False)
+
+    @property
+    def web(self) -> str:
+        return f"http://{_HOST}:{self.ports.web}"
+
+    @property
+    def callback_url(self) -> str:
+        return f"{self.web}/callbacks/mimc/{self.url_secret}"
+
+    def variables(self) -> dict[str, str]:
+        """The environment that turns config/local.toml into this demo."""
+        app, ports = f"APP_PROXY_APPS__{APP.upper()}", self.ports
+        apns = f"https://{_HOST}:{ports.apns}"
+        return {
+            "APP_PROXY_CONFIG": str(LOCAL_CONFIG.resolve()),
+            "APP_PROXY_STORE__URL": self.store,
+            "APP_PROXY_STORE__SPOOL_DIR": str(_spool(self.state)),
+            "APP_PROXY_AUTH__JWT__TRIAL__SECRET": self.jwt_key,
+            "APP_PROXY_SERVER__BIND": f"{_HOST}:{ports.web}",
+            "APP_PROXY_SERVER__OPERATOR_BIND": f"{_HOST}:{ports.operator}",
+            "APP_PROXY_RELAY__OPERATOR_BIND": f"{_HOST}:{ports.worker}",
+            f"{app}__URL_SECRET": self.url_secret,
+            f"{app}__BASE_URL": f"http://{_HOST}:{ports.mimc}",
+            f"{app}__APNS__KEY_FILE": str(_key_file()),
+            f"{app}__APNS__CA_FILE": str(_certificates() / "emulator-ca.pem"),
+            f"{app}__APNS__PRODUCTION_URL": apns,
+            f"{app}__APNS__SANDBOX_URL": apns,
+            f"{app}__MIPUSH__BASE_URL": f"http://{_HOST}:{ports.mipush}",
+        }
+
+
+def prepare_demo(state: Path, port: int | None) -> DemoEnvironment:
+    """Choose ports and make the secrets that are missing. A usual port that is taken gives way to a free one."""
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    made = _secrets(state / "secrets.json")
+    _make_key(_key_file())
+    usual = _claim_usual_ports()
+    environment = DemoEnvironment(
+        state,
+        Ports(**{name: port if port and name == "web" else _port(name, usual=usual) for name in _PORTS}),
+        made["jwt_key"],
+        made["url_secret"],
+        os.environ.get("REDIS_URL") or store_url(state / "store"),
+    )
+    exports = "".join(f"export {name}='{value}'\n" for name, value in environment.variables().items())
+    replace_file(state / "env", exports.encode())
+    return environment
+
+
+def start_demo(supervisor: Supervisor, environment: DemoEnvironment) -> None:
+    """Everything runs and is ready when this returns. Raises ChildFailed."""
+    _start_store(supervisor, environment.state)
+    ports = environment.ports
+    for name, options in (
+        ("mimc", ["--port", str(ports.mimc), "--callback-url", environment.callback_url]),
+        ("apns", ["--port", str(ports.apns), "--control-port", str(ports.apns_control)]),
+        ("mipush", ["--port", str(ports.mipush)]),
+    ):
+        argv = [*_app_proxy(), "emulate", name, "--config", str(EMULATORS.resolve()), *options]
+        supervisor.start(Child(f"emulated-{name}", argv, ready=Announced(_ANNOUNCED)))
+    web, worker = f"{_HOST}:{ports.operator}", f"{_HOST}:{ports.worker}"
+    _start_service(supervisor, environment.variables(), web, worker, RelaySettings().drain)
+
+
+def start_own(supervisor: Supervisor, state: Path, config: Path, settings: Settings, *, embedded: bool) -> None:
+    """Store (unless the configuration names one), web and worker with the operator's own configuration."""
+    variables = {"APP_PROXY_CONFIG": str(config.resolve())}
+    if embedded:
+        variables["APP_PROXY_STORE__URL"] = _start_store(supervisor, state)
+        if settings.relay.dedupe_margin >= settings.store.spool_max_age:
+            variables["APP_PROXY_STORE__SPOOL_DIR"] = str(_spool(state))
+    relay = settings.relay
+    _start_service(supervisor, variables, settings.server.operator_bind, relay.operator_bind, relay.drain)
+
+
+def _start_store(supervisor: Supervisor, state: Path) -> str:
+    if url := os.environ.get("REDIS_URL"):
+        try:
+            Store(url).call(lambda redis: redis.ping())
+        except (StoreUnavailable, ValueError) as error:
+            raise StoreAway("the store that REDIS_URL names does not answer: start it, or unset REDIS_URL") from error
+        return url
+    folder = state / "store"
+    url = store_url(folder)
+    supervisor.start(Child("store", store_command(folder), ready=lambda: answers(folder)))
+    return url
+
+
+def _start_service(
+    supervisor: Supervisor, variables: Mapping[str, str], web: str, worker: str, drain: timedelta
+) -> None:
+    """Both get the time to end what is under way that they give themselves, and a little."""
+    gunicorn = [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.conf.py", "wsgi:app"]
+    grace = GRACE + _TO_END
+    supervisor.start(Child("web", gunicorn, ready=lambda: _is_up(f"http://{web}/healthz"), env=variables, grace=grace))
+    relay, grace = [*_app_proxy(), "worker"], drain + _TO_END
+    supervisor.start(
+        Child("worker", relay, ready=lambda: _is_up(f"http://{worker}/metrics"), env=variables, grace=grace)
+    )
+
+
+def _is_up(url: str) -> bool:
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    fields = stat.rpartition(")")[2].split()  # the name before it may hold spaces and brackets; fields[0] is field 3
-    state, ticks_since_boot = fields[0], fields[19]
-    return None if state in "ZX" else f"{_boot_id()}:{ticks_since_boot}"
+        with requests.Session() as session:
+            session.trust_env = False
+            return session.get(url, timeout=2).ok
+    except requests.RequestException:
+        return False
 
 
-def _asked_of_ps(pid: int) -> str | None:
-    """For macOS, which has no /proc."""
-    columns = ["ps", "-o", "stat=", "-o", "lstart=", "-p", str(pid)]
-    environment = {"PATH": "/bin:/usr/bin", "LC_ALL": "C", "TZ": "UTC"}  # lstart speaks the user's language otherwise
-    found = subprocess.run(columns, env=environment, capture_output=True, text=True, check=False).stdout.split(None, 1)
-    return None if len(found) < 2 or found[0].startswith("Z") else found[1].strip()
+def wait_until_ready(operator: str) -> dict[str, str]:
+    """Returns once /readyz says that the service can work, or after some seconds with what is in its way."""
+    until = time.monotonic() + _READY_S
+    while True:
+        with requests.Session() as session:
+            session.trust_env = False
+            answer = session.get(f"{operator}/readyz", timeout=_READY_S)
+        if answer.ok:
+            return {}
+        if time.monotonic() > until:
+            return {name: str(text) for name, text in (answer.json().get("data") or {}).items()}
+        time.sleep(0.1)
 
 
-def _boot_id() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
+def _spool(state: Path) -> Path:
+    """The state folder outlives its run, so what was answered 200 may lie there."""
+    return (state / "spool").absolute()
 
 
-def end_session(pid: int, signal_number: int) -> None:
-    """Signal a process that leads its own session, and all that it started and left in its group."""
-    with suppress(ProcessLookupError, PermissionError):  # macOS says EPERM of a group that has only zombies
-        os.killpg(pid, signal_number)
+def _app_proxy() -> list[str]:
+    return [sys.executable, "-m", "proxy"]
 
 
-def end_recorded(records: Iterable[ProcessRecord], grace: timedelta) -> list[ProcessRecord]:
-    """Those of the records that still ran; none does any more. A pid that now belongs to another process is spared.
+def _claim_usual_ports() -> bool:
+    """May this demo listen at the usual ports? Until it ends no other one of this checkout may.
 
-    They need not be our children. SIGTERM first, SIGKILL to those that still run after the grace and to what they left.
+    Looking whether a port is taken is not enough: a demo that has just begun does not listen yet.
     """
-    found = [record for record in records if record.alive()]
-    for record in found:
-        with suppress(ProcessLookupError):
-            os.kill(record.pid, signal.SIGTERM)
-    deadline = time.monotonic() + grace.total_seconds()
-    while any(record.alive() for record in found):
-        if time.monotonic() > deadline:
-            for record in found:
-                if record.alive():
-                    end_session(record.pid, signal.SIGKILL)
-        time.sleep(0.02)
-    for record in found:
-        end_session(record.pid, signal.SIGKILL)
-    return found
+    return take_lock(_shared("usual-ports.lock")) is not None  # the kernel frees it with the process
+
+
+def _port(name: str, *, usual: bool) -> int:
+    return _PORTS[name] if usual and not port_taken(_HOST, _PORTS[name]) else free_port()
+
+
+def _secrets(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        replace_file(
+            path, json.dumps({"jwt_key": secrets.token_urlsafe(48), "url_secret": secrets.token_hex(24)}).encode()
+        )
+    made: dict[str, Any] = json.loads(path.read_text())
+    return made
+
+
+def _certificates() -> Path:
+    return _shared("certificates")
+
+
+def _key_file() -> Path:
+    return _shared("apns.p8")
+
+
+def _shared(name: str) -> Path:
+    """What all demos of this checkout have in common: config/emulators.toml says where the keys lie."""
+    return (EMULATORS.parent / "../.state" / name).resolve()
+
+
+def _make_key(path: Path) -> None:
+    """There is a key, and none that another demo may have read already is replaced."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.exists():
+        return
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    with new_file(path) as draft:
+        draft.write_bytes(pem)

@@ -1,4 +1,4 @@
-"""The main job played once, told step by step: a token through the broker, an offline message to two phones."""
+"""The main job once, step by step: a token through the broker, an offline message to two phones."""
 
 import json
 import secrets
@@ -11,11 +11,11 @@ import jwt
 import requests
 
 from proxy.errors import ProxyError
-from proxy.local.stage import APP, Trial
+from proxy.local.processes import APP, DemoEnvironment
 
 ALICE_PHONE = "alices-iphone"
 CAROL_PHONE = "carols-xiaomi"
-_PATIENCE_S = 20.0
+_PATIENCE_S = 60.0
 _BEARER_LIFE_S = 3600
 
 
@@ -36,8 +36,8 @@ class Alert:
 class Scenario:
     """Plays alice, bob and carol. `say` gets one line at a time."""
 
-    def __init__(self, trial: Trial, say: Callable[[str], None]) -> None:
-        self._trial = trial
+    def __init__(self, environment: DemoEnvironment, say: Callable[[str], None]) -> None:
+        self._environment = environment
         self._say = say
         self._http = requests.Session()
         self._http.trust_env = False
@@ -62,11 +62,11 @@ class Scenario:
         """What the developer's own system would hand to its signed-in user."""
         now = int(time.time())
         claims = {"sub": account, "iat": now, "exp": now + _BEARER_LIFE_S}
-        return jwt.encode(claims, self._trial.jwt_key, algorithm="HS256")
+        return jwt.encode(claims, self._environment.jwt_key, algorithm="HS256")
 
     def _sign_in(self) -> None:
         self._say("1. alice signs in; her app asks the broker for a MIMC token")
-        answer = self._http.post(f"{self._trial.web}/api/account/token", headers=self._as("alice"), timeout=5)
+        answer = self._http.post(f"{self._environment.web}/api/account/token", headers=self._as("alice"), timeout=30)
         self._expect(answer, "the token call")
         if answer.json().get("code") != 200:
             raise ScenarioFailed("the TokenService refused")
@@ -76,33 +76,33 @@ class Scenario:
     def _show_phones(self) -> None:
         self._say("2. alice's iPhone registers its push token; carol's Xiaomi phone has set its user account")
         body = {"app": APP, "platform": "apns", "push_token": self._iphone, "environment": "sandbox"}
-        url = f"{self._trial.web}/api/devices/{ALICE_PHONE}"
-        self._expect(self._http.put(url, json=body, headers=self._as("alice"), timeout=5), "registering the iPhone")
+        url = f"{self._environment.web}/api/devices/{ALICE_PHONE}"
+        self._expect(self._http.put(url, json=body, headers=self._as("alice"), timeout=30), "registering the iPhone")
         phone = {"phone": CAROL_PHONE, "accounts": ["carol"]}
-        self._expect(self._http.post(f"{self._mipush}/_emulator/devices", json=phone, timeout=5), "carol's phone")
+        self._expect(self._http.post(f"{self._mipush}/_emulator/devices", json=phone, timeout=30), "carol's phone")
         self._say(f"   PUT /api/devices/{ALICE_PHONE} -> 200")
 
     def _message(self, headline: str, order: dict[str, Any], phones: set[str]) -> None:
         self._say(headline)
         began = time.monotonic()
-        sent = self._http.post(f"{self._mimc}/_emulator/messages", json=order, timeout=5)
+        sent = self._http.post(f"{self._mimc}/_emulator/messages", json=order, timeout=30)
         self._expect(sent, "writing the message")
         sequence = str(sent.json()["sequence"])
-        for it in self._wait(lambda: self._callbacks(sequence), lambda them: len(them) >= 2, "the callbacks"):
-            self._say(f"   MIMC posts {it['msg_type']:<18} -> {it['status']}")
+        for callback in self._wait(lambda: self._callbacks(sequence), lambda found: len(found) >= 2, "the callbacks"):
+            self._say(f"   MIMC posts {callback['msg_type']:<18} -> {callback['status']}")
         text = str(order["text"])
         shown = self._wait(
-            lambda: [it for it in self._alerts(began) if it.body.endswith(text)],
-            lambda them: phones <= {it.phone for it in them},
+            lambda: [alert for alert in self._alerts(began) if alert.body.endswith(text)],
+            lambda found: phones <= {alert.phone for alert in found},
             f"the alert on {' and '.join(sorted(phones))}",
         )
-        for it in shown:
-            self._say(f'   {it.phone:<14} shows  "{it.title}: {it.body}"  after {it.seconds * 1000:.0f} ms')
+        for alert in shown:
+            self._say(f'   {alert.phone:<14} shows  "{alert.title}: {alert.body}"  after {alert.seconds * 1000:.0f} ms')
 
     def _callbacks(self, sequence: str) -> list[dict[str, Any]]:
         entries = self._read(f"{self._mimc}/_emulator/journal")["entries"]
-        mine = [it for it in entries if it.get("kind") == "callback" and str(it.get("sequence")) == sequence]
-        return [it for it in mine if it["status"] == 200]
+        posts = [entry for entry in entries if entry.get("kind") == "callback"]
+        return [post for post in posts if str(post.get("sequence")) == sequence and post["status"] == 200]
 
     def _alerts(self, began: float) -> Iterable[Alert]:
         elapsed = time.monotonic() - began
@@ -123,7 +123,7 @@ class Scenario:
         return found
 
     def _read(self, url: str) -> Any:
-        answer = self._http.get(url, timeout=5)
+        answer = self._http.get(url, timeout=30)
         self._expect(answer, "reading what the phones show")
         return answer.json()
 
@@ -136,49 +136,49 @@ class Scenario:
 
     @property
     def _mimc(self) -> str:
-        return f"http://127.0.0.1:{self._trial.ports.mimc}"
+        return f"http://127.0.0.1:{self._environment.ports.mimc}"
 
     @property
     def _mipush(self) -> str:
-        return f"http://127.0.0.1:{self._trial.ports.mipush}"
+        return f"http://127.0.0.1:{self._environment.ports.mipush}"
 
     @property
     def _apns_control(self) -> str:
-        return f"http://127.0.0.1:{self._trial.ports.apns_control}"
+        return f"http://127.0.0.1:{self._environment.ports.apns_control}"
 
 
 def shortened(token_answer: dict[str, Any]) -> str:
     """The answer in one line, its long texts cut: a token belongs on no screen, not even an emulated one."""
     inner = token_answer.get("data") or {}
-    cut = {name: f"{it[:6]}..." if isinstance(it, str) and len(it) > 23 else it for name, it in inner.items()}
+    cut = {name: f"{text[:6]}..." if isinstance(text, str) and len(text) > 23 else text for name, text in inner.items()}
     return json.dumps({**token_answer, "data": cut}, separators=(",", ":"))
 
 
-def how_to(trial: Trial) -> str:
+def how_to(environment: DemoEnvironment) -> str:
     """Where everything listens, and each step by hand."""
-    ports, state = trial.ports, trial.state
+    ports, state = environment.ports, environment.state
     mimc, phones, pushes = (f"http://127.0.0.1:{port}" for port in (ports.mimc, ports.mipush, ports.apns_control))
     return f"""
 Everything is up. Ctrl-C stops it all.
 
-  web               {trial.web}   /api/account/token  /api/devices/ID  /callbacks/mimc/URL-SECRET
+  web               {environment.web}   /api/account/token  /api/devices/ID  /callbacks/mimc/URL-SECRET
   operator          http://127.0.0.1:{ports.operator}   /readyz  /metrics  (the worker's /metrics: port {ports.worker})
   emulated MIMC     {mimc}   /_emulator/messages  /_emulator/journal
   emulated APNs     https://127.0.0.1:{ports.apns}  its journal: {pushes}/_emulator/journal
   emulated Mi Push  {phones}   /_emulator/phones  /_emulator/journal
   logs              {state}/logs/
 
-Each step by hand, in another terminal, in this folder:
+Each step by hand, in another terminal, in this folder. What the phones show appears here.
 
-  . {state}/env
-  TOKEN=$(.venv/bin/app-proxy token --account alice)
-  curl -s -X POST -H "Authorization: Bearer $TOKEN" {trial.web}/api/account/token
+  PATH="$PWD/.venv/bin:$PATH"      # app-proxy and gunicorn are there
+  TOKEN=$(. {state}/env; app-proxy token --account alice)
+  curl -s -X POST -H "Authorization: Bearer $TOKEN" {environment.web}/api/account/token
   curl -s -X PUT -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \\
        -d '{{"platform":"apns","push_token":"{"ab" * 32}","environment":"sandbox"}}' \\
-       {trial.web}/api/devices/my-iphone
+       {environment.web}/api/devices/my-iphone
   curl -s -H 'Content-Type: application/json' -d '{{"from_account":"bob","to_account":"alice","text":"Hello"}}' \\
        {mimc}/_emulator/messages
   curl -s {pushes}/_emulator/journal
   curl -s {phones}/_emulator/phones
-  .venv/bin/app-proxy devices list
+  (. {state}/env; app-proxy devices list)
 """

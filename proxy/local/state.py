@@ -13,7 +13,9 @@ from pathlib import Path
 
 from proxy.errors import ProxyError
 from proxy.files import replace_file, take_lock
-from proxy.local.processes import ProcessRecord
+from proxy.local.process_records import ProcessRecord
+
+_RECORDS = "processes.json"
 
 
 class FolderTaken(ProxyError):
@@ -21,11 +23,21 @@ class FolderTaken(ProxyError):
 
     def __init__(self, folder: Path, holder: str) -> None:
         who = f"process {holder}" if holder.isdigit() else "another process"
-        super().__init__(f"another copy is running in {folder} ({who}): stop that one, or give this one another folder")
+        super().__init__(
+            f"another copy is running in {folder} ({who}): stop that one, or give this one another folder with --state"
+        )
 
 
 class FolderUnusable(ProxyError):
     """The state folder cannot be made, written or locked."""
+
+
+def recorded_in(folder: Path) -> list[ProcessRecord]:
+    """What was started there and not seen to end; nothing when the file is not one of ours."""
+    try:
+        return [ProcessRecord(**entry) for entry in json.loads((folder / _RECORDS).read_bytes())]
+    except (FileNotFoundError, ValueError, TypeError):
+        return []
 
 
 class StateFolder:
@@ -33,24 +45,19 @@ class StateFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
-        self._records = self.folder / "processes.json"
+        self._records = self.folder / _RECORDS
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             (self.folder / "logs").mkdir(exist_ok=True)
             self._lock = _held_lock(self.folder)
         except OSError as error:
-            raise FolderUnusable(f"cannot keep state in {self.folder}: {error}. Choose another folder") from error
+            raise FolderUnusable(
+                f"cannot keep state in {self.folder}: {error}. Choose another folder with --state"
+            ) from error
 
     def release(self) -> None:
         """Another copy may work here now."""
         os.close(self._lock)
-
-    def recorded(self) -> list[ProcessRecord]:
-        """What was started here and not seen to end; nothing when the file is not one of ours."""
-        try:
-            return [ProcessRecord(**entry) for entry in json.loads(self._records.read_bytes())]
-        except (FileNotFoundError, ValueError, TypeError):
-            return []
 
     def record(self, processes: Iterable[ProcessRecord]) -> None:
         """Replace the record, all or nothing."""

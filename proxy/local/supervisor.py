@@ -6,12 +6,14 @@
         supervisor.wait()                                            # until Ctrl-C or SIGTERM
 
 Every child leads a session of its own, so that Ctrl-C reaches only the supervisor, which stops them in reverse order.
-Each is recorded before it may begin: what a supervisor killed with SIGKILL left running, the next one ends.
+Each is recorded before it may begin: what a supervisor killed with SIGKILL left running, its guardian ends, or else the
+next supervisor.
 """
 
 import re
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,8 +26,8 @@ from typing import Self
 
 from proxy.errors import ProxyError
 from proxy.local.environment import child_environment
-from proxy.local.processes import ProcessRecord, end_recorded, end_session, started_at
-from proxy.local.state import StateFolder
+from proxy.local.process_records import ProcessRecord, end_recorded, end_session, started_at
+from proxy.local.state import StateFolder, recorded_in
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LEFT_BEHIND_GRACE = timedelta(seconds=10)
@@ -118,9 +120,10 @@ class Supervisor:
 
     def __enter__(self) -> Self:
         self._state = StateFolder(self._folder)
-        for left in end_recorded(self._state.recorded(), _LEFT_BEHIND_GRACE):
+        for left in end_recorded(recorded_in(self._state.folder), _LEFT_BEHIND_GRACE):
             self._say(f"ended {left.name} (process {left.pid}), left behind by a run that was killed")
         self._state.record([])
+        self._guardian = _guardian(self._state.folder)
         self._former_handlers = {number: signal.signal(number, self._on_signal) for number in _STOP_SIGNALS}
         self._watcher.start()
         return self
@@ -134,6 +137,7 @@ class Supervisor:
         for running in reversed(self._children.values()):
             _stop(running)
         self._state.record([])
+        self._guardian.communicate()  # closes its pipe
         self._state.release()
         for number, handler in self._former_handlers.items():
             signal.signal(number, handler)
@@ -245,6 +249,13 @@ class Supervisor:
 
     def _failed(self, child: Child, what: str) -> ChildFailed:
         return ChildFailed(child.name, what, self._state.log_path(child.name))
+
+
+def _guardian(folder: Path) -> subprocess.Popen[bytes]:
+    argv = [sys.executable, "-m", "proxy.local.guardian", str(folder)]
+    return subprocess.Popen(
+        argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
 
 
 def _stop(running: _Running) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.local.processes import started_at
+from proxy.local.process_records import started_at
 from proxy.local.state import FolderTaken, FolderUnusable
 from proxy.local.supervisor import Announced, Child, ChildFailed, Restarts, StopRequested, Supervisor
 
@@ -86,8 +86,35 @@ def test_a_stop_signal_ends_every_child_and_leaves_no_record(tmp_path: Path, num
     assert json.loads((tmp_path / "processes.json").read_text()) == []
 
 
-def test_after_a_kill_the_next_run_ends_exactly_the_recorded_processes(tmp_path: Path) -> None:
+def guardian_of(run: "subprocess.Popen[str]") -> int:
+    listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    (pid,) = (
+        int(pid)
+        for pid, parent, arguments in (line.split(None, 2) for line in listing.splitlines())
+        if int(parent) == run.pid and "proxy.local.guardian" in arguments
+    )
+    return pid
+
+
+def test_all_children_end_with_a_run_that_is_killed(tmp_path: Path) -> None:
     killed, children, _ = start_run(tmp_path)
+    guardian = guardian_of(killed)
+    with killed:
+        killed.kill()
+    until(lambda: [started_at(pid) for pid in (*children, guardian)] == [None] * 3, within_seconds=60)
+
+
+def test_a_guardian_ends_with_a_run_that_ends_in_order(tmp_path: Path) -> None:
+    run, _, _ = start_run(tmp_path)
+    guardian = guardian_of(run)
+    with run:
+        run.terminate()
+    assert started_at(guardian) is None
+
+
+def test_after_a_kill_of_run_and_guardian_the_next_run_ends_exactly_the_recorded_processes(tmp_path: Path) -> None:
+    killed, children, _ = start_run(tmp_path)
+    os.kill(guardian_of(killed), signal.SIGKILL)
     with killed:
         killed.kill()
     assert all(started_at(pid) for pid in children)

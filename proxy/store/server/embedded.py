@@ -82,7 +82,7 @@ def stop_store(folder: Path, timeout_seconds: float = 10) -> None:
 
 def answers(folder: Path) -> bool:
     """A server is there and ready to work."""
-    return _answers(socket_path(folder)) is True
+    return _answers(socket_path(folder.absolute())) is True
 
 
 def store_command(folder: Path) -> list[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from proxy.local.processes import started_at
+from proxy.local.process_records import started_at
 from proxy.store.server.embedded import (
     SOCKET_PATH_LIMIT,
     StoreNotStarted,

@@ -1,24 +1,33 @@
-"""`app-proxy run`: everything started, the main job played once, and kept up until Ctrl-C."""
+"""`app-proxy run`: everything started, two messages sent, and kept up until Ctrl-C."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 from proxy.configuration import load_settings
 from proxy.errors import ProxyError
+from proxy.local.phones import Phones, following
 from proxy.local.ports import PortTaken, require_free
+from proxy.local.processes import (
+    EMULATORS,
+    LOCAL_CONFIG,
+    StoreAway,
+    prepare_demo,
+    start_demo,
+    start_own,
+    wait_until_ready,
+)
 from proxy.local.scenario import Scenario, ScenarioFailed, how_to
-from proxy.local.stage import EMULATORS, TRIAL_CONFIG, prepare_trial, start_own, start_trial
 from proxy.local.state import FolderTaken, FolderUnusable
 from proxy.local.supervisor import Supervisor
 from proxy.store.server.embedded import StoreNotStarted
 
 Say = Callable[[str], None]
-_CANNOT_START = (FolderTaken, FolderUnusable, PortTaken, StoreNotStarted)
+_CANNOT_START = (FolderTaken, FolderUnusable, PortTaken, StoreAway, StoreNotStarted)
 
 
-def run_trial(state: Path, port: int | None, say: Say, *, demo: bool) -> int:
+def run_demo(state: Path, port: int | None, say: Say, *, stay_up: bool) -> int:
     """The service on emulators. Returns the exit code: 0, 1 where something failed, 2 where it could not start."""
-    missing = [str(path) for path in (TRIAL_CONFIG, EMULATORS) if not path.is_file()]
+    missing = [str(path) for path in (LOCAL_CONFIG, EMULATORS) if not path.is_file()]
     if missing:
         say(f"no {' and no '.join(missing)} here: start it in the project's folder")
         return 2
@@ -26,15 +35,17 @@ def run_trial(state: Path, port: int | None, say: Say, *, demo: bool) -> int:
         with Supervisor(state, say=say) as supervisor:
             if port is not None:
                 require_free("127.0.0.1", port, "--port")
-            trial = prepare_trial(state, port)
+            environment = prepare_demo(state, port)
             say("starting store, emulators, web and worker ...")
-            start_trial(supervisor, trial)
-            Scenario(trial, say).play()
-            if demo:
+            start_demo(supervisor, environment)
+            scenario = Scenario(environment, say)
+            scenario.play()
+            if not stay_up:
                 say("done: both phones show what they should")
                 return 0
-            say(how_to(trial))
-            supervisor.wait()
+            say(how_to(environment))
+            with following(Phones(environment), say):
+                supervisor.wait()
     except ScenarioFailed as error:
         say(f"FAILED: {error}. The logs are in {state}/logs/")
         return 1
@@ -52,7 +63,10 @@ def run_own(state: Path, config: Path, say: Say) -> int:
         with Supervisor(state, say=say) as supervisor:
             say("starting store, web and worker ..." if embedded else "starting web and worker ...")
             start_own(supervisor, state, config, settings, embedded=embedded)
+            faults = wait_until_ready(f"http://{settings.server.operator_bind}")
             say(f"Up at http://{settings.server.bind}; /readyz and /metrics at http://{settings.server.operator_bind}.")
+            for name, fault in faults.items():
+                say(f"NOT READY: {name}: {fault}")
             say(f"Logs: {state}/logs/. Ctrl-C stops it all.")
             supervisor.wait()
     except ProxyError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.local.processes import ProcessRecord, _asked_of_proc, _asked_of_ps, end_recorded, started_at
+from proxy.local.process_records import ProcessRecord, _asked_of_proc, _asked_of_ps, end_recorded, started_at
 
 pytestmark = pytest.mark.system
 
