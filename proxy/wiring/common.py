@@ -8,7 +8,7 @@ from proxy.channels import APNS, APNS_SANDBOX, MIPUSH
 from proxy.domain.lanes import Lane
 from proxy.metrics import clock_skew
 from proxy.settings import Settings
-from proxy.store.server.identity import WHAT_WAS_LOST, DataLoss, StoreIdentity
+from proxy.store.server.identity import DataLoss, StoreIdentity
 from proxy.usecases.monitor_clock import ClockMonitor
 
 log = structlog.get_logger()
@@ -52,4 +52,4 @@ def identity_of(settings: Settings) -> StoreIdentity:
 
 def log_loss(loss: DataLoss) -> None:
     if loss.is_news:
-        log.error(WHAT_WAS_LOST, lost_at=loss.at.isoformat(timespec="seconds"))
+        log.error(loss.sentence, lost_at=loss.at.isoformat(timespec="seconds"))

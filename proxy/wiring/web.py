@@ -29,6 +29,7 @@ from proxy.store.server.clocks import StoreClock, clock_commands
 from proxy.store.server.health import RedisHealth
 from proxy.store.server.identity import DataLoss, StoreMonitor
 from proxy.store.server.metrics import RedisMetrics
+from proxy.store.server.writes import CountedWrites
 from proxy.store.users.blocks import RedisBlocks
 from proxy.store.users.limits import RedisLimits
 from proxy.usecases.monitor_clock import TOLERATED, ClockedTokens
@@ -50,7 +51,8 @@ def web_services(settings: Settings) -> Services:
         if sign_ins:  # the store no longer knows who is blocked
             mend_blocks(sign_ins.accounts, sign_ins.blocks, utc_now())
 
-    monitor = StoreMonitor(store, identity_of(settings), on_loss, clock.now)
+    writes = CountedWrites()
+    monitor = StoreMonitor(store, identity_of(settings), on_loss, clock.now, writes=writes)
 
     def monitor_store() -> None:
         if not monitor.look():
@@ -61,7 +63,7 @@ def web_services(settings: Settings) -> Services:
             if measured := skews.take():
                 store.call(lambda redis: clock_commands(redis, measured, TOLERATED, clock.now()).execute())
 
-    inbox = RedisInbox(store, settings.relay.dedupe_ttl, settings.store.callbacks_cap)
+    inbox = RedisInbox(store, settings.relay.dedupe_ttl, settings.store.callbacks_cap, writes)
     spool = _spool(settings, store, inbox, clock.now)
     return Services(
         settings=settings,

@@ -35,6 +35,7 @@ from proxy.store.queue.streams import RedisQueue
 from proxy.store.server.clocks import StoreClock
 from proxy.store.server.identity import AsyncStoreMonitor
 from proxy.store.server.worker_states import WorkerStates
+from proxy.store.server.writes import CountedWrites
 from proxy.usecases.monitor_clock import ClockMonitor
 from proxy.wiring.common import app_ids_of, clock_monitor, identity_of, lanes_of, log_loss
 from proxy.worker.consumer import StreamConsumer
@@ -95,7 +96,7 @@ def build_worker(settings: Settings) -> Worker:
     relay = settings.relay
     redis = async_redis(settings.store.url.get_secret_value(), timeout_s=_STORE_TIMEOUT_S)
     instance = f"{platform.node()[:32]}-{os.getpid()}-{secrets.token_hex(4)}"
-    app_ids = app_ids_of(settings)
+    app_ids, writes = app_ids_of(settings), CountedWrites()
     shared = _Shared(
         settings=settings,
         redis=redis,
@@ -106,6 +107,7 @@ def build_worker(settings: Settings) -> Worker:
             dedupe_ttl=relay.dedupe_ttl,
             jobs_cap=settings.store.jobs_cap,
             dead_cap=settings.store.dead_letters_cap,
+            writes=writes,
         ),
         addresses=RedisAddresses(redis, app_ids, instance, DeviceRemoval(redis, app_ids, _guard(settings), _log_held)),
         lane_states=RedisLaneStates(redis, instance),
@@ -134,7 +136,9 @@ def build_worker(settings: Settings) -> Worker:
         clock=shared.clock,
         states=WorkerStates(redis),
         report=WorkerReport(instance),
-        monitor=StoreMonitor(redis, AsyncStoreMonitor(redis, identity_of(settings), log_loss), shared.providers_clock),
+        monitor=StoreMonitor(
+            redis, AsyncStoreMonitor(redis, identity_of(settings), log_loss, writes), shared.providers_clock
+        ),
         watchdog=shared.watchdog,
         heartbeat=relay.heartbeat,
         lease=relay.lease,

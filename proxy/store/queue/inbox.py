@@ -11,13 +11,15 @@ from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.records import dump_offline_message
 from proxy.store.scripts import Argument, script
+from proxy.store.server.writes import CountedWrites, Known
 
 
 class RedisInbox:
     """Implements ports.CallbackInbox."""
 
-    def __init__(self, store: Store, dedupe_ttl: timedelta, cap: int) -> None:
+    def __init__(self, store: Store, dedupe_ttl: timedelta, cap: int, writes: CountedWrites | None = None) -> None:
         self._store = store
+        self._writes = writes or CountedWrites()
         self._dedupe_ttl_ms = dedupe_ttl // timedelta(milliseconds=1)
         self._cap = cap
         self._accept = script("accept_callback")
@@ -25,7 +27,9 @@ class RedisInbox:
     def accept(self, message: OfflineMessage, callback_id: str) -> Receipt:
         """Stored for good, or known already. Raises StoreUnavailable, StoreFull."""
         names, args = self._asked(message.app_id, callback_id, dump_offline_message(message))
-        receipt = _receipt(self._store.call(lambda redis: self._accept.run(redis, names, args)))
+        known = self._writes.known(message.app_id)
+        answer = self._store.call(lambda redis: self._accept.run(redis, names, args))
+        receipt = self._receipt(message.app_id, known, answer)
         if receipt is None:
             raise StoreFull("the stream of callbacks is full")
         return receipt
@@ -34,7 +38,12 @@ class RedisInbox:
         """The same with records of (appId, callback id, record) that were made before, in their order and one round
         trip; None where a stream is full. Raises StoreUnavailable; then some may be stored.
         """
-        return [_receipt(stored) for stored in self._store.call(lambda redis: self._run_all(redis, records))]
+        known = [self._writes.known(app_id) for app_id, _, _ in records]
+        answers = self._store.call(lambda redis: self._run_all(redis, records))
+        return [
+            self._receipt(app_id, before, answer)
+            for (app_id, _, _), before, answer in zip(records, known, answers, strict=True)
+        ]
 
     def _run_all(self, redis: Any, records: Sequence[tuple[str, str, bytes]]) -> list[list[int]]:
         pipe = redis.pipeline(transaction=False)
@@ -53,6 +62,9 @@ class RedisInbox:
         ]  # fmt: skip
         return names, [self._dedupe_ttl_ms, self._cap, record]
 
-
-def _receipt(stored: Sequence[int]) -> Receipt | None:
-    return None if stored[0] < 0 else Receipt(duplicate=stored[0] == 0)
+    def _receipt(self, app_id: str, known: Known, answer: Sequence[int]) -> Receipt | None:
+        """None where there is no room."""
+        stored, *writes = answer
+        for count in writes:
+            self._writes.answered(app_id, known, count)
+        return None if stored < 0 else Receipt(duplicate=stored == 0)

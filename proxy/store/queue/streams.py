@@ -31,6 +31,7 @@ from proxy.store import keys
 from proxy.store.connection import is_the_stores_own
 from proxy.store.records import dump_dead_letter, dump_job, from_ms, to_ms
 from proxy.store.scripts import Argument, Command, ask, ask_strictly, script
+from proxy.store.server.writes import CountedWrites
 
 _GONE_MS = 3_600_000
 _IDS_PER_CALL = 500  # Lua's unpack and the store's patience both have limits
@@ -43,9 +44,18 @@ class RedisQueue:
     """The streams as one worker instance holds them. `instance` is a name made new at each start."""
 
     def __init__(
-        self, redis: Any, instance: str, *, lease: timedelta, dedupe_ttl: timedelta, jobs_cap: int, dead_cap: int
+        self,
+        redis: Any,
+        instance: str,
+        *,
+        lease: timedelta,
+        dedupe_ttl: timedelta,
+        jobs_cap: int,
+        dead_cap: int,
+        writes: CountedWrites | None = None,
     ) -> None:
         self._redis = redis
+        self._writes = writes or CountedWrites()
         self._instance = instance
         self._lease_ms = _milliseconds(lease)
         self._dedupe_ttl_ms = _milliseconds(dedupe_ttl)
@@ -200,7 +210,7 @@ class RedisQueue:
         self, app_id: str, lane: Lane | None, settlements: Sequence[Settlement], result: SettleResult
     ) -> list[tuple[bytes, str, Job | None]]:
         """Those that the store refuses, each with its error and, where it may be buried instead, its job."""
-        portions = _portions(settlements)
+        portions, known = _portions(settlements), self._writes.known(app_id)
         answers = await ask(self._redis, [self._settlement(app_id, lane, some) for some in portions])
         refused: list[tuple[bytes, str, Job | None]] = []
         for some, answer in zip(portions, answers, strict=True):
@@ -212,7 +222,9 @@ class RedisQueue:
                     raise answer
                 refused += [(settlement.entry_id, str(answer), None) for settlement in some]
                 continue
-            _writes, foreign, errors = answer
+            writes, foreign, errors = answer
+            if writes:
+                self._writes.answered(app_id, known, writes)
             result.foreign.extend(foreign)
             subjects = {it.entry_id: it.job for it in some if isinstance(it, Postpone | Move)}
             for id_, error in errors:

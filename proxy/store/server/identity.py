@@ -1,4 +1,7 @@
-"""Has the store come back empty? A mark in it, made once, tells: who knew it and finds another knows what was lost.
+"""Has the store lost data? It may come back empty, or as it was some time ago.
+
+A mark in it, made once, tells an empty one: a process that knew another mark knows what was lost. The counters of
+writes.py tell one that went back in time.
 
 After a loss everything goes on by itself: streams and groups are made anew, what the workers still hold of before is
 foreign to the store, and nothing that MIMC does not repeat is shown again. But what had been accepted is gone, and so
@@ -25,6 +28,7 @@ from proxy.store import keys
 from proxy.store.connection import Commands, Store
 from proxy.store.records import from_ms, to_ms
 from proxy.store.scripts import Argument, script
+from proxy.store.server.writes import CountedWrites
 
 _TOLD_FOR = timedelta(days=1)
 _LOOK_EVERY_S = 1.0
@@ -36,10 +40,26 @@ WHAT_WAS_LOST = (
 
 @dataclass(frozen=True)
 class DataLoss:
-    """The store that we knew is gone. `is_news`: nobody else has told it."""
+    """The store lost data. `is_news`: no other process has reported it.
+
+    `writes`: it went back in time by at least so many; None: it came back empty.
+    """
 
     at: datetime
     is_news: bool
+    writes: int | None = None
+
+    @property
+    def sentence(self) -> str:
+        return WHAT_WAS_LOST if self.writes is None else _behind(self.writes)
+
+
+def _behind(writes: int) -> str:
+    return (
+        f"the store went back in time and lost the last {writes} writes, or more: it was restored from an old backup, "
+        "or a replica that lagged was promoted. Accepted messages may be lost, others may be shown again, and devices "
+        "and blocks of that time are as they were before"
+    )
 
 
 def _random_id() -> str:
@@ -92,8 +112,10 @@ class StoreMonitor:
         on_loss: Callable[[DataLoss], None],
         now: Callable[[], datetime],
         clock: Callable[[], float] = time.monotonic,
+        writes: CountedWrites | None = None,
     ) -> None:
-        self._store, self._generation, self._on_loss, self._now, self._clock = store, identity, on_loss, now, clock
+        self._store, self._identity, self._on_loss, self._now, self._clock = store, identity, on_loss, now, clock
+        self._writes = writes or CountedWrites()
         self._next_look = float("-inf")
         self._unheard: DataLoss | None = None
 
@@ -102,10 +124,18 @@ class StoreMonitor:
         if self._clock() < self._next_look or self._store.is_away:
             return False
         self._next_look = self._clock() + _LOOK_EVERY_S
-        names, args = self._generation.asked(self._now())
+        now = self._now()
+        names, args = self._identity.asked(now)
         with suppress(StoreUnavailable):
             answer = self._store.call(lambda redis: script("know_store").run(redis, names, args))
-            loss = self._generation.learn(answer) or self._unheard
+            loss = self._identity.learn(answer)
+            if loss:
+                self._writes.forget()
+            elif lost := self._writes.take_lost():
+                report = _report_of(now, lost)
+                is_news = self._store.call(lambda redis: script("report_lost_writes").run(redis, *report))
+                loss = DataLoss(now, is_news == 1, lost)
+            loss = loss or self._unheard
             if loss:
                 self._unheard = replace(loss, is_news=False)  # should the store go away once more
                 self._on_loss(loss)
@@ -116,30 +146,48 @@ class StoreMonitor:
 class AsyncStoreMonitor:
     """The same for a worker. Raises RedisError where the store is away."""
 
-    def __init__(self, redis: Any, identity: StoreIdentity, on_loss: Callable[[DataLoss], None]) -> None:
-        self._redis, self._generation, self._on_loss = redis, identity, on_loss
+    def __init__(
+        self,
+        redis: Any,
+        identity: StoreIdentity,
+        on_loss: Callable[[DataLoss], None],
+        writes: CountedWrites | None = None,
+    ) -> None:
+        self._redis, self._identity, self._on_loss = redis, identity, on_loss
+        self._writes = writes or CountedWrites()
 
     async def look(self, now: datetime) -> None:
-        names, args = self._generation.asked(now)
-        loss = self._generation.learn(await script("know_store").run_async(self._redis, names, args))
-        if loss:
+        names, args = self._identity.asked(now)
+        if loss := self._identity.learn(await script("know_store").run_async(self._redis, names, args)):
+            self._writes.forget()
             self._on_loss(loss)
+        elif lost := self._writes.take_lost():
+            is_news = await script("report_lost_writes").run_async(self._redis, *_report_of(now, lost))
+            self._on_loss(DataLoss(now, is_news == 1, lost))
+
+
+def _report_of(now: datetime, lost: int) -> tuple[list[str], list[Argument]]:
+    """Keys and arguments of report_lost_writes.lua."""
+    return [keys.identity()], [to_ms(now), lost]
 
 
 def loss_details(redis: Commands, now: datetime) -> dict[str, str]:
-    """For a day: a sentence for /readyz."""
-    lost_at = _lost_at(redis)
-    if lost_at is None or lost_at < now - _TOLD_FOR:
-        return {}
-    return {"lost": f"{WHAT_WAS_LOST} (at {lost_at:%Y-%m-%d %H:%M:%S} UTC)"}
+    """For a day after a loss: what was lost, for /readyz."""
+    losses = {"lost": _loss(redis, "lost_at"), "behind": _loss(redis, "behind_at", "behind_by")}
+    return {
+        name: f"{loss.sentence} (at {loss.at:%Y-%m-%d %H:%M:%S} UTC)"
+        for name, loss in losses.items()
+        if loss and loss.at >= now - _TOLD_FOR
+    }
 
 
 def loss_metric(redis: Commands) -> Metric:
-    lost_at = _lost_at(redis)
-    told = "When the store last came back empty; 0 for never"
-    return Metric("app_proxy_store_lost_timestamp_seconds", told, {}, lost_at.timestamp() if lost_at else 0)
+    losses = (_loss(redis, "lost_at"), _loss(redis, "behind_at", "behind_by"))
+    help_ = "When the store was last found to have lost data; 0 for never"
+    latest = max((loss.at.timestamp() for loss in losses if loss), default=0)
+    return Metric("app_proxy_store_lost_timestamp_seconds", help_, {}, latest)
 
 
-def _lost_at(redis: Commands) -> datetime | None:
-    found: bytes | None = redis.hget(keys.identity(), "lost_at")
-    return from_ms(int(found)) if found else None
+def _loss(redis: Commands, *fields: str) -> DataLoss | None:
+    at, *writes = redis.hmget(keys.identity(), *fields)
+    return DataLoss(from_ms(int(at)), False, *map(int, writes)) if at else None
