@@ -57,7 +57,9 @@ class ClockMonitor:
         if self._clock() < self._next.get(source, float("-inf")):
             return
         skew = skew_of(answer.headers.get("date"), self._now())
-        if skew is not None:
+        if skew is None:
+            self._next[source] = self._clock() + _EVERY_S
+        else:
             self.measured(source, skew)
 
     def measured(self, source: str, skew: timedelta) -> None:

@@ -151,6 +151,7 @@ class Worker:
 
     async def _monitor(self) -> None:
         await self.clock.measure()
+        self.monitor.clock.measured("store", -self.clock.offset)
         await self.monitor.look(self.clock.now())
         await asyncio.sleep(_LOOK_EVERY_S)
 

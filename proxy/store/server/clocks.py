@@ -11,7 +11,7 @@ from proxy.store.records import from_ms, to_ms
 from proxy.store.scripts import ask_strictly
 
 _KNOWN_FOR = timedelta(seconds=keys.CLOCKS_TTL_S)
-_QUICK = timedelta(milliseconds=100)  # a slower answer says little about the time
+_QUICK = timedelta(milliseconds=100)  # a slower answer counts only where the clocks differ by more than it took
 _TOLD = 20  # sentences at most
 
 
@@ -44,8 +44,9 @@ class StoreClock:
         took = self._own_clock() - asked_at
         seconds, microseconds = map(int, answer)
         theirs = datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds)
-        if took < _QUICK:
-            self.offset = theirs - (asked_at + took / 2)
+        offset = theirs - (asked_at + took / 2)
+        if took < _QUICK or abs(offset - self.offset) > took:
+            self.offset = offset
 
 
 def clock_commands(

@@ -54,8 +54,12 @@ def test_a_machine_s_wrong_clock_gives_the_store_s_time_once_it_was_asked(store:
     assert before <= clock.now() <= time_of(store)
 
 
-def test_an_answer_that_took_long_says_nothing_about_the_time(store: Store) -> None:
-    readings = iter([NOON, NOON + 101 * MS])
+@pytest.mark.parametrize(("ahead", "is_noticed"), [(timedelta(0), False), (timedelta(hours=1), True)])
+def test_an_answer_that_took_long_shows_only_a_clock_that_is_further_off(
+    store: Store, ahead: timedelta, is_noticed: bool
+) -> None:
+    asked_at = time_of(store) + ahead
+    readings = iter([asked_at, asked_at + 60 * SECOND])
     clock = StoreClock(own_clock=lambda: next(readings))
     store.call(clock.measure_with)
-    assert clock.offset == timedelta(0)
+    assert (clock.offset != timedelta(0)) is is_noticed
