@@ -253,8 +253,12 @@ def test_without_a_store_callbacks_are_refused_in_time_and_taken_again_afterward
 def test_the_log_names_routes_and_no_secret(web: Web) -> None:
     authorization = bearer("user-of-the-log")
     ask(web.public, "POST", "/api/account/token", headers=authorization | {"X-Request-Id": "trace-1"})
-    ask(web.public, "POST", CALLBACK + "x", offline(300))
-    ask(web.public, "POST", "/nowhere" + CALLBACK, offline(300))
+    ask(web.public, "POST", CALLBACK + "x", offline(300), headers={"X-Request-Id": "trace-2"})
+    ask(web.public, "POST", "/nowhere" + CALLBACK, offline(300), headers={"X-Request-Id": "trace-3"})
+    deadline = time.monotonic() + 20
+    while not all(f"trace-{number}" in web.log() for number in (1, 2, 3)):  # written by a thread, a little later
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
     log = web.log()
     lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
     (traced,) = [line for line in lines if line.get("request_id") == "trace-1" and line["event"] == "request"]
