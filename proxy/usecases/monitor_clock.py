@@ -57,9 +57,7 @@ class ClockMonitor:
         if self._clock() < self._next.get(source, float("-inf")):
             return
         skew = skew_of(answer.headers.get("date"), self._now())
-        if skew is None:
-            self._next[source] = self._clock() + _EVERY_S
-        else:
+        if skew is not None:
             self.measured(source, skew)
 
     def measured(self, source: str, skew: timedelta) -> None:
