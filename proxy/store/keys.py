@@ -29,7 +29,7 @@ users' own names and may hold anything; they and push tokens enter a key as a di
     proxy:{appId}:held:<app>:<platform>      zset    1 hour           worker (deliver)      kept by the brake, by ms
     proxy:{appId}:brake:<app>:<platform>     hash    1 day            worker (deliver), cli their number; does it hold
     proxy:{<team>}:provider-token:<id>:<d>   string  1 hour           worker (deliver)      the key's JWT for APNs
-    ...:signing                              string  5 s              worker (deliver)      somebody signs it
+    ...:signing                              string  5 s              worker (deliver)      the lock of who signs it
     proxy:{appId}:ready                      string  1 minute         web (health)          can the store be written?
     proxy:{store}:generation                 hash    for ever         web, worker           which store this is, loss
     proxy:{store}:clocks                     hash    1 hour           web, worker           clocks that are wrong

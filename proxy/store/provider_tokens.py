@@ -1,14 +1,14 @@
 """A team's provider token, shared by all processes: Apple counts how often a team makes a new one."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
 from proxy.store import keys
 
-_SIGNING_TAKES = timedelta(seconds=5)
+_SIGNING_TAKES_S = 5.0
 _RULE = timedelta(minutes=20)  # Apple: no more often than every 20 minutes
 
 Sign = Callable[[datetime], str]
@@ -16,11 +16,15 @@ IssuedAt = Callable[[str], datetime]
 IsFresh = Callable[[datetime, datetime], bool]
 
 
+async def _is_right() -> None: ...
+
+
 class SharedProviderToken:
     """Implements ports.Authorization. One process signs, under a lock in the store; the others take its token.
 
-    `sign`, `issued_at` and `is_fresh` are those of channels/apns/provider_token.py. `on_young_refused` hears when a
-    token was called too old that by our clock is too young to be replaced.
+    `sign`, `issued_at` and `is_fresh` are those of channels/apns/provider_token.py. `now` is the store's time, which
+    `measure` makes sure of before a token is signed: a worker whose clock is wrong would stop the others' lanes too.
+    `on_young_refused` hears when a token was called too old that by our clock is too young to be replaced.
     """
 
     def __init__(
@@ -32,7 +36,9 @@ class SharedProviderToken:
         is_fresh: IsFresh,
         now: Callable[[], datetime],
         on_young_refused: Callable[[], None] = lambda: None,
+        measure: Callable[[], Awaitable[None]] = _is_right,
     ) -> None:
+        self._measure = measure
         self._on_young_refused = on_young_refused
         self._redis = redis
         self._key = key
@@ -64,21 +70,19 @@ class SharedProviderToken:
             return self._mine != stale
 
     async def _shared(self, refused: str | None) -> str:
-        while True:
-            if found := await self._usable(refused):
-                return found
-            if await self._redis.set(f"{self._key}:signing", "1", nx=True, px=_SIGNING_TAKES):
-                # another may have signed and gone between our look and our lock
-                found = await self._usable(refused) or await self._made()
-                await self._redis.delete(f"{self._key}:signing")
-                return found
-            await asyncio.sleep(0.05)
+        if found := await self._usable(refused):
+            return found
+        async with self._redis.lock(
+            f"{self._key}:signing", timeout=_SIGNING_TAKES_S, sleep=0.05, raise_on_release_error=False
+        ):  # another may have signed while we waited for it
+            return await self._usable(refused) or await self._made()
 
     async def _usable(self, refused: str | None) -> str | None:
         found = await self._read()
         return found if found and found != refused and self._is_fresh(self._issued_at(found), self._now()) else None
 
     async def _made(self) -> str:
+        await self._measure()
         made = self._sign(self._now())
         await self._redis.set(self._key, made, ex=keys.PROVIDER_TOKEN_TTL_S)
         return made

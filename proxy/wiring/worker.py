@@ -244,6 +244,7 @@ def _apns(lane: Lane, section: ApnsSettings, shared: _Shared) -> Channel:
         is_fresh=fresh_enough,
         now=shared.clock.now,
         on_young_refused=shared.providers_clock.young_token_refused,
+        measure=shared.clock.measure,
     )
     return Channel(
         _route(lane, shared.settings),

@@ -12,6 +12,7 @@ from proxy.channels.apns.provider_token import fresh_enough
 from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.provider_tokens import FixedAuthorization, SharedProviderToken
+from proxy.store.server.clocks import StoreClock
 from tests.store.samples import NOON, SECOND, raw, with_redis
 
 MINUTE = timedelta(minutes=1)
@@ -181,3 +182,34 @@ def test_a_fixed_key_is_what_it_is_and_has_no_other() -> None:
     fixed = FixedAuthorization("key=abc")
     assert asyncio.run(fixed.current()) == "key=abc"
     assert not asyncio.run(fixed.renew("key=abc"))
+
+
+def test_a_worker_whose_clock_is_wrong_shares_a_token_of_the_stores_time(store_url: str, key: str) -> None:
+    async def scenario(redis: Any) -> tuple[str, str, datetime]:
+        found = []
+        for ahead in (timedelta(hours=2), timedelta(0)):
+            clock = StoreClock(redis, lambda ahead=ahead: datetime.now(UTC) + ahead)  # type: ignore[misc]
+            token = SharedProviderToken(
+                redis, key, Signer().sign, issued_at, fresh_enough, clock.now, measure=clock.measure
+            )
+            found.append(await token.current())
+        seconds, _ = await redis.time()
+        return found[0], found[1], datetime.fromtimestamp(int(seconds), UTC)
+
+    of_the_wrong, of_the_right, store_time = with_redis(store_url, scenario)
+    assert of_the_wrong == of_the_right
+    assert abs(issued_at(of_the_wrong.removeprefix("bearer ")) - store_time) < 60 * SECOND
+
+
+def test_a_signer_that_took_too_long_leaves_the_next_ones_lock_alone(store: Store, store_url: str, key: str) -> None:
+    signer = Signer()
+
+    async def scenario(redis: Any) -> None:
+        async def stall() -> None:  # so long that the lock ended and is another's by now
+            await redis.set(f"{key}:signing", "another's")
+
+        token = SharedProviderToken(redis, key, signer.sign, issued_at, fresh_enough, lambda: NOON, measure=stall)
+        assert await token.current() == f"bearer {signer.made[0]}"
+
+    with_redis(store_url, scenario)
+    assert raw(store, "GET", f"{key}:signing") == b"another's"

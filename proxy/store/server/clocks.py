@@ -1,7 +1,10 @@
 """Clocks that are wrong, by machine and by whose answers showed it, for the /readyz of all web processes."""
 
 import platform
+import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,20 +14,27 @@ from proxy.store.records import from_ms, to_ms
 from proxy.store.scripts import ask_strictly
 
 _KNOWN_FOR = timedelta(seconds=keys.CLOCKS_TTL_S)
-_QUICK = timedelta(milliseconds=100)  # a slower answer counts only where the clocks differ by more than it took
+_SAMPLES = 8  # measurements of which the quickest counts
+_DRIFT = timedelta(milliseconds=50)  # of two clocks within so many measurements, and more
+_SLEW = timedelta(milliseconds=200)  # back by no more than this at once
+_STEP = timedelta(seconds=2)  # unless it is a clock that was set, ours or theirs
 _TOLD = 20  # sentences at most
 
 
 class StoreClock:
-    """The store's time as this process knows it: its own clock and the offset that it measured last.
+    """The store's time as this process knows it: its own clock, and the offset that it measures once a second.
 
-    Times that several machines share are the store's. Safe to share between threads. `redis` is the worker's own
-    client; threads bring theirs.
+    Times that several machines share are the store's. Of the latest measurements the quickest counts: the store read
+    its clock at some moment while it was asked, so that a measurement is wrong by half its time at most. A small
+    correction backwards comes in steps that are shorter than the time between two. Safe to share between threads.
+    `redis` is the worker's own client; threads bring theirs.
     """
 
     def __init__(self, redis: Any = None, own_clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._redis, self._own_clock = redis, own_clock
         self.offset = timedelta(0)
+        self._samples: deque[_Sample] = deque(maxlen=_SAMPLES)
+        self._lock = threading.Lock()
 
     def now(self) -> datetime:
         return self._own_clock() + self.offset
@@ -44,9 +54,29 @@ class StoreClock:
         took = self._own_clock() - asked_at
         seconds, microseconds = map(int, answer)
         theirs = datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds)
-        offset = theirs - (asked_at + took / 2)
-        if took < _QUICK or abs(offset - self.offset) > took:
-            self.offset = offset
+        with self._lock:
+            self._take(_Sample(theirs - (asked_at + took / 2), abs(took)))
+
+    def _take(self, sample: "_Sample") -> None:
+        is_first = not self._samples
+        if any(sample.contradicts(former) for former in self._samples):
+            self._samples.clear()
+        self._samples.append(sample)
+        measured = min(self._samples, key=lambda known: known.took).offset
+        back = self.offset - measured
+        self.offset = self.offset - _SLEW if not is_first and _SLEW < back < _STEP else measured
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """One measurement of the offset; `took`: how long the store had for its answer."""
+
+    offset: timedelta
+    took: timedelta
+
+    def contradicts(self, other: "_Sample") -> bool:
+        """They cannot both be right: one of the clocks was set between them."""
+        return abs(self.offset - other.offset) > (self.took + other.took) / 2 + _DRIFT
 
 
 def clock_commands(

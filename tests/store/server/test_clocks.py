@@ -54,12 +54,57 @@ def test_a_machine_s_wrong_clock_gives_the_store_s_time_once_it_was_asked(store:
     assert before <= clock.now() <= time_of(store)
 
 
-@pytest.mark.parametrize(("ahead", "is_noticed"), [(timedelta(0), False), (timedelta(hours=1), True)])
-def test_an_answer_that_took_long_shows_only_a_clock_that_is_further_off(
-    store: Store, ahead: timedelta, is_noticed: bool
-) -> None:
-    asked_at = time_of(store) + ahead
-    readings = iter([asked_at, asked_at + 60 * SECOND])
-    clock = StoreClock(own_clock=lambda: next(readings))
-    store.call(clock.measure_with)
-    assert (clock.offset != timedelta(0)) is is_noticed
+class TimeServer:
+    """A store whose clock is `ahead` of ours, where an answer takes a while: `to_it` there, `back` again."""
+
+    def __init__(self) -> None:
+        self.own, self.ahead = NOON, timedelta(0)
+        self.to_it, self.back = MS, MS
+        self.clock = StoreClock(own_clock=lambda: self.own)
+
+    def time(self) -> tuple[int, int]:
+        self.own += self.to_it
+        theirs = self.own + self.ahead
+        self.own += self.back
+        return int(theirs.timestamp()), theirs.microsecond
+
+    def measured(self) -> timedelta:
+        self.clock.measure_with(self)
+        self.own += SECOND
+        return self.clock.offset
+
+
+def test_the_first_answer_counts_however_long_it_took_and_a_quicker_one_mends_it() -> None:
+    server = TimeServer()
+    server.ahead, server.to_it = HOUR, 3 * SECOND
+    assert abs(server.measured() - HOUR) < 2 * SECOND
+    server.to_it = MS
+    offsets = [server.measured() for _ in range(9)]
+    assert abs(offsets[-1] - HOUR) <= MS
+
+
+def test_a_slow_answer_after_a_quick_one_changes_nothing() -> None:
+    server = TimeServer()
+    known = server.measured()
+    server.back = 4 * SECOND
+    assert server.measured() == known == timedelta(0)
+
+
+def test_a_clock_that_was_set_counts_from_the_next_answer_on() -> None:
+    server = TimeServer()
+    server.measured()
+    for ahead in (HOUR, timedelta(0), -HOUR):
+        server.ahead = ahead
+        assert abs(server.measured() - ahead) <= MS
+
+
+def test_a_small_correction_never_lets_the_time_run_backwards() -> None:
+    server = TimeServer()
+    server.ahead = SECOND
+    server.measured()
+    server.ahead, times, offsets = timedelta(0), [server.clock.now()], list[timedelta]()
+    for _ in range(6):
+        offsets.append(server.measured())
+        times.append(server.clock.now())
+    assert times == sorted(times)
+    assert offsets[-1] == timedelta(0)
