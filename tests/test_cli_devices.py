@@ -16,7 +16,6 @@ from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.devices.removal import DeviceRemoval, RemovalGuard
 from proxy.store.users.blocks import RedisBlocks
 
-NOW = datetime.now(UTC)
 TOKEN = "canary-push-token"
 
 
@@ -29,11 +28,12 @@ class Operator:
             f'[store]\nurl = "{store_url}"\n[auth.jwt.own]\nsecret = "{"x" * 40}"\n[apps.main]\n'
             f'app_id = "{app_id}"\napp_key = "key"\napp_secret = "secret"\nurl_secret = "{"u" * 20}"\n'
         )
+        self.now = datetime.now(UTC)
         self.store = Store(store_url)
         self.devices = RedisDeviceRegistry(self.store, self.app_ids)
 
     def register(self, account: str) -> Device:
-        one = Device("main", account, "phone", Platform.APNS, f"{TOKEN}-{account}", NOW - timedelta(days=30))
+        one = Device("main", account, "phone", Platform.APNS, f"{TOKEN}-{account}", self.now - timedelta(days=30))
         self.devices.register(one)
         return one
 
@@ -61,10 +61,10 @@ class Operator:
 
 @pytest.fixture
 def operator(tmp_path: Path, store_url: str, app_id: str) -> Operator:
-    it = Operator(tmp_path, store_url, app_id)
+    made = Operator(tmp_path, store_url, app_id)
     for account, days in (("alice", 6), ("bob", 2), ("carl", 0)):
-        it.forget(it.register(account), NOW - timedelta(days=days))
-    return it
+        made.forget(made.register(account), made.now - timedelta(days=days))
+    return made
 
 
 def accounts(lines: list[dict[str, str]]) -> list[str]:
@@ -75,7 +75,7 @@ def test_forgotten_devices_are_listed_until_they_are_registered_again(operator: 
     lines = operator.lines("forgotten")
     assert accounts(lines) == ["alice", "bob", "carl"]
     assert lines[0]["push_token_fingerprint"] == fingerprint(f"{TOKEN}-alice")
-    assert lines[0]["forgotten_at"] == (NOW - timedelta(days=6)).isoformat(timespec="seconds")
+    assert lines[0]["forgotten_at"] == (operator.now - timedelta(days=6)).isoformat(timespec="seconds")
     assert accounts(operator.lines("forgotten", "--account", "bob")) == ["bob"]
     assert accounts(operator.lines("forgotten", "--since", "3d")) == ["bob", "carl"]
     operator.register("bob")
@@ -84,7 +84,7 @@ def test_forgotten_devices_are_listed_until_they_are_registered_again(operator: 
 
 
 def test_restoring_can_be_tried_first_and_brings_back_what_was_chosen(operator: Operator) -> None:
-    yesterday = (NOW - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M")
+    yesterday = (operator.now - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M")
     tried = operator.lines("restore", "--dry-run")
     assert [line["result"] for line in tried] == ["would be restored"] * 3
     assert operator.lines("list") == []
@@ -98,7 +98,7 @@ def test_restoring_can_be_tried_first_and_brings_back_what_was_chosen(operator: 
 
 def test_a_blocked_account_stays_blocked(operator: Operator) -> None:
     blocks, name = RedisBlocks(operator.store), "bob of the blocked"
-    operator.forget(operator.register(name), NOW)
+    operator.forget(operator.register(name), operator.now)
     blocks.block(name)
     try:
         assert operator.lines("restore", "--account", name)[0]["result"] == "restored"
@@ -109,18 +109,18 @@ def test_a_blocked_account_stays_blocked(operator: Operator) -> None:
 
 def test_one_whose_account_is_full_stays_aside_and_is_told_why(operator: Operator) -> None:
     operator.config.write_text(operator.config.read_text() + "[devices]\nper_account = 1\n")
-    operator.devices.register(Device("main", "bob", "pad", Platform.APNS, "p1", NOW))
+    operator.devices.register(Device("main", "bob", "pad", Platform.APNS, "p1", operator.now))
     (bob,) = operator.lines("restore", "--account", "bob")
     assert (bob["result"], bob["reason"]) == ("not restored", "the account has its most devices")
 
 
 def test_the_brake_is_released_for_an_hour(operator: Operator) -> None:
     dora = operator.register("dora")
-    operator.forget(dora, NOW, share=0.1)
+    operator.forget(dora, operator.now, share=0.1)
     assert accounts(operator.lines("list")) == ["dora"]
     (told,) = operator.lines("release", "main")
     assert datetime.fromisoformat(told["released_until"]) - datetime.now(UTC) > timedelta(minutes=59)
-    operator.forget(dora, NOW, share=0.1)
+    operator.forget(dora, operator.now, share=0.1)
     assert operator.lines("list") == []
 
 

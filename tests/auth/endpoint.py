@@ -77,7 +77,7 @@ def endpoint(answer: Response, tls: ssl.SSLContext | None = None) -> Iterator[En
 
         def _reply(self, reply: Reply) -> None:
             if reply.hangs:
-                it.closing.wait(10)
+                it.closing.wait(60)
             self.send_response(reply.status)
             for name, value in reply.headers.items():
                 self.send_header(name, value)
@@ -88,7 +88,7 @@ def endpoint(answer: Response, tls: ssl.SSLContext | None = None) -> Iterator[En
                 self.wfile.write(reply.body[:half])
                 self.wfile.flush()
                 if reply.stalls:
-                    it.closing.wait(10)
+                    it.closing.wait(60)
                 self.wfile.write(reply.body[half:])
             self.close_connection = reply.closes or it.closing.is_set()
 

@@ -17,7 +17,6 @@ from proxy.settings import AccountsSettings
 KEY = "a key of the tests for accounts, 0123456789abcdef"
 OURS = AccountsSettings.model_validate({"key": KEY})
 TOKENS, BACKEND = SessionTokens(OURS), BuiltInAccounts(OURS)
-NOW = datetime.now(UTC)
 
 
 def show(bearer: str) -> Authenticated | Refused | None:
@@ -30,12 +29,13 @@ def sign(key: bytes = b"", **changes: object) -> str:
 
 
 def test_an_access_token_names_its_user_and_its_session() -> None:
-    assert show(TOKENS.access("张三", "s1", NOW)) == Authenticated("张三", None, "accounts", "s1")
+    assert show(TOKENS.access("张三", "s1", datetime.now(UTC))) == Authenticated("张三", None, "accounts", "s1")
 
 
 def test_an_access_token_ends() -> None:
-    assert show(TOKENS.access("alice", "s1", NOW - timedelta(seconds=915))) == Refused("expired")
-    assert isinstance(show(TOKENS.access("alice", "s1", NOW - timedelta(seconds=880))), Authenticated)
+    now = datetime.now(UTC)  # its life is 900 s
+    assert show(TOKENS.access("alice", "s1", now - timedelta(seconds=915))) == Refused("expired")
+    assert isinstance(show(TOKENS.access("alice", "s1", now - timedelta(seconds=600))), Authenticated)
 
 
 def test_an_access_token_that_is_remembered_ends_no_later() -> None:

@@ -238,7 +238,7 @@ def test_an_issuer_that_stalls_is_given_up(clock: Clock) -> None:
         started = time.monotonic()
         verdict = clock.backend(own={"jwks_url": issuer.url}).authenticate(shown(signed(RSA, "RS256", "k")))
         assert verdict == Unavailable("no keys yet")
-        assert time.monotonic() - started < 8
+        assert time.monotonic() - started < 50  # the issuer would stall for 60 s
 
 
 def test_an_issuer_that_drips_is_given_up(clock: Clock) -> None:
@@ -260,7 +260,7 @@ def test_an_issuer_that_drips_is_given_up(clock: Clock) -> None:
         took = time.monotonic() - started
         done.set()
         thread.join()
-    assert (verdict, took < 8) == (Unavailable("no keys yet"), True)
+    assert (verdict, took < 50) == (Unavailable("no keys yet"), True)
 
 
 def test_many_callers_at_once_ask_the_issuer_once(clock: Clock) -> None:

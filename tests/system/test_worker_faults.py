@@ -96,9 +96,8 @@ def test_sigterm_lets_what_is_in_flight_be_answered_and_sends_nothing_twice(rig:
     first = rig.start_worker()
     post_220(rig)
     rig.wait(lambda: streams_open(rig) >= 200, "200 pushes in flight")
-    before = time.monotonic()
     assert first.stop() == 0
-    assert time.monotonic() - before < DRAIN_S
+    assert "worker leaves work to others" not in first.log.read_text()  # which it says after drain_s
     assert rig.holders(OTHER) == {}
     rig.start_worker()
     rig.settled(OTHER)

@@ -1,7 +1,6 @@
 """What gunicorn's worker does in our stead."""
 
 import socket
-import time
 from http.client import HTTPResponse
 
 import pytest
@@ -17,10 +16,8 @@ def test_a_caller_who_falls_silent_is_given_up_even_without_a_time_limit_of_pyth
             connection, _ = listener.accept()
             with connection:
                 connection.setblocking(True)
-                started = time.monotonic()
                 with pytest.raises(BlockingIOError):
                     connection.recv(1)
-                assert time.monotonic() - started < 1
 
 
 @pytest.mark.parametrize(
