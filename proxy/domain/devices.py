@@ -31,7 +31,7 @@ class Device:
     """One registration: a push token and whose it is. `device_id` is unique within (app, account).
 
     `push_token` is an APNs device token (hex, any length) or a MiPush regId; `registered_at` is aware UTC, of the last
-    registration; `trouble` is why a provider called the address wrong since then.
+    registration; `invalid_reason` is why a provider called the address wrong since then.
     """
 
     app: str
@@ -94,6 +94,11 @@ class RemovalResult(Enum):
     KEPT = auto()  # registered again after the moment in question
     GONE = auto()  # it has another owner by now, or none
     HELD = auto()  # too many of the app's would go at once: more likely a fault than their end
+
+
+def platform_of(channel: str) -> str:
+    """The platform of the devices that a channel reaches: both channels of APNs reach the same."""
+    return Platform.APNS.value if channel == APNS_SANDBOX else channel
 
 
 def fingerprint(push_token: str) -> str:

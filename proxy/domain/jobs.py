@@ -7,7 +7,7 @@ from functools import cached_property
 
 from proxy.domain.alerts import Alert
 from proxy.domain.callbacks import digest
-from proxy.domain.devices import APNS_SANDBOX, Device, Platform
+from proxy.domain.devices import Device, platform_of
 
 HISTORY_MOST = 10
 
@@ -42,8 +42,7 @@ class Job:
 
     @property
     def platform(self) -> str:
-        """That of its channel: both channels of APNs reach the same devices."""
-        return Platform.APNS.value if self.channel == APNS_SANDBOX else self.channel
+        return platform_of(self.channel)
 
     @cached_property
     def mark(self) -> str:

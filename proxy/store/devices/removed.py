@@ -8,7 +8,7 @@ from functools import partial
 from operator import itemgetter
 
 from proxy.domain.callbacks import digest
-from proxy.domain.devices import Device, Platform
+from proxy.domain.devices import Device, Platform, platform_of
 from proxy.domain.lanes import Lane
 from proxy.ports import Metric
 from proxy.store import keys
@@ -99,35 +99,40 @@ class RedisRemovedDevices:
 
 def guard_details(redis: Commands, lanes: Sequence[Lane], now: datetime) -> dict[str, str]:
     """Sentences about the lanes on whose devices a brake has held within the last hour, for /readyz."""
-    pipe = redis.pipeline(transaction=False)
-    for lane in lanes:
-        pipe.hmget(keys.removal_guard(lane.app_id, lane.app, lane.channel), "since", "last", "count", "all")
+    pipe, platforms = redis.pipeline(transaction=False), _platforms(lanes)
+    for app_id, app, platform in platforms:
+        pipe.hmget(keys.removal_guard(app_id, app, platform), "since", "last", "count", "all")
     told = {}
-    for lane, (since, last, count, of) in zip(lanes, pipe.execute(), strict=True):
+    for (_, app, platform), (since, last, count, of) in zip(platforms, pipe.execute(), strict=True):
         if since and last and from_ms(int(last)) > now - HOUR:
-            told[f"devices of {lane.app}/{lane.channel}"] = (
-                f"not forgotten since {from_ms(int(since)):%Y-%m-%d %H:%M:%S} UTC: the provider called {int(count)} of "
+            told[f"devices of {app}/{platform}"] = (
+                f"not removed since {from_ms(int(since)):%Y-%m-%d %H:%M:%S} UTC: the provider called {int(count)} of "
                 f"{int(of)} dead within an hour. Look at topic, environment and package, then bring back those that "
-                f"went before: app-proxy devices restore --app {lane.app}. If they are dead: app-proxy devices release "
-                f"{lane.app}"
+                f"went before: app-proxy devices restore --app {app}. If they are dead: app-proxy devices release "
+                f"{app}"
             )
     return told
 
 
 def removal_metrics(redis: Commands, lanes: Sequence[Lane], now: datetime) -> list[Metric]:
-    """How many devices of each lane are kept aside, and were held by the brake within the last hour."""
-    pipe = redis.pipeline(transaction=False)
-    for lane in lanes:
-        pipe.zcard(keys.removed(lane.app_id, lane.app, lane.channel))
-        pipe.zcount(keys.held(lane.app_id, lane.app, lane.channel), to_ms(now - HOUR), "+inf")
+    """How many devices of each app and platform were removed, and kept by the removal guard within the last hour."""
+    pipe, platforms = redis.pipeline(transaction=False), _platforms(lanes)
+    for where in platforms:
+        pipe.zcard(keys.removed(*where))
+        pipe.zcount(keys.held(*where), to_ms(now - HOUR), "+inf")
     answers = iter(pipe.execute())
     rows = []
-    for lane in lanes:
-        by_lane = {"app": lane.app, "channel": lane.channel}
-        rows.append(Metric("app_proxy_devices_removed", "Devices forgotten in 7 days", by_lane, next(answers)))
-        told = "Devices that the provider called dead in the last hour and the brake kept"
-        rows.append(Metric("app_proxy_devices_kept_by_guard", told, by_lane, next(answers)))
+    for _, app, platform in platforms:
+        labels = {"app": app, "channel": platform}
+        rows.append(Metric("app_proxy_devices_removed", "Devices removed in 7 days", labels, next(answers)))
+        help_ = "Devices that the provider called dead in the last hour and the removal guard kept"
+        rows.append(Metric("app_proxy_devices_kept_by_guard", help_, labels, next(answers)))
     return rows
+
+
+def _platforms(lanes: Sequence[Lane]) -> list[tuple[str, str, str]]:
+    """appId, section and platform of the lanes' devices, each once: two lanes of APNs reach the same devices."""
+    return list(dict.fromkeys((lane.app_id, lane.app, platform_of(lane.channel)) for lane in lanes))
 
 
 def _names(redis: Commands, indexes: Sequence[str], since: datetime) -> list[tuple[bytes, float]]:

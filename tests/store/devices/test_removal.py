@@ -13,7 +13,7 @@ from proxy.store.connection import Store
 from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.devices.removal import DeviceRemoval, RemovalGuard
 from proxy.store.devices.removed import RedisRemovedDevices, RestoreResult, guard_details, removal_metrics
-from tests.store.samples import DAY, MS, NOON, SECOND, apns_lane, device, raw, with_redis
+from tests.store.samples import DAY, MS, NOON, SECOND, apns_lane, device, raw, sandbox_lane, with_redis
 
 HOUR = timedelta(hours=1)
 BRAKE = RemovalGuard(share=0.2, at_least=3)
@@ -69,6 +69,18 @@ def test_more_than_the_share_of_an_apps_devices_within_an_hour_stay(world: World
     (sentence,) = world.sentences(NOON + DAY).values()
     assert "30 of 30 dead within an hour" in sentence
     assert "app-proxy devices restore --app main" in sentence
+
+
+def test_both_lanes_of_apns_tell_once_of_their_devices(world: World) -> None:
+    lanes = [apns_lane(world.app_id), sandbox_lane(world.app_id)]
+    world.forget(world.register(30))
+    told = world.store.call(lambda redis: guard_details(redis, lanes, NOON + DAY))
+    assert list(told) == ["devices of main/apns"]
+    rows = world.store.call(lambda redis: removal_metrics(redis, lanes, NOON + DAY))
+    assert [(row.name, row.labels["channel"], row.value) for row in rows] == [
+        ("app_proxy_devices_removed", "apns", 6),
+        ("app_proxy_devices_kept_by_guard", "apns", 24),
+    ]
 
 
 def test_few_devices_go_whatever_share_they_are(world: World) -> None:
