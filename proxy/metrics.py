@@ -1,41 +1,80 @@
 """What the service counts. Labels are closed sets of ours or of the providers' documents; nothing personal.
 
 With PROMETHEUS_MULTIPROC_DIR in the environment (gunicorn's several processes share one folder) the figures of all
-processes are added up; without it this process speaks for itself.
+processes are added up; without it this process speaks for itself. Where that folder is gone, this process counts on
+alone: no request and no job fails because it could not be counted.
 """
 
 import os
 from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+    multiprocess,
+    values,
+)
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import REGISTRY, Collector
 
 from proxy.ports import Metric
 
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, which nobody asks for
+
+
+class _Value:
+    """The library's value in the folder, or one in memory where the folder is gone or full."""
+
+    _multiprocess = values.ValueClass._multiprocess
+    _kept = staticmethod(values.ValueClass)
+    lost = 0
+
+    def __new__(cls, *args: Any, **options: Any) -> Any:
+        try:
+            return cls._kept(*args, **options)
+        except OSError:
+            cls.lost += 1
+            return values.MutexValue(*args, **options)  # type: ignore[no-untyped-call]
+
+
+values.ValueClass = _Value
+
+WEB = CollectorRegistry()  # what a worker never counts
+
 _LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.8, 2.5, 5.0, 10.0)
 _AGES = (0.1, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 3600.0, 86400.0)
 
 callbacks_total = Counter(
-    "app_proxy_callbacks_total", "MIMC callbacks by kind and what became of them", ["kind", "result"]
+    "app_proxy_callbacks_total", "MIMC callbacks by kind and what became of them", ["kind", "result"], registry=WEB
 )
-tokens_total = Counter("app_proxy_token_calls_total", "Token calls by the status given to the client", ["status"])
+tokens_total = Counter(
+    "app_proxy_token_calls_total", "Token calls by the status given to the client", ["status"], registry=WEB
+)
 keys_fetched = Gauge(
     "app_proxy_jwks_fetched_timestamp_seconds",
     "When an issuer's JWK set was last fetched; its age is time() minus this",
     ["issuer"],
     multiprocess_mode="livemin",
+    registry=WEB,
 )
 refusals_total = Counter(
-    "app_proxy_callers_refused_total", "Callers that a backend refused, and why", ["backend", "reason"]
+    "app_proxy_callers_refused_total", "Callers that a backend refused, and why", ["backend", "reason"], registry=WEB
 )
 rate_limited_total = Counter(
-    "app_proxy_rate_limited_total", "Calls answered 429, by what was exceeded", ["route", "by"]
+    "app_proxy_rate_limited_total", "Calls answered 429, by what was exceeded", ["route", "by"], registry=WEB
 )
 limiter_unavailable_total = Counter(
-    "app_proxy_rate_limiter_unavailable_total", "Calls that could not be counted", ["route"]
+    "app_proxy_rate_limiter_unavailable_total", "Calls that could not be counted", ["route"], registry=WEB
 )
-token_seconds = Histogram("app_proxy_token_call_seconds", "Time of the call to MIMC's TokenService", buckets=_LATENCY)
+token_seconds = Histogram(
+    "app_proxy_token_call_seconds", "Time of the call to MIMC's TokenService", buckets=_LATENCY, registry=WEB
+)
 planned_total = Counter("app_proxy_jobs_planned_total", "Jobs that plan appended", ["app", "channel"])
 messages_planned_total = Counter(
     "app_proxy_messages_planned_total", "Messages that plan looked at, by what became of them", ["result"]
@@ -51,12 +90,17 @@ dead_letters_total = Counter(
 lane_pauses_total = Counter(
     "app_proxy_lane_pauses_total", "Times that this worker paused a lane", ["app", "channel", "kind"]
 )
-spooled_total = Counter("app_proxy_spool_stored_total", "Callbacks kept on disk because the store was away")
+spooled_total = Counter(
+    "app_proxy_spool_stored_total", "Callbacks kept on disk because the store was away", registry=WEB
+)
 spool_failures_total = Counter(
-    "app_proxy_spool_failures_total", "Callbacks that neither store nor disk took", ["reason"]
+    "app_proxy_spool_failures_total", "Callbacks that neither store nor disk took", ["reason"], registry=WEB
 )
 drained_total = Counter(
-    "app_proxy_spool_drained_total", "Callbacks handed in from the disk, by what became of them", ["result"]
+    "app_proxy_spool_drained_total",
+    "Callbacks handed in from the disk, by what became of them",
+    ["result"],
+    registry=WEB,
 )
 push_seconds = Histogram("app_proxy_push_seconds", "From sending a push to its answer", ["channel"], buckets=_LATENCY)
 alert_seconds = Histogram(
@@ -105,13 +149,19 @@ class StoreMetricsCollector(Collector):
         return families.values()
 
 
-def exposition(*extra: Collector) -> bytes:
-    """The text for Prometheus: this service's counters over all its processes, and the extra figures."""
+def exposition(*extra: Collector, web: bool = False) -> bytes:
+    """The text for Prometheus: the counters, in the web over all its processes, and the extra figures."""
     registry = CollectorRegistry()
-    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if folder and Path(folder).is_dir():
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library has no types here
     else:
         registry.register(REGISTRY)
-    for collector in extra:
+        if web:
+            registry.register(WEB)
+    lost = Metric(
+        "app_proxy_metrics_lost", "Series that this process counts alone: their folder is gone", {}, _Value.lost
+    )
+    for collector in (StoreMetricsCollector(lambda: [lost]), *extra):
         registry.register(collector)
     return generate_latest(registry)

@@ -36,7 +36,7 @@ def metrics() -> Response:
     spool = current_services().spool
     store_metrics = _figures() + (spool.store_metrics.read() if spool else [])
     return Response(
-        exposition(StoreMetricsCollector(lambda: store_metrics)),
+        exposition(StoreMetricsCollector(lambda: store_metrics), web=True),
         content_type="text/plain; version=0.0.4; charset=utf-8",
     )
 
