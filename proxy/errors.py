@@ -43,10 +43,10 @@ class StoreFull(StoreUnavailable):
 class SpoolRefused(StoreUnavailable):
     """The store is away, and the spool is full or failing. `reason` is of a closed set, see spool/folder.py."""
 
-    def __init__(self, reason: str, told: str) -> None:
-        super().__init__(f"the store does not answer, and {told}")
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"the store does not answer, and {detail}")
         self.reason = reason
-        self.told = told
+        self.detail = detail
 
 
 class Refusal(ProxyError):
@@ -58,7 +58,7 @@ class Refusal(ProxyError):
 
 
 class BadField(Refusal):
-    """`got` is the value that was found, `...` where there is none; only its type is told."""
+    """`got` is the value that was found, `...` where there is none; only its type is shown."""
 
     def __init__(self, field: str, *, expected: str, got: object) -> None:
         super().__init__(f"{field}: expected {expected}, got {json_type(got)}")

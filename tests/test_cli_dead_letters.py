@@ -172,7 +172,7 @@ def test_a_name_that_cannot_be_printed_is_told_as_well_as_it_goes(operator: Oper
     [
         (["1-1"], 1, "error: there is no dead letter 1-1\n"),
         (["the words"], 1, "error: there is no dead letter of that form\n"),
-        ([], 2, "Name letters by their ids, choose them by an option, or say --all."),
+        ([], 2, "Name dead letters by their ids, choose them by an option, or say --all."),
     ],
 )
 def test_an_unknown_letter_is_told_and_nothing_is_done(

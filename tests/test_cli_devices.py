@@ -1,4 +1,4 @@
-"""`app-proxy devices forgotten|restore|release`, on a real store."""
+"""`app-proxy devices removed|restore|release`, on a real store."""
 
 import asyncio
 import json
@@ -37,11 +37,11 @@ class Operator:
         self.devices.register(one)
         return one
 
-    def forget(self, one: Device, at: datetime, share: float = 1.0) -> None:
+    def remove(self, one: Device, at: datetime, share: float = 1.0) -> None:
         async def scenario() -> Any:
             redis = async_redis(self.url, 5.0)
             try:
-                return await DeviceRemoval(redis, self.app_ids, RemovalGuard(share, 1)).forget(one, at, at)
+                return await DeviceRemoval(redis, self.app_ids, RemovalGuard(share, 1)).remove(one, at, at)
             finally:
                 await redis.aclose()
 
@@ -63,7 +63,7 @@ class Operator:
 def operator(tmp_path: Path, store_url: str, app_id: str) -> Operator:
     made = Operator(tmp_path, store_url, app_id)
     for account, days in (("alice", 6), ("bob", 2), ("carl", 0)):
-        made.forget(made.register(account), made.now - timedelta(days=days))
+        made.remove(made.register(account), made.now - timedelta(days=days))
     return made
 
 
@@ -71,15 +71,15 @@ def accounts(lines: list[dict[str, str]]) -> list[str]:
     return [line["account"] for line in lines]
 
 
-def test_forgotten_devices_are_listed_until_they_are_registered_again(operator: Operator) -> None:
-    lines = operator.lines("forgotten")
+def test_removed_devices_are_listed_until_they_are_registered_again(operator: Operator) -> None:
+    lines = operator.lines("removed")
     assert accounts(lines) == ["alice", "bob", "carl"]
     assert lines[0]["push_token_fingerprint"] == fingerprint(f"{TOKEN}-alice")
-    assert lines[0]["forgotten_at"] == (operator.now - timedelta(days=6)).isoformat(timespec="seconds")
-    assert accounts(operator.lines("forgotten", "--account", "bob")) == ["bob"]
-    assert accounts(operator.lines("forgotten", "--since", "3d")) == ["bob", "carl"]
+    assert lines[0]["removed_at"] == (operator.now - timedelta(days=6)).isoformat(timespec="seconds")
+    assert accounts(operator.lines("removed", "--account", "bob")) == ["bob"]
+    assert accounts(operator.lines("removed", "--since", "3d")) == ["bob", "carl"]
     operator.register("bob")
-    assert accounts(operator.lines("forgotten", "--since", "3d", "--app", "main")) == ["carl"]
+    assert accounts(operator.lines("removed", "--since", "3d", "--app", "main")) == ["carl"]
     assert accounts(operator.lines("list")) == ["bob"]
 
 
@@ -98,7 +98,7 @@ def test_restoring_can_be_tried_first_and_brings_back_what_was_chosen(operator: 
 
 def test_a_blocked_account_stays_blocked(operator: Operator) -> None:
     blocks, name = RedisBlocks(operator.store), "bob of the blocked"
-    operator.forget(operator.register(name), operator.now)
+    operator.remove(operator.register(name), operator.now)
     blocks.block(name)
     try:
         assert operator.lines("restore", "--account", name)[0]["result"] == "restored"
@@ -114,19 +114,19 @@ def test_one_whose_account_is_full_stays_aside_and_is_told_why(operator: Operato
     assert (bob["result"], bob["reason"]) == ("not restored", "the account has its most devices")
 
 
-def test_the_brake_is_released_for_an_hour(operator: Operator) -> None:
+def test_the_guard_is_released_for_an_hour(operator: Operator) -> None:
     dora = operator.register("dora")
-    operator.forget(dora, operator.now, share=0.1)
+    operator.remove(dora, operator.now, share=0.1)
     assert accounts(operator.lines("list")) == ["dora"]
     (told,) = operator.lines("release", "main")
     assert datetime.fromisoformat(told["released_until"]) - datetime.now(UTC) > timedelta(minutes=59)
-    operator.forget(dora, operator.now, share=0.1)
+    operator.remove(dora, operator.now, share=0.1)
     assert operator.lines("list") == []
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [("release", "other"), ("restore", "--app", "other"), ("forgotten", "--since", "yesterday"), ("release",)],
+    [("release", "other"), ("restore", "--app", "other"), ("removed", "--since", "yesterday"), ("release",)],
 )
 def test_what_is_not_configured_or_no_time_is_a_wrong_command_line(operator: Operator, arguments: list[str]) -> None:
     assert operator.run(*arguments).exit_code == 2

@@ -29,7 +29,7 @@ Command = Callable[..., None]
 
 @dataclass(frozen=True)
 class Selection:
-    """What a command was told. `ids` empty: all of the choice; `limit` None: however many they are."""
+    """Which dead letters a command works on. `ids` empty: all that the filter takes; `limit` None: without a limit."""
 
     settings: Settings
     store: RedisDeadLetters
@@ -46,7 +46,7 @@ class Selection:
         return self.store.newest_first(app_id, self.choice)
 
     def letters(self) -> list[DeadLetter]:
-        """The oldest first. Raises ProxyError for an id that no letter of the choice has."""
+        """The oldest first. Raises ProxyError for an id that no dead letter of the choice has."""
         if self.ids:
             found: Iterator[DeadLetter] = map(self._named, dict.fromkeys(self.ids))
         else:
@@ -56,21 +56,21 @@ class Selection:
 
     def _named(self, letter_id: str) -> DeadLetter:
         known = _LETTER_ID.fullmatch(letter_id)
-        found = [it for app_id in self.app_ids if known and (it := self.store.find(app_id, letter_id))]
-        found = [it for it in found if self.choice.takes(it)]
+        found = [letter for app_id in self.app_ids if known and (letter := self.store.find(app_id, letter_id))]
+        found = [letter for letter in found if self.choice.takes(letter)]
         if not found:
-            told = letter_id if known else "of that form"
-            raise ProxyError(f"there is no dead letter {told}" + (" in that choice" if self.choice != _EVERY else ""))
+            which = letter_id if known else "of that form"
+            raise ProxyError(f"there is no dead letter {which}" + (" in that choice" if self.choice != _EVERY else ""))
         if len(found) > 1:
             raise ProxyError(f"several apps have a dead letter {letter_id}: say which with --app")
         return found[0]
 
 
 def choosing(command: Command) -> Command:
-    """Gives the command a Chosen, from the options by which letters are chosen."""
+    """Gives the command a Selection, from the options by which dead letters are chosen."""
 
     @wraps(command)
-    def chosen(
+    def select(
         config: Path | None,
         app: str | None,
         channel: str | None,
@@ -94,7 +94,7 @@ def choosing(command: Command) -> Command:
             after=newer_than,
         )
         if not (ids or every) and choice == _EVERY:
-            raise click.UsageError("Name letters by their ids, choose them by an option, or say --all.")
+            raise click.UsageError("Name dead letters by their ids, choose them by an option, or say --all.")
         caps = {"jobs_cap": settings.store.jobs_cap, "callbacks_cap": settings.store.callbacks_cap}
         command(
             Selection(
@@ -104,18 +104,20 @@ def choosing(command: Command) -> Command:
         )
 
     return _with(
-        chosen,
+        select,
         config_option,
         click.option("--app", help="Only this section's; a callback is for all sections of its appId."),
-        click.option("--channel", type=click.Choice([it.value for it in Platform]), help="Only this channel's."),
-        click.option("--cause", type=click.Choice([it.value for it in Cause]), help="Only those of this cause."),
+        click.option(
+            "--channel", type=click.Choice([platform.value for platform in Platform]), help="Only this channel's."
+        ),
+        click.option("--cause", type=click.Choice([cause.value for cause in Cause]), help="Only those of this cause."),
         click.option("--older-than", type=Moment(), help="Only those from before then."),
         click.option("--newer-than", type=Moment(), help="Only those since then."),
     )
 
 
 def naming(command: Command) -> Command:
-    """Below `choosing`: the command takes ids too, and does nothing to all letters unless it is told to."""
+    """Below `choosing`: the command takes ids too, and works on all dead letters only with --all."""
     return _with(
         command,
         click.argument("ids", nargs=-1, metavar="[ID]..."),

@@ -1,4 +1,4 @@
-"""How a dead letter is told: a line for many, a page for one; nothing that people wrote."""
+"""How a dead letter is shown: a line for many, a page for one; nothing that people wrote."""
 
 import json
 from datetime import datetime
@@ -29,7 +29,10 @@ def page_of(letter: DeadLetter, words_until: datetime | None) -> str:
     }  # fmt: skip
     match letter.subject:
         case Job() as job:
-            page |= {"job": _job(job), "history": [{"at": _time(it.at), "reason": it.reason} for it in job.history]}
+            page |= {
+                "job": _job(job),
+                "history": [{"at": _time(past.at), "reason": past.reason} for past in job.history],
+            }
         case OfflineMessage() as message:
             page["callback"] = _callback(message)
         case Unread(app, channel, size):
@@ -40,11 +43,13 @@ def page_of(letter: DeadLetter, words_until: datetime | None) -> str:
 
 
 def outcome_line(letter: DeadLetter, result: str, **more: Any) -> str:
-    """What became of a letter, as one line of JSON."""
-    told = {"id": letter.id, "app_id": letter.app_id, "kind": letter.kind, "result": result}
+    """What became of a dead letter, as one line of JSON."""
+    facts = {"id": letter.id, "app_id": letter.app_id, "kind": letter.kind, "result": result}
     job_id = {"job_id": letter.subject.id} if isinstance(letter.subject, Job) else {}
-    times = {name: _time(it) if isinstance(it, datetime) else it for name, it in more.items() if it is not None}
-    return _json(told | job_id | times)
+    times = {
+        name: _time(fact) if isinstance(fact, datetime) else fact for name, fact in more.items() if fact is not None
+    }
+    return _json(facts | job_id | times)
 
 
 def _job(job: Job) -> dict[str, Any]:
@@ -61,8 +66,8 @@ def _callback(message: OfflineMessage) -> dict[str, Any]:
         "message_id": message.message_id, "conversation": message.conversation, "sender": message.sender,
         "biz_type": message.biz_type, **_order(message.order),
         "recipients": [
-            {"account": it.account, **({"resources": list(it.resources)} if it.resources else {})}
-            for it in message.recipients
+            {"account": one.account, **({"resources": list(one.resources)} if one.resources else {})}
+            for one in message.recipients
         ],
     }  # fmt: skip
 
@@ -85,6 +90,6 @@ def _time(when: datetime) -> str:
     return when.isoformat(timespec="milliseconds")
 
 
-def _json(told: dict[str, Any], indent: int | None = None) -> str:
-    text = json.dumps(told, ensure_ascii=False, indent=indent)
+def _json(facts: dict[str, Any], indent: int | None = None) -> str:
+    text = json.dumps(facts, ensure_ascii=False, indent=indent)
     return text.encode("utf-8", "replace").decode()  # half of a surrogate pair cannot be printed

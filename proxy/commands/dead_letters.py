@@ -20,8 +20,8 @@ from proxy.wiring.common import lanes_of, utc_now
 def dead_letters() -> None:
     """See, put back to work or drop what ended without an alert: jobs, callbacks, unreadable records.
 
-    Letters are named by their ids, or chosen by section, channel, cause and age. What is printed holds nothing that
-    people wrote; the words lie aside for as long as relay.dedupe_ttl_s, and only a replay reads them.
+    Dead letters are named by their ids, or chosen by section, channel, cause and age. What is printed holds nothing
+    that people wrote; the words are kept for relay.dedupe_ttl_s beside them, and only a replay reads them.
     """
 
 
@@ -32,20 +32,20 @@ yes_option = click.option("--yes", is_flag=True, help="Do not ask, however many 
 @dead_letters.command("list")
 @choosing
 @click.option("--count", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most, per appId.")
-def list_dead_letters(chosen: Selection, count: int) -> None:
+def list_dead_letters(selection: Selection, count: int) -> None:
     """One line of JSON each, the newest first: when, why, and for whom."""
-    for app_id in chosen.app_ids:
-        for letter in islice(chosen.newest_first(app_id), count):
+    for app_id in selection.app_ids:
+        for letter in islice(selection.newest_first(app_id), count):
             click.echo(line_of(letter))
 
 
 @dead_letters.command("show")
 @choosing
 @naming
-def show_dead_letters(chosen: Selection) -> None:
-    """All that is known of some letters, with what was tried before; the oldest first."""
-    for letter in chosen.letters():
-        click.echo(page_of(letter, chosen.store.words_until(letter)))
+def show_dead_letters(selection: Selection) -> None:
+    """All that is known of some dead letters, with what was tried before; the oldest first."""
+    for letter in selection.letters():
+        click.echo(page_of(letter, selection.store.words_until(letter)))
 
 
 @dead_letters.command("replay")
@@ -57,15 +57,15 @@ def show_dead_letters(chosen: Selection) -> None:
 @click.option("--life", type=Span(), default="1h", show_default=True, help="How long a job is worth showing, at least.")
 @click.option("--without-words", is_flag=True, help="Where a job's words are gone, show that there is a message.")
 def replay_dead_letters(
-    chosen: Selection, dry_run: bool, yes: bool, rate: float, life: timedelta, without_words: bool
+    selection: Selection, dry_run: bool, yes: bool, rate: float, life: timedelta, without_words: bool
 ) -> None:
-    """Put letters back to work, the oldest first: jobs into their lanes, callbacks before the plan.
+    """Put dead letters back to work, the oldest first: jobs into their lanes, callbacks before the plan.
 
     A replayed job has the same identity for the provider and the phone, so it replaces what may be shown already, and a
-    device that has moved since gets nothing. One line of JSON for each letter; 1 is the exit code where one was
-    refused, and that letter stays.
+    device that has moved since gets nothing. One line of JSON for each; the exit code is 1 where one was
+    refused, which stays a dead letter.
     """
-    letters, settings = chosen.letters(), chosen.settings
+    letters, settings = selection.letters(), selection.settings
     rules = ReplayRules(
         lanes=lanes_of(settings),
         alert_ttl=settings.relay.alert_ttl,
@@ -74,14 +74,14 @@ def replay_dead_letters(
         without_words=without_words,
     )
     _ask("put back to work", letters, yes or dry_run)
-    pace, counts = Throttle(rate, time.monotonic, time.sleep), Counter[str]()
+    throttle, counts = Throttle(rate, time.monotonic, time.sleep), Counter[str]()
     for letter in letters:
         if dry_run:
-            outcome: Replay | NotReplayable | None = prepare(letter, chosen.store, rules, utc_now())
+            outcome: Replay | NotReplayable | None = prepare(letter, selection.store, rules, utc_now())
         else:
-            pace.wait()
-            outcome = replay_dead_letter(letter, chosen.store, rules, utc_now())
-        counts[_tell(letter, outcome, dry_run)] += 1
+            throttle.wait()
+            outcome = replay_dead_letter(letter, selection.store, rules, utc_now())
+        counts[_report(letter, outcome, dry_run)] += 1
     _sum_up(counts)
 
 
@@ -90,12 +90,12 @@ def replay_dead_letters(
 @naming
 @dry_run_option
 @yes_option
-def drop_dead_letters(chosen: Selection, dry_run: bool, yes: bool) -> None:
-    """Remove letters and their words for good; one line of JSON for each."""
-    letters, counts = chosen.letters(), Counter[str]()
+def drop_dead_letters(selection: Selection, dry_run: bool, yes: bool) -> None:
+    """Remove dead letters and their words for good; one line of JSON for each."""
+    letters, counts = selection.letters(), Counter[str]()
     _ask("dropped for good", letters, yes or dry_run)
     for letter in letters:
-        result = "would drop" if dry_run else "dropped" if chosen.store.drop(letter) else "gone"
+        result = "would drop" if dry_run else "dropped" if selection.store.drop(letter) else "gone"
         click.echo(outcome_line(letter, result))
         counts[result] += 1
     _sum_up(counts)
@@ -106,7 +106,7 @@ def _ask(what: str, letters: list[DeadLetter], yes: bool) -> None:
         click.confirm(f"{len(letters)} dead letters are to be {what}. Go on?", abort=True, err=True)
 
 
-def _tell(letter: DeadLetter, outcome: Replay | NotReplayable | None, dry_run: bool) -> str:
+def _report(letter: DeadLetter, outcome: Replay | NotReplayable | None, dry_run: bool) -> str:
     match outcome:
         case Replay(_, _, expires_at):
             result = "would replay" if dry_run else "replayed"

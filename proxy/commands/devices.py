@@ -1,4 +1,4 @@
-"""`app-proxy devices`: who is registered, who was forgotten, and the way back. A line of JSON for each device."""
+"""`app-proxy devices`: what is registered, what was removed, and the way back. A line of JSON for each device."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ _RELEASED = timedelta(hours=1)
 
 @click.group(cls=Commands)
 def devices() -> None:
-    """Look at the registered devices, and bring back those that a provider's answer made us forget."""
+    """Look at the registered devices, and bring back those that a provider's answer removed."""
 
 
 @devices.command("list")
@@ -42,65 +42,65 @@ def list_devices(config: Path | None, app: str | None, account: str | None) -> N
 
 
 def which_removed(command: F) -> F:
-    """The options that choose among the forgotten devices."""
-    command = click.option("--since", type=Moment(), help="Only what was forgotten since then.")(command)
+    """The options that choose among the removed devices."""
+    command = click.option("--since", type=Moment(), help="Only what was removed since then.")(command)
     command = click.option("--account", help="Only this account's.")(command)
     return config_option(click.option("--app", help="Only this section.")(command))
 
 
-@devices.command("forgotten")
+@devices.command("removed")
 @which_removed
 def list_removed(config: Path | None, app: str | None, account: str | None, since: Any) -> None:
-    """One line of JSON for each device that a provider's answer made us forget in the last 7 days, the first first.
+    """One line of JSON for each device that a provider's answer removed in the last 7 days, the oldest first.
 
-    Not those that are registered again, nor those that their users removed.
+    Devices that are registered again, or that their users removed, are left out.
     """
     settings = load_settings(config)
-    for it in _chosen(_forgotten_of(settings), _sections(settings, app), account, since):
-        click.echo(_line({**_shown(it.device), "forgotten_at": it.at.isoformat(timespec="seconds")}))
+    for removed in _chosen(_removed_devices(settings), _sections(settings, app), account, since):
+        click.echo(_line(_removal(removed)))
 
 
 @devices.command("restore")
 @which_removed
 @click.option("--dry-run", is_flag=True, help="Only say what would become of each.")
 def restore(config: Path | None, app: str | None, account: str | None, since: Any, dry_run: bool) -> None:
-    """Bring forgotten devices back, once topic, environment or package are right again.
+    """Bring removed devices back, once topic, environment or package are right again.
 
     A device or push token that was registered since stays as it is, and a blocked account stays blocked. What is
-    restored counts as never forgotten, so that the next dead device does not bring the brake back.
+    restored counts as never removed, so that the next dead device does not start the removal guard again.
     """
     settings = load_settings(config)
-    removed_registration = _forgotten_of(settings)
-    for it in _chosen(removed_registration, _sections(settings, app), account, since):
-        found = removed_registration.restore(it, only_ask=dry_run)
+    removed_devices = _removed_devices(settings)
+    for removed in _chosen(removed_devices, _sections(settings, app), account, since):
+        found = removed_devices.restore(removed, only_ask=dry_run)
         done = found is RestoreResult.RESTORED
-        told = {"result": ("would be restored" if dry_run else "restored") if done else "not restored"}
+        result = {"result": ("would be restored" if dry_run else "restored") if done else "not restored"}
         reason = {} if done else {"reason": found.value}
-        click.echo(_line({**_shown(it.device), "forgotten_at": it.at.isoformat(timespec="seconds"), **told, **reason}))
+        click.echo(_line({**_removal(removed), **result, **reason}))
 
 
 @devices.command("release")
 @config_option
 @click.argument("app")
 def release(config: Path | None, app: str) -> None:
-    """Let go of the brakes of the section APP for an hour: what a provider calls dead is forgotten, however many.
+    """Switch off the removal guards of the section APP for an hour: all devices called dead are removed.
 
-    For when they really are dead. The brake also ends by itself, once fewer were called dead within an hour.
+    For when they really are dead. The guard also ends by itself, once fewer were called dead within an hour.
     """
     settings = load_settings(config)
     (section,) = _sections(settings, app, param_hint="APP")
     until = utc_now() + _RELEASED
-    _forgotten_of(settings).release(section, until)
+    _removed_devices(settings).release(section, until)
     click.echo(_line({"app": section, "released_until": until.isoformat(timespec="seconds")}))
 
 
 def _chosen(
-    removed_registration: RedisRemovedDevices, sections: list[str], account: str | None, since: Any
+    removed_devices: RedisRemovedDevices, sections: list[str], account: str | None, since: Any
 ) -> Iterator[RemovedDevice]:
     for name in sections:
-        for it in removed_registration.removed(name, since or utc_now() - _KEPT):
-            if account in (None, it.device.account):
-                yield it
+        for removed in removed_devices.removed(name, since or utc_now() - _KEPT):
+            if account in (None, removed.device.account):
+                yield removed
 
 
 def _sections(settings: Settings, app: str | None, param_hint: str = "--app") -> list[str]:
@@ -113,7 +113,7 @@ def _app_ids(settings: Settings) -> dict[str, str]:
     return {name: section.app_id for name, section in settings.apps.items()}
 
 
-def _forgotten_of(settings: Settings) -> RedisRemovedDevices:
+def _removed_devices(settings: Settings) -> RedisRemovedDevices:
     return RedisRemovedDevices(store_of(settings), _app_ids(settings), settings.devices.per_account)
 
 
@@ -125,6 +125,10 @@ def _shown(device: Device) -> dict[str, str]:
         "locale": device.locale, "trouble": device.invalid_reason,
     }  # fmt: skip
     return {name: value for name, value in shown.items() if value}
+
+
+def _removal(removed: RemovedDevice) -> dict[str, str]:
+    return {**_shown(removed.device), "removed_at": removed.at.isoformat(timespec="seconds")}
 
 
 def _line(shown: dict[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""`app-proxy accounts` and `app-proxy users`: who may do nothing, and the accounts of this service's own."""
+"""`app-proxy accounts` and `app-proxy users`: who is blocked, and the accounts of this service's own."""
 
 import json
 import sys
@@ -63,16 +63,16 @@ def add_user(config: Path | None, account: str, from_stdin: bool) -> None:
     password_hash = sign_ins.passwords.hash(_new_password(from_stdin))
     if not sign_ins.accounts.add(account, password_hash, utc_now()):
         raise ProxyError("there is such a user already")
-    _mend(sign_ins)  # somebody of that name may be blocked
+    _mend(sign_ins)  # the name may be blocked already
 
 
 @users.command("disable")
 @config_option
 @click.argument("account")
 def disable(config: Path | None, account: str) -> None:
-    """Stop a user at once: no sign-in, no token, no alert; his sessions end. It may be repeated.
+    """Stop a user at once: no sign-in, no token, no alert; their sessions end. Repeating it changes nothing.
 
-    A MIMC token that he already has stays valid at MIMC until it expires.
+    A MIMC token that they already have stays valid at MIMC until it expires.
     """
     sign_ins = _sign_ins(config)
     _mend(sign_ins)
@@ -94,7 +94,7 @@ def enable(config: Path | None, account: str) -> None:
 @password_option
 @click.argument("account")
 def passwd(config: Path | None, account: str, from_stdin: bool) -> None:
-    """Give a user another password. All his sessions end."""
+    """Give a user another password. All their sessions end."""
     account, sign_ins = _account(account), _sign_ins(config)
     _mend(sign_ins)
     _require_user(sign_ins.accounts.find(account) is not None)

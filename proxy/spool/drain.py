@@ -2,7 +2,7 @@
 
 A record is marked in its file once the store has it, and the file goes when all of its records are marked. A process
 that is killed before it has marked what the store has hands it in again: the store knows it by its own mark. New
-callbacks go straight to the store meanwhile; which of two messages is the later one is told by themselves, not by the
+callbacks go straight to the store meanwhile; the messages themselves say which of two is the later one, not the
 order of the stream.
 """
 
@@ -17,7 +17,7 @@ from proxy.errors import StoreUnavailable
 from proxy.files import Sync, on_disk, replace_file, sync_folder
 from proxy.ports import Receipt
 from proxy.spool.file import Adopted, adopted
-from proxy.spool.folder import ASIDE, Spool
+from proxy.spool.folder import REJECTED_SUFFIX, Spool
 from proxy.spool.format import CutOff, Damage, Record, walk
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.records import UnreadableRecord, load_offline_message
@@ -29,8 +29,8 @@ _BATCH, _BATCH_BYTES = 64, 256 << 10  # with fsync on each call of its own: 550/
 class Drained:
     """What became of one file. `left` wait on: the store is away again, or a stream is full.
 
-    `unreadable` and `too_old` were put aside, which is done at the file's end. `cut_off`: its writer was killed within
-    an append, which nobody was answered 200 for.
+    `unreadable` and `too_old` were rejected, which is done at the file's end. `cut_off`: its writer was killed within
+    an append, so that MIMC was never answered 200 for it.
     """
 
     file: str
@@ -43,7 +43,7 @@ class Drained:
 
 
 class Drain:
-    """`oldest` is the age at which the store may have forgotten a mark: what is older could be shown twice."""
+    """`oldest` is the age at which a dedupe mark may have ended: what is older could be shown twice."""
 
     def __init__(
         self, spool: Spool, inbox: RedisInbox, oldest: timedelta, now: Callable[[], datetime], sync: Sync = on_disk
@@ -77,8 +77,8 @@ class Drain:
 
     def _empty(self, file: Adopted, store: "_Round") -> Drained:
         data = file.read()
-        items = [store.judge(item) for item in walk(data)]
-        removed_registration = [item for item in items if isinstance(item, _Aside)]
+        items = [store.classify(item) for item in walk(data)]
+        rejected = [item for item in items if isinstance(item, _Rejected)]
         fates = Counter[_Fate]()
         for some in _batches([item for item in items if isinstance(item, _Ready)]):
             for one, fate in zip(some, store.take(some), strict=True):
@@ -87,22 +87,22 @@ class Drain:
                     file.mark_done(one.record)
         left = fates[_Fate.LEFT]
         if not left:
-            self._remove(file.path, b"".join(data[it.start : it.end] for it in removed_registration))
-        too_old = sum(it.is_old for it in removed_registration)
+            self._remove(file.path, b"".join(data[item.start : item.end] for item in rejected))
+        too_old = sum(item.is_old for item in rejected)
         return Drained(
             file=file.path.name,
             accepted=fates[_Fate.ACCEPTED],
             duplicates=fates[_Fate.DUPLICATE],
             left=left,
-            unreadable=0 if left else len(removed_registration) - too_old,
+            unreadable=0 if left else len(rejected) - too_old,
             too_old=0 if left else too_old,
             cut_off=not left and any(isinstance(item, CutOff) for item in items),
         )
 
-    def _remove(self, path: Path, removed_registration: bytes) -> None:
-        """The file goes; what was put aside is on the disk before. Done again after a kill, it comes to the same."""
-        if removed_registration:
-            replace_file(path.with_suffix(ASIDE), removed_registration, self._sync)
+    def _remove(self, path: Path, rejected: bytes) -> None:
+        """The file goes; what was rejected is on the disk before. Repeating it after a kill changes nothing."""
+        if rejected:
+            replace_file(path.with_suffix(REJECTED_SUFFIX), rejected, self._sync)
         path.unlink()
         sync_folder(path.parent, self._sync)
 
@@ -122,8 +122,8 @@ class _Ready:
 
 
 @dataclass(frozen=True)
-class _Aside:
-    """Bytes of the file that will never be handed in: nobody can read them, or they are too old."""
+class _Rejected:
+    """Bytes of the file that will never be handed in: they are unreadable, or too old."""
 
     start: int
     end: int
@@ -139,22 +139,22 @@ class _Round:
         self._inbox = inbox
         self._oldest = oldest
 
-    def judge(self, item: Record | Damage | CutOff) -> _Ready | _Aside | CutOff | None:
+    def classify(self, item: Record | Damage | CutOff) -> _Ready | _Rejected | CutOff | None:
         """None: it is done."""
         match item:
             case CutOff():
                 return item
             case Damage(start, end):
-                return _Aside(start, end, is_old=False)
+                return _Rejected(start, end, is_old=False)
             case Record(done=True):
                 return None
             case Record(start, end) as record:
                 try:
                     message = load_offline_message(record.body)
                 except UnreadableRecord:
-                    return _Aside(start, end, is_old=False)
+                    return _Rejected(start, end, is_old=False)
                 is_old = message.accepted_at < self._oldest
-                return _Aside(start, end, is_old=True) if is_old else _Ready(message.app_id, record)
+                return _Rejected(start, end, is_old=True) if is_old else _Ready(message.app_id, record)
 
     def take(self, batch: Sequence[_Ready]) -> list[_Fate]:
         asked = [] if self.is_away else [one for one in batch if one.app_id not in self._full]
@@ -177,7 +177,7 @@ def _fate(receipt: Receipt | None) -> _Fate:
 
 
 def _batches(ready: Sequence[_Ready]) -> Iterator[Sequence[_Ready]]:
-    """Few enough to be through long before a call's time is, and to keep no other caller of the store waiting."""
+    """Small enough to end well within one call's time limit, and to hold up no other caller of the store."""
     batch, size = list[_Ready](), 0
     for one in ready:
         if batch and (len(batch) == _BATCH or size + len(one.record.body) > _BATCH_BYTES):

@@ -1,4 +1,4 @@
-"""One spool file: its writer appends and holds its lock; whoever finds the lock free may adopt the file.
+"""One spool file: its writer appends and holds its lock; a process that finds the lock free may adopt it.
 
 The kernel frees the lock with the process, so a locked file has a living writer or a living reader, never both.
 """
@@ -54,7 +54,7 @@ class Writing:
         return True
 
     def close(self) -> None:
-        """Nobody appends any more, and the lock is free."""
+        """No thread appends any more, and the lock is free."""
         with self._turn:
             self._closed = True
             while self._appending:
@@ -81,11 +81,11 @@ class Writing:
             self._closed = True
 
     def _sync_to(self, end: int) -> None:
-        """One of those who wait syncs for all; who comes meanwhile waits for the next."""
+        """One waiting thread syncs for all; a record that was appended meanwhile waits for the next."""
         with self._syncing:
             if self._synced >= end:
                 return
-            if self._failed:  # the kernel says so once, and may then forget what it could not write
+            if self._failed:  # the kernel says so once, and may then drop what it could not write
                 raise OSError(errno.EIO, "an earlier fsync failed")
             with self._turn:
                 written = self._end
@@ -106,7 +106,7 @@ class Writing:
 
 
 class Adopted:
-    """A file that nobody else writes or reads."""
+    """A file without another writer or reader."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
@@ -121,7 +121,7 @@ class Adopted:
         return b"".join(parts)
 
     def mark_done(self, record: Record) -> None:
-        """Kept when this process is killed; a power cut may forget it, and the record is handed in again."""
+        """Kept when this process is killed; a power cut may undo it, and the record is handed in again."""
         os.pwrite(self._file, DONE, record.start)
 
 
@@ -140,7 +140,7 @@ def adopted(path: Path) -> Iterator[Adopted | None]:
 
 
 def _new(path: Path) -> int:
-    """A file of that name, ours. Who looks for left ones may have taken it, empty, for one: then again."""
+    """A file of that name, ours. A drain may have adopted and removed it while it was empty: then again."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -23,7 +23,7 @@ from proxy.spool.file import Writing
 from proxy.spool.format import SUFFIX, WAITING, Record, dump, walk
 from proxy.store.records import UnreadableRecord, from_ms, load_offline_message, to_ms
 
-ASIDE = ".bad"
+REJECTED_SUFFIX = ".bad"
 _FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NAME = re.compile(rf"(\d+)\.\d+\.(.+){re.escape(SUFFIX)}")
 _TRIAL = bytes(1 << 16)
@@ -32,12 +32,15 @@ _USUAL_BYTES = 1024  # of a callback
 
 @dataclass(frozen=True)
 class Waiting:
-    """What lies in the folder. `oldest`: when the first of them was accepted; `put_aside` counts files."""
+    """What lies in the folder. `oldest`: when the first of them was accepted.
+
+    `rejected_files` hold callbacks that were unreadable or too old.
+    """
 
     callbacks: int
     size: int
     oldest: datetime | None
-    put_aside: int
+    rejected_files: int
 
 
 class Spool:
@@ -67,7 +70,7 @@ class Spool:
             raise self._failed from None
         self._failed = None
 
-    def invalid_reason(self, now: datetime) -> SpoolRefused | None:
+    def refusal(self, now: datetime) -> SpoolRefused | None:
         """Why it would keep nothing now; None: it would."""
         try:
             self._require_room(_USUAL_BYTES, now)
@@ -103,16 +106,16 @@ class Spool:
             file.close()
 
     def files(self) -> list[Path]:
-        """All files, whoever writes them, the oldest first."""
+        """All files, of every writer, the oldest first."""
         return sorted(path for path in self.folder.glob(f"*{SUFFIX}") if _NAME.fullmatch(path.name))
 
     def waiting(self) -> Waiting:
         """What all processes of this machine have kept and the store has not taken yet."""
         found = {path: _size(path) for path in self.files()}
-        held = [self._held(path) for path in found]
-        oldest = min((since for _, since in held if since), default=None)
-        removed_registration = sum(1 for _ in self.folder.glob(f"*{ASIDE}"))
-        return Waiting(sum(number for number, _ in held), sum(found.values()), oldest, removed_registration)
+        counts = [self._count(path) for path in found]
+        oldest = min((since for _, since in counts if since), default=None)
+        rejected_files = sum(1 for _ in self.folder.glob(f"*{REJECTED_SUFFIX}"))
+        return Waiting(sum(number for number, _ in counts), sum(found.values()), oldest, rejected_files)
 
     def _require_room(self, more: int, now: datetime) -> None:
         sizes = {path.name: _size(path) for path in self.files()}
@@ -132,7 +135,7 @@ class Spool:
                 self._file = Writing(self.folder / name, self._sync)
             return self._file
 
-    def _held(self, path: Path) -> tuple[int, datetime | None]:
+    def _count(self, path: Path) -> tuple[int, datetime | None]:
         """How many records wait in the file and since when; counted again when it has changed."""
         try:
             stat = path.stat()
@@ -144,9 +147,9 @@ class Spool:
         except OSError:  # gone by now; or unreadable, which the drain says
             self._known.pop(path.name, None)
             return 0, None
-        held = data.count(WAITING), next(_accepted(data), None)
-        self._known[path.name] = state, held
-        return held
+        count = data.count(WAITING), next(_accepted(data), None)
+        self._known[path.name] = state, count
+        return count
 
 
 def _accepted(data: bytes) -> Iterator[datetime]:
@@ -176,7 +179,7 @@ def check_spool(settings: StoreSettings) -> None:
             spool.try_out()
     except SpoolRefused as refused:
         if refused.reason != "disk_full":
-            raise BadSettings([f"store.spool_dir: {settings.spool_dir}: {refused.told}"]) from None
+            raise BadSettings([f"store.spool_dir: {settings.spool_dir}: {refused.detail}"]) from None
 
 
 def _make(folder: Path, sync: Sync) -> None:

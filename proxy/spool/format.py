@@ -3,7 +3,7 @@
     marker  4  waiting, or done: rewritten in place once the store has it
     length  4  of the body, big-endian
     digest 12  of the body, BLAKE2b
-    check   4  of length and digest, CRC-32: a wrong length is told from a record that is not all there
+    check   4  of length and digest, CRC-32: tells a wrong length from a record that is not all there
     body       the callback's id, 32 hex digits, and its record as it will lie in the store
 
 A body is UTF-8, in which the markers' first byte never occurs. Another format gets another suffix, so that a program

@@ -1,4 +1,4 @@
-"""What an operator is told of the spool."""
+"""The spool's state, for an operator."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -15,9 +15,9 @@ _OFF = (
 class SpoolHealth:
     """Implements ports.HealthCheck around the store's own.
 
-    Ready is who can take callbacks for good: MIMC repeats one for 5 min 35 s only, and without a store every other
-    process fares the same, so a balancer that took them all out would lose callbacks and win nothing. Tokens and
-    devices are answered 503 meanwhile, each with a time to come back.
+    A process is ready while it can take callbacks for good. MIMC repeats one for 5 min 35 s only, and without a store
+    every process fares the same: keep them in rotation to accept callbacks. Tokens and devices are answered 503
+    meanwhile, each with a time to come back.
     """
 
     def __init__(self, inner: HealthCheck, store: Store, spool: Spool | None, now: Callable[[], datetime]) -> None:
@@ -30,21 +30,17 @@ class SpoolHealth:
         health = self._inner.check()
         if self._spool is None:
             return Health(health.ready, {**health.details, "spool": _OFF})
-        away, invalid_reason, waiting = (
-            self._store.is_away,
-            self._spool.invalid_reason(self._now()),
-            self._spool.waiting(),
-        )
-        details = {**health.details, "spool": _told(waiting, away=away and invalid_reason is None)}
-        if invalid_reason:
-            details["spool trouble"] = f"{invalid_reason.told}; callbacks are answered 503 while the store is away"
-        if waiting.put_aside:
-            details["spool aside"] = f"{waiting.put_aside} files of callbacks that were unreadable or too old"
-        return Health(health.ready or (away and invalid_reason is None), details)
+        away, refusal, waiting = self._store.is_away, self._spool.refusal(self._now()), self._spool.waiting()
+        details = {**health.details, "spool": _sentence(waiting, away=away and refusal is None)}
+        if refusal:
+            details["spool error"] = f"{refusal.detail}; callbacks are answered 503 while the store is away"
+        if waiting.rejected_files:
+            details["spool rejected"] = f"{waiting.rejected_files} files of callbacks that were unreadable or too old"
+        return Health(health.ready or (away and refusal is None), details)
 
 
 class SpoolMetrics:
-    """Implements ports.Figures: what lies in the machine's folder, whichever process is asked."""
+    """Implements ports.StoreMetrics: what lies in the machine's folder, whichever process is asked."""
 
     def __init__(self, spool: Spool, now: Callable[[], datetime]) -> None:
         self._spool = spool
@@ -61,20 +57,20 @@ class SpoolMetrics:
                 "app_proxy_spool_files_unreadable",
                 "Files of callbacks that can never be handed in",
                 {},
-                found.put_aside,
+                found.rejected_files,
             ),
         ]
 
 
-def _told(waiting: Waiting, *, away: bool) -> str:
-    held = f"{waiting.callbacks} wait, {waiting.size} bytes"
+def _sentence(waiting: Waiting, *, away: bool) -> str:
+    kept = f"{waiting.callbacks} wait, {waiting.size} bytes"
     if waiting.oldest:
-        held += f", oldest since {waiting.oldest:%Y-%m-%d %H:%M:%S} UTC"
+        kept += f", oldest since {waiting.oldest:%Y-%m-%d %H:%M:%S} UTC"
     if away:
         return (
-            f"on: the store is away, callbacks are kept on this machine's disk and answered 200: {held}; "
+            f"on: the store is away, callbacks are kept on this machine's disk and answered 200: {kept}; "
             "tokens and devices are answered 503"
         )
     if waiting.callbacks:
-        return f"on: callbacks are kept on this machine's disk until the store has them: {held}"
+        return f"on: callbacks are kept on this machine's disk until the store has them: {kept}"
     return "on: while the store is away callbacks are kept on this machine's disk; none waits"

@@ -12,9 +12,9 @@ from proxy.store.records import dump_offline_message
 class SpoolingInbox:
     """Implements ports.CallbackInbox: the store, or while it is away this machine's disk.
 
-    While the store is known to be away nobody waits for it here; the process's drain asks it once a second. A call
-    that failed may have been carried out: its callback is spooled, and the mark that it left tells so when it is
-    handed in. A stream at its cap is no reason to spool: the store would not take it later either.
+    While the store is known to be away no caller waits for it here; the process's drain asks it once a second. A call
+    that failed may have been carried out: its callback is spooled, and the dedupe mark that it left shows that when
+    it is handed in. A stream at its cap is no reason to spool: the store would not take it later either.
     """
 
     def __init__(self, inbox: RedisInbox, store: Store, spool: Spool) -> None:

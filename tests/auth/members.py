@@ -23,7 +23,7 @@ class MemoryMarks:
 
     accounts: set[str] = field(default_factory=set)
     sessions: dict[str, timedelta] = field(default_factory=dict)
-    invalid_reason: StoreUnavailable | None = None
+    failure: StoreUnavailable | None = None
 
     def is_blocked(self, account: str, session_id: str | None) -> bool:
         self._answer()
@@ -46,8 +46,8 @@ class MemoryMarks:
         return self.accounts & set(accounts)
 
     def _answer(self) -> None:
-        if self.invalid_reason:
-            raise self.invalid_reason
+        if self.failure:
+            raise self.failure
 
 
 class Members:

@@ -73,15 +73,15 @@ def test_marks_of_foreign_accounts_are_left_alone(members: Members) -> None:
 
 
 def test_without_a_store_nothing_is_changed(members: Members) -> None:
-    members.marks.invalid_reason = GONE
+    members.marks.failure = GONE
     with pytest.raises(StoreUnavailable):
         disable(members)
-    members.marks.invalid_reason = None
+    members.marks.failure = None
     assert state(members) == (False, False)
     disable(members)
     for attempt in (enable, mend):
-        members.marks.invalid_reason = GONE
+        members.marks.failure = GONE
         with pytest.raises(StoreUnavailable):
             attempt(members)
-        members.marks.invalid_reason = None
+        members.marks.failure = None
         assert state(members) == (True, True)

@@ -33,7 +33,7 @@ class Removals:
     """Implements ports.DeviceRegistry, as far as signing out asks of it."""
 
     removed: list[tuple[str, str, str]] = field(default_factory=list)
-    invalid_reason: StoreUnavailable | None = None
+    failure: StoreUnavailable | None = None
 
     def register(self, device: Device) -> tuple[str, ...]:
         raise AssertionError(device)
@@ -45,8 +45,8 @@ class Removals:
         raise AssertionError((app, account))
 
     def remove(self, app: str, account: str, device_id: str) -> bool:
-        if self.invalid_reason:
-            raise self.invalid_reason
+        if self.failure:
+            raise self.failure
         self.removed.append((app, account, device_id))
         return True
 
@@ -182,7 +182,7 @@ def test_a_mark_outlives_whatever_its_session_could_show(members: Members) -> No
 
 def test_signing_out_can_be_repeated_when_the_store_was_away(members: Members) -> None:
     signed_in = members.sign_ins.sign_in("alice", PASSWORD, NOON, device_id="phone")
-    devices = Removals(invalid_reason=StoreUnavailable("the store does not answer"))
+    devices = Removals(failure=StoreUnavailable("the store does not answer"))
     with pytest.raises(StoreUnavailable):
         members.sign_ins.sign_out("alice", signed_in.session.id, LATER, devices=devices, apps=["main"])
     assert members.marks.sessions == {}
@@ -191,10 +191,10 @@ def test_signing_out_can_be_repeated_when_the_store_was_away(members: Members) -
 
 def test_while_blocks_cannot_be_looked_up_no_user_signs_in_or_refreshes(members: Members) -> None:
     signed_in = sign_in(members)
-    members.marks.invalid_reason = StoreUnavailable("the store does not answer")
+    members.marks.failure = StoreUnavailable("the store does not answer")
     with pytest.raises(StoreUnavailable):
         sign_in(members)
     with pytest.raises(StoreUnavailable):
         refresh(members, signed_in)
-    members.marks.invalid_reason = None
+    members.marks.failure = None
     refresh(members, signed_in)  # nothing was used up

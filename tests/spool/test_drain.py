@@ -137,7 +137,7 @@ def test_one_app_s_full_stream_keeps_up_no_other_app_and_nothing_is_handed_in_ag
     assert [one.sequence for one in stored(store, app_id)] == ["0", "1", "2"]
 
 
-def test_what_nobody_can_read_is_put_aside_and_the_rest_goes_on(store: Store, app_id: str, tmp_path: Path) -> None:
+def test_unreadable_records_are_rejected_and_the_rest_goes_on(store: Store, app_id: str, tmp_path: Path) -> None:
     it, (one, two, three) = spool(tmp_path), callbacks(app_id, 3)
     for some in (one, two, three):
         away(it).accept(*for_inbox(some, NOON))
@@ -151,14 +151,14 @@ def test_what_nobody_can_read_is_put_aside_and_the_rest_goes_on(store: Store, ap
     (drained,) = drain(it, store)
     assert (drained.accepted, drained.unreadable, drained.left) == (2, 2, 0)
     assert len(stored(store, app_id)) == 2
-    (removed_registration,) = tmp_path.iterdir()
-    assert removed_registration.name == path.with_suffix(".bad").name
-    assert removed_registration.stat().st_mode & 0o777 == 0o600
-    assert removed_registration.read_bytes().endswith(dump("0" * 32, b'{"v":99}'))
+    (rejected,) = tmp_path.iterdir()
+    assert rejected.name == path.with_suffix(".bad").name
+    assert rejected.stat().st_mode & 0o777 == 0o600
+    assert rejected.read_bytes().endswith(dump("0" * 32, b'{"v":99}'))
     assert it.waiting() == Waiting(0, 0, None, 1)
 
 
-def test_what_is_older_than_its_mark_may_live_is_put_aside(store: Store, app_id: str, tmp_path: Path) -> None:
+def test_what_is_older_than_its_mark_may_live_is_rejected(store: Store, app_id: str, tmp_path: Path) -> None:
     """It could have been stored before, shown, and forgotten: then it would be shown twice."""
     it, (old, young) = spool(tmp_path), callbacks(app_id, 2)
     away(it).accept(*for_inbox(old, NOON))
@@ -166,7 +166,7 @@ def test_what_is_older_than_its_mark_may_live_is_put_aside(store: Store, app_id:
     (drained,) = drain(it, store, now=NOON + timedelta(hours=12) + SECOND)
     assert (drained.accepted, drained.too_old) == (1, 1)
     assert [one.sequence for one in stored(store, app_id)] == ["1"]
-    assert it.waiting().put_aside == 1
+    assert it.waiting().rejected_files == 1
 
 
 def test_a_record_that_was_cut_off_is_said_and_the_others_are_stored(store: Store, app_id: str, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_all_processes_together_take_no_more_than_they_may(tmp_path: Path) -> No
         with pytest.raises(SpoolRefused, match="the spool is full") as caught:
             keep(it, 4)
         assert caught.value.reason == "full"
-        assert it.invalid_reason(NOON) is not None
+        assert it.refusal(NOON) is not None
     assert one.waiting().callbacks == 3
 
 
@@ -109,8 +109,8 @@ def test_a_process_whose_oldest_callback_waits_too_long_takes_no_more(tmp_path: 
     assert caught.value.reason == "too_old"
     later = spool(tmp_path)  # after a restart; what its forerunner left keeps nobody from its own
     keep(later, 3, HOUR + MS)
-    assert later.invalid_reason(NOON + 2 * HOUR) is None
-    assert later.invalid_reason(NOON + 2 * HOUR + SECOND) is not None
+    assert later.refusal(NOON + 2 * HOUR) is None
+    assert later.refusal(NOON + 2 * HOUR + SECOND) is not None
 
 
 def test_a_disk_that_fails_is_trouble_until_it_takes_something_again(tmp_path: Path) -> None:
@@ -122,21 +122,21 @@ def test_a_disk_that_fails_is_trouble_until_it_takes_something_again(tmp_path: P
         os.fsync(descriptor)
 
     it = spool(tmp_path, sync=sync)
-    assert it.invalid_reason(NOON) is None
+    assert it.refusal(NOON) is None
     for number, reason in ((errno.EIO, "disk_failing"), (errno.ENOSPC, "disk_full"), (errno.EDQUOT, "disk_full")):
         broken[:] = [number]
         with pytest.raises(SpoolRefused) as caught:
             keep(it)
         assert caught.value.reason == reason
         assert it.has_failed
-        assert it.invalid_reason(NOON) is caught.value
+        assert it.refusal(NOON) is caught.value
         with pytest.raises(SpoolRefused):
             it.try_out()
         broken.clear()
         it.try_out()
         assert not it.has_failed
         keep(it, number)
-    assert it.invalid_reason(NOON) is None
+    assert it.refusal(NOON) is None
 
 
 def test_a_folder_that_vanished_is_trouble(tmp_path: Path) -> None:

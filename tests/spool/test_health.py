@@ -61,7 +61,7 @@ def test_without_a_store_and_with_a_full_spool_it_is_not_ready(app_id: str, tmp_
     keep(it, app_id, 1)
     found = health(Store(NOWHERE), app_id, spool(tmp_path, max_bytes=it.waiting().size))
     assert not found.ready
-    assert found.details["spool trouble"].startswith("the spool is full: it holds ")
+    assert found.details["spool error"].startswith("the spool is full: it holds ")
 
 
 def test_a_store_that_is_there_decides_alone(store: Store, app_id: str, tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_store_that_is_there_decides_alone(store: Store, app_id: str, tmp_path
     keep(it, app_id, 1)
     assert "until the store has them: 1 wait" in health(store, app_id, it).details["spool"]
     (tmp_path / "x.bad").touch()
-    assert health(store, app_id, it).details["spool aside"].startswith("1 files")
+    assert health(store, app_id, it).details["spool rejected"].startswith("1 files")
 
 
 def test_the_figures_are_those_of_the_whole_machine(app_id: str, tmp_path: Path) -> None:

@@ -250,9 +250,9 @@ async def _work(redis: Any) -> None:
             Bury(unread.id, Cause.UNREADABLE, "unreadable", unread),
         ],
     )
-    forgetting = DeviceRemoval(redis, APP_IDS, RemovalGuard(share=0.25, at_least=2))
+    removal = DeviceRemoval(redis, APP_IDS, RemovalGuard(share=0.25, at_least=2))
     for device in (FORGOTTEN, HELD):
-        await forgetting.forget(device, NOON + SECOND, NOON + SECOND)
+        await removal.remove(device, NOON + SECOND, NOON + SECOND)
     await RedisLaneStates(redis).pause(APNS, "InvalidProviderToken", NOON, NOON + DAY)
     await RedisLaneStates(redis).pause(MIPUSH, "quota", NOON, NOON + DAY)
     await RedisLaneStates(redis).resume(MIPUSH)

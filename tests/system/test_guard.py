@@ -125,7 +125,7 @@ def test_too_many_dead_devices_at_once_stay_and_those_before_them_come_back(plac
         letters = cli(rig, "dead-letters", "replay", "--cause", "unregistered", "--rate", "1000", "--yes")
         assert [it["result"] for it in letters] == ["replayed"] * 42
         rig.settled(OTHER)
-        assert len(rig.accepted()) == 40 + 42  # nothing of what the brake held is lost
+        assert len(rig.accepted()) == 40 + 42  # nothing of what the guard kept is lost
         assert len({(it["apns_id"], it["device_token"]) for it in rig.accepted()}) == 40 + 42
 
 

@@ -45,7 +45,7 @@ def test_an_apns_out_of_order_stands_its_lane_once_burns_nothing_and_is_spared_w
         workers = rig.start_workers(2)
         post(rig, "ann", range(30))
         told = rig.wait(lambda: rig.readiness().get("lane other/apns"), "the open breaker in /readyz")
-        assert told.startswith("the provider is out of order since ")
+        assert told.startswith("paused by the breaker since ")
         assert told.endswith(": ServiceUnavailable")
         time.sleep(3)  # the outage
         tried = rig.journal("apns")
@@ -80,7 +80,7 @@ def test_the_time_that_a_provider_asks_for_is_kept_by_all_workers(place: Path) -
         workers = rig.start_workers(2)
         post(rig, "ann", [0])
         told = rig.wait(lambda: rig.readiness().get("lane other/apns"), "the rest in /readyz")
-        assert told.startswith("the provider asked for a rest since ")
+        assert told.startswith("paused as the provider asked since ")
         time.sleep(2)  # every worker looks once a second
         post(rig, "ann", range(1, 20))
         rig.settled(OTHER)

@@ -197,7 +197,7 @@ def test_a_full_spool_answers_503_and_loses_nothing_of_what_it_took(place: Path)
         assert statuses(answers)[200] == kept(rig)
         assert {it.retry_after for it in answers if it.status == 503} == {"5"}
         assert rig.http.get(f"{rig.web}/readyz", timeout=10).status_code == 503
-        assert "the spool is full" in rig.readiness()["spool trouble"]
+        assert "the spool is full" in rig.readiness()["spool error"]
         assert figure(rig, "app_proxy_spool_failures_total") == statuses(answers)[503]
         rig.start_store()
         assert statuses(post_all(rig, bodies(200), app_id=OTHER, insist=True)) == {200: 200}

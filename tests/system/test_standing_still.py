@@ -169,7 +169,7 @@ def test_a_provider_out_of_reach_is_told_at_once_pauses_its_lane_and_gets_everyt
         worker = rig.start_worker()
         post(rig, "ann", range(30))
         told = rig.wait(lambda: rig.readiness().get("lane other/apns"), "the paused lane in /readyz")
-        assert told.startswith("the provider is out of order since ")
+        assert told.startswith("paused by the breaker since ")
         rig.wait(lambda: logged(worker, "push failed, repeated at once"), "the first failure in the log")
         (paused,) = rig.wait(lambda: logged(worker, "lane paused"), "the pause in the log")
         assert paused["kind"] == "breaker"

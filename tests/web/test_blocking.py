@@ -22,7 +22,7 @@ def test_who_is_unblocked_is_as_before() -> None:
 
 def test_while_blocks_cannot_be_looked_up_no_user_gets_a_token() -> None:
     world = World()
-    world.blocks.invalid_reason = StoreUnavailable("the store does not answer")
+    world.blocks.failure = StoreUnavailable("the store does not answer")
     answer = world.client.post("/api/account/token", headers=bearer("1000"))
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
     assert world.tokens.calls == []

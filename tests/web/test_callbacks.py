@@ -167,11 +167,11 @@ def test_authentication_is_required_checked_or_ignored(rule: str, body: dict[str
 
 
 @pytest.mark.parametrize(
-    ("invalid_reason", "seconds"), [(StoreUnavailable("the store does not answer"), "5"), (StoreFull("full"), "30")]
+    ("failure", "seconds"), [(StoreUnavailable("the store does not answer"), "5"), (StoreFull("full"), "30")]
 )
-def test_what_cannot_be_stored_is_503_with_a_time_to_come_back(invalid_reason: StoreUnavailable, seconds: str) -> None:
+def test_what_cannot_be_stored_is_503_with_a_time_to_come_back(failure: StoreUnavailable, seconds: str) -> None:
     world = World()
-    world.inbox.invalid_reason = invalid_reason
+    world.inbox.failure = failure
     before = counted("OFFLINE_MSG", "unavailable")
     answer = world.client.post(PATH, json=offline())
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, seconds)

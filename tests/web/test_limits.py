@@ -88,7 +88,7 @@ def test_behind_a_named_proxy_its_clients_are_counted() -> None:
 
 def test_without_counters_tokens_are_given_and_counted_and_sign_in_is_closed() -> None:
     world = sign_in_world()
-    world.limits.invalid_reason = DOWN
+    world.limits.failure = DOWN
     rows = [f'app_proxy_rate_limiter_unavailable_total{{route="{route}"}}' for route in ("token", "sign_in")]
     before = [counted(metrics_of(world), row) for row in rows]
     assert world.client.post(PATH, headers=bearer()).status_code == 200
@@ -113,14 +113,14 @@ def test_a_sign_in_counts_for_the_account_that_is_tried() -> None:
 
 def test_a_limit_that_is_off_counts_nothing() -> None:
     world = World(settings(limits={"token_per_account": "off", "token_per_address": "off"}))
-    world.limits.invalid_reason = DOWN
+    world.limits.failure = DOWN
     assert world.client.post(PATH, headers=bearer()).status_code == 200
     assert world.limits.calls == []
 
 
 def test_callbacks_are_never_limited_whatever_comes() -> None:
     world = World()
-    world.limits.invalid_reason = DOWN
+    world.limits.failure = DOWN
     for _ in range(50):
         assert world.client.post(f"/callbacks/mimc/{URL_SECRET}", json=offline()).status_code == 200
         assert world.client.post("/callbacks/mimc/a-wrong-secret", json=offline()).status_code == 404

@@ -164,7 +164,7 @@ def test_signing_out_removes_the_device_of_the_session(club: Club) -> None:
 def test_without_the_store_no_user_signs_in_or_is_signed_out(club: Club) -> None:
     client = club.client
     pair = data(login(client))
-    club.marks.invalid_reason = StoreUnavailable("the store does not answer")
+    club.marks.failure = StoreUnavailable("the store does not answer")
     for answer in (
         login(client),
         ask(client, shown(pair["access_token"])),
@@ -173,7 +173,7 @@ def test_without_the_store_no_user_signs_in_or_is_signed_out(club: Club) -> None
     ):
         assert data(answer, 503) is None
         assert answer.headers["Retry-After"] == "5"
-    club.marks.invalid_reason = None
+    club.marks.failure = None
     data(client.post("/auth/refresh", json={"refresh_token": pair["refresh_token"]}))
 
 

@@ -54,11 +54,11 @@ class MemoryInbox:
     """Implements ports.CallbackInbox."""
 
     stored: dict[str, OfflineMessage] = field(default_factory=dict)
-    invalid_reason: StoreUnavailable | None = None
+    failure: StoreUnavailable | None = None
 
     def accept(self, message: OfflineMessage, callback_id: str) -> Receipt:
-        if self.invalid_reason:
-            raise self.invalid_reason
+        if self.failure:
+            raise self.failure
         known = callback_id in self.stored
         self.stored[callback_id] = message
         return Receipt(duplicate=known)
@@ -97,11 +97,11 @@ class MemoryBlocks:
 
     accounts: set[str] = field(default_factory=set)
     sessions: set[str] = field(default_factory=set)
-    invalid_reason: Exception | None = None
+    failure: Exception | None = None
 
     def is_blocked(self, account: str, session_id: str | None) -> bool:
-        if self.invalid_reason:
-            raise self.invalid_reason
+        if self.failure:
+            raise self.failure
         return account in self.accounts or session_id in self.sessions
 
     def block(self, account: str) -> None:
@@ -120,11 +120,11 @@ class MemoryLimits:
 
     spent: dict[tuple[str, str], float] = field(default_factory=dict)
     calls: list[tuple[str, str, str]] = field(default_factory=list)
-    invalid_reason: StoreUnavailable | None = None
+    failure: StoreUnavailable | None = None
 
     def spend(self, name: str, rate: str, who: str) -> float | None:
-        if self.invalid_reason:
-            raise self.invalid_reason
+        if self.failure:
+            raise self.failure
         self.calls.append((name, rate, who))
         return self.spent.get((name, who))
 

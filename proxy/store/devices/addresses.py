@@ -1,4 +1,4 @@
-"""Registrations and lines as the worker needs them: read in batches, forgotten in one step."""
+"""Registrations as the worker needs them: read in batches, removed in one step."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -104,7 +104,7 @@ class RedisAddresses:
 
     async def remove(self, device: Device, before: datetime, now: datetime) -> RemovalResult:
         """See removal.py."""
-        return await self._removal.forget(device, before, now)
+        return await self._removal.remove(device, before, now)
 
     async def mark_invalid(self, device: Device, invalid_reason: str) -> None:
         args: list[Argument] = [digest(device.account), device.device_id, invalid_reason]

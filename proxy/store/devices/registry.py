@@ -54,7 +54,7 @@ class RedisDeviceRegistry:
         return sorted(found, key=lambda device: (device.registered_at, device.device_id))
 
     def remove(self, app: str, account: str, device_id: str) -> bool:
-        """True where there was one. It is gone for good, as is what lay aside of it."""
+        """True where there was one. It is gone for good, and a removed registration of it too."""
         app_id = self._app_ids[app]
         names = [keys.account(app_id, app, account), keys.removed_of_account(app_id, app, account)]
         args: list[Argument] = [digest(account), device_id]

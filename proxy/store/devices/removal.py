@@ -1,10 +1,10 @@
-"""Forgetting devices that a provider calls dead: with a brake, and with a way back for a week.
+"""Removing devices that a provider calls dead: with a guard, and with a way back for a week.
 
 A wrong topic, environment or package can make a provider call every device dead. So when more than a share of an app's
-devices on one channel, and at least so many, would go within an hour, they stay: by channel, for few iPhones among many
-others would never make a share of the whole. No counter is kept, which an earlier program beside this one would let
-drift: the devices are counted once an hour, by scanning, in the background, and only when enough of them went to make
-it matter. Until they are counted nothing is forgotten.
+devices on one channel, and at least so many, would go within an hour, the guard keeps them. It counts by channel, for
+few iPhones among many others would never make a share of the whole. No counter is kept, which an earlier program
+beside this one would let drift: the devices are counted once an hour, by scanning, in the background, and only when
+enough of them went to make it matter. Until they are counted nothing is removed.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ _A_SCAN = 1000  # names looked at in one call: 0.2 ms of the store's time
 
 @dataclass(frozen=True)
 class RemovalGuard:
-    """Forgetting stops when more than `share` of an app's devices on a channel, and `at_least`, would go in an hour.
+    """Removing stops when more than `share` of an app's devices on a channel, and `at_least`, would go in an hour.
 
     A share of 1 never stops it.
     """
@@ -47,30 +47,30 @@ class RemovalGuard:
 OnHeld = Callable[[Device, int, int], None]
 
 
-def _tell_nobody(_device: Device, _devices: int, _of: int) -> None: ...
+def _ignore(_device: Device, _devices: int, _of: int) -> None: ...
 
 
 class DeviceRemoval:
-    """The worker's side. `on_held` hears when a brake begins to hold: of the device, of how many and of all."""
+    """The worker's side. `on_held` is called when the guard begins to keep devices: with one, how many, of how many."""
 
     def __init__(
         self,
         redis: Any,
         app_ids: Mapping[str, str],
         removal_guard: RemovalGuard | None = None,
-        on_held: OnHeld = _tell_nobody,
+        on_held: OnHeld = _ignore,
     ) -> None:
         self._redis = redis
         self._app_ids = app_ids
-        self._brake = removal_guard or RemovalGuard()
+        self._guard = removal_guard or RemovalGuard()
         self._on_held = on_held
         self._counting: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def forget(self, device: Device, before: datetime, now: datetime) -> RemovalResult:
-        """Remove the registration if it was made before that moment and is still this device's, and no brake holds."""
+    async def remove(self, device: Device, before: datetime, now: datetime) -> RemovalResult:
+        """Remove the registration if it was made before that moment, is still this device's and the guard allows it."""
         answer = await self._ask(device, before, now)
         if answer[0] == _COUNT_FIRST:
-            async with self._counting[device.app, device.platform]:  # those who come meanwhile wait for the same count
+            async with self._counting[device.app, device.platform]:  # concurrent callers wait for the same count
                 answer = await self._ask(device, before, now)
                 if answer[0] == _COUNT_FIRST:
                     await self._count(device.app, device.platform, now)
@@ -92,8 +92,8 @@ class DeviceRemoval:
             keys.removal_guard(app_id, app, device.platform),
         ]
         args: list[Argument] = [
-            digest(device.account), device.device_id, to_ms(before), to_ms(now), self._brake.share,
-            self._brake.at_least,
+            digest(device.account), device.device_id, to_ms(before), to_ms(now), self._guard.share,
+            self._guard.at_least,
         ]  # fmt: skip
         answer: list[int] = await script("forget_device").run_async(self._redis, names, args)
         return answer

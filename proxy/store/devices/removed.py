@@ -1,4 +1,4 @@
-"""The way back: what a provider's answer made us forget in the last week, and the brake as the operator sees it."""
+"""The way back: devices that a provider's answer removed in the last week, and the removal guard for the operator."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class RemovedDevice:
 
 
 class RestoreResult(StrEnum):
-    """What became, or would become, of one that is to come back."""
+    """What became, or would become, of a device that is to come back."""
 
     RESTORED = "restored"
     GONE = "it was restored, registered or removed meanwhile"
@@ -57,16 +57,17 @@ class RedisRemovedDevices:
         self._per_account = per_account
 
     def removed(self, app: str, since: datetime) -> Iterator[RemovedDevice]:
-        """Those of a section that were forgotten since then and did not come back, the first first."""
+        """Those of a section that were removed since then and did not come back, the oldest first."""
         indexes = [keys.removed(self._app_ids[app], app, platform) for platform in Platform]
         found = self._store.call(partial(_names, indexes=indexes, since=since))
         names = [name for name, _ in sorted(found, key=itemgetter(1))]
         for start in range(0, len(names), _PAGE):
             yield from self._store.call(partial(_read, app=app, names=names[start : start + _PAGE]))
 
-    def restore(self, it: RemovedDevice, *, only_ask: bool = False) -> RestoreResult:
+    def restore(self, removed: RemovedDevice, *, only_ask: bool = False) -> RestoreResult:
         """Its registration holds again, unless its device or its push token was registered since."""
-        device, app, app_id = it.device, it.device.app, self._app_ids[it.device.app]
+        device, app = removed.device, removed.device.app
+        app_id = self._app_ids[app]
         names = [
             keys.removed_registration(app_id, app, device.platform, device.push_token),
             keys.account(app_id, app, device.account),
@@ -81,7 +82,7 @@ class RedisRemovedDevices:
         return _RESTORINGS[self._store.call(lambda redis: script("restore_device").run(redis, names, args))]
 
     def release(self, app: str, until: datetime) -> None:
-        """Until then the section's brakes hold nothing: its devices really are dead."""
+        """Until then the section's removal guards keep nothing: its devices really are dead."""
         app_id = self._app_ids[app]
 
         def do(redis: Commands) -> None:
@@ -98,20 +99,20 @@ class RedisRemovedDevices:
 
 
 def guard_details(redis: Commands, lanes: Sequence[Lane], now: datetime) -> dict[str, str]:
-    """Sentences about the lanes on whose devices a brake has held within the last hour, for /readyz."""
+    """A sentence for each app and platform whose removal guard kept devices within the last hour, for /readyz."""
     pipe, platforms = redis.pipeline(transaction=False), _platforms(lanes)
     for app_id, app, platform in platforms:
         pipe.hmget(keys.removal_guard(app_id, app, platform), "since", "last", "count", "all")
-    told = {}
-    for (_, app, platform), (since, last, count, of) in zip(platforms, pipe.execute(), strict=True):
+    sentences = {}
+    for (_, app, platform), (since, last, count, total) in zip(platforms, pipe.execute(), strict=True):
         if since and last and from_ms(int(last)) > now - HOUR:
-            told[f"devices of {app}/{platform}"] = (
-                f"not removed since {from_ms(int(since)):%Y-%m-%d %H:%M:%S} UTC: the provider called {int(count)} of "
-                f"{int(of)} dead within an hour. Look at topic, environment and package, then bring back those that "
-                f"went before: app-proxy devices restore --app {app}. If they are dead: app-proxy devices release "
-                f"{app}"
+            sentences[f"devices of {app}/{platform}"] = (
+                f"kept by the removal guard since {from_ms(int(since)):%Y-%m-%d %H:%M:%S} UTC: the provider called "
+                f"{int(count)} of {int(total)} dead within an hour. Check topic, environment and package, then bring "
+                f"back those removed before: app-proxy devices restore --app {app}. If they are dead: "
+                f"app-proxy devices release {app}"
             )
-    return told
+    return sentences
 
 
 def removal_metrics(redis: Commands, lanes: Sequence[Lane], now: datetime) -> list[Metric]:
@@ -136,7 +137,7 @@ def _platforms(lanes: Sequence[Lane]) -> list[tuple[str, str, str]]:
 
 
 def _names(redis: Commands, indexes: Sequence[str], since: datetime) -> list[tuple[bytes, float]]:
-    """Places aside and when they were filled."""
+    """The keys of removed registrations, and when each was removed."""
     pipe = redis.pipeline(transaction=False)
     for index in indexes:
         pipe.zrangebyscore(index, to_ms(since), "+inf", withscores=True)
@@ -147,11 +148,11 @@ def _read(redis: Commands, app: str, names: Sequence[bytes]) -> list[RemovedDevi
     pipe = redis.pipeline(transaction=False)
     for name in names:
         pipe.hmget(name, "device", "forgotten", "registration", "trouble")
-    found = (_forgotten(app, *answer) for answer in pipe.execute() if answer[2])
-    return [it for it in found if it]
+    found = (_removed(app, *answer) for answer in pipe.execute() if answer[2])
+    return [removed for removed in found if removed]
 
 
-def _forgotten(
+def _removed(
     app: str, device_id: bytes, at: bytes, registration: bytes, invalid_reason: bytes | None
 ) -> RemovedDevice | None:
     record = registration_parts(registration)[1]

@@ -1,6 +1,6 @@
 """What ended without an alert, kept for a person: read, put back to work, or dropped.
 
-A letter holds no words of people. They lie in a key beside it for as long as the marks, for whoever puts it back.
+A dead letter holds no words of people. They lie in a key beside it for as long as the dedupe marks, for a replay.
 """
 
 from collections.abc import Iterator
@@ -58,7 +58,7 @@ class RedisDeadLetters:
         return found[0] if found else None
 
     def has(self, letter: DeadLetter) -> bool:
-        """Nobody has put it back or dropped it."""
+        """It was neither put back nor dropped."""
         return self.find(letter.app_id, letter.id) is not None
 
     def words_until(self, letter: DeadLetter) -> datetime | None:
@@ -68,7 +68,7 @@ class RedisDeadLetters:
         return from_ms(now[0] * 1000 + now[1] // 1000 + left_ms) if left_ms > 0 else None
 
     def whole(self, letter: DeadLetter) -> Job | OfflineMessage | Entry | None:
-        """What the letter is about, with its words. None: they are gone."""
+        """What the dead letter is about, with its words. None: they are gone."""
         record: bytes | None = self._store.call(lambda redis: redis.get(keys.dead_words(letter.app_id, letter.id)))
         if record is None:
             return None
@@ -85,17 +85,17 @@ class RedisDeadLetters:
         except UnreadableRecord:  # of another version, or damaged: of no use here
             return None
 
-    def put_back(self, letter: DeadLetter, of: Job | OfflineMessage | Entry, lane: Lane | None) -> PutBack:
-        """The letter leaves, and `of` is in its lane, or among the callbacks where that is None; or nothing is done."""
+    def put_back(self, letter: DeadLetter, subject: Job | OfflineMessage | Entry, lane: Lane | None) -> PutBack:
+        """The dead letter leaves and `subject` is in its lane, or with None among the callbacks; or nothing happens."""
         app_id = letter.app_id
         names = [keys.dead_letters(app_id), keys.dead_words(app_id, letter.id)]
         names += [keys.jobs(lane), keys.retries(lane)] if lane else [keys.callbacks(app_id), keys.waiting(app_id)]
-        args: list[Argument] = [letter.id, self._jobs_cap if lane else self._callbacks_cap, _record(of)]
+        args: list[Argument] = [letter.id, self._jobs_cap if lane else self._callbacks_cap, _record(subject)]
         answer = self._store.call(lambda redis: script("replay_letter").run(redis, names, args))
         return {1: PutBack.DONE, 0: PutBack.GONE}.get(answer, PutBack.FULL)
 
     def drop(self, letter: DeadLetter) -> bool:
-        """The letter and its words are gone. False: it was gone before."""
+        """The dead letter and its words are gone. False: it was gone before."""
 
         def remove(redis: Any) -> bool:
             pipe = redis.pipeline(transaction=True)
@@ -118,22 +118,22 @@ def _bounds(choice: DeadLetterFilter) -> tuple[str, str]:
 
 
 def _letter(app_id: str, id_: str, fields: dict[bytes, bytes]) -> DeadLetter:
-    told = {name.decode(): value.decode("utf-8", "replace") for name, value in fields.items() if name != b"r"}
+    texts = {name.decode(): value.decode("utf-8", "replace") for name, value in fields.items() if name != b"r"}
     return DeadLetter(
         id_,
         app_id,
         from_ms(int(id_.split("-", 1)[0])),
-        _CAUSES.get(told.get("cause", ""), Cause.UNKNOWN),
-        told.get("reason", ""),
-        load_dead_letter(told.get("kind", ""), fields.get(b"r", b"")),
+        _CAUSES.get(texts.get("cause", ""), Cause.UNKNOWN),
+        texts.get("reason", ""),
+        load_dead_letter(texts.get("kind", ""), fields.get(b"r", b"")),
     )
 
 
-def _record(of: Job | OfflineMessage | Entry) -> bytes:
-    match of:
+def _record(subject: Job | OfflineMessage | Entry) -> bytes:
+    match subject:
         case Job():
-            return dump_job(of)
+            return dump_job(subject)
         case OfflineMessage():
-            return dump_offline_message(of)
+            return dump_offline_message(subject)
         case Entry():
-            return of.record
+            return subject.record

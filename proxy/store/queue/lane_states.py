@@ -1,4 +1,4 @@
-"""Which lanes stand still, and why: one truth for all workers."""
+"""Which lanes are paused, and why: one truth for all workers."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -14,14 +14,14 @@ PAUSE_FIELDS = ("reason", "since", "kind")
 
 
 class RedisLaneStates:
-    """The pauses of lanes. `instance` names the worker that probes; who never does needs no name."""
+    """The pauses of lanes. `instance` names the worker that probes; optional for callers that never probe."""
 
-    def __init__(self, redis: Any, instance: str = "nobody") -> None:
+    def __init__(self, redis: Any, instance: str = "") -> None:
         self._redis = redis
         self._instance = instance
 
     async def states(self, lanes: Sequence[Lane]) -> dict[Lane, StoredLane]:
-        """Of each lane whether it stands, and if not, whether it went on just now."""
+        """Of each lane whether it is paused, and if not, whether it was resumed just now."""
         pipe = self._redis.pipeline(transaction=False)
         for lane in lanes:
             pipe.hmget(keys.pause(lane), *PAUSE_FIELDS)
@@ -29,11 +29,11 @@ class RedisLaneStates:
         answers = await pipe.execute()
         return {lane: _state(read_pause(answers[2 * i]), answers[2 * i + 1]) for i, lane in enumerate(lanes)}
 
-    async def stands(self, lane: Lane) -> bool:
+    async def is_paused(self, lane: Lane) -> bool:
         return bool(await self._redis.exists(keys.pause(lane)))
 
     async def pauses(self, lanes: Sequence[Lane]) -> dict[Lane, Pause]:
-        """The lanes that stand."""
+        """The lanes that are paused."""
         return {lane: state.pause for lane, state in (await self.states(lanes)).items() if state.pause}
 
     async def pause(
@@ -45,7 +45,7 @@ class RedisLaneStates:
         kind: PauseKind = PauseKind.FAULT,
         longest_wait: timedelta = timedelta(0),
     ) -> bool:
-        """The lane stands; nobody probes it before `first_probe`. True where that is news.
+        """The lane is paused, and no worker probes it before `first_probe`. True where that is news.
 
         The probes of a breaker are further and further apart, up to `longest_wait`.
         """
@@ -68,7 +68,7 @@ class RedisLaneStates:
         await script("withdraw_probe").run_async(self._redis, [keys.probe(lane)], [self._instance])
 
     async def resume(self, lane: Lane) -> bool:
-        """The lane goes on, which all workers know for a while. False where it did not stand."""
+        """The lane goes on, which all workers know for a while. False where it was not paused."""
         names = [keys.pause(lane), keys.probe(lane), keys.resumed(lane)]
         return bool(await script("resume_lane").run_async(self._redis, names, [keys.RESUMED_TTL_S]))
 
@@ -78,7 +78,7 @@ def read_pause(found: Sequence[bytes | None]) -> Pause | None:
     reason, since, kind = found
     if not reason or not since:
         return None
-    known = [it for it in PauseKind if kind == it.encode()]
+    known = [pause_kind for pause_kind in PauseKind if kind == pause_kind.encode()]
     return Pause(reason.decode(), from_ms(int(since)), known[0] if known else PauseKind.FAULT)
 
 

@@ -1,10 +1,10 @@
 -- Remove a registration that a provider calls dead, if it still is this account's device and was made before a moment,
--- and lay it aside for a week; but when too many of the app's devices would go within an hour, keep it.
+-- and keep its record for a week; but when too many of the app's devices would go within an hour, keep it.
 -- Returns {what, devices of the last hour, devices in all}: what is
 --   1 removed   0 kept because it was made later   2 nothing to remove: it has another owner or is gone
---   3 held by the brake   4 held, and the brake has just begun   5 nothing done: count the app's devices first
--- KEYS  1 account's registrations   2 push token's owner   3 its place aside   4 what lies aside of the account
---       5 forgotten   6 held   7 brake
+--   3 kept by the guard   4 kept, and the guard has just begun   5 nothing done: count the app's devices first
+-- KEYS  1 account's registrations   2 push token's owner   3 its removed record   4 the account's removed records
+--       5 removed devices   6 devices kept by the guard   7 the guard
 -- ARGV  1 digest of the account   2 device id   3 the moment, ms   4 now, ms   5 share   6 at least so many devices
 local HOUR, WEEK, DAY_S = 3600000, 604800000, 86400
 local owner = redis.call('HMGET', KEYS[2], 'account', 'device', 'at', 'trouble')
@@ -23,15 +23,15 @@ local count = redis.call('ZCOUNT', KEYS[5], recently, '+inf') + redis.call('ZCAR
 if not counted_already() then count = count + 1 end
 
 if tonumber(ARGV[5]) < 1 and count >= tonumber(ARGV[6]) then
-  local brake = redis.call('HMGET', KEYS[7], 'devices', 'counted', 'released', 'last')
-  if tonumber(brake[3] or 0) <= now then
-    if tonumber(brake[2] or 0) <= now - HOUR then return {5, count, 0} end
-    local all = tonumber(brake[1])
+  local guard = redis.call('HMGET', KEYS[7], 'devices', 'counted', 'released', 'last')
+  if tonumber(guard[3] or 0) <= now then
+    if tonumber(guard[2] or 0) <= now - HOUR then return {5, count, 0} end
+    local all = tonumber(guard[1])
     if count > tonumber(ARGV[5]) * all then
       redis.call('ZREM', KEYS[5], KEYS[3])
       redis.call('ZADD', KEYS[6], now, KEYS[3])
       redis.call('PEXPIRE', KEYS[6], HOUR)
-      local begins = tonumber(brake[4] or 0) <= now - HOUR
+      local begins = tonumber(guard[4] or 0) <= now - HOUR
       if begins then redis.call('HSET', KEYS[7], 'since', now) end
       redis.call('HSET', KEYS[7], 'last', now, 'count', count, 'all', all)
       redis.call('EXPIRE', KEYS[7], DAY_S)

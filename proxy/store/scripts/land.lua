@@ -1,6 +1,6 @@
--- The pushes of some lines have ended: let the next ones go, and remember what is shown and what may be.
--- KEYS  per line: flying, shown, sent
--- ARGV  1 instance   2 life, ms   then per line: order of its alert ('' if none went out), accepted (0/1), over (0/1)
+-- The pushes of some conversations have ended: release their locks, and remember what is shown and what may be.
+-- KEYS  per conversation: lock, shown, sent
+-- ARGV  1 instance   2 TTL, ms   then per conversation: order of its alert ('' if none went out), accepted (0/1), over (0/1)
 local function is_later(order, other) -- by the first measure that both have and that differs, as in domain/alerts.py
   local measures = string.gmatch(other, '%d+')
   for mine in string.gmatch(order, '%d+') do -- as text: a sequence may exceed 2^53

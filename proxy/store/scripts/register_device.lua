@@ -1,8 +1,8 @@
--- Make a push token the one of this account's device; whoever had it before loses it in the same step, and where the
+-- Make a push token the one of this account's device; a former owner loses it in the same step, and where the
 -- account then has too many devices, the oldest make room. Returns their ids.
--- What a provider's answer had made us forget of either cannot come back from now on.
--- KEYS  1 account's registrations   2 push token's owner   3 what lies aside of this token   4 of this account
--- ARGV  1 digest of the account   2 device id   3 record   4 registered at, ms   5 life, s   6 prefix of accounts' keys
+-- What a provider's answer removed of either cannot come back from now on.
+-- KEYS  1 account's registrations   2 push token's owner   3 the token's removed record   4 the account's removed records
+-- ARGV  1 digest of the account   2 device id   3 record   4 registered at, ms   5 TTL, s   6 prefix of accounts' keys
 --       7 devices of an account at most
 -- A registration is "<key of its push token's owner>\n<record>".
 local function token_key(registration) return string.match(registration, '^[^\n]*') end

@@ -1,6 +1,6 @@
--- Remove a registration because its user says so: then nothing of the device lies aside either.
+-- Remove a registration because its user says so: then it cannot come back either.
 -- Returns 1 removed, 0 there was none, or its push token has another owner.
--- KEYS  1 account's registrations   2 what lies aside of this account
+-- KEYS  1 account's registrations   2 the account's removed records
 -- ARGV  1 digest of the account   2 device id
 local kept = redis.call('HGET', KEYS[2], ARGV[2])
 if kept then

@@ -1,27 +1,27 @@
--- Bring back a registration that lies aside, unless its device or its push token was registered since.
--- Returns 1 restored (or, asked only, restorable), 0 it no longer lies there, 2 the push token is registered,
+-- Bring back a removed registration, unless its device or its push token was registered since.
+-- Returns 1 restored (or, asked only, restorable), 0 it is no longer there, 2 the push token is registered,
 -- 3 the device is, 4 the account has its most devices.
--- KEYS  1 place aside   2 account's registrations   3 push token's owner   4 what lies aside of the account
---       5 forgotten   6 held
--- ARGV  1 digest of the account   2 device id   3 life, s   4 devices of an account at most   5 only ask (0/1)
+-- KEYS  1 removed record   2 account's registrations   3 push token's owner   4 the account's removed records
+--       5 removed devices   6 devices kept by the guard
+-- ARGV  1 digest of the account   2 device id   3 TTL, s   4 devices of an account at most   5 only ask (0/1)
 local function owner(key) return redis.call('HMGET', key, 'account', 'device') end
 local function is_mine(of) return of[1] == ARGV[1] and of[2] == ARGV[2] end
 
-local it = redis.call('HMGET', KEYS[1], 'account', 'device', 'at', 'trouble', 'registration')
-if not (it[5] and is_mine(it)) then return 0 end
+local removed = redis.call('HMGET', KEYS[1], 'account', 'device', 'at', 'trouble', 'registration')
+if not (removed[5] and is_mine(removed)) then return 0 end
 if redis.call('EXISTS', KEYS[3]) == 1 then return 2 end
 local present = redis.call('HGET', KEYS[2], ARGV[2])
 if present and is_mine(owner(string.match(present, '^[^\n]*'))) then return 3 end
 if redis.call('HLEN', KEYS[2]) - (present and 1 or 0) >= tonumber(ARGV[4]) then return 4 end
 if ARGV[5] == '1' then return 1 end
 
-redis.call('HSET', KEYS[3], 'account', it[1], 'device', it[2], 'at', it[3])
-if it[4] ~= '' then redis.call('HSET', KEYS[3], 'trouble', it[4]) end
+redis.call('HSET', KEYS[3], 'account', removed[1], 'device', removed[2], 'at', removed[3])
+if removed[4] ~= '' then redis.call('HSET', KEYS[3], 'trouble', removed[4]) end
 redis.call('EXPIRE', KEYS[3], ARGV[3])
-redis.call('HSET', KEYS[2], it[2], it[5])
+redis.call('HSET', KEYS[2], removed[2], removed[5])
 redis.call('EXPIRE', KEYS[2], ARGV[3])
 redis.call('DEL', KEYS[1])
-redis.call('HDEL', KEYS[4], it[2])
+redis.call('HDEL', KEYS[4], removed[2])
 redis.call('ZREM', KEYS[5], KEYS[1])
 redis.call('ZREM', KEYS[6], KEYS[1])
 return 1

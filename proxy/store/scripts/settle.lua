@@ -1,6 +1,6 @@
 -- End the claim on entries that are still ours. Returns {writes counted so far, ids that another worker has, and
 -- {id, error} for each settlement that the store refuses}: one that fails does not hinder those behind it. Where the
--- store can take nothing at all that is the answer; whoever asks puts first what needs room, so that nothing was done.
+-- store can take nothing at all that is the answer; the caller puts first what needs room, so that nothing was done.
 -- KEYS  1 stream   2 retries   3 dead letters   4 writes   5.. streams that jobs are moved to
 -- ARGV  1 group   2 consumer   3 cap of the dead letters   4 prefix of their words' keys   5 TTL of the words, ms
 --       then per entry: id, verb and what the verb takes

@@ -1,4 +1,4 @@
--- One worker at a time may probe a lane. Who asks again has nothing under way: of its last probe nothing came.
+-- One worker at a time may probe a lane. A worker that asks again has none under way: its last probe had no result.
 -- KEYS  1 probe
 -- ARGV  1 instance   2 lease, ms
 local holder = redis.call('GET', KEYS[1])

@@ -6,7 +6,7 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from proxy.domain.lanes import Lane, PauseKind
+from proxy.domain.lanes import Lane, Pause, PauseKind
 from proxy.errors import StoreUnavailable
 from proxy.ports import Health
 from proxy.store import keys
@@ -18,11 +18,11 @@ from proxy.store.server.identity import loss_details
 from proxy.store.server.policy import eviction_fault, read_policy
 from proxy.store.server.worker_states import worker_details
 
-_READY_LIFE_S = 60
-_STANDS = {
+_READY_TTL_S = 60
+_PAUSES = {
     PauseKind.FAULT: "paused",
-    PauseKind.BREAKER: "the provider is out of order",
-    PauseKind.REST: "the provider asked for a rest",
+    PauseKind.BREAKER: "paused by the breaker",
+    PauseKind.REST: "paused as the provider asked",
 }
 
 
@@ -40,7 +40,7 @@ class RedisHealth:
         self._app_ids = sorted({lane.app_id for lane in lanes})
 
     def check(self) -> Health:
-        """Not ready without a writable store and its groups; what is merely at risk is told in the details."""
+        """Not ready without a writable store and its groups; the details also say what is merely at risk."""
         try:
             return self._store.call(self._look)
         except StoreUnavailable as error:
@@ -48,7 +48,7 @@ class RedisHealth:
 
     def _look(self, redis: Any) -> Health:
         for app_id in self._app_ids:
-            redis.set(keys.ready(app_id), "1", ex=_READY_LIFE_S)
+            redis.set(keys.ready(app_id), "1", ex=_READY_TTL_S)
         missing = [stream for stream in self._streams() if not _has_group(redis, stream)]
         policy = read_policy(redis)
         evicts = eviction_fault(policy)
@@ -71,11 +71,11 @@ class RedisHealth:
         for lane in self._lanes:
             pipe.hmget(keys.pause(lane), *PAUSE_FIELDS)
         pauses = zip(self._lanes, map(read_pause, pipe.execute()), strict=True)
-        return {
-            f"lane {lane.app}/{lane.channel}": f"{_STANDS[it.kind]} since {it.since:%Y-%m-%d %H:%M:%S} UTC: {it.reason}"
-            for lane, it in pauses
-            if it is not None
-        }
+        return {f"lane {lane.app}/{lane.channel}": _sentence(pause) for lane, pause in pauses if pause is not None}
+
+
+def _sentence(pause: Pause) -> str:
+    return f"{_PAUSES[pause.kind]} since {pause.since:%Y-%m-%d %H:%M:%S} UTC: {pause.reason}"
 
 
 def _has_group(redis: Any, stream: str) -> bool:

@@ -16,7 +16,7 @@ from proxy.store.server.identity import loss_metric
 
 
 class RedisMetrics:
-    """Implements ports.Figures."""
+    """Implements ports.StoreMetrics."""
 
     def __init__(self, store: Store, lanes: Sequence[Lane], now: Callable[[], datetime]) -> None:
         self._store = store
@@ -37,16 +37,12 @@ class RedisMetrics:
             rows += _stream("app_proxy_jobs", "Jobs in the lane", by_lane, self._age(answers))
             rows.append(Metric("app_proxy_jobs_retrying", "Jobs that wait for another try", by_lane, next(answers)))
             pause = read_pause(next(answers))
-            rows.append(
-                Metric("app_proxy_lane_paused", "1 while the lane stands still", by_lane, int(pause is not None))
-            )
+            rows.append(Metric("app_proxy_lane_paused", "1 while the lane is paused", by_lane, int(pause is not None)))
             for kind in PauseKind:
-                stands = pause is not None and pause.kind is kind
+                is_paused = pause is not None and pause.kind is kind
                 by_kind = {**by_lane, "kind": kind}
                 rows.append(
-                    Metric(
-                        "app_proxy_lane_paused_by_kind", "1 while it stands for that kind of trouble", by_kind, stands
-                    )
+                    Metric("app_proxy_lane_paused_by_kind", "1 while it is paused for that reason", by_kind, is_paused)
                 )
         rows += self._store.call(partial(removal_metrics, lanes=self._lanes, now=self._now()))
         return [*rows, self._store.call(loss_metric)]

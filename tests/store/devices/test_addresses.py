@@ -148,7 +148,7 @@ def test_a_registration_that_moved_since_the_push_stays_its_new_owners(
     assert len(devices.devices_of("main", "cai")) == 1
 
 
-def test_forgetting_an_old_token_leaves_the_new_one_of_the_same_device(
+def test_removing_an_old_token_leaves_the_new_one_of_the_same_device(
     devices: RedisDeviceRegistry, store_url: str, app_id: str
 ) -> None:
     devices.register(device(push_token="a1"))

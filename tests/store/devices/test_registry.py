@@ -1,4 +1,4 @@
-"""Registrations: a push token has one owner at any moment, whoever registers or forgets it at the same time."""
+"""Registrations: a push token has one owner at any moment, while others register or remove it at the same time."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor

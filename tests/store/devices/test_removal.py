@@ -1,4 +1,4 @@
-"""The brake on mass forgetting, what lies aside for a week, and the way back."""
+"""The guard on mass removals, removed registrations that are kept for a week, and the way back."""
 
 import asyncio
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from proxy.store.devices.removed import RedisRemovedDevices, RestoreResult, guar
 from tests.store.samples import DAY, MS, NOON, SECOND, apns_lane, device, raw, sandbox_lane, with_redis
 
 HOUR = timedelta(hours=1)
-BRAKE = RemovalGuard(share=0.2, at_least=3)
+GUARD = RemovalGuard(share=0.2, at_least=3)
 
 
 class World:
@@ -25,7 +25,7 @@ class World:
     def __init__(self, store: Store, store_url: str, app_id: str) -> None:
         self.store, self.url, self.app_id = store, store_url, app_id
         self.devices = RedisDeviceRegistry(store, {"main": app_id})
-        self.removed_registration = RedisRemovedDevices(store, {"main": app_id}, per_account=3)
+        self.removed = RedisRemovedDevices(store, {"main": app_id}, per_account=3)
         self.told: list[tuple[str, int, int]] = []
 
     def register(self, count: int) -> list[Device]:
@@ -34,12 +34,12 @@ class World:
             self.devices.register(one)
         return made
 
-    def forget(
-        self, which: Sequence[Device], now: datetime = NOON + DAY, removal_guard: RemovalGuard = BRAKE
+    def remove(
+        self, which: Sequence[Device], now: datetime = NOON + DAY, removal_guard: RemovalGuard = GUARD
     ) -> list[RemovalResult]:
         async def scenario(redis: Any) -> list[RemovalResult]:
-            forgetting = DeviceRemoval(redis, {"main": self.app_id}, removal_guard, self._tell)
-            return [await forgetting.forget(one, now, now) for one in which]
+            removal = DeviceRemoval(redis, {"main": self.app_id}, removal_guard, self._tell)
+            return [await removal.remove(one, now, now) for one in which]
 
         return with_redis(self.url, scenario)
 
@@ -50,7 +50,7 @@ class World:
         return len(list(self.devices.all_devices("main")))
 
     def lying(self) -> list[Device]:
-        return [it.device for it in self.removed_registration.removed("main", NOON)]
+        return [it.device for it in self.removed.removed("main", NOON)]
 
     def sentences(self, now: datetime) -> dict[str, str]:
         return self.store.call(lambda redis: guard_details(redis, [apns_lane(self.app_id)], now))
@@ -63,7 +63,7 @@ def world(store: Store, store_url: str, app_id: str) -> World:
 
 def test_more_than_the_share_of_an_apps_devices_within_an_hour_stay(world: World) -> None:
     phones = world.register(30)
-    assert world.forget(phones) == [RemovalResult.REMOVED] * 6 + [RemovalResult.HELD] * 24  # a fifth of 30 is 6
+    assert world.remove(phones) == [RemovalResult.REMOVED] * 6 + [RemovalResult.HELD] * 24  # a fifth of 30 is 6
     assert world.registered() == 24
     assert world.told == [("main/apns", 7, 30)]  # once, when it begins
     (sentence,) = world.sentences(NOON + DAY).values()
@@ -73,7 +73,7 @@ def test_more_than_the_share_of_an_apps_devices_within_an_hour_stay(world: World
 
 def test_both_lanes_of_apns_tell_once_of_their_devices(world: World) -> None:
     lanes = [apns_lane(world.app_id), sandbox_lane(world.app_id)]
-    world.forget(world.register(30))
+    world.remove(world.register(30))
     told = world.store.call(lambda redis: guard_details(redis, lanes, NOON + DAY))
     assert list(told) == ["devices of main/apns"]
     rows = world.store.call(lambda redis: removal_metrics(redis, lanes, NOON + DAY))
@@ -84,47 +84,47 @@ def test_both_lanes_of_apns_tell_once_of_their_devices(world: World) -> None:
 
 
 def test_few_devices_go_whatever_share_they_are(world: World) -> None:
-    assert world.forget(world.register(3), removal_guard=RemovalGuard(0.2, at_least=4)) == [RemovalResult.REMOVED] * 3
+    assert world.remove(world.register(3), removal_guard=RemovalGuard(0.2, at_least=4)) == [RemovalResult.REMOVED] * 3
     assert world.sentences(NOON + DAY) == {}
 
 
 def test_a_share_of_one_never_holds(world: World) -> None:
-    assert world.forget(world.register(8), removal_guard=RemovalGuard(1.0, at_least=1)) == [RemovalResult.REMOVED] * 8
+    assert world.remove(world.register(8), removal_guard=RemovalGuard(1.0, at_least=1)) == [RemovalResult.REMOVED] * 8
     assert (
-        world.forget(world.register(4), removal_guard=RemovalGuard(1.0, at_least=1)) == [RemovalResult.REMOVED] * 4
+        world.remove(world.register(4), removal_guard=RemovalGuard(1.0, at_least=1)) == [RemovalResult.REMOVED] * 4
     )  # counted or not
 
 
 def test_a_device_counts_once_however_many_alerts_hit_it(world: World) -> None:
     phones = world.register(10)
-    assert world.forget(phones[:2]) == [RemovalResult.REMOVED] * 2
-    assert world.forget([phones[0]] * 9) == [RemovalResult.GONE] * 9
-    assert world.forget([phones[2], phones[2]]) == [RemovalResult.HELD] * 2
+    assert world.remove(phones[:2]) == [RemovalResult.REMOVED] * 2
+    assert world.remove([phones[0]] * 9) == [RemovalResult.GONE] * 9
+    assert world.remove([phones[2], phones[2]]) == [RemovalResult.HELD] * 2
     world.devices.register(phones[0])
-    assert world.forget([phones[0]] * 9) == [RemovalResult.HELD] * 9
+    assert world.remove([phones[0]] * 9) == [RemovalResult.HELD] * 9
     assert "3 of 10" in world.sentences(NOON + DAY)["devices of main/apns"]
 
 
 def test_the_brake_ends_by_itself_once_the_hour_allows_it(world: World) -> None:
     phones = world.register(20)
     began = NOON + DAY
-    assert world.forget(phones[:5], began) == [RemovalResult.REMOVED] * 4 + [RemovalResult.HELD]
-    assert world.forget(phones[5:6], began + HOUR / 2) == [RemovalResult.HELD]
+    assert world.remove(phones[:5], began) == [RemovalResult.REMOVED] * 4 + [RemovalResult.HELD]
+    assert world.remove(phones[5:6], began + HOUR / 2) == [RemovalResult.HELD]
     later = began + HOUR + MS
-    assert world.forget(phones[5:8], later) == [RemovalResult.REMOVED] * 3
-    assert world.forget(phones[8:10], later) == [RemovalResult.HELD] * 2  # of the 16 that are left
+    assert world.remove(phones[5:8], later) == [RemovalResult.REMOVED] * 3
+    assert world.remove(phones[8:10], later) == [RemovalResult.HELD] * 2  # of the 16 that are left
     assert world.told == [("main/apns", 5, 20)]  # it had held within this hour: no other line for each that is kept
     assert "5 of 16" in world.sentences(later + HOUR - MS)["devices of main/apns"]
     assert world.sentences(later + HOUR) == {}
-    assert world.forget(phones[8:12], later + HOUR) == [RemovalResult.REMOVED] * 2 + [RemovalResult.HELD] * 2
+    assert world.remove(phones[8:12], later + HOUR) == [RemovalResult.REMOVED] * 2 + [RemovalResult.HELD] * 2
     assert world.told[1:] == [("main/apns", 3, 13)]
 
 
 def test_a_device_that_is_called_dead_again_and_again_keeps_the_brake_on(world: World) -> None:
     phones = world.register(20)
-    world.forget(phones, NOON + DAY)
+    world.remove(phones, NOON + DAY)
     for half_hours in range(1, 5):
-        assert set(world.forget(phones[4:], NOON + DAY + half_hours * HOUR / 2)) == {RemovalResult.HELD}
+        assert set(world.remove(phones[4:], NOON + DAY + half_hours * HOUR / 2)) == {RemovalResult.HELD}
     assert world.registered() == 16
     assert len(world.told) == 1
 
@@ -134,23 +134,23 @@ def test_the_number_of_devices_is_counted_and_never_believed_for_longer_than_an_
 ) -> None:
     """No count is kept that a program of before could let drift: there is none until it is needed."""
     phones = world.register(10)
-    world.forget(phones[:2])
+    world.remove(phones[:2])
     assert raw(store, "EXISTS", keys.removal_guard(app_id, "main", "apns")) == 0
-    world.forget(phones[2:3])
+    world.remove(phones[2:3])
     assert (
         raw(store, "HGET", keys.removal_guard(app_id, "main", "apns"), "devices") == b"10"
     )  # the two that had just gone are two of them
     world.register(100)
-    assert world.forget(phones[3:4], NOON + DAY + HOUR / 2) == [RemovalResult.HELD]
-    assert world.forget(phones[4:9], NOON + DAY + HOUR + MS) == [RemovalResult.REMOVED] * 5
+    assert world.remove(phones[3:4], NOON + DAY + HOUR / 2) == [RemovalResult.HELD]
+    assert world.remove(phones[4:9], NOON + DAY + HOUR + MS) == [RemovalResult.REMOVED] * 5
 
 
 def test_many_answers_at_once_are_counted_for_once(world: World, app_id: str) -> None:
     phones = world.register(40)
 
     async def scenario(redis: Any) -> list[RemovalResult]:
-        forgetting = DeviceRemoval(redis, {"main": app_id}, BRAKE)
-        return await asyncio.gather(*(forgetting.forget(one, NOON + DAY, NOON + DAY) for one in phones))
+        removal = DeviceRemoval(redis, {"main": app_id}, GUARD)
+        return await asyncio.gather(*(removal.remove(one, NOON + DAY, NOON + DAY) for one in phones))
 
     found = with_redis(world.url, scenario)
     assert (found.count(RemovalResult.REMOVED), found.count(RemovalResult.HELD)) == (8, 32)
@@ -159,68 +159,68 @@ def test_many_answers_at_once_are_counted_for_once(world: World, app_id: str) ->
 def test_few_iphones_among_many_others_have_a_brake_of_their_own(world: World) -> None:
     for n in range(100):
         world.devices.register(device(f"other-{n}", push_token=f"reg-{n}", platform=Platform.MIPUSH))
-    assert world.forget(world.register(10)) == [RemovalResult.REMOVED] * 2 + [RemovalResult.HELD] * 8
+    assert world.remove(world.register(10)) == [RemovalResult.REMOVED] * 2 + [RemovalResult.HELD] * 8
 
 
 def test_sections_of_one_app_have_a_brake_each(world: World, app_id: str) -> None:
-    world.forget(world.register(20))
+    world.remove(world.register(20))
     other = Device("other", "ben", "phone", device().platform, "o1", NOON)
     RedisDeviceRegistry(world.store, {"other": app_id}).register(other)
 
     async def scenario(redis: Any) -> RemovalResult:
-        return await DeviceRemoval(redis, {"other": app_id}, BRAKE).forget(other, NOON + DAY, NOON + DAY)
+        return await DeviceRemoval(redis, {"other": app_id}, GUARD).remove(other, NOON + DAY, NOON + DAY)
 
     assert with_redis(world.url, scenario) is RemovalResult.REMOVED
 
 
 def test_released_by_the_operator_everything_goes_for_a_while(world: World) -> None:
     phones = world.register(20)
-    world.forget(phones[:10])
-    world.removed_registration.release("main", NOON + DAY + HOUR)
+    world.remove(phones[:10])
+    world.removed.release("main", NOON + DAY + HOUR)
     assert world.sentences(NOON + DAY) == {}
-    assert world.forget(phones[4:15], NOON + DAY + MS) == [RemovalResult.REMOVED] * 11
-    assert world.forget(phones[15:], NOON + DAY + HOUR) == [RemovalResult.HELD] * 5
+    assert world.remove(phones[4:15], NOON + DAY + MS) == [RemovalResult.REMOVED] * 11
+    assert world.remove(phones[15:], NOON + DAY + HOUR) == [RemovalResult.HELD] * 5
 
 
-def test_what_was_forgotten_lies_aside_for_a_week_and_comes_back_as_it_was(world: World) -> None:
+def test_a_removed_device_is_kept_for_a_week_and_comes_back_as_it_was(world: World) -> None:
     phones = world.register(3)
-    world.forget(phones[:2], NOON + DAY, RemovalGuard(1.0))
-    first, second = sorted(world.removed_registration.removed("main", NOON), key=lambda it: it.device.account)
+    world.remove(phones[:2], NOON + DAY, RemovalGuard(1.0))
+    first, second = sorted(world.removed.removed("main", NOON), key=lambda it: it.device.account)
     assert (first.device, first.at, second.device) == (phones[0], NOON + DAY, phones[1])
-    assert list(world.removed_registration.removed("main", NOON + DAY + MS)) == []
-    assert world.removed_registration.restore(first, only_ask=True) is RestoreResult.RESTORED
+    assert list(world.removed.removed("main", NOON + DAY + MS)) == []
+    assert world.removed.restore(first, only_ask=True) is RestoreResult.RESTORED
     assert world.devices.devices_of("main", "user-0") == []
-    assert world.removed_registration.restore(first) is RestoreResult.RESTORED
+    assert world.removed.restore(first) is RestoreResult.RESTORED
     assert world.devices.devices_of("main", "user-0") == [phones[0]]
     assert world.lying() == [phones[1]]
-    assert world.removed_registration.restore(first) is RestoreResult.GONE
+    assert world.removed.restore(first) is RestoreResult.GONE
 
 
-def test_the_restored_do_not_count_as_forgotten(world: World) -> None:
+def test_the_restored_do_not_count_as_removed(world: World) -> None:
     phones = world.register(20)
-    world.forget(phones)
-    for it in list(world.removed_registration.removed("main", NOON)):
-        assert world.removed_registration.restore(it) is RestoreResult.RESTORED
+    world.remove(phones)
+    for it in list(world.removed.removed("main", NOON)):
+        assert world.removed.restore(it) is RestoreResult.RESTORED
     assert world.registered() == 20
     store_metrics = world.store.call(lambda redis: removal_metrics(redis, [apns_lane(world.app_id)], NOON + DAY))
     assert {it.name: it.value for it in store_metrics} == {
         "app_proxy_devices_removed": 0,
         "app_proxy_devices_kept_by_guard": 16,
     }
-    later = NOON + DAY + HOUR  # those that the brake had kept have not been called dead for an hour
-    assert world.forget(phones[:4], later) == [RemovalResult.REMOVED] * 4
+    later = NOON + DAY + HOUR  # those that the guard had kept have not been called dead for an hour
+    assert world.remove(phones[:4], later) == [RemovalResult.REMOVED] * 4
 
 
 def test_nothing_comes_back_over_a_newer_registration(world: World) -> None:
     phones = [device("ben", "phone", "t1"), device("cai", "phone", "t2"), device("dan", "phone", "t3")]
     for one in phones:
         world.devices.register(one)
-    world.forget(phones, removal_guard=RemovalGuard(1.0))
-    ben, cai, dan = sorted(world.removed_registration.removed("main", NOON), key=lambda it: it.device.account)
+    world.remove(phones, removal_guard=RemovalGuard(1.0))
+    ben, cai, dan = sorted(world.removed.removed("main", NOON), key=lambda it: it.device.account)
     world.devices.register(device("ben", "phone", "t1-new"))  # the same device, another token
     world.devices.register(device("eve", "pad", "t2"))  # the same token, another person
     assert world.lying() == [dan.device]
-    assert [world.removed_registration.restore(it) for it in (ben, cai, dan)] == [
+    assert [world.removed.restore(it) for it in (ben, cai, dan)] == [
         RestoreResult.GONE,
         RestoreResult.GONE,
         RestoreResult.RESTORED,
@@ -234,21 +234,21 @@ def test_what_an_earlier_program_registered_meanwhile_is_no_less_in_the_way(worl
     phones = [device("ben", "phone", "t1"), device("cai", "phone", "t2")]
     for one in phones:
         world.devices.register(one)
-    world.forget(phones, removal_guard=RemovalGuard(1.0))
-    ben, cai = sorted(world.removed_registration.removed("main", NOON), key=lambda it: it.device.account)
-    removed_registration = [keys.removed_registration(app_id, "main", "apns", token) for token in ("t1", "t2")]
-    kept = [raw(world.store, "DUMP", name) for name in removed_registration]
+    world.remove(phones, removal_guard=RemovalGuard(1.0))
+    ben, cai = sorted(world.removed.removed("main", NOON), key=lambda it: it.device.account)
+    records = [keys.removed_registration(app_id, "main", "apns", token) for token in ("t1", "t2")]
+    kept = [raw(world.store, "DUMP", name) for name in records]
     world.devices.register(device("ben", "phone", "t1-new"))
     world.devices.register(device("eve", "pad", "t2"))
-    for name, dump in zip(removed_registration, kept, strict=True):
+    for name, dump in zip(records, kept, strict=True):
         raw(world.store, "RESTORE", name, 0, dump)
-    assert world.removed_registration.restore(ben) is RestoreResult.DEVICE_REGISTERED
-    assert world.removed_registration.restore(cai) is RestoreResult.TOKEN_REGISTERED
+    assert world.removed.restore(ben) is RestoreResult.DEVICE_REGISTERED
+    assert world.removed.restore(cai) is RestoreResult.TOKEN_REGISTERED
 
 
 def test_a_user_who_removes_his_device_does_so_for_good(world: World) -> None:
     phones = world.register(2)
-    world.forget(phones[:1])
+    world.remove(phones[:1])
     assert not world.devices.remove("main", "user-0", "phone")  # it is gone already, but now he says so
     assert world.devices.remove("main", "user-1", "phone")
     assert world.lying() == []
@@ -257,15 +257,15 @@ def test_a_user_who_removes_his_device_does_so_for_good(world: World) -> None:
 def test_an_account_gets_no_more_devices_back_than_it_may_have(world: World) -> None:
     old = device("ben", "old", "t0")
     world.devices.register(old)
-    world.forget([old])
+    world.remove([old])
     for number in range(3):
         world.devices.register(device("ben", f"phone-{number}", f"t-{number}"))
-    (it,) = world.removed_registration.removed("main", NOON)
-    assert world.removed_registration.restore(it) is RestoreResult.NO_ROOM
+    (it,) = world.removed.removed("main", NOON)
+    assert world.removed.restore(it) is RestoreResult.NO_ROOM
 
 
-def test_all_that_forgetting_leaves_ends_by_itself(world: World, store: Store, app_id: str) -> None:
-    world.forget(world.register(20))
+def test_all_that_removals_leave_ends_by_itself(world: World, store: Store, app_id: str) -> None:
+    world.remove(world.register(20))
     week = 7 * 86_400
     lives = {
         keys.removed(app_id, "main", "apns"): week, keys.removed_registration(app_id, "main", "apns", "token-0"): week,
@@ -278,5 +278,5 @@ def test_all_that_forgetting_leaves_ends_by_itself(world: World, store: Store, a
 
 def test_a_registration_made_after_the_answers_moment_is_not_counted(world: World) -> None:
     phones = world.register(20)
-    assert world.forget(phones, NOON - SECOND) == [RemovalResult.KEPT] * 20
+    assert world.remove(phones, NOON - SECOND) == [RemovalResult.KEPT] * 20
     assert world.sentences(NOON) == {}

@@ -187,10 +187,10 @@ def test_all_workers_know_for_a_while_since_when_a_lane_goes_on(store: Store, st
         assert await two.states([lane]) == {lane: StoredLane()}
         await one.pause(lane, "quota", NOON, NOON + SECOND)
         assert (await two.states([lane]))[lane].resumed is None
-        assert await one.stands(lane)
+        assert await one.is_paused(lane)
         assert await one.resume(lane)
         assert not await two.resume(lane)  # whose probe came later
-        assert not await one.stands(lane)
+        assert not await one.is_paused(lane)
         await redis.pexpire(keys.resumed(lane), 11_000)  # 4 s later
         state = (await two.states([lane]))[lane]
         assert state.pause is None
