@@ -49,7 +49,7 @@ from proxy.worker.observer import RelayObserver, hear_clock
 from proxy.worker.operator import serve_operator
 from proxy.worker.plan import PlanWorker
 from proxy.worker.process import Worker
-from proxy.worker.report import WorkerReport
+from proxy.worker.readiness import Readiness
 from proxy.worker.store_monitor import StoreMonitor
 
 log = structlog.get_logger()
@@ -63,8 +63,8 @@ async def run_worker(settings: Settings) -> None:
     worker = build_worker(settings)
 
     def ready() -> None:
-        log.info("worker started", instance=worker.report.instance)
-        serve_operator(settings.relay.operator_bind, exposition, worker.report.details)
+        log.info("worker started", instance=worker.readiness.instance)
+        serve_operator(settings.relay.operator_bind, exposition, worker.readiness.details)
 
     await worker.run(ready)
 
@@ -135,7 +135,7 @@ def build_worker(settings: Settings) -> Worker:
         leases=shared.leases,
         clock=shared.clock,
         states=WorkerStates(redis),
-        report=WorkerReport(instance),
+        readiness=Readiness(instance),
         monitor=StoreMonitor(
             redis, AsyncStoreMonitor(redis, identity_of(settings), log_loss, writes), shared.providers_clock
         ),

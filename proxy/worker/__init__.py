@@ -4,8 +4,11 @@ process.py        the loops, the periodic work, the drain
 consumer.py       claim, lease, capacity, take-over, poison, settle: for callbacks and lanes alike
 plan.py           messages to jobs
 deliver.py        jobs to pushes to decisions, one lane
+batches.py        the jobs of one request, and those that wait for a place on the wire
+lane_control.py   a lane's pauses, probes and ramp
+effects.py        what a decision changes besides its job
 conversations.py  alerts that replace each other: one in flight
+observer.py       the metrics and log lines of messages and jobs
+readiness.py      whether this worker works, and if not, why; operator.py: where it says so
 leases.py  in_flight.py  event_loop_watchdog.py  store_monitor.py  tasks.py
-observer.py       what is counted and logged
-report.py  operator.py    what the worker says of itself, and where
 """

@@ -24,7 +24,7 @@ from proxy.worker.deliver import LaneWorker
 from proxy.worker.event_loop_watchdog import EventLoopWatchdog
 from proxy.worker.leases import Leases
 from proxy.worker.plan import PlanWorker
-from proxy.worker.report import WorkerReport
+from proxy.worker.readiness import Readiness
 from proxy.worker.store_monitor import StoreMonitor
 from proxy.worker.tasks import cancel_all
 
@@ -64,7 +64,7 @@ class Worker:
     leases: Leases
     clock: StoreClock
     states: WorkerStates
-    report: WorkerReport
+    readiness: Readiness
     monitor: StoreMonitor
     watchdog: EventLoopWatchdog
     heartbeat: timedelta
@@ -167,9 +167,9 @@ class Worker:
         stalls = {f"{lane.lane.app}/{lane.lane.channel}": lane.stall() for lane in self.lanes}
         if self.watchdog.was_late():
             stalls = {name: why and "this process gets too little processor time" for name, why in stalls.items()}
-        state = self.report.take(stalls)
+        state = self.readiness.take(stalls)
         await asyncio.sleep(_LOOK_EVERY_S)
-        await self.states.write(self.report.instance, state, self.clock.now())
+        await self.states.write(self.readiness.instance, state, self.clock.now())
 
 
 async def _until(stop: asyncio.Event, round_: Round) -> None:

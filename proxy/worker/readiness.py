@@ -10,7 +10,7 @@ _FRESH_S = 10.0
 log = structlog.get_logger()
 
 
-class WorkerReport:
+class Readiness:
     """`instance` names the worker. Read by the operator's listener in a thread of its own."""
 
     def __init__(self, instance: str, clock: Callable[[], float] = time.monotonic) -> None:
