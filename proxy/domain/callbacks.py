@@ -94,7 +94,7 @@ class Callback:
 
     @property
     def conversation(self) -> str:
-        """Where a reader finds the message: the group, or his talk with the sender."""
+        """Where a reader finds the message: the group, or the talk with the sender."""
         return f"topic:{self.topic_id}" if self.topic_id else f"p2p:{self.from_account}"
 
     @property

@@ -163,7 +163,7 @@ def _decoded(text: str, *, encoder: bool) -> str:
 
     Which of the two cannot be told for sure: "6666" is base64 of a Korean syllable. We decode what round-trips, is
     UTF-8 without control characters, and
-    - has a letter, where it ends in padding or where the type stands in MIMC's bizType alone, as in the Java,
+    - has a letter, where it ends in padding or where the type is in MIMC's bizType alone, as in the Java,
       Android and later Web demos, which encode every text;
     - elsewhere has eight characters or more, small and capital letters among them, which words and numbers seldom do.
     """

@@ -31,9 +31,9 @@ _AT_ONCE_S = 0.1  # a dead kept connection fails at once: then there is time for
 class Store:
     """Redis for threads. Every call ends within about `timeout_s`, or at once while the store is known to be away.
 
-    After a failure one caller a second tries again. Who comes while he tries waits a moment for what he finds: a
-    callback refused then may have been MIMC's last try. All others are told at once. redis-py 8 by itself would repeat
-    a dead call for 4.6 s; a thread keeps its connection because a pool costs 40 us a call (both measured).
+    After a failure one caller a second tries again. Concurrent callers wait briefly for what it finds: a callback
+    refused then may have been MIMC's last try. All others get the error at once. redis-py 8 by itself would repeat a
+    dead call for 4.6 s; a thread keeps its connection because a pool costs 40 us a call (both measured).
     """
 
     def __init__(self, url: str, timeout_s: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:

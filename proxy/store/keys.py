@@ -11,7 +11,7 @@ users' own names and may hold anything; they and push tokens enter a key as a di
     proxy:{appId}:planned:<message id>       hash    marks' life      worker (plan)         a field per planned target
     proxy:{appId}:jobs:<app>:<channel>       stream  until settled    worker (plan, move)   a lane's jobs
     proxy:{appId}:retries:<app>:<channel>    zset    until due        worker (settle)       jobs by due time, ms
-    proxy:{appId}:pause:<app>:<channel>      hash    30 days          worker (deliver)      why the lane stands
+    proxy:{appId}:pause:<app>:<channel>      hash    30 days          worker (deliver)      why it is paused
     proxy:{appId}:probe:<app>:<channel>      string  until due        worker (deliver)      no probe before this is gone
     proxy:{appId}:resumed:<app>:<channel>    string  15 s             worker (deliver)      the lane went on just now
     proxy:{appId}:rest:<app>:<platform>:<d>  string  until over       worker (deliver)      a device takes no more now

@@ -11,7 +11,7 @@ _LONGEST_TITLE = 512
 def payload_of(alert: Alert, sound: str) -> bytes:
     """The JSON payload in at most 4096 bytes: what is too long is cut and ends with "…", a long title first.
 
-    `sound` is a file of the app or "default", at most 128 characters; "" for a silent alert. App data stands beside
+    `sound` is a file of the app or "default", at most 128 characters; "" for a silent alert. App data is beside
     `aps`, as Apple asks. Source: Apple, "Generating a remote notification".
     """
     title, body = alert.text.title, alert.text.body
