@@ -12,7 +12,7 @@ from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import MasterDownError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
@@ -43,11 +43,11 @@ class Store:
         self._local = threading.local()
         self._probed = threading.Condition()
         self._next_probe: float | None = None  # None: the store answered last time
-        self._probe_ends = 0.0  # until then somebody is trying
+        self._probe_ends = 0.0  # until then a caller is trying
 
     @property
     def is_away(self) -> bool:
-        """It did not answer last time. False again where nobody has asked for a while, so that somebody does."""
+        """It did not answer last time. False again where it was not asked for a while, so that it is asked."""
         due = self._next_probe
         return due is not None and self._clock() < due + _PROBE_OVERDUE_S
 
@@ -73,6 +73,9 @@ class Store:
                     raise
                 result = do(self._redis())
         except RedisError as error:
+            if is_a_replicas(error):
+                self._redis().close()
+                self._local.redis = None
             self._learn(self._clock() + _PROBE_EVERY_S)
             raise StoreUnavailable(f"the store did not answer: {type(error).__name__}") from None
         if self._next_probe is not None:
@@ -80,7 +83,7 @@ class Store:
         return result
 
     def _admit(self) -> None:
-        """Returns for whoever may ask the store."""
+        """Returns for a caller that may ask the store."""
         if self._next_probe is None:
             return
         with self._probed:
@@ -119,6 +122,13 @@ def is_the_stores_own(error: RedisError) -> bool:
     return any(sign in str(error) for sign in _OWN_TROUBLE)
 
 
+def is_a_replicas(error: object) -> bool:
+    """The server is a replica now. Its address may lead to the new master, which only a new connection finds."""
+    is_such = isinstance(error, ReadOnlyError | MasterDownError)
+    return is_such or (isinstance(error, ResponseError) and any(sign in str(error) for sign in _REPLICAS))
+
+
+_REPLICAS = ("READONLY ", "MASTERDOWN ")
 # as the server begins its answer; 6.2 puts the first two of a script's into the middle
 _OWN_TROUBLE = ("OOM ", "READONLY ", "MISCONF ", "NOREPLICAS ", "MASTERDOWN ", "CLUSTERDOWN ", "BUSY ")
 
@@ -168,7 +178,11 @@ class RoundTrips:
                 await connection.disconnect(nowait=True)
                 await self._drop_idle()  # a store that has closed one has closed them all
                 raise
-            self._idle.append(connection)
+            if any(map(is_a_replicas, answers)):
+                await connection.disconnect(nowait=True)
+                await self._drop_idle()
+            else:
+                self._idle.append(connection)
             return answers
 
     async def aclose(self) -> None:

@@ -19,6 +19,7 @@ from proxy.domain.settlements import PlanChunk
 from proxy.errors import StoreUnavailable
 from proxy.store.connection import Store, is_the_stores_own
 from proxy.store.queue.inbox import RedisInbox
+from proxy.store.scripts import ask
 from proxy.store.server.embedded import ensure_store, stop_store
 from tests.store.samples import DAY, NOON, apns_lane, callback, for_inbox, job, queue_of, with_redis
 
@@ -222,3 +223,30 @@ def test_a_full_or_read_only_store_is_told_from_a_question_that_it_cannot_answer
         assert await fault_of(plan())
 
     with_redis(ensure_store(folder), scenario)
+
+
+@pytest.mark.system
+def test_a_server_that_became_a_replica_is_left_for_a_new_connection(folder: Path) -> None:
+    """After a failover the address leads to another server; a kept connection would stay with this one."""
+    url = ensure_store(folder)
+    clock = Clock()
+    store = Store(url, clock=clock)
+
+    async def scenario(redis: Any) -> tuple[int, int]:
+        async def connection_id() -> int:
+            (found,) = await ask(redis, [("CLIENT", "ID")])
+            return int(found)
+
+        before = await connection_id()
+        (refused,) = await ask(redis, [("SET", "text", "more")])
+        assert is_the_stores_own(refused)
+        return before, await connection_id()
+
+    before = store.call(lambda redis: redis.client_id())
+    store.call(lambda redis: redis.replicaof("127.0.0.1", 1))
+    with pytest.raises(StoreUnavailable):
+        store.call(lambda redis: redis.set("text", "more"))
+    clock.ahead_s += 1.1
+    assert store.call(lambda redis: redis.client_id()) != before
+    first, second = with_redis(url, scenario)
+    assert first != second

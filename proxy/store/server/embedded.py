@@ -125,7 +125,7 @@ def _prepared(folder: Path) -> Path:
 
 
 def _private(folder: Path) -> None:
-    """The folder exists and nobody else can enter it. Raises StoreNotStarted when another user got there first."""
+    """The folder exists and no other user can enter it. Raises StoreNotStarted when another user got there first."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         folder.mkdir(mode=0o700)
@@ -138,7 +138,7 @@ def _private(folder: Path) -> None:
 
 
 def _start(folder: Path, lock: int) -> None:
-    """The server is starting and has the lock. It is nobody's child, so no starter has to stay and wait for it."""
+    """The server is starting and has the lock. It is daemonised, so no starter has to stay and wait for it."""
     try:
         subprocess.run(
             ["/bin/sh", "-c", '"$@" &', "sh", *_server_argv(folder)],

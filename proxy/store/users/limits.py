@@ -1,4 +1,4 @@
-"""How often somebody called, counted by the library `limits` in Redis, over a sliding window.
+"""How often a caller called, counted by the library `limits` in Redis, over a sliding window.
 
 A window is two counters, the current and the one before it, which counts for the part of it that the window still
 covers: small however high the limit. Source: the library's manual, "Sliding Window Counter".
