@@ -167,9 +167,12 @@ class RoundTrips:
         Raises RedisError where there is no answer.
         """
         async with self._room:
-            connection = self._idle.pop() if self._idle else await self._connect()
+            is_kept = bool(self._idle)
+            connection: Any = self._idle.pop() if is_kept else self._pool.make_connection()  # type: ignore[no-untyped-call]  # the library has no types here
             try:
                 async with asyncio.timeout(self._timeout_s):
+                    if not is_kept:
+                        await connection.connect()  # a password and a database are an exchange too
                     answers = await _exchange(connection, commands)
             except TimeoutError:
                 await connection.disconnect(nowait=True)
@@ -187,11 +190,6 @@ class RoundTrips:
 
     async def aclose(self) -> None:
         await self._drop_idle()
-
-    async def _connect(self) -> Any:
-        connection: Any = self._pool.make_connection()  # type: ignore[no-untyped-call]  # the library has no types here
-        await connection.connect()
-        return connection
 
     async def _drop_idle(self) -> None:
         idle, self._idle = self._idle, []

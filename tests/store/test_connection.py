@@ -1,7 +1,9 @@
 """How the web's calls fare when the store is away, hangs, or has come back as another process."""
 
+import asyncio
 import os
 import signal
+import socket
 import tempfile
 import threading
 import time
@@ -14,10 +16,11 @@ from typing import Any
 import pytest
 from redis import Redis
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from proxy.domain.settlements import PlanChunk
 from proxy.errors import StoreUnavailable
-from proxy.store.connection import Store, is_the_stores_own
+from proxy.store.connection import Store, async_redis, is_the_stores_own
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.scripts import ask
 from proxy.store.server.embedded import ensure_store, stop_store
@@ -250,3 +253,16 @@ def test_a_server_that_became_a_replica_is_left_for_a_new_connection(folder: Pat
     assert store.call(lambda redis: redis.client_id()) != before
     first, second = with_redis(url, scenario)
     assert first != second
+
+
+@pytest.mark.system
+def test_a_store_that_hears_and_says_nothing_is_given_up_also_before_the_password_is_taken() -> None:
+    async def scenario() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            redis = async_redis(f"redis://:secret@127.0.0.1:{silent.getsockname()[1]}/1", timeout_s=0.2)
+            async with asyncio.timeout(20):
+                with pytest.raises(RedisTimeoutError):
+                    await redis.round_trips.ask([("PING",)])
+            await redis.aclose()
+
+    asyncio.run(scenario())
