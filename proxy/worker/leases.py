@@ -3,6 +3,8 @@
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
+from redis.exceptions import ResponseError
+
 Renew = Callable[[str, Sequence[bytes]], Awaitable[list[bytes]]]
 _NEVER = float("-inf")
 
@@ -43,17 +45,27 @@ class Leases:
         return sum(map(len, self._renewed.values()))
 
     async def renew(self, renew: Renew) -> int:
-        """Renew every lease; an entry that is no longer ours is forgotten. Returns how many were lost."""
+        """Renew every lease; an entry that is no longer ours is forgotten. Returns how many were lost.
+
+        A stream whose key is broken keeps no other from being renewed: its error is raised at the end.
+        """
         lost = 0
+        refused: ResponseError | None = None
         for stream, renewed in list(self._renewed.items()):  # a stream may come in while we wait for the store
             ids = list(renewed)
             if not ids:
                 continue
             since = self._clock()
-            gone = await renew(stream, ids)
+            try:
+                gone = await renew(stream, ids)
+            except ResponseError as error:
+                refused = error
+                continue
             lost += sum(id_ in renewed for id_ in gone)  # the others were settled while we asked
             self.drop(stream, gone)
             for id_ in ids:
                 if id_ in renewed:
                     renewed[id_] = max(since, renewed[id_])
+        if refused is not None:
+            raise refused
         return lost

@@ -7,12 +7,13 @@ starts another.
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
 import structlog
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from proxy.metrics import lost_total
 from proxy.store.queue.lane_states import RedisLaneStates
@@ -72,6 +73,7 @@ class Worker:
     drain: timedelta
     close: Callable[[], Awaitable[None]]
     pauses_known: asyncio.Event = field(default_factory=asyncio.Event)
+    broken: set[str] = field(default_factory=set)  # keys of waiting work that the store cannot use
 
     @property
     def _workers(self) -> list[StreamWorker]:
@@ -130,8 +132,8 @@ class Worker:
     async def _take_over(self) -> None:
         """One question for all streams; then only those are asked again in which a worker left something."""
         workers = {worker.consumer.stream: worker for worker in self._workers}
-        for stream in await self.queue.abandoned(list(workers)):
-            await workers[stream].take_over()
+        left = await self.queue.abandoned(list(workers))
+        await asyncio.gather(*(workers[stream].take_over() for stream in left))  # each waits for a read that blocks
         await asyncio.sleep(min(1.0, self.lease.total_seconds() / 5))
 
     async def _move_due(self) -> None:
@@ -139,14 +141,17 @@ class Worker:
         lanes, app_ids = [lane.lane for lane in self.lanes], sorted({lane.lane.app_id for lane in self.lanes})
         now = self.clock.now()
         moved = await self.queue.move_due(lanes, app_ids, now, _MOVE_MOST)
-        for key, error in moved.errors.items():
-            log.error("waiting work cannot be moved", key=key, error=error)
+        for key in moved.errors.keys() - self.broken:
+            log.error("waiting work cannot be moved", key=key, error=moved.errors[key])
+        self.broken.clear()
+        self.broken.update(moved.errors)
         wait_s = (moved.next_due_at - now).total_seconds() if moved.next_due_at else _MOVE_EVERY_S
         await asyncio.sleep(min(max(wait_s, 0.01), _MOVE_EVERY_S))
 
     async def _sweep(self) -> None:
         for worker in self._workers:
-            await self.queue.forget_instances(worker.consumer.stream)
+            with suppress(ResponseError):  # a broken stream, of which its own loop tells
+                await self.queue.forget_instances(worker.consumer.stream)
         await asyncio.sleep(_SWEEP_EVERY_S)
 
     async def _monitor(self) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
 
 from proxy.worker.leases import Leases
 
@@ -111,6 +112,25 @@ def test_without_an_answer_nothing_is_renewed() -> None:
         asyncio.run(leases.renew(away))
     clock.now = 115.0
     assert not leases.may_act("jobs", [b"1"])
+
+
+def test_one_broken_stream_keeps_no_other_from_being_renewed_and_is_told() -> None:
+    clock = Clock()
+    leases = Leases(15.0, clock)
+    for stream in ("broken", "jobs"):
+        leases.take(stream, [b"1"], since=100.0)
+    clock.now = 114.0
+
+    async def renew(stream: str, _ids: Sequence[bytes]) -> list[bytes]:
+        if stream == "broken":
+            raise ResponseError("WRONGTYPE")
+        return []
+
+    with pytest.raises(ResponseError):
+        asyncio.run(leases.renew(renew))
+    clock.now = 116.0
+    assert leases.may_act("jobs", [b"1"])
+    assert not leases.may_act("broken", [b"1"])
 
 
 def test_a_request_may_leave_until_the_first_of_its_leases_ends_and_never_where_one_was_not_claimed() -> None:

@@ -1,15 +1,19 @@
 """Which lanes are paused, and why: one truth for all workers."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from redis.exceptions import ResponseError
 
 from proxy.domain.lanes import Lane, Pause, PauseKind, StoredLane
 from proxy.store import keys
+from proxy.store.connection import is_the_stores_own
 from proxy.store.records import from_ms, to_ms
-from proxy.store.scripts import Argument, script
+from proxy.store.scripts import Argument, Command, ask, script
 
 _MS = timedelta(milliseconds=1)
+_UNKNOWN = datetime.fromtimestamp(0, UTC)
 PAUSE_FIELDS = ("reason", "since", "kind")
 
 
@@ -21,13 +25,15 @@ class RedisLaneStates:
         self._instance = instance
 
     async def states(self, lanes: Sequence[Lane]) -> dict[Lane, StoredLane]:
-        """Of each lane whether it is paused, and if not, whether it was resumed just now."""
-        pipe = self._redis.pipeline(transaction=False)
+        """Of each lane whether it is paused, and if not, whether it was resumed just now.
+
+        A lane whose key is broken counts as paused: its next probe that gets through makes the key anew.
+        """
+        commands: list[Command] = []
         for lane in lanes:
-            pipe.hmget(keys.pause(lane), *PAUSE_FIELDS)
-            pipe.pttl(keys.resumed(lane))
-        answers = await pipe.execute()
-        return {lane: _state(read_pause(answers[2 * i]), answers[2 * i + 1]) for i, lane in enumerate(lanes)}
+            commands += [("HMGET", keys.pause(lane), *PAUSE_FIELDS), ("PTTL", keys.resumed(lane))]
+        answers = iter(await ask(self._redis, commands))
+        return {lane: _state(next(answers), next(answers)) for lane in lanes}
 
     async def is_paused(self, lane: Lane) -> bool:
         return bool(await self._redis.exists(keys.pause(lane)))
@@ -82,7 +88,12 @@ def read_pause(found: Sequence[bytes | None]) -> Pause | None:
     return Pause(reason.decode(), from_ms(int(since)), known[0] if known else PauseKind.FAULT)
 
 
-def _state(pause: Pause | None, resumed_ttl_ms: int) -> StoredLane:
+def _state(found: Any, resumed_ttl_ms: int) -> StoredLane:
+    if isinstance(found, ResponseError):
+        if is_the_stores_own(found):
+            raise found
+        return StoredLane(Pause("the store cannot read the lane's state", _UNKNOWN))
+    pause = read_pause(found)
     if pause or resumed_ttl_ms < 0:
         return StoredLane(pause)
     return StoredLane(None, timedelta(seconds=keys.RESUMED_TTL_S) - resumed_ttl_ms * _MS)

@@ -29,6 +29,22 @@ def test_a_pause_is_seen_by_all_and_ends_with_resume(store_url: str, app_id: str
     with_redis(store_url, scenario)
 
 
+def test_a_lane_whose_key_is_broken_is_paused_and_says_so_and_the_others_are_read(store_url: str, app_id: str) -> None:
+    broken, goes = mipush_lane(app_id), apns_lane(app_id)
+
+    async def scenario(redis: Any) -> None:
+        lanes = RedisLaneStates(redis)
+        await redis.set(keys.pause(broken), "not a hash")
+        found = await lanes.pauses([broken, goes])
+        assert {lane: pause.reason for lane, pause in found.items()} == {
+            broken: "the store cannot read the lane's state"
+        }
+        await lanes.resume(broken)
+        assert await lanes.pauses([broken, goes]) == {}
+
+    with_redis(store_url, scenario)
+
+
 def test_a_pause_keeps_its_beginning_and_tells_its_latest_reason(store_url: str, app_id: str) -> None:
     lane = apns_lane(app_id)
 
