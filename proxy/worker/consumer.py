@@ -21,6 +21,7 @@ from proxy.worker.observer import RelayObserver
 
 POISON_DELIVERIES = 6  # claimed once, taken over five times
 SUSPECT_DELIVERIES = 3  # from its third delivery on an entry is claimed alone: it may have ended its workers
+_SUSPECT_BLOCK = timedelta(milliseconds=50)  # soon after one of them the next is claimed: there may be hundreds
 _CLAIM_MOST = 500
 _GATHER_S = 0.025
 _GATHER_MOST = 64
@@ -67,7 +68,8 @@ class StreamConsumer:
             if count <= 0:
                 return []
             since = self._leases.clock()
-            entries = await self._queue.claim(self.stream, count, self.block)
+            block = min(self.block, _SUSPECT_BLOCK) if self._suspect else self.block
+            entries = await self._queue.claim(self.stream, count, block)
             return self._took(entries, since)
 
     async def take_over(self, most: int = _CLAIM_MOST) -> list[Entry]:
@@ -150,14 +152,17 @@ class StreamConsumer:
                 self._idle.set()
 
     async def _carry_out(self, settlements: Sequence[Settlement]) -> None:
+        was_away = False
         while True:
             try:
                 result = await self._settle_call(settlements)
             except RedisError as error:
-                log.warning("settling waits for the store", stream=self.stream, error=type(error).__name__)
+                if not was_away:
+                    log.warning("settling waits for the store", stream=self.stream, error=type(error).__name__)
+                was_away = True
                 await asyncio.sleep(_STORE_AWAY_S)
-                continue
-            break
+            else:
+                break
         if result.foreign:
             self._observer.leases_lost(self.stream, len(result.foreign))
         if result.failed:

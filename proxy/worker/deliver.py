@@ -155,8 +155,8 @@ class LaneWorker:
     async def _send_next(self, batches: Sequence[Batch]) -> int:
         """Returns how many requests were sent."""
         try:
+            authorization = await self._channel.authorization.current()  # first: what is prepared must be sent
             prepared = await self._prepare(batches)
-            authorization = await self._channel.authorization.current() if prepared else ""
         except RedisError as error:
             return await self._after_store_error(batches, error)
         except Exception as error:  # noqa: BLE001  one that escapes a job makes it a dead letter, and the loop goes on
@@ -185,8 +185,9 @@ class LaneWorker:
         looked_up = await self._addresses.destinations(self.lane, [one.job for one in claimed])
         if looked_up.is_paused and not self._control.is_paused:
             await self._control.look()
-            self._waiting.put_first(batches)
-            return []
+            if self._control.is_paused:
+                self._waiting.put_first(batches)
+                return []
         addressed, now = dict[bytes, Push](), self._now()
         for one, destination in zip(claimed, looked_up.destinations, strict=True):
             try:
@@ -198,6 +199,8 @@ class LaneWorker:
                 addressed[one.entry_id] = checked
             else:
                 (decision,) = await self._effects.apply([(one, Push(one.job, destination.device))], [checked])
+                if isinstance(decision, RedisError):
+                    raise decision
                 self._settle(one, decision)
         if self._channel.replaces and addressed:
             pushes = [(one, addressed[one.entry_id]) for one in claimed if one.entry_id in addressed]
@@ -323,19 +326,16 @@ class LaneWorker:
         else:
             self._control.answered()
         is_out, now = self._control.is_paused, self._now()
-        decisions: Sequence[Decision] = [
+        asked = [
             decide(claimed, outcome, sent_at=sent.at, now=now, backoff=self._backoff, is_out=is_out)
             for (claimed, _), outcome in zip(sent.addressed, outcomes, strict=True)
         ]
-        decisions = await self._effects.apply(sent.addressed, decisions)
-        for (claimed, _), decision in zip(sent.addressed, decisions, strict=True):
-            self._settle(claimed, decision)
+        results = self._settle_all(sent, await self._effects.apply(sent.addressed, asked))
         if self._channel.replaces:
-            endings = [ending(decision.result, outcome) for decision, outcome in zip(decisions, outcomes, strict=True)]
-            await self._free_conversations(sent, endings)
+            await self._free_conversations(sent, list(map(ending, results, outcomes)))
         if self._control.is_paused:
             self._waiting.wake()  # what waits is put back
-        if sent.is_probe and all(decision.result is not Result.PAUSED for decision in decisions):
+        if sent.is_probe and Result.PAUSED not in results:
             await self._control.resume()
 
     async def _again(self, sent: Sent, batches: Sequence[Batch], how: Ending) -> None:
@@ -368,6 +368,21 @@ class LaneWorker:
             self._waiting.put(batches_of(going, self._wire))
 
     # settling
+
+    def _settle_all(self, sent: Sent, decisions: Sequence[Decision | RedisError]) -> list[Result | None]:
+        """The results; None for a job that the store cannot serve: a later take-over tries it again."""
+        results, left = list[Result | None](), list[bytes]()
+        for (claimed, _), decision in zip(sent.addressed, decisions, strict=True):
+            if isinstance(decision, RedisError):
+                self._trouble = f"store: {type(decision).__name__}"
+                left.append(claimed.entry_id)
+                results.append(None)
+            else:
+                self._settle(claimed, decision)
+                results.append(decision.result)
+        if left:
+            self._leave(left, self._trouble)
+        return results
 
     def _settle(self, claimed: ClaimedJob, decision: Decision) -> None:
         if decision.settlement is not None and self.consumer.is_open(claimed.entry_id):
@@ -435,8 +450,8 @@ class LaneWorker:
     async def _sent_as_probe(self, batch: Batch) -> bool:
         places, used = await self._transport.reserve(1), 0
         try:
+            authorization = await self._channel.authorization.current()
             for whole, addressed in await self._prepare([batch]):
-                authorization = await self._channel.authorization.current()
                 used += self._send(whole, addressed, authorization, is_probe=True)
         except RedisError as error:
             self._trouble = f"store: {type(error).__name__}"
@@ -460,8 +475,10 @@ class LaneWorker:
 
     def stall(self) -> str:
         """Why the lane makes no progress although it is open and work waits; "" where it does, or has nothing to do."""
-        if self._control.is_paused or not (self._waiting or self._under_way):
+        if self._control.is_paused or not self.consumer.in_flight.used:
             self._progress_at = self._clock()
         if self._clock() - self._progress_at < self._patience_s:
             return ""
-        return self._trouble or ("no answer from the provider" if self._under_way else "no free connection")
+        if self._trouble or self._under_way:
+            return self._trouble or "no answer from the provider"
+        return "no free connection" if self._waiting else "the store takes no outcome"

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
+from redis.exceptions import RedisError
+
 from proxy.domain.decisions import (
     Decision,
     MarkInvalid,
@@ -23,7 +25,7 @@ from proxy.worker.lane_control import LaneControl
 
 
 class Effects:
-    """Of one lane. Every method raises RedisError."""
+    """Of one lane."""
 
     def __init__(
         self,
@@ -37,8 +39,14 @@ class Effects:
         self._lane, self._addresses, self._control = lane, addresses, control
         self._unknown_account_ttl, self._now = unknown_account_ttl, now
 
-    async def apply(self, addressed: Sequence[Addressed], decisions: Sequence[Decision]) -> Sequence[Decision]:
-        """Those of the decisions about one answer; returns what is to be settled."""
+    async def apply(
+        self, addressed: Sequence[Addressed], decisions: Sequence[Decision]
+    ) -> Sequence[Decision | RedisError]:
+        """Those of the decisions about one answer; returns what is to be settled.
+
+        Where the store refuses what one of them changes, its error is returned instead. Raises RedisError where the
+        lane cannot be paused.
+        """
         if all(decision.effect is None for decision in decisions):
             return decisions
         pause = next((one.effect for one in decisions if isinstance(one.effect, PauseLane)), None)
@@ -51,7 +59,13 @@ class Effects:
             )
         )
 
-    async def _apply_one(self, claimed: ClaimedJob, push: Push, decision: Decision) -> Decision:
+    async def _apply_one(self, claimed: ClaimedJob, push: Push, decision: Decision) -> Decision | RedisError:
+        try:
+            return await self._applied(claimed, push, decision)
+        except RedisError as error:
+            return error
+
+    async def _applied(self, claimed: ClaimedJob, push: Push, decision: Decision) -> Decision:
         device, now = push.device, self._now()
         match decision.effect:
             case RemoveDevice(before):

@@ -179,7 +179,8 @@ class PlanWorker:
         found = await self._look_up([(plan, plan.readers) for plan in plans])
         chunks = list[tuple[Plan, PlanChunk]]()
         for plan in plans:
-            plan.appended, plan.full, plan.jobs = 0, frozenset(), self._jobs(plan, plan.readers, found)
+            plan.appended, plan.full, plan.blocked = 0, frozenset(), 0
+            plan.jobs = self._jobs(plan, plan.readers, found)
             parts = [plan.jobs[i : i + JOBS_PER_CHUNK] for i in range(0, len(plan.jobs), JOBS_PER_CHUNK)] or [[]]
             *others, last = parts
             chunks += [(plan, self._chunk(plan, part)) for part in others]

@@ -118,13 +118,19 @@ class ScriptedTransport:
 
 @dataclass
 class Keys:
-    """Implements ports.Authorization: the first key expires, and is renewed if `renewable`."""
+    """Implements ports.Authorization: the first key expires, and is renewed if `renewable`.
+
+    None can be read as long as `fault` is set.
+    """
 
     renewable: bool = True
     used: str = "key-1"
     renewals: list[str] = field(default_factory=list)
+    fault: Exception | None = None
 
     async def current(self) -> str:
+        if self.fault is not None:
+            raise self.fault
         return self.used
 
     async def renew(self, refused: str) -> bool:

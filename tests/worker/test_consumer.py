@@ -34,7 +34,9 @@ class Bench:
         self.stream = keys.jobs(self.lane)
         self._settling: list[asyncio.Task[None]] = []
 
-    def worker(self, name: str = "worker-1", *, in_flight: int = 100, lease: timedelta = MS) -> StreamConsumer:
+    def worker(
+        self, name: str = "worker-1", *, in_flight: int = 100, lease: timedelta = MS, block: timedelta = NO_WAIT
+    ) -> StreamConsumer:
         """The consumer of a worker instance, whose settlements are carried out."""
         queue = queue_of(self.redis, name, lease)
         consumer = StreamConsumer(
@@ -44,7 +46,7 @@ class Bench:
             partial(queue.settle_jobs, self.lane),
             RelayObserver(self.app_id, self.lane),
             in_flight=in_flight,
-            block=NO_WAIT,
+            block=block,
         )
         self._settling.append(asyncio.create_task(consumer.run_settling()))
         return consumer
@@ -247,6 +249,31 @@ def test_from_its_third_delivery_on_an_entry_is_claimed_alone_until_it_is_settle
         heir.release([second[0].id])  # left for later: so is the next one's turn
         await past_the_lease()
         assert len(await heir.take_over()) == 1
+
+    on_stream(scenario)
+
+
+def test_while_a_suspect_is_in_hand_no_read_blocks_the_claim_of_the_next(on_stream: OnStream) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.put("ben", "cai", "dan")
+        for name in ("dead-1", "dead-2"):
+            await past_the_lease()
+            worker = bench.worker(name)
+            await (worker.claim() if name == "dead-1" else worker.take_over())
+        await past_the_lease()
+        heir = bench.worker("heir", block=timedelta(minutes=1))
+        found = await heir.take_over()
+        assert len(found) == 1
+        reading = asyncio.create_task(heir.claim())
+        await asyncio.sleep(0)  # it reads before the first suspect is settled
+        for _ in range(2):
+            await finish(heir, found)
+            while not (found := await reading):
+                reading = asyncio.create_task(heir.claim())
+            assert len(found) == 1
+            reading = asyncio.create_task(heir.claim())
+            await asyncio.sleep(0)
+        reading.cancel()
 
     on_stream(scenario)
 

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from proxy.domain.dead_letters import Cause, DeadLetter, revived
 from proxy.domain.decisions import Result
-from proxy.domain.devices import ApnsEnvironment
+from proxy.domain.devices import ApnsEnvironment, Platform
 from proxy.domain.jobs import Push
 from proxy.domain.lanes import Lane, Pause, PauseKind
 from proxy.domain.outcomes import (
@@ -396,6 +396,41 @@ def test_an_answer_that_cannot_be_carried_out_leaves_its_jobs_for_a_later_try(on
         await bench.nothing_is_left()
 
     on_lane(scenario)
+
+
+def test_where_the_store_refuses_what_one_job_of_a_batch_changes_the_others_are_settled(on_phones: OnLane) -> None:
+    async def scenario(bench: LaneBench) -> None:
+        broken = keys.push_token(bench.lane.app_id, "main", Platform.APNS, "ben-token")
+        bench.wire.verdict = lambda pushes, _: [
+            Misaddressed("BadDeviceToken") if push.job.account == "ben" else Accepted() for push in pushes
+        ]
+        await bench.put("cai", "ben", "dan")
+        bench.transport.answering.clear()
+        await bench.worker.claim()
+        await bench.until(lambda: len(bench.sent) == 1)
+        await bench.redis.delete(broken)
+        await bench.redis.set(broken, "not a hash")
+        bench.transport.answering.set()
+        await bench.worker.drained()
+        assert sorted(bench.results) == [("cai", "accepted"), ("dan", "accepted")]
+        assert await bench.backlog() == (1, 1)  # ben's is left for a later try
+        assert bench.consumer.in_flight.used == 0
+
+    on_phones(scenario, batch_limit=10)
+
+
+def test_a_conversation_is_free_again_after_the_provider_token_could_not_be_read(on_lane: OnLane) -> None:
+    async def scenario(bench: LaneBench) -> None:
+        bench.authorization.fault = RedisConnectionError("away")
+        await bench.put(bench.job(sequence=1), bench.job(message_id="m2", sequence=2))
+        await bench.worker.claim()
+        await bench.until(lambda: bool(bench.logged))
+        bench.authorization.fault = None
+        await bench.worker.drained()
+        assert sorted(result for _, result in bench.results) == ["accepted", "superseded"]
+        await bench.nothing_is_left()
+
+    on_lane(scenario, replaces=True)
 
 
 # leases
@@ -963,6 +998,32 @@ def test_a_claim_that_comes_after_another_worker_paused_the_lane_is_put_back_uns
     on_lane(scenario)
 
 
+def test_what_looks_like_a_pause_and_is_none_holds_up_nothing(on_lane: OnLane) -> None:
+    async def scenario(bench: LaneBench) -> None:
+        await bench.redis.hset(keys.pause(bench.lane), "of another program", "1")
+        await bench.put("ben")
+        await bench.turn()
+        assert bench.results == [("ben", "accepted")]
+        assert bench.addresses.questions == 1
+
+    on_lane(scenario)
+
+
+def test_a_lane_whose_state_the_store_cannot_read_is_opened_by_a_probe(on_lane: OnLane) -> None:
+    async def scenario(bench: LaneBench) -> None:
+        await bench.redis.set(keys.pause(bench.lane), "not a hash")
+        await bench.look()
+        await bench.put("ben", "cai")
+        await bench.turn()
+        assert bench.results == [("ben", "accepted")]
+        assert await bench.stored_pause() is None
+        await bench.move_due()
+        await bench.turn()
+        assert bench.results[1:] == [("cai", "accepted")]
+
+    on_lane(scenario)
+
+
 def test_what_waits_for_a_place_when_the_lane_is_paused_goes_back_to_the_store(on_lane: OnLane) -> None:
     async def scenario(bench: LaneBench) -> None:
         bench.transport.allow(0)
@@ -1195,6 +1256,21 @@ def test_a_lane_whose_jobs_wait_for_the_store_says_so(on_lane: OnLane, logged: L
         assert bench.worker.stall() == "store: ConnectionError"
         await bench.leases.renew(bench.queue.renew)
         bench.addresses.fault = None
+        await bench.worker.drained()
+        assert bench.worker.stall() == ""
+
+    on_lane(scenario)
+
+
+def test_a_lane_whose_outcomes_the_store_does_not_take_says_so(on_lane: OnLane) -> None:
+    async def scenario(bench: LaneBench) -> None:
+        await bench.put("ben")
+        bench.queue.fault = RedisConnectionError()
+        await bench.worker.claim()
+        await bench.until(lambda: bool(bench.results))
+        bench.clock.now += PATIENCE.total_seconds()
+        assert bench.worker.stall() == "the store takes no outcome"
+        bench.queue.fault = None
         await bench.worker.drained()
         assert bench.worker.stall() == ""
 
