@@ -15,7 +15,6 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import requests
-from redis.exceptions import ResponseError
 
 from proxy.auth.accounts_db import open_accounts
 from proxy.auth.jwt_keys import jwks_keys
@@ -23,7 +22,7 @@ from proxy.channels.apns.provider_token import sign_provider_token
 from proxy.errors import BadSettings, StoreUnavailable
 from proxy.settings import ApnsSettings, JwtSettings, MipushSettings, Settings, StoreSettings
 from proxy.store.connection import Store
-from proxy.store.server.policy import eviction_fault
+from proxy.store.server.policy import eviction_fault, persistence_risk, read_persistence
 
 _TIMEOUT_S = 5.0
 _OLDEST_REDIS = (6, 2)
@@ -221,20 +220,12 @@ def _ask_store(settings: StoreSettings) -> Iterator[Finding]:
     store = Store(settings.url.get_secret_value(), timeout_s=_TIMEOUT_S)
     try:
         facts: dict[str, Any] = store.call(lambda redis: redis.info())
-        fsync: str | None = store.call(_appendfsync)
+        persistence = store.call(read_persistence)
     except StoreUnavailable as error:
         yield Finding("fault", "store.url", str(error))
         return
     yield _version(str(facts.get("redis_version", "")))
-    yield from _risks(facts, fsync)
-
-
-def _appendfsync(redis: Any) -> str | None:
-    try:
-        (value,) = redis.config_get("appendfsync").values()
-    except (ResponseError, ValueError):  # hosted stores forbid CONFIG
-        return None
-    return value.decode() if isinstance(value, bytes) else str(value)
+    yield from _risks(persistence, facts.get("maxmemory_policy"))
 
 
 def _version(version: str) -> Finding:
@@ -244,16 +235,9 @@ def _version(version: str) -> Finding:
     return Finding("ok", "store.url", f"the store answers, compatible with Redis {version}")
 
 
-def _risks(facts: dict[str, Any], fsync: str | None) -> Iterator[Finding]:
-    if not facts.get("aof_enabled"):
-        yield Finding("warning", "store.url", "appendonly is off: a restart loses callbacks that were answered 200")
-    elif fsync != "always":
-        yield Finding(
-            "warning",
-            "store.url",
-            f"appendfsync is {fsync or 'not told'}: a crash may lose what was answered 200 just before",
-        )
-    policy = facts.get("maxmemory_policy")
+def _risks(persistence: tuple[bool | None, str | None], policy: str | None) -> Iterator[Finding]:
+    if risk := persistence_risk(*persistence):
+        yield Finding("warning", "store.url", risk)
     if fault := eviction_fault(policy):
         yield Finding("fault", "store.url", fault)
     elif policy is None:

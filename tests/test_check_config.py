@@ -201,4 +201,4 @@ def test_a_store_that_may_forget_is_warned_of_and_one_that_evicts_is_a_fault(tmp
     assert "allkeys-lru" in volatile[2].text
     assert "CONFIG SET maxmemory-policy noeviction" in volatile[2].text
     assert ["appendfsync is everysec" in one.text for one in everysec] == [False, True]
-    assert ["appendfsync is not told" in one.text for one in hosted] == [False, True]
+    assert ["appendfsync is not shown" in one.text for one in hosted] == [False, True]

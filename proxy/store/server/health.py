@@ -15,7 +15,7 @@ from proxy.store.devices.removed import guard_details
 from proxy.store.queue.lane_states import PAUSE_FIELDS, read_pause
 from proxy.store.server.clocks import clock_details
 from proxy.store.server.identity import loss_details
-from proxy.store.server.policy import eviction_fault, read_policy
+from proxy.store.server.policy import eviction_fault, persistence_risk, read_persistence, read_policy
 from proxy.store.server.worker_states import worker_details
 
 _READY_TTL_S = 60
@@ -52,7 +52,9 @@ class RedisHealth:
         missing = [stream for stream in self._streams() if not _has_group(redis, stream)]
         policy = read_policy(redis)
         evicts = eviction_fault(policy)
-        details = {"store": "writable", **_persistence(redis), **self._paused(redis)}
+        details = {"store": "writable", **self._paused(redis)}
+        if risk := persistence_risk(*read_persistence(redis)):
+            details["persistence"] = risk
         details |= guard_details(redis, self._lanes, self._now()) | loss_details(redis, self._now())
         details |= clock_details(redis, self._now()) | worker_details(redis)
         if missing:
@@ -83,31 +85,3 @@ def _has_group(redis: Any, stream: str) -> bool:
         return any(group["name"] == keys.GROUP.encode() for group in redis.xinfo_groups(stream))
     except ResponseError:  # no such key
         return False
-
-
-def _persistence(redis: Any) -> dict[str, str]:
-    """What the store's own settings put at risk. Managed stores may hide them."""
-    try:
-        found: dict[str, str] = {}
-        for name in ("appendonly", "appendfsync"):
-            found |= {_text(key): _text(value) for key, value in redis.config_get(name).items()}
-    except ResponseError:
-        return {"persistence": "unknown: the store does not show its settings"}
-    return store_risks(found)
-
-
-def store_risks(config: dict[str, str]) -> dict[str, str]:
-    """A sentence about appendonly and appendfsync; empty where nothing is at risk."""
-    risks: dict[str, str] = {}
-    if config.get("appendonly") != "yes":
-        risks["persistence"] = "at risk: appendonly is off, a restart of the store loses accepted callbacks"
-    elif config.get("appendfsync") != "always":
-        risks["persistence"] = (
-            f"at risk: appendfsync is {config.get('appendfsync')}, a crash of the store may lose what it had accepted "
-            "in the last seconds; always loses nothing"
-        )
-    return risks
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value

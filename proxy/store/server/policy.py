@@ -1,4 +1,7 @@
-"""Does the store throw away what it was given, to make room? On such a one callbacks would be lost silently."""
+"""What a store puts at risk, in words: does it throw away what it was given, and what does its crash lose?
+
+A store that evicts is refused, for it would lose callbacks silently. One that may lose its last seconds is told.
+"""
 
 from typing import Any
 
@@ -44,6 +47,36 @@ def eviction_fault(policy: str | None) -> str | None:
         f"the store's maxmemory-policy is {policy}: when it is full it drops callbacks, alerts and marks silently. "
         "Mend it with: redis-cli CONFIG SET maxmemory-policy noeviction (and in its configuration file, or the "
         "parameters of a hosted store)"
+    )
+
+
+def read_persistence(redis: Any) -> tuple[bool | None, str | None]:
+    """Is each write appended to a file, and when is that file synced ("always", "everysec", "no")?
+
+    None is what the store does not show: hosted ones forbid CONFIG.
+    """
+    try:
+        is_appended = redis.info("persistence").get("aof_enabled")
+    except ResponseError:
+        is_appended = None
+    try:
+        (fsync,) = redis.config_get("appendfsync").values()
+    except (ResponseError, ValueError):
+        fsync = None
+    return None if is_appended is None else bool(is_appended), fsync.decode() if isinstance(fsync, bytes) else fsync
+
+
+def persistence_risk(is_appended: bool | None, fsync: str | None) -> str | None:
+    """A sentence where a restart or a crash of the store may lose what was accepted."""
+    if is_appended is None:
+        return "unknown: the store does not show whether it appends to a file"
+    if not is_appended:
+        return "at risk: appendonly is off, a restart of the store loses accepted callbacks"
+    if fsync == "always":
+        return None
+    return (
+        f"at risk: appendfsync is {fsync or 'not shown'}, a crash of the store may lose what it had accepted in the "
+        "last seconds; always loses nothing"
     )
 
 
