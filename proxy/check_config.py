@@ -40,7 +40,7 @@ class Finding:
 
 
 def inspect_files(settings: Settings) -> Iterator[Finding]:
-    """What can be said without asking anybody: are the key files keys, the accounts' database one of ours, can the
+    """What can be said without asking a service: are the key files keys, the accounts' database one of ours, can the
     spool's folder be written?
     """
     yield _spools(settings.store)
@@ -52,7 +52,7 @@ def inspect_files(settings: Settings) -> Iterator[Finding]:
 
 
 def ask_services(settings: Settings) -> Iterator[Finding]:
-    """Ask everybody whom the settings name. Takes up to five seconds for each who does not answer."""
+    """Ask every service that the settings name. Takes up to five seconds for each that does not answer."""
     yield from _ask_store(settings.store)
     for name, issuer in settings.auth.jwt.items():
         if issuer.jwks_url:

@@ -33,7 +33,7 @@ def cli() -> None:
 
     \b
     To see it work, without any account:
-      app-proxy run --demo                   store, emulators, web and worker here; plays the main job
+      app-proxy run --demo                   store, emulators, web and worker here; two messages
 
     \b
     To begin with an app of yours:

@@ -15,12 +15,12 @@ _MARKS = {"ok": "ok      ", "warning": "warning ", "fault": "FAULT   "}
 
 @click.command("check-config")
 @config_option
-@click.option("--offline", is_flag=True, help="Ask nobody: only the file, the environment and the key files.")
+@click.option("--offline", is_flag=True, help="Ask no service: read only the file, the environment and the key files.")
 @click.pass_context
 def check_config(ctx: click.Context, config: Path | None, offline: bool) -> None:
     """Tell all faults of the settings, then ask the services.
 
-    Nothing is changed and nobody gets an alert. Exit code 2: the settings are wrong; 1: somebody does not answer or
+    Nothing is changed and no phone gets an alert. Exit code 2: the settings are wrong; 1: a service does not answer or
     refuses us; 0: fit for service (warnings are risks that you may take).
     """
     settings = load_settings(config)

@@ -23,7 +23,7 @@ from proxy.settings import JwtSettings, key_text
 def token(config: Path | None, account: str, ttl: int, issuer: str | None) -> None:
     """Print a bearer for an account, signed as your own system would, with an issuer's secret.
 
-    For trying things out: whoever has it acts as this account until it expires.
+    For trying things out: its holder acts as this account until it expires.
     """
     if account_of(account) is None:
         raise click.BadParameter("1 to 256 bytes, without control characters", param_hint="--account")

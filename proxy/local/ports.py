@@ -14,13 +14,13 @@ class PortTaken(ProxyError):
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nobody listens on now. Another process may take it before you do."""
+    """A port on which no process listens now. Another process may take it before you do."""
     with socket.create_server((host, 0), family=_family(host)) as server:
         return int(server.getsockname()[1])
 
 
 def port_taken(host: str, port: int) -> bool:
-    """Nobody else could listen there now. Raises OSError where the address is not this machine's or not allowed."""
+    """No other process could listen there now. Raises OSError where the address is not ours or not allowed."""
     try:
         # create_server sets SO_REUSEADDR, so that connections of a server that just ended do not count.
         socket.create_server((host, port), family=_family(host)).close()
@@ -38,7 +38,7 @@ def require_free(host: str, port: int, setting: str) -> None:
 
 
 def listens(host: str, port: int, timeout_seconds: float = 1) -> bool:
-    """Somebody accepts connections there."""
+    """A process accepts connections there."""
     try:
         socket.create_connection((host, port), timeout=timeout_seconds).close()
     except OSError:

@@ -1,4 +1,4 @@
-"""Processes by pid and start time: a pid alone may have been given to somebody else since."""
+"""Processes by pid and start time: a pid alone may have been given to another process since."""
 
 import os
 import signal
