@@ -302,13 +302,17 @@ class Rig:
         """The pushes that the emulated APNs accepted, for one device or all."""
         return [it for it in self.journal("apns") if it["accepted"] and push_token in (None, it["device_token"])]
 
-    def backlog(self, app_id: str = MAIN) -> int:
-        """How many callbacks, jobs and retries of this app the store still holds: 0 once all is settled."""
+    def backlog(self, app_id: str = MAIN, *, within_s: float | None = None) -> int:
+        """How many callbacks, jobs and retries of this app the store still holds: 0 once all is settled.
+
+        Callbacks that wait for a full lane count too. With `within_s`, retries that are due later than that do not count.
+        """
+        until = "+inf" if within_s is None else (time.time() + within_s) * 1000
         with self.redis() as redis, redis.pipeline(transaction=True) as pipe:
-            pipe.xlen(keys.callbacks(app_id))
+            pipe.xlen(keys.callbacks(app_id)).zcard(keys.waiting(app_id))
             for channel in _LANES:
                 lane = Lane(app_id, SECTION[app_id], channel)
-                pipe.xlen(keys.jobs(lane)).zcard(keys.retries(lane))
+                pipe.xlen(keys.jobs(lane)).zcount(keys.retries(lane), "-inf", until)
             return sum(pipe.execute())
 
     def settled(self, app_id: str = MAIN, seconds: float = 60) -> None:
