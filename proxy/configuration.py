@@ -24,7 +24,7 @@ from pydantic.fields import FieldInfo
 from proxy.errors import BadSettings
 from proxy.settings import Faults, Section, Settings
 
-# what version 0.1 called them; nothing else would tell its users
+# what version 0.1 called them: its users get the new name
 _FORMER_NAMES = {
     "marks_life_s": "dedupe_ttl_s",
     "alert_life_s": "alert_ttl_s",

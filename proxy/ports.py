@@ -50,7 +50,7 @@ class CallbackInbox(Protocol):
     """Takes callbacks for good. Raises StoreUnavailable or StoreFull."""
 
     def accept(self, message: OfflineMessage, callback_id: str) -> Receipt:
-        """`callback_id` tells a repeat of the callback from another one about the same message."""
+        """`callback_id` distinguishes a repeat of the callback from another one about the same message."""
 
 
 class DeviceRegistry(Protocol):
@@ -68,7 +68,7 @@ class DeviceRegistry(Protocol):
 
 
 class BlockList(Protocol):
-    """Accounts and sessions that may do nothing any more. Raises StoreUnavailable. See store/blocks.py."""
+    """Accounts and sessions that may do nothing any more. Raises StoreUnavailable. See store/users/blocks.py."""
 
     def is_blocked(self, account: str, session_id: str | None) -> bool: ...
 
@@ -94,7 +94,7 @@ class RateLimits(Protocol):
 
 
 class TokenService(Protocol):
-    """MIMC's TokenService. The answer is theirs, untouched; NoAnswer where there was none."""
+    """MIMC's TokenService. The answer is theirs, untouched; TransportFailure where there was none."""
 
     def issue(self, app: str, account: str) -> Response | TransportFailure: ...
 
@@ -131,12 +131,12 @@ class PutBack(Enum):
     """What became of a dead letter that was to go back to work."""
 
     DONE = auto()
-    GONE = auto()  # somebody put it back or dropped it before
-    FULL = auto()  # its stream is at its cap; the letter stays
+    GONE = auto()  # it was put back or dropped before
+    FULL = auto()  # its stream is at its cap; the dead letter stays
 
 
 class DeadLetters(Protocol):
-    """The dead letters. Raises StoreUnavailable. See store/dead_letters.py."""
+    """The dead letters. Raises StoreUnavailable. See store/queue/dead_letters.py."""
 
     def has(self, letter: DeadLetter) -> bool: ...
 

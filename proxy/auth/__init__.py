@@ -45,7 +45,7 @@ class Authenticator:
         self._backends = dict(backends)
 
     def authenticate(self, credentials: Credentials) -> Authenticated | Refused | Unavailable:
-        """The user. A backend that cannot tell ends the search: the next could only refuse what it would take."""
+        """The user. A backend that cannot decide ends the search: the next could only refuse what it would take."""
         refusals = []
         for name, backend in self._backends.items():
             match backend.authenticate(credentials):

@@ -131,7 +131,7 @@ class AccountsDatabase:
             return connection.execute(change, [password_hash, to_ms(now), account]).rowcount == 1
 
     def start_session(self, session: Session, user: User, new_hash: str | None) -> bool:
-        """Keeps the session, and `new_hash` of the same password where there is one; forgets expired sessions.
+        """Keeps the session, and `new_hash` of the same password where there is one; deletes expired sessions.
 
         False, and nothing is kept: the password changed, or the user was disabled, after `user` was read.
         """

@@ -69,7 +69,7 @@ class JwtBearer:
             return None
         if found.key in self._issuers[found.issuer].keys.look().identities:
             return found.user
-        self.memory.forget(digest)
+        self.memory.remove(digest)
         return None
 
     def _ask(self, token: Unverified, digest: bytes, now: float) -> Authenticated | Refused | Unavailable:

@@ -44,7 +44,7 @@ class Memory:
             if len(self._known) > self._most:
                 self._known.popitem(last=False)
 
-    def forget(self, digest: bytes) -> None:
+    def remove(self, digest: bytes) -> None:
         with self._lock:
             self._known.pop(digest, None)
 

@@ -22,7 +22,7 @@ _CONNECTION_FAILED = frozenset({
 class Connection:
     """Cold until its first 200: one request at a time. Then as many as the server has streams, `most_streams` at most.
 
-    libcurl does not tell the server's stream limit. What has not left libcurl after a moment comes back as NOT_SENT,
+    libcurl does not show the server's stream limit. What has not left libcurl after a moment comes back as NOT_SENT,
     and the limit is taken to be what is on the wire; from then on it doubles each second until that happens again.
 
     `in_flight` is what libcurl holds, `on_wire` how many of them have left and are not answered. `heard_at` (monotonic)

@@ -16,7 +16,7 @@ class Http1Transport:
     """Sends over at most `connections` HTTP/1.1 connections. A `proxy.ports.Transport`.
 
     Plain http:// is spoken to loopback alone. The first request on a connection that the server has closed may end as
-    BROKEN: it cannot be told whether it arrived.
+    BROKEN: whether it arrived is unknown.
     """
 
     def __init__(self, route: Route, limits: Limits, connections: int, on_event: Callable[[str], None]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Places:
-    """`free` tells how many requests may leave now, without those that are reserved already.
+    """`free` says how many requests may leave now, without those that are reserved already.
 
     Who asks waits behind those who wait already, so a busy lane cannot starve another one. Places that become free in
     one turn of the loop are given out together.

@@ -75,7 +75,7 @@ class MarkInvalid:
 
 @dataclass(frozen=True)
 class RememberUnknown:
-    """The provider knows nobody under this account: it is left alone for a while."""
+    """The provider does not know this account: no job goes to it for a while."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Decision:
 
 
 def check(claimed: ClaimedJob, destination: Destination, lane: Lane, now: datetime) -> Push | Decision:
-    """Whether the job can be sent as things are now, which its registration tells."""
+    """Whether the job can be sent as its registration is now."""
     job, entry_id, device = claimed.job, claimed.entry_id, destination.device
     if job.alert.expires_at <= now:
         return bury(claimed, Cause.EXPIRED, "too late: expired while waiting")
@@ -135,7 +135,7 @@ def decide(
     """
     entry_id = claimed.entry_id
     match outcome:
-        case Accepted():  # taken on, which is not delivered: no provider tells us that
+        case Accepted():  # taken on, which is not delivered: no provider reports that
             return Decision(Finish(entry_id), Result.ACCEPTED)
         case Unregistered(since):
             return Decision(None, Result.DEVICE_GONE, "unregistered", RemoveDevice(since or sent_at))

@@ -102,5 +102,5 @@ def platform_of(channel: str) -> str:
 
 
 def fingerprint(push_token: str) -> str:
-    """Eight hex digits that tell two push tokens apart in a log, and give neither away."""
+    """Eight hex digits that distinguish two push tokens in a log, and reveal neither."""
     return hashlib.sha256(push_token.encode()).hexdigest()[:8]

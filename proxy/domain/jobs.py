@@ -26,7 +26,7 @@ class Job:
 
     `device_id` is "" for the latter. The push token is not part of it: deliver reads the registration again, because a
     phone may have changed hands since. `attempt` counts answers that asked us to come back; `second_chance` is spent
-    once, on a device that registered anew after its token had been called dead. `history` tells its tries, the oldest
+    once, on a device that registered anew after its token had been called dead. `history` lists its tries, the oldest
     first. `token_digest` is the device's when the job was planned, "" where that is not known: it saves a look-up.
     """
 

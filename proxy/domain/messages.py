@@ -90,7 +90,7 @@ _Envelope = Mapping[str, object]
 
 
 def alert_text(payload: bytes, biz_type: str, sender: str) -> AlertText | None:
-    """The words of the alert, None for a message that no one is to be alerted of. Never raises, whatever the bytes.
+    """The words of the alert, None for a message without an alert. Never raises, whatever the bytes.
 
     `payload` is out of MIMC's own base64: the app's JSON object, or base64 of one (flutter_mimc). The type is the
     first that we know among `biz_type`, which is MIMC's own, and the members msgType, type, bizType and biz_type;
@@ -161,7 +161,7 @@ def _content(envelope: _Envelope, *, encoder: bool) -> str:
 def _decoded(text: str, *, encoder: bool) -> str:
     """`text` out of the app's own base64 and percent encoding, or as it is.
 
-    Which of the two cannot be told for sure: "6666" is base64 of a Korean syllable. We decode what round-trips, is
+    Which of the two it is cannot be known: "6666" is base64 of a Korean syllable. We decode what round-trips, is
     UTF-8 without control characters, and
     - has a letter, where it ends in padding or where the type is in MIMC's bizType alone, as in the Java,
       Android and later Web demos, which encode every text;

@@ -1,4 +1,4 @@
-"""What a provider's answer means for one job. Closed: the type checker finds the forgotten case."""
+"""What a provider's answer means for one job. Closed: the type checker finds a missing case."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -7,7 +7,7 @@ from enum import Enum, auto
 
 @dataclass(frozen=True)
 class Accepted:
-    """The provider took it on, which is not delivered: no provider tells us that."""
+    """The provider took it on, which is not delivered: no provider reports that."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the phones of a demo show, as the emulators tell it."""
+"""What the phones of a demo show, as the emulators report it."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""The whole service on this machine: which processes there are, in which order, and what each is told.
+"""The whole service on this machine: which processes there are, in which order, and what each is given.
 
 In a demo the emulators stand in for MIMC, Apple and Xiaomi; the keys, made at the first start, lie in the state
 folder and open nothing else. With a configuration of the operator's own only store, web and worker are started.

@@ -41,7 +41,7 @@ def recorded_in(folder: Path) -> list[ProcessRecord]:
 
 
 class StateFolder:
-    """The folder, held. Raises FolderTaken when another process holds it, FolderUnusable when nobody can."""
+    """The folder, locked. Raises FolderTaken when another process holds it, FolderUnusable when no process can."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()

@@ -193,7 +193,7 @@ class Supervisor:
         self._children[child.name] = running
         self._record()
         if process.stdin:
-            with suppress(BrokenPipeError), process.stdin as gate:  # dead already: whoever watches it will see
+            with suppress(BrokenPipeError), process.stdin as gate:  # dead already: the watch on it will see
                 gate.write(b"go\n")
         return running
 
@@ -236,7 +236,7 @@ class Supervisor:
         pause = self._restarts.pause_seconds(running.deaths)
         running.again_at = now + pause
         when = f"in {pause:g} s" if pause else "now"
-        with suppress(OSError):  # nobody reads our output any more, which is no reason to stop watching
+        with suppress(OSError):  # our output has no reader any more, which is no reason to stop watching
             self._say(f"{name} ended ({_how(running.process)}); starting it again {when}")
 
     def _give_up(self, running: _Running, what: str) -> None:

@@ -74,7 +74,7 @@ class TokenClient:
 
 
 class _TokenConnection:
-    """An easy handle with its connection. `never_connected` tells of the last post."""
+    """An easy handle with its connection. `never_connected` is about the last post."""
 
     def __init__(self, app: AppSettings) -> None:
         self.never_connected = False

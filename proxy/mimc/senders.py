@@ -34,7 +34,7 @@ class Senders:
     def admit(self, url_secret: str) -> Sender:
         """The sender who knows this secret; else NotFound, as for a path that does not exist.
 
-        Digests of equal length are compared, all of them: the time tells neither length nor place.
+        Digests of equal length are compared, all of them: the time reveals neither length nor place.
         """
         shown, found = _digest(url_secret), None
         for digest, sender in self._senders:

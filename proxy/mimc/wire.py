@@ -31,8 +31,8 @@ def parse_callback(body: bytes) -> Callback | Ignored:
     `body` is the POST body: a UTF-8 JSON object, at most 64 levels deep, whose "msgType" is NORMAL_MSG, OFFLINE_MSG,
     NORMAL_TOPIC_MSG or OFFLINE_TOPIC_MSG, in the form of 2018 or with the members added later; any other text becomes
     Ignored(kind), whatever else is in it. Ids and the timestamp may be text or whole numbers and are kept as text;
-    null and "" are absent. In a Callback `payload` is out of base64 and `sent_at` is aware UTC. Nobody named is no
-    error: `recipients` is empty then. Raises BadCallback naming the first member that is missing or of another shape.
+    null and "" are absent. In a Callback `payload` is out of base64 and `sent_at` is aware UTC. A list without a name
+    is no error: `recipients` is empty then. Raises BadCallback naming the first member that is missing or misshapen.
     Source: MIMC operation manual, message callbacks; "offline..." members as a public consumer reads them.
     """
     members = _read_json(body)

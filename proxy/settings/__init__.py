@@ -62,7 +62,7 @@ __all__ = [
 ]
 
 
-GRACE = timedelta(seconds=10)  # what gunicorn gives requests under way when it is told to stop
+GRACE = timedelta(seconds=10)  # what gunicorn gives requests under way when it is stopped
 REPEATS = timedelta(seconds=335)  # MIMC says a callback again 5 s, 30 s and 5 min after an answer that is not 200
 
 

@@ -1,33 +1,33 @@
-"""Every key in the store: its type, its life, who writes it. Nothing else may make up a key.
+"""Every key in the store: its type, TTL and writer. Nothing else may make up a key.
 
 Keys that one script touches carry one hash tag, `{appId}`, so that they lie in one slot of a Cluster. Accounts are
 users' own names and may hold anything; they and push tokens enter a key as a digest.
 
-    key                                      type    life             written by            holds
+    key                                      type    TTL              written by            holds
     proxy:{appId}:callbacks                  stream  until planned    web (accept)          messages not yet planned
     proxy:{appId}:waiting                    zset    until due        worker (plan)         a message for full lanes
     proxy:{appId}:writes                     string  for ever         web, worker           accepted and settled so far
-    proxy:{appId}:seen:<callback id>         string  marks' life      web (accept)          this callback is stored
-    proxy:{appId}:planned:<message id>       hash    marks' life      worker (plan)         a field per planned target
+    proxy:{appId}:seen:<callback id>         string  dedupe TTL       web (accept)          this callback is stored
+    proxy:{appId}:planned:<message id>       hash    dedupe TTL       worker (plan)         a field per planned target
     proxy:{appId}:jobs:<app>:<channel>       stream  until settled    worker (plan, move)   a lane's jobs
     proxy:{appId}:retries:<app>:<channel>    zset    until due        worker (settle)       jobs by due time, ms
     proxy:{appId}:pause:<app>:<channel>      hash    30 days          worker (deliver)      why it is paused
     proxy:{appId}:probe:<app>:<channel>      string  until due        worker (deliver)      no probe before this is gone
-    proxy:{appId}:resumed:<app>:<channel>    string  15 s             worker (deliver)      the lane went on just now
+    proxy:{appId}:resumed:<app>:<channel>    string  15 s             worker (deliver)      it was resumed just now
     proxy:{appId}:rest:<app>:<platform>:<d>  string  until over       worker (deliver)      a device takes no more now
-    proxy:{appId}:shown:<app>:<channel>:<d>  string  marks' life      worker (settle)       latest accepted of a line
-    proxy:{appId}:flying:<app>:<channel>:<d> string  one lease        worker (deliver)      a push of this line is out
-    proxy:{appId}:sent:<app>:<channel>:<d>   string  10 minutes       worker (deliver)      it may be shown on a line
-    proxy:{appId}:unknown:<app>:<account d>  string  6 h              worker (settle)       MiPush knows nobody there
+    proxy:{appId}:shown:<app>:<channel>:<d>  string  dedupe TTL       worker (settle)       latest alert accepted
+    proxy:{appId}:flying:<app>:<channel>:<d> string  one lease        worker (deliver)      its conversation lock
+    proxy:{appId}:sent:<app>:<channel>:<d>   string  10 minutes       worker (deliver)      alert that may be shown
+    proxy:{appId}:unknown:<app>:<account d>  string  6 h              worker (settle)       Mi Push does not know it
     proxy:{appId}:dead                       stream  capped           worker (settle)       dead letters
-    proxy:{appId}:dead-words:<letter id>     string  marks' life      worker (settle)       its record with the words
+    proxy:{appId}:dead-words:<letter id>     string  dedupe TTL       worker (settle)       its record with the words
     proxy:{appId}:account:<app>:<account d>  hash    400 days         web (devices)         registration by device
     proxy:{appId}:token:<app>:<platform>:<d> hash    400 days         web (devices)         the push token's owner
-    proxy:{appId}:forgotten:<app>:<platform> zset    7 days           worker (deliver)      forgotten devices, by ms
-    proxy:{appId}:aside:<app>:<platform>:<d> hash    7 days           worker (deliver)      what was registered there
+    proxy:{appId}:forgotten:<app>:<platform> zset    7 days           worker (deliver)      removed devices, by ms
+    proxy:{appId}:aside:<app>:<platform>:<d> hash    7 days           worker (deliver)      a removed registration
     proxy:{appId}:aside-of:<app>:<account d> hash    7 days           worker (deliver)      an account's, by device
-    proxy:{appId}:held:<app>:<platform>      zset    1 hour           worker (deliver)      kept by the brake, by ms
-    proxy:{appId}:brake:<app>:<platform>     hash    1 day            worker (deliver), cli their number; does it hold
+    proxy:{appId}:held:<app>:<platform>      zset    1 hour           worker (deliver)      kept by the guard, by ms
+    proxy:{appId}:brake:<app>:<platform>     hash    1 day            worker (deliver), cli the removal guard
     proxy:{<team>}:provider-token:<id>:<d>   string  1 hour           worker (deliver)      the key's JWT for APNs
     ...:signing                              string  5 s              worker (deliver)      the lock of who signs it
     proxy:{appId}:ready                      string  1 minute         web (health)          can the store be written?
@@ -43,7 +43,8 @@ users' own names and may hold anything; they and push tokens enter a key as a di
 What lives until it is planned, settled or due has a cap instead: callbacks and those that wait together one, a lane's
 jobs and retries together one.
 The library `limits` makes up its keys below LIMITS_PREFIX itself; <d> is the digest of an account or an address.
-A "line" is what a phone shows as one: the same target and conversation on a channel whose alerts replace each other.
+<d> of shown, flying and sent: a target and conversation on a channel whose alerts replace each other on the phone.
+Some words are older than ours: forgotten, aside (removed devices), brake (removal guard), flying (conversation lock).
 """
 
 from proxy.domain.callbacks import digest
@@ -87,16 +88,16 @@ def rest_of(push_token_key: str) -> str:
     return push_token_key.replace(":token:", ":rest:", 1)
 
 
-def shown(lane: Lane, line: str) -> str:
-    return f"{_of('shown', lane)}:{line}"
+def shown(lane: Lane, conversation: str) -> str:
+    return f"{_of('shown', lane)}:{conversation}"
 
 
-def sent(lane: Lane, line: str) -> str:
-    return f"{_of('sent', lane)}:{line}"
+def sent(lane: Lane, conversation: str) -> str:
+    return f"{_of('sent', lane)}:{conversation}"
 
 
-def flying(lane: Lane, line: str) -> str:
-    return f"{_of('flying', lane)}:{line}"
+def conversation_lock(lane: Lane, conversation: str) -> str:
+    return f"{_of('flying', lane)}:{conversation}"
 
 
 def unknown(lane: Lane, account_name: str) -> str:

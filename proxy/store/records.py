@@ -25,27 +25,29 @@ class UnreadableRecord(ProxyError):
     """Not one of ours, or of a later version than this program knows."""
 
 
-def dump_offline_message(it: OfflineMessage, *, with_payload: bool = True) -> bytes:
+def dump_offline_message(message: OfflineMessage, *, with_payload: bool = True) -> bytes:
     """`with_payload` False leaves out what people wrote, for dead letters."""
-    payload = b64encode(it.payload if with_payload else b"").decode()
+    payload = b64encode(message.payload if with_payload else b"").decode()
     return _dump({
-        "v": FORMAT, "id": it.message_id, "app": it.app_id, "conv": it.conversation, "from": it.sender,
-        "to": [[r.account, list(r.resources)] if r.resources else r.account for r in it.recipients],
-        "payload": payload, "biz": it.biz_type, "seq": it.sequence, "sent": it.sent_at_ms, "at": to_ms(it.accepted_at),
+        "v": FORMAT, "id": message.message_id, "app": message.app_id, "conv": message.conversation,
+        "from": message.sender,
+        "to": [[r.account, list(r.resources)] if r.resources else r.account for r in message.recipients],
+        "payload": payload, "biz": message.biz_type, "seq": message.sequence, "sent": message.sent_at_ms,
+        "at": to_ms(message.accepted_at),
     })  # fmt: skip
 
 
 def load_offline_message(record: bytes) -> OfflineMessage:
     """Raises UnreadableRecord."""
     try:
-        it = _load(record)
-        to = tuple(Recipient(r) if isinstance(r, str) else Recipient(r[0], tuple(r[1])) for r in it["to"])
+        fields = _load(record)
+        to = tuple(Recipient(r) if isinstance(r, str) else Recipient(r[0], tuple(r[1])) for r in fields["to"])
         _only(str, *(r.account for r in to), *(name for r in to for name in r.resources))
-        _only(str, it["id"], it["app"], it["conv"], it["from"], it["biz"], it["seq"])
-        _only(int, it["sent"])
+        _only(str, fields["id"], fields["app"], fields["conv"], fields["from"], fields["biz"], fields["seq"])
+        _only(int, fields["sent"])
         message = OfflineMessage(
-            it["id"], it["app"], it["conv"], it["from"], to, b64decode(it["payload"]), it["biz"], it["seq"],
-            it["sent"], from_ms(it["at"]),
+            fields["id"], fields["app"], fields["conv"], fields["from"], to, b64decode(fields["payload"]),
+            fields["biz"], fields["seq"], fields["sent"], from_ms(fields["at"]),
         )  # fmt: skip
         _only(int, message.order.sequence)  # thousands of digits are no number
         return message
@@ -62,7 +64,7 @@ def dump_job(job: Job, *, with_text: bool = True) -> bytes:
         "message": alert.message_id, "conv": alert.conversation, "text": text,
         "order": [order.sequence, order.sent_at_ms, order.accepted_at_ms], "until": to_ms(alert.expires_at),
         "attempt": job.attempt, "second": int(job.second_chance),
-        **({"tries": [[to_ms(it.at), it.reason] for it in job.history]} if job.history else {}),
+        **({"tries": [[to_ms(past.at), past.reason] for past in job.history]} if job.history else {}),
         **({"tok": job.token_digest} if job.token_digest else {}),
     })  # fmt: skip
 
@@ -70,15 +72,17 @@ def dump_job(job: Job, *, with_text: bool = True) -> bytes:
 def load_job(record: bytes) -> Job:
     """Raises UnreadableRecord."""
     try:
-        it = _load(record)
-        title, body = it["text"] or ("", "")
-        _only(str, it["app"], it["channel"], it["account"], it["device"], it["message"], it["conv"], title, body)
-        _only(str, it.get("tok", ""))
-        _only(int, *it["order"], it["attempt"])
-        alert = Alert(it["message"], it["conv"], AlertText(title, body), Order(*it["order"]), from_ms(it["until"]))
+        fields = _load(record)
+        title, body = fields["text"] or ("", "")
+        _only(str, *(fields[name] for name in ("app", "channel", "account", "device", "message", "conv")), title, body)
+        _only(str, fields.get("tok", ""))
+        _only(int, *fields["order"], fields["attempt"])
+        order, expires_at = Order(*fields["order"]), from_ms(fields["until"])
+        alert = Alert(fields["message"], fields["conv"], AlertText(title, body), order, expires_at)
         return Job(
-            it["app"], it["channel"], it["account"], it["device"], alert, it["attempt"], bool(it["second"]),
-            tuple(_load_try(at, reason) for at, reason in it.get("tries", ())), it.get("tok", ""),
+            fields["app"], fields["channel"], fields["account"], fields["device"], alert, fields["attempt"],
+            bool(fields["second"]), tuple(_load_try(at, reason) for at, reason in fields.get("tries", ())),
+            fields.get("tok", ""),
         )  # fmt: skip
     except _NOT_OURS as error:
         raise UnreadableRecord(f"job record: {type(error).__name__}") from None
@@ -105,7 +109,7 @@ def dump_dead_letter(of: Job | OfflineMessage | Entry, lane: Lane | None) -> tup
 
 
 def load_dead_letter(kind: str, record: bytes) -> Job | OfflineMessage | Unread | None:
-    """What a dead letter is about; None where that cannot be told, as with callbacks of an earlier program.
+    """What a dead letter is about; None where that is unknown, as with callbacks of an earlier program.
 
     `kind` "" is that program's too, which wrote jobs without it.
     """
@@ -125,10 +129,10 @@ def load_dead_letter(kind: str, record: bytes) -> Job | OfflineMessage | Unread 
 
 def _load_unread(record: bytes) -> Unread:
     try:
-        it = _load(record)
-        _only(str, it["app"], it["channel"])
-        _only(int, it["size"])
-        return Unread(it["app"], it["channel"], it["size"])
+        fields = _load(record)
+        _only(str, fields["app"], fields["channel"])
+        _only(int, fields["size"])
+        return Unread(fields["app"], fields["channel"], fields["size"])
     except _NOT_OURS as error:
         raise UnreadableRecord(f"unread record: {type(error).__name__}") from None
 
@@ -144,11 +148,11 @@ def dump_device(device: Device) -> bytes:
 def load_device(app: str, device_id: str, record: bytes, invalid_reason: str = "") -> Device:
     """Raises UnreadableRecord."""
     try:
-        it = _load(record)
-        _only(str, it["account"], it["token"], it["locale"], it["resource"])
+        fields = _load(record)
+        _only(str, fields["account"], fields["token"], fields["locale"], fields["resource"])
         return Device(
-            app, it["account"], device_id, Platform(it["platform"]), it["token"], from_ms(it["at"]),
-            ApnsEnvironment(it["env"]), it["locale"], it["resource"], invalid_reason,
+            app, fields["account"], device_id, Platform(fields["platform"]), fields["token"], from_ms(fields["at"]),
+            ApnsEnvironment(fields["env"]), fields["locale"], fields["resource"], invalid_reason,
         )  # fmt: skip
     except _NOT_OURS as error:
         raise UnreadableRecord(f"device record: {type(error).__name__}") from None
@@ -188,7 +192,7 @@ def _dump(record: dict[str, Any]) -> bytes:
 
 
 def _load(record: bytes) -> dict[str, Any]:
-    it = json.loads(record)
-    if not isinstance(it, dict) or it.get("v") != FORMAT:
+    fields = json.loads(record)
+    if not isinstance(fields, dict) or fields.get("v") != FORMAT:
         raise ValueError("format")
-    return it
+    return fields

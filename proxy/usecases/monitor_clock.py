@@ -91,7 +91,7 @@ class ClockMonitor:
 
 @dataclass(frozen=True)
 class ClockedTokens:
-    """A token service whose answers tell the time."""
+    """A token service whose answers carry the time."""
 
     tokens: TokenService
     clock: ClockMonitor

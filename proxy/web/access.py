@@ -1,4 +1,4 @@
-"""What the log tells of a request: the facts of its one line, and events named "audit" with what was allowed to whom.
+"""What the log says of a request: the facts of its one line, and events named "audit" with what was allowed to whom.
 
 Never a secret, never content.
 """

@@ -30,7 +30,9 @@ def give_token() -> WebResponse:
     started = time.perf_counter()
     answer = services.tokens.issue(section, user.app_account)
     token_seconds.observe(time.perf_counter() - started)
-    services.devices.lift_unknown(section, user.app_account)  # its phone may have told Mi Push of the account just now
+    services.devices.lift_unknown(
+        section, user.app_account
+    )  # its phone may have registered the account with Mi Push just now
     status = answer.status if isinstance(answer, Response) else answer.reason
     audit("token asked", account=user.app_account, app=section, backend=user.backend, status=status)
     match answer:

@@ -90,7 +90,7 @@ def _spool(settings: Settings, store: Store, inbox: RedisInbox, now: Callable[[]
     spool = open_spool(settings.store)
     if spool is None:
         return None
-    with suppress(SpoolRefused):  # the disk may get well again; until then /readyz tells
+    with suppress(SpoolRefused):  # the disk may recover; until then /readyz says so
         spool.try_out()
     drain = Drain(spool, inbox, settings.relay.dedupe_margin, now)
     return SpoolServices(store, spool, drain, SpoolMetrics(spool, now))

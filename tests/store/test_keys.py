@@ -50,7 +50,7 @@ SAMPLES: dict[str, Callable[[], str]] = {
     "rest_of": lambda: keys.rest_of(keys.push_token("77", "main", "apns", "a1b2")),
     "shown": lambda: keys.shown(LANE, "l1"),
     "sent": lambda: keys.sent(LANE, "l1"),
-    "flying": lambda: keys.flying(LANE, "l1"),
+    "conversation_lock": lambda: keys.conversation_lock(LANE, "l1"),
     "unknown": lambda: keys.unknown(LANE, "ben"),
     "callbacks": lambda: keys.callbacks("77"),
     "waiting": lambda: keys.waiting("77"),

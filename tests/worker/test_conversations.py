@@ -43,7 +43,7 @@ class Bench:
 
     async def a_worker_dies(self) -> None:
         """Its locks run out."""
-        for lock in await self.redis.keys(keys.flying(self.lane, "*")):
+        for lock in await self.redis.keys(keys.conversation_lock(self.lane, "*")):
             await self.redis.delete(lock)
 
 

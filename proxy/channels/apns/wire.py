@@ -37,7 +37,7 @@ _GONE = frozenset({"Unregistered", "ExpiredToken"})  # 410, with the time since 
 
 # What a reason means for the job. Neighbours share the status that is said beside the first of them.
 _MEANING: Mapping[str, Callable[[str], Outcome]] = {
-    # of this device: the token of another environment or app, or nonsense; Apple tells these apart no better
+    # of this device: the token of another environment or app, or nonsense; Apple does not distinguish these
     "BadDeviceToken": Misaddressed,  # 400
     "DeviceTokenNotForTopic": Misaddressed,
     # of this request: a mistake of ours in it, the same at every repeat
@@ -160,7 +160,7 @@ def _reason(given: object) -> str:
 def _moment(timestamp_ms: object, now: datetime) -> datetime | None:
     """Their milliseconds as a time up to now; None for what is none.
 
-    A time to come would also forget a device that registers after this answer.
+    A time to come would also remove a device that registers after this answer.
     """
     if not isinstance(timestamp_ms, int) or isinstance(timestamp_ms, bool) or timestamp_ms <= 0:
         return None

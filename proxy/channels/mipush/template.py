@@ -34,7 +34,7 @@ def template_param(template: TemplateSettings, alert: Alert, longest_value: int 
 def clean(text: str, fallback: str, longest: int = LONGEST_VALUE) -> str:
     """The text as a template takes it, the fallback cleaned likewise where nothing is left, at last "[message]"."""
     for candidate in (text, fallback):
-        # words apart again with one blank: what stood between them may be gone
+        # words apart again with one blank: what was between them may be gone
         kept = " ".join("".join(map(_kept, candidate)).split())
         if not is_blank(kept):
             return cut(kept, longest, utf16_units)

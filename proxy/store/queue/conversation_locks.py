@@ -22,11 +22,11 @@ class RedisConversationLocks:
         self._instance = instance
 
     async def acquire(self, lane: Lane, conversations: Sequence[str], lease: timedelta) -> list[ConversationState]:
-        """Take each lock that is free, for a lease at most, and tell what is known of its conversation."""
+        """Take each lock that is free, for a lease at most. Returns what is known of each conversation."""
         commands: list[Command] = []
         for name in conversations:
             commands += [
-                ("SET", keys.flying(lane, name), self._instance, "NX", "PX", lease // _MS),
+                ("SET", keys.conversation_lock(lane, name), self._instance, "NX", "PX", lease // _MS),
                 ("MGET", keys.shown(lane, name), keys.sent(lane, name)),
             ]
         answers = await ask_strictly(self._redis, commands)
@@ -48,6 +48,10 @@ class RedisConversationLocks:
         args: list[Argument] = [self._instance, ttl // _MS]
         for one in releases:
             conversation = one.conversation
-            names += [keys.flying(lane, conversation), keys.shown(lane, conversation), keys.sent(lane, conversation)]
+            names += [
+                keys.conversation_lock(lane, conversation),
+                keys.shown(lane, conversation),
+                keys.sent(lane, conversation),
+            ]
             args += [dump_order(one.order) if one.order else b"", int(one.accepted), int(one.over)]
         await script("land").run_async(self._redis, names, args)

@@ -13,7 +13,7 @@ Command = tuple[Argument, ...]
 
 
 class Script:
-    """One Lua file. Sent whole only to a server that does not know it yet: a restart forgets scripts."""
+    """One Lua file. Sent whole only to a server that does not know it yet: a restart loses scripts."""
 
     def __init__(self, name: str) -> None:
         self.text = files(__package__).joinpath(f"{name}.lua").read_bytes()

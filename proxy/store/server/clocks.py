@@ -18,7 +18,7 @@ _SAMPLES = 8  # measurements of which the quickest counts
 _DRIFT = timedelta(milliseconds=50)  # of two clocks within so many measurements, and more
 _SLEW = timedelta(milliseconds=200)  # back by no more than this at once
 _STEP = timedelta(seconds=2)  # unless it is a clock that was set, ours or theirs
-_TOLD = 20  # sentences at most
+_SHOWN = 20  # sentences at most
 
 
 class StoreClock:
@@ -96,14 +96,14 @@ def clock_commands(
 
 def clock_details(redis: Commands, now: datetime) -> dict[str, str]:
     """A sentence for each clock that was found wrong within the last hour."""
-    told = {}
-    for name, value in sorted(redis.hgetall(keys.clocks()).items())[:_TOLD]:
+    sentences = {}
+    for name, value in sorted(redis.hgetall(keys.clocks()).items())[:_SHOWN]:
         machine, _, source = name.decode().partition("\n")
         seconds, at_ms = map(int, value.split())
         at = from_ms(at_ms)
         if at > now - _KNOWN_FOR:
             side = "ahead of" if seconds > 0 else "behind"
-            told[f"clock of {machine} by {source}"] = (
+            sentences[f"clock of {machine} by {source}"] = (
                 f"{abs(seconds)} s {side} theirs, seen at {at:%Y-%m-%d %H:%M:%S} UTC: let both follow a time server"
             )
-    return told
+    return sentences

@@ -1,11 +1,11 @@
 """Has the store lost data? It may come back empty, or as it was some time ago.
 
-A mark in it, made once, tells an empty one: a process that knew another mark knows what was lost. The counters of
-writes.py tell one that went back in time.
+A mark in it, made once, shows an empty one: a process that knew another mark knows what was lost. The counters of
+writes.py show one that went back in time.
 
 After a loss everything goes on by itself: streams and groups are made anew, what the workers still hold of before is
 foreign to the store, and nothing that MIMC does not repeat is shown again. But what had been accepted is gone, and so
-are registrations and blocked accounts: one line and /readyz say so.
+are registrations and blocked accounts: a log line and /readyz report them.
 
 A process remembers the mark while it lives, and in a `file` where it has one, so that also the loss between two starts
 is seen. Where no process lived through it and there is no file, it cannot be known: the store looks like a new one.
@@ -67,7 +67,7 @@ def _random_id() -> str:
 
 
 class StoreIdentity:
-    """The mark as one process knows it. `url` tells stores apart in the file: another one is no loss."""
+    """The mark as one process knows it. `url` names the store in the file: another one is no loss."""
 
     def __init__(self, url: str, file: Path | None = None, new_id: Callable[[], str] = _random_id) -> None:
         self._new_id = new_id
@@ -130,7 +130,7 @@ class StoreMonitor:
             answer = self._store.call(lambda redis: script("know_store").run(redis, names, args))
             loss = self._identity.learn(answer)
             if loss:
-                self._writes.forget()
+                self._writes.reset()
             elif lost := self._writes.take_lost():
                 report = _report_of(now, lost)
                 is_news = self._store.call(lambda redis: script("report_lost_writes").run(redis, *report))
@@ -159,7 +159,7 @@ class AsyncStoreMonitor:
     async def look(self, now: datetime) -> None:
         names, args = self._identity.asked(now)
         if loss := self._identity.learn(await script("know_store").run_async(self._redis, names, args)):
-            self._writes.forget()
+            self._writes.reset()
             self._on_loss(loss)
         elif lost := self._writes.take_lost():
             is_news = await script("report_lost_writes").run_async(self._redis, *_report_of(now, lost))

@@ -31,7 +31,7 @@ async def refuse_eviction_async(redis: Any) -> None:
 
 
 def read_policy(redis: Any) -> str | None:
-    """The store's maxmemory-policy; None where it does not show it. INFO tells it also where CONFIG is forbidden."""
+    """The store's maxmemory-policy; None where it does not show it. INFO shows it also where CONFIG is forbidden."""
     try:
         found = redis.info("memory").get("maxmemory_policy")
     except ResponseError:

@@ -21,7 +21,7 @@ class WorkerStates:
         self._redis = redis
 
     async def write(self, instance: str, state: Mapping[str, str], now: datetime) -> None:
-        """`state` holds "state" ("ok" or "stalled") and why, by lane. It is forgotten after 15 s."""
+        """`state` holds "state" ("ok" or "stalled") and why, by lane. It ends after 15 s."""
         commands = [
             ("SET", keys.worker_state(instance), json.dumps(dict(state)), "EX", keys.WORKER_STATE_TTL_S),
             ("ZADD", keys.workers(), to_ms(now), instance),
@@ -35,14 +35,14 @@ def worker_details(redis: Commands) -> dict[str, str]:
     """A sentence for each worker that lives, for a person."""
     instances = [instance.decode() for instance in redis.zrange(keys.workers(), 0, -1)]
     states = redis.mget([keys.worker_state(instance) for instance in instances]) if instances else []
-    told = {
+    sentences = {
         f"worker {instance}": _sentence(json.loads(state))
         for instance, state in zip(instances, states, strict=True)
         if state
     }
-    if not told:
+    if not sentences:
         return {"workers": "none has written its state within 15 s: callbacks are kept, and nothing is pushed"}
-    return dict(sorted(told.items())[:_SHOWN])
+    return dict(sorted(sentences.items())[:_SHOWN])
 
 
 def _sentence(state: Mapping[str, str]) -> str:

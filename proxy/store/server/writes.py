@@ -1,6 +1,6 @@
 """Has the store gone back in time? Each accepted callback and each settlement raises a counter of its appId by one.
 
-The answer says how far it is. A process remembers the highest number that it was told: an answer to a later question
+The answer says how far it is. A process remembers the highest number that it has seen: an answer to a later question
 that is not higher comes from a store that lost writes. It was restored from an old backup, or a replica that lagged was
 promoted. An earlier program raises no counter, which lowers none either.
 """
@@ -47,7 +47,7 @@ class CountedWrites:
             lost, self._lost = sum(self._lost.values()), {}
         return lost
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """It is another store, whose counters begin anew."""
         with self._lock:
             self._highest, self._lost = {}, {}

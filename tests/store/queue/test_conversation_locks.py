@@ -41,7 +41,7 @@ def test_a_conversation_has_one_push_at_a_time_and_remembers_the_latest(
 
     with_redis(store_url, scenario)
     assert 0 < raw(store, "PTTL", keys.shown(lane, "a")) <= DAY / timedelta(milliseconds=1)
-    assert 0 < raw(store, "PTTL", keys.flying(lane, "a")) <= LEASE / timedelta(milliseconds=1)
+    assert 0 < raw(store, "PTTL", keys.conversation_lock(lane, "a")) <= LEASE / timedelta(milliseconds=1)
 
 
 def test_a_late_release_does_not_take_back_what_a_later_alert_shows(store_url: str, app_id: str) -> None:
