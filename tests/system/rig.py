@@ -305,7 +305,7 @@ class Rig:
     def backlog(self, app_id: str = MAIN, *, within_s: float | None = None) -> int:
         """How many callbacks, jobs and retries of this app the store still holds: 0 once all is settled.
 
-        Callbacks that wait for a full lane count too. With `within_s`, retries that are due later than that do not count.
+        Callbacks that wait for a full lane count too. With `within_s`, retries that are due later do not.
         """
         until = "+inf" if within_s is None else (time.time() + within_s) * 1000
         with self.redis() as redis, redis.pipeline(transaction=True) as pipe:
