@@ -5,6 +5,7 @@ work (requests, look-ups, attempts), and what must arrive arrives however slow t
 """
 
 import json
+import signal
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -49,6 +50,14 @@ def logged(worker: Process, event: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in worker.log.read_text().splitlines() if f'"{event}"' in line]
 
 
+def job_of(account: str, device_id: str, number: int, *, expires_in_s: float) -> Job:
+    """As if its message had been planned."""
+    now = datetime.now(UTC)
+    order = Order(number, 0, int(now.timestamp() * 1000))
+    alert = Alert(f"m{number}", "p2p:bob", AlertText("bob", "hello"), order, now + timedelta(seconds=expires_in_s))
+    return Job("other", "apns", account, device_id, alert)
+
+
 def results(worker: Process) -> Counter[str]:
     return Counter(entry["result"] for entry in logged(worker, "push settled"))
 
@@ -90,18 +99,23 @@ def test_a_worker_with_a_tenth_of_a_core_looks_each_job_up_once_and_goes_on_push
         with rig.redis() as redis:
             return int(redis.info("commandstats").get("cmdstat_hget", {}).get("calls", 0))
 
+    def jobs(token: str) -> list[Job]:
+        return [job_of("ann", f"phone {token[:6]}", number, expires_in_s=3600) for number in range(1, 501)]
+
     with Rig(place, relay=ORDINARY_TIMES, without=APNS_ONLY) as rig:
         rig.start_web(workers=1)
-        phone(rig, "ann")
+        token = phone(rig, "ann")
         worker = rig.start_worker()
-        post(rig, "ann", [0])
+        post(rig, "ann", [1000])
         rig.settled(OTHER)
         before = looked_up(rig)
+        worker.signal(signal.SIGSTOP)
+        with_redis(store_url(rig.folder / "store"), lambda redis: put_jobs(redis, LANE, jobs(token)))
         with share_of_a_core(worker.popen, 0.1):
-            post(rig, "ann", range(1, 301))
+            worker.signal(signal.SIGCONT)
             rig.settled(OTHER, 120)
-        assert all_results(worker) == {"accepted": 301}
-        assert looked_up(rig) - before <= 1.2 * 300
+        assert all_results(worker) == {"accepted": 501}
+        assert looked_up(rig) - before <= 1.2 * 500
 
 
 # a slow provider
@@ -205,11 +219,8 @@ def test_a_paused_lane_is_not_kept_so_by_a_thousand_expired_alerts_in_front(plac
     now = datetime.now(UTC)
 
     async def paused_with_a_thousand_expired(redis: Any) -> None:
-        alerts = (
-            Alert(f"m{number}", "p2p:bob", AlertText("bob", "hello"), Order(number, 0, 0), now - timedelta(seconds=1))
-            for number in range(1, 1001)
-        )
-        await put_jobs(redis, LANE, [Job("other", "apns", "ann", "no phone", alert) for alert in alerts])
+        expired = [job_of("ann", "no phone", number, expires_in_s=-1) for number in range(1, 1001)]
+        await put_jobs(redis, LANE, expired)
         await RedisLaneStates(redis).pause(LANE, "http 503", now, now + timedelta(seconds=1), PauseKind.BREAKER)
 
     with Rig(place, without=APNS_ONLY) as rig:
@@ -230,7 +241,7 @@ def test_a_paused_lane_is_not_kept_so_by_a_thousand_expired_alerts_in_front(plac
 def test_a_section_whose_lane_is_full_holds_up_no_other_section_and_no_end_of_the_worker(place: Path) -> None:
     with Rig(place, relay={"drain_s": 30.0}, without=APNS_ONLY) as rig:
         change_settings(rig, ("[store]\n", "[store]\njobs_cap = 20\n"))
-        nowhere = f'"https://127.0.0.1:{rig.facts["mipush"]["port"]}"'  # a port where nobody listens
+        nowhere = f'"https://127.0.0.1:{rig.facts["mipush"]["port"]}"'  # a port that is closed
         add_section(rig, "second", [f"production_url = {nowhere}", f"sandbox_url = {nowhere}"])
         rig.start_web(workers=1)
         token = phone(rig, "ann")
