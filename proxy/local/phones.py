@@ -53,7 +53,7 @@ class Phones:
                 yield from alerts_in(entry)
 
     def _read(self, url: str, after: int) -> Any:
-        answer = self._http.get(url, params={"after": after}, timeout=5)
+        answer = self._http.get(url, params={"after": after}, timeout=30)
         answer.raise_for_status()
         return answer.json()
 

@@ -1,6 +1,7 @@
 """TCP ports on this machine: one that is free, and a clear word about one that is not."""
 
 import errno
+import random
 import socket
 
 from proxy.errors import ProxyError
@@ -14,9 +15,12 @@ class PortTaken(ProxyError):
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port on which no process listens now. Another process may take it before you do."""
-    with socket.create_server((host, 0), family=_family(host)) as server:
-        return int(server.getsockname()[1])
+    """A port on which no process listens now, below those that the system gives to outgoing connections: one of these
+    could be quicker than its user. Another process may still take it before you do.
+    """
+    while port_taken(host, port := random.randrange(10_000, 32_000)):  # noqa: S311  no secret
+        pass
+    return port
 
 
 def port_taken(host: str, port: int) -> bool:

@@ -14,7 +14,6 @@ settings, the bearers and push tokens that it used, and the texts that were mark
 import base64
 import json
 import os
-import random
 import re
 import signal
 import subprocess
@@ -37,7 +36,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.channels import APNS, MIPUSH
 from proxy.domain.lanes import Lane
-from proxy.local.ports import port_taken
+from proxy.local.ports import free_port
 from proxy.store import keys
 from proxy.store.server.embedded import store_command, store_url
 from tests.system.earlier import in_words_of
@@ -134,8 +133,8 @@ class Rig:
         self._local = threading.local()
         self._secrets = {**_settings_secrets()}
         self._tokens: dict[str, str] = {}
-        self._web_port, self._operator_port = _free_port(), _free_port()
-        self.facts: dict[str, Mapping[str, Any]] = {name: {"port": _free_port()} for name in without}
+        self._web_port, self._operator_port = free_port(), free_port()
+        self.facts: dict[str, Mapping[str, Any]] = {name: {"port": free_port()} for name in without}
 
     def __enter__(self) -> Self:
         try:
@@ -200,7 +199,7 @@ class Rig:
         """Side by side, each with a port for its metrics."""
         started = []
         for _ in range(count):
-            address = f"127.0.0.1:{_free_port()}"
+            address = f"127.0.0.1:{free_port()}"
             bind = {"APP_PROXY_RELAY__OPERATOR_BIND": address}
             argv = [_python(Path(program or self.program)), "-m", "proxy", "worker"]
             started.append(self.start("worker", argv, cwd=program, **bind | variables))
@@ -506,13 +505,6 @@ def _body(kind: str, sender: str, text: str, sequence: int) -> dict[str, Any]:
 def _python(program: Path) -> str:
     own = program / ".venv/bin/python"
     return str(own) if program != ROOT and own.exists() else sys.executable
-
-
-def _free_port() -> int:
-    """Below those that the system gives to outgoing connections, of which one could be quicker than our process."""
-    while port_taken("127.0.0.1", port := random.randrange(20_000, 32_000)):
-        pass
-    return port
 
 
 def _announced(process: Process) -> Mapping[str, Any] | None:
