@@ -1,16 +1,16 @@
-"""All that the use cases ask of the world."""
+"""What the program asks of the world: the Protocols that have more than one implementation."""
 
 import asyncio
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
 from datetime import datetime, timedelta
-from enum import Enum, auto
 from typing import Protocol
 
-from proxy.domain.dead_letters import DeadLetter
+from proxy.domain.callbacks import Receipt
+from proxy.domain.dead_letters import DeadLetter, PutBack
 from proxy.domain.devices import Device
 from proxy.domain.jobs import Job, Push
 from proxy.domain.lanes import Lane
+from proxy.domain.monitoring import Health, Metric
 from proxy.domain.offline_messages import OfflineMessage
 from proxy.domain.outcomes import Outcome
 from proxy.domain.settlements import Entry
@@ -33,17 +33,6 @@ class Wire(Protocol):
     def build(self, pushes: Sequence[Push], authorization: str, now: datetime) -> Request: ...
 
     def read(self, pushes: Sequence[Push], answer: Response, now: datetime) -> list[Outcome]: ...
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """What became of a callback: new, or the repeat of one that is stored already.
-
-    `spooled`: on this machine's disk, for the store is away; whether it is a repeat will be seen later.
-    """
-
-    duplicate: bool
-    spooled: bool = False
 
 
 class CallbackInbox(Protocol):
@@ -99,40 +88,14 @@ class TokenService(Protocol):
     def issue(self, app: str, account: str) -> Response | TransportFailure: ...
 
 
-@dataclass(frozen=True)
-class Metric:
-    """One number of the store, as a metric: name, help, labels, value."""
-
-    name: str
-    help: str
-    labels: Mapping[str, str]
-    value: float
-
-
 class StoreMetrics(Protocol):
     """The store's own numbers: lengths, ages, pauses, dead letters. Raises StoreUnavailable."""
 
     def read(self) -> list[Metric]: ...
 
 
-@dataclass(frozen=True)
-class Health:
-    """Can the service do its work? `ready` is False only for what stops it; `details` are sentences for a person."""
-
-    ready: bool
-    details: Mapping[str, str]
-
-
 class HealthCheck(Protocol):
     def check(self) -> Health: ...
-
-
-class PutBack(Enum):
-    """What became of a dead letter that was to go back to work."""
-
-    DONE = auto()
-    GONE = auto()  # it was put back or dropped before
-    FULL = auto()  # its stream is at its cap; the dead letter stays
 
 
 class DeadLetters(Protocol):

@@ -102,6 +102,17 @@ class Callback:
         return self.recipients[0].account if self.recipients else ""
 
 
+@dataclass(frozen=True)
+class Receipt:
+    """What became of a callback: new, or the repeat of one that is stored already.
+
+    `spooled`: on this machine's disk, for the store is away; whether it is a repeat will be seen later.
+    """
+
+    duplicate: bool
+    spooled: bool = False
+
+
 def digest(*parts: str | bytes | None) -> str:
     """16 bytes of BLAKE2b over the parts, each with its length before it, as 32 hex digits."""
     hasher = hashlib.blake2b(digest_size=16)

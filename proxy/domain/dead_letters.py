@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from typing import assert_never
 
 from proxy.domain.jobs import Job
@@ -88,6 +88,14 @@ class DeadLetterFilter:
             and (self.before is None or letter.at < self.before)
             and (self.after is None or letter.at >= self.after)
         )
+
+
+class PutBack(Enum):
+    """What became of a dead letter that was to go back to work."""
+
+    DONE = auto()
+    GONE = auto()  # it was put back or dropped before
+    FULL = auto()  # its stream is at its cap; the dead letter stays
 
 
 def revived(job: Job, letter: DeadLetter, now: datetime, life: timedelta) -> Job:

@@ -13,9 +13,9 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 from pathlib import Path
 
+from proxy.domain.callbacks import Receipt
 from proxy.errors import StoreUnavailable
 from proxy.files import Sync, on_disk, replace_file, sync_folder
-from proxy.ports import Receipt
 from proxy.spool.file import Adopted, adopted
 from proxy.spool.folder import REJECTED_SUFFIX, Spool
 from proxy.spool.format import CutOff, Damage, Record, walk

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from proxy.ports import Health, HealthCheck, Metric
+from proxy.domain.monitoring import Health, Metric
+from proxy.ports import HealthCheck
 from proxy.spool.folder import Spool, Waiting
 from proxy.store.connection import Store
 

@@ -1,8 +1,8 @@
 """Intake with a second place to keep what it takes."""
 
+from proxy.domain.callbacks import Receipt
 from proxy.domain.offline_messages import OfflineMessage
 from proxy.errors import StoreFull, StoreUnavailable
-from proxy.ports import Receipt
 from proxy.spool.folder import Spool
 from proxy.store.connection import Store
 from proxy.store.queue.inbox import RedisInbox

@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from proxy.domain.alerts import AlertText
-from proxy.domain.dead_letters import DeadLetter, Unread, revived
+from proxy.domain.dead_letters import DeadLetter, PutBack, Unread, revived
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
 from proxy.domain.messages import wordless_text
 from proxy.domain.offline_messages import OfflineMessage
 from proxy.domain.settlements import Entry
-from proxy.ports import DeadLetters, PutBack
+from proxy.ports import DeadLetters
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 from flask import Blueprint, Response, request
 
+from proxy.domain.monitoring import Metric
 from proxy.errors import StoreUnavailable
 from proxy.metrics import StoreMetricsCollector, exposition
-from proxy.ports import Metric
 from proxy.web import current_services
 from proxy.web.callers import Caller, require
 from proxy.web.envelope import envelope

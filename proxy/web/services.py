@@ -7,15 +7,7 @@ from datetime import datetime
 from proxy.auth import Authenticator
 from proxy.auth.sign_in import SignIns
 from proxy.mimc.senders import Senders
-from proxy.ports import (
-    BlockList,
-    CallbackInbox,
-    DeviceRegistry,
-    HealthCheck,
-    RateLimits,
-    StoreMetrics,
-    TokenService,
-)
+from proxy.ports import BlockList, CallbackInbox, DeviceRegistry, HealthCheck, RateLimits, StoreMetrics, TokenService
 from proxy.settings import Settings
 from proxy.spool.drain import Drain
 from proxy.spool.folder import Spool

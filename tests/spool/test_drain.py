@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.domain.callbacks import Callback, Recipient
+from proxy.domain.callbacks import Callback, Receipt, Recipient
 from proxy.domain.offline_messages import OfflineMessage, offline_message
 from proxy.errors import StoreFull
-from proxy.ports import Receipt
 from proxy.spool.drain import Drain, Drained
 from proxy.spool.file import adopted
 from proxy.spool.folder import Spool, Waiting

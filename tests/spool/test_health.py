@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from proxy.ports import Health, Metric
+from proxy.domain.monitoring import Health, Metric
 from proxy.spool.folder import Spool
 from proxy.spool.health import SpoolHealth, SpoolMetrics
 from proxy.spool.inbox import SpoolingInbox

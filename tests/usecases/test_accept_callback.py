@@ -5,10 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from proxy.domain.callbacks import Callback, CallbackOrigin, Ignored, Kind, Recipient
+from proxy.domain.callbacks import Callback, CallbackOrigin, Ignored, Kind, Receipt, Recipient
 from proxy.domain.offline_messages import OfflineMessage, offline_message
 from proxy.errors import StoreUnavailable
-from proxy.ports import Receipt
 from proxy.usecases.accept_callback import Acceptance, accept_callback
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

@@ -6,12 +6,11 @@ from datetime import timedelta
 import pytest
 
 from proxy.domain.alerts import AlertText
-from proxy.domain.dead_letters import Cause, DeadLetter, Unread
+from proxy.domain.dead_letters import Cause, DeadLetter, PutBack, Unread
 from proxy.domain.jobs import HISTORY_MOST, Job
 from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import OfflineMessage, offline_message
 from proxy.domain.settlements import Entry
-from proxy.ports import PutBack
 from proxy.usecases.replay_dead_letter import NotReplayable, Replay, ReplayRules, Throttle, prepare, replay_dead_letter
 from tests.store.samples import DAY, NOON, SECOND, alert, callback, job
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from proxy.ports import Metric
+from proxy.domain.monitoring import Metric
 from proxy.web.listeners import Listener
 from tests.web.world import World
 

@@ -11,12 +11,13 @@ from flask.testing import FlaskClient
 
 from proxy.app import create_app
 from proxy.auth import build_authenticator
+from proxy.domain.callbacks import Receipt
 from proxy.domain.devices import Device
+from proxy.domain.monitoring import Health, Metric
 from proxy.domain.offline_messages import OfflineMessage
 from proxy.domain.transfers import Response, TransportFailure
 from proxy.errors import StoreUnavailable
 from proxy.mimc.senders import Senders
-from proxy.ports import Health, Metric, Receipt
 from proxy.settings import Settings
 from proxy.web.services import Services
 
@@ -147,7 +148,7 @@ class ScriptedTokens:
 
 @dataclass
 class MemoryState:
-    """Implements ports.Figures and ports.HealthCheck."""
+    """Implements ports.StoreMetrics and ports.HealthCheck."""
 
     ready: bool = True
     store_metrics: list[Metric] | None = field(default_factory=list)

@@ -10,7 +10,7 @@ from operator import itemgetter
 from proxy.domain.callbacks import digest
 from proxy.domain.devices import Device, Platform, platform_of
 from proxy.domain.lanes import Lane
-from proxy.ports import Metric
+from proxy.domain.monitoring import Metric
 from proxy.store import keys
 from proxy.store.connection import Commands, Store
 from proxy.store.devices.registry import registration_parts

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from proxy.domain.dead_letters import Cause, DeadLetter, DeadLetterFilter, Unread
+from proxy.domain.dead_letters import Cause, DeadLetter, DeadLetterFilter, PutBack, Unread
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import OfflineMessage
 from proxy.domain.settlements import Entry
-from proxy.ports import PutBack
 from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.records import (

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+from proxy.domain.callbacks import Receipt
 from proxy.domain.offline_messages import OfflineMessage
 from proxy.errors import StoreFull
-from proxy.ports import Receipt
 from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.records import dump_offline_message

@@ -7,8 +7,8 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from proxy.domain.lanes import Lane, Pause, PauseKind
+from proxy.domain.monitoring import Health
 from proxy.errors import StoreUnavailable
-from proxy.ports import Health
 from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.devices.removed import guard_details

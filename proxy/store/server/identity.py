@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from proxy.domain.callbacks import digest
+from proxy.domain.monitoring import Metric
 from proxy.errors import StoreUnavailable
 from proxy.files import replace_file
-from proxy.ports import Metric
 from proxy.store import keys
 from proxy.store.connection import Commands, Store
 from proxy.store.records import from_ms, to_ms

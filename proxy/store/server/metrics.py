@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from proxy.domain.lanes import Lane, PauseKind
-from proxy.ports import Metric
+from proxy.domain.monitoring import Metric
 from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.devices.removed import removal_metrics

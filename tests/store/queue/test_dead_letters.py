@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from proxy.domain.dead_letters import Cause, DeadLetter, DeadLetterFilter, Unread
+from proxy.domain.dead_letters import Cause, DeadLetter, DeadLetterFilter, PutBack, Unread
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import OfflineMessage, offline_message
 from proxy.domain.settlements import Bury, Entry
-from proxy.ports import PutBack
 from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.queue.dead_letters import RedisDeadLetters

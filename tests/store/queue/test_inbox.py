@@ -5,10 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from proxy.domain.callbacks import Recipient
+from proxy.domain.callbacks import Receipt, Recipient
 from proxy.domain.offline_messages import offline_message
 from proxy.errors import StoreFull
-from proxy.ports import Receipt
 from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.queue.inbox import RedisInbox

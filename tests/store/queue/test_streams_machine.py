@@ -33,7 +33,7 @@ from hypothesis.stateful import (
 
 from proxy.domain.alerts import AlertText
 from proxy.domain.callbacks import Recipient
-from proxy.domain.dead_letters import Cause
+from proxy.domain.dead_letters import Cause, PutBack
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import OfflineMessage, offline_message
@@ -50,7 +50,6 @@ from proxy.domain.settlements import (
     Waiting,
 )
 from proxy.errors import StoreFull
-from proxy.ports import PutBack
 from proxy.store import keys
 from proxy.store.connection import Store, async_redis
 from proxy.store.queue.dead_letters import RedisDeadLetters
