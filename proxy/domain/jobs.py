@@ -40,7 +40,7 @@ class Job:
     history: tuple[Try, ...] = ()
     token_digest: str = ""
 
-    @property
+    @cached_property
     def platform(self) -> str:
         return platform_of(self.channel)
 

@@ -173,7 +173,7 @@ class RoundTrips:
                 async with asyncio.timeout(self._timeout_s):
                     if not is_kept:
                         await connection.connect()  # a password and a database are an exchange too
-                    answers = await _exchange(connection, commands)
+                    answers, is_demoted = await _exchange(connection, commands)
             except TimeoutError:
                 await connection.disconnect(nowait=True)
                 raise RedisTimeoutError("no answer in time") from None
@@ -181,7 +181,7 @@ class RoundTrips:
                 await connection.disconnect(nowait=True)
                 await self._drop_idle()  # a store that has closed one has closed them all
                 raise
-            if any(map(is_a_replicas, answers)):
+            if is_demoted:
                 await connection.disconnect(nowait=True)
                 await self._drop_idle()
             else:
@@ -197,15 +197,18 @@ class RoundTrips:
             await connection.disconnect(nowait=True)
 
 
-async def _exchange(connection: Any, commands: Sequence[Sequence[Any]]) -> list[Any]:
+async def _exchange(connection: Any, commands: Sequence[Sequence[Any]]) -> tuple[list[Any], bool]:
+    """The answers, and whether one of them is a replica's."""
     await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
     answers: list[Any] = []
+    is_demoted = False
     for _ in commands:
         try:
             answers.append(await connection.read_response(disable_decoding=True))
         except ResponseError as error:
             answers.append(error)
-    return answers
+            is_demoted = is_demoted or is_a_replicas(error)
+    return answers, is_demoted
 
 
 def async_redis(url: str, timeout_s: float) -> AsyncStore:

@@ -150,7 +150,8 @@ class LaneWorker:
                     used = await self._send_next(self._waiting.take(places))
             finally:
                 self._transport.give_back(places - used)
-            self._make_room()
+            if self._channel.replaces:
+                self._make_room()
 
     async def _send_next(self, batches: Sequence[Batch]) -> int:
         """Returns how many requests were sent."""

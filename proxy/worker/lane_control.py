@@ -36,10 +36,7 @@ class LaneControl:
         self._breaker_failures, self._clock = breaker_failures, clock
         self._first_probe, self._probe_every, self._probe_lease = first_probe, probe_every, probe_lease
         self._state = LaneState(learned_at=clock())
-
-    @property
-    def is_paused(self) -> bool:
-        return self._state.is_paused
+        self.is_paused = False  # as the state says: asked several times for each push
 
     def in_flight(self, most: int) -> int:
         """How many jobs may be in flight now."""
@@ -53,11 +50,14 @@ class LaneControl:
     def failed(self, job_id: str) -> None:
         """The provider failed a request; where this process got no processor time the provider may be innocent."""
         if not self._watchdog.was_late():
-            self._state = self._state.after_failure(job_id, self._breaker_failures, self._clock())
+            self._become(self._state.after_failure(job_id, self._breaker_failures, self._clock()))
 
     def observe(self, stored: StoredLane, asked_at: float) -> None:
         """What the store said to a question asked then."""
-        self._state = self._state.observed(stored, asked_at)
+        self._become(self._state.observed(stored, asked_at))
+
+    def _become(self, state: LaneState) -> None:
+        self._state, self.is_paused = state, state.is_paused
 
     async def look(self) -> None:
         """Ask the store."""
@@ -68,7 +68,7 @@ class LaneControl:
 
     async def pause(self, pause: PauseLane, now: datetime) -> None:
         """An answer of the provider pauses the lane: here at once, elsewhere as soon as the others have read it."""
-        self._state = self._state.paused(self._clock())
+        self._become(self._state.paused(self._clock()))
         wait = self._first_probe if pause.kind is PauseKind.BREAKER else self._probe_every
         is_news = await self._stored.pause(
             self._lane, pause.reason, now, pause.until or now + wait, pause.kind, self._probe_every
@@ -91,7 +91,7 @@ class LaneControl:
         """A probe got through."""
         try:
             if await self._stored.resume(self._lane):
-                self._state = self._state.resumed(self._clock())
+                self._become(self._state.resumed(self._clock()))
                 self._observer.lane_resumed()
             else:  # by another's probe
                 await self.look()

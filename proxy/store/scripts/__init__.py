@@ -53,12 +53,21 @@ async def ask(redis: Any, commands: Sequence[Command]) -> list[Any]:
     What the server says against one command is its answer, a ResponseError; the others are carried out. Scripts that it
     does not know are sent whole in a second round trip. Raises RedisError where there is no answer.
     """
-    answers = await _ask(redis, commands)
-    unknown = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-    if unknown:
-        whole = [("EVAL", _BY_SHA[commands[place][1]].text, *commands[place][2:]) for place in unknown]
-        for place, answer in zip(unknown, await _ask(redis, whole), strict=True):
-            answers[place] = answer
+    if not commands:
+        return []
+    answers: list[Any] = await redis.round_trips.ask(commands)
+    for place, answer in enumerate(answers):
+        if isinstance(answer, NoScriptError):
+            return await _with_scripts(redis, commands, answers, place)
+    return answers
+
+
+async def _with_scripts(redis: Any, commands: Sequence[Command], answers: list[Any], first: int) -> list[Any]:
+    """Send the scripts whole that the server did not know; `first` is the place of the first."""
+    unknown = [place for place in range(first, len(answers)) if isinstance(answers[place], NoScriptError)]
+    whole = [("EVAL", _BY_SHA[commands[place][1]].text, *commands[place][2:]) for place in unknown]
+    for place, answer in zip(unknown, await redis.round_trips.ask(whole), strict=True):
+        answers[place] = answer
     return answers
 
 
@@ -68,9 +77,4 @@ async def ask_strictly(redis: Any, commands: Sequence[Command]) -> list[Any]:
     for answer in answers:
         if isinstance(answer, RedisError):
             raise answer
-    return answers
-
-
-async def _ask(redis: Any, commands: Sequence[Command]) -> list[Any]:
-    answers: list[Any] = await redis.round_trips.ask(commands) if commands else []
     return answers

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from proxy.store import keys
@@ -30,7 +31,7 @@ class StoreClock:
     `redis` is the worker's own client; threads bring theirs.
     """
 
-    def __init__(self, redis: Any = None, own_clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, redis: Any = None, own_clock: Callable[[], datetime] = partial(datetime.now, UTC)) -> None:
         self._redis, self._own_clock = redis, own_clock
         self.offset = timedelta(0)
         self._samples: deque[_Sample] = deque(maxlen=_SAMPLES)
