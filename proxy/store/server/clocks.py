@@ -19,6 +19,7 @@ _SAMPLES = 8  # measurements of which the quickest counts
 _DRIFT = timedelta(milliseconds=50)  # of two clocks within so many measurements, and more
 _SLEW = timedelta(milliseconds=200)  # back by no more than this at once
 _STEP = timedelta(seconds=2)  # unless it is a clock that was set, ours or theirs
+_OWN_CLOCK = partial(datetime.now, UTC)
 _SHOWN = 20  # sentences at most
 
 
@@ -31,7 +32,7 @@ class StoreClock:
     `redis` is the worker's own client; threads bring theirs.
     """
 
-    def __init__(self, redis: Any = None, own_clock: Callable[[], datetime] = partial(datetime.now, UTC)) -> None:
+    def __init__(self, redis: Any = None, own_clock: Callable[[], datetime] = _OWN_CLOCK) -> None:
         self._redis, self._own_clock = redis, own_clock
         self.offset = timedelta(0)
         self._samples: deque[_Sample] = deque(maxlen=_SAMPLES)
