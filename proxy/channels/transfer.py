@@ -12,7 +12,6 @@ from proxy.curl import Route, new_handle, parse_head, reason_of
 from proxy.domain.transfers import TRANSPORT_CLOSED, FailureKind, Request, Response, TransportFailure
 
 CLOSED: Final = TransportFailure(TRANSPORT_CLOSED, FailureKind.NOT_SENT)
-LEASE_LOST: Final = TransportFailure("lease lost", FailureKind.NOT_SENT)
 
 _BODY_LIMIT = 256 * 1024  # Mi Push may name a thousand bad targets
 _DAY_S = 86_400

@@ -41,14 +41,5 @@ def require_free(host: str, port: int, setting: str) -> None:
         raise PortTaken(host, port, setting)
 
 
-def listens(host: str, port: int, timeout_seconds: float = 1) -> bool:
-    """A process accepts connections there."""
-    try:
-        socket.create_connection((host, port), timeout=timeout_seconds).close()
-    except OSError:
-        return False
-    return True
-
-
 def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET

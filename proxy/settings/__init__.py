@@ -136,9 +136,6 @@ class ApnsSettings(Section):
             return ApnsKey(self.sandbox_key_id, self.sandbox_key_file)
         return ApnsKey(self.key_id, self.key_file)
 
-    def url_for(self, *, sandbox: bool) -> str:
-        return self.sandbox_url if sandbox else self.production_url
-
 
 class TemplateSettings(Section):
     """A MiPush template: its id, the variables in order, and which text fills each."""

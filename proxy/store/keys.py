@@ -53,7 +53,6 @@ from proxy.domain.lanes import Lane
 GROUP = "workers"
 LIMITS_PREFIX = "proxy:limits"
 DEVICE_TTL_S = 400 * 86_400
-REMOVED_TTL_S = 7 * 86_400
 CLOCKS_TTL_S = 3_600
 WORKER_STATE_TTL_S = 15
 WORKERS_TTL_S = 86_400

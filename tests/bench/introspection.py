@@ -6,12 +6,13 @@ python -m tests.bench introspection
 import sys
 from dataclasses import replace
 
-from proxy.local.ports import free_port, listens
+from proxy.local.ports import free_port
 from tests.bench.figures import Row
 from tests.bench.processes import MeasuredRig, cores, pin
 from tests.bench.size import Size
 from tests.bench.tokens import bodies
 from tests.bench.web import Target, compare, start_servers
+from tests.listening import listens
 
 
 def measure(rig: MeasuredRig, size: Size) -> list[Row]:

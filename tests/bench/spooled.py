@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from proxy.local.ports import free_port, listens
+from proxy.local.ports import free_port
 from proxy.spool.format import Record, walk
 from proxy.store import keys
 from proxy.store.server.embedded import store_url
@@ -16,6 +16,7 @@ from tests.bench.intake import bodies
 from tests.bench.processes import MeasuredRig, cores, pin
 from tests.bench.size import Size
 from tests.bench.web import Target, compare
+from tests.listening import listens
 from tests.system.rig import MAIN, ROOT, URL_SECRET, Process
 
 

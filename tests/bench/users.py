@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from proxy.auth import Authenticated, Backend, Credentials
 from proxy.auth.accounts import SessionTokens
 from proxy.auth.jwt_bearer import JwtBearer
-from proxy.local.ports import free_port, listens
+from proxy.local.ports import free_port
 from proxy.settings import AccountsSettings, JwtSettings
 from tests.auth.endpoint import always, endpoint
 from tests.bench.figures import Row, Spread, number
@@ -28,6 +28,7 @@ from tests.bench.processes import MeasuredRig, cores, pin
 from tests.bench.size import Size
 from tests.bench.tokens import bodies
 from tests.bench.web import Shot, Target, shoot
+from tests.listening import listens
 from tests.system.rig import ROOT
 
 _SECRET = secrets.token_urlsafe(48)

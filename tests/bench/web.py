@@ -13,10 +13,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy.local.ports import free_port, listens
+from proxy.local.ports import free_port
 from tests.bench.figures import Row, Spread, number
 from tests.bench.processes import MeasuredRig, cores, cpu_seconds, pin
 from tests.bench.size import Size
+from tests.listening import listens
 from tests.system.rig import ROOT, Process
 
 _MOST_SECONDS = 60.0

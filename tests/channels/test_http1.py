@@ -19,7 +19,7 @@ from flask import Response as WebResponse
 
 from proxy.channels.http1 import Http1Transport
 from proxy.channels.http2 import Http2Transport
-from proxy.channels.transfer import CLOSED, LEASE_LOST, Limits
+from proxy.channels.transfer import CLOSED, Limits
 from proxy.curl import Route
 from proxy.domain.transfers import FailureKind, Request, Response, TransportFailure
 from proxy.emulators.certificates import Certificates, ensure_certificates
@@ -190,7 +190,9 @@ def test_a_request_that_met_a_closed_connection_may_be_repeated(provider: Provid
 
 def test_a_request_does_not_leave_after_its_time(provider: Provider) -> None:
     async def scene(pool: Pool) -> None:
-        assert await pool.send(provider.post("/ok"), time.monotonic() - 1) == LEASE_LOST
+        assert await pool.send(provider.post("/ok"), time.monotonic() - 1) == TransportFailure(
+            "lease lost", FailureKind.NOT_SENT
+        )
         assert isinstance(await pool.send(provider.post("/ok")), Response)
 
     play(provider, scene)

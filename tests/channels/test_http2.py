@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from proxy.channels.http2 import Http2Transport
-from proxy.channels.transfer import CLOSED, LEASE_LOST, Limits
+from proxy.channels.transfer import CLOSED, Limits
 from proxy.curl import Route
 from proxy.domain.transfers import FailureKind, Request, Response, TransportFailure
 
@@ -333,7 +333,10 @@ def test_a_push_does_not_leave_after_its_time(apns: Apns) -> None:
     async def scene(sender: Sender) -> None:
         await sender.push_all(0)
         over = time.monotonic() - 1
-        assert await asyncio.gather(*(sender.once(number, over) for number in range(1, 11))) == [LEASE_LOST] * 10
+        assert (
+            await asyncio.gather(*(sender.once(number, over) for number in range(1, 11)))
+            == [TransportFailure("lease lost", FailureKind.NOT_SENT)] * 10
+        )
         await sender.push_all(11)
 
     play(apns, scene)

@@ -4,7 +4,8 @@ import socket
 
 import pytest
 
-from proxy.local.ports import PortTaken, free_port, listens, port_taken, require_free
+from proxy.local.ports import PortTaken, free_port, port_taken, require_free
+from tests.listening import listens
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])

@@ -48,7 +48,7 @@ from proxy.store.server.health import RedisHealth
 from proxy.store.server.identity import StoreIdentity, StoreMonitor
 from proxy.store.server.worker_states import WorkerStates
 from proxy.store.users.blocks import RedisBlocks
-from tests.store.samples import DAY, MS, NO_WAIT, NOON, SECOND, for_inbox, queue_of
+from tests.store.samples import DAY, MS, NO_WAIT, NOON, SECOND, for_inbox, pauses, queue_of
 
 APP_ID = "2882303761517000009"
 APNS, MIPUSH = Lane(APP_ID, "main", "apns"), Lane(APP_ID, "main", "mipush")
@@ -298,7 +298,7 @@ async def _look(redis: Any) -> dict[str, Any]:
             for new in chunk.new
         ],
         "owned": [one.device and _device(one.device) for one in owned.destinations],
-        "paused": [[it.reason, it.since.isoformat()] for it in (await lanes.pauses([APNS, MIPUSH])).values()],
+        "paused": [[it.reason, it.since.isoformat()] for it in (await pauses(lanes, [APNS, MIPUSH])).values()],
         "may probe": await lanes.may_probe(APNS, SECOND),
         "board": [
             [it.is_free, it.shown and [it.shown.sequence, it.shown.sent_at_ms, it.shown.accepted_at_ms]]

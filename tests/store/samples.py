@@ -9,10 +9,11 @@ from proxy.domain.alerts import Alert, AlertText, Order
 from proxy.domain.callbacks import Callback, CallbackOrigin, Kind, Recipient
 from proxy.domain.devices import Device, Platform
 from proxy.domain.jobs import Job
-from proxy.domain.lanes import Lane
+from proxy.domain.lanes import Lane, Pause
 from proxy.domain.offline_messages import OfflineMessage, offline_message
 from proxy.domain.settlements import PlanChunk
 from proxy.store.connection import Store, async_redis
+from proxy.store.queue.lane_states import RedisLaneStates
 from proxy.store.queue.streams import RedisQueue
 
 T = TypeVar("T")
@@ -105,3 +106,8 @@ async def put_jobs(redis: Any, lane: Lane, jobs: Sequence[Job]) -> None:
     """Through plan's own script, as if their message had been planned."""
     chunks = [PlanChunk(lane.app_id, one.alert.message_id, b"0-1", [(lane, one)], last=False) for one in jobs]
     await queue_of(redis).append_planned(chunks, NOON)
+
+
+async def pauses(states: RedisLaneStates, lanes: Sequence[Lane]) -> dict[Lane, Pause]:
+    """The lanes that are paused, and why."""
+    return {lane: state.pause for lane, state in (await states.states(lanes)).items() if state.pause}

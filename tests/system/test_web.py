@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.local.ports import free_port, listens
+from proxy.local.ports import free_port
 from proxy.store.server.embedded import ensure_store, stop_store
+from tests.listening import listens
 from tests.mimc.upstream import answering, upstream
 from tests.mimc.upstream import http as http_answer
 from tests.web.world import APP_ID, JWT_KEY, URL_SECRET, bearer

@@ -20,8 +20,9 @@ import pytest
 import requests
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from proxy.local.ports import free_port, listens
+from proxy.local.ports import free_port
 from tests.auth.corpus import RAW, SECRET
+from tests.listening import listens
 from tests.system.rig import MAIN, Process, Rig
 
 # (a) Bearers that your own system signs with a secret.

@@ -35,13 +35,6 @@ class RedisLaneStates:
         answers = iter(await ask(self._redis, commands))
         return {lane: _state(next(answers), next(answers)) for lane in lanes}
 
-    async def is_paused(self, lane: Lane) -> bool:
-        return bool(await self._redis.exists(keys.pause(lane)))
-
-    async def pauses(self, lanes: Sequence[Lane]) -> dict[Lane, Pause]:
-        """The lanes that are paused."""
-        return {lane: state.pause for lane, state in (await self.states(lanes)).items() if state.pause}
-
     async def pause(
         self,
         lane: Lane,

@@ -10,21 +10,21 @@ from proxy.domain.lanes import Pause, PauseKind, StoredLane
 from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.queue.lane_states import RedisLaneStates
-from tests.store.samples import LEASE, MS, NOON, SECOND, apns_lane, mipush_lane, raw, with_redis
+from tests.store.samples import LEASE, MS, NOON, SECOND, apns_lane, mipush_lane, pauses, raw, with_redis
 
 
 def test_a_pause_is_seen_by_all_and_ends_with_resume(store_url: str, app_id: str) -> None:
-    stands, goes = apns_lane(app_id), mipush_lane(app_id)
+    paused, goes = apns_lane(app_id), mipush_lane(app_id)
 
     async def scenario(redis: Any) -> None:
         mine, others = RedisLaneStates(redis), RedisLaneStates(redis)
-        assert await mine.pauses([]) == {}
-        assert await mine.pauses([stands, goes]) == {}
-        await mine.pause(stands, "InvalidProviderToken", NOON, NOON + 30 * SECOND)
-        assert await others.pauses([stands, goes]) == {stands: Pause("InvalidProviderToken", NOON)}
-        await others.resume(stands)
-        assert await mine.pauses([stands, goes]) == {}
-        assert await mine.may_probe(stands, SECOND)  # nothing is left that would hold a probe back
+        assert await pauses(mine, []) == {}
+        assert await pauses(mine, [paused, goes]) == {}
+        await mine.pause(paused, "InvalidProviderToken", NOON, NOON + 30 * SECOND)
+        assert await pauses(others, [paused, goes]) == {paused: Pause("InvalidProviderToken", NOON)}
+        await others.resume(paused)
+        assert await pauses(mine, [paused, goes]) == {}
+        assert await mine.may_probe(paused, SECOND)  # nothing is left that would hold a probe back
 
     with_redis(store_url, scenario)
 
@@ -35,12 +35,12 @@ def test_a_lane_whose_key_is_broken_is_paused_and_says_so_and_the_others_are_rea
     async def scenario(redis: Any) -> None:
         lanes = RedisLaneStates(redis)
         await redis.set(keys.pause(broken), "not a hash")
-        found = await lanes.pauses([broken, goes])
+        found = await pauses(lanes, [broken, goes])
         assert {lane: pause.reason for lane, pause in found.items()} == {
             broken: "the store cannot read the lane's state"
         }
         await lanes.resume(broken)
-        assert await lanes.pauses([broken, goes]) == {}
+        assert await pauses(lanes, [broken, goes]) == {}
 
     with_redis(store_url, scenario)
 
@@ -52,7 +52,7 @@ def test_a_pause_keeps_its_beginning_and_tells_its_latest_reason(store_url: str,
         lanes = RedisLaneStates(redis)
         await lanes.pause(lane, "InvalidProviderToken", NOON, NOON + SECOND)
         await lanes.pause(lane, "TopicDisallowed", NOON + 60 * SECOND, NOON + 90 * SECOND)
-        assert await lanes.pauses([lane]) == {lane: Pause("TopicDisallowed", NOON)}
+        assert await pauses(lanes, [lane]) == {lane: Pause("TopicDisallowed", NOON)}
 
     with_redis(store_url, scenario)
 
@@ -101,7 +101,7 @@ def test_a_breaker_opens_once_and_only_its_probe_moves_the_next_one_further_away
             return await by.pause(lane, "http 503", NOON, first_probe, PauseKind.BREAKER, longest_wait=10 * SECOND)
 
         assert [await open_(it) for it in (one, two, one)] == [True, False, False]
-        assert await two.pauses([lane]) == {lane: Pause("http 503", NOON, PauseKind.BREAKER)}
+        assert await pauses(two, [lane]) == {lane: Pause("http 503", NOON, PauseKind.BREAKER)}
         waits.append(await redis.pttl(keys.probe(lane)))
         for _ in range(3):
             await redis.delete(keys.probe(lane))  # the time is over
@@ -162,7 +162,7 @@ def test_of_two_reasons_the_one_that_tells_more_is_kept(
         lanes = RedisLaneStates(redis, "one")
         assert await lanes.pause(lane, "first", NOON, NOON + SECOND, first)
         assert await lanes.pause(lane, "then", NOON, NOON + SECOND, then) is news
-        assert (await lanes.pauses([lane]))[lane].kind is told
+        assert (await pauses(lanes, [lane]))[lane].kind is told
 
     with_redis(store_url, scenario)
 
@@ -187,10 +187,10 @@ def test_a_pause_of_the_earlier_program_is_a_fault_of_ours_and_one_of_a_later_on
 
     async def scenario(redis: Any) -> None:
         lanes = RedisLaneStates(redis, "one")
-        assert (await lanes.pauses([lane]))[lane].kind is PauseKind.FAULT
+        assert (await pauses(lanes, [lane]))[lane].kind is PauseKind.FAULT
         assert not await lanes.pause(lane, "quota", NOON, NOON + SECOND)
         await redis.hset(keys.pause(lane), "kind", "never heard of")
-        assert (await lanes.pauses([lane]))[lane].kind is PauseKind.FAULT
+        assert (await pauses(lanes, [lane]))[lane].kind is PauseKind.FAULT
 
     with_redis(store_url, scenario)
 
@@ -203,10 +203,10 @@ def test_all_workers_know_for_a_while_since_when_a_lane_goes_on(store: Store, st
         assert await two.states([lane]) == {lane: StoredLane()}
         await one.pause(lane, "quota", NOON, NOON + SECOND)
         assert (await two.states([lane]))[lane].resumed is None
-        assert await one.is_paused(lane)
+        assert await pauses(one, [lane])
         assert await one.resume(lane)
         assert not await two.resume(lane)  # whose probe came later
-        assert not await one.is_paused(lane)
+        assert not await pauses(one, [lane])
         await redis.pexpire(keys.resumed(lane), 11_000)  # 4 s later
         state = (await two.states([lane]))[lane]
         assert state.pause is None
