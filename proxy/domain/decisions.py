@@ -127,11 +127,17 @@ def check(claimed: ClaimedJob, destination: Destination, lane: Lane, now: dateti
 
 
 def decide(
-    claimed: ClaimedJob, outcome: Outcome, *, sent_at: datetime, now: datetime, backoff: Backoff, is_out: bool = False
+    claimed: ClaimedJob,
+    outcome: Outcome,
+    *,
+    sent_at: datetime,
+    now: datetime,
+    backoff: Backoff,
+    is_paused: bool = False,
 ) -> Decision:
     """What to do with a job once the provider has answered. Only the alert's own expiry ends its retries.
 
-    `is_out`: the provider fails all alike, so its failure says nothing about this job.
+    `is_paused`: the provider fails all alike, so its failure says nothing about this job.
     """
     entry_id = claimed.entry_id
     match outcome:
@@ -150,7 +156,7 @@ def decide(
         case Deferred(reason, retry_after, _, About.PROVIDER) if retry_after > timedelta(0):
             until = now + min(retry_after, _LONGEST_REST)
             return _paused(claimed, PauseLane(reason, PauseKind.REST, until), now, again=until)
-        case Deferred(reason, _, _, About.PROVIDER) if is_out:
+        case Deferred(reason, _, _, About.PROVIDER) if is_paused:
             return _paused(claimed, PauseLane(reason, PauseKind.BREAKER), now)
         case Deferred():
             return _retry(claimed, outcome, now, backoff)

@@ -55,14 +55,14 @@ class About(Enum):
 class Deferred:
     """Another time. `counts` is False where the provider never saw the push.
 
-    `unheard`: it may have been taken on, and only the answer is missing.
+    `unanswered`: it may have been taken on, and only the answer is missing.
     """
 
     reason: str
     retry_after: timedelta = timedelta(0)
     counts: bool = True
     about: About = About.PROVIDER
-    unheard: bool = False
+    unanswered: bool = False
 
 
 @dataclass(frozen=True)

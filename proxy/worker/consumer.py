@@ -32,7 +32,7 @@ SettleCall = Callable[[Sequence[Settlement]], Awaitable[SettleResult]]
 
 
 class StreamConsumer:
-    """This worker's hand on one stream. `settle_call` carries out a batch of settlements in the store."""
+    """This worker's part of one stream. `settle_call` carries out a batch of settlements in the store."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class StreamConsumer:
     # ending
 
     def settle(self, settlement: Settlement) -> None:
-        """What becomes of an entry is decided: once, and the store is told soon."""
+        """What becomes of an entry is decided: once, and soon written to the store."""
         if self._open.pop(settlement.entry_id, None) is not None:
             self._deciding[settlement.entry_id] = settlement
             self._idle.clear()

@@ -32,7 +32,7 @@ class Ending(Enum):
     ACCEPTED = auto()
     GIVEN_UP = auto()  # the alert is settled otherwise
     REFUSED = auto()  # and will be tried again
-    UNHEARD = auto()  # there was no answer, though it may have been accepted; or it has not left yet
+    UNANSWERED = auto()  # there was no answer, though it may have been accepted; or it has not left yet
 
 
 def ending(result: Result | None, outcome: Outcome | None) -> Ending:
@@ -41,8 +41,8 @@ def ending(result: Result | None, outcome: Outcome | None) -> Ending:
         return Ending.ACCEPTED
     if result not in (None, Result.RETRY, Result.PAUSED):
         return Ending.GIVEN_UP
-    if outcome is None or (isinstance(outcome, Deferred) and outcome.unheard):
-        return Ending.UNHEARD
+    if outcome is None or (isinstance(outcome, Deferred) and outcome.unanswered):
+        return Ending.UNANSWERED
     return Ending.REFUSED
 
 
@@ -70,8 +70,8 @@ class Conversations:
         self._lane, self._locks = lane, locks
         self._lock_ttl, self._shown_ttl = lock_ttl, shown_ttl
         self._behind: dict[str, list[ClaimedJob]] = {}  # held back, by the conversation of what is in flight
-        self._unheard: set[str] = set()  # conversations whose alert in flight was sent before, without an answer
-        self._unreleased: list[LockRelease] = []  # what the store was not told yet
+        self._unanswered: set[str] = set()  # conversations whose alert in flight was sent before, without an answer
+        self._unreleased: list[LockRelease] = []  # what the store does not know yet
         self._acquiring = asyncio.Lock()  # or a claim would find a conversation busy that another is just taking
 
     @property
@@ -103,10 +103,10 @@ class Conversations:
         leaving = {name: _latest(by_conversation[name]) for name in free - set(unused)}
         if leaving:
             await self._locks.mark_sent(self._lane, list(leaving.items()), _SENT_TTL)
-        self._unheard |= {
+        self._unanswered |= {
             name for name, state in zip(asked, states, strict=True) if state.sent and leaving.get(name) == state.sent
         }
-        for name, going in by_conversation.items():  # from here on nothing may fail, or what is held back is forgotten
+        for name, going in by_conversation.items():  # from here on nothing may fail, or what is held back is lost
             if name in free and going:
                 first, *others = sorted(going, key=lambda one: _sort_key(one[1].job.alert.order), reverse=True)
                 acquired.ready.append(first)
@@ -118,13 +118,13 @@ class Conversations:
         return acquired
 
     async def release(self, ended: Sequence[tuple[Job, Ending]]) -> None:
-        """The pushes of these jobs ended so. Where the store is away it is told before the next lock is taken."""
+        """The pushes of these jobs ended so. A store that is away learns it before the next lock is taken."""
         releases = list[LockRelease]()
         for job, how in ended:
             name = conversation_of(job)
-            was_unheard = name in self._unheard
-            self._unheard.discard(name)
-            is_over = how in (Ending.ACCEPTED, Ending.GIVEN_UP) or (how is Ending.REFUSED and not was_unheard)
+            was_unanswered = name in self._unanswered
+            self._unanswered.discard(name)
+            is_over = how in (Ending.ACCEPTED, Ending.GIVEN_UP) or (how is Ending.REFUSED and not was_unanswered)
             releases.append(LockRelease(name, job.alert.order, accepted=how is Ending.ACCEPTED, over=is_over))
         await self._release(releases)
 

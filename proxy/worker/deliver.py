@@ -63,7 +63,7 @@ class Channel:
 
 
 class LaneWorker:
-    """Delivers one lane's jobs. No progress for `patience`, although work waits, is told by `stall`."""
+    """Delivers one lane's jobs. `stall` reports no progress for `patience` although work waits."""
 
     def __init__(
         self,
@@ -277,7 +277,7 @@ class LaneWorker:
                 await self._after_response(sent, answer)
         except RedisError as error:  # a later take-over tries again, under the same identity
             self._leave(sent.entry_ids, f"store: {type(error).__name__}")
-            await self._give_up(sent, Ending.UNHEARD)
+            await self._give_up(sent, Ending.UNANSWERED)
         except Exception as error:  # noqa: BLE001  see above
             self._bury([claimed for claimed, _ in sent.addressed], error)
             await self._give_up(sent, Ending.GIVEN_UP)
@@ -290,11 +290,11 @@ class LaneWorker:
         elif batch.failed is None and failure.kind is not FailureKind.TIMED_OUT and not sent.is_probe:
             self._observer.repeated(failure.reason, len(sent.addressed))
             await self._again(
-                sent, [replace(batch, failed=failure)], Ending.UNHEARD if failure.sent else Ending.REFUSED
+                sent, [replace(batch, failed=failure)], Ending.UNANSWERED if failure.sent else Ending.REFUSED
             )
         else:
-            unheard = failure.kind is not FailureKind.UNREACHABLE or batch.may_have_arrived
-            await self._decide(sent, [Deferred(failure.reason, unheard=unheard)] * len(sent.addressed))
+            unanswered = failure.kind is not FailureKind.UNREACHABLE or batch.may_have_arrived
+            await self._decide(sent, [Deferred(failure.reason, unanswered=unanswered)] * len(sent.addressed))
 
     async def _after_response(self, sent: Sent, response: Response) -> None:
         self._progress_at, self._trouble = self._clock(), ""
@@ -305,7 +305,7 @@ class LaneWorker:
             await self._again(sent, another_try, Ending.REFUSED)
             return
         if sent.batch.may_have_arrived:
-            outcomes = [replace(one, unheard=True) if isinstance(one, Deferred) else one for one in outcomes]
+            outcomes = [replace(one, unanswered=True) if isinstance(one, Deferred) else one for one in outcomes]
         await self._decide(sent, outcomes)
 
     async def _another_try(self, sent: Sent, outcomes: Sequence[Outcome]) -> list[Batch]:
@@ -326,9 +326,9 @@ class LaneWorker:
             self._control.failed(sent.addressed[0][0].job.id)
         else:
             self._control.answered()
-        is_out, now = self._control.is_paused, self._now()
+        is_paused, now = self._control.is_paused, self._now()
         asked = [
-            decide(claimed, outcome, sent_at=sent.at, now=now, backoff=self._backoff, is_out=is_out)
+            decide(claimed, outcome, sent_at=sent.at, now=now, backoff=self._backoff, is_paused=is_paused)
             for (claimed, _), outcome in zip(sent.addressed, outcomes, strict=True)
         ]
         results = self._settle_all(sent, await self._effects.apply(sent.addressed, asked))
@@ -360,7 +360,7 @@ class LaneWorker:
         try:
             jobs = [claimed.job for claimed, _ in sent.addressed]
             await self._conversations.release(list(zip(jobs, endings, strict=True)))
-        except RedisError as error:  # the store is told before the next lock is taken
+        except RedisError as error:  # the store learns it before the next lock is taken
             self._trouble = f"store: {type(error).__name__}"
         for (claimed, _), how in zip(sent.addressed, endings, strict=True):
             covered, going = self._conversations.freed(claimed.job, accepted=how is Ending.ACCEPTED)
@@ -463,7 +463,7 @@ class LaneWorker:
             self._transport.give_back(places - used)
         return used > 0
 
-    # ending and telling
+    # ending and reporting
 
     async def drained(self) -> None:
         """Returns once nothing is in flight and everything is settled."""

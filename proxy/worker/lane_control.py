@@ -1,4 +1,4 @@
-"""A lane's state in one worker: what the machine of domain/lane_state.py hears, and what the store is told of it."""
+"""A lane's state in one worker: between the state machine of domain/lane_state.py and the store."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -64,7 +64,7 @@ class LaneControl:
         asked_at = self._clock()
         self.observe((await self._stored.states([self._lane]))[self._lane], asked_at)
 
-    # what the other workers are told
+    # what the other workers learn
 
     async def pause(self, pause: PauseLane, now: datetime) -> None:
         """An answer of the provider pauses the lane: here at once, elsewhere as soon as the others have read it."""
@@ -85,7 +85,7 @@ class LaneControl:
         try:
             await self._stored.withdraw_probe(self._lane)
         except RedisError as error:  # the permission ends by itself
-            log.warning("a probe is not withdrawn", app=self._lane.app, error=type(error).__name__)
+            log.warning("a probe could not be withdrawn", app=self._lane.app, error=type(error).__name__)
 
     async def resume(self) -> None:
         """A probe got through."""
@@ -95,5 +95,5 @@ class LaneControl:
                 self._observer.lane_resumed()
             else:  # by another's probe
                 await self.look()
-        except RedisError as error:  # the next probe says it again
-            log.warning("the end of a pause is not told", app=self._lane.app, error=type(error).__name__)
+        except RedisError as error:  # the next probe ends the pause
+            log.warning("the end of a pause is not stored", app=self._lane.app, error=type(error).__name__)

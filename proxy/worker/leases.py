@@ -45,7 +45,7 @@ class Leases:
         return sum(map(len, self._renewed.values()))
 
     async def renew(self, renew: Renew) -> int:
-        """Renew every lease; an entry that is no longer ours is forgotten. Returns how many were lost.
+        """Renew every lease; an entry that is no longer ours is dropped. Returns how many were lost.
 
         A stream whose key is broken keeps no other from being renewed: its error is raised at the end.
         """

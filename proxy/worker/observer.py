@@ -37,7 +37,7 @@ class RelayObserver:
     # callbacks
 
     def planned(self, message: OfflineMessage, result: PlanResult, jobs: int) -> None:
-        """A message was planned, or left out: `result` tells why there was no job."""
+        """A message was planned, or left out: `result` says why there was no job."""
         if result not in self._messages:
             self._messages[result] = metrics.messages_planned_total.labels(result)
         self._messages[result].inc()
@@ -99,7 +99,7 @@ class RelayObserver:
 
 
 def hear_clock(clock: ClockMonitor, lane: Lane, response: Response) -> None:
-    """An answer tells the provider's time; a push that APNs accepted, that our provider token's time is right."""
+    """An answer carries the provider's time; a push that APNs accepted shows that our provider token's is right."""
     clock.heard(lane.channel, response)
     if response.status == 200 and lane.channel in (APNS, APNS_SANDBOX):
         clock.token_accepted()

@@ -20,7 +20,7 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 class _SilentHandler(WSGIRequestHandler):
     def log_message(self, *_: object) -> None:
-        """The operator's own questions are not worth a line."""
+        """The operator's own requests are not logged."""
 
 
 def serve_operator(bind: str, metrics: Callable[[], bytes], details: Details) -> None:

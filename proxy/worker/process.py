@@ -92,8 +92,8 @@ class Worker:
         ]
         serving += [asyncio.create_task(worker.consumer.run_settling()) for worker in self._workers]
         ready()
-        told = asyncio.create_task(stop.wait())
-        await asyncio.wait([told, *claiming, *serving], return_when=asyncio.FIRST_COMPLETED)
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait([stopping, *claiming, *serving], return_when=asyncio.FIRST_COMPLETED)
         stop.set()
         log.info("worker drains", in_flight=self.leases.count())
         await asyncio.wait(claiming, timeout=_LAST_CLAIM_S)  # a read that is cancelled would strand what it brings
@@ -150,8 +150,8 @@ class Worker:
 
     async def _sweep(self) -> None:
         for worker in self._workers:
-            with suppress(ResponseError):  # a broken stream, of which its own loop tells
-                await self.queue.forget_instances(worker.consumer.stream)
+            with suppress(ResponseError):  # a broken stream, which its own loop reports
+                await self.queue.remove_instances(worker.consumer.stream)
         await asyncio.sleep(_SWEEP_EVERY_S)
 
     async def _monitor(self) -> None:

@@ -20,9 +20,9 @@ class Readiness:
         self._taken_at = float("-inf")
 
     def take(self, stalls: Mapping[str, str]) -> dict[str, str]:
-        """The lanes' own words ("" where all is well); a lane that begins or ends to stall gets one log line.
+        """`stalls`: why each lane makes no progress, "" where it does. A lane that begins or ends to stall is logged.
 
-        Returns what the store is told: the state and, for each lane that stalls, why.
+        Returns what goes to the store: the state and, for each lane that stalls, why.
         """
         now_stalled = {lane: why for lane, why in stalls.items() if why}
         for lane, why in now_stalled.items():

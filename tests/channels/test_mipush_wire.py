@@ -303,7 +303,7 @@ def test_a_push_of_the_other_kind_is_refused() -> None:
 
 
 ALICE, BOB = to_account("alice"), to_account("bob")
-SPOILT = Deferred("unreadable answer", timedelta(minutes=10), about=About.JOB, unheard=True)
+SPOILT = Deferred("unreadable answer", timedelta(minutes=10), about=About.JOB, unanswered=True)
 ONE, TWO, THREE = to_regid("one"), to_regid("two"), to_regid("three")
 
 
@@ -409,12 +409,12 @@ def test_an_answer_without_a_whole_number_as_code_is_none(code: object) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"0", b"\xff", b"[" * 16_000])
 def test_an_answer_that_is_not_theirs_comes_again(body: bytes) -> None:
-    assert ACCOUNTS.read([ALICE], Response(200, {}, body), NOON) == [Deferred("no code", unheard=True)]
+    assert ACCOUNTS.read([ALICE], Response(200, {}, body), NOON) == [Deferred("no code", unanswered=True)]
 
 
 @pytest.mark.parametrize("status", [0, 204, 302, 400, 404, 429, 500, 502, 503])
 def test_another_http_status_is_a_failure_of_the_transport_whatever_the_body(status: int) -> None:
-    assert read(ACCOUNTS, [ALICE], {"code": 0}, status) == [Deferred(f"http {status}", unheard=status >= 500)]
+    assert read(ACCOUNTS, [ALICE], {"code": 0}, status) == [Deferred(f"http {status}", unanswered=status >= 500)]
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -428,7 +428,7 @@ def test_the_longer_of_their_wait_and_ours_counts() -> None:
 
     assert shorter == Deferred("code 10027 calls too frequent", timedelta(seconds=5))
     assert longer == Deferred("code 10027 calls too frequent", timedelta(seconds=30))
-    assert read(ACCOUNTS, [ALICE], {}, 503, wait="30") == [Deferred("http 503", timedelta(seconds=30), unheard=True)]
+    assert read(ACCOUNTS, [ALICE], {}, 503, wait="30") == [Deferred("http 503", timedelta(seconds=30), unanswered=True)]
 
 
 @pytest.mark.parametrize(

@@ -62,8 +62,8 @@ def claimed(job: Job = JOB) -> ClaimedJob:
     return ClaimedJob(ENTRY, job)
 
 
-def decided(outcome: Outcome, job: Job = JOB, now: datetime = NOON, *, is_out: bool = False) -> Decision:
-    return decide(claimed(job), outcome, sent_at=SENT, now=now, backoff=ten_seconds, is_out=is_out)
+def decided(outcome: Outcome, job: Job = JOB, now: datetime = NOON, *, is_paused: bool = False) -> Decision:
+    return decide(claimed(job), outcome, sent_at=SENT, now=now, backoff=ten_seconds, is_paused=is_paused)
 
 
 def finished(result: Result, reason: str = "") -> Decision:
@@ -129,12 +129,12 @@ def test_a_dead_token_goes_if_it_was_registered_before_the_provider_says_or_else
 
 
 def test_while_the_provider_fails_all_its_failures_pause_the_lane_and_count_for_no_job() -> None:
-    assert decided(Deferred("http 503"), is_out=True) == paused(PauseLane("http 503", PauseKind.BREAKER))
-    assert decided(Deferred("http 503", 9 * SECOND), is_out=True) == paused(
+    assert decided(Deferred("http 503"), is_paused=True) == paused(PauseLane("http 503", PauseKind.BREAKER))
+    assert decided(Deferred("http 503", 9 * SECOND), is_paused=True) == paused(
         PauseLane("http 503", PauseKind.REST, NOON + 9 * SECOND), NOON + 9 * SECOND
     )
-    assert decided(OF_JOB, is_out=True) == retried("busy", NOON + 99 * SECOND)
-    assert decided(Accepted(), is_out=True) == finished(Result.ACCEPTED)
+    assert decided(OF_JOB, is_paused=True) == retried("busy", NOON + 99 * SECOND)
+    assert decided(Accepted(), is_paused=True) == finished(Result.ACCEPTED)
 
 
 def test_a_retry_is_worth_it_until_the_alert_expires() -> None:
@@ -306,12 +306,12 @@ def outcomes(draw: st.DrawFn) -> Outcome:
     return draw(st.sampled_from(known))
 
 
-@given(outcome=outcomes(), to_expiry=st.timedeltas(-DAY, DAY), is_out=st.booleans())
+@given(outcome=outcomes(), to_expiry=st.timedeltas(-DAY, DAY), is_paused=st.booleans())
 def test_every_outcome_settles_its_own_entry_and_none_comes_back_after_its_alert_expired_unless_the_lane_is_paused(
-    outcome: Outcome, to_expiry: timedelta, is_out: bool
+    outcome: Outcome, to_expiry: timedelta, is_paused: bool
 ) -> None:
     now = ALERT.expires_at - to_expiry
-    decision = decide(claimed(), outcome, sent_at=now - SECOND, now=now, backoff=ten_seconds, is_out=is_out)
+    decision = decide(claimed(), outcome, sent_at=now - SECOND, now=now, backoff=ten_seconds, is_paused=is_paused)
     if isinstance(decision.effect, RemoveDevice):
         assert decision.settlement is None
         return

@@ -163,7 +163,7 @@ def test_while_a_later_alert_may_be_shown_an_earlier_one_waits_until_that_is_set
     async def scenario(bench: Bench) -> None:
         later, earlier = claimed(9), claimed(2)
         await bench.ours.acquire(pushes(later))
-        await bench.ours.release([(later.job, Ending.UNHEARD)])
+        await bench.ours.release([(later.job, Ending.UNANSWERED)])
         bench.ours.freed(later.job, accepted=False)
         assert (await bench.theirs.acquire(pushes(earlier))).early == [earlier]
         assert [job for job, _ in (await bench.theirs.acquire(pushes(later))).ready] == [later]
@@ -239,9 +239,9 @@ def test_an_alert_that_no_later_one_can_cover_is_never_given_up(on_bench: OnBenc
         (Result.UNKNOWN_ACCOUNT, None, Ending.GIVEN_UP),
         (Result.RETRY, Deferred("busy"), Ending.REFUSED),
         (Result.PAUSED, OurFault("quota"), Ending.REFUSED),
-        (Result.RETRY, Deferred("no answer in time", SECOND, unheard=True), Ending.UNHEARD),
-        (Result.PAUSED, Deferred("no answer in time", unheard=True), Ending.UNHEARD),
-        (None, None, Ending.UNHEARD),  # nothing was decided
+        (Result.RETRY, Deferred("no answer in time", SECOND, unanswered=True), Ending.UNANSWERED),
+        (Result.PAUSED, Deferred("no answer in time", unanswered=True), Ending.UNANSWERED),
+        (None, None, Ending.UNANSWERED),  # nothing was decided
     ],
 )
 def test_what_became_of_a_push_says_whether_it_may_be_shown(

@@ -193,10 +193,10 @@ def _without_code(answer: Response) -> Outcome:
     if answer.status in (401, 403):
         return OurFault(f"http {answer.status}")
     if answer.status == 200 and answer.body.startswith(_LOOKS_LIKE_THEIRS):
-        return Deferred("unreadable answer", _UNREADABLE_WAIT, about=About.JOB, unheard=True)
+        return Deferred("unreadable answer", _UNREADABLE_WAIT, about=About.JOB, unanswered=True)
     reason = "no code" if answer.status == 200 else f"http {answer.status}"
     # what speaks there for Xiaomi push may have passed the call on before
-    return Deferred(reason, retry_after(answer.headers), unheard=answer.status == 200 or answer.status >= 500)
+    return Deferred(reason, retry_after(answer.headers), unanswered=answer.status == 200 or answer.status >= 500)
 
 
 def _listed(value: object) -> set[str]:

@@ -134,7 +134,7 @@ class RedisQueue:
     async def length(self, stream: str) -> int:
         return (await self.lengths([stream]))[0]
 
-    async def forget_instances(self, stream: str) -> int:
+    async def remove_instances(self, stream: str) -> int:
         """Drop the names of instances that hold nothing and have been gone for an hour; returns how many."""
         (answer,) = await ask(self._redis, [script("forget_instances").call([stream], [keys.GROUP, _GONE_MS])])
         if isinstance(answer, RedisError):

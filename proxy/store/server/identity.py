@@ -117,7 +117,7 @@ class StoreMonitor:
         self._store, self._identity, self._on_loss, self._now, self._clock = store, identity, on_loss, now, clock
         self._writes = writes or CountedWrites()
         self._next_look = float("-inf")
-        self._unheard: DataLoss | None = None
+        self._unreported: DataLoss | None = None
 
     def look(self) -> bool:
         """At most once a second, else False; reports nothing about a store that is away, and never waits for it."""
@@ -135,11 +135,11 @@ class StoreMonitor:
                 report = _report_of(now, lost)
                 is_news = self._store.call(lambda redis: script("report_lost_writes").run(redis, *report))
                 loss = DataLoss(now, is_news == 1, lost)
-            loss = loss or self._unheard
+            loss = loss or self._unreported
             if loss:
-                self._unheard = replace(loss, is_news=False)  # should the store go away once more
+                self._unreported = replace(loss, is_news=False)  # should the store go away once more
                 self._on_loss(loss)
-                self._unheard = None
+                self._unreported = None
         return True
 
 
