@@ -405,6 +405,7 @@ class LaneWorker:
         if self.consumer.may_act(ids):
             return True
         if ids:
+            self._observer.leases_lost(self.consumer.stream, len(ids))
             self._leave(ids, "lease over")
         return False
 

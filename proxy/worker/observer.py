@@ -95,7 +95,7 @@ class RelayObserver:
 
     def leases_lost(self, stream: str, count: int) -> None:
         metrics.lost_total.inc(count)
-        log.warning("entries were taken over before we settled them", stream=stream, count=count)
+        log.warning("leases lost", stream=stream, count=count)
 
 
 def hear_clock(clock: ClockMonitor, lane: Lane, response: Response) -> None:

@@ -15,7 +15,6 @@ from typing import Protocol
 import structlog
 from redis.exceptions import RedisError, ResponseError
 
-from proxy.metrics import lost_total
 from proxy.store.queue.lane_states import RedisLaneStates
 from proxy.store.queue.streams import RedisQueue
 from proxy.store.server.clocks import StoreClock
@@ -125,8 +124,7 @@ class Worker:
 
     async def _renew(self) -> None:
         if lost := await self.leases.renew(self.queue.renew):
-            lost_total.inc(lost)
-            log.warning("leases lost", count=lost)
+            log.warning("leases could not be renewed", count=lost)  # each is counted where its job ends here
         await asyncio.sleep(self.heartbeat.total_seconds())
 
     async def _take_over(self) -> None:
