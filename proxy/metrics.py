@@ -25,7 +25,7 @@ from prometheus_client.registry import REGISTRY, Collector
 
 from proxy.domain.monitoring import Metric
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, which nobody asks for
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, without a use
 
 
 class _Value:
@@ -136,7 +136,7 @@ def bounded_reason(reason: str) -> str:
 
 
 class StoreMetricsCollector(Collector):
-    """Figures that are in the store, read when asked for: `read` gives (name, help, labels, value) rows."""
+    """Numbers that are in the store, read when asked for: `read` gives (name, help, labels, value) rows."""
 
     def __init__(self, read: Callable[[], Iterable[Metric]]) -> None:
         self._read = read

@@ -43,7 +43,7 @@ class CallbackInbox(Protocol):
 
 
 class DeviceRegistry(Protocol):
-    """Who is reached where, as the signed-in users say. Raises StoreUnavailable."""
+    """The devices that signed-in users registered. Raises StoreUnavailable."""
 
     def register(self, device: Device) -> Sequence[str]:
         """The ids of the account's oldest devices, which had to make room for this one; mostly none."""

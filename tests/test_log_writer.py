@@ -122,7 +122,7 @@ def test_lines_for_a_pipe_whose_reader_has_gone_are_lost_and_counted(threaded: b
 
 
 def test_a_full_disk_loses_lines_until_it_has_room_again(tmp_path: Path) -> None:
-    """A limit to the file's size stands for the disk: the write that meets it is cut short, the next ones fail."""
+    """A limit to the file's size plays the full disk: the write that meets it is cut short, the next ones fail."""
     program = """
     import resource, signal
     from proxy.log_writer import LogWriter
@@ -177,13 +177,13 @@ def test_lost_lines_are_told_in_the_log_s_own_form() -> None:
     os.close(reading)
     lost = []
     configure_logs(on_lost=lost.append)
-    structlog.get_logger().info("to nobody")
+    structlog.get_logger().info("without a reader")
     while not lost:
         time.sleep(0.01)
     os.dup2(stderr, 2)
-    structlog.get_logger().info("to somebody")
+    structlog.get_logger().info("to a reader")
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, check=True)
     line, told = map(json.loads, done.stderr.splitlines())
-    assert line["event"] == "to somebody"
+    assert line["event"] == "to a reader"
     assert (told["event"], told["level"], told["lines"]) == ("log lines were lost", "warning", 1)

@@ -1,6 +1,6 @@
 """From a checkout to an environment: which Python is taken, what is said where none will do, what an install leaves.
 
-No package is installed here: a shell script stands where the interpreter would be.
+No package is installed here: a shell script replaces the interpreter.
 """
 
 import hashlib

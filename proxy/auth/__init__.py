@@ -60,6 +60,6 @@ class Authenticator:
 
 
 def build_authenticator(settings: AuthSettings, on_keys: KeysFetched = unnoticed) -> Authenticator:
-    """The backends that the settings name, in their order. `on_keys` hears of each fetch of an issuer's keys."""
+    """The backends that the settings name, in their order. `on_keys` is called after each fetch of an issuer's keys."""
     built = {name: BACKENDS[name](settings, on_keys) for name in settings.asked}
     return Authenticator({name: backend for name, backend in built.items() if backend is not None})

@@ -107,7 +107,7 @@ class SignIns:
 
 
 def change_password(account: str, password_hash: str, sign_ins: SignIns, now: datetime) -> bool:
-    """Also ends the user's sessions, which may be those of a thief. False: there is no such user."""
+    """Also ends the user's sessions, for a thief may have one. False: there is no such user."""
     for session in sign_ins.accounts.live_sessions(account, now):
         sign_ins.blocks.block_session(session.id, sign_ins.access_ttl + _CLOCKS)
     return sign_ins.accounts.set_password(account, password_hash, now)

@@ -56,7 +56,7 @@ class Http1Transport:
         return future
 
     async def aclose(self) -> None:
-        """End what is under way, and refuse what comes."""
+        """End the requests under way, and refuse new ones."""
         for transfer in self._in_flight.values():
             transfer.end(transfer.closed())
             self._multi.remove(transfer.curl)

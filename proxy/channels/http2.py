@@ -75,7 +75,7 @@ class Http2Transport:
         return future
 
     async def aclose(self) -> None:
-        """End what is under way, and refuse what comes."""
+        """End the requests under way, and refuse new ones."""
         self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()

@@ -47,7 +47,7 @@ class Places:
             asyncio.get_running_loop().call_soon(self._grant)
 
     def close(self) -> None:
-        """Let all go who wait or come: their requests end at once."""
+        """Release waiting and later callers: their requests end at once."""
         self._is_closed = True
         self.changed()
 

@@ -1,4 +1,4 @@
-"""What MIMC tells us: a message that somebody wrote, and who of its readers was not online."""
+"""A callback: a message that a user wrote, and those of its readers who were not online."""
 
 import hashlib
 import json
@@ -72,7 +72,7 @@ class Callback:
 
     @cached_property
     def message_id(self) -> str:
-        """Names the message: the same in every callback about it, NORMAL or OFFLINE, whoever is named. 32 hex digits.
+        """Names the message, the same in every callback about it, NORMAL or OFFLINE, to all recipients. 32 hex digits.
 
         (topicId, or sender and reader) and sequence; without it packetId and sender; without both a digest of
         everything that the message itself is. Never `authentication`, which a repeat may carry anew.

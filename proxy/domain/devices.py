@@ -28,7 +28,7 @@ class ApnsEnvironment(StrEnum):
 
 @dataclass(frozen=True)
 class Device:
-    """One registration: a push token and whose it is. `device_id` is unique within (app, account).
+    """One registration: a push token and its owner. `device_id` is unique within (app, account).
 
     `push_token` is an APNs device token (hex, any length) or a MiPush regId; `registered_at` is aware UTC, of the last
     registration; `invalid_reason` is why a provider called the address wrong since then.

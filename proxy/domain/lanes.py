@@ -23,7 +23,7 @@ class Route:
 
 
 class PauseKind(StrEnum):
-    """Whose trouble pauses a lane."""
+    """What kind of trouble pauses a lane."""
 
     FAULT = "fault"  # ours: key, configuration, quota; a person must look
     BREAKER = "breaker"  # theirs: one request after the other failed

@@ -4,7 +4,7 @@
     GET    /_emulator/faults   the faults still in force
     DELETE /_emulator/faults   end them all
     GET    /_emulator/journal  what came in, in order: {"entries": [...], "last": n}; ?after=n for what is new
-    DELETE /_emulator/journal  forget it, for runs of hours: {"forgotten": n}; numbers go on
+    DELETE /_emulator/journal  clear it, for runs of hours: {"forgotten": n}; numbers go on
 
 `last` is the number of the newest entry there has been. To follow a journal, ask again with `after` set to it; one that
 is below `after` says that the emulator has been started anew. A very large `after` asks for `last` alone.
@@ -128,7 +128,7 @@ class Journal:
         with self._lock:
             return self._entries[max(after - self._forgotten, 0) :], self._forgotten + len(self._entries)
 
-    def forget(self) -> int:
+    def clear(self) -> int:
         """Drop what there is; returns how many entries."""
         with self._lock:
             count = len(self._entries)
@@ -174,7 +174,7 @@ def control_blueprint(
 
     @bp.delete("/journal")
     def forget_journal() -> ResponseReturnValue:
-        return jsonify(forgotten=journal.forget())
+        return jsonify(forgotten=journal.clear())
 
     return bp
 

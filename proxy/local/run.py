@@ -39,7 +39,7 @@ def run_demo(state: Path, port: int | None, say: Say, *, stay_up: bool) -> int:
             say("starting store, emulators, web and worker ...")
             start_demo(supervisor, environment)
             scenario = Scenario(environment, say)
-            scenario.play()
+            scenario.run()
             if not stay_up:
                 say("done: both phones show what they should")
                 return 0

@@ -43,7 +43,7 @@ class Scenario:
         self._http.trust_env = False
         self._iphone = secrets.token_hex(32)
 
-    def play(self) -> None:
+    def run(self) -> None:
         """Raises ScenarioFailed with the step that went wrong."""
         self._sign_in()
         self._show_phones()

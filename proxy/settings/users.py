@@ -136,7 +136,7 @@ _PLAIN = "must be https: your users' sessions would travel readable; in a networ
 
 
 class IntrospectionSettings(Section):
-    """Opaque sessions: a URL of the developer's own says whose the caller's header or cookie is.
+    """Opaque sessions: a URL of the developer's own names the user of a header or cookie.
 
     `whoami` passes them on as they came, `rfc7662` asks an OAuth authorization server about the bearer. An answer is
     believed for `cache`, a refusal for `negative_cache`. `account` None: "account" of a whoami, "sub" of rfc7662.

@@ -57,7 +57,7 @@ class Drain:
     def run(self) -> Iterator[Drained]:
         """Hand in what waits, file by file, until the store is away again.
 
-        Raises OSError at the end where the disk failed: a file that cannot be read keeps up no other.
+        Raises OSError at the end where the disk failed: a file that cannot be read holds up no other.
         """
         self._spool.let_go()
         store, failed = _Round(self._inbox, self._now() - self._oldest), list[OSError]()
@@ -131,7 +131,7 @@ class _Rejected:
 
 
 class _Round:
-    """The store, asked until it is away; one app's full stream is not asked again, and keeps up no other app."""
+    """The store, asked until it is away; one app's full stream is not asked again, and holds up no other app."""
 
     def __init__(self, inbox: RedisInbox, oldest: datetime) -> None:
         self.is_away = False

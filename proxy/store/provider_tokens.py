@@ -24,7 +24,7 @@ class SharedProviderToken:
 
     `sign`, `issued_at` and `is_fresh` are those of channels/apns/provider_token.py. `now` is the store's time, which
     `measure` makes sure of before a token is signed: a worker whose clock is wrong would stop the others' lanes too.
-    `on_young_refused` hears when a token was called too old that by our clock is too young to be replaced.
+    `on_young_refused` is called when a token was refused as too old that by our clock is too young to be replaced.
     """
 
     def __init__(

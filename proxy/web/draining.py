@@ -44,7 +44,7 @@ class Draining:
                 return
 
     def look(self) -> None:
-        """The store is known to be there or away, the disk to be good or bad, and what waited is handed in."""
+        """Learns whether the store is there and the disk works, and hands in what waited."""
         failed = ""
         if not self._store.is_away or self._store.answers():
             failed = self._hand_in()
@@ -80,6 +80,6 @@ def _tell(drained: Drained) -> None:
     for result in results:
         drained_total.labels(result).inc(getattr(drained, result))
     if drained.unreadable or drained.too_old:
-        log.error("spooled callbacks set apart: they cannot be read, or they are too old", **asdict(drained))
+        log.error("spooled callbacks rejected: unreadable or too old", **asdict(drained))
     elif drained.accepted or drained.duplicates or drained.cut_off:
         log.info("spooled callbacks handed in", **asdict(drained))

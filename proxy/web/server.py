@@ -62,7 +62,7 @@ def limit_patience(listener: socket.socket, seconds: float) -> None:
 
 
 def _is_no_stall(record: logging.LogRecord) -> bool:
-    """gunicorn logs a caller who fell silent as an error of ours, with a traceback each time."""
+    """gunicorn logs a silent caller as an error of ours, with a traceback each time."""
     return not (record.exc_info and isinstance(record.exc_info[1], BlockingIOError))
 
 

@@ -78,7 +78,7 @@ def built_in_accounts() -> Way:
         shows=lambda account: bearer(tokens.access(account, session_id, datetime.now(UTC))),
         stranger=bearer(others.access("alice", session_id, datetime.now(UTC))),
         foreign=bearer(jwt.encode({"sub": "alice", "exp": int(time.time()) + 600}, KEY, "HS256")),
-        down=None,  # it asks nobody
+        down=None,  # it asks no service
     )
 
 

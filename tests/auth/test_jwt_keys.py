@@ -182,7 +182,7 @@ def test_old_keys_are_fetched_again_in_the_background_and_a_withdrawn_one_is_for
         assert backend.authenticate(token) == ALICE
         issuer.answer = always(body=key_set(jwk(OTHER_RSA, kid="k2")))
         clock.now += 601
-        assert backend.authenticate(token) == ALICE  # nobody waits
+        assert backend.authenticate(token) == ALICE  # no caller waits
         wait_until(lambda: len(clock.fetched) == 2)
         assert backend.authenticate(token) == Refused("unknown kid")
         assert backend.authenticate(shown(signed(OTHER_RSA, "RS256", "k2"))) == ALICE

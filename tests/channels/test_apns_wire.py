@@ -209,7 +209,7 @@ def test_a_200_is_accepted_under_the_id_that_apns_gives_back() -> None:
         (400, 17, Rejected("http 400")),
         (429, "Teapot", Deferred("Teapot")),
         (502, "Teapot", Deferred("Teapot")),
-        (503, "BadDeviceToken", Deferred("BadDeviceToken")),  # a server in trouble judges nobody
+        (503, "BadDeviceToken", Deferred("BadDeviceToken")),  # a server in trouble does not judge the device
     ],
 )
 def test_a_reason_is_an_outcome(status: int, reason: object, outcome: Outcome) -> None:

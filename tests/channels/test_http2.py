@@ -146,7 +146,7 @@ def apns(emulator: Apns) -> Apns:
 
 @pytest.fixture
 def taken_port() -> Iterator[socket.socket]:
-    """A port of ours on which nobody listens yet."""
+    """A port of ours without a listener yet."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken
@@ -270,7 +270,7 @@ def test_a_silent_connection_keeps_its_own_pushes_only(apns: Apns) -> None:
     assert sender.events["push recalled"] == 0  # the others were never given to it
 
 
-def test_a_slow_push_on_a_connection_that_goes_away_holds_up_nobody(apns: Apns) -> None:
+def test_a_slow_push_on_a_connection_that_goes_away_holds_up_no_other(apns: Apns) -> None:
     async def scene(sender: Sender) -> None:
         await sender.push_all(0)
         apns.order(effect="delay", target=f"{1:064x}", delay_ms=1200, times=1)

@@ -28,7 +28,7 @@ def test_a_process_has_one_start_time_until_it_is_dead_even_as_a_zombie(asked: C
         assert asked(process.pid) == first
         process.kill()
         assert process.stdout
-        process.stdout.read()  # until it is dead; nobody has waited for it yet
+        process.stdout.read()  # until it is dead; no process has waited for it yet
         while asked(process.pid):
             pass
     assert asked(process.pid) is None

@@ -87,7 +87,7 @@ def test_a_full_stream_is_no_reason_to_spool(store: Store, app_id: str, tmp_path
 def test_what_the_store_or_another_process_has_already_is_dropped(store: Store, app_id: str, tmp_path: Path) -> None:
     first, second, third = callbacks(app_id, 3)
     mine, others = spool(tmp_path), spool(tmp_path)
-    RedisInbox(store, DAY, 100).accept(*for_inbox(first, NOON))  # carried out, but nobody heard of it
+    RedisInbox(store, DAY, 100).accept(*for_inbox(first, NOON))  # carried out, but its answer was lost
     for one in (first, second, second):
         away(mine).accept(*for_inbox(one, NOON))
     for one in (second, third):  # MIMC's repeat found another process

@@ -107,7 +107,7 @@ def test_a_process_whose_oldest_callback_waits_too_long_takes_no_more(tmp_path: 
     with pytest.raises(SpoolRefused) as caught:
         keep(it, 3, HOUR + MS)
     assert caught.value.reason == "too_old"
-    later = spool(tmp_path)  # after a restart; what its forerunner left keeps nobody from its own
+    later = spool(tmp_path)  # after a restart; what its forerunner left keeps no process from its own
     keep(later, 3, HOUR + MS)
     assert later.refusal(NOON + 2 * HOUR) is None
     assert later.refusal(NOON + 2 * HOUR + SECOND) is not None
@@ -156,5 +156,5 @@ def test_what_waits_is_counted_over_all_processes(tmp_path: Path) -> None:
         assert one.waiting() == other.waiting() == Waiting(2, size, NOON + 3 * SECOND, 0)
     size += keep(one, 3, 9 * SECOND)
     (one.folder / "x.bad").touch()
-    (one.folder / "not-ours.spool").write_text("a file that nobody here has made")
+    (one.folder / "not-ours.spool").write_text("a file that this program did not make")
     assert other.waiting() == Waiting(3, size, NOON + 3 * SECOND, 1)

@@ -104,7 +104,7 @@ class Rig:
 
     With `sandbox` APNs' sandbox is an emulator of its own; without, one emulated APNs serves both environments.
 
-    `without` names emulators that are not started; what would speak to them finds nobody. `program` is the folder whose
+    `without` names emulators that are not started; their callers find no listener. `program` is the folder whose
     `proxy` package, `wsgi.py` and `config` are run; web and workers can each be started from another one. A program
     elsewhere may have an environment of its own in `.venv`.
     """

@@ -160,7 +160,7 @@ def test_a_disabled_user_gets_no_token_and_no_alert_until_he_is_enabled(site: Si
     rig.settled()
 
     site.users("enable", "alice")
-    assert site.refresh(pair["refresh_token"]).status_code == 401  # his sessions had ended
+    assert site.refresh(pair["refresh_token"]).status_code == 401  # their sessions had ended
     again = site.pair("alice", device_id="phone", app="main")
     assert rig.post(offline("bob", "alice", rig.secret("text", "while enabled"), sequence=2)).ok
     rig.wait(lambda: rig.accepted(phone), "the alert")

@@ -80,7 +80,7 @@ def test_a_worker_that_was_stopped_for_longer_than_its_lease_repeats_and_loses_n
         assert (verdict.due, verdict.delivered) == (21, 21)
 
 
-@pytest.mark.trial  # on a machine that is busy enough everything stands still
+@pytest.mark.trial  # on a machine that is busy enough nothing makes progress
 def test_a_provider_that_is_busy_for_a_moment_makes_no_lane_stand_still(place: Path) -> None:
     with AuditedRig(place) as rig:
         a_provider_is_busy_for_a_moment(rig)

@@ -1,4 +1,4 @@
-"""A user who is blocked while his alert waits does not get it, and gets no token."""
+"""A user who is blocked while their alert waits does not get it, and gets no token."""
 
 import subprocess
 import sys

@@ -277,7 +277,7 @@ def has_no_fault(rig: Rig, emulator: str) -> bool:
 
 
 def records_are_broken(told: Told) -> None:
-    """Records that are no records, and such whose work raises what nobody foresaw."""
+    """Records that are no records, and such whose work raises what no code foresees."""
     rig = told.rig
     lane, by_regid = Lane(MAIN, "main", "apns"), Lane(OTHER, "other", "mipush")
     job = {
@@ -308,7 +308,7 @@ def records_are_broken(told: Told) -> None:
         assert told.post(told.message(app_id=app_id), app_id) == 200
     rig.wait(
         lambda: any(it.startswith("internal error") for it in rig.dead_letters(OTHER)),
-        "a job whose work raised what nobody foresaw",
+        "a job whose work raised what no code foresees",
     )
     told.look()
 

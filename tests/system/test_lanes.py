@@ -1,4 +1,4 @@
-"""One lane's trouble stays its own, and a lane that stands goes on by itself."""
+"""One lane's trouble stays its own, and a paused lane goes on by itself."""
 
 import shutil
 from collections.abc import Sequence

@@ -13,7 +13,7 @@ from prometheus_client.samples import Sample
 
 from tests.system.rig import MAIN, OTHER, Process, Rig, offline, push_token
 
-QUIET = ("mimc", "mipush")  # emulators that nobody needs here
+QUIET = ("mimc", "mipush")  # emulators that are not needed here
 
 
 @pytest.fixture

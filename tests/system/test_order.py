@@ -27,7 +27,7 @@ def test_an_earlier_message_waits_while_it_is_open_whether_a_later_one_is_shown(
         assert rig.register("alice", "phone", REGID, app_id=OTHER, platform="mipush").ok
         rig.fault("mipush", effect="silence_after", times=1)
         assert rig.post(offline_topic("bob", ["alice"], "the later one", 2, app_id=OTHER), OTHER).ok
-        rig.wait(lambda: sends(rig), "the push whose answer nobody hears")
+        rig.wait(lambda: sends(rig), "the push whose answer is lost")
         assert rig.post(offline_topic("bob", ["alice"], "the earlier one", 1, app_id=OTHER), OTHER).ok
         rig.settled(OTHER)
         assert sends(rig) == ["the later one", "the later one"]

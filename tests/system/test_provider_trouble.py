@@ -1,4 +1,4 @@
-"""A provider in trouble: its lane stands for all workers, few pushes try it, none is lost, and it is eased back in."""
+"""A provider in trouble: its lane pauses for all workers, few pushes try it, none is lost, and it is eased back in."""
 
 import json
 import time

@@ -40,7 +40,7 @@ def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def rig(place: Path) -> Iterator[Rig]:
-    """Leases are short: somebody dies."""
+    """Leases are short: a worker dies."""
     with Rig(place, relay={"in_flight": IN_FLIGHT}, apns={"delay_ms": DELAY_MS}, without=("mimc", "mipush")) as it:
         yield it
 
@@ -105,7 +105,7 @@ def devices_of_alice(rig: Rig, numbers: range = range(DEVICES)) -> None:
 
 
 def pushes(rig: Rig) -> Counter[tuple[str, str]]:
-    """How often each message was accepted for each device; a message has one collapse id, whoever sends it."""
+    """How often each message was accepted for each device; a message has one collapse id, from both programs."""
     return Counter((it["collapse_id"], it["device_token"]) for it in rig.accepted())
 
 

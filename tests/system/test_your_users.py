@@ -51,7 +51,7 @@ PAGE = "https://www.example.com"
 
 
 class Site:
-    """The other system, and browsers in which somebody is signed in there."""
+    """The other system, and browsers in which a user is signed in there."""
 
     def __init__(self, rig: Rig) -> None:
         self._rig = rig
@@ -75,7 +75,7 @@ class Site:
 
 
 class Provider:
-    """An OpenID provider that nobody here wrote (PyPI's oidc-provider-mock). Each start makes a new key."""
+    """An OpenID provider that we did not write (PyPI's oidc-provider-mock). Each start makes a new key."""
 
     def __init__(self, rig: Rig) -> None:
         self._rig = rig

@@ -1,4 +1,4 @@
-"""What the operator sees, and nobody else."""
+"""What only the operator sees."""
 
 import json
 

@@ -36,7 +36,7 @@ class Http2(h2.connection.H2Connection):
 
     @property
     def open_inbound_streams(self) -> int:
-        """h2 walks over all streams at each request to count them and forget the closed; now and then is enough."""
+        """h2 walks over all streams at each request to count them and drop the closed; now and then is enough."""
         self._asked += 1
         return super().open_inbound_streams if self._asked % 100 == 0 else 0
 

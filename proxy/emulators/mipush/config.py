@@ -35,7 +35,7 @@ class MipushApp(Section):
 
 def _different_apps(apps: tuple[MipushApp, ...]) -> tuple[MipushApp, ...]:
     if len({app.app_secret for app in apps}) < len(apps):
-        raise ValueError("two apps have the same app_secret, which tells the apps apart")
+        raise ValueError("two apps have the same app_secret, which distinguishes the apps")
     return apps
 
 

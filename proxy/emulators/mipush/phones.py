@@ -75,7 +75,7 @@ class Phones:
                 for address in known.addresses():
                     self._by_target.setdefault(address, {})[known.name] = known
 
-    def forget(self, name: str | None = None) -> None:
+    def remove(self, name: str | None = None) -> None:
         """Forget one phone, or all."""
         with self._lock:
             for key in [key for key in self._phones if name in (None, key[1])]:

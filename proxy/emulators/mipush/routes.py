@@ -64,7 +64,7 @@ def _add_controls(app: Flask, mipush: Mipush) -> None:
     @app.delete("/_emulator/devices")
     @app.delete("/_emulator/devices/<phone>")
     def forget_phones(phone: str | None = None) -> ResponseReturnValue:
-        mipush.phones.forget(phone)
+        mipush.phones.remove(phone)
         return jsonify(ok=True)
 
     @app.get("/_emulator/phones")

@@ -103,7 +103,7 @@ class StoreIdentity:
 
 
 class StoreMonitor:
-    """Looks at the mark now and then, for the threads of a web process. `on_loss` hears of each loss once a process."""
+    """Looks at the mark now and then, for the threads of a web process. Each process calls `on_loss` once a loss."""
 
     def __init__(
         self,

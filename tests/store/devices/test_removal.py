@@ -230,7 +230,7 @@ def test_nothing_comes_back_over_a_newer_registration(world: World) -> None:
 
 
 def test_what_an_earlier_program_registered_meanwhile_is_no_less_in_the_way(world: World, app_id: str) -> None:
-    """It knows nothing of what lies aside, and leaves it there."""
+    """It knows nothing of removed registrations, and leaves them there."""
     phones = [device("ben", "phone", "t1"), device("cai", "phone", "t2")]
     for one in phones:
         world.devices.register(one)
@@ -249,7 +249,7 @@ def test_what_an_earlier_program_registered_meanwhile_is_no_less_in_the_way(worl
 def test_a_user_who_removes_his_device_does_so_for_good(world: World) -> None:
     phones = world.register(2)
     world.remove(phones[:1])
-    assert not world.devices.remove("main", "user-0", "phone")  # it is gone already, but now he says so
+    assert not world.devices.remove("main", "user-0", "phone")  # it is gone already, but now its user says so
     assert world.devices.remove("main", "user-1", "phone")
     assert world.lying() == []
 

@@ -15,7 +15,7 @@ from proxy.store.records import dump_job, dump_offline_message, to_ms
 
 @dataclass
 class Lying:
-    """An entry of a stream; `id` is the store's to give. `silent`: nobody has renewed it for a lease."""
+    """An entry of a stream; `id` is the store's to give. `silent`: no worker has renewed it for a lease."""
 
     record: bytes
     id: bytes = b""
@@ -36,7 +36,7 @@ class Lying:
 
 @dataclass
 class StreamModel:
-    """Entries in the order in which they came. Without its group, nobody holds anything and nobody is served."""
+    """Entries in the order in which they came. Without its group, no worker holds or gets anything."""
 
     lying: list[Lying] = field(default_factory=list)
     has_group: bool = False
@@ -69,7 +69,7 @@ class StreamModel:
         return [it for it in self.lying if it.owner == instance]
 
     def fall_silent(self, alive: Collection[str]) -> list[Lying]:
-        """A lease passes in which only those alive renew what they hold; what nobody renewed."""
+        """A lease passes in which only those alive renew what they hold; what no worker renewed."""
         silent = [it for it in self.lying if it.owner and it.owner not in alive]
         for it in silent:
             it.silent = True

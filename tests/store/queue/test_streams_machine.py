@@ -362,7 +362,7 @@ class QueueMachine(RuleBasedStateMachine):
         )
 
     def jobs_of(self, record: bytes) -> list[tuple[Lane, Job]]:
-        """Everybody has two iPhones, and Xiaomi phones that his account stands for."""
+        """Each user has two iPhones, and Xiaomi phones that are reached by the account."""
         message = load_offline_message(record)
         alert = message.alert(AlertText("ann", "words"), DAY)
         accounts = [it.account for it in message.recipients]

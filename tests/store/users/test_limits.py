@@ -37,9 +37,9 @@ def test_a_rate_is_granted_to_its_last_call_and_then_tells_how_long_to_wait(limi
 
 
 def test_another_account_and_another_limit_have_their_own_count(limits: RedisLimits, who: str) -> None:
-    for name, somebody in ((NAME, who), (NAME, who + "2"), ("sign_in_per_account", who)):
-        assert limits.spend(name, "1/minute", somebody) is None
-        assert limits.spend(name, "1/minute", somebody) is not None
+    for name, caller in ((NAME, who), (NAME, who + "2"), ("sign_in_per_account", who)):
+        assert limits.spend(name, "1/minute", caller) is None
+        assert limits.spend(name, "1/minute", caller) is not None
 
 
 def test_a_window_that_has_passed_gives_room_again(limits: RedisLimits, who: str) -> None:
@@ -58,15 +58,15 @@ def test_of_many_calls_at_once_exactly_the_granted_pass(limits: RedisLimits, who
 
 
 def test_the_keys_are_those_of_the_catalogue_and_all_end_by_themselves(limits: RedisLimits, store: Store) -> None:
-    before, somebody = _names(store), uuid.uuid4().hex
+    before, caller = _names(store), uuid.uuid4().hex
     deadline = time.monotonic() + 5
     while not [name for name in _names(store) - before if name.endswith("/-1")]:
-        limits.spend(NAME, "60/second", somebody)
+        limits.spend(NAME, "60/second", caller)
         assert time.monotonic() < deadline
     made = _names(store) - before
     for name in made:
         assert [row for row in catalogue() if row.fullmatch(name)], name
-        assert somebody not in name
+        assert caller not in name
         assert raw(store, "PTTL", name) != -1  # -2: has ended already
     shapes = {re.sub(r"[0-9a-f]{32}/\d+/1/\w+", "RATE", name) for name in made}
     assert shapes == {re.sub(r"[0-9a-f]{32}/\d+/1/\w+", "RATE", name) for name in LIBRARY_KEYS}
