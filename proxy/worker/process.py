@@ -172,7 +172,12 @@ class Worker:
             stalls = {name: why and "this process gets too little processor time" for name, why in stalls.items()}
         state = self.readiness.take(stalls)
         await asyncio.sleep(_LOOK_EVERY_S)
-        await self.states.write(self.readiness.instance, state, self.clock.now())
+        try:
+            await self.states.write(self.readiness.instance, state, self.clock.now())
+        except RedisError:
+            self.readiness.store_answers = False
+            raise
+        self.readiness.store_answers = True
 
 
 async def _until(stop: asyncio.Event, round_: Round) -> None:

@@ -18,6 +18,7 @@ class Readiness:
         self._clock = clock
         self._stalls: dict[str, str] = {}
         self._taken_at = float("-inf")
+        self.store_answers = True
 
     def take(self, stalls: Mapping[str, str]) -> dict[str, str]:
         """`stalls`: why each lane makes no progress, "" where it does. A lane that begins or ends to stall is logged.
@@ -37,6 +38,8 @@ class Readiness:
         """For /readyz: whether this worker can do its work, and sentences for a person."""
         if self._clock() - self._taken_at > _FRESH_S:
             return False, {"worker": "its event loop has not run for 10 s"}
+        if not self.store_answers:
+            return False, {"store": "does not answer: nothing is pushed until it does"}
         if self._stalls:
             return False, {f"lane {lane}": f"makes no progress: {why}" for lane, why in self._stalls.items()}
         return True, {"worker": "works"}

@@ -55,3 +55,11 @@ def test_a_worker_whose_event_loop_no_longer_runs_says_so_although_it_cannot_rep
     is_ready, sentences = readiness.details()
     assert not is_ready
     assert "event loop" in sentences["worker"]
+
+
+def test_a_worker_whose_store_does_not_answer_says_so_until_it_does(readiness: Readiness) -> None:
+    readiness.take(WELL)
+    readiness.store_answers = False
+    assert readiness.details() == (False, {"store": "does not answer: nothing is pushed until it does"})
+    readiness.store_answers = True
+    assert readiness.details()[0]
