@@ -604,5 +604,5 @@ def test_an_app_needs_a_template_unless_none_is_required() -> None:
 def test_two_apps_have_two_secrets() -> None:
     app = {"package": "p", "app_secret": SECRET}
     assert faults_of(MipushConfig, {"apps": [app, app], "require_template": False}) == [
-        "apps: two apps have the same app_secret, which tells the apps apart"
+        "apps: two apps have the same app_secret, which distinguishes the apps"
     ]
