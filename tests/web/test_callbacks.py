@@ -7,11 +7,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from proxy.app import create_app
 from proxy.errors import StoreFull, StoreUnavailable
+from proxy.metrics import WEB
 from tests.web.world import (
     APP_ID,
     APP_SECRET,
@@ -48,7 +48,7 @@ def offline(**changes: object) -> dict[str, object]:
 
 
 def counted(kind: str, result: str) -> float:
-    return REGISTRY.get_sample_value("app_proxy_callbacks_total", {"kind": kind, "result": result}) or 0.0
+    return WEB.get_sample_value("app_proxy_callbacks_total", {"kind": kind, "result": result}) or 0.0
 
 
 def test_a_callback_is_stored_and_then_answered_200() -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from proxy.errors import SpoolRefused, StoreUnavailable
 from proxy.files import Sync, on_disk
+from proxy.metrics import WEB
 from proxy.spool.drain import Drain, Drained
 from proxy.spool.folder import Spool
 from proxy.spool.health import SpoolMetrics
@@ -51,7 +51,7 @@ def keep(it: SpoolServices, app_id: str, count: int) -> None:
 
 
 def handed_in(result: str) -> float:
-    return REGISTRY.get_sample_value("app_proxy_spool_drained_total", {"result": result}) or 0.0
+    return WEB.get_sample_value("app_proxy_spool_drained_total", {"result": result}) or 0.0
 
 
 def events(logs: Sequence[MutableMapping[str, Any]]) -> list[str]:
