@@ -8,6 +8,7 @@ later take-over) or lost (another worker took it over). The consumer knows nothi
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 
 import structlog
@@ -23,7 +24,7 @@ POISON_DELIVERIES = 6  # claimed once, taken over five times
 SUSPECT_DELIVERIES = 3  # from its third delivery on an entry is claimed alone: it may have ended its workers
 _SUSPECT_BLOCK = timedelta(milliseconds=50)  # soon after one of them the next is claimed: there may be hundreds
 _CLAIM_MOST = 500
-_GATHER_S = 0.025
+_GATHER_S = 0.05
 _GATHER_MOST = 64
 _STORE_AWAY_S = 0.5
 
@@ -54,7 +55,7 @@ class StreamConsumer:
         self._suspect: bytes | None = None
         self._reading = asyncio.Lock()  # or a claim and a take-over would fill the same free places
         self._more_to_take_over = False
-        self._wanted, self._idle = asyncio.Event(), asyncio.Event()
+        self._wanted, self._many, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._idle.set()
 
     # claiming
@@ -127,6 +128,8 @@ class StreamConsumer:
             self._deciding[settlement.entry_id] = settlement
             self._idle.clear()
             self._wanted.set()
+            if len(self._deciding) >= _GATHER_MOST:
+                self._many.set()
 
     def release(self, ids: Sequence[bytes]) -> None:
         """Their claim ends here: they are settled in the store already, or are left for a later take-over."""
@@ -144,9 +147,11 @@ class StreamConsumer:
         """Until cancelled. A store that is away is waited for: the outcome is known, only the record is missing."""
         while True:
             await self._wanted.wait()
-            if len(self._deciding) < _GATHER_MOST:
-                await asyncio.sleep(_GATHER_S)  # they go in one call: nothing waits for the record of an outcome
+            with suppress(TimeoutError):  # they go in one call: nothing waits for the record of an outcome
+                async with asyncio.timeout(_GATHER_S):
+                    await self._many.wait()
             self._wanted.clear()
+            self._many.clear()
             await self._carry_out(list(self._deciding.values()))
             if not self._deciding:
                 self._idle.set()
