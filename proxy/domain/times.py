@@ -3,13 +3,13 @@
 from datetime import UTC, datetime, timedelta
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
-_MS = timedelta(milliseconds=1)
+MS = timedelta(milliseconds=1)
 
 
 def to_ms(when: datetime) -> int:
-    return (when - _EPOCH) // _MS
+    return (when - _EPOCH) // MS
 
 
 def from_ms(ms: int) -> datetime:
     """Raises OverflowError beyond the year 9999."""
-    return _EPOCH + ms * _MS
+    return _EPOCH + ms * MS

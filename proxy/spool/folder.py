@@ -16,12 +16,13 @@ from itertools import count
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from proxy.domain.times import from_ms, to_ms
 from proxy.errors import BadSettings, SpoolRefused
 from proxy.files import Sync, on_disk, sync_folder
 from proxy.settings import StoreSettings
 from proxy.spool.file import Writing
 from proxy.spool.format import SUFFIX, WAITING, Record, dump, walk
-from proxy.store.records import UnreadableRecord, from_ms, load_offline_message, to_ms
+from proxy.store.records import UnreadableRecord, load_offline_message
 
 REJECTED_SUFFIX = ".bad"
 _FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

@@ -5,7 +5,6 @@ from base64 import b64decode, b64encode
 from datetime import datetime
 from typing import Any, assert_never
 
-from proxy.domain import times
 from proxy.domain.alerts import Alert, AlertText, Order
 from proxy.domain.callbacks import Recipient
 from proxy.domain.dead_letters import Unread
@@ -14,10 +13,10 @@ from proxy.domain.jobs import Job, Try
 from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import OfflineMessage
 from proxy.domain.settlements import Entry
+from proxy.domain.times import from_ms, to_ms
 from proxy.errors import ProxyError
 
 FORMAT = 1
-to_ms = times.to_ms
 _NOT_OURS = (KeyError, TypeError, ValueError, IndexError, RecursionError, OverflowError)  # the last: a year too far
 
 
@@ -47,7 +46,7 @@ def load_offline_message(record: bytes) -> OfflineMessage:
         _only(int, fields["sent"])
         message = OfflineMessage(
             fields["id"], fields["app"], fields["conv"], fields["from"], to, b64decode(fields["payload"]),
-            fields["biz"], fields["seq"], fields["sent"], from_ms(fields["at"]),
+            fields["biz"], fields["seq"], fields["sent"], _time(fields["at"]),
         )  # fmt: skip
         _only(int, message.order.sequence)  # thousands of digits are no number
         return message
@@ -77,7 +76,7 @@ def load_job(record: bytes) -> Job:
         _only(str, *(fields[name] for name in ("app", "channel", "account", "device", "message", "conv")), title, body)
         _only(str, fields.get("tok", ""))
         _only(int, *fields["order"], fields["attempt"])
-        order, expires_at = Order(*fields["order"]), from_ms(fields["until"])
+        order, expires_at = Order(*fields["order"]), _time(fields["until"])
         alert = Alert(fields["message"], fields["conv"], AlertText(title, body), order, expires_at)
         return Job(
             fields["app"], fields["channel"], fields["account"], fields["device"], alert, fields["attempt"],
@@ -91,7 +90,7 @@ def load_job(record: bytes) -> Job:
 def _load_try(at: object, reason: object) -> Try:
     if type(at) is not int or type(reason) is not str:
         raise TypeError("try")
-    return Try(from_ms(at), reason)
+    return Try(_time(at), reason)
 
 
 def dump_dead_letter(of: Job | OfflineMessage | Entry, lane: Lane | None) -> tuple[str, bytes, bytes]:
@@ -151,7 +150,7 @@ def load_device(app: str, device_id: str, record: bytes, invalid_reason: str = "
         fields = _load(record)
         _only(str, fields["account"], fields["token"], fields["locale"], fields["resource"])
         return Device(
-            app, fields["account"], device_id, Platform(fields["platform"]), fields["token"], from_ms(fields["at"]),
+            app, fields["account"], device_id, Platform(fields["platform"]), fields["token"], _time(fields["at"]),
             ApnsEnvironment(fields["env"]), fields["locale"], fields["resource"], invalid_reason,
         )  # fmt: skip
     except _NOT_OURS as error:
@@ -175,9 +174,9 @@ def load_order(record: bytes) -> Order:
     return Order(sequence, sent_at_ms, accepted_at_ms)
 
 
-def from_ms(ms: int) -> datetime:
+def _time(ms: int) -> datetime:
     _only(int, ms)  # a record may hold anything
-    return times.from_ms(ms)
+    return from_ms(ms)
 
 
 def _only(kind: type, *values: object) -> None:

@@ -38,7 +38,7 @@ from proxy.store.server.worker_states import WorkerStates
 from proxy.store.server.writes import CountedWrites
 from proxy.usecases.monitor_clock import ClockMonitor
 from proxy.wiring.common import app_ids_of, clock_monitor, identity_of, lanes_of, log_loss
-from proxy.worker.consumer import StreamConsumer
+from proxy.worker.consumer import SettleCall, StreamConsumer
 from proxy.worker.conversations import Conversations
 from proxy.worker.deliver import Channel, LaneWorker
 from proxy.worker.effects import Effects
@@ -85,10 +85,10 @@ class _Shared:
     clock: StoreClock
     providers_clock: ClockMonitor
 
-    @property
-    def block(self) -> timedelta:
-        """Of a read. An entry that arrives at its end is as old as the read: keep that well under the lease."""
-        return min(_LONGEST_BLOCK, self.settings.relay.lease / 8)
+    def consumer(self, stream: str, settle: SettleCall, observer: RelayObserver, in_flight: int) -> StreamConsumer:
+        # an entry that arrives at the end of a blocking read is as old as the read: keep that well under the lease
+        block = min(_LONGEST_BLOCK, self.settings.relay.lease / 8)
+        return StreamConsumer(stream, self.queue, self.leases, settle, observer, in_flight=in_flight, block=block)
 
 
 def build_worker(settings: Settings) -> Worker:
@@ -149,15 +149,8 @@ def build_worker(settings: Settings) -> Worker:
 
 def _plan_worker(app_id: str, shared: _Shared, lanes: list[Lane]) -> PlanWorker:
     observer = RelayObserver(app_id)
-    consumer = StreamConsumer(
-        keys.callbacks(app_id),
-        shared.queue,
-        shared.leases,
-        partial(shared.queue.settle_callbacks, app_id),
-        observer,
-        in_flight=_PLANS_IN_FLIGHT,
-        block=shared.block,
-    )
+    settle = partial(shared.queue.settle_callbacks, app_id)
+    consumer = shared.consumer(keys.callbacks(app_id), settle, observer, _PLANS_IN_FLIGHT)
     return PlanWorker(
         app_id,
         consumer,
@@ -175,15 +168,8 @@ def _lane_worker(lane: Lane, shared: _Shared) -> LaneWorker:
     observer = RelayObserver(lane.app_id, lane)
     # longer than a push may take, its wait for a connection and its one repeat included
     longest_push = relay.lease + 2 * relay.push_timeout
-    consumer = StreamConsumer(
-        keys.jobs(lane),
-        shared.queue,
-        shared.leases,
-        partial(shared.queue.settle_jobs, lane),
-        observer,
-        in_flight=relay.in_flight,
-        block=shared.block,
-    )
+    settle = partial(shared.queue.settle_jobs, lane)
+    consumer = shared.consumer(keys.jobs(lane), settle, observer, relay.in_flight)
     control = LaneControl(
         lane,
         shared.lane_states,

@@ -31,7 +31,7 @@ def keep(it: Spool, app_id: str, count: int) -> None:
 
 
 def health(store: Store, app_id: str, it: Spool | None) -> Health:
-    return SpoolHealth(RedisHealth(store, [apns_lane(app_id)]), store, it, later).check()
+    return SpoolHealth(RedisHealth(store, [apns_lane(app_id)], later), store, it, later).check()
 
 
 def test_without_a_store_and_without_a_spool_it_is_not_ready_and_says_what_that_costs(app_id: str) -> None:

@@ -122,7 +122,7 @@ def write(url: str) -> None:
     devices.register(HELD)
     RedisBlocks(store).block("eve")
     RedisBlocks(store).block_session("session-1", DAY)
-    RedisHealth(store, [APNS]).check()
+    RedisHealth(store, [APNS], lambda: NOON).check()
     StoreMonitor(store, StoreIdentity(url, new_id=lambda: "0123456789abcdef"), lambda _: None, lambda: NOON).look()
     asyncio.run(_with_redis(url, _work))
     devices.remove("main", HELD.account, HELD.device_id)

@@ -13,18 +13,17 @@ from proxy.domain.callbacks import Recipient
 from proxy.domain.devices import ApnsEnvironment, Device, Platform
 from proxy.domain.jobs import Job, Try
 from proxy.domain.offline_messages import OfflineMessage, offline_message
+from proxy.domain.times import from_ms, to_ms
 from proxy.store.records import (
     UnreadableRecord,
     dump_device,
     dump_job,
     dump_offline_message,
     dump_order,
-    from_ms,
     load_device,
     load_job,
     load_offline_message,
     load_order,
-    to_ms,
 )
 from tests.store.samples import DAY, NOON, SECOND, apns_lane, callback, device, job
 

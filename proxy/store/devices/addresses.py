@@ -8,14 +8,13 @@ from proxy.domain.callbacks import digest
 from proxy.domain.devices import AccountsRead, Destination, Device, LaneRead, RemovalResult
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
+from proxy.domain.times import MS
 from proxy.store import keys
 from proxy.store.devices.registry import registration_parts
 from proxy.store.devices.removal import DeviceRemoval
 from proxy.store.records import device_or_none
 from proxy.store.scripts import Argument, Command, ask_strictly, script
 from proxy.store.users.blocks import account_mark
-
-_MS = timedelta(milliseconds=1)
 
 
 class RedisAddresses:
@@ -100,7 +99,7 @@ class RedisAddresses:
 
     async def rest(self, device: Device, span: timedelta) -> None:
         """Nothing goes to the device for so long."""
-        await script("rest_device").run_async(self._redis, [self._rest_key(device)], [max(span // _MS, 1)])
+        await script("rest_device").run_async(self._redis, [self._rest_key(device)], [max(span // MS, 1)])
 
     async def remove(self, device: Device, before: datetime, now: datetime) -> RemovalResult:
         """See removal.py."""
@@ -131,4 +130,4 @@ def _destination(
 ) -> Destination:
     is_owner = list(owner) == [digest(job.account).encode(), job.device_id.encode()]
     device = device_or_none(app, job.device_id, record) if record and is_owner else None
-    return Destination(device, max(rests_ms, 0) * _MS, blocked)
+    return Destination(device, max(rests_ms, 0) * MS, blocked)

@@ -11,10 +11,11 @@ from functools import partial
 from proxy.domain.callbacks import digest
 from proxy.domain.devices import Device
 from proxy.domain.lanes import Lane
+from proxy.domain.times import to_ms
 from proxy.errors import StoreUnavailable
 from proxy.store import keys
 from proxy.store.connection import Commands, Store
-from proxy.store.records import device_or_none, dump_device, to_ms
+from proxy.store.records import device_or_none, dump_device
 from proxy.store.scripts import Argument, script
 
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from proxy.domain.callbacks import digest
 from proxy.domain.devices import Device, RemovalResult
+from proxy.domain.times import to_ms
 from proxy.store import keys
-from proxy.store.records import to_ms
 from proxy.store.scripts import Argument, script
 
 _COUNT_FIRST = 5

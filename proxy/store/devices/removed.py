@@ -11,10 +11,11 @@ from proxy.domain.callbacks import digest
 from proxy.domain.devices import Device, Platform, platform_of
 from proxy.domain.lanes import Lane
 from proxy.domain.monitoring import Metric
+from proxy.domain.times import from_ms, to_ms
 from proxy.store import keys
 from proxy.store.connection import Commands, Store
 from proxy.store.devices.registry import registration_parts
-from proxy.store.records import device_or_none, from_ms, to_ms
+from proxy.store.records import device_or_none
 from proxy.store.scripts import Argument, script
 
 HOUR = timedelta(hours=1)

@@ -7,11 +7,10 @@ from typing import Any
 from proxy.domain.alerts import Order
 from proxy.domain.conversations import ConversationState, LockRelease
 from proxy.domain.lanes import Lane
+from proxy.domain.times import MS
 from proxy.store import keys
 from proxy.store.records import dump_order, load_order
 from proxy.store.scripts import Argument, Command, ask_strictly, script
-
-_MS = timedelta(milliseconds=1)
 
 
 class RedisConversationLocks:
@@ -26,7 +25,7 @@ class RedisConversationLocks:
         commands: list[Command] = []
         for name in conversations:
             commands += [
-                ("SET", keys.conversation_lock(lane, name), self._instance, "NX", "PX", lease // _MS),
+                ("SET", keys.conversation_lock(lane, name), self._instance, "NX", "PX", lease // MS),
                 ("MGET", keys.shown(lane, name), keys.sent(lane, name)),
             ]
         answers = await ask_strictly(self._redis, commands)
@@ -39,13 +38,13 @@ class RedisConversationLocks:
         """Pushes of these alerts leave now: until they are over they may be shown."""
         await ask_strictly(
             self._redis,
-            [("SET", keys.sent(lane, name), dump_order(order), "PX", ttl // _MS) for name, order in leaving],
+            [("SET", keys.sent(lane, name), dump_order(order), "PX", ttl // MS) for name, order in leaving],
         )
 
     async def release(self, lane: Lane, releases: Sequence[LockRelease], ttl: timedelta) -> None:
         """The pushes of these conversations have ended: what was accepted is shown, what is over no longer is sent."""
         names: list[str] = []
-        args: list[Argument] = [self._instance, ttl // _MS]
+        args: list[Argument] = [self._instance, ttl // MS]
         for one in releases:
             conversation = one.conversation
             names += [

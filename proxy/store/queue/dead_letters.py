@@ -12,17 +12,16 @@ from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import OfflineMessage
 from proxy.domain.settlements import Entry
+from proxy.domain.times import from_ms, to_ms
 from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.records import (
     UnreadableRecord,
     dump_job,
     dump_offline_message,
-    from_ms,
     load_dead_letter,
     load_job,
     load_offline_message,
-    to_ms,
 )
 from proxy.store.scripts import Argument, script
 

@@ -7,12 +7,11 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from proxy.domain.lanes import Lane, Pause, PauseKind, StoredLane
+from proxy.domain.times import MS, from_ms, to_ms
 from proxy.store import keys
 from proxy.store.connection import is_the_stores_own
-from proxy.store.records import from_ms, to_ms
 from proxy.store.scripts import Argument, Command, ask, script
 
-_MS = timedelta(milliseconds=1)
 _UNKNOWN = datetime.fromtimestamp(0, UTC)
 PAUSE_FIELDS = ("reason", "since", "kind")
 
@@ -49,7 +48,7 @@ class RedisLaneStates:
         The probes of a breaker are further and further apart, up to `longest_wait`.
         """
         wait_ms = max(to_ms(first_probe) - to_ms(now), 1)
-        longest_ms = max(longest_wait // _MS, wait_ms)
+        longest_ms = max(longest_wait // MS, wait_ms)
         args: list[Argument] = [kind, reason, to_ms(now), wait_ms, longest_ms, keys.PAUSE_TTL_S, self._instance]
         return bool(await script("pause_lane").run_async(self._redis, [keys.pause(lane), keys.probe(lane)], args))
 
@@ -59,7 +58,7 @@ class RedisLaneStates:
         It then pauses the lane anew, lets it go on or withdraws. If it does nothing of these, because the store was
         away, it may ask again, and another after the lease.
         """
-        args: list[Argument] = [self._instance, max(lease // _MS, 1)]
+        args: list[Argument] = [self._instance, max(lease // MS, 1)]
         return bool(await script("take_probe").run_async(self._redis, [keys.probe(lane)], args))
 
     async def withdraw_probe(self, lane: Lane) -> None:
@@ -89,4 +88,4 @@ def _state(found: Any, resumed_ttl_ms: int) -> StoredLane:
     pause = read_pause(found)
     if pause or resumed_ttl_ms < 0:
         return StoredLane(pause)
-    return StoredLane(None, timedelta(seconds=keys.RESUMED_TTL_S) - resumed_ttl_ms * _MS)
+    return StoredLane(None, timedelta(seconds=keys.RESUMED_TTL_S) - resumed_ttl_ms * MS)

@@ -27,9 +27,10 @@ from proxy.domain.settlements import (
     SettleResult,
     Waiting,
 )
+from proxy.domain.times import from_ms, to_ms
 from proxy.store import keys
 from proxy.store.connection import is_the_stores_own
-from proxy.store.records import dump_dead_letter, dump_job, from_ms, to_ms
+from proxy.store.records import dump_dead_letter, dump_job
 from proxy.store.scripts import Argument, Command, ask, ask_strictly, script
 from proxy.store.server.writes import CountedWrites
 

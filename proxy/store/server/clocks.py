@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+from proxy.domain.times import from_ms, to_ms
 from proxy.store import keys
 from proxy.store.connection import Commands
-from proxy.store.records import from_ms, to_ms
 from proxy.store.scripts import ask_strictly
 
 _KNOWN_FOR = timedelta(seconds=keys.CLOCKS_TTL_S)

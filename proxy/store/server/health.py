@@ -1,7 +1,7 @@
 """Can the service do its work, and what does this store put at risk?"""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from redis.exceptions import ResponseError
@@ -26,14 +26,10 @@ _PAUSES = {
 }
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class RedisHealth:
     """Implements ports.HealthCheck."""
 
-    def __init__(self, store: Store, lanes: Sequence[Lane], now: Callable[[], datetime] = _utc_now) -> None:
+    def __init__(self, store: Store, lanes: Sequence[Lane], now: Callable[[], datetime]) -> None:
         self._store = store
         self._now = now
         self._lanes = lanes

@@ -22,11 +22,11 @@ from typing import Any
 
 from proxy.domain.callbacks import digest
 from proxy.domain.monitoring import Metric
+from proxy.domain.times import from_ms, to_ms
 from proxy.errors import StoreUnavailable
 from proxy.files import replace_file
 from proxy.store import keys
 from proxy.store.connection import Commands, Store
-from proxy.store.records import from_ms, to_ms
 from proxy.store.scripts import Argument, script
 from proxy.store.server.writes import CountedWrites
 

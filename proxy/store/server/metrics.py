@@ -7,11 +7,11 @@ from typing import Any
 
 from proxy.domain.lanes import Lane, PauseKind
 from proxy.domain.monitoring import Metric
+from proxy.domain.times import to_ms
 from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.devices.removed import removal_metrics
 from proxy.store.queue.lane_states import PAUSE_FIELDS, read_pause
-from proxy.store.records import to_ms
 from proxy.store.server.identity import loss_metric
 
 

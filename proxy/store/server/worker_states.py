@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from proxy.domain.times import to_ms
 from proxy.store import keys
 from proxy.store.connection import Commands
-from proxy.store.records import to_ms
 from proxy.store.scripts import ask_strictly
 
 _FRESH = timedelta(seconds=keys.WORKER_STATE_TTL_S)

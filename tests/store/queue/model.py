@@ -10,7 +10,8 @@ from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import OfflineMessage
 from proxy.domain.settlements import Bury, Finish, Move, PlanChunk, Postpone, Settlement
-from proxy.store.records import dump_job, dump_offline_message, to_ms
+from proxy.domain.times import to_ms
+from proxy.store.records import dump_job, dump_offline_message
 
 
 @dataclass

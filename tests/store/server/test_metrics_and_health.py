@@ -7,12 +7,13 @@ import pytest
 
 from proxy.domain.lanes import Lane
 from proxy.domain.settlements import Postpone
+from proxy.domain.times import from_ms
 from proxy.errors import StoreUnavailable
 from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.queue.lane_states import RedisLaneStates
-from proxy.store.records import from_ms, load_job
+from proxy.store.records import load_job
 from proxy.store.server.health import RedisHealth
 from proxy.store.server.metrics import RedisMetrics
 from proxy.store.server.policy import persistence_risk

@@ -12,7 +12,7 @@ from proxy.store.connection import Store
 from proxy.store.server.embedded import ensure_store, stop_store
 from proxy.store.server.health import RedisHealth
 from proxy.store.server.policy import eviction_fault, read_policy, refuse_eviction, refuse_eviction_async
-from tests.store.samples import apns_lane, queue_of, raw, with_redis
+from tests.store.samples import NOON, apns_lane, queue_of, raw, with_redis
 
 EVICTING = ("allkeys-lru", "volatile-lru", "allkeys-random", "volatile-ttl")
 
@@ -77,7 +77,7 @@ def test_one_that_tells_nothing_is_not_refused_and_the_details_say_so(own: Store
     refuse_eviction(silent)
     with_redis(own_url.replace("unix://", "unix://silent:any@"), refuse_eviction_async)
     make_groups(own_url, lane)
-    health = RedisHealth(silent, [lane]).check()
+    health = RedisHealth(silent, [lane], lambda: NOON).check()
     assert health.ready
     assert health.details["eviction"].startswith("unknown: the store does not show its maxmemory-policy")
     assert health.details["persistence"].startswith("unknown")
@@ -86,8 +86,8 @@ def test_one_that_tells_nothing_is_not_refused_and_the_details_say_so(own: Store
 def test_a_service_on_a_store_that_evicts_is_not_ready(own: Store, own_url: str, app_id: str) -> None:
     lane = apns_lane(app_id)
     make_groups(own_url, lane)
-    assert RedisHealth(own, [lane]).check().ready
+    assert RedisHealth(own, [lane], lambda: NOON).check().ready
     raw(own, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
-    health = RedisHealth(own, [lane]).check()
+    health = RedisHealth(own, [lane], lambda: NOON).check()
     assert not health.ready
     assert "noeviction" in health.details["eviction"]
