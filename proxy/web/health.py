@@ -32,18 +32,18 @@ def ready() -> Response:
 @bp.get("/metrics")
 @require(Caller.OPERATOR)
 def metrics() -> Response:
-    """Prometheus text; without a store everything but the store's own figures."""
+    """Prometheus text; without a store everything but the store's own numbers."""
     spool = current_services().spool
-    store_metrics = _figures() + (spool.store_metrics.read() if spool else [])
+    rows = _store_rows() + (spool.store_metrics.read() if spool else [])
     return Response(
-        exposition(StoreMetricsCollector(lambda: store_metrics), web=True),
+        exposition(StoreMetricsCollector(lambda: rows), web=True),
         content_type="text/plain; version=0.0.4; charset=utf-8",
     )
 
 
-def _figures() -> list[Metric]:
+def _store_rows() -> list[Metric]:
     try:
-        store_metrics, up = current_services().store_metrics.read(), 1.0
+        rows, up = current_services().store_metrics.read(), 1.0
     except StoreUnavailable:
-        store_metrics, up = [], 0.0
-    return [*store_metrics, Metric("app_proxy_store_up", "1 when the store answered just now", {}, up)]
+        rows, up = [], 0.0
+    return [*rows, Metric("app_proxy_store_up", "1 when the store answered just now", {}, up)]

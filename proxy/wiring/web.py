@@ -27,7 +27,7 @@ from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.server.clocks import StoreClock, clock_commands
 from proxy.store.server.health import RedisHealth
-from proxy.store.server.identity import DataLoss, StoreMonitor
+from proxy.store.server.identity import DataLoss, IdentityMonitor
 from proxy.store.server.metrics import RedisMetrics
 from proxy.store.server.writes import CountedWrites
 from proxy.store.users.blocks import RedisBlocks
@@ -52,7 +52,7 @@ def web_services(settings: Settings) -> Services:
             mend_blocks(sign_ins.accounts, sign_ins.blocks, utc_now())
 
     writes = CountedWrites()
-    monitor = StoreMonitor(store, identity_of(settings), on_loss, clock.now, writes=writes)
+    monitor = IdentityMonitor(store, identity_of(settings), on_loss, clock.now, writes=writes)
 
     def monitor_store() -> None:
         if not monitor.look():

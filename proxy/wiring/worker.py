@@ -33,7 +33,7 @@ from proxy.store.queue.conversation_locks import RedisConversationLocks
 from proxy.store.queue.lane_states import RedisLaneStates
 from proxy.store.queue.streams import RedisQueue
 from proxy.store.server.clocks import StoreClock
-from proxy.store.server.identity import AsyncStoreMonitor
+from proxy.store.server.identity import AsyncIdentityMonitor
 from proxy.store.server.worker_states import WorkerStates
 from proxy.store.server.writes import CountedWrites
 from proxy.usecases.monitor_clock import ClockMonitor
@@ -137,7 +137,7 @@ def build_worker(settings: Settings) -> Worker:
         states=WorkerStates(redis),
         readiness=Readiness(instance),
         monitor=StoreMonitor(
-            redis, AsyncStoreMonitor(redis, identity_of(settings), log_loss, writes), shared.providers_clock
+            redis, AsyncIdentityMonitor(redis, identity_of(settings), log_loss, writes), shared.providers_clock
         ),
         watchdog=shared.watchdog,
         heartbeat=relay.heartbeat,

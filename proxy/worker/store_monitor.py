@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from proxy.store.server.clocks import clock_commands
-from proxy.store.server.identity import AsyncStoreMonitor
+from proxy.store.server.identity import AsyncIdentityMonitor
 from proxy.store.server.policy import refuse_eviction_async
 from proxy.usecases.monitor_clock import TOLERATED, ClockMonitor
 
@@ -19,7 +19,7 @@ class StoreMonitor:
     """
 
     redis: Any
-    identity: AsyncStoreMonitor
+    identity: AsyncIdentityMonitor
     clock: ClockMonitor
     admitted: asyncio.Event = field(default_factory=asyncio.Event)
 

@@ -22,7 +22,7 @@ class Owner(NamedTuple):
         return "/".join(part for part in self if part)
 
 
-class CallbackOrigin(NamedTuple):
+class OwnershipClaim(NamedTuple):
     """An account registered an address or gave it up; `kind` is the run log's event."""
 
     kind: str
@@ -62,8 +62,8 @@ class Ownership:
     ) -> None:
         self._emptied = emptied
         self._dead = dead
-        self._of_owner: dict[Owner, list[CallbackOrigin]] = defaultdict(list)
-        self._of_address: dict[Address, list[CallbackOrigin]] = defaultdict(list)
+        self._of_owner: dict[Owner, list[OwnershipClaim]] = defaultdict(list)
+        self._of_address: dict[Address, list[OwnershipClaim]] = defaultdict(list)
         self._owners: dict[tuple[str, str], dict[Owner, None]] = defaultdict(dict)
         sections = set(by_account)
         for event in events:
@@ -136,45 +136,45 @@ class Ownership:
         emptied_later = any(begin > last.asked_ms for begin, _ in self._emptied)
         return Hold.PERHAPS if changes or deaths or emptied_later else Hold.SURELY
 
-    def _undisturbed(self, claim: CallbackOrigin) -> bool:
+    def _undisturbed(self, claim: OwnershipClaim) -> bool:
         """The usual case: no other owner ever had to do with the address, and nothing has happened to it."""
         alone = len(self._of_owner[claim.owner]) == len(self._of_address[claim.address]) == 1
         return alone and not self._emptied and claim.address not in self._dead
 
-    def _add(self, claim: CallbackOrigin) -> None:
+    def _add(self, claim: OwnershipClaim) -> None:
         self._of_owner[claim.owner].append(claim)
         self._of_address[claim.address].append(claim)
         self._owners[claim.owner.app, claim.owner.account][claim.owner] = None
 
-    def _forgotten(self, claim: CallbackOrigin, at_ms: int) -> bool:
+    def _forgotten(self, claim: OwnershipClaim, at_ms: int) -> bool:
         """The store had lost it by that moment."""
         return claim.address[0] != "account" and any(claim.asked_ms < end and begin <= at_ms
                                                      for begin, end in self._emptied)  # fmt: skip
 
 
-def _claim(event: Mapping[str, Any], by_account: set[str]) -> CallbackOrigin:
+def _claim(event: Mapping[str, Any], by_account: set[str]) -> OwnershipClaim:
     app, account, platform = event["app"], event["account"], event["platform"]
     owner, address = Owner(app, account, event["device"]), (platform, event["push_token"].lower())
     if platform == "mipush" and app in by_account:
         owner, address = Owner(app, account, ""), ("account", account)
     elif platform == "mipush":
         address = ("regid", event["push_token"])
-    return CallbackOrigin(event["event"], event["asked_ms"], event["ms"], owner, address, event.get("resource", ""))
+    return OwnershipClaim(event["event"], event["asked_ms"], event["ms"], owner, address, event.get("resource", ""))
 
 
-def _ends(other: CallbackOrigin, claim: CallbackOrigin) -> bool:
+def _ends(other: OwnershipClaim, claim: OwnershipClaim) -> bool:
     """After `other` the address is surely no longer held by `claim`."""
     if other is claim or other.kind == "registration_unknown" or other.asked_ms <= claim.done_ms:
         return False
     return other.kind == "registered" or other.owner == claim.owner
 
 
-def _takes(other: CallbackOrigin, claim: CallbackOrigin) -> bool:
+def _takes(other: OwnershipClaim, claim: OwnershipClaim) -> bool:
     """`other` gives the address to another owner, or may."""
     return other.owner != claim.owner and other.kind != "removed" and other.done_ms > claim.asked_ms
 
 
-def _lets_go(other: CallbackOrigin, claim: CallbackOrigin, mine: Sequence[CallbackOrigin]) -> bool:
+def _lets_go(other: OwnershipClaim, claim: OwnershipClaim, mine: Sequence[OwnershipClaim]) -> bool:
     """The owner gives the device up, or may, or lets it be reached by another channel.
 
     A call without an answer is repeated until it has one, which says what was called for.
@@ -185,7 +185,7 @@ def _lets_go(other: CallbackOrigin, claim: CallbackOrigin, mine: Sequence[Callba
     return other.kind == "removed" or other.address[0] != claim.address[0]
 
 
-def _phones(by_address: Iterable[Sequence[CallbackOrigin]]) -> dict[Owner, Owner]:
+def _phones(by_address: Iterable[Sequence[OwnershipClaim]]) -> dict[Owner, Owner]:
     """Each owner's first name for the same phone, where there are several."""
     first: dict[Owner, Owner] = {}
 

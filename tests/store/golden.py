@@ -45,7 +45,7 @@ from proxy.store.records import dump_offline_message, load_job, load_offline_mes
 from proxy.store.server.clocks import clock_commands
 from proxy.store.server.embedded import ensure_store, stop_store
 from proxy.store.server.health import RedisHealth
-from proxy.store.server.identity import StoreIdentity, StoreMonitor
+from proxy.store.server.identity import IdentityMonitor, StoreIdentity
 from proxy.store.server.worker_states import WorkerStates
 from proxy.store.users.blocks import RedisBlocks
 from tests.store.samples import DAY, MS, NO_WAIT, NOON, SECOND, for_inbox, pauses, queue_of
@@ -123,7 +123,7 @@ def write(url: str) -> None:
     RedisBlocks(store).block("eve")
     RedisBlocks(store).block_session("session-1", DAY)
     RedisHealth(store, [APNS], lambda: NOON).check()
-    StoreMonitor(store, StoreIdentity(url, new_id=lambda: "0123456789abcdef"), lambda _: None, lambda: NOON).look()
+    IdentityMonitor(store, StoreIdentity(url, new_id=lambda: "0123456789abcdef"), lambda _: None, lambda: NOON).look()
     asyncio.run(_with_redis(url, _work))
     devices.remove("main", HELD.account, HELD.device_id)
 

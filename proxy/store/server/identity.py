@@ -102,7 +102,7 @@ class StoreIdentity:
             replace_file(self._file, f"{self._store} {self._known}\n".encode())
 
 
-class StoreMonitor:
+class IdentityMonitor:
     """Looks at the mark now and then, for the threads of a web process. Each process calls `on_loss` once a loss."""
 
     def __init__(
@@ -143,7 +143,7 @@ class StoreMonitor:
         return True
 
 
-class AsyncStoreMonitor:
+class AsyncIdentityMonitor:
     """The same for a worker. Raises RedisError where the store is away."""
 
     def __init__(

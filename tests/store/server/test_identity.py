@@ -12,10 +12,10 @@ from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.server.embedded import ensure_store, stop_store
 from proxy.store.server.identity import (
-    AsyncStoreMonitor,
+    AsyncIdentityMonitor,
     DataLoss,
+    IdentityMonitor,
     StoreIdentity,
-    StoreMonitor,
     loss_details,
     loss_metric,
 )
@@ -47,7 +47,7 @@ class Process:
     def __init__(self, store: Store, url: str, file: Path | None = None) -> None:
         self.heard: list[DataLoss] = []
         self.now, self._ticks = NOON, 0.0
-        self.watch = StoreMonitor(store, StoreIdentity(url, file), self.heard.append, lambda: self.now, self._tick)
+        self.watch = IdentityMonitor(store, StoreIdentity(url, file), self.heard.append, lambda: self.now, self._tick)
 
     def look(self, now: datetime = NOON) -> list[DataLoss]:
         self.now, before = now, len(self.heard)
@@ -139,7 +139,7 @@ def test_a_store_that_is_away_is_no_loss(own: Store, own_url: str) -> None:
 def test_the_mark_is_looked_at_once_a_second_at_most(own: Store, own_url: str) -> None:
     times = iter([0.0, 0.0, 0.5, 0.99, 1.0, 1.0])
     heard: list[DataLoss] = []
-    watch = StoreMonitor(own, StoreIdentity(own_url), heard.append, lambda: NOON, lambda: next(times))
+    watch = IdentityMonitor(own, StoreIdentity(own_url), heard.append, lambda: NOON, lambda: next(times))
     watch.look()
     empty(own)
     watch.look()
@@ -158,7 +158,7 @@ def test_what_could_not_be_done_about_a_loss_is_done_at_the_next_look(own: Store
             raise StoreUnavailable("away again")
 
     ticks = iter(range(0, 100, 2))
-    watch = StoreMonitor(own, StoreIdentity(own_url), on_loss, lambda: NOON, lambda: next(ticks))
+    watch = IdentityMonitor(own, StoreIdentity(own_url), on_loss, lambda: NOON, lambda: next(ticks))
     watch.look()
     empty(own)
     for _ in range(4):
@@ -170,7 +170,7 @@ def test_a_worker_notices_too(own: Store, own_url: str) -> None:
     heard: list[DataLoss] = []
 
     async def scenario(redis: Any) -> None:
-        watch = AsyncStoreMonitor(redis, StoreIdentity(own_url), heard.append)
+        watch = AsyncIdentityMonitor(redis, StoreIdentity(own_url), heard.append)
         await watch.look(NOON)
         await redis.flushall()
         await watch.look(NOON + MS)

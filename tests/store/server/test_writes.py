@@ -13,10 +13,10 @@ from proxy.store.queue.inbox import RedisInbox
 from proxy.store.queue.streams import RedisQueue
 from proxy.store.server.embedded import ensure_store, stop_store
 from proxy.store.server.identity import (
-    AsyncStoreMonitor,
+    AsyncIdentityMonitor,
     DataLoss,
+    IdentityMonitor,
     StoreIdentity,
-    StoreMonitor,
     loss_details,
     loss_metric,
 )
@@ -33,7 +33,7 @@ class Web:
         self.writes, self.heard, self.now = CountedWrites(), list[DataLoss](), NOON
         self.store = Store(url)
         self.inbox = RedisInbox(self.store, DAY, 100, self.writes)
-        self.monitor = StoreMonitor(
+        self.monitor = IdentityMonitor(
             self.store,
             StoreIdentity(url),
             self.heard.append,
@@ -113,7 +113,7 @@ def test_a_worker_learns_it_from_what_it_settles(tmp_path: Path) -> None:
 
     async def scenario(redis: Any) -> None:
         queue = RedisQueue(redis, "w", lease=LEASE, dedupe_ttl=DAY, jobs_cap=99, dead_cap=9, writes=writes)
-        monitor = AsyncStoreMonitor(redis, StoreIdentity("url"), heard.append, writes)
+        monitor = AsyncIdentityMonitor(redis, StoreIdentity("url"), heard.append, writes)
         await queue.ensure_group(keys.jobs(lane))
         jobs = [(lane, job(lane, f"user-{n}")) for n in range(3)]
         await queue.append_planned([PlanChunk(APP_ID, "m1", b"0-1", jobs, last=False)], NOON)
