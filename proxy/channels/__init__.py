@@ -1,6 +1,10 @@
 """The ways to a phone. A channel's name is that of its platform, its folder and its section in the settings.
 
 Apple's sandbox is a channel of its own: its trouble is not production's.
+
+apns/  mipush/   the providers' languages, pure: wire.py
+factory.py       one transport for each identity at a provider
+http2.py  http1.py  connection.py  places.py  transfer.py  multi.py   libcurl; they know no provider
 """
 
 from proxy.domain.devices import APNS_SANDBOX, Platform

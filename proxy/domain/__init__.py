@@ -1,0 +1,8 @@
+"""What the service is about, pure: no clock, no chance, no I/O.
+
+callbacks  messages  offline_messages  alerts  jobs     from what MIMC posts to one alert for one device
+devices  accounts  conversations                        where a person is reached, and what their phone shows
+lanes  lane_state                                       a section's jobs of one channel; open, paused, ramping up
+transfers  outcomes  decisions  settlements             a request, what its answer means, what we do, how it is stored
+dead_letters  monitoring  times                         what waits for a person; what the operator sees; milliseconds
+"""

@@ -1,0 +1,1 @@
+"""APNs: jobs to requests and answers to outcomes (wire, pure), and the provider token."""

@@ -1,0 +1,1 @@
+"""Registrations: for the web (registry) and the worker (addresses), called dead (removal), brought back (removed)."""

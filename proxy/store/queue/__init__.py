@@ -1,0 +1,1 @@
+"""Callbacks in, streams with leases, pauses of lanes, conversation locks, dead letters."""

@@ -1,0 +1,1 @@
+"""Blocked accounts and sessions, and rate limits."""
