@@ -257,7 +257,7 @@ def _guard(settings: Settings) -> RemovalGuard:
 
 def _log_held(device: Device, devices: int, total: int) -> None:
     log.error(
-        "devices are not removed: a provider calls too many of them dead at once. Look at topic, environment and "
+        "devices are not removed: a provider calls too many of them dead at once. Check topic, environment and "
         "package; /readyz says how to go on",
         app=device.app, channel=device.platform.value, devices=devices, of=total,
     )  # fmt: skip

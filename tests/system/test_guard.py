@@ -113,7 +113,7 @@ def test_too_many_dead_devices_at_once_stay_and_those_before_them_come_back(plac
         assert figure(rig, "app_proxy_devices_kept_by_guard", **lane) == 21
         assert rig.dead_letters(OTHER) == ["unregistered, and kept: too many at once"] * 42
         assert sum(len(lines(worker, "devices are not removed")) for worker in workers) == 1
-        assert "Look at topic, environment and package" in rig.readiness()["devices of other/apns"]
+        assert "Check topic, environment and package" in rig.readiness()["devices of other/apns"]
         assert figure(rig, "app_proxy_devices_kept_by_guard", app="main", channel="apns") == 0
 
         rig.end_faults("apns")

@@ -165,7 +165,7 @@ def test_a_spent_mipush_allowance_stops_that_lane_until_midnight_in_china(place:
             assert redis.hget(keys.pause(lane), "reason") == "code 200001 over the daily total"
         assert rig.readiness().keys().isdisjoint({f"lane main/{APNS}", f"lane other/{MIPUSH}"})
         assert len([it for it in rig.journal("mipush") if it["kind"] == "send"]) == 1
-        assert rig.backlog(MAIN) == 3
+        rig.wait(lambda: rig.backlog(MAIN) == 3, "the settled pushes of the lane beside it")
         assert rig.dead_letters(MAIN) == []
 
 

@@ -30,6 +30,12 @@ def logged(workers: list[Process], event: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
+def all_logged(workers: list[Process], event: str) -> list[dict[str, Any]]:
+    """Once they have ended: until then their last lines may be on their way."""
+    assert [worker.stop() for worker in workers] == [0] * len(workers)
+    return logged(workers, event)
+
+
 def arrivals(entries: Iterable[dict[str, Any]]) -> list[int]:
     """How many came in each second, the first one's being the first."""
     came = sorted(it["came_ms"] for it in entries)
@@ -60,10 +66,10 @@ def test_an_apns_out_of_order_stands_its_lane_once_burns_nothing_and_is_spared_w
         accepted = rig.accepted()
         assert len({it["apns_id"] for it in accepted}) == len(accepted) == 1500
         assert rig.dead_letters(OTHER) == []
-        (stopped,) = logged(workers, "lane paused")
-        assert (stopped["kind"], stopped["reason"]) == ("breaker", "ServiceUnavailable")
-        assert len(logged(workers, "lane resumed")) == 1
         assert sum(rig.metric(it, "app_proxy_lane_pauses_total", kind="breaker") for it in workers) == 1
+        (paused,) = all_logged(workers, "lane paused")
+        assert (paused["kind"], paused["reason"]) == ("breaker", "ServiceUnavailable")
+        assert len(logged(workers, "lane resumed")) == 1
         attempts = [it["attempt"] for it in logged(workers, "push settled") if it["result"] == "accepted"]
         assert sum(attempts) <= 2 * 9  # what failed before it was plain
         first, *later = arrivals(accepted)
@@ -88,7 +94,7 @@ def test_the_time_that_a_provider_asks_for_is_kept_by_all_workers(place: Path) -
         assert refused["status"] == 503
         assert len(others) == 20
         assert min(it["came_ms"] for it in others) - refused["came_ms"] >= 3900
-        assert {it["attempt"] for it in logged(workers, "push settled")} == {0}
+        assert {it["attempt"] for it in all_logged(workers, "push settled")} == {0}
         assert [it["kind"] for it in logged(workers, "lane paused")] == ["rest"]
 
 
@@ -109,7 +115,7 @@ def test_a_device_that_had_too_much_rests_for_all_workers_while_its_neighbours_r
         assert len(rig.accepted(busy)) == 21
         assert min(it["came_ms"] for it in rig.accepted(busy)) - refused["came_ms"] >= 2900
         assert len(rig.journal("apns")) == 1 + 21 + 1  # none was tried meanwhile
-        attempts = [it["attempt"] for it in logged(workers, "push settled") if it["result"] == "accepted"]
+        attempts = [it["attempt"] for it in all_logged(workers, "push settled") if it["result"] == "accepted"]
         assert sorted(attempts) == [0] * 21 + [1]
         assert "lane other/apns" not in rig.readiness()
 
@@ -125,7 +131,7 @@ def test_after_an_outage_of_mipush_a_conversation_is_a_few_pushes_and_ends_with_
         rig.wait(lambda: rig.readiness().get("lane main/mipush"), "the open breaker in /readyz")
         rig.end_faults("mipush")
         rig.settled(MAIN)
-        results = Counter(it["result"] for it in logged(workers, "push settled"))
+        results = Counter(it["result"] for it in all_logged(workers, "push settled"))
         assert results["accepted"] + results["superseded"] == 200
         assert results["accepted"] <= 50
         assert rig.dead_letters(MAIN) == []
@@ -151,7 +157,7 @@ def test_a_phone_that_changes_hands_while_pushes_wait_for_a_connection_gets_none
         assert rig.register("cai", "phone", moves, app_id=OTHER).status_code == 200
         post(rig, "cai", [0])
         rig.settled(OTHER)
-        results = Counter((it["result"], it["attempt"]) for it in logged([worker], "push settled"))
+        results = Counter((it["result"], it["attempt"]) for it in all_logged([worker], "push settled"))
         assert results == {("accepted", 0): 2, ("device moved", 0): 4}
         (rang,) = rig.accepted(moves)
         assert rang["payload"]["mimc"]["sequence"] == rig.accepted(slow)[0]["payload"]["mimc"]["sequence"]
