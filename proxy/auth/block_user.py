@@ -1,7 +1,7 @@
 """Keep a built-in account out, and let it in again.
 
-Two places know of it: the database, whether the user may sign in; the store, by a mark that ends at once every proof
-that the user holds already. The mark comes first and the database last, so a change that is cut off in between lets no
+Two places know of it: the database, whether the user may sign in; the store, by a block that ends at once every proof
+that the user holds already. The block comes first and the database last, so a change that is cut off in between lets no
 blocked user in.
 """
 
@@ -32,9 +32,9 @@ def enable_user(account: str, accounts: AccountsDatabase, blocks: BlockMarks, no
 
 
 def mend_blocks(accounts: AccountsDatabase, blocks: BlockMarks, now: datetime) -> int:
-    """Completes what was cut off, and gives a store that lost its marks all of them again. Returns how many.
+    """Completes what was cut off, and gives a store that lost its blocks all of them again. Returns how many.
 
-    A mark without the database's word: disabling had begun, so it is done now. Raises StoreUnavailable.
+    A block without the database's word: disabling had begun, so it is done now. Raises StoreUnavailable.
     """
     if not _differing(accounts, blocks):
         return 0
@@ -49,7 +49,7 @@ def mend_blocks(accounts: AccountsDatabase, blocks: BlockMarks, now: datetime) -
 
 
 def _differing(accounts: AccountsDatabase | AccountsTransaction, blocks: BlockMarks) -> dict[str, bool]:
-    """The accounts whose mark and database disagree, and whether the database says disabled."""
+    """The accounts whose block and database disagree, and whether the database says disabled."""
     disabled = {user.account: user.disabled_at is not None for user in accounts.users()}
     marked = blocks.blocked_among(list(disabled))
     return {account: is_disabled for account, is_disabled in disabled.items() if is_disabled != (account in marked)}

@@ -12,7 +12,7 @@ from proxy.domain.accounts import Session
 from proxy.errors import NotSignedIn
 from proxy.ports import BlockMarks, DeviceRegistry
 
-_CLOCKS = timedelta(minutes=1)  # a mark outlives the proofs that it ends, whichever clock is late
+_CLOCKS = timedelta(minutes=1)  # a block outlives the proofs that it ends, whichever clock is late
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class SignIns:
         return SignedIn(session, self.access_ttl, access_token, refresh_token)
 
     def _end(self, session_id: str, now: datetime) -> None:
-        """First the mark, then the database. Were we cut off in between, the mark outlives what could be refreshed."""
+        """First the block, then the database. Where that is cut off in between, it outlives what could be refreshed."""
         self.blocks.block_session(session_id, self.refresh_ttl + self.access_ttl + _CLOCKS)
         self.accounts.revoke(session_id, now)
 

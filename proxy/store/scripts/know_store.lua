@@ -1,5 +1,5 @@
--- Is this the store that we knew? Its mark goes with all else that is in it.
--- Returns {the mark's id, when the store came back empty (ms, '' for never), 1 for the process that is to report it}.
+-- Is this the store that we knew? Its id goes with all else that is in it.
+-- Returns {the id, when the store came back empty (ms, '' for never), 1 for the process that is to report it}.
 -- KEYS  1 generation
 -- ARGV  1 the id that we knew, '' at first   2 a new id   3 now, ms
 local id, lost = unpack(redis.call('HMGET', KEYS[1], 'id', 'lost_at'))

@@ -1,13 +1,13 @@
 """Has the store lost data? It may come back empty, or as it was some time ago.
 
-A mark in it, made once, shows an empty one: a process that knew another mark knows what was lost. The counters of
+An id in it, made once, shows an empty one: a process that knew another id knows what was lost. The counters of
 writes.py show one that went back in time.
 
 After a loss everything goes on by itself: streams and groups are made anew, what the workers still hold of before is
 foreign to the store, and nothing that MIMC does not repeat is shown again. But what had been accepted is gone, and so
 are registrations and blocked accounts: a log line and /readyz report them.
 
-A process remembers the mark while it lives, and in a `file` where it has one, so that also the loss between two starts
+A process remembers the id while it lives, and in a `file` where it has one, so that also the loss between two starts
 is seen. Where no process lived through it and there is no file, it cannot be known: the store looks like a new one.
 """
 
@@ -67,7 +67,7 @@ def _random_id() -> str:
 
 
 class StoreIdentity:
-    """The mark as one process knows it. `url` names the store in the file: another one is no loss."""
+    """The store's id as one process knows it. `url` names the store in the file: another one is no loss."""
 
     def __init__(self, url: str, file: Path | None = None, new_id: Callable[[], str] = _random_id) -> None:
         self._new_id = new_id
@@ -103,7 +103,7 @@ class StoreIdentity:
 
 
 class IdentityMonitor:
-    """Looks at the mark now and then, for the threads of a web process. Each process calls `on_loss` once a loss."""
+    """Looks at the id now and then, for the threads of a web process. Each process calls `on_loss` once a loss."""
 
     def __init__(
         self,

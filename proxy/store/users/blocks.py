@@ -1,6 +1,6 @@
-"""Accounts and sessions that may do nothing any more: the mark that token, plan and deliver look at.
+"""Accounts and sessions that may do nothing any more: the block that token, plan and deliver look at.
 
-The mark is a fact of this service alone: a MIMC token that was given out before stays valid at MIMC.
+The block is a fact of this service alone: a MIMC token that was given out before stays valid at MIMC.
 """
 
 import unicodedata
