@@ -132,6 +132,8 @@ _REPLICAS = ("READONLY ", "MASTERDOWN ")
 # as the server begins its answer; 6.2 puts the first two of a script's into the middle
 _OWN_TROUBLE = ("OOM ", "READONLY ", "MISCONF ", "NOREPLICAS ", "MASTERDOWN ", "CLUSTERDOWN ", "BUSY ")
 
+_LATE_S = 0.25  # a timer so late fires in a process that got no processor time
+
 # no HELLO and no CLIENT SETINFO: two round trips less on every new connection
 _PLAIN: dict[str, Any] = {"protocol": 2, "driver_info": None}
 
@@ -170,10 +172,14 @@ class RoundTrips:
             is_kept = bool(self._idle)
             connection: Any = self._idle.pop() if is_kept else self._pool.make_connection()  # type: ignore[no-untyped-call]  # the library has no types here
             try:
-                async with asyncio.timeout(self._timeout_s):
-                    if not is_kept:
-                        await connection.connect()  # a password and a database are an exchange too
-                    answers, is_demoted = await _exchange(connection, commands)
+                async with asyncio.timeout(None) as limit:
+                    patience = _Patience(limit, self._timeout_s)
+                    try:
+                        if not is_kept:
+                            await connection.connect()  # a password and a database are an exchange too
+                        answers, is_demoted = await _exchange(connection, commands)
+                    finally:
+                        patience.end()
             except TimeoutError:
                 await connection.disconnect(nowait=True)
                 raise RedisTimeoutError("no answer in time") from None
@@ -195,6 +201,34 @@ class RoundTrips:
         idle, self._idle = self._idle, []
         for connection in idle:
             await connection.disconnect(nowait=True)
+
+
+class _Patience:
+    """A time limit that begins anew where this process itself did not run when it ended.
+
+    The answer may lie there unread. To throw it away would cost a starved worker all that a claim brought.
+    """
+
+    __slots__ = ("_due", "_limit", "_loop", "_seconds", "_timer")
+
+    def __init__(self, limit: asyncio.Timeout, seconds: float) -> None:
+        self._limit, self._seconds = limit, seconds
+        self._loop = asyncio.get_running_loop()
+        self._begin()
+
+    def end(self) -> None:
+        self._timer.cancel()
+
+    def _begin(self) -> None:
+        self._due = self._loop.time() + self._seconds
+        self._timer = self._loop.call_at(self._due, self._expire)
+
+    def _expire(self) -> None:
+        now = self._loop.time()
+        if now - self._due > _LATE_S:
+            self._begin()
+        else:
+            self._limit.reschedule(now)
 
 
 async def _exchange(connection: Any, commands: Sequence[Sequence[Any]]) -> tuple[list[Any], bool]:

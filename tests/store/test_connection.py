@@ -266,3 +266,17 @@ def test_a_store_that_hears_and_says_nothing_is_given_up_also_before_the_passwor
             await redis.aclose()
 
     asyncio.run(scenario())
+
+
+def test_an_answer_that_came_while_this_process_did_not_run_is_read_and_not_thrown_away(store_url: str) -> None:
+    async def scenario() -> list[Any]:
+        redis = async_redis(store_url, timeout_s=0.2)
+        await ask(redis, [("PING",)])
+        asked = asyncio.create_task(ask(redis, [("PING",)]))
+        await asyncio.sleep(0)  # it is asked now
+        time.sleep(0.6)  # no processor time
+        answers = await asked
+        await redis.aclose()
+        return answers
+
+    assert asyncio.run(scenario()) == [b"PONG"]
