@@ -12,7 +12,7 @@ A second accepted push of one alert is excused only by one of these, each betwee
   been STORE_BEFORE_MS before it came;
 - *said again to an empty store*: MIMC posted the message again after the store had come back empty.
 
-A worker that is told to end (SIGTERM) or a web process that is killed excuses nothing.
+A worker that gets SIGTERM or a web process that is killed excuses nothing.
 """
 
 from collections import defaultdict

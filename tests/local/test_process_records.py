@@ -1,4 +1,4 @@
-"""Processes told apart by when they started."""
+"""Processes are recognised by when they started."""
 
 import shutil
 import subprocess

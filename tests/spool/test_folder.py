@@ -1,4 +1,4 @@
-"""A process's part of the spool folder: its room, its age, its troubles, and what is told of it."""
+"""A process's part of the spool folder: its room, its age, its troubles, and what is reported of it."""
 
 import errno
 import os

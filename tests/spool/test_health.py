@@ -1,4 +1,4 @@
-"""What the operator and a balancer are told of a process with and without a spool."""
+"""What the operator and a balancer learn of a process with and without a spool."""
 
 from datetime import datetime, timedelta
 from pathlib import Path

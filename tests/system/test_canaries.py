@@ -1,4 +1,4 @@
-"""No secret and no word of a message is told to anybody who should not have it, whatever goes well or wrong.
+"""No secret and no word of a message reaches a reader who should not have it, whatever goes well or wrong.
 
 The rig's own secrets are the canaries, with those that are added here: each is unlike all others and is looked for in
 everything that the processes print and answer.

@@ -1,4 +1,4 @@
-"""Dead letters of the running service: looked at, mended and replayed, with no word of a message told on the way."""
+"""Dead letters of the running service: looked at, mended and replayed, and no word of a message leaks on the way."""
 
 import json
 import sys

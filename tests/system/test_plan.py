@@ -1,4 +1,4 @@
-"""From callbacks to jobs through real processes: who was told already, and a plan that dies in its middle."""
+"""From callbacks to jobs through real processes: who has an alert already, and a plan that dies in its middle."""
 
 import asyncio
 import json

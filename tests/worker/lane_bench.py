@@ -1,4 +1,4 @@
-"""One lane's worker on a real store, with a provider that answers as it is told and clocks that are told too."""
+"""One lane's worker on a real store, with a provider and clocks that the test sets."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
@@ -104,7 +104,7 @@ class LaneBench:
         self.wire = ScriptedWire(always(Accepted()), batch_limit)
         self.transport = ScriptedTransport(self.clock)
         self.authorization = Keys()
-        # the store's own lease is short, so that take-overs need no waiting; ours is told by the clock above
+        # the store's own lease is short, so that take-overs need no waiting; ours follows the clock above
         self.queue = Settling(redis, instance, lease=MS, dedupe_ttl=DAY, jobs_cap=5000, dead_cap=2000)
         app_ids = {"main": lane.app_id}
         self.addresses = Reading(redis, app_ids, instance, DeviceRemoval(redis, app_ids, guard))

@@ -19,7 +19,7 @@ from tests.store.samples import DAY, LEASE, SECOND, alert, mipush_lane, with_red
 
 
 class DeafOnce(RedisConversationLocks):
-    """The store is away when it is first told how pushes ended."""
+    """The store is away when it should first learn how pushes ended."""
 
     was_told = False
 

@@ -1,6 +1,6 @@
 """What the store should hold, in plain Python: streams with leases, marks, retries and dead letters of one app.
 
-Nothing here knows a script or a command of Redis. Times are milliseconds, as the queue is told them.
+Nothing here knows a script or a command of Redis. Times are milliseconds, as the queue gets them.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -27,7 +27,7 @@ class Lying:
     tries: int = 0
 
     def be(self, id_: bytes) -> None:
-        """It has this id, now that the store has told it, and no other later."""
+        """It has this id, now that the store has given it, and no other later."""
         assert self.id in (b"", id_)
         self.id = id_
 

@@ -163,7 +163,7 @@ def test_what_could_not_be_done_about_a_loss_is_done_at_the_next_look(own: Store
     empty(own)
     for _ in range(4):
         watch.look()
-    assert [it.is_news for it in tries] == [True, False, False]  # told once
+    assert [it.is_news for it in tries] == [True, False, False]  # reported once
 
 
 def test_a_worker_notices_too(own: Store, own_url: str) -> None:

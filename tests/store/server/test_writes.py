@@ -71,7 +71,7 @@ def test_a_store_that_comes_back_from_an_old_backup_is_told_once_with_the_number
     shutil.rmtree(place)
     shutil.copytree(backup, place)
     ensure_store(place)
-    web.accept([99])  # the store says 7; this process was told 16 before
+    web.accept([99])  # the store says 7; this process has seen 16 before
     other.accept([100])
     at = NOON + 2 * SECOND
     assert web.look(at) == [DataLoss(at, is_news=True, writes=10)]
