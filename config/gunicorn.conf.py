@@ -63,7 +63,7 @@ timeout = 30
 graceful_timeout = int(GRACE.total_seconds())
 preload_app = False
 control_socket_disable = True
-forwarded_allow_ips = ""  # whose word about clients is believed is in limits.trusted_proxies; gunicorn believes none
+forwarded_allow_ips = ""  # limits.trusted_proxies names the proxies we believe; gunicorn believes none
 accesslog = None  # the application logs each request, without its path
 logger_class = LinesLikeOurs
 if Path("/dev/shm").is_dir():  # noqa: S108, gunicorn's heartbeat file must not wait for a disk

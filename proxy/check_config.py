@@ -127,10 +127,10 @@ def _ask_issuer(place: str, url: str, issuer: JwtSettings) -> Finding:
         keys = jwks_keys(answer.json(), issuer.algorithms).keys
     except (ValueError, RecursionError):
         return Finding("fault", place, f"{_host(url)} answers with something that is no JWK set")
-    told = ", ".join(sorted({name for key in keys for name in key.algorithms}))
+    algorithms = ", ".join(sorted({name for key in keys for name in key.algorithms}))
     if not keys:
         return Finding("fault", place, f"{_host(url)} has no key there that algorithms allows")
-    return Finding("ok", place, f"{_host(url)} has {len(keys)} keys for {told}")
+    return Finding("ok", place, f"{_host(url)} has {len(keys)} keys for {algorithms}")
 
 
 def _ask_mimc(place: str, url: str, ca_file: Path | None, proxy: str | None) -> Finding:
@@ -241,4 +241,4 @@ def _risks(persistence: tuple[bool | None, str | None], policy: str | None) -> I
     if fault := eviction_fault(policy):
         yield Finding("fault", "store.url", fault)
     elif policy is None:
-        yield Finding("warning", "store.url", "maxmemory-policy is not told; it must be noeviction")
+        yield Finding("warning", "store.url", "maxmemory-policy is not shown; it must be noeviction")
