@@ -8,7 +8,7 @@ back its own jobs alone: the store keeps the message for that lane, and gives it
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -33,6 +33,7 @@ from proxy.worker.tasks import Tasks
 
 JOBS_PER_CHUNK = 50  # the store is busy for half a millisecond a chunk; 1,000 at once would be 6 to 10
 CROWD = 50  # a message with more readers than this is planned by itself
+READERS_TOGETHER = 500  # of several messages: pushes share the event loop, and would wait for more of them
 _PAUSING_CROWD = 1_000
 _STORE_AWAY_S = 0.5
 _GATHER_S = 0.006
@@ -118,8 +119,8 @@ class PlanWorker:
         for plan in plans:
             if plan.is_crowd:
                 self._tasks.start(self._plan([plan]))
-        if small := [plan for plan in plans if not plan.is_crowd]:
-            await self._plan(small)
+        for together in _portions([plan for plan in plans if not plan.is_crowd]):
+            await self._plan(together)
 
     def _read(self, entry: Entry) -> Plan | None:
         try:
@@ -241,3 +242,16 @@ class PlanWorker:
             for (lane, _), is_new in zip(chunk.jobs, result.new, strict=True):
                 if is_new:
                     self._observer.job_planned(lane)
+
+
+def _portions(plans: Sequence[Plan]) -> Iterator[list[Plan]]:
+    """In order, with READERS_TOGETHER at most in each."""
+    portion, readers = list[Plan](), 0
+    for plan in plans:
+        if portion and readers + len(plan.readers) > READERS_TOGETHER:
+            yield portion
+            portion, readers = [], 0
+        portion.append(plan)
+        readers += len(plan.readers)
+    if portion:
+        yield portion

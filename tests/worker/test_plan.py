@@ -32,7 +32,7 @@ from proxy.usecases.plan_alerts import PlanResult
 from proxy.worker.consumer import StreamConsumer
 from proxy.worker.leases import Leases
 from proxy.worker.observer import RelayObserver
-from proxy.worker.plan import JOBS_PER_CHUNK, PlanWorker
+from proxy.worker.plan import JOBS_PER_CHUNK, READERS_TOGETHER, PlanWorker
 from tests.store.samples import (
     DAY,
     MS,
@@ -61,11 +61,13 @@ class Faulty(RedisQueue):
     def __init__(self, redis: Any, instance: str, jobs_cap: int) -> None:
         super().__init__(redis, instance, lease=MS, dedupe_ttl=DAY, jobs_cap=jobs_cap, dead_cap=100)
         self.sizes: list[int] = []  # of the chunks
+        self.together: list[int] = []  # jobs of the chunks that came in one call
 
     async def append_planned(self, chunks: Sequence[PlanChunk], now: datetime) -> list[ChunkResult]:
         if self.fault is not None and len(self.sizes) >= self.from_call:
             raise self.fault
         self.sizes += [len(chunk.jobs) for chunk in chunks]
+        self.together.append(sum(len(chunk.jobs) for chunk in chunks))
         return await super().append_planned(chunks, now)
 
 
@@ -336,6 +338,21 @@ def test_messages_claimed_together_are_planned_in_two_round_trips_whatever_their
             assert trips.count - before <= 1 + 2  # the claim comes first
             await redis.aclose()
         assert len(await relay.jobs(relay.phones)) == 5 * (messages + 1)
+        assert await relay.left() == (0, 0)
+
+    on_relay(scenario)
+
+
+def test_many_groups_that_are_claimed_together_are_planned_some_at_a_time_so_that_pushes_go_on(
+    on_relay: OnRelay,
+) -> None:
+    async def scenario(relay: Relay) -> None:
+        relay.accept_messages(range(60), names(40))
+        await relay.ensure_group()
+        one = relay.instance(relay.accounts)
+        await one.turn()
+        assert max(one.queue.together) <= READERS_TOGETHER < 60 * 40
+        assert len(await relay.jobs(relay.accounts)) == 60 * 40
         assert await relay.left() == (0, 0)
 
     on_relay(scenario)
