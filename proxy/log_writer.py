@@ -68,7 +68,7 @@ class LogWriter:
             self._give_up_at = time.monotonic() + _AT_EXIT_S
             self._ending.set()
             self._lines.put(b"")  # wakes it
-            self._thread.join(_AT_EXIT_S)
+            self._thread.join(10 * _AT_EXIT_S)  # it gives up by itself; on a starved machine it comes late
             self._thread = None
 
     def _run(self) -> None:

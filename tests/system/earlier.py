@@ -8,13 +8,17 @@ It comes out of history with `git archive`, which leaves nothing behind in the r
 this environment as long as all pins that the earlier program needs are the same; else its own lock is installed.
 """
 
+import fcntl
+import hashlib
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 PREVIOUS = Path(__file__).parent / "previous"
@@ -107,16 +111,30 @@ def must_be_there(commit: str, checkout: Path, git: str = "git") -> None:
 
 
 def _install(folder: Path) -> None:
-    """Needs the network. Raises NoHistory."""
-    python = folder / ".venv/bin/python"
-    pip = [str(python), "-I", "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
-    for command in (
-        [sys.executable, "-I", "-m", "venv", str(folder / ".venv")],
-        [*pip, "--require-hashes", "-r", str(folder / "requirements.lock")],
-    ):
-        done = subprocess.run(command, capture_output=True, check=False)
-        if done.returncode:
-            raise NoHistory(f"the packages of the earlier program could not be installed: {_said(done)}")
+    """Once for all runs, inside today's environment. Needs the network. Raises NoHistory."""
+    lock = folder / "requirements.lock"
+    environment = Path(sys.prefix) / f"earlier-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
+    with _alone(environment.with_suffix(".lock")):
+        if not (environment / "installed").exists():
+            shutil.rmtree(environment, ignore_errors=True)
+            pip = [str(environment / "bin/python"), "-I", "-m", "pip", "install", "--quiet", "--no-input"]
+            for command in (
+                [sys.executable, "-I", "-m", "venv", str(environment)],
+                [*pip, "--disable-pip-version-check", "--require-hashes", "-r", str(lock)],
+            ):
+                done = subprocess.run(command, capture_output=True, check=False)
+                if done.returncode:
+                    raise NoHistory(f"the packages of the earlier program could not be installed: {_said(done)}")
+            (environment / "installed").touch()
+    (folder / ".venv").symlink_to(environment)
+
+
+@contextmanager
+def _alone(lock_file: Path) -> Iterator[None]:
+    """One process at a time."""
+    with lock_file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _entries(lock: str) -> Iterator[tuple[str, set[str]]]:
