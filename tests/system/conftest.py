@@ -11,7 +11,7 @@ from tests.system.rig import Rig
 HERE = Path(__file__).parent
 # begun first, so that at the end no core waits for one of them
 LONGEST = (
-    "test_run.py", "test_canaries.py", "test_chaos.py", "test_plan.py", "test_intake.py", "test_provider_trouble.py",
+    "test_run.py", "test_canaries.py", "test_plan.py", "test_intake.py", "test_provider_trouble.py",
     "test_guard.py", "test_upgrade.py", "test_lanes.py", "test_standing_still.py",
 )  # fmt: skip
 

@@ -168,6 +168,7 @@ def test_a_run_outlives_what_is_killed_and_nothing_outlives_the_run(place: Path)
             ends_all_of_its_own_at_an_interrupt(second)
 
 
+@pytest.mark.trial
 def test_a_shell_that_read_the_printed_environment_can_run_it_all_again(place: Path) -> None:
     with running(place / "one", "--demo") as first:
         assert first.end() == 0, first.printed()
