@@ -42,8 +42,8 @@ LANE = Lane(OTHER, SECTION[OTHER], "apns")
 DAY = timedelta(days=1)
 PARTS = ("worker", "apns", "store")
 _MOST_SECONDS = 90.0
-# the worker looks for pauses once a second, and a read that it has begun waits up to a second
-_PAUSE_IS_SEEN_S = 2.2
+# the worker looks for pauses once a second, and a read that it has begun waits up to two
+_PAUSE_IS_SEEN_S = 3.5
 
 
 @dataclass(frozen=True)
