@@ -114,6 +114,9 @@ class Transport(Protocol):
     async def reserve(self, most: int) -> int:
         """Wait until at least one request may leave now, and take up to `most` places; returns how many."""
 
+    def reserve_free(self, most: int) -> int:
+        """Take up to `most` places that are free now and that nobody waits for; returns how many."""
+
     def give_back(self, places: int) -> None:
         """These places were reserved and are not used."""
 

@@ -34,6 +34,10 @@ class Http1Transport:
         """Wait until at least one request may leave now; take up to `most` places, and say how many."""
         return await self._places.reserve(most)
 
+    def reserve_free(self, most: int) -> int:
+        """Take up to `most` places that are free now, and for which nobody waits."""
+        return self._places.take(most)
+
     def give_back(self, places: int) -> None:
         """Reserved, and not used."""
         self._places.give_back(places)

@@ -32,6 +32,14 @@ class Places:
                 self.give_back(granted.result())
             raise
 
+    def take(self, most: int) -> int:
+        """Up to `most` places that are free now; none where somebody waits for one."""
+        if self._waiting:
+            return 0
+        places = max(min(most, self._room() - self.reserved), 0)
+        self.reserved += places
+        return places
+
     def use(self) -> None:
         """One reserved place is used by a request."""
         self.reserved -= 1

@@ -120,7 +120,11 @@ def wordless_text(conversation: str) -> AlertText:
 def clean(text: str, most: int) -> str:
     """One line of at most `most` characters: no control characters, no tricks with direction, no half characters."""
     head = first_characters(text, most * 4)  # enough to fill the line, and a bound for the work
-    line = " ".join("".join(character for character in head if _is_shown(character)).split())
+    if not (head.isascii() and head.isprintable()):
+        head = "".join(character for character in head if _is_shown(character))
+    line = " ".join(head.split())
+    if len(line) <= most:
+        return line
     shown = cut(line, most, code_points)
     return shown if shown == line else shown.removesuffix(ELLIPSIS).rstrip() + ELLIPSIS
 

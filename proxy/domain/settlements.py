@@ -1,11 +1,11 @@
 """Claimed entries of a stream, and what a worker decided about them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from proxy.domain.dead_letters import Cause
-from proxy.domain.jobs import Job
+from proxy.domain.jobs import ClaimedJob, Job
 from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import OfflineMessage
 
@@ -98,10 +98,16 @@ class PlanChunk:
 
 @dataclass(frozen=True)
 class ChunkResult:
-    """For each job whether it was appended now; and the lanes that are full, which took nothing."""
+    """For each job whether it was appended now; and the lanes that are full, which took nothing.
+
+    `claimed`: by lane what was claimed in the same step. An entry that was appended earlier comes unread. `error`: what
+    the store said instead of all that.
+    """
 
     new: list[bool]
     full: frozenset[Lane] = frozenset()
+    claimed: Mapping[Lane, Sequence[ClaimedJob | Entry]] = field(default_factory=dict)
+    error: Exception | None = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
+from hiredis import pack_command  # six times as fast as the library's own for asyncio
 from redis import Redis
 from redis.asyncio import BlockingConnectionPool, ConnectionPool
 from redis.asyncio import Redis as AsyncRedis
@@ -233,7 +234,9 @@ class _Patience:
 
 async def _exchange(connection: Any, commands: Sequence[Sequence[Any]]) -> tuple[list[Any], bool]:
     """The answers, and whether one of them is a replica's."""
-    await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+    await connection.send_packed_command(
+        [b"".join(pack_command(tuple(command)) for command in commands)], check_health=False
+    )
     answers: list[Any] = []
     is_demoted = False
     for _ in commands:

@@ -3,6 +3,7 @@
 import json
 from base64 import b64decode, b64encode
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, assert_never
 
 from proxy.domain.alerts import Alert, AlertText, Order
@@ -17,7 +18,11 @@ from proxy.domain.times import from_ms, to_ms
 from proxy.errors import ProxyError
 
 FORMAT = 1
+_DEVICES_KEPT = 4096  # a message is planned and soon delivered, and who gets one mostly gets more
 _NOT_OURS = (KeyError, TypeError, ValueError, IndexError, RecursionError, OverflowError)  # the last: a year too far
+
+
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 class UnreadableRecord(ProxyError):
@@ -144,6 +149,7 @@ def dump_device(device: Device) -> bytes:
     })  # fmt: skip
 
 
+@lru_cache(maxsize=_DEVICES_KEPT)
 def load_device(app: str, device_id: str, record: bytes, invalid_reason: str = "") -> Device:
     """Raises UnreadableRecord."""
     try:
@@ -187,11 +193,11 @@ def _only(kind: type, *values: object) -> None:
 
 def _dump(record: dict[str, Any]) -> bytes:
     """Takes any text, half of a surrogate pair too: a settlement that cannot be written would end the worker."""
-    return json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    return _encode(record).encode("utf-8", "surrogatepass")
 
 
 def _load(record: bytes) -> dict[str, Any]:
-    fields = json.loads(record)
+    fields = json.loads(record.decode("utf-8", "surrogatepass"))
     if not isinstance(fields, dict) or fields.get("v") != FORMAT:
         raise ValueError("format")
     return fields

@@ -5,6 +5,7 @@ import platform
 import random
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -43,6 +44,7 @@ from proxy.worker.conversations import Conversations
 from proxy.worker.deliver import Channel, LaneWorker
 from proxy.worker.effects import Effects
 from proxy.worker.event_loop_watchdog import EventLoopWatchdog
+from proxy.worker.handover import HandOver
 from proxy.worker.lane_control import LaneControl
 from proxy.worker.leases import Leases
 from proxy.worker.observer import RelayObserver, hear_clock
@@ -126,10 +128,10 @@ def build_worker(settings: Settings) -> Worker:
         await shared.transports.aclose()
         await redis.aclose()
 
-    lanes = lanes_of(settings)
+    lanes = [_lane_worker(lane, shared) for lane in lanes_of(settings)]
     return Worker(
         plans=[_plan_worker(app_id, shared, lanes) for app_id in sorted(set(app_ids.values()))],
-        lanes=[_lane_worker(lane, shared) for lane in lanes],
+        lanes=lanes,
         queue=shared.queue,
         lane_states=shared.lane_states,
         leases=shared.leases,
@@ -147,16 +149,17 @@ def build_worker(settings: Settings) -> Worker:
     )
 
 
-def _plan_worker(app_id: str, shared: _Shared, lanes: list[Lane]) -> PlanWorker:
+def _plan_worker(app_id: str, shared: _Shared, lanes: Sequence[LaneWorker]) -> PlanWorker:
     observer = RelayObserver(app_id)
     settle = partial(shared.queue.settle_callbacks, app_id)
     consumer = shared.consumer(keys.callbacks(app_id), settle, observer, _PLANS_IN_FLIGHT)
+    mine = [worker for worker in lanes if worker.lane.app_id == app_id and _is_on(worker.lane, shared.settings)]
     return PlanWorker(
         app_id,
         consumer,
-        [_route(lane, shared.settings) for lane in lanes if lane.app_id == app_id and _is_on(lane, shared.settings)],
+        [_route(worker.lane, shared.settings) for worker in mine],
         shared.addresses,
-        shared.queue,
+        HandOver(shared.queue, shared.addresses, mine, time.monotonic),
         observer,
         alert_ttl=shared.settings.relay.alert_ttl,
         now=shared.clock.now,

@@ -50,27 +50,39 @@ class StreamConsumer:
         self.in_flight = InFlightLimit(in_flight)
         self._queue, self._leases, self._settle_call, self._observer = queue, leases, settle_call, observer
         self.block = block
-        self._open: dict[bytes, Entry] = {}  # claimed, and nothing decided yet
+        self._open: set[bytes] = set()  # claimed, and nothing decided yet
         self._deciding: dict[bytes, Settlement] = {}  # decided, and the store has not taken it yet
         self._suspect: bytes | None = None
         self._reading = asyncio.Lock()  # or a claim and a take-over would fill the same free places
         self._more_to_take_over = False
+        self._asked_for = 0  # by the read under way: so many places may be needed at any moment
+        self._is_behind = True  # the last read brought as much as it asked for, or there was none yet
         self._wanted, self._many, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._idle.set()
 
     # claiming
 
     async def claim(self, most: int = _CLAIM_MOST) -> list[Entry]:
-        """New entries, as many as there is room for; waits for the first. What a dead worker left comes first."""
+        """New entries, as many as there is room for; waits for the first. What a dead worker left comes first.
+
+        Where none are expected the read keeps half of the room free for `admit`, for it may last.
+        """
         async with self._reading:
             if self._more_to_take_over and (inherited := await self._take_over(most)):
                 return inherited
             count = min(self.in_flight.free, most)
             if count <= 0:
                 return []
+            if not self._is_behind:
+                count = (count + 1) // 2
             since = self._leases.clock()
             block = min(self.block, _SUSPECT_BLOCK) if self._suspect else self.block
-            entries = await self._queue.claim(self.stream, count, block)
+            self._asked_for = count
+            try:
+                entries = await self._queue.claim(self.stream, count, block)
+            finally:
+                self._asked_for = 0
+            self._is_behind = len(entries) >= count
             return self._took(entries, since)
 
     async def take_over(self, most: int = _CLAIM_MOST) -> list[Entry]:
@@ -98,10 +110,25 @@ class StreamConsumer:
         new = [entry for entry in entries if entry.id not in self._open and entry.id not in self._deciding]
         self.in_flight.take(len(new))
         for entry in new:
-            self._open[entry.id] = entry
+            self._open.add(entry.id)
             if entry.deliveries >= SUSPECT_DELIVERIES:
                 self._suspect = entry.id
         return new
+
+    def admit(self, most: int) -> int:
+        """Take places for entries that are about to be claimed as they are appended; returns how many.
+
+        `claimed` says what became of them.
+        """
+        places = 0 if self._is_behind else max(min(most, self.in_flight.free - self._asked_for), 0)
+        self.in_flight.take(places)
+        return places
+
+    def claimed(self, ids: Sequence[bytes], admitted: int, since: float) -> None:
+        """These were claimed after `since` (monotonic), on places that were admitted."""
+        self.in_flight.release(admitted - len(ids))
+        self._leases.take(self.stream, ids, since)
+        self._open.update(ids)
 
     async def length(self) -> int:
         """How many entries the stream holds, those in flight included."""
@@ -124,7 +151,8 @@ class StreamConsumer:
 
     def settle(self, settlement: Settlement) -> None:
         """What becomes of an entry is decided: once, and soon written to the store."""
-        if self._open.pop(settlement.entry_id, None) is not None:
+        if settlement.entry_id in self._open:
+            self._open.remove(settlement.entry_id)
             self._deciding[settlement.entry_id] = settlement
             self._idle.clear()
             self._wanted.set()
@@ -133,7 +161,8 @@ class StreamConsumer:
 
     def release(self, ids: Sequence[bytes]) -> None:
         """Their claim ends here: they are settled in the store already, or are left for a later take-over."""
-        ended = [id_ for id_ in ids if self._open.pop(id_, None) is not None]
+        ended = [id_ for id_ in ids if id_ in self._open]
+        self._open.difference_update(ended)
         self._end(ended)
 
     def _end(self, ids: Sequence[bytes]) -> None:

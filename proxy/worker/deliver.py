@@ -6,13 +6,16 @@ First a batch gets its place on the wire (`transport.reserve`), then all batches
 read, then they leave at once. So nothing that was read grows old while it waits, and waiting costs nothing: a worker on
 a slow machine does less, not the same again.
 
+Where there is room the plan hands its jobs over (handover.py): places first (`admit`), then the store appends, claims
+and looks up in one round trip, then they leave (`hand_over`). For the others there is `claim`.
+
 A request that failed for the first time, unsent or unanswered, goes once more at once (an idle connection may have been
 closed just then); from the second time on the failure is counted, backed off, and seen by the breaker. What could not
 leave for reasons of ours goes back to the batches that wait.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -21,7 +24,7 @@ from redis.exceptions import RedisError
 
 from proxy.domain.dead_letters import Cause
 from proxy.domain.decisions import Backoff, Decision, Result, bury, check, decide
-from proxy.domain.devices import Destination
+from proxy.domain.devices import Destination, LaneRead
 from proxy.domain.jobs import ClaimedJob, Push
 from proxy.domain.lanes import Lane, Route, StoredLane
 from proxy.domain.outcomes import About, CredentialsExpired, Deferred, Outcome, Split
@@ -62,6 +65,14 @@ class Channel:
     off: Result | None = None
 
 
+@dataclass(frozen=True)
+class Room:
+    """For jobs that are being planned: so many in flight, and of these so many on the wire."""
+
+    jobs: int
+    places: int
+
+
 class LaneWorker:
     """Delivers one lane's jobs. `stall` reports no progress for `patience` although work waits."""
 
@@ -93,6 +104,7 @@ class LaneWorker:
         self._answers: list[tuple[Sent, Response | TransportFailure | Exception]] = []
         self._some_answered = asyncio.Event()
         self._under_way = 0  # requests
+        self._is_closing = False
         self._progress_at = clock()
         self._trouble = ""  # why the last request, or the last look-up, failed
 
@@ -135,6 +147,51 @@ class LaneWorker:
         most = self._control.in_flight(self._in_flight)
         self.consumer.in_flight.allow(most + min(self._conversations.held_back, self._in_flight))
 
+    # what the plan hands over
+
+    def admit(self, most: int) -> Room:
+        """Room for jobs that are being planned. `hand_over` must follow, or `give_back`."""
+        if self._is_closing or self._control.is_paused:
+            return Room(0, 0)
+        jobs = self.consumer.admit(most)
+        # alerts that replace each other wait for their conversation first
+        places = 0 if self._channel.replaces or self._waiting else self._transport.reserve_free(jobs)
+        return Room(jobs, places)
+
+    def give_back(self, room: Room) -> None:
+        """Nothing is known to have been claimed for it."""
+        self.consumer.claimed([], room.jobs, 0.0)
+        self._transport.give_back(room.places)
+
+    async def hand_over(
+        self,
+        room: Room,
+        claimed: Sequence[ClaimedJob | Entry],
+        destinations: Mapping[str, Destination],
+        since: float,
+    ) -> None:
+        """What was claimed as it was appended, after `since` (monotonic).
+
+        A job whose destination is given here, by its id, leaves at once where there is a place for it.
+        """
+        ids = [one.entry_id if isinstance(one, ClaimedJob) else one.id for one in claimed]
+        self.consumer.claimed(ids, room.jobs, since)
+        jobs = [job for one in claimed if (job := one if isinstance(one, ClaimedJob) else self._read(one)) is not None]
+        going = [one for one in jobs if one.job.id in destinations][: room.places]
+        used = 0
+        try:
+            if going:
+                read = LaneRead([destinations[one.job.id] for one in going], is_paused=False)
+                used = await self._send_next(batches_of(going, self._wire), read)
+        finally:
+            self._transport.give_back(room.places - used)
+        sent = {one.entry_id for one in going}
+        self._waiting.put(batches_of([one for one in jobs if one.entry_id not in sent], self._wire))
+
+    def close(self) -> None:
+        """Nothing more is taken from the plan: what is in flight is all that there is to drain."""
+        self._is_closing = True
+
     # sending
 
     async def run_sending(self) -> None:
@@ -153,11 +210,11 @@ class LaneWorker:
             if self._channel.replaces:
                 self._make_room()
 
-    async def _send_next(self, batches: Sequence[Batch]) -> int:
-        """Returns how many requests were sent."""
+    async def _send_next(self, batches: Sequence[Batch], looked_up: LaneRead | None = None) -> int:
+        """Returns how many requests were sent. `looked_up` says where the jobs of these batches go, in order."""
         try:
             authorization = await self._channel.authorization.current()  # first: what is prepared must be sent
-            prepared = await self._prepare(batches)
+            prepared = await self._prepare(batches, looked_up)
         except RedisError as error:
             return await self._after_store_error(batches, error)
         except Exception as error:  # noqa: BLE001  one that escapes a job makes it a dead letter, and the loop goes on
@@ -178,12 +235,13 @@ class LaneWorker:
         self._leave([id_ for batch in batches for id_ in batch.entry_ids], self._trouble)
         return 0
 
-    async def _prepare(self, batches: Sequence[Batch]) -> list[Prepared]:
+    async def _prepare(self, batches: Sequence[Batch], looked_up: LaneRead | None = None) -> list[Prepared]:
         """Read where all of them go, in one look-up, and settle those that go nowhere."""
         claimed = [one for batch in batches for one in batch.jobs if self.consumer.is_open(one.entry_id)]
         if not claimed:
             return []
-        looked_up = await self._addresses.destinations(self.lane, [one.job for one in claimed])
+        if looked_up is None:
+            looked_up = await self._addresses.destinations(self.lane, [one.job for one in claimed])
         if looked_up.is_paused and not self._control.is_paused:
             await self._control.look()
             if self._control.is_paused:
@@ -301,7 +359,9 @@ class LaneWorker:
         self._observer.answered(self._progress_at - sent.began)
         self._on_response(response)
         outcomes = self._wire.read([push for _, push in sent.addressed], response, self._now())
-        if another_try := await self._another_try(sent, outcomes):
+        if any(isinstance(outcome, CredentialsExpired | Split) for outcome in outcomes) and (
+            another_try := await self._another_try(sent, outcomes)
+        ):
             await self._again(sent, another_try, Ending.REFUSED)
             return
         if sent.batch.may_have_arrived:
@@ -331,7 +391,9 @@ class LaneWorker:
             decide(claimed, outcome, sent_at=sent.at, now=now, backoff=self._backoff, is_paused=is_paused)
             for (claimed, _), outcome in zip(sent.addressed, outcomes, strict=True)
         ]
-        results = self._settle_all(sent, await self._effects.apply(sent.addressed, asked))
+        has_effects = any(decision.effect is not None for decision in asked)
+        decisions = await self._effects.apply(sent.addressed, asked) if has_effects else asked
+        results = self._settle_all(sent, decisions)
         if self._channel.replaces:
             await self._free_conversations(sent, list(map(ending, results, outcomes)))
         if self._control.is_paused:

@@ -2,6 +2,8 @@
 
     claim -> messages -> one look-up of all readers' devices -> jobs in chunks -> one call that appends them
 
+A lane that has room takes its jobs over at once: see handover.py.
+
 A crowd (a group of thousands) is planned by itself beside the others, page by page, and takes pauses. A full lane holds
 back its own jobs alone: the store keeps the message for that lane, and gives it back later (Entry.lanes).
 """
@@ -24,10 +26,11 @@ from proxy.domain.offline_messages import OfflineMessage
 from proxy.domain.settlements import Bury, Entry, PlanChunk, Waiting
 from proxy.store.connection import is_the_stores_own
 from proxy.store.devices.addresses import RedisAddresses
-from proxy.store.queue.streams import RedisQueue, lane_name
+from proxy.store.queue.streams import lane_name
 from proxy.store.records import UnreadableRecord, load_offline_message
 from proxy.usecases.plan_alerts import Planned, PlanResult, alert_of, jobs_for, readers_of, registered_name
 from proxy.worker.consumer import POISON_DELIVERIES, StreamConsumer
+from proxy.worker.handover import HandOver
 from proxy.worker.observer import RelayObserver
 from proxy.worker.tasks import Tasks
 
@@ -82,14 +85,14 @@ class PlanWorker:
         consumer: StreamConsumer,
         routes: Sequence[Route],
         addresses: RedisAddresses,
-        queue: RedisQueue,
+        hand_over: HandOver,
         observer: RelayObserver,
         *,
         alert_ttl: timedelta,
         now: Callable[[], datetime],
     ) -> None:
         self.consumer = consumer
-        self._app_id, self._routes, self._addresses, self._queue = app_id, routes, addresses, queue
+        self._app_id, self._routes, self._addresses, self._hand_over = app_id, routes, addresses, hand_over
         self._observer, self._alert_ttl, self._now = observer, alert_ttl, now
         self._tasks = Tasks()
 
@@ -235,7 +238,7 @@ class PlanWorker:
     async def _append(self, chunks: Sequence[tuple[Plan, PlanChunk]]) -> None:
         if not chunks:
             return
-        results = await self._queue.append_planned([chunk for _, chunk in chunks], self._now())
+        results = await self._hand_over.append([chunk for _, chunk in chunks], self._now())
         for (plan, chunk), result in zip(chunks, results, strict=True):
             plan.appended += sum(result.new)
             plan.full |= result.full

@@ -94,6 +94,8 @@ class Worker:
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait([stopping, *claiming, *serving], return_when=asyncio.FIRST_COMPLETED)
         stop.set()
+        for lane in self.lanes:
+            lane.close()
         log.info("worker drains", in_flight=self.leases.count())
         await asyncio.wait(claiming, timeout=_LAST_CLAIM_S)  # a read that is cancelled would strand what it brings
         await cancel_all(claiming)

@@ -279,6 +279,9 @@ async def _look(redis: Any) -> dict[str, Any]:
     owned = await addresses.destinations(
         APNS, [replace(one.fresh, account=account, device_id=device_id) for account, device_id in targets]
     )
+    planned_again, _ = await queue.append_planned(
+        [PlanChunk(APP_ID, "m1", b"0-1", [(APNS, one.fresh)], last=False)], NOON
+    )
     known = await addresses.destinations(
         MIPUSH, [replace(one.fresh, channel="mipush", account=account, device_id="") for account in accounts]
     )
@@ -290,13 +293,7 @@ async def _look(redis: Any) -> dict[str, Any]:
         ],
         "due": [moved.jobs.get(APNS, 0) for moved in due],
         "jobs": [_job(load_job(it.record)) for it in waiting],
-        "planned again": [
-            new
-            for chunk in await queue.append_planned(
-                [PlanChunk(APP_ID, "m1", b"0-1", [(APNS, one.fresh)], last=False)], NOON
-            )
-            for new in chunk.new
-        ],
+        "planned again": [new for chunk in planned_again for new in chunk.new],
         "owned": [one.device and _device(one.device) for one in owned.destinations],
         "paused": [[it.reason, it.since.isoformat()] for it in (await pauses(lanes, [APNS, MIPUSH])).values()],
         "may probe": await lanes.may_probe(APNS, SECOND),

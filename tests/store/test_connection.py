@@ -207,9 +207,10 @@ def test_a_full_or_read_only_store_is_told_from_a_question_that_it_cannot_answer
         return is_the_stores_own(caught.value)
 
     async def scenario(redis: Any) -> None:
-        def plan() -> Awaitable[object]:
+        async def plan() -> None:
             chunk = PlanChunk(app_id, "m1", b"0-1", [(lane, job(lane))], last=False)
-            return queue_of(redis).append_planned([chunk], NOON)
+            (result,), _ = await queue_of(redis).append_planned([chunk], NOON)
+            raise result.error or AssertionError("it was appended")
 
         await redis.set("text", "no hash")
         assert not await fault_of(redis.hgetall("text"))

@@ -71,6 +71,12 @@ class ScriptedTransport:
         self._reserved += taken
         return taken
 
+    def reserve_free(self, most: int) -> int:
+        taken = max(min(most, self.places - self._used), 0)
+        self._used += taken
+        self._reserved += taken
+        return taken
+
     def give_back(self, places: int) -> None:
         assert 0 <= places <= self._reserved
         self._reserved -= places

@@ -1,10 +1,12 @@
 """Plan on a real store: every target once, however often, by however many, and however far it came."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -26,10 +28,12 @@ from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.queue.streams import RedisQueue
 from proxy.store.records import load_job, load_offline_message
+from proxy.store.scripts import Command
 from proxy.store.users.blocks import RedisBlocks
 from proxy.usecases.accept_callback import Acceptance, accept_callback
 from proxy.usecases.plan_alerts import PlanResult
 from proxy.worker.consumer import StreamConsumer
+from proxy.worker.handover import HandOver
 from proxy.worker.leases import Leases
 from proxy.worker.observer import RelayObserver
 from proxy.worker.plan import JOBS_PER_CHUNK, READERS_TOGETHER, PlanWorker
@@ -63,12 +67,18 @@ class Faulty(RedisQueue):
         self.sizes: list[int] = []  # of the chunks
         self.together: list[int] = []  # jobs of the chunks that came in one call
 
-    async def append_planned(self, chunks: Sequence[PlanChunk], now: datetime) -> list[ChunkResult]:
+    async def append_planned(
+        self,
+        chunks: Sequence[PlanChunk],
+        now: datetime,
+        rooms: Mapping[Lane, int] = MappingProxyType({}),
+        then: Sequence[Command] = (),
+    ) -> tuple[list[ChunkResult], list[Any]]:
         if self.fault is not None and len(self.sizes) >= self.from_call:
             raise self.fault
         self.sizes += [len(chunk.jobs) for chunk in chunks]
         self.together.append(sum(len(chunk.jobs) for chunk in chunks))
-        return await super().append_planned(chunks, now)
+        return await super().append_planned(chunks, now, rooms, then)
 
 
 class Instance:
@@ -76,6 +86,7 @@ class Instance:
 
     def __init__(self, relay: "Relay", name: str, redis: Any, lanes: Sequence[Lane]) -> None:
         self.queue = Faulty(redis, name, relay.jobs_cap)
+        addresses = RedisAddresses(redis, {"main": relay.app_id}, name)
         observer = RelayObserver(relay.app_id)
         self.consumer = StreamConsumer(
             relay.stream,
@@ -90,8 +101,8 @@ class Instance:
             relay.app_id,
             self.consumer,
             [Route(lane, to_account=lane.channel == "mipush") for lane in lanes],
-            RedisAddresses(redis, {"main": relay.app_id}, name),
-            self.queue,
+            addresses,
+            HandOver(self.queue, addresses, [], time.monotonic),
             observer,
             alert_ttl=DAY,
             now=lambda: relay.now,

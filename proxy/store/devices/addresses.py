@@ -52,16 +52,40 @@ class RedisAddresses:
         """
         if not jobs:
             return LaneRead([], False)
+        found, others = self.read(lane, jobs, await ask_strictly(self._redis, self.question(lane, jobs)))
+        if others:
+            asked: list[Command] = []
+            for _, owner_key, _ in others:
+                asked += [("HMGET", owner_key, "account", "device"), ("PTTL", keys.rest_of(owner_key))]
+            rows = iter(await ask_strictly(self._redis, asked))
+            for index, _, record in others:
+                owner, rests_ms, former = next(rows), next(rows), found.destinations[index]
+                found.destinations[index] = _destination(
+                    lane.app, jobs[index], record, owner, rests_ms, blocked=former.blocked
+                )
+        return found
+
+    def question(self, lane: Lane, jobs: Sequence[Job]) -> list[Command]:
+        """What `read` is to be given the answers to. At least one job."""
         commands: list[Command] = [
             ("EXISTS", keys.pause(lane)),
             ("SMISMEMBER", keys.blocked_accounts(), *(account_mark(job.account) for job in jobs)),
         ]
         for job in jobs:
             commands += self._look_up(lane, job)
-        paused, blocked, *answers = await ask_strictly(self._redis, commands)
+        return commands
+
+    def read(
+        self, lane: Lane, jobs: Sequence[Job], answers: Sequence[Any]
+    ) -> tuple[LaneRead, list[tuple[int, str, bytes]]]:
+        """Where these jobs go; and the places of those whose registration names another push token than they do.
+
+        With each of these the key of that token's owner, and the registration: its destination is not known yet.
+        """
         found = list[Destination]()
-        again = list[tuple[int, str, bytes]]()
-        rows = iter(answers)
+        others = list[tuple[int, str, bytes]]()
+        paused, blocked, *rest = answers
+        rows = iter(rest)
         for index, (job, is_blocked) in enumerate(zip(jobs, blocked, strict=True)):
             if not job.device_id:
                 found.append(Destination(blocked=bool(is_blocked), unknown=bool(next(rows))))
@@ -69,19 +93,11 @@ class RedisAddresses:
             registration, owner, rests_ms = next(rows), next(rows), next(rows)
             owner_key, record = registration_parts(registration) if registration else ("", b"")
             if owner_key and owner_key != self._owner_key(lane, job):
-                again.append((index, owner_key, record))
+                others.append((index, owner_key, record))
                 found.append(Destination(blocked=bool(is_blocked)))
                 continue
             found.append(_destination(lane.app, job, record, owner, rests_ms, blocked=bool(is_blocked)))
-        if again:
-            asked: list[Command] = []
-            for _, owner_key, _ in again:
-                asked += [("HMGET", owner_key, "account", "device"), ("PTTL", keys.rest_of(owner_key))]
-            rows = iter(await ask_strictly(self._redis, asked))
-            for index, _, record in again:
-                owner, rests_ms, former = next(rows), next(rows), found[index]
-                found[index] = _destination(lane.app, jobs[index], record, owner, rests_ms, blocked=former.blocked)
-        return LaneRead(found, bool(paused))
+        return LaneRead(found, bool(paused)), others
 
     def _look_up(self, lane: Lane, job: Job) -> list[Command]:
         app_id = self._app_ids[lane.app]

@@ -4,6 +4,7 @@ An entry belongs to the worker instance that Redis' pending list names. Renew an
 entries that are still this instance's, and say which are not. An entry that was not renewed for a lease is taken over.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -12,7 +13,7 @@ from typing import Any, assert_never
 from redis.exceptions import RedisError
 
 from proxy.domain.dead_letters import Cause
-from proxy.domain.jobs import Job
+from proxy.domain.jobs import ClaimedJob, Job
 from proxy.domain.lanes import Lane
 from proxy.domain.settlements import (
     Bury,
@@ -38,6 +39,7 @@ _GONE_MS = 3_600_000
 _IDS_PER_CALL = 500  # Lua's unpack and the store's patience both have limits
 _WAIT_FIRST_MS, _WAIT_LONGEST_MS = 1_000, 30_000  # a message for a lane that is full
 _NOTHING_WAITS = Waiting()
+_NO_ROOMS: Mapping[Lane, int] = {}
 _FIELDS_OF_WAITING = (b"lanes", b"tries")
 
 
@@ -123,14 +125,25 @@ class RedisQueue:
         """The same for callbacks, which are only finished or buried."""
         return await self._settle(app_id, None, settlements)
 
-    async def append_planned(self, chunks: Sequence[PlanChunk], now: datetime) -> list[ChunkResult]:
+    async def append_planned(
+        self,
+        chunks: Sequence[PlanChunk],
+        now: datetime,
+        rooms: Mapping[Lane, int] = _NO_ROOMS,
+        then: Sequence[Command] = (),
+    ) -> tuple[list[ChunkResult], list[Any]]:
         """Append the jobs whose target is new for their message, all chunks in one round trip.
 
         With its `last` chunk a callback goes. Where lanes were full it waits beside its stream, planned again for those
-        lanes after a second, then two, up to 30.
+        lanes after a second, then two, up to 30. Of a lane with `rooms` each chunk claims as many as it appends,
+        in the same step, as far as the room goes. `then` is asked in the same round trip, after all of that; the
+        answers to it come second, as `ask` gives them.
         """
-        answers = await ask_strictly(self._redis, [self._planned(chunk, to_ms(now)) for chunk in chunks])
-        return [_chunk_result(chunk, answer) for chunk, answer in zip(chunks, answers, strict=True)]
+        left = dict(rooms)
+        commands = [self._planned(chunk, to_ms(now), left) for chunk in chunks]
+        answers = await ask(self._redis, [*commands, *then])
+        results = [_chunk_result(chunk, answer) for chunk, answer in zip(chunks, answers, strict=False)]
+        return results, answers[len(chunks) :]
 
     async def length(self, stream: str) -> int:
         return (await self.lengths([stream]))[0]
@@ -173,8 +186,10 @@ class RedisQueue:
             errors,
         )
 
-    def _planned(self, chunk: PlanChunk, now_ms: int) -> Command:
-        lanes = sorted({lane for lane, _ in chunk.jobs})
+    def _planned(self, chunk: PlanChunk, now_ms: int, rooms: dict[Lane, int]) -> Command:
+        """Takes what it claims from `rooms`."""
+        counts = Counter(lane for lane, _ in chunk.jobs)
+        lanes = sorted(counts)
         waiting = chunk.waiting or _NOTHING_WAITS
         wait_ms = min(_WAIT_FIRST_MS << min(waiting.tries, 10), _WAIT_LONGEST_MS)
         names = [keys.callbacks(chunk.app_id), keys.planned(chunk.app_id, chunk.message_id), keys.waiting(chunk.app_id)]
@@ -182,9 +197,13 @@ class RedisQueue:
             names += [keys.jobs(lane), keys.retries(lane)]
         args: list[Argument] = [
             keys.GROUP, chunk.entry_id, int(chunk.last), self._dedupe_ttl_ms, self._jobs_cap,
-            now_ms + wait_ms, waiting.tries + 1, " ".join(sorted(map(lane_name, waiting.lanes))),
-            *map(lane_name, lanes),
+            now_ms + wait_ms, waiting.tries + 1, " ".join(sorted(map(lane_name, waiting.lanes))), self._instance,
         ]  # fmt: skip
+        for lane in lanes:
+            claims = min(counts[lane], rooms.get(lane, 0))
+            args += [lane_name(lane), claims]
+            if claims:
+                rooms[lane] -= claims
         place = {lane: index for index, lane in enumerate(lanes)}
         for lane, job in chunk.jobs:
             args += [place[lane], job.mark, dump_job(job)]
@@ -262,9 +281,22 @@ def _entry(id_: bytes, fields: Sequence[bytes], deliveries: int = 1) -> Entry:
     return Entry(id_, fields[1], deliveries, frozenset(lanes.decode().split()), int(tries or 0))
 
 
-def _chunk_result(chunk: PlanChunk, answer: Sequence[int]) -> ChunkResult:
-    full = frozenset(lane for (lane, _), new in zip(chunk.jobs, answer, strict=True) if new < 0)
-    return ChunkResult([new == 1 for new in answer], full)
+def _chunk_result(chunk: PlanChunk, answer: tuple[Sequence[bytes | int], Sequence[Any]] | RedisError) -> ChunkResult:
+    if isinstance(answer, RedisError):
+        return ChunkResult([], error=answer)
+    ends, claimed = answer
+    jobs = {end: job for (_, job), end in zip(chunk.jobs, ends, strict=True) if isinstance(end, bytes)}
+    full = frozenset(lane for (lane, _), end in zip(chunk.jobs, ends, strict=True) if end == -1)
+    lanes = sorted({lane for lane, _ in chunk.jobs})
+    return ChunkResult(
+        [isinstance(end, bytes) for end in ends],
+        full,
+        {
+            lane: [ClaimedJob(id_, jobs[id_]) if id_ in jobs else _entry(id_, fields) for id_, fields in entries]
+            for lane, entries in zip(lanes, claimed, strict=True)
+            if entries
+        },
+    )
 
 
 def _is_no_group(error: RedisError) -> bool:

@@ -1,12 +1,16 @@
 -- Append the jobs of one chunk whose target was not planned yet; with the last chunk the callback goes.
 -- Idempotent: a second run adds only what is missing. A lane that is full takes none of its jobs, and the others take
 -- theirs; the message then waits for the full lanes, unless another worker has ended its callback meanwhile.
--- Returns for each job 1 appended, 0 planned before, or -1 its lane is full.
+-- What was appended may be claimed in the same step, by a worker that has room for it: an entry that is older and that
+-- nobody has claimed comes first, as always.
+-- Returns {for each job its entry id, 0 planned before, or -1 its lane is full; for each lane the entries claimed}.
 -- KEYS  1 callbacks   2 planned:<message id>   3 waiting
 --       then per lane: jobs, retries, which both count towards its cap
 -- ARGV  1 group   2 callback entry id   3 last chunk (0/1)   4 TTL of the marks, ms   5 cap of a lane
 --       6 when a message that waits is due, ms   7 how often it waited then   8 full lanes of earlier chunks, "a:b c:d"
---       then per lane: its name, "a:b"   then per job: its lane's place, from 0; target mark; record
+--       9 consumer
+--       then per lane: its name, "a:b"; how many entries to claim
+--       then per job: its lane's place, from 0; target mark; record
 local lanes = (#KEYS - 3) / 2
 local is_full, waits_for = {}, {}
 for name in string.gmatch(ARGV[8], '%S+') do waits_for[name] = true end
@@ -18,21 +22,28 @@ for lane = 0, lanes - 1 do
 end
 
 local results, has_new = {}, false
-for i = 9 + lanes, #ARGV, 3 do
+for i = 10 + 2 * lanes, #ARGV, 3 do
   local lane, mark, new = tonumber(ARGV[i]), ARGV[i + 1], 0
   if is_full[lane] then
     if redis.call('HEXISTS', KEYS[2], mark) == 0 then
       new = -1
-      waits_for[ARGV[9 + lane]] = true
+      waits_for[ARGV[10 + 2 * lane]] = true
     end
   elseif redis.call('HSETNX', KEYS[2], mark, '1') == 1 then
-    redis.call('XADD', KEYS[4 + 2 * lane], '*', 'r', ARGV[i + 2])
-    new, has_new = 1, true
+    new, has_new = redis.call('XADD', KEYS[4 + 2 * lane], '*', 'r', ARGV[i + 2]), true
   end
   results[#results + 1] = new
 end
 if has_new then redis.call('PEXPIRE', KEYS[2], ARGV[4]) end
-if ARGV[3] == '0' then return results end
+local claimed = {}
+for lane = 0, lanes - 1 do
+  local most, read = ARGV[11 + 2 * lane], false
+  if most ~= '0' then -- without the group nothing is claimed here, and the lane's own claim makes it
+    read = redis.pcall('XREADGROUP', 'GROUP', ARGV[1], ARGV[9], 'COUNT', most, 'STREAMS', KEYS[4 + 2 * lane], '>')
+  end
+  claimed[lane + 1] = read and read[1] and read[1][2] or {}
+end
+if ARGV[3] == '0' then return {results, claimed} end
 
 if next(waits_for) then
   local entry = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])[1]
@@ -45,4 +56,4 @@ if next(waits_for) then
 end
 redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
 redis.call('XDEL', KEYS[1], ARGV[2])
-return results
+return {results, claimed}

@@ -320,11 +320,11 @@ def test_a_lane_with_its_retries_is_full_at_its_cap_and_holds_back_its_own_jobs_
         more = [(mipush, job(mipush, "cai", "")), (apns, job(apns, "cai"))]
         more += [(apns, people(apns, 1)[0])]  # which was planned before
         chunk = PlanChunk(app_id, "m1", b"0-1", more, last=False)
-        assert await queue.append_planned([chunk], NOON) == [ChunkResult([True, False, False], frozenset({apns}))]
+        assert await queue.append_planned([chunk], NOON) == ([ChunkResult([True, False, False], frozenset({apns}))], [])
         assert await queue.lengths([keys.jobs(mipush), keys.jobs(apns)]) == [1, 1]
         assert await redis.hlen(keys.planned(app_id, "m1")) == 3
         await redis.delete(keys.retries(apns))
-        assert await queue.append_planned([chunk], NOON) == [ChunkResult([False, True, False])]
+        assert await queue.append_planned([chunk], NOON) == ([ChunkResult([False, True, False])], [])
 
     with_redis(store_url, scenario)
 
@@ -346,7 +346,7 @@ def test_a_message_for_a_full_lane_waits_beside_the_callbacks_and_comes_back_for
             (entry,) = await queue.claim(stream, 9, NO_WAIT)
             assert (entry.lanes, entry.tries) == (frozenset({"main:mipush"} if tries else ()), tries)
             chunk = PlanChunk(app_id, "m2", entry.id, wanted, last=True, waiting=Waiting(tries=tries))
-            (result,) = await queue.append_planned([chunk], at)
+            (result,), _ = await queue.append_planned([chunk], at)
             assert result == ChunkResult([tries == 0, False], frozenset({mipush}))
             assert await queue.lengths([stream]) == [0]
             moved = await queue.move_due([apns, mipush], [app_id], at, 10)
@@ -407,8 +407,8 @@ def test_chunks_of_many_messages_are_appended_in_one_call_to_a_store_that_has_fo
             PlanChunk(app_id, f"m{n}", b"0-1", [(lane, job(lane, of=alert(f"m{n}")))], last=False) for n in range(9)
         ]
         await redis.script_flush()
-        assert await queue_of(redis).append_planned(chunks, NOON) == [ChunkResult([True])] * 9
-        assert await queue_of(redis).append_planned(chunks, NOON) == [ChunkResult([False])] * 9
+        assert await queue_of(redis).append_planned(chunks, NOON) == ([ChunkResult([True])] * 9, [])
+        assert await queue_of(redis).append_planned(chunks, NOON) == ([ChunkResult([False])] * 9, [])
 
     with_redis(store_url, scenario)
 

@@ -375,7 +375,7 @@ class QueueMachine(RuleBasedStateMachine):
         chunk, last = plan.jobs[plan.done : plan.done + size], plan.done + size >= len(plan.jobs)
         waiting = Waiting(frozenset(plan.full), plan.tries)
         asked = PlanChunk(self.app_id, plan.message_id, plan.entry_id, chunk, last, waiting)
-        (result,) = self.run(worker.queue.append_planned([asked], self.clock))
+        (result,), _ = self.run(worker.queue.append_planned([asked], self.clock))
         expected = self.model.append_planned(asked, to_ms(self.clock))
         full = frozenset(lane for (lane, _), new in zip(chunk, expected, strict=True) if new < 0)
         assert result == ChunkResult([new == 1 for new in expected], full)
