@@ -285,18 +285,23 @@ def _chunk_result(chunk: PlanChunk, answer: tuple[Sequence[bytes | int], Sequenc
     if isinstance(answer, RedisError):
         return ChunkResult([], error=answer)
     ends, claimed = answer
-    jobs = {end: job for (_, job), end in zip(chunk.jobs, ends, strict=True) if isinstance(end, bytes)}
+    # by lane too: in one step all streams give the same ids
+    jobs = {(lane, end): job for (lane, job), end in zip(chunk.jobs, ends, strict=True) if isinstance(end, bytes)}
     full = frozenset(lane for (lane, _), end in zip(chunk.jobs, ends, strict=True) if end == -1)
     lanes = sorted({lane for lane, _ in chunk.jobs})
     return ChunkResult(
         [isinstance(end, bytes) for end in ends],
         full,
         {
-            lane: [ClaimedJob(id_, jobs[id_]) if id_ in jobs else _entry(id_, fields) for id_, fields in entries]
+            lane: [_claimed(id_, jobs.get((lane, id_)), fields) for id_, fields in entries]
             for lane, entries in zip(lanes, claimed, strict=True)
             if entries
         },
     )
+
+
+def _claimed(id_: bytes, job: Job | None, fields: Sequence[bytes]) -> ClaimedJob | Entry:
+    return ClaimedJob(id_, job) if job is not None else _entry(id_, fields)
 
 
 def _is_no_group(error: RedisError) -> bool:

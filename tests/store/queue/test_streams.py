@@ -10,7 +10,7 @@ import pytest
 from redis.exceptions import OutOfMemoryError, ResponseError
 
 from proxy.domain.dead_letters import Cause
-from proxy.domain.jobs import Job
+from proxy.domain.jobs import ClaimedJob, Job
 from proxy.domain.lanes import Lane
 from proxy.domain.settlements import (
     Bury,
@@ -325,6 +325,33 @@ def test_a_lane_with_its_retries_is_full_at_its_cap_and_holds_back_its_own_jobs_
         assert await redis.hlen(keys.planned(app_id, "m1")) == 3
         await redis.delete(keys.retries(apns))
         assert await queue.append_planned([chunk], NOON) == ([ChunkResult([False, True, False])], [])
+
+    with_redis(store_url, scenario)
+
+
+def test_what_is_appended_may_be_claimed_in_the_same_step_as_far_as_there_is_room(store_url: str, app_id: str) -> None:
+    """Streams that get an entry in one step give it the same id."""
+    apns, mipush = apns_lane(app_id), mipush_lane(app_id)
+
+    async def scenario(redis: Any) -> None:
+        queue = queue_of(redis)
+        for lane in (apns, mipush):
+            await queue.ensure_group(keys.jobs(lane))
+        older = job(mipush, "old", "")
+        await put_jobs(redis, mipush, [older])
+        wanted = [(apns, job(apns, "ben")), (mipush, job(mipush, "ben", "")), (apns, job(apns, "cai"))]
+        chunk = PlanChunk(app_id, "m1", b"0-1", wanted, last=False)
+        (result,), (pong,) = await queue.append_planned([chunk], NOON, {apns: 1, mipush: 5}, [("PING",)])
+        assert (result.new, pong) == ([True] * 3, b"PONG")
+        (mine,), (entry,) = result.claimed[apns], result.claimed[mipush]
+        assert isinstance(mine, ClaimedJob)
+        assert mine.job == job(apns, "ben")
+        assert isinstance(entry, Entry)
+        assert (load_job(entry.record), entry.deliveries) == (older, 1)
+        assert [load_job(it.record).account for it in await claimed(queue, apns)] == ["cai"]
+        assert [load_job(it.record).account for it in await claimed(queue, mipush)] == ["ben"]
+        (again,), _ = await queue.append_planned([chunk], NOON, {apns: 9, mipush: 9})
+        assert again == ChunkResult([False] * 3)
 
     with_redis(store_url, scenario)
 

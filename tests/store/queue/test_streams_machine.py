@@ -11,7 +11,7 @@ import asyncio
 import os
 import uuid
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import cycle, islice
@@ -34,7 +34,7 @@ from hypothesis.stateful import (
 from proxy.domain.alerts import AlertText
 from proxy.domain.callbacks import Recipient
 from proxy.domain.dead_letters import Cause, PutBack
-from proxy.domain.jobs import Job
+from proxy.domain.jobs import ClaimedJob, Job
 from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import OfflineMessage, offline_message
 from proxy.domain.settlements import (
@@ -202,10 +202,11 @@ class QueueMachine(RuleBasedStateMachine):
             self.take_over(self.workers[slot], self.places[place], count, suspect=suspect)
 
     @precondition(lambda self: any(worker.plans for worker in self.workers))
-    @rule(slot=SLOTS, pick=st.integers(0, 3), size=st.integers(1, 6))
-    def a_worker_plans_a_chunk(self, slot: int, pick: int, size: int) -> None:
+    @rule(slot=SLOTS, pick=st.integers(0, 3), size=st.integers(1, 6), room=st.integers(0, 3))
+    def a_worker_plans_a_chunk(self, slot: int, pick: int, size: int, room: int) -> None:
+        """And claims at once of each lane as much as it has room for."""
         worker = self.who(slot, lambda it: it.plans)
-        self.plan_chunk(worker, worker.plans[pick % len(worker.plans)], size)
+        self.plan_chunk(worker, worker.plans[pick % len(worker.plans)], size, room)
 
     @precondition(lambda self: any(worker.plans for worker in self.workers))
     @rule(slot=SLOTS, pick=st.integers(0, 3))
@@ -371,18 +372,38 @@ class QueueMachine(RuleBasedStateMachine):
         devices = [(apns, Job("main", "apns", who, name, alert)) for who in accounts for name in ("phone", "pad")]
         return devices + [(mipush, Job("main", "mipush", who, "", alert)) for who in accounts]
 
-    def plan_chunk(self, worker: WorkerModel, plan: Plan, size: int) -> None:
+    def plan_chunk(self, worker: WorkerModel, plan: Plan, size: int, room: int = 0) -> None:
         chunk, last = plan.jobs[plan.done : plan.done + size], plan.done + size >= len(plan.jobs)
         waiting = Waiting(frozenset(plan.full), plan.tries)
         asked = PlanChunk(self.app_id, plan.message_id, plan.entry_id, chunk, last, waiting)
-        (result,), _ = self.run(worker.queue.append_planned([asked], self.clock))
+        rooms = dict.fromkeys(self.lanes, room)
+        (result,), _ = self.run(worker.queue.append_planned([asked], self.clock, rooms))
         expected = self.model.append_planned(asked, to_ms(self.clock))
         full = frozenset(lane for (lane, _), new in zip(chunk, expected, strict=True) if new < 0)
-        assert result == ChunkResult([new == 1 for new in expected], full)
+        assert result == ChunkResult([new == 1 for new in expected], full, result.claimed)
+        for lane, count in Counter(lane for lane, _ in chunk).items():
+            self.claimed_at_once(worker, lane, result.claimed.get(lane, ()), min(count, room))
         plan.done += size
         plan.full |= full
         if last:
             worker.plans.remove(plan)
+
+    def claimed_at_once(
+        self, worker: WorkerModel, lane: Lane, claimed: Sequence[ClaimedJob | Entry], count: int
+    ) -> None:
+        """The oldest that nobody had, and of those that were appended just now the job itself."""
+        stream = self.model.jobs[lane]
+        expected = stream.claim(worker.instance, count) if stream.has_group else []
+        held = [
+            HeldJob(it.entry_id, lane, it.job)
+            if isinstance(it, ClaimedJob)
+            else HeldJob(it.id, lane, load_job(it.record))
+            for it in claimed
+        ]
+        assert [it.job for it in held] == [load_job(it.record) for it in expected]
+        for one, it in zip(held, expected, strict=True):
+            it.be(one.id)
+        worker.held += held
 
     def settle_some(self, slot: int, picks: list[int], settlement: Callable[[HeldJob], Settlement]) -> None:
         worker = self.who(slot, lambda it: it.held)
