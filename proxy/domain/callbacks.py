@@ -115,9 +115,8 @@ class Receipt:
 
 def digest(*parts: str | bytes | None) -> str:
     """16 bytes of BLAKE2b over the parts, each with its length before it, as 32 hex digits."""
-    hasher = hashlib.blake2b(digest_size=16)
+    whole = bytearray()
     for part in parts:
         raw = part if isinstance(part, bytes) else (part or "").encode("utf-8", "surrogatepass")
-        hasher.update(len(raw).to_bytes(4, "big"))
-        hasher.update(raw)
-    return hasher.hexdigest()
+        whole += len(raw).to_bytes(4, "big") + raw
+    return hashlib.blake2b(whole, digest_size=16).hexdigest()

@@ -267,7 +267,8 @@ class LaneWorker:
         prepared = list[Prepared]()
         for batch in batches:
             if going := tuple((one, addressed[one.entry_id]) for one in batch.jobs if one.entry_id in addressed):
-                prepared.append((replace(batch, jobs=tuple(one for one, _ in going)), going))
+                is_whole = len(going) == len(batch.jobs)
+                prepared.append((batch if is_whole else replace(batch, jobs=tuple(one for one, _ in going)), going))
         return prepared
 
     def _check(self, claimed: ClaimedJob, destination: Destination, now: datetime) -> Push | Decision:
