@@ -10,6 +10,7 @@ from hiredis import pack_command  # six times as fast as the library's own for a
 from redis import Redis
 from redis.asyncio import BlockingConnectionPool, ConnectionPool
 from redis.asyncio import Redis as AsyncRedis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -42,6 +43,7 @@ class Store:
         self._timeout_s = timeout_s
         self._clock = clock
         self._local = threading.local()
+        self._failovers = 0  # of which any thread heard
         self._probed = threading.Condition()
         self._next_probe: float | None = None  # None: the store answered last time
         self._probe_ends = 0.0  # until then a caller is trying
@@ -75,8 +77,7 @@ class Store:
                 result = do(self._redis())
         except RedisError as error:
             if is_a_replicas(error):
-                self._redis().close()
-                self._local.redis = None
+                self._failovers += 1  # a thread that only reads would hear no error there, and stay
             self._learn(self._clock() + _PROBE_EVERY_S)
             raise StoreUnavailable(f"the store did not answer: {type(error).__name__}") from None
         if self._next_probe is not None:
@@ -103,8 +104,13 @@ class Store:
             self._probed.notify_all()
 
     def _redis(self) -> Redis:
+        """This thread's own. A new one after a failover: the address may lead to another server now."""
         redis: Redis | None = getattr(self._local, "redis", None)
+        if redis is not None and self._local.failovers != self._failovers:
+            redis.close()
+            redis = None
         if redis is None:
+            self._local.failovers = self._failovers
             redis = self._local.redis = Redis.from_url(
                 self._url,
                 single_connection_client=True,
@@ -139,6 +145,18 @@ _LATE_S = 0.25  # a timer so late fires in a process that got no processor time
 _PLAIN: dict[str, Any] = {"protocol": 2, "driver_info": None}
 
 
+class _LeavesReplicas(AbstractConnection):
+    """A connection of the library's pool that ends where the server says that it is a replica."""
+
+    async def read_response(self, *args: Any, **options: Any) -> Any:
+        try:
+            return await super().read_response(*args, **options)
+        except ResponseError as error:
+            if is_a_replicas(error):
+                await self.disconnect(nowait=True)
+            raise
+
+
 class AsyncStore(AsyncRedis):
     """Redis for an event loop: the library's own methods, and `round_trips` for what is asked all the time."""
 
@@ -162,6 +180,7 @@ class RoundTrips:
             url, socket_connect_timeout=timeout_s, socket_timeout=None, **_PLAIN, retry=AsyncRetry(NoBackoff(), 0)
         )
         self._idle: list[Any] = []
+        self._failovers = 0
         self._room = asyncio.Semaphore(_MOST_CONNECTIONS)
 
     async def ask(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
@@ -170,7 +189,7 @@ class RoundTrips:
         Raises RedisError where there is no answer.
         """
         async with self._room:
-            is_kept = bool(self._idle)
+            is_kept, failovers = bool(self._idle), self._failovers
             connection: Any = self._idle.pop() if is_kept else self._pool.make_connection()  # type: ignore[no-untyped-call]  # the library has no types here
             try:
                 async with asyncio.timeout(None) as limit:
@@ -189,8 +208,10 @@ class RoundTrips:
                 await self._drop_idle()  # a store that has closed one has closed them all
                 raise
             if is_demoted:
-                await connection.disconnect(nowait=True)
+                self._failovers += 1
                 await self._drop_idle()
+            if failovers != self._failovers:
+                await connection.disconnect(nowait=True)
             else:
                 self._idle.append(connection)
             return answers
@@ -263,6 +284,7 @@ def async_redis(url: str, timeout_s: float) -> AsyncStore:
         **_PLAIN,
         retry=AsyncRetry(NoBackoff(), 0),
     )
+    pool.connection_class = type("LeavingConnection", (_LeavesReplicas, pool.connection_class), {})
     store = cast(AsyncStore, AsyncStore.from_pool(pool))
     store.round_trips = RoundTrips(url, timeout_s)
     return store

@@ -40,9 +40,10 @@ class RedisLimits:
         return self._store.call(do)
 
     def _limiter(self, redis: Redis) -> SlidingWindowCounterRateLimiter:
-        """This thread's own, on a kept connection with the same options as the store's."""
+        """This thread's own, on a kept connection with the same options as the store's; it goes with the store's."""
         limiter: SlidingWindowCounterRateLimiter | None = getattr(self._local, "limiter", None)
-        if limiter is None:
+        if limiter is None or self._local.beside is not redis:
+            self._local.beside = redis
             storage = RedisStorage(
                 "redis://",  # not looked at beside a pool
                 connection_pool=redis.connection_pool,
