@@ -1,7 +1,8 @@
 """The commands of `app-proxy`, a module for each family. This package itself imports none of them."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,15 @@ def store_of(settings: "Settings", *, at_least_s: float = 0) -> "Store":
     from proxy.store.connection import Store  # noqa: PLC0415  0.1 s of CPU that `emulate` need not spend
 
     return Store(settings.store.url.get_secret_value(), max(settings.store.timeout.total_seconds(), at_least_s))
+
+
+def store_clock(settings: "Settings") -> Callable[[], datetime]:
+    """The store's time: what a command writes there is read by machines with other clocks. Raises StoreUnavailable."""
+    from proxy.store.server.clocks import StoreClock  # noqa: PLC0415  as above
+
+    clock = StoreClock()
+    store_of(settings).call(clock.measure_with)
+    return clock.now
 
 
 config_option = click.option(

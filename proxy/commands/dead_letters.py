@@ -7,13 +7,13 @@ from itertools import islice
 
 import click
 
-from proxy.commands import Commands
+from proxy.commands import Commands, store_clock
 from proxy.commands.dead_letter_filter import Selection, choosing, naming
 from proxy.commands.dead_letter_views import line_of, outcome_line, page_of
 from proxy.commands.time_params import Span
 from proxy.domain.dead_letters import DeadLetter
 from proxy.usecases.replay_dead_letter import NotReplayable, Replay, ReplayRules, Throttle, prepare, replay_dead_letter
-from proxy.wiring.common import lanes_of, utc_now
+from proxy.wiring.common import lanes_of
 
 
 @click.group("dead-letters", cls=Commands)
@@ -74,13 +74,14 @@ def replay_dead_letters(
         without_words=without_words,
     )
     _ask("put back to work", letters, yes or dry_run)
+    now = store_clock(settings)
     throttle, counts = Throttle(rate, time.monotonic, time.sleep), Counter[str]()
     for letter in letters:
         if dry_run:
-            outcome: Replay | NotReplayable | None = prepare(letter, selection.store, rules, utc_now())
+            outcome: Replay | NotReplayable | None = prepare(letter, selection.store, rules, now())
         else:
             throttle.wait()
-            outcome = replay_dead_letter(letter, selection.store, rules, utc_now())
+            outcome = replay_dead_letter(letter, selection.store, rules, now())
         counts[_report(letter, outcome, dry_run)] += 1
     _sum_up(counts)
 

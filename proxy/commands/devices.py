@@ -8,14 +8,13 @@ from typing import Any, TypeVar
 
 import click
 
-from proxy.commands import Commands, config_option, store_of
+from proxy.commands import Commands, config_option, store_clock, store_of
 from proxy.commands.time_params import Moment
 from proxy.configuration import load_settings
 from proxy.domain.devices import Device, fingerprint
 from proxy.settings import Settings
 from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.devices.removed import RedisRemovedDevices, RemovedDevice, RestoreResult
-from proxy.wiring.common import utc_now
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -56,6 +55,7 @@ def list_removed(config: Path | None, app: str | None, account: str | None, sinc
     Devices that are registered again, or that their users removed, are left out.
     """
     settings = load_settings(config)
+    since = since or store_clock(settings)() - _KEPT
     for removed in _chosen(_removed_devices(settings), _sections(settings, app), account, since):
         click.echo(_line(_removal(removed)))
 
@@ -71,6 +71,7 @@ def restore(config: Path | None, app: str | None, account: str | None, since: An
     """
     settings = load_settings(config)
     removed_devices = _removed_devices(settings)
+    since = since or store_clock(settings)() - _KEPT
     for removed in _chosen(removed_devices, _sections(settings, app), account, since):
         found = removed_devices.restore(removed, only_ask=dry_run)
         done = found is RestoreResult.RESTORED
@@ -89,7 +90,7 @@ def release(config: Path | None, app: str) -> None:
     """
     settings = load_settings(config)
     (section,) = _sections(settings, app, param_hint="APP")
-    until = utc_now() + _RELEASED
+    until = store_clock(settings)() + _RELEASED
     _removed_devices(settings).release(section, until)
     click.echo(_line({"app": section, "released_until": until.isoformat(timespec="seconds")}))
 
@@ -98,7 +99,7 @@ def _chosen(
     removed_devices: RedisRemovedDevices, sections: list[str], account: str | None, since: Any
 ) -> Iterator[RemovedDevice]:
     for name in sections:
-        for removed in removed_devices.removed(name, since or utc_now() - _KEPT):
+        for removed in removed_devices.removed(name, since):
             if account in (None, removed.device.account):
                 yield removed
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from proxy.domain.alerts import Alert, AlertText, Order
 from proxy.domain.callbacks import Callback, Recipient
-from proxy.domain.times import to_ms
+from proxy.domain.times import TOLERATED_SKEW, to_ms
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,17 @@ class OfflineMessage:
         return self.accepted_at + life - (timedelta(milliseconds=age) if believable else timedelta(0))
 
 
+def is_from_the_future(callback: Callback, now: datetime) -> bool:
+    """Its timestamp is no time at which it can have been written."""
+    return callback.sent_at is not None and callback.sent_at - now > TOLERATED_SKEW
+
+
 def offline_message(callback: Callback, accepted_at: datetime) -> OfflineMessage:
-    """What plan needs of an OFFLINE_* callback."""
+    """What plan needs of an OFFLINE_* callback.
+
+    One from the future counts as sent now: else no later message of its conversation would be shown until that time.
+    """
+    sent_at = accepted_at if is_from_the_future(callback, accepted_at) else callback.sent_at
     return OfflineMessage(
         message_id=callback.message_id,
         app_id=callback.app_id,
@@ -49,6 +58,6 @@ def offline_message(callback: Callback, accepted_at: datetime) -> OfflineMessage
         payload=callback.payload,
         biz_type=callback.biz_type,
         sequence=callback.sequence or "",
-        sent_at_ms=to_ms(callback.sent_at) if callback.sent_at else 0,
+        sent_at_ms=to_ms(sent_at) if sent_at else 0,
         accepted_at=accepted_at,
     )

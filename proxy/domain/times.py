@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 MS = timedelta(milliseconds=1)
+TOLERATED_SKEW = timedelta(minutes=1)  # clocks that differ by more are wrong, one of them at least
 
 
 def to_ms(when: datetime) -> int:

@@ -1,5 +1,6 @@
 """Take a callback for good, or say why there is nothing to take."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -21,11 +22,17 @@ class Acceptance(StrEnum):
 
 
 def accept_callback(
-    callback: Callback | Ignored, inbox: CallbackInbox, *, now: datetime, dedupe_ttl: timedelta
+    callback: Callback | Ignored,
+    inbox: CallbackInbox,
+    *,
+    now: datetime,
+    second_clock: Callable[[], datetime | None],
+    dedupe_ttl: timedelta,
 ) -> Acceptance:
     """Store what may become an alert; nothing else reaches the store.
 
-    A callback older than `dedupe_ttl` is stale: the store would no longer know that it had it. Raises StoreUnavailable.
+    A callback older than `dedupe_ttl` is stale: the store would no longer know that it had it. A wrong clock must lose
+    none, so `second_clock` has to say so too; it gives None where `now` cannot be relied on. Raises StoreUnavailable.
     """
     if isinstance(callback, Ignored):
         return Acceptance.IGNORED
@@ -34,7 +41,9 @@ def accept_callback(
     if not callback.recipients:
         return Acceptance.NO_RECIPIENTS
     if callback.sent_at is not None and now - callback.sent_at > dedupe_ttl:
-        return Acceptance.STALE
+        second = second_clock()
+        if second is not None and second - callback.sent_at > dedupe_ttl:
+            return Acceptance.STALE
     receipt = inbox.accept(offline_message(callback, now), callback.callback_id)
     if receipt.spooled:
         return Acceptance.SPOOLED

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
+from proxy.domain.times import TOLERATED_SKEW
 from proxy.domain.transfers import Response, TransportFailure
 from proxy.ports import TokenService
 
-TOLERATED = timedelta(seconds=60)
 PROVIDER_TOKEN = "apns provider token"  # noqa: S105  the name of a source
 _EVERY_S = 60.0
 _TOKEN_LIFE = timedelta(hours=1)
@@ -82,7 +82,7 @@ class ClockMonitor:
     def _measured(self, source: str, skew: timedelta) -> None:
         self._untold[source] = skew
         self._on_measured(source, skew)
-        if abs(skew) <= TOLERATED:
+        if abs(skew) <= TOLERATED_SKEW:
             self._wrong.discard(source)
         elif source not in self._wrong:
             self._wrong.add(source)

@@ -6,8 +6,9 @@ While the store is away an append to this machine's disk takes the place of the 
 from flask import Blueprint, Response, request
 
 from proxy.domain.callbacks import Callback, Ignored
+from proxy.domain.offline_messages import is_from_the_future
 from proxy.errors import NotAllowed, NotFound, Refusal, SpoolRefused, StoreUnavailable
-from proxy.metrics import callbacks_total, spool_failures_total, spooled_total
+from proxy.metrics import callbacks_from_the_future_total, callbacks_total, spool_failures_total, spooled_total
 from proxy.mimc.wire import MAX_BODY, parse_callback
 from proxy.usecases.accept_callback import Acceptance, accept_callback
 from proxy.web import current_services
@@ -34,9 +35,17 @@ def receive_callback(url_secret: str) -> Response:
         callback = parse_callback(read_body(request.environ, MAX_BODY))
         kind = _label(callback)
         services.senders.check(sender, callback.origin)
+        now = services.store_now()
         acceptance = accept_callback(
-            callback, services.inbox, now=services.store_now(), dedupe_ttl=services.settings.relay.dedupe_ttl
+            callback,
+            services.inbox,
+            now=now,
+            second_clock=services.second_clock,
+            dedupe_ttl=services.settings.relay.dedupe_ttl,
         )
+        if isinstance(callback, Callback) and is_from_the_future(callback, now):
+            callbacks_from_the_future_total.inc()
+            add_log_context(timestamp="in the future")
     except Refusal as error:
         _count(kind, "refused" if isinstance(error, NotAllowed | NotFound) else "bad")
         raise

@@ -30,6 +30,7 @@ class Services:
     health: HealthCheck
     now: Callable[[], datetime]  # this machine's
     store_now: Callable[[], datetime]  # the store's, for times that several machines share
+    second_clock: Callable[[], datetime | None]  # beside the store's, which it must confirm; None: that is unknown yet
     monitor_store: Callable[[], None]
     sign_ins: SignIns | None = None  # None: the built-in accounts are off
     spool: "SpoolServices | None" = None  # None: it is off

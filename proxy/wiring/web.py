@@ -12,6 +12,7 @@ from proxy.auth.passwords import Argon2Passwords
 from proxy.auth.sign_in import SignIns
 from proxy.channels import MIPUSH
 from proxy.domain.lanes import Lane
+from proxy.domain.times import TOLERATED_SKEW
 from proxy.errors import SpoolRefused, StoreUnavailable
 from proxy.metrics import keys_fetched
 from proxy.mimc.client import TokenClient
@@ -32,7 +33,7 @@ from proxy.store.server.metrics import RedisMetrics
 from proxy.store.server.writes import CountedWrites
 from proxy.store.users.blocks import RedisBlocks
 from proxy.store.users.limits import RedisLimits
-from proxy.usecases.monitor_clock import TOLERATED, ClockedTokens
+from proxy.usecases.monitor_clock import ClockedTokens
 from proxy.web.services import Services, SpoolServices
 from proxy.wiring.common import app_ids_of, clock_monitor, identity_of, lanes_of, log_loss, utc_now
 
@@ -61,7 +62,7 @@ def web_services(settings: Settings) -> Services:
             store.call(clock.measure_with)
             skews.measured("store", -clock.offset)
             if measured := skews.take():
-                store.call(lambda redis: clock_commands(redis, measured, TOLERATED, clock.now()).execute())
+                store.call(lambda redis: clock_commands(redis, measured, TOLERATED_SKEW, clock.now()).execute())
 
     inbox = RedisInbox(store, settings.relay.dedupe_ttl, settings.store.callbacks_cap, writes)
     spool = _spool(settings, store, inbox, clock.now)
@@ -80,6 +81,7 @@ def web_services(settings: Settings) -> Services:
         health=SpoolHealth(RedisHealth(store, lanes, clock.now), store, spool.spool if spool else None, clock.now),
         now=utc_now,
         store_now=clock.now,
+        second_clock=lambda: utc_now() if clock.is_measured else None,
         monitor_store=monitor_store,
         sign_ins=sign_ins,
         spool=spool,

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from proxy.domain.times import TOLERATED_SKEW
 from proxy.store.server.clocks import clock_commands
 from proxy.store.server.identity import AsyncIdentityMonitor
 from proxy.store.server.policy import refuse_eviction_async
-from proxy.usecases.monitor_clock import TOLERATED, ClockMonitor
+from proxy.usecases.monitor_clock import ClockMonitor
 
 
 @dataclass(frozen=True)
@@ -30,4 +31,4 @@ class StoreMonitor:
         await self.identity.look(now)
         self.admitted.set()
         if measured := self.clock.take():
-            await clock_commands(self.redis, measured, TOLERATED, now).execute()
+            await clock_commands(self.redis, measured, TOLERATED_SKEW, now).execute()

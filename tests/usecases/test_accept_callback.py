@@ -1,17 +1,20 @@
 """What reaches the store, and what only an answer."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from proxy.domain.callbacks import Callback, CallbackOrigin, Ignored, Kind, Receipt, Recipient
 from proxy.domain.offline_messages import OfflineMessage, offline_message
+from proxy.domain.times import to_ms
 from proxy.errors import StoreUnavailable
+from proxy.ports import CallbackInbox
 from proxy.usecases.accept_callback import Acceptance, accept_callback
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 LIFE = timedelta(hours=24)
+HOUR = timedelta(hours=1)
 ORIGIN = CallbackOrigin("1", ("1",), None, None)
 
 
@@ -24,6 +27,10 @@ class Inbox:
     def accept(self, message: OfflineMessage, callback_id: str) -> Receipt:
         self.taken.append((message, callback_id))
         return Receipt(self.duplicate, self.spooled)
+
+
+def accept(callback: Callback | Ignored, inbox: CallbackInbox) -> Acceptance:
+    return accept_callback(callback, inbox, now=NOW, second_clock=lambda: NOW, dedupe_ttl=LIFE)
 
 
 class BrokenInbox:
@@ -53,16 +60,16 @@ def callback(
 @pytest.mark.parametrize("kind", [Kind.OFFLINE_MSG, Kind.OFFLINE_TOPIC_MSG])
 def test_a_callback_about_people_who_missed_a_message_is_stored(kind: Kind, sent_at: datetime | None) -> None:
     inbox, missed = Inbox(), callback(kind, sent_at)
-    assert accept_callback(missed, inbox, now=NOW, dedupe_ttl=LIFE) is Acceptance.ACCEPTED
+    assert accept(missed, inbox) is Acceptance.ACCEPTED
     assert inbox.taken == [(offline_message(missed, NOW), missed.callback_id)]
 
 
 def test_what_lies_on_the_disk_is_told_from_what_the_store_has() -> None:
-    assert accept_callback(callback(), Inbox(spooled=True), now=NOW, dedupe_ttl=LIFE) is Acceptance.SPOOLED
+    assert accept(callback(), Inbox(spooled=True)) is Acceptance.SPOOLED
 
 
 def test_a_repeat_is_told_from_the_first() -> None:
-    assert accept_callback(callback(), Inbox(duplicate=True), now=NOW, dedupe_ttl=LIFE) is Acceptance.DUPLICATE
+    assert accept(callback(), Inbox(duplicate=True)) is Acceptance.DUPLICATE
 
 
 @pytest.mark.parametrize(
@@ -76,9 +83,25 @@ def test_a_repeat_is_told_from_the_first() -> None:
     ],
 )
 def test_what_can_become_no_alert_never_reaches_the_store(given: Callback | Ignored, acceptance: Acceptance) -> None:
-    assert accept_callback(given, BrokenInbox(), now=NOW, dedupe_ttl=LIFE) is acceptance
+    assert accept(given, BrokenInbox()) is acceptance
 
 
 def test_a_store_that_is_away_is_no_acceptance() -> None:
     with pytest.raises(StoreUnavailable):
-        accept_callback(callback(), BrokenInbox(), now=NOW, dedupe_ttl=LIFE)
+        accept(callback(), BrokenInbox())
+
+
+@pytest.mark.parametrize(("now", "second"), [(NOW + 25 * HOUR, NOW), (NOW, NOW + 25 * HOUR), (NOW + 25 * HOUR, None)])
+def test_one_wrong_clock_or_one_that_is_not_compared_yet_makes_no_callback_stale(
+    now: datetime, second: datetime | None
+) -> None:
+    acceptance = accept_callback(callback(), Inbox(), now=now, second_clock=lambda: second, dedupe_ttl=LIFE)
+    assert acceptance is Acceptance.ACCEPTED
+
+
+def test_a_message_from_the_future_hides_no_later_one_of_its_conversation() -> None:
+    first, later = NOW, NOW + timedelta(minutes=5)
+    for ahead, sent_at in ((31 * 366 * 24 * HOUR, first), (timedelta(seconds=59), first + timedelta(seconds=59))):
+        odd = offline_message(replace(callback(sent_at=first + ahead), sequence=None), first)
+        assert odd.sent_at_ms == to_ms(sent_at)
+        assert offline_message(replace(callback(sent_at=later), sequence=None), later).order.is_later_than(odd.order)

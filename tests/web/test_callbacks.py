@@ -47,6 +47,10 @@ def offline(**changes: object) -> dict[str, object]:
     return body | changes
 
 
+def from_the_future() -> float:
+    return WEB.get_sample_value("app_proxy_callbacks_from_the_future_total") or 0.0
+
+
 def counted(kind: str, result: str) -> float:
     return WEB.get_sample_value("app_proxy_callbacks_total", {"kind": kind, "result": result}) or 0.0
 
@@ -119,6 +123,14 @@ def test_a_web_machine_s_wrong_clock_makes_no_callback_stale_and_dates_none(ahea
     assert client.post(PATH, json=offline(timestamp=NOW_MS)).status_code == 200
     (stored,) = world.inbox.stored.values()
     assert stored.accepted_at == NOW
+
+
+def test_a_timestamp_in_the_future_is_taken_for_now_and_counted() -> None:
+    world, before = World(), from_the_future()
+    assert world.client.post(PATH, json=offline(timestamp=NOW_MS + 31 * 366 * 86_400_000)).status_code == 200
+    (stored,) = world.inbox.stored.values()
+    assert stored.sent_at_ms == NOW_MS
+    assert from_the_future() == before + 1
 
 
 @pytest.mark.parametrize("secret", ["wrong", URL_SECRET[:-1], URL_SECRET + "0", "%ff%fe", "ü", OTHER_URL_SECRET])

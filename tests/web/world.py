@@ -183,6 +183,7 @@ class World:
             health=self.state,
             now=lambda: NOW,
             store_now=lambda: NOW,
+            second_clock=lambda: NOW,
             monitor_store=lambda: None,
         )
         self.app = create_app(self.services)

@@ -144,7 +144,9 @@ class Relay:
             self.devices.register(device(name, device_id, f"{name}-{device_id}", resource=resource))
 
     def accept(self, one: Callback, now: datetime = NOON) -> Acceptance:
-        return accept_callback(one, RedisInbox(self.store, DAY, 1000), now=now, dedupe_ttl=DAY)
+        return accept_callback(
+            one, RedisInbox(self.store, DAY, 1000), now=now, second_clock=lambda: now, dedupe_ttl=DAY
+        )
 
     def accept_messages(self, sequences: Iterable[int], accounts: Sequence[str] = ("ben",)) -> None:
         for sequence in sequences:

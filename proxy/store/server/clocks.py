@@ -41,6 +41,11 @@ class StoreClock:
     def now(self) -> datetime:
         return self._own_clock() + self.offset
 
+    @property
+    def is_measured(self) -> bool:
+        """The store was asked; until then `now` is this machine's own."""
+        return bool(self._samples)
+
     async def measure(self) -> None:
         """Ask the store for its time. Raises RedisError."""
         asked_at = self._own_clock()
