@@ -8,7 +8,7 @@ order of the stream.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from pathlib import Path
@@ -20,7 +20,7 @@ from proxy.spool.file import Adopted, adopted
 from proxy.spool.folder import REJECTED_SUFFIX, Spool
 from proxy.spool.format import CutOff, Damage, Record, walk
 from proxy.store.queue.inbox import RedisInbox
-from proxy.store.records import UnreadableRecord, load_offline_message
+from proxy.store.records import UnreadableRecord, dump_offline_message, has_own_time, load_offline_message
 
 _BATCH, _BATCH_BYTES = 64, 256 << 10  # with fsync on each call of its own: 550/s on a busy machine
 
@@ -43,15 +43,26 @@ class Drained:
 
 
 class Drain:
-    """`oldest` is the age at which a dedupe mark may have ended: what is older could be shown twice."""
+    """`oldest` is the age at which a dedupe mark may have ended: what is older could be shown twice.
+
+    `offset` is the store's time less this machine's, by which messages are dated anew that were accepted before it was
+    known.
+    """
 
     def __init__(
-        self, spool: Spool, inbox: RedisInbox, oldest: timedelta, now: Callable[[], datetime], sync: Sync = on_disk
+        self,
+        spool: Spool,
+        inbox: RedisInbox,
+        oldest: timedelta,
+        now: Callable[[], datetime],
+        offset: Callable[[], timedelta],
+        sync: Sync = on_disk,
     ) -> None:
         self._spool = spool
         self._inbox = inbox
         self._oldest = oldest
         self._now = now
+        self._offset = offset
         self._sync = sync
 
     def run(self) -> Iterator[Drained]:
@@ -60,7 +71,7 @@ class Drain:
         Raises OSError at the end where the disk failed: a file that cannot be read holds up no other.
         """
         self._spool.let_go()
-        store, failed = _Round(self._inbox, self._now() - self._oldest), list[OSError]()
+        store, failed = _Round(self._inbox, self._now() - self._oldest, self._offset()), list[OSError]()
         for path in self._spool.files():
             try:
                 with adopted(path) as file:
@@ -117,8 +128,11 @@ class _Fate(Enum):
 
 @dataclass(frozen=True)
 class _Ready:
+    """`body` is what the store is to take."""
+
     app_id: str
     record: Record
+    body: bytes = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -133,11 +147,12 @@ class _Rejected:
 class _Round:
     """The store, asked until it is away; one app's full stream is not asked again, and holds up no other app."""
 
-    def __init__(self, inbox: RedisInbox, oldest: datetime) -> None:
+    def __init__(self, inbox: RedisInbox, oldest: datetime, offset: timedelta) -> None:
         self.is_away = False
         self._full: set[str] = set()
         self._inbox = inbox
         self._oldest = oldest
+        self._offset = offset
 
     def classify(self, item: Record | Damage | CutOff) -> _Ready | _Rejected | CutOff | None:
         """None: it is done."""
@@ -153,15 +168,19 @@ class _Round:
                     message = load_offline_message(record.body)
                 except UnreadableRecord:
                     return _Rejected(start, end, is_old=False)
+                body = record.body
+                if has_own_time(body):
+                    message = replace(message, accepted_at=message.accepted_at + self._offset)
+                    body = dump_offline_message(message)
                 is_old = message.accepted_at < self._oldest
-                return _Rejected(start, end, is_old=True) if is_old else _Ready(message.app_id, record)
+                return _Rejected(start, end, is_old=True) if is_old else _Ready(message.app_id, record, body)
 
     def take(self, batch: Sequence[_Ready]) -> list[_Fate]:
         asked = [] if self.is_away else [one for one in batch if one.app_id not in self._full]
         if not asked:
             return [_Fate.LEFT] * len(batch)
         try:
-            receipts = self._inbox.put_all([(one.app_id, one.record.callback_id, one.record.body) for one in asked])
+            receipts = self._inbox.put_all([(one.app_id, one.record.callback_id, one.body) for one in asked])
         except StoreUnavailable:
             self.is_away = True
             return [_Fate.LEFT] * len(batch)
@@ -180,10 +199,10 @@ def _batches(ready: Sequence[_Ready]) -> Iterator[Sequence[_Ready]]:
     """Small enough to end well within one call's time limit, and to hold up no other caller of the store."""
     batch, size = list[_Ready](), 0
     for one in ready:
-        if batch and (len(batch) == _BATCH or size + len(one.record.body) > _BATCH_BYTES):
+        if batch and (len(batch) == _BATCH or size + len(one.body) > _BATCH_BYTES):
             yield batch
             batch, size = [], 0
         batch.append(one)
-        size += len(one.record.body)
+        size += len(one.body)
     if batch:
         yield batch

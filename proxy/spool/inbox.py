@@ -1,5 +1,7 @@
 """Intake with a second place to keep what it takes."""
 
+from collections.abc import Callable
+
 from proxy.domain.callbacks import Receipt
 from proxy.domain.offline_messages import OfflineMessage
 from proxy.errors import StoreFull, StoreUnavailable
@@ -17,10 +19,12 @@ class SpoolingInbox:
     it is handed in. A stream at its cap is no reason to spool: the store would not take it later either.
     """
 
-    def __init__(self, inbox: RedisInbox, store: Store, spool: Spool) -> None:
+    def __init__(self, inbox: RedisInbox, store: Store, spool: Spool, knows_time: Callable[[], bool]) -> None:
+        """`knows_time`: the time of a message is the store's, and not only this machine's."""
         self._inbox = inbox
         self._store = store
         self._spool = spool
+        self._knows_time = knows_time
 
     def accept(self, message: OfflineMessage, callback_id: str) -> Receipt:
         """Stored or on the disk, or known already. Raises StoreFull, SpoolRefused."""
@@ -31,5 +35,6 @@ class SpoolingInbox:
                 raise
             except StoreUnavailable:
                 pass
-        self._spool.keep(callback_id, dump_offline_message(message), message.accepted_at)
+        record = dump_offline_message(message, own_clock=not self._knows_time())
+        self._spool.keep(callback_id, record, message.accepted_at)
         return Receipt(duplicate=False, spooled=True)

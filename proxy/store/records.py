@@ -29,16 +29,21 @@ class UnreadableRecord(ProxyError):
     """Not one of ours, or of a later version than this program knows."""
 
 
-def dump_offline_message(message: OfflineMessage, *, with_payload: bool = True) -> bytes:
-    """`with_payload` False leaves out what people wrote, for dead letters."""
+def dump_offline_message(message: OfflineMessage, *, with_payload: bool = True, own_clock: bool = False) -> bytes:
+    """`with_payload` False leaves out what people wrote, for dead letters. `own_clock`: see `has_own_time`."""
     payload = b64encode(message.payload if with_payload else b"").decode()
     return _dump({
         "v": FORMAT, "id": message.message_id, "app": message.app_id, "conv": message.conversation,
         "from": message.sender,
         "to": [[r.account, list(r.resources)] if r.resources else r.account for r in message.recipients],
         "payload": payload, "biz": message.biz_type, "seq": message.sequence, "sent": message.sent_at_ms,
-        "at": to_ms(message.accepted_at),
+        "at": to_ms(message.accepted_at), **({"own_clock": 1} if own_clock else {}),
     })  # fmt: skip
+
+
+def has_own_time(message_record: bytes) -> bool:
+    """Its `accepted_at` is of the machine's own clock, which had not been compared with the store's."""
+    return _load(message_record).get("own_clock") == 1
 
 
 def load_offline_message(record: bytes) -> OfflineMessage:

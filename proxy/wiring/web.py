@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from proxy.auth import build_authenticator
 from proxy.auth.accounts import SessionTokens
@@ -65,14 +65,21 @@ def web_services(settings: Settings) -> Services:
                 store.call(lambda redis: clock_commands(redis, measured, TOLERATED_SKEW, clock.now()).execute())
 
     inbox = RedisInbox(store, settings.relay.dedupe_ttl, settings.store.callbacks_cap, writes)
-    spool = _spool(settings, store, inbox, clock.now)
+
+    def store_now() -> datetime:
+        if not clock.is_measured:  # the store was away so far
+            with suppress(StoreUnavailable):
+                store.call(clock.measure_with)
+        return clock.now()
+
+    spool = _spool(settings, store, inbox, store_now, lambda: clock.offset)
     return Services(
         settings=settings,
         authenticator=build_authenticator(settings.auth, _note_keys),
         blocks=RedisBlocks(store),
         senders=Senders(settings.apps),
         tokens=ClockedTokens(TokenClient(settings.apps, settings.token), skews),
-        inbox=SpoolingInbox(inbox, store, spool.spool) if spool else inbox,
+        inbox=SpoolingInbox(inbox, store, spool.spool, lambda: clock.is_measured) if spool else inbox,
         devices=RedisDeviceRegistry(
             store, app_ids_of(settings), settings.devices.per_account, _lanes_by_account(settings, lanes)
         ),
@@ -80,7 +87,7 @@ def web_services(settings: Settings) -> Services:
         store_metrics=RedisMetrics(store, lanes, clock.now),
         health=SpoolHealth(RedisHealth(store, lanes, clock.now), store, spool.spool if spool else None, clock.now),
         now=utc_now,
-        store_now=clock.now,
+        store_now=store_now,
         second_clock=lambda: utc_now() if clock.is_measured else None,
         monitor_store=monitor_store,
         sign_ins=sign_ins,
@@ -88,13 +95,15 @@ def web_services(settings: Settings) -> Services:
     )
 
 
-def _spool(settings: Settings, store: Store, inbox: RedisInbox, now: Callable[[], datetime]) -> SpoolServices | None:
+def _spool(
+    settings: Settings, store: Store, inbox: RedisInbox, now: Callable[[], datetime], offset: Callable[[], timedelta]
+) -> SpoolServices | None:
     spool = open_spool(settings.store)
     if spool is None:
         return None
     with suppress(SpoolRefused):  # the disk may recover; until then /readyz says so
         spool.try_out()
-    drain = Drain(spool, inbox, settings.relay.dedupe_margin, now)
+    drain = Drain(spool, inbox, settings.relay.dedupe_margin, now, offset)
     return SpoolServices(store, spool, drain, SpoolMetrics(spool, now))
 
 

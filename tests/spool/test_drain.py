@@ -22,6 +22,7 @@ from proxy.store.queue.inbox import RedisInbox
 from proxy.store.records import load_offline_message
 from tests.store.samples import DAY, NOON, SECOND, callback, for_inbox
 
+HOUR = timedelta(hours=1)
 NOWHERE = "unix:///nonexistent/socket"
 
 
@@ -32,11 +33,11 @@ def spool(folder: Path) -> Spool:
 def away(it: Spool) -> SpoolingInbox:
     """Intake without a store."""
     store = Store(NOWHERE)
-    return SpoolingInbox(RedisInbox(store, DAY, 100), store, it)
+    return SpoolingInbox(RedisInbox(store, DAY, 100), store, it, lambda: True)
 
 
 def drain(it: Spool, store: Store, cap: int = 100, now: datetime = NOON) -> list[Drained]:
-    return list(Drain(it, RedisInbox(store, DAY, cap), timedelta(hours=12), lambda: now).run())
+    return list(Drain(it, RedisInbox(store, DAY, cap), timedelta(hours=12), lambda: now, timedelta).run())
 
 
 def stored(store: Store, app_id: str) -> list[OfflineMessage]:
@@ -65,9 +66,22 @@ def test_what_came_while_the_store_was_away_is_stored_in_order_with_its_own_time
     assert drain(it, store) == []
 
 
+@pytest.mark.parametrize("ahead", [25 * HOUR, -25 * HOUR])
+def test_what_a_machine_with_a_wrong_clock_kept_before_it_knew_is_dated_by_the_store(
+    store: Store, app_id: str, tmp_path: Path, ahead: timedelta
+) -> None:
+    """Else it would be too old to be handed in, or live too long."""
+    it, (one,) = spool(tmp_path), callbacks(app_id, 1)
+    inbox = SpoolingInbox(RedisInbox(Store(NOWHERE), DAY, 100), Store(NOWHERE), it, knows_time=lambda: False)
+    inbox.accept(*for_inbox(one, NOON + ahead))
+    drained = Drain(it, RedisInbox(store, DAY, 100), 12 * HOUR, lambda: NOON, offset=lambda: -ahead).run()
+    assert numbers(list(drained)) == [(1, 0, 0)]
+    assert [kept.accepted_at for kept in stored(store, app_id)] == [NOON]
+
+
 def test_an_intake_that_has_its_store_keeps_nothing(store: Store, app_id: str, tmp_path: Path) -> None:
     (one,) = callbacks(app_id, 1)
-    inbox = SpoolingInbox(RedisInbox(store, DAY, 100), store, spool(tmp_path))
+    inbox = SpoolingInbox(RedisInbox(store, DAY, 100), store, spool(tmp_path), lambda: True)
     assert [inbox.accept(*for_inbox(one, NOON)) for _ in range(2)] == [
         Receipt(duplicate=False),
         Receipt(duplicate=True),
@@ -77,7 +91,7 @@ def test_an_intake_that_has_its_store_keeps_nothing(store: Store, app_id: str, t
 
 def test_a_full_stream_is_no_reason_to_spool(store: Store, app_id: str, tmp_path: Path) -> None:
     one, two = callbacks(app_id, 2)
-    inbox = SpoolingInbox(RedisInbox(store, DAY, 1), store, spool(tmp_path))
+    inbox = SpoolingInbox(RedisInbox(store, DAY, 1), store, spool(tmp_path), lambda: True)
     inbox.accept(*for_inbox(one, NOON))
     with pytest.raises(StoreFull):
         inbox.accept(*for_inbox(two, NOON))
@@ -266,7 +280,7 @@ def test_a_file_that_cannot_be_read_keeps_up_no_other(store: Store, app_id: str,
     it, (one,) = spool(tmp_path), callbacks(app_id, 1)
     (tmp_path / "000000000000001.000001.host.1.abc.spool").mkdir()  # as near to a broken disk as a test can come
     away(it).accept(*for_inbox(one, NOON))
-    found = Drain(it, RedisInbox(store, DAY, 100), DAY, lambda: NOON).run()
+    found = Drain(it, RedisInbox(store, DAY, 100), DAY, lambda: NOON, timedelta).run()
     assert next(found).accepted == 1
     with pytest.raises(IsADirectoryError):
         next(found)

@@ -25,7 +25,7 @@ def spool(folder: Path, max_bytes: int = 1 << 20) -> Spool:
 
 def keep(it: Spool, app_id: str, count: int) -> None:
     store = Store(NOWHERE)
-    inbox = SpoolingInbox(RedisInbox(store, DAY, 100), store, it)
+    inbox = SpoolingInbox(RedisInbox(store, DAY, 100), store, it, lambda: True)
     for number in range(count):
         inbox.accept(*for_inbox(callback(app_id, sequence=str(number)), NOON + number * SECOND))
 

@@ -39,13 +39,13 @@ class Clock:
 
 def services(store: Store, folder: Path, sync: Sync = on_disk) -> SpoolServices:
     spool = Spool(folder, max_bytes=1 << 20, max_age=timedelta(hours=12), sync=sync)
-    drain = Drain(spool, RedisInbox(store, DAY, 100), DAY, lambda: NOW)
+    drain = Drain(spool, RedisInbox(store, DAY, 100), DAY, lambda: NOW, timedelta)
     return SpoolServices(store, spool, drain, SpoolMetrics(spool, lambda: NOW))
 
 
 def keep(it: SpoolServices, app_id: str, count: int) -> None:
     store = Store(NOWHERE)
-    inbox = SpoolingInbox(RedisInbox(store, DAY, 100), store, it.spool)
+    inbox = SpoolingInbox(RedisInbox(store, DAY, 100), store, it.spool, lambda: True)
     for number in range(count):
         inbox.accept(*for_inbox(callback(app_id, sequence=str(number)), NOW))
 
@@ -140,7 +140,7 @@ def test_no_surprise_ends_the_thread(tmp_path: Path) -> None:
             raise LookupError("a bug")
 
     it = services(Store(NOWHERE), tmp_path)
-    drain = Broken(it.spool, RedisInbox(it.store, DAY, 1), DAY, lambda: NOW)
+    drain = Broken(it.spool, RedisInbox(it.store, DAY, 1), DAY, lambda: NOW, timedelta)
     rounds = iter([False, False, True])
     with capture_logs() as logs:
         Draining(SpoolServices(it.store, it.spool, drain, it.store_metrics)).go_on(lambda _: next(rounds))
