@@ -127,13 +127,18 @@ class Adopted:
 
 @contextmanager
 def adopted(path: Path) -> Iterator[Adopted | None]:
-    """The file, None while another process or thread has it or where it is gone."""
+    """The file, None while another process or thread has it or where it is gone.
+
+    Raises OSError, also for a file that another user wrote and for a link.
+    """
     try:
-        descriptor = os.open(path, os.O_RDWR)
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
     except FileNotFoundError:
         yield None
         return
     try:
+        if os.fstat(descriptor).st_uid != os.geteuid():
+            raise PermissionError(errno.EPERM, "the spool file is another user's")
         yield Adopted(path, descriptor) if try_lock(descriptor) and _is_at(path, descriptor) else None
     finally:
         os.close(descriptor)

@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import secrets
+import stat
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,6 +30,14 @@ _FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NAME = re.compile(rf"(\d+)\.\d+\.(.+){re.escape(SUFFIX)}")
 _TRIAL = bytes(1 << 16)
 _USUAL_BYTES = 1024  # of a callback
+_NOT_OURS = (
+    "the spool's folder is another user's, or others can write to it: chmod 700 it, or name a folder within it that "
+    "is not there yet"
+)
+
+
+class _NotOursError(PermissionError):
+    """Another user can write to the folder."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +99,7 @@ class Spool:
         """The folder is there and takes what is written to it. Raises SpoolRefused."""
         try:
             _make(self.folder, self._sync)
+            _require_ours(self.folder)
             with TemporaryFile(dir=self.folder) as file:
                 file.write(_TRIAL)
                 file.flush()
@@ -132,6 +142,7 @@ class Spool:
                 self._file.close()
                 self._file = None
             if self._file is None:
+                _require_ours(self.folder)
                 name = f"{to_ms(now):015}.{next(self._numbers):06}.{self._me}{SUFFIX}"
                 self._file = Writing(self.folder / name, self._sync)
             return self._file
@@ -191,6 +202,13 @@ def _make(folder: Path, sync: Sync) -> None:
         sync_folder(path.parent, sync)
 
 
+def _require_ours(folder: Path) -> None:
+    """No other user can put a file there, which would be handed in and pushed. Raises OSError."""
+    found = folder.stat()
+    if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise _NotOursError(errno.EPERM, "others can write to the spool's folder")
+
+
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
@@ -199,6 +217,8 @@ def _size(path: Path) -> int:
 
 
 def _refusal(error: OSError) -> SpoolRefused:
+    if isinstance(error, _NotOursError):
+        return SpoolRefused("not_ours", _NOT_OURS)
     name = errno.errorcode.get(error.errno or 0, "an error of no number")
     reason = "disk_full" if error.errno in _FULL_DISK else "disk_failing"
     return SpoolRefused(reason, f"the spool cannot write: {name}")

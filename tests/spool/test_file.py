@@ -212,3 +212,17 @@ def test_what_a_killed_writer_was_told_is_safe_is_in_its_file(tmp_path: Path) ->
     assert numbers == list(range(len(numbers)))
     assert len(numbers) > told[-1]
     assert all(isinstance(it, Record | CutOff) for it in found)
+
+
+def test_a_link_and_a_file_of_another_user_are_never_adopted(tmp_path: Path) -> None:
+    planted = tmp_path / "elsewhere"
+    planted.write_bytes(b"")
+    (tmp_path / "link").symlink_to(planted)
+    with pytest.raises(OSError, match="symbolic link"), adopted(tmp_path / "link"):
+        pass
+    with adopted(planted) as file:
+        assert file is not None
+    if os.geteuid() == 0:  # no other user can give a file away
+        os.chown(planted, 1, 1)
+        with pytest.raises(PermissionError, match="another user's"), adopted(planted):
+            pass

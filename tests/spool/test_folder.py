@@ -69,6 +69,22 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     assert caught.value.reason == "disk_failing"
 
 
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o1777])
+def test_a_folder_that_others_can_write_to_is_refused_also_behind_a_link(tmp_path: Path, mode: int) -> None:
+    """What they put there would be handed in and pushed."""
+    it = spool(tmp_path)
+    (tmp_path / "link").symlink_to(it.folder)
+    it.folder.chmod(mode)
+    for folder in (it.folder, tmp_path / "link"):
+        with pytest.raises(BadSettings, match="others can write to it: chmod 700 it"):
+            check_spool(StoreSettings(spool_dir=folder))
+    with pytest.raises(SpoolRefused) as caught:
+        keep(it)
+    assert caught.value.reason == "not_ours"
+    it.folder.chmod(0o755)
+    keep(it)
+
+
 def test_a_start_is_refused_with_the_setting_s_name_and_a_spool_that_is_off_is_not_looked_for(tmp_path: Path) -> None:
     check_spool(StoreSettings(spool_dir=tmp_path / "spool"))
     check_spool(StoreSettings())
