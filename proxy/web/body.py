@@ -1,5 +1,6 @@
 """A request's body: bounded before it is read, and as JSON where a route wants that."""
 
+import zlib
 from typing import Any
 
 from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]  # gunicorn has no types
@@ -10,12 +11,20 @@ from proxy.strict_json import BadJson
 from proxy.web.envelope import HttpRefusal
 
 MAX_JSON = 64 * 1024
+_GZIP = 16 + zlib.MAX_WBITS
 
 Environ = dict[str, Any]
 
 
 def read_body(environ: Environ, most: int) -> bytes:
-    """The whole body, at most `most` bytes. Refuses a longer one (413) without reading it, a shorter than said (400).
+    """The whole body, out of gzip, at most `most` bytes. Raises HttpRefusal: 413, 400 where it is cut off, 415."""
+    body = _read_coded(environ, most)
+    coding = environ.get("HTTP_CONTENT_ENCODING")
+    return body if coding is None else _decoded(body, coding.strip().lower(), most)
+
+
+def _read_coded(environ: Environ, most: int) -> bytes:
+    """The bytes as they came. Refuses a longer body without reading it.
 
     Reads the server's stream itself, which costs a fifth of `request.get_data()`; a chunked body has no length, so
     it is read until one byte too many.
@@ -46,6 +55,23 @@ def read_object(environ: Environ) -> dict[str, object]:
         return strict_json.read_object(body, unique=True)  # a proxy that checked the body may have read the other one
     except BadJson as error:
         raise BadRequest("body", expected=error.expected, got=error.value) from None
+
+
+def _decoded(body: bytes, coding: str, most: int) -> bytes:
+    if coding in ("", "identity"):
+        return body
+    if coding not in ("gzip", "x-gzip"):
+        raise HttpRefusal(415, "Content-Encoding: expected gzip, or none", {"Accept-Encoding": "gzip, identity"})
+    gunzip = zlib.decompressobj(_GZIP)
+    try:
+        plain = gunzip.decompress(body, most + 1)  # never more, whatever the little that came would become
+    except zlib.error:
+        raise HttpRefusal(400, "body: is no gzip") from None
+    if len(plain) > most:
+        raise _too_long(most)
+    if not gunzip.eof or gunzip.unused_data:
+        raise HttpRefusal(400, "body: expected one whole gzip member")
+    return plain
 
 
 def _read(environ: Environ, most: int) -> bytes:

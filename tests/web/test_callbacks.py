@@ -1,5 +1,6 @@
 """The intake's route: who may post, what is taken, what is answered."""
 
+import gzip
 import io
 import json
 from dataclasses import replace
@@ -239,6 +240,32 @@ def test_a_callback_touches_no_session_and_asks_for_no_sign_in() -> None:
     answer = World().client.post(PATH, json=offline(), headers={"Cookie": "session=x; remember_token=y"})
     assert answer.status_code == 200
     assert not {"Set-Cookie", "Vary", "Cache-Control"} & set(answer.headers.keys())
+
+
+PLAIN = json.dumps(offline()).encode()
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "status"),
+    [
+        ("gzip", gzip.compress(PLAIN), 200),
+        ("X-GZIP", gzip.compress(PLAIN), 200),
+        ("identity", PLAIN, 200),
+        ("gzip", PLAIN, 400),
+        ("gzip", gzip.compress(PLAIN)[:-1], 400),
+        ("gzip", gzip.compress(PLAIN) * 2, 400),
+        ("gzip", gzip.compress(PLAIN.ljust(1 << 20)), 200),
+        ("gzip", gzip.compress(bytes(1 << 24)), 413),
+        ("br", PLAIN, 415),
+        ("gzip, gzip", gzip.compress(gzip.compress(PLAIN)), 415),
+    ],
+)
+def test_a_body_in_gzip_is_read_to_the_limit_and_another_coding_refused(coding: str, body: bytes, status: int) -> None:
+    world = World()
+    answer = world.client.post(PATH, data=body, headers={"Content-Encoding": coding})
+    assert (answer.status_code, len(world.inbox.stored)) == (status, int(status == 200))
+    if status == 415:
+        assert answer.headers["Accept-Encoding"] == "gzip, identity"
 
 
 class Silent(io.BytesIO):
