@@ -11,6 +11,7 @@ Three variables that platforms set fill a key which nothing else sets: PORT, RED
 import difflib
 import json
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -44,6 +45,11 @@ _PLATFORM: dict[str, tuple[tuple[str, str], str]] = {
     "WEB_CONCURRENCY": (("server", "workers"), "{}"),
 }
 PREFIX = "APP_PROXY_"
+# Source: Kubernetes, "Service", environment variables
+_SERVICE = re.compile(
+    r"[A-Z0-9_]+_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
+_PROTOCOLS = ("tcp://", "udp://", "sctp://")
 PATH_VARIABLE = "APP_PROXY_CONFIG"
 DEFAULT_PATH = Path("config/proxy.toml")
 
@@ -118,6 +124,7 @@ def _override(document: dict[str, Any], environ: Mapping[str, str]) -> tuple[dic
     """Put the variables into the document. Returns which place came from which variable, and the faults."""
     given = {name: text for name, text in environ.items() if name.startswith(PREFIX) and name != PATH_VARIABLE}
     known = dict(_variables(Settings, PREFIX, (), document, given))
+    given = {name: text for name, text in given.items() if name in known or not _is_of_kubernetes(name, text)}
     origins: dict[Place, str] = {}
     faults: list[str] = []
     for name, text in sorted(given.items()):
@@ -133,6 +140,11 @@ def _override(document: dict[str, Any], environ: Mapping[str, str]) -> tuple[dic
             except ValueError:
                 faults.append(f"{name}: expected a JSON object or, for a list, texts with commas between them")
     return origins, faults
+
+
+def _is_of_kubernetes(name: str, text: str) -> bool:
+    """Kubernetes tells every container of a service named app-proxy (or app-proxy-web) where it is."""
+    return bool(_SERVICE.fullmatch(name)) or (name.endswith("_PORT") and text.startswith(_PROTOCOLS))
 
 
 def _names(start: str, table: object, given: Iterable[str]) -> dict[str, str]:

@@ -217,6 +217,19 @@ def test_a_single_underscore_between_levels_is_a_fault(tmp_path: Path) -> None:
     assert faults_of(tmp_path, APP_PROXY_STORE_URL="redis://x") == told
 
 
+@pytest.mark.parametrize("service", ["APP_PROXY", "APP_PROXY_WEB"])
+def test_what_kubernetes_tells_of_a_service_of_our_name_is_passed_over(tmp_path: Path, service: str) -> None:
+    told = {
+        "SERVICE_HOST": "10.0.0.11", "SERVICE_PORT": "8080", "SERVICE_PORT_HTTP": "8080", "PORT": "tcp://10.0.0.11:8080",
+        "PORT_8080_TCP": "tcp://10.0.0.11:8080", "PORT_8080_TCP_PROTO": "tcp", "PORT_8080_TCP_PORT": "8080",
+        "PORT_8080_TCP_ADDR": "10.0.0.11",
+    }  # fmt: skip
+    variables = {f"{service}_{name}": text for name, text in told.items()}
+    assert load(tmp_path, **variables) == load(tmp_path)
+    (fault,) = faults_of(tmp_path, APP_PROXY_PORT="8080")  # an operator's
+    assert fault.startswith("APP_PROXY_PORT: unknown variable")
+
+
 def test_variables_override_the_file(tmp_path: Path) -> None:
     settings = load(
         tmp_path,
