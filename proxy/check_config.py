@@ -222,7 +222,7 @@ def _ask_store(settings: StoreSettings) -> Iterator[Finding]:
         facts: dict[str, Any] = store.call(lambda redis: redis.info())
         persistence = store.call(read_persistence)
     except StoreUnavailable as error:
-        yield Finding("fault", "store.url", str(error))
+        yield Finding("fault", "store.url", f"{error} ({error.at})")
         return
     yield _version(str(facts.get("redis_version", "")))
     yield from _risks(persistence, facts.get("maxmemory_policy"))

@@ -29,9 +29,16 @@ class BadSettings(ProxyError):
 
 
 class StoreUnavailable(ProxyError):
-    """The store cannot be reached, is loading, or refuses writes. `retry_after_s` is our advice to the caller."""
+    """The store cannot be reached, is loading, or refuses writes. `retry_after_s` is our advice to the caller.
+
+    `at`: which server, for the operator alone.
+    """
 
     retry_after_s = 5
+
+    def __init__(self, message: str, at: str = "") -> None:
+        super().__init__(message)
+        self.at = at
 
 
 class StoreFull(StoreUnavailable):

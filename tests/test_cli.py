@@ -267,11 +267,11 @@ def test_a_store_without_dead_letters_lists_none(tmp_path: Path, store_url: str)
 
 
 def test_a_store_that_does_not_answer_is_told_in_a_sentence(tmp_path: Path) -> None:
-    config = write_config(tmp_path, '[store]\nurl = "redis://127.0.0.1:1/0"\n')
+    config = write_config(tmp_path, '[store]\nurl = "redis://:hidden@127.0.0.1:1/0"\n')
     for command in ("devices", "dead-letters"):
         result = run(command, "list", "--config", str(config))
         assert (result.exit_code, result.stdout) == (1, "")
-        assert result.stderr.startswith("error: the store did not answer")
+        assert result.stderr == "error: the store did not answer: ConnectionError (store.url: 127.0.0.1:1)\n"
 
 
 def test_an_emulator_without_its_section_is_told(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from proxy.errors import BadSettings, ProxyError
+from proxy.errors import BadSettings, ProxyError, StoreUnavailable
 
 if TYPE_CHECKING:
     from proxy.settings import Settings
@@ -29,6 +29,9 @@ class Commands(click.Group):
             for fault in error.faults:
                 click.echo(f"  {fault}", err=True)
             ctx.exit(2)
+        except StoreUnavailable as error:
+            click.echo(f"error: {error}" + (f" (store.url: {error.at})" if error.at else ""), err=True)
+            ctx.exit(1)
         except ProxyError as error:
             click.echo(f"error: {error}", err=True)
             ctx.exit(1)

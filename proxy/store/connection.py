@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
 
 from hiredis import pack_command  # six times as fast as the library's own for asyncio
 from redis import Redis
@@ -38,8 +39,18 @@ class Store:
     dead call for 4.6 s; a thread keeps its connection because a pool costs 40 us a call (both measured).
     """
 
-    def __init__(self, url: str, timeout_s: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
-        self._url = url
+    def __init__(
+        self,
+        url: str,
+        timeout_s: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+        on_change: Callable[[str, str], None] = lambda _at, _error: None,
+    ) -> None:
+        """`on_change` is called with the server's address when it begins to fail, with the error, and "" when it
+        answers again.
+        """
+        self._url, self._at = url, address_of(url)
+        self._on_change = on_change
         self._timeout_s = timeout_s
         self._clock = clock
         self._local = threading.local()
@@ -47,6 +58,7 @@ class Store:
         self._probed = threading.Condition()
         self._next_probe: float | None = None  # None: the store answered last time
         self._probe_ends = 0.0  # until then a caller is trying
+        self._failed = False
 
     @property
     def is_away(self) -> bool:
@@ -78,8 +90,8 @@ class Store:
         except RedisError as error:
             if is_a_replicas(error):
                 self._failovers += 1  # a thread that only reads would hear no error there, and stay
-            self._learn(self._clock() + _PROBE_EVERY_S)
-            raise StoreUnavailable(f"the store did not answer: {type(error).__name__}") from None
+            self._learn(self._clock() + _PROBE_EVERY_S, type(error).__name__)
+            raise StoreUnavailable(f"the store did not answer: {type(error).__name__}", self._at) from None
         if self._next_probe is not None:
             self._learn(None)
         return result
@@ -96,12 +108,16 @@ class Store:
             if now < self._probe_ends:
                 self._probed.wait(self._probe_ends - now)
             if self._next_probe is not None:
-                raise StoreUnavailable("the store does not answer")
+                raise StoreUnavailable("the store does not answer", self._at)
 
-    def _learn(self, next_probe: float | None) -> None:
+    def _learn(self, next_probe: float | None, error: str = "") -> None:
         with self._probed:
+            is_news = self._failed != bool(error)
+            self._failed = bool(error)
             self._next_probe, self._probe_ends = next_probe, 0.0
             self._probed.notify_all()
+        if is_news:
+            self._on_change(self._at, error)
 
     def _redis(self) -> Redis:
         """This thread's own. A new one after a failover: the address may lead to another server now."""
@@ -120,6 +136,15 @@ class Store:
                 retry=Retry(NoBackoff(), 0),
             )
         return redis
+
+
+def address_of(url: str) -> str:
+    """Host and port, or the socket's path, without name and password."""
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return parts.path
+    host = parts.hostname or "localhost"
+    return f"{f'[{host}]' if ':' in host else host}:{parts.port or 6379}"
 
 
 def is_the_stores_own(error: RedisError) -> bool:

@@ -45,6 +45,14 @@ def _log_skew(source: str, skew: timedelta) -> None:
     log.warning("the clocks differ: one of them is wrong", source=source, ahead_s=round(skew.total_seconds()))
 
 
+def log_store(setting: str, at: str, error: str) -> None:
+    """One line when a store begins to fail, and one when it answers again: requests log each 503 at info."""
+    if error:
+        log.warning("the store does not answer", setting=setting, at=at, error=error)
+    else:
+        log.info("the store answers again", setting=setting, at=at)
+
+
 def identity_of(settings: Settings) -> StoreIdentity:
     folder = settings.store.spool_dir  # the one place of this machine that is said to outlive us
     return StoreIdentity(settings.store.url.get_secret_value(), folder / "known-store" if folder else None)

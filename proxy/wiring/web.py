@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 
 from proxy.auth import build_authenticator
 from proxy.auth.accounts import SessionTokens
@@ -35,13 +36,13 @@ from proxy.store.users.blocks import RedisBlocks
 from proxy.store.users.limits import RedisLimits
 from proxy.usecases.monitor_clock import ClockedTokens
 from proxy.web.services import Services, SpoolServices
-from proxy.wiring.common import app_ids_of, clock_monitor, identity_of, lanes_of, log_loss, utc_now
+from proxy.wiring.common import app_ids_of, clock_monitor, identity_of, lanes_of, log_loss, log_store, utc_now
 
 
 def web_services(settings: Settings) -> Services:
     """Raises BadSettings."""
     timeout_s = settings.store.timeout.total_seconds()
-    store = Store(settings.store.url.get_secret_value(), timeout_s)
+    store = Store(settings.store.url.get_secret_value(), timeout_s, on_change=partial(log_store, "store.url"))
     lanes = lanes_of(settings)
     counters = settings.limits.url
     skews, clock = clock_monitor(), StoreClock()
@@ -83,7 +84,7 @@ def web_services(settings: Settings) -> Services:
         devices=RedisDeviceRegistry(
             store, app_ids_of(settings), settings.devices.per_account, _lanes_by_account(settings, lanes)
         ),
-        limits=RedisLimits(Store(counters.get_secret_value(), timeout_s) if counters else store),
+        limits=RedisLimits(_counters(counters.get_secret_value(), timeout_s) if counters else store),
         store_metrics=RedisMetrics(store, lanes, clock.now),
         health=SpoolHealth(RedisHealth(store, lanes, clock.now), store, spool.spool if spool else None, clock.now),
         now=utc_now,
@@ -93,6 +94,10 @@ def web_services(settings: Settings) -> Services:
         sign_ins=sign_ins,
         spool=spool,
     )
+
+
+def _counters(url: str, timeout_s: float) -> Store:
+    return Store(url, timeout_s, on_change=partial(log_store, "limits.url"))
 
 
 def _spool(

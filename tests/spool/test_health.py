@@ -49,7 +49,7 @@ def test_without_a_store_it_is_ready_as_long_as_the_disk_takes_callbacks(app_id:
     found = health(Store(NOWHERE), app_id, it)
     size = it.waiting().size
     assert found.ready
-    assert found.details["store"] == "the store did not answer: ConnectionError"
+    assert found.details["store"] == "the store did not answer: ConnectionError (/nonexistent/socket)"
     assert found.details["spool"] == (
         "on: the store is away, callbacks are kept on this machine's disk and answered 200: "
         f"2 wait, {size} bytes, oldest since 2026-11-23 12:00:00 UTC; tokens and devices are answered 503"

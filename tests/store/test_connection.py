@@ -20,7 +20,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from proxy.domain.settlements import PlanChunk
 from proxy.errors import StoreUnavailable
-from proxy.store.connection import Store, async_redis, is_the_stores_own
+from proxy.store.connection import Store, address_of, async_redis, is_the_stores_own
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.scripts import ask
 from proxy.store.server.embedded import ensure_store, stop_store
@@ -110,6 +110,33 @@ def test_what_the_caller_is_told_names_no_address() -> None:
         Store("redis://:hidden@127.0.0.1:1/0").call(lambda redis: redis.ping())
     assert str(caught.value) == "the store did not answer: ConnectionError"
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("url", "at"),
+    [
+        ("redis://:hidden@127.0.0.1:1/0", "127.0.0.1:1"),
+        ("rediss://user:hidden@cache.example.com/2?ssl_cert_reqs=none", "cache.example.com:6379"),
+        ("redis://[::1]:6380", "[::1]:6380"),
+        ("unix://:hidden@/run/store/socket?db=1", "/run/store/socket"),
+        ("redis://", "localhost:6379"),
+    ],
+)
+def test_a_store_s_address_has_no_name_and_no_password(url: str, at: str) -> None:
+    assert address_of(url) == at
+
+
+def test_a_store_that_begins_to_fail_is_said_once_and_once_that_it_answers_again(store_url: str) -> None:
+    clock, said = Clock(), list[tuple[str, str]]()
+    store = Store(store_url, clock=clock, on_change=lambda *news: said.append(news))
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable) as caught:
+            store.call(lambda redis: redis.execute_command("NO SUCH COMMAND"))
+        clock.ahead_s += 1.0
+    for _ in range(3):
+        store.call(lambda redis: redis.ping())
+    at = address_of(store_url)
+    assert (caught.value.at, said) == (at, [(at, "ResponseError"), (at, "")])
 
 
 def test_an_answer_is_an_answer_again_after_one_good_probe(store_url: str) -> None:

@@ -40,7 +40,7 @@ class RedisHealth:
         try:
             return self._store.call(self._look)
         except StoreUnavailable as error:
-            return Health(False, {"store": str(error)})
+            return Health(False, {"store": f"{error} ({error.at})"})
 
     def _look(self, redis: Any) -> Health:
         for app_id in self._app_ids:
