@@ -18,6 +18,17 @@ from proxy.emulators.certificates import ensure_certificates
 from proxy.emulators.server import threaded_server
 from proxy.settings import Settings
 from proxy.store.server.embedded import server_binary
+from tests.emulators.apns_peer import (
+    KEY_ID,
+    OTHER_KEY_ID,
+    OTHER_TOPIC,
+    PRODUCTION_KEY_ID,
+    TEAM,
+    TOPIC,
+    Emulator,
+    emulator,
+    private_pem,
+)
 
 SECRET = "push-secret-canary"
 
@@ -27,8 +38,8 @@ def served(answer: Any, seen: list[dict[str, str]] | None = None) -> Iterator[st
     """A server on loopback that answers every request alike; its address."""
     app = Flask(__name__)
 
-    @app.route("/", defaults={"path": ""})
-    @app.route("/<path:path>")
+    @app.route("/", defaults={"path": ""}, methods=["GET", "POST"])
+    @app.route("/<path:path>", methods=["GET", "POST"])
     def any_path(path: str) -> Response:
         if seen is not None:
             seen.append({"path": path, **{name.lower(): value for name, value in request.headers}})
@@ -45,30 +56,60 @@ def served(answer: Any, seen: list[dict[str, str]] | None = None) -> Iterator[st
         server.server_close()
 
 
-def findings(base_url: str, store_url: str = "redis://127.0.0.1:1/0", **app: Any) -> dict[str, list[Finding]]:
+def findings(
+    base_url: str, store_url: str = "redis://127.0.0.1:1/0", account: str = "", **app: Any
+) -> dict[str, list[Finding]]:
     settings = Settings.model_validate(
         {
             "auth": {"jwt": {"own": {"secret": "k" * 40}}},
             "store": {"url": store_url},
             "apps": {
-                "main": {"app_id": "1", "app_key": "k", "app_secret": "s", "url_secret": "u" * 16, "base_url": base_url}
+                "main": {
+                    "app_id": "1",
+                    "app_key": "k",
+                    "app_secret": "app-secret-canary",
+                    "url_secret": "u" * 16,
+                    "base_url": base_url,
+                }
                 | app
             },
         }
     )
     found: dict[str, list[Finding]] = {}
-    for finding in ask_services(settings):
+    for finding in ask_services(settings, account):
         assert SECRET not in repr(finding)
         found.setdefault(finding.place, []).append(finding)
     return found
 
 
-def test_mimc_is_asked_without_credentials() -> None:
+def test_mimc_is_asked_without_credentials_and_what_that_leaves_open_is_said() -> None:
     seen: list[dict[str, str]] = []
     with served(("not here", 404), seen) as url:
-        (finding,) = findings(url)["apps.main.base_url"]
-    assert finding.verdict == "ok"
+        found = findings(url)
+    assert found["apps.main.base_url"][0].verdict == "ok"
     assert [(one["path"], "authorization" in one) for one in seen] == [("", False)]
+    (finding,) = found["apps.main.app_secret"]
+    assert (finding.verdict, "--account or check_account" in finding.untried) == ("warning", True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict", "told"),
+    [
+        (('{"code":200,"message":"success","data":{"token":"t"}}', 200), "ok", "gave a token for the account"),
+        (('{"code":401,"message":"no","data":null}', 200), "fault", "HTTP 200, code 401"),
+        (('{"code":200,"data":null}', 200), "fault", "HTTP 200, code 200"),
+        (('{"code":"' + SECRET + '"}', 200), "fault", "HTTP 200, no code"),
+        (("<html>", 502), "fault", "HTTP 502, no code"),
+    ],
+)
+@pytest.mark.parametrize("named", ["check_account", "account"])
+def test_mimc_s_own_code_says_whether_it_takes_the_credentials(
+    answer: Any, verdict: str, told: str, named: str
+) -> None:
+    with served(answer) as url:
+        found = findings(url, **{named: "alice"})
+    (finding,) = found["apps.main.app_secret"]
+    assert (finding.verdict, told in finding.text) == (verdict, True)
 
 
 EC_KEY = ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()).public_key())
@@ -91,7 +132,13 @@ def test_an_issuer_is_asked_for_its_keys(answer: Any, verdict: str, told: str) -
                 "auth": {"jwt": {"openid": {"jwks_url": f"{url}/jwks"}}},
                 "store": {"url": "redis://127.0.0.1:1/0"},
                 "apps": {
-                    "main": {"app_id": "1", "app_key": "k", "app_secret": "s", "url_secret": "u" * 16, "base_url": url}
+                    "main": {
+                        "app_id": "1",
+                        "app_key": "k",
+                        "app_secret": "app-secret-canary",
+                        "url_secret": "u" * 16,
+                        "base_url": url,
+                    }
                 },
             }
         )
@@ -124,9 +171,9 @@ def test_the_code_of_xiaomi_s_answer_tells_whether_the_secret_is_good(answer: An
 
 
 def test_who_does_not_listen_is_a_fault() -> None:
-    found = findings("http://127.0.0.1:1")
+    found = findings("http://127.0.0.1:1", account="alice")
     assert {one.verdict for ones in found.values() for one in ones} == {"fault"}
-    assert found.keys() == {"store.url", "apps.main.base_url"}
+    assert found.keys() == {"store.url", "apps.main.base_url", "apps.main.app_secret"}
 
 
 def test_the_environment_s_proxy_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,14 +216,51 @@ def _shake_twice(listener: socket.socket, context: ssl.SSLContext) -> None:
             connection.close()
 
 
-def test_apns_through_a_proxy_is_not_asked() -> None:
+def test_apns_is_asked_through_its_proxy_and_for_a_sandbox_only_where_that_is_on(tmp_path: Path) -> None:
     apns = {
-        "team_id": "A" * 10, "key_id": "B" * 10, "topic": "t", "key_file": __file__, "proxy": "http://127.0.0.1:1",
+        "team_id": "A" * 10, "key_id": "B" * 10, "topic": "t", "key_file": str(private_key(tmp_path)),
+        "proxy": "http://127.0.0.1:1",
     }  # fmt: skip
     found = findings("http://127.0.0.1:1", apns=apns)
-    assert found["apps.main.apns.production_url"][0].verdict == "warning"
+    (finding,) = found["apps.main.apns.production_url"]
+    assert (finding.verdict, finding.text) == ("fault", "api.push.apple.com was not reached: connection refused")
     assert "apps.main.apns.sandbox_url" in found
     assert "apps.main.apns.sandbox_url" not in findings("http://127.0.0.1:1", apns={**apns, "sandbox": False})
+
+
+@pytest.fixture(scope="module")
+def apple(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    with emulator(tmp_path_factory.mktemp("apns")) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict", "told"),
+    [
+        ({}, "ok", "takes the key and the topic"),
+        ({"topic": OTHER_TOPIC}, "fault", "answers TopicDisallowed: the key may not push to this topic"),
+        ({"key_id": OTHER_KEY_ID}, "fault", "answers InvalidProviderToken: team_id, key_id and key_file do not"),
+        ({"key_id": PRODUCTION_KEY_ID}, "fault", "answers InvalidProviderToken"),
+    ],
+)
+def test_apple_is_asked_for_a_device_that_cannot_exist(
+    tmp_path: Path, apple: Emulator, store_url: str, changes: dict[str, str], verdict: str, told: str
+) -> None:
+    """Another team's key, or a key of another topic, is found before a phone is silent."""
+    key_file = tmp_path / "key.p8"
+    key_file.write_text(private_pem())
+    apns = {
+        "team_id": TEAM, "key_id": KEY_ID, "topic": TOPIC, "key_file": str(key_file), "ca_file": apple.ca_file,
+        "production_url": f"https://127.0.0.1:{apple.port}", "sandbox": False,
+    }  # fmt: skip
+    (finding,) = findings("http://127.0.0.1:1", store_url, apns=apns | changes)["apps.main.apns.production_url"]
+    assert (finding.verdict, told in finding.text) == (verdict, True), finding
+
+
+def private_key(folder: Path) -> Path:
+    path = folder / "key.p8"
+    path.write_text(private_pem())
+    return path
 
 
 def test_a_store_that_may_forget_is_warned_of_and_one_that_evicts_is_a_fault(tmp_path: Path) -> None:

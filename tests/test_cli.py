@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from proxy.auth.accounts_db import open_accounts
 from proxy.cli import cli
 from proxy.domain.devices import Device, Platform, fingerprint
 from proxy.store.connection import Store
@@ -39,6 +41,7 @@ def write_config(folder: Path, extra: str = "") -> Path:
 
 def write_key(path: Path, curve: ec.EllipticCurve) -> Path:
     pem, pkcs8, plain = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    path.touch(0o600)
     path.write_bytes(ec.generate_private_key(curve).private_bytes(pem, pkcs8, plain))
     return path
 
@@ -120,6 +123,49 @@ def test_offline_asks_nobody_and_says_so(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert "apps.main: appId 2882303761517000001, tokens only, no alerts" in result.stdout
     assert "offline: the store, MIMC, Apple and Xiaomi were not asked" in result.stdout
+
+
+def test_what_xiaomi_will_not_deliver_is_said_with_its_dates(tmp_path: Path) -> None:
+    bare = '[apps.main.mipush]\npackage = "com.example.chat"\napp_secret = "s"\n'
+    whole = 'channel_id = "104"\n[apps.main.mipush.template]\nid = "P1"\nvariables = { words = "text" }\n'
+    config = write_config(tmp_path, bare)
+    told = run("check-config", "--offline", "--config", str(config)).stdout
+    assert re.search(r"warning apps\.main\.mipush\.channel_id: none: .*2023-02-01.*2026-08-01.*one alert a day", told)
+    assert re.search(
+        r"warning apps\.main\.mipush\.template: none: .*2026-07-01.*none without one from 2026-12-31", told
+    )
+    config = write_config(tmp_path, bare + whole)
+    assert "mipush." not in run("check-config", "--offline", "--config", str(config)).stdout
+
+
+def test_files_that_others_may_read_are_warned_of(tmp_path: Path) -> None:
+    key = write_key(tmp_path / "key.p8", ec.SECP256R1())
+    secret, spool, database = tmp_path / "push-secret", tmp_path / "spool", tmp_path / "accounts.sqlite3"
+    secret.write_text(PUSH_SECRET)
+    spool.mkdir()
+    config = write_config(
+        tmp_path,
+        f'{APNS}key_file = "key.p8"\n[apps.main.mipush]\npackage = "p"\napp_secret = {{ file = "push-secret" }}\n'
+        '[store]\nspool_dir = "spool"\n[auth.accounts]\nkey = "0123456789012345678901234567890123"\n'
+        'database = "accounts.sqlite3"\n',
+    )
+    open_accounts(database).close()
+    private = {key: 0o600, secret: 0o400, spool: 0o700, database: 0o600}
+    open_to_some = {key: 0o640, secret: 0o444, spool: 0o750, database: 0o604}
+
+    def told(modes: dict[Path, int]) -> set[str]:
+        for path, mode in modes.items():
+            path.chmod(mode)
+        lines = run("check-config", "--offline", "--config", str(config)).stdout.splitlines()
+        return {line.split(": ", 1)[1] for line in lines if "is open to" in line}
+
+    assert told(private) == set()
+    assert told(open_to_some) == {
+        f"{key} is open to its group (mode 640): chmod 600 it",
+        f"{secret} is open to everyone (mode 444): chmod 600 it",
+        f"{spool} is open to its group (mode 750): chmod 700 it",
+        f"{database} is open to everyone (mode 604): chmod 600 it",
+    }
 
 
 def test_whether_the_spool_is_on_is_said_with_what_that_means(tmp_path: Path) -> None:
@@ -234,6 +280,9 @@ def test_settings_that_work_are_fit_for_service(tmp_path: Path, emulated: Emulat
         "warning store.spool_dir",
         "ok      store.url",
         "ok      apps.main.base_url",
+        "warning apps.main.app_secret",
+        "warning apps.main.mipush.channel_id",
+        "warning apps.main.mipush.template",
         "ok      apps.main.apns.production_url",
         "ok      apps.main.apns.sandbox_url",
         "ok      apps.main.mipush.app_secret",

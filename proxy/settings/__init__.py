@@ -181,9 +181,27 @@ class MipushSettings(Section):
         )
         return self
 
+    @property
+    def risks(self) -> list[tuple[str, str]]:
+        """Keys that may be missing, and what Xiaomi then does. Source: its message classes and template guide."""
+        channel = (
+            "channel_id",
+            "none: Xiaomi's message classes (since 2023-02-01, those of 2026 since 2026-08-01) then allow about one "
+            "alert a day for each phone, or none; apply for a private channel on the push console",
+        )
+        template = (
+            "template",
+            "none: Xiaomi wants a template with every private message of a new app since 2026-07-01, and may deliver "
+            "none without one from 2026-12-31; choose one on the push console",
+        )
+        return [risk for risk, is_there in ((channel, self.channel_id), (template, self.template)) if not is_there]
+
 
 class AppSettings(Section):
-    """One app on MIMC. Several sections may share an appId ("chat across applications"), then also its credentials."""
+    """One app on MIMC. Several sections may share an appId ("chat across applications"), then also its credentials.
+
+    `check_account`: for whom check-config asks MIMC for a token; "": for nobody.
+    """
 
     app_id: Digits
     app_key: Secret
@@ -194,6 +212,7 @@ class AppSettings(Section):
     ca_file: ReadableFile | None = None
     proxy: ProxyAddress = None
     allowed_origins: Origins = ()
+    check_account: Annotated[str, written_as(r"[^\x00-\x1f\x7f]{0,256}", "at most 256 characters on one line")] = ""
     apns: ApnsSettings | None = None
     mipush: MipushSettings | None = None
 
@@ -205,13 +224,18 @@ def _sections_agree(apps: dict[str, AppSettings]) -> dict[str, AppSettings]:
     faults: list[tuple[str, str] | None] = []
     for name, app in apps.items():
         twin_name, twin = first.setdefault(app.app_id, (name, app))
-        differing = [key for key in ("app_key", "app_secret") if getattr(twin, key) != getattr(app, key)]
+        differing = [key for key in ("app_key", "app_secret") if _text(twin, key) != _text(app, key)]
         problem = f"differs from that of {twin_name}, which has the same app_id"
         faults.extend((f"{name}.{key}", problem) for key in differing)
         if (owner := secrets.setdefault(app.url_secret.get_secret_value(), name)) != name:
             faults.append((f"{name}.url_secret", f"is also that of {owner}; each section needs its own"))
     refuse(faults)
     return apps
+
+
+def _text(app: AppSettings, key: str) -> str:
+    secret: SecretStr = getattr(app, key)
+    return secret.get_secret_value()
 
 
 class TokenSettings(Section):

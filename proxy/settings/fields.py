@@ -249,7 +249,7 @@ def _readable(path: Path, info: ValidationInfo) -> Path:
     return path
 
 
-Secret = Annotated[SecretStr, BeforeValidator(_follow), AfterValidator(not_empty)]
+Secret = Annotated[SecretStr, BeforeValidator(follow_to_file), AfterValidator(not_empty)]
 SigningSecret = Annotated[Secret, AfterValidator(_at_least(32, "openssl rand -base64 48"))]  # RFC 7518, 3.2
 UrlSecret = Annotated[Secret, AfterValidator(_at_least(16, "openssl rand -hex 24")), AfterValidator(_fit_for_a_path)]
 Digits = Annotated[str, written_as(r"[0-9]{1,20}", "1 to 20 digits"), BeforeValidator(digits), BeforeValidator(_follow)]

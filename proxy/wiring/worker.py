@@ -65,6 +65,9 @@ async def run_worker(settings: Settings) -> None:
     """Work until SIGTERM; the operator's listener answers once it has begun."""
     worker = build_worker(settings)
     _look_for_cycles_seldom()
+    for name, app in settings.apps.items():
+        for key, risk in app.mipush.risks if app.mipush else ():
+            log.warning("a setting that Xiaomi expects is missing", setting=f"apps.{name}.mipush.{key}", risk=risk)
 
     def ready() -> None:
         log.info("worker started", instance=worker.readiness.instance)

@@ -41,6 +41,7 @@ class Meaning(Enum):
     FOREIGN = auto()  # of endpoints that we never call
 
 
+# what an operator can mend names its setting
 _M = Meaning
 _CODES: Mapping[int, tuple[Meaning, str]] = {
     -1: (_M.TROUBLE, "unknown error"),
@@ -66,14 +67,14 @@ _CODES: Mapping[int, tuple[Meaning, str]] = {
     10026: (_M.CONFIG, "app blacklisted"),
     10031: (_M.CONFIG, "app blacklisted"),
     10036: (_M.CONFIG, "operation forbidden"),
-    21301: (_M.CONFIG, "authentication failed"),
-    21302: (_M.CONFIG, "authentication failed"),
+    21301: (_M.CONFIG, "authentication failed, see app_secret"),
+    21302: (_M.CONFIG, "authentication failed, see app_secret"),
     21303: (_M.CONFIG, "restricted request"),
     22000: (_M.CONFIG, "illegal app"),
     22006: (_M.CONFIG, "illegal app id"),
     22007: (_M.CONFIG, "illegal app key"),
-    22022: (_M.CONFIG, "illegal package name"),
-    27001: (_M.CONFIG, "channel mismatch"),
+    22022: (_M.CONFIG, "illegal package name, see package"),
+    27001: (_M.CONFIG, "channel mismatch, see channel_id"),
     10025: (_M.BAD_MESSAGE, "illegal callback url"),
     10041: (_M.BAD_MESSAGE, "title or description"),
     22100: (_M.BAD_MESSAGE, "notification format"),

@@ -30,6 +30,7 @@ _TOPIC = re.compile(r"[A-Za-z0-9.-]+")
 # eleven digits are no UNIX seconds of this age: most likely milliseconds
 _SECONDS = re.compile(r"[0-9]{1,10}")
 _PREFIX = "/3/device/"
+_NOBODYS = "f" * 64  # well formed, and no device's
 
 
 def _no_number(name: str) -> None:
@@ -141,7 +142,7 @@ def _wrong_content(request: PushRequest, payload: Any) -> str | None:
     """What is not a JSON object with an `aps` object is PayloadEmpty here; Apple has no reason of its own for it."""
     if not request.device_token:
         return "MissingDeviceToken"
-    if not _HEX.fullmatch(request.device_token):
+    if not _HEX.fullmatch(request.device_token) or request.device_token.lower() == _NOBODYS:
         return "BadDeviceToken"
     if len(request.body) > (5120 if request.headers.get("apns-push-type") == "voip" else 4096):
         return "PayloadTooLarge"

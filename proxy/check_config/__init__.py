@@ -1,0 +1,14 @@
+"""Would these settings work? Reads the files that they name, then asks the store, the issuers of JWTs, MIMC, Apple and
+Xiaomi.
+
+No phone gets an alert. Apple is asked for a device that cannot exist, Xiaomi on a route that only reads. MIMC is asked
+for a token only where an account is named for that, because it makes a user of every account that it does not know.
+What could not be tried is said beside what was found. The findings hold no secret and no address but those of the
+settings.
+"""
+
+from proxy.check_config.files import inspect_files
+from proxy.check_config.finding import Finding
+from proxy.check_config.services import ask_services
+
+__all__ = ["Finding", "ask_services", "inspect_files"]
