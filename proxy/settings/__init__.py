@@ -43,6 +43,7 @@ __all__ = [
     "ApnsSettings",
     "AppSettings",
     "AuthSettings",
+    "CallbackSettings",
     "DeviceSettings",
     "Faults",
     "FileSecret",
@@ -259,6 +260,12 @@ class LimitSettings(Section):
     url: Annotated[Secret, AfterValidator(store_address)] | None = None
 
 
+class CallbackSettings(Section):
+    """From which networks callbacks are taken; empty: from all, and the URL secret alone decides."""
+
+    allowed_networks: tuple[Network | Literal["unix"], ...] = ()
+
+
 class DeviceSettings(Section):
     """How many devices one account has in one app at most; the oldest registration makes room for a new one.
 
@@ -341,6 +348,7 @@ class Settings(Section):
     apps: Annotated[dict[Name, AppSettings], Field(min_length=1), AfterValidator(_sections_agree)]
     token: TokenSettings = TokenSettings()
     limits: LimitSettings = LimitSettings()
+    callbacks: CallbackSettings = CallbackSettings()
     devices: DeviceSettings = DeviceSettings()
     relay: RelaySettings = RelaySettings()
     logs: LogSettings = LogSettings()

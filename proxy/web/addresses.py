@@ -34,7 +34,7 @@ def find_client(peer: str, forwarded_for: str | None, trusted: Sequence[Network 
     address = _normal(peer) or UNIX_PEER
     if forwarded_for is None:
         return address
-    if not _is_named(address, trusted):
+    if not is_within(address, trusted):
         _tell_once_of_a_nameless_proxy(address)
         return address
     for said in reversed(forwarded_for.split(",")):
@@ -42,7 +42,7 @@ def find_client(peer: str, forwarded_for: str | None, trusted: Sequence[Network 
         if before is None:
             return address
         address = before
-        if not _is_named(address, trusted):
+        if not is_within(address, trusted):
             return address
     return address
 
@@ -68,11 +68,12 @@ def _normal(text: str) -> str | None:
     return str((address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address)
 
 
-def _is_named(address: str, trusted: Sequence[Network | str]) -> bool:
+def is_within(address: str, networks: Sequence[Network | str]) -> bool:
+    """Whether an address, as `client_address` gives it, is in one of these networks."""
     if address == UNIX_PEER:
-        return UNIX_PEER in trusted
+        return UNIX_PEER in networks
     parsed = ip_address(address)
-    return any(parsed in network for network in trusted if not isinstance(network, str))
+    return any(parsed in network for network in networks if not isinstance(network, str))
 
 
 def _tell_once_of_a_nameless_proxy(address: str) -> None:

@@ -3,6 +3,8 @@
 While the store is away an append to this machine's disk takes the place of the round trip, where that is set up.
 """
 
+from collections.abc import Sequence
+
 from flask import Blueprint, Response, request
 
 from proxy.domain.callbacks import Callback, Ignored
@@ -10,9 +12,11 @@ from proxy.domain.offline_messages import is_from_the_future
 from proxy.errors import NotAllowed, NotFound, Refusal, SpoolRefused, StoreUnavailable
 from proxy.metrics import callbacks_from_the_future_total, callbacks_total, spool_failures_total, spooled_total
 from proxy.mimc.wire import MAX_BODY, parse_callback
+from proxy.settings.fields import Network
 from proxy.usecases.accept_callback import Acceptance, accept_callback
 from proxy.web import current_services
 from proxy.web.access import add_log_context
+from proxy.web.addresses import client_address, is_within
 from proxy.web.body import read_body
 from proxy.web.callers import Caller, require
 from proxy.web.envelope import envelope
@@ -30,6 +34,7 @@ def receive_callback(url_secret: str) -> Response:
     """Answer 200 only once the callback is in the stream or on the disk: MIMC repeats anything else, three times."""
     services, kind = current_services(), "other"
     try:
+        _require_network(services.settings.callbacks.allowed_networks)
         sender = services.senders.admit(url_secret)
         add_log_context(app=sender.section)
         callback = parse_callback(read_body(request.environ, MAX_BODY))
@@ -58,6 +63,13 @@ def receive_callback(url_secret: str) -> Response:
         spooled_total.inc()
     _count(kind, acceptance)
     return _KNOWN if acceptance is Acceptance.DUPLICATE else _TAKEN
+
+
+def _require_network(allowed: Sequence[Network | str]) -> None:
+    """Raises NotFound, as for a path that does not exist."""
+    if allowed and not is_within(client_address(), allowed):
+        add_log_context(refused="network")
+        raise NotFound("not found")
 
 
 def _label(callback: Callback | Ignored) -> str:

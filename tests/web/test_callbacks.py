@@ -153,6 +153,34 @@ def test_a_url_secret_is_good_for_its_own_app_only() -> None:
     assert world.client.post(PATH, json={"msgType": "UCTOPIC_MSG", "appId": OTHER_APP_ID}).status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("allowed", "peer", "forwarded", "status"),
+    [
+        ([], "203.0.113.9", None, 200),
+        (["198.51.100.0/24"], "198.51.100.7", None, 200),
+        (["198.51.100.0/24"], "203.0.113.9", None, 404),
+        (["198.51.100.0/24"], "10.0.0.1", "198.51.100.7", 200),
+        (["198.51.100.0/24"], "10.0.0.1", "203.0.113.9", 404),
+        (["198.51.100.0/24"], "203.0.113.9", "198.51.100.7", 404),
+        (["2001:db8::/32"], "2001:db8::7", None, 200),
+        (["unix"], "", None, 200),
+        (["198.51.100.0/24"], "", None, 404),
+    ],
+)
+def test_callbacks_of_other_networks_are_refused_before_anything_else_is_looked_at(
+    allowed: list[str], peer: str, forwarded: str | None, status: int
+) -> None:
+    limits = {"trusted_proxies": ["10.0.0.0/8"]}
+    world = World(settings(callbacks={"allowed_networks": allowed}, limits=limits))
+    environ: dict[str, Any] = {"REMOTE_ADDR": peer} | ({"HTTP_X_FORWARDED_FOR": forwarded} if forwarded else {})
+    unread = io.BytesIO(json.dumps(offline()).encode().ljust(400))
+    answer = world.client.post(PATH, input_stream=unread, environ_overrides=environ | {"CONTENT_LENGTH": "400"})
+    assert (answer.status_code, len(world.inbox.stored)) == (status, int(status == 200))
+    if status == 404:
+        assert unread.tell() == 0
+        assert answer.data == world.client.post("/nowhere").data
+
+
 def authenticated(**changes: object) -> dict[str, object]:
     return offline(timestamp=AUTHENTIC_MS, authentication=AUTHENTICATION) | changes
 
