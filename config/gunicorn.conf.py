@@ -14,17 +14,17 @@ _PREFIX = "mimc-app-proxy-metrics-"
 if not os.environ.get(_METRICS):
     os.environ[_METRICS] = tempfile.mkdtemp(prefix=_PREFIX)
 
-import structlog  # noqa: E402
-from gunicorn.glogging import Logger  # type: ignore[import-untyped]  # noqa: E402
-from prometheus_client.multiprocess import mark_process_dead  # noqa: E402
+import structlog  # noqa: E402  after the folder is named
+from gunicorn.glogging import Logger  # type: ignore[import-untyped]  # noqa: E402  after the folder is named
+from prometheus_client.multiprocess import mark_process_dead  # noqa: E402  after the folder is named
 
-from proxy.configuration import load_settings, taken_from_platform  # noqa: E402
-from proxy.errors import BadSettings  # noqa: E402
-from proxy.logs import configure_logs  # noqa: E402
-from proxy.settings import GRACE, Settings  # noqa: E402
-from proxy.spool.folder import check_spool  # noqa: E402
-from proxy.store.connection import Store  # noqa: E402
-from proxy.store.server.policy import refuse_eviction  # noqa: E402
+from proxy.configuration import load_settings, taken_from_platform  # noqa: E402  after the folder is named
+from proxy.errors import BadSettings  # noqa: E402  after the folder is named
+from proxy.logs import configure_logs  # noqa: E402  after the folder is named
+from proxy.settings import GRACE, Settings  # noqa: E402  after the folder is named
+from proxy.spool.folder import check_spool  # noqa: E402  after the folder is named
+from proxy.store.connection import Store  # noqa: E402  after the folder is named
+from proxy.store.server.policy import refuse_eviction  # noqa: E402  after the folder is named
 
 
 def _usable_settings() -> Settings:

@@ -5,8 +5,10 @@ all faults are reported at once. Validation's context may hold `folder`, where r
 when absent), and `environ`, where `{ env = ... }` looks (the process's when absent). No message repeats a value.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -352,6 +354,19 @@ class Settings(Section):
     devices: DeviceSettings = DeviceSettings()
     relay: RelaySettings = RelaySettings()
     logs: LogSettings = LogSettings()
+
+    @cached_property
+    def origins_of(self) -> dict[str, frozenset[str]]:
+        """The pages that may call for each section: of the server, and of all sections with its appId."""
+        of_all, by_app_id = frozenset(self.server.allowed_origins), defaultdict[str, set[str]](set)
+        for app in self.apps.values():
+            by_app_id[app.app_id].update(app.allowed_origins)
+        return {name: of_all | by_app_id[app.app_id] for name, app in self.apps.items()}
+
+    @cached_property
+    def known_origins(self) -> frozenset[str]:
+        """Every origin that may ask for anything."""
+        return frozenset(self.server.allowed_origins).union(*(app.allowed_origins for app in self.apps.values()))
 
     @model_validator(mode="after")
     def _requests_end_in_time(self) -> "Settings":

@@ -14,7 +14,7 @@ from proxy.errors import NotAllowed
 from proxy.settings import AccountsSettings
 from proxy.web import current_services
 from proxy.web.access import add_log_context
-from proxy.web.cors import PAGE_HEADER, known_origins
+from proxy.web.cors import PAGE_HEADER
 
 _CLIENT_PATHS = ("/api/", "/auth/")
 _NO_SESSION = NullSession()
@@ -67,7 +67,7 @@ def require_browser_care(request: Request) -> None:
     if PAGE_HEADER not in request.headers:
         _refuse("page header", f"{PAGE_HEADER}: send this header, with any value, along with a cookie")
     origin = request.headers.get("Origin")
-    if origin is None or not (origin in known_origins(current_services().settings) or origin == own_origin()):
+    if origin is None or not (origin in current_services().settings.known_origins or origin == own_origin()):
         _refuse("origin", "Origin: is not allowed")
 
 

@@ -13,7 +13,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import MethodNotAllowed
 
 from proxy.errors import NotAllowed
-from proxy.settings import AuthSettings, Settings
+from proxy.settings import AuthSettings
 from proxy.web import current_services
 from proxy.web.access import add_log_context
 from proxy.web.envelope import answer_http_error
@@ -33,7 +33,7 @@ def require_origin(section: str) -> None:
     if origin is None or _is_of_this_host(origin):
         return
     settings = current_services().settings
-    if origin not in settings.server.allowed_origins and origin not in origins_of(settings, section):
+    if origin not in settings.origins_of[section]:
         add_log_context(refused="origin")
         raise NotAllowed("Origin: is not allowed for this app")
 
@@ -42,18 +42,6 @@ def _is_of_this_host(origin: str) -> bool:
     """By host and port alone: where TLS ends in front of us, the scheme is not ours to know."""
     host = request.environ.get("HTTP_HOST")
     return bool(host) and origin in (f"https://{host}", f"http://{host}")
-
-
-def origins_of(settings: Settings, section: str) -> frozenset[str]:
-    """Those that the sections with this one's appId name."""
-    app_id = settings.apps[section].app_id
-    return frozenset(origin for app in settings.apps.values() if app.app_id == app_id for origin in app.allowed_origins)
-
-
-def known_origins(settings: Settings) -> frozenset[str]:
-    """Every origin that may ask for anything."""
-    named = {origin for app in settings.apps.values() for origin in app.allowed_origins}
-    return frozenset(named | set(settings.server.allowed_origins))
 
 
 def _preflight(error: MethodNotAllowed) -> Response:
@@ -93,4 +81,4 @@ def _cookies_count(auth: AuthSettings) -> bool:
 
 def _allowed_origin() -> str | None:
     origin = request.environ.get("HTTP_ORIGIN")
-    return origin if origin and origin in known_origins(current_services().settings) else None
+    return origin if origin and origin in current_services().settings.known_origins else None
