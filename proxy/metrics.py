@@ -77,6 +77,12 @@ rate_limited_total = Counter(
 limiter_unavailable_total = Counter(
     "app_proxy_rate_limiter_unavailable_total", "Calls that could not be counted", ["route"], registry=WEB
 )
+push_tokens_moved_total = Counter(
+    "app_proxy_push_tokens_moved_total",
+    "Registrations whose push token was another account's: a phone that changed hands, or a stolen token",
+    ["app"],
+    registry=WEB,
+)
 token_seconds = Histogram(
     "app_proxy_token_call_seconds", "Time of the call to MIMC's TokenService", buckets=_LATENCY, registry=WEB
 )

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from proxy.domain.callbacks import Receipt
 from proxy.domain.dead_letters import DeadLetter, PutBack
-from proxy.domain.devices import Device
+from proxy.domain.devices import Device, Registered
 from proxy.domain.jobs import Job, Push
 from proxy.domain.lanes import Lane
 from proxy.domain.monitoring import Health, Metric
@@ -45,8 +45,7 @@ class CallbackInbox(Protocol):
 class DeviceRegistry(Protocol):
     """The devices that signed-in users registered. Raises StoreUnavailable."""
 
-    def register(self, device: Device) -> Sequence[str]:
-        """The ids of the account's oldest devices, which had to make room for this one; mostly none."""
+    def register(self, device: Device) -> Registered: ...
 
     def devices_of(self, app: str, account: str) -> list[Device]: ...
 

@@ -123,7 +123,7 @@ def _shown(device: Device) -> dict[str, str]:
         "app": device.app, "account": device.account, "device_id": device.device_id, "platform": device.platform,
         "push_token_fingerprint": fingerprint(device.push_token), "environment": device.environment,
         "registered_at": device.registered_at.isoformat(timespec="seconds"), "resource": device.resource,
-        "locale": device.locale, "trouble": device.invalid_reason,
+        "locale": device.locale, "invalid_reason": device.invalid_reason,
     }  # fmt: skip
     return {name: value for name, value in shown.items() if value}
 

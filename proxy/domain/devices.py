@@ -58,6 +58,17 @@ class Device:
 
 
 @dataclass(frozen=True)
+class Registered:
+    """A registration was kept. `gone`: ids of the account's oldest devices, which had to make room; mostly none.
+
+    `moved`: the push token was another account's until now.
+    """
+
+    gone: list[str]
+    moved: bool = False
+
+
+@dataclass(frozen=True)
 class Destination:
     """Where a job goes as things are now. `device` None: gone, or of another owner; or the account is the address.
 

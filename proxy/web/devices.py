@@ -5,6 +5,7 @@ from flask import Blueprint, Response, request
 from proxy.auth import Authenticated
 from proxy.domain.devices import Device, Platform, fingerprint
 from proxy.errors import NotFound
+from proxy.metrics import push_tokens_moved_total
 from proxy.usecases.register_device import check_device_id, choose_section, read_registration
 from proxy.web import current_services
 from proxy.web.access import add_log_context, audit
@@ -32,12 +33,19 @@ def register(device_id: str) -> Response:
         now=services.store_now(),
     )
     require_origin(device.app)
-    gone = services.devices.register(device)
+    registered = services.devices.register(device)
     services.devices.lift_unknown(device.app, device.account)
-    facts = {"app": device.app, "platform": device.platform.value, "fingerprint": fingerprint(device.push_token)}
+    if registered.moved:
+        push_tokens_moved_total.labels(device.app).inc()
+    facts = {
+        "app": device.app,
+        "moved": registered.moved,
+        "platform": device.platform.value,
+        "fingerprint": fingerprint(device.push_token),
+    }
     add_log_context(**facts)
     audit("device registered", account=user.app_account, backend=user.backend, device_id=device_id, **facts)
-    for oldest in gone:
+    for oldest in registered.gone:
         audit("device made room", account=user.app_account, app=device.app, device_id=oldest)
     return envelope(200, data=_shown(device))
 
@@ -99,5 +107,5 @@ def _shown(device: Device) -> dict[str, object]:
         "locale": device.locale,
         "resource": device.resource,
         "registered_at": device.registered_at.isoformat(timespec="seconds"),
-        "trouble": device.invalid_reason or None,
+        "invalid_reason": device.invalid_reason or None,
     }

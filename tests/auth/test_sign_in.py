@@ -11,7 +11,7 @@ from argon2 import PasswordHasher
 
 from proxy.auth.block_user import disable_user, enable_user
 from proxy.auth.sign_in import SignedIn, change_password
-from proxy.domain.devices import Device
+from proxy.domain.devices import Device, Registered
 from proxy.errors import NotSignedIn, StoreUnavailable
 from tests.auth.members import NOON, PASSWORD, Members
 
@@ -35,7 +35,7 @@ class Removals:
     removed: list[tuple[str, str, str]] = field(default_factory=list)
     failure: StoreUnavailable | None = None
 
-    def register(self, device: Device) -> tuple[str, ...]:
+    def register(self, device: Device) -> Registered:
         raise AssertionError(device)
 
     def devices_of(self, app: str, account: str) -> list[Device]:

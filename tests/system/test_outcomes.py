@@ -83,7 +83,7 @@ def test_each_answer_of_apns_comes_to_its_own_end(place: Path) -> None:
         assert sorted(rig.dead_letters(OTHER)) == ["BadDeviceToken", "Teapot", "unregistered, yet registered again"]
         assert registration(rig, "gone").status_code == 404
         assert registration(rig, "came back").status_code == 200
-        assert registration(rig, "foreign").json()["data"]["trouble"] == "BadDeviceToken"
+        assert registration(rig, "foreign").json()["data"]["invalid_reason"] == "BadDeviceToken"
 
         def counted(outcome: str, reason: str) -> float:
             labels = {"app": "other", "channel": "apns", "outcome": outcome, "reason": reason}

@@ -80,7 +80,7 @@ def test_devices_come_and_go_by_their_ids_and_fingerprints(lines: list[Any]) -> 
     who = {"account": "1000", "app": "main", "backend": "jwt", "device_id": "phone"}
     registered, removed = audits(lines)
     assert len(str(registered.pop("fingerprint"))) == 8
-    assert registered == {"what": "device registered", "platform": "mipush"} | who
+    assert registered == {"what": "device registered", "platform": "mipush", "moved": False} | who
     assert removed == {"what": "device removed"} | who
     assert REG_ID not in repr(lines)
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from proxy.metrics import WEB
 from tests.web.world import World, app_section, bearer, mipush_section, other_section, settings
 
 PHONE = "/api/devices/phone"
@@ -41,7 +42,7 @@ def test_a_registration_is_kept_and_shown_without_its_push_token(world: World) -
             "locale": "zh-Hans-CN",
             "resource": "ios 1",
             "registered_at": "2026-11-23T12:00:00+00:00",
-            "trouble": None,
+            "invalid_reason": None,
         }
     listed = world.client.get("/api/devices", headers=bearer())
     assert [entry["device_id"] for entry in json.loads(listed.data)["data"]] == ["phone"]
@@ -61,6 +62,19 @@ def test_a_device_is_its_users_alone(world: World) -> None:
     assert world.client.delete(PHONE, headers=bearer("1000")).status_code == 200
     assert world.client.delete(PHONE, headers=bearer("1000")).status_code == 404
     assert world.devices.stored == {}
+
+
+def test_who_lost_a_push_token_to_another_account_is_told_404_and_may_register_it_again(world: World) -> None:
+    def moved() -> float:
+        return WEB.get_sample_value("app_proxy_push_tokens_moved_total", {"app": "main"}) or 0.0
+
+    before = moved()
+    world.client.put(PHONE, headers=bearer("1000"), json=KEY)
+    assert (world.client.get(PHONE, headers=bearer("1000")).status_code, moved()) == (200, before)
+    world.client.put("/api/devices/thief", headers=bearer("1001"), json=KEY)
+    assert (world.client.get(PHONE, headers=bearer("1000")).status_code, moved()) == (404, before + 1)
+    world.client.put(PHONE, headers=bearer("1000"), json=KEY)
+    assert (world.client.get(PHONE, headers=bearer("1000")).status_code, moved()) == (200, before + 2)
 
 
 @pytest.mark.parametrize("method", ["PUT", "GET", "DELETE"])

@@ -1,7 +1,7 @@
 """A web application whose ports are in memory, and what its callers send."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from proxy.app import create_app
 from proxy.auth import build_authenticator
 from proxy.domain.callbacks import Receipt
-from proxy.domain.devices import Device
+from proxy.domain.devices import Device, Registered
 from proxy.domain.monitoring import Health, Metric
 from proxy.domain.offline_messages import OfflineMessage
 from proxy.domain.transfers import Response, TransportFailure
@@ -76,14 +76,18 @@ class MemoryDevices:
     def lift_unknown(self, app: str, account: str) -> None:
         self.lifted.append((app, account))
 
-    def register(self, device: Device) -> Sequence[str]:
+    def register(self, device: Device) -> Registered:
         self.stored.pop((device.app, device.account, device.device_id), None)
+        token = (device.app, device.platform, device.push_token)
+        former = {key: one for key, one in self.stored.items() if (one.app, one.platform, one.push_token) == token}
+        for key in former:
+            del self.stored[key]
         mine = self.devices_of(device.app, device.account)
         gone = [it.device_id for it in mine[: max(0, len(mine) + 1 - self.per_account)]]
         for device_id in gone:
             self.remove(device.app, device.account, device_id)
         self.stored[device.app, device.account, device.device_id] = device
-        return gone
+        return Registered(gone, moved=any(one.account != device.account for one in former.values()))
 
     def devices_of(self, app: str, account: str) -> list[Device]:
         return [device for key, device in self.stored.items() if key[:2] == (app, account)]

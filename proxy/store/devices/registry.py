@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import partial
 
 from proxy.domain.callbacks import digest
-from proxy.domain.devices import Device
+from proxy.domain.devices import Device, Registered
 from proxy.domain.lanes import Lane
 from proxy.domain.times import to_ms
 from proxy.errors import StoreUnavailable
@@ -33,7 +33,7 @@ class RedisDeviceRegistry:
         self._per_account = per_account
         self._account_lanes = account_lanes
 
-    def register(self, device: Device) -> Sequence[str]:
+    def register(self, device: Device) -> Registered:
         app_id = self._app_ids[device.app]
         names = [
             keys.account(app_id, device.app, device.account),
@@ -45,8 +45,8 @@ class RedisDeviceRegistry:
             digest(device.account), device.device_id, dump_device(device), to_ms(device.registered_at),
             keys.DEVICE_TTL_S, keys.account_prefix(app_id, device.app), self._per_account,
         ]  # fmt: skip
-        gone: list[bytes] = self._store.call(lambda redis: script("register_device").run(redis, names, args))
-        return [device_id.decode() for device_id in gone]
+        moved, *gone = self._store.call(lambda redis: script("register_device").run(redis, names, args))
+        return Registered([device_id.decode() for device_id in gone], moved=moved == 1)
 
     def devices_of(self, app: str, account: str) -> list[Device]:
         """This account's devices, oldest registration first."""

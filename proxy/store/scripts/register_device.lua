@@ -1,5 +1,6 @@
 -- Make a push token the one of this account's device; a former owner loses it in the same step, and where the
--- account then has too many devices, the oldest make room. Returns their ids.
+-- account then has too many devices, the oldest make room. Returns 1 where the token was another account's, else 0;
+-- then the ids of those that made room.
 -- What a provider's answer removed of either cannot come back from now on.
 -- KEYS  1 account's registrations   2 push token's owner   3 the token's removed record   4 the account's removed records
 -- ARGV  1 digest of the account   2 device id   3 record   4 registered at, ms   5 TTL, s   6 prefix of accounts' keys
@@ -30,7 +31,7 @@ if kept then
   redis.call('HDEL', KEYS[4], ARGV[2])
 end
 
-local gone = {}
+local gone = {(before[1] and before[1] ~= ARGV[1]) and 1 or 0}
 if redis.call('HLEN', KEYS[1]) <= tonumber(ARGV[7]) then return gone end
 local others, all = {}, redis.call('HGETALL', KEYS[1])
 for i = 1, #all, 2 do
@@ -46,6 +47,6 @@ table.sort(others, function(a, b) return a.at < b.at or (a.at == b.at and a.devi
 for i = 1, #others + 1 - tonumber(ARGV[7]) do
   redis.call('HDEL', KEYS[1], others[i].device)
   redis.call('DEL', others[i].key)
-  gone[i] = others[i].device
+  table.insert(gone, others[i].device)
 end
 return gone

@@ -61,8 +61,8 @@ def test_an_accounts_devices_come_oldest_first(devices: RedisDeviceRegistry) -> 
 def test_a_token_that_turns_up_under_another_user_moves_in_one_step(
     devices: RedisDeviceRegistry, store_url: str, app_id: str
 ) -> None:
-    devices.register(device("ben"))
-    devices.register(device("cai", registered_at=NOON + SECOND))
+    assert not devices.register(device("ben")).moved
+    assert devices.register(device("cai", registered_at=NOON + SECOND)).moved
     assert devices.devices_of("main", "ben") == []
     assert [it.account for it in devices.devices_of("main", "cai")] == ["cai"]
     assert owned(store_url, app_id, [("ben", "phone")]) == [None]
@@ -70,7 +70,7 @@ def test_a_token_that_turns_up_under_another_user_moves_in_one_step(
 
 def test_a_token_moves_between_two_devices_of_one_account(devices: RedisDeviceRegistry) -> None:
     devices.register(device(device_id="old-id"))
-    devices.register(device(device_id="new-id"))
+    assert not devices.register(device(device_id="new-id")).moved
     assert [it.device_id for it in devices.devices_of("main", "ben")] == ["new-id"]
 
 
@@ -169,7 +169,7 @@ def nth(n: int, account: str = "ben") -> Device:
 def test_beyond_the_cap_the_oldest_registration_goes_with_its_token(
     three_at_most: RedisDeviceRegistry, store: Store, app_id: str
 ) -> None:
-    assert [three_at_most.register(nth(n)) for n in range(5)] == [[], [], [], ["phone-0"], ["phone-1"]]
+    assert [three_at_most.register(nth(n)).gone for n in range(5)] == [[], [], [], ["phone-0"], ["phone-1"]]
     assert three_at_most.devices_of("main", "ben") == [nth(2), nth(3), nth(4)]
     kept = store.call(lambda it: list(it.scan_iter(match=f"proxy:{{{app_id}}}:token:*", count=1000)))
     assert len(kept) == 3
@@ -179,23 +179,23 @@ def test_who_registers_again_is_no_longer_the_oldest(three_at_most: RedisDeviceR
     for n in range(3):
         three_at_most.register(nth(n))
     again = replace(nth(0), registered_at=NOON + 9 * SECOND)
-    assert three_at_most.register(again) == []
-    assert three_at_most.register(nth(4)) == ["phone-1"]
+    assert three_at_most.register(again).gone == []
+    assert three_at_most.register(nth(4)).gone == ["phone-1"]
     assert three_at_most.devices_of("main", "ben") == [nth(2), nth(4), again]
 
 
 def test_the_new_one_never_goes_even_where_its_clock_is_behind(three_at_most: RedisDeviceRegistry) -> None:
     for n in range(5, 8):
         three_at_most.register(nth(n))
-    assert three_at_most.register(nth(0)) == ["phone-5"]
+    assert three_at_most.register(nth(0)).gone == ["phone-5"]
     assert nth(0) in three_at_most.devices_of("main", "ben")
 
 
 def test_other_accounts_and_other_apps_keep_theirs(three_at_most: RedisDeviceRegistry) -> None:
     for n in range(3):
         for one in (nth(n), nth(n, "cai"), replace(nth(n), app="beta")):
-            assert three_at_most.register(one) == []
-    assert three_at_most.register(nth(3)) == ["phone-0"]
+            assert three_at_most.register(one).gone == []
+    assert three_at_most.register(nth(3)).gone == ["phone-0"]
     assert len(three_at_most.devices_of("main", "cai")) == len(three_at_most.devices_of("beta", "ben")) == 3
 
 
@@ -203,9 +203,9 @@ def test_a_lower_cap_is_reached_with_the_next_registration(
     devices: RedisDeviceRegistry, store: Store, three_at_most: RedisDeviceRegistry
 ) -> None:
     for n in range(10):
-        assert devices.register(nth(n)) == []
-    assert devices.register(nth(10)) == ["phone-0"]
-    assert three_at_most.register(nth(11)) == [f"phone-{n}" for n in range(1, 9)]
+        assert devices.register(nth(n)).gone == []
+    assert devices.register(nth(10)).gone == ["phone-0"]
+    assert three_at_most.register(nth(11)).gone == [f"phone-{n}" for n in range(1, 9)]
     assert three_at_most.devices_of("main", "ben") == [nth(9), nth(10), nth(11)]
 
 
@@ -217,7 +217,7 @@ def test_an_entry_whose_token_is_another_users_makes_room_before_any_device_does
     moved = replace(nth(0), account="cai", registered_at=NOON + 9 * SECOND)
     three_at_most.register(moved)
     raw(store, "HSET", keys.account(app_id, "main", "ben"), "phone-0", stale)
-    assert [three_at_most.register(nth(n)) for n in (1, 2, 3)] == [[], [], []]
+    assert [three_at_most.register(nth(n)).gone for n in (1, 2, 3)] == [[], [], []]
     assert three_at_most.devices_of("main", "ben") == [nth(1), nth(2), nth(3)]
     assert three_at_most.devices_of("main", "cai") == [moved]
 
@@ -226,7 +226,7 @@ def test_of_many_devices_registered_at_once_the_cap_remains_and_each_other_is_to
     three_at_most: RedisDeviceRegistry, store: Store, app_id: str
 ) -> None:
     with ThreadPoolExecutor(8) as threads:
-        gone = list(threads.map(lambda n: three_at_most.register(nth(n)), range(40)))
+        gone = list(threads.map(lambda n: three_at_most.register(nth(n)).gone, range(40)))
     told = [device_id for ids in gone for device_id in ids]
     left = [it.device_id for it in three_at_most.devices_of("main", "ben")]
     assert len(left) == 3
