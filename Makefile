@@ -1,7 +1,7 @@
 # Everything starts from .venv, which is made from requirements.lock when it is missing or out of date.
 # Works with GNU make 3.81, as macOS has it.
 
-.PHONY: help run demo check test test-long lint types imports unit system trials chaos-short bench chaos soak soak-short fuzz fuzz-short lock clean env
+.PHONY: help run demo check test test-long lint types imports unit system trials chaos-short bench chaos soak soak-short fuzz fuzz-short lock audit clean env
 .DEFAULT_GOAL := help
 
 # A foreign PYTHONPATH would mix other packages into ours.
@@ -78,8 +78,11 @@ lock: ## write requirements.lock anew from pyproject.toml (needs uv; UPGRADE=1 t
 	$(UV) pip compile pyproject.toml --group dev --universal --generate-hashes --python-version 3.11 --no-header \
 	    --quiet $(if $(UPGRADE),--upgrade) -o requirements.lock
 
+audit: env ## known faults of the packages (asks PyPI) and risky calls in our code; no part of make test
+	@$(BIN)/python -I tools/audit.py
+
 clean: ## remove .venv and the tools' caches; what the local store holds (.state) stays
-	rm -rf .venv .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf .venv .audit .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 env:

@@ -80,5 +80,5 @@ def _decrypt(value: str, app_secret: str) -> bytes | None:
     if not sealed or len(sealed) % _BLOCK:
         return None
     key = hashlib.md5(app_secret.encode(), usedforsecurity=False).digest()  # theirs to choose
-    decryptor = Cipher(algorithms.AES(key), modes.ECB()).decryptor()  # noqa: S305, theirs to choose as well
+    decryptor = Cipher(algorithms.AES(key), modes.ECB()).decryptor()  # noqa: S305, theirs to choose as well  # nosec B305
     return decryptor.update(sealed) + decryptor.finalize()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-_ANY = ("", "0.0.0.0", "::")  # noqa: S104, read from the settings, not bound
+_ANY = ("", "0.0.0.0", "::")  # noqa: S104, read from the settings, not bound  # nosec B104
 _LOCAL = ("127.0.0.1", "::1")
 
 

@@ -47,7 +47,7 @@ def authentication(app_secret: str, timestamp: str, app_id: str) -> str:
     clear = struct.pack("<i", len(text)) + text
     clear += bytes(-len(clear) % _AES_BLOCK)
     key = hashlib.md5(app_secret.encode(), usedforsecurity=False).digest()
-    encryptor = Cipher(algorithms.AES(key), modes.ECB()).encryptor()  # noqa: S305  MIMC's choice
+    encryptor = Cipher(algorithms.AES(key), modes.ECB()).encryptor()  # noqa: S305  MIMC's choice  # nosec B305
     return base64.b64encode(encryptor.update(clear) + encryptor.finalize()).decode()
 
 

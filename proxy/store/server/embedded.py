@@ -114,7 +114,7 @@ def socket_path(folder: Path) -> Path:
     digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
     # Not TMPDIR: it differs between the processes that must meet here, and is long on macOS. Others may write to
     # /tmp, so _private checks whose the folder is.
-    return Path("/tmp", f"mimc-app-proxy-{os.getuid()}-{digest}", "socket")  # noqa: S108
+    return Path("/tmp", f"mimc-app-proxy-{os.getuid()}-{digest}", "socket")  # noqa: S108  see above  # nosec B108
 
 
 def _prepared(folder: Path) -> Path:
