@@ -1,8 +1,8 @@
 """Known faults in the packages of requirements.lock, and risky calls in our own code: `python tools/audit.py`.
 
 pip-audit asks PyPI's advisories about each package, so it needs the network, and bandit reads the code; ruff's S rules,
-part of `make lint`, cover what bandit calls of low severity. Both tools live in .audit, an environment of their own, for
-the service needs neither. Exit code 1 where something was found or nothing could be asked of the code.
+part of `make lint`, cover what bandit calls of low severity. Both tools live in .audit, an environment of their own:
+the service does not need them. Exit code 1 where something was found or nothing could be asked.
 """
 
 import json
