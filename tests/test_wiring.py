@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+from structlog.testing import capture_logs
+
+from proxy.errors import StoreUnavailable
 from proxy.spool.inbox import SpoolingInbox
 from proxy.wiring.common import identity_of
 from proxy.wiring.web import web_services
@@ -30,3 +34,28 @@ def test_a_spool_that_is_off_leaves_nothing_behind_and_one_whose_disk_fails_keep
     failing = web_services(settings(store={"spool_dir": str(tmp_path / "file")}))
     assert failing.spool is not None
     assert failing.spool.spool.has_failed
+
+
+def test_a_store_that_is_away_is_one_warning_that_names_it_and_not_its_password() -> None:
+    url = "redis://:hidden@127.0.0.1:1/0"
+    with capture_logs() as lines:
+        services = web_services(settings(store={"url": url}, limits={"url": url.replace("/0", "/1")}))
+        for _ in range(5):
+            services.monitor_store()
+            with pytest.raises(StoreUnavailable):
+                services.blocks.is_blocked("ann", None)
+            with pytest.raises(StoreUnavailable):
+                services.limits.spend("token_per_account", "1/minute", "ann")
+    assert [(line["log_level"], line["setting"], line["at"]) for line in lines] == [
+        ("warning", "store.url", "127.0.0.1:1"),
+        ("warning", "limits.url", "127.0.0.1:1"),
+    ]
+    assert "hidden" not in repr(lines)
+
+
+def test_the_time_is_not_known_until_the_store_was_asked(store_url: str) -> None:
+    """Until then no callback is stale, for the machine's own clock may be a day off."""
+    for url, is_known in (("redis://127.0.0.1:1/0", False), (store_url, True)):
+        services = web_services(settings(store={"url": url}))
+        services.store_now()
+        assert (services.second_clock() is not None) == is_known

@@ -27,7 +27,7 @@ from proxy.domain.lanes import Lane, Route
 from proxy.metrics import connection_events_total, exposition
 from proxy.settings import ApnsSettings, AppSettings, MipushSettings, Settings
 from proxy.store import keys
-from proxy.store.connection import async_redis
+from proxy.store.connection import address_of, async_redis
 from proxy.store.devices.addresses import RedisAddresses
 from proxy.store.devices.removal import DeviceRemoval, RemovalGuard
 from proxy.store.provider_tokens import FixedAuthorization, SharedProviderToken
@@ -70,7 +70,8 @@ async def run_worker(settings: Settings) -> None:
             log.warning("a setting that Xiaomi expects is missing", setting=f"apps.{name}.mipush.{key}", risk=risk)
 
     def ready() -> None:
-        log.info("worker started", instance=worker.readiness.instance)
+        at = address_of(settings.store.url.get_secret_value())
+        log.info("worker started", instance=worker.readiness.instance, store_at=at)
         serve_operator(settings.relay.operator_bind, exposition, worker.readiness.details)
 
     await worker.run(ready)
