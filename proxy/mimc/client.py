@@ -9,22 +9,26 @@ import json
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 import pycurl
 
 from proxy.curl import Route, new_handle, parse_head, reason_of
 from proxy.domain.transfers import FailureKind, Response, TransportFailure
+from proxy.mimc.echo import Echo, EchoGuard
 from proxy.settings import AppSettings, TokenSettings
 
 TIMED_OUT = reason_of(pycurl.E_OPERATION_TIMEDOUT)
 NOT_HTTP = "not HTTP"
 REPEATS_US = "answer repeats our credentials"
+ENCODED = "answer in an encoding that we did not ask for"
 
 _MOST = 256 * 1024
 _LEAST_TRY_S = 0.05
 _PATH = "/api/account/token"
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110, 5.5
+_READABLE = {"content-encoding": ("", "identity"), "transfer-encoding": ("", "identity", "chunked")}
 _CONNECT_ERRORS = (
     pycurl.E_COULDNT_RESOLVE_HOST,
     pycurl.E_COULDNT_RESOLVE_PROXY,
@@ -34,11 +38,26 @@ _CONNECT_ERRORS = (
 )
 
 
-class TokenClient:
-    """The TokenService of every configured app. Safe to share between threads."""
+def unnoticed(app: str, echo: Echo) -> None:
+    """No listener."""
 
-    def __init__(self, apps: Mapping[str, AppSettings], limits: TokenSettings) -> None:
+
+class TokenClient:
+    """The TokenService of every configured app. Safe to share between threads.
+
+    `on_echo` is called with the section, and where its key or secret was, for each answer that repeats them.
+    """
+
+    def __init__(
+        self,
+        apps: Mapping[str, AppSettings],
+        limits: TokenSettings,
+        on_echo: Callable[[str, Echo], None] = unnoticed,
+    ) -> None:
         self._apps = apps
+        self._guards = {name: EchoGuard(_secrets_of(app)) for name, app in apps.items()}
+        self._refuses = limits.echo_guard == "refuse"
+        self._on_echo = on_echo
         self._timeout_s = limits.timeout.total_seconds()
         self._connect_timeout_s = limits.connect_timeout.total_seconds()
         self._mine = threading.local()
@@ -46,16 +65,23 @@ class TokenClient:
     def issue(self, app: str, account: str) -> Response | TransportFailure:
         """Ask for the token of `account`. `app` names a section. Ends within the limits' `timeout`.
 
-        The answer is whatever HTTP answer came, but for one that repeats our appSecret, as error pages of gateways
-        repeat requests: the client would read it. The reason of a TransportFailure is of a closed set of words.
+        The answer is whatever HTTP answer came, but for one that repeats our appKey or appSecret, as error pages of
+        gateways repeat requests: the client would read it. The user's own security key is passed on whatever it
+        holds. The reason of a TransportFailure is of a closed set of words.
         """
-        section = self._apps[app]
-        result = self._ask(app, _request_body(section, account))
-        if isinstance(result, Response) and _repeats(section.app_secret.get_secret_value(), result.body):
-            return TransportFailure(REPEATS_US, FailureKind.TIMED_OUT)
-        return result
+        answer = self._ask(app, _request_body(self._apps[app], account))
+        if isinstance(answer, TransportFailure):
+            return answer
+        if not all(map(_is_readable, answer.head)):
+            return TransportFailure(ENCODED, FailureKind.BROKEN)
+        echo = self._guards[app].find(answer.head, answer.body)
+        if echo is not None:
+            self._on_echo(app, echo)
+        if echo is Echo.ANSWER and self._refuses:
+            return TransportFailure(REPEATS_US, FailureKind.BROKEN)
+        return Response(answer.status, answer.headers, answer.body)
 
-    def _ask(self, app: str, body: bytes) -> Response | TransportFailure:
+    def _ask(self, app: str, body: bytes) -> "_Answer | TransportFailure":
         deadline = time.monotonic() + self._timeout_s
         connection = self._connection(app)
         result = connection.post(body, self._timeout_s, self._connect_timeout_s)
@@ -73,6 +99,20 @@ class TokenClient:
         return connections[app]
 
 
+@dataclass(frozen=True)
+class _Answer:
+    """What came, with all lines of its headers and trailers."""
+
+    status: int
+    head: tuple[bytes, ...] = field(repr=False)
+    body: bytes = field(repr=False)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Those that may be passed on."""
+        return {name: value for name, value in parse_head(self.head).items() if _FIELD_VALUE.fullmatch(value)}
+
+
 class _TokenConnection:
     """An easy handle with its connection. `never_connected` is about the last post."""
 
@@ -85,7 +125,7 @@ class _TokenConnection:
         self._curl.setopt(pycurl.HEADERFUNCTION, self._head.append)
         self._curl.setopt(pycurl.WRITEFUNCTION, self._take_body)
 
-    def post(self, body: bytes, timeout_s: float, connect_timeout_s: float) -> Response | TransportFailure:
+    def post(self, body: bytes, timeout_s: float, connect_timeout_s: float) -> _Answer | TransportFailure:
         self.never_connected = False
         curl = self._curl
         curl.setopt(pycurl.POSTFIELDS, body)
@@ -93,7 +133,7 @@ class _TokenConnection:
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, round(connect_timeout_s * 1000)))
         try:
             curl.perform()
-            return Response(curl.getinfo(pycurl.RESPONSE_CODE), self._headers(), b"".join(self._body))
+            return _Answer(curl.getinfo(pycurl.RESPONSE_CODE), tuple(self._head), b"".join(self._body))
         except pycurl.error as error:
             return self._failure(int(error.args[0]))
         finally:
@@ -121,10 +161,6 @@ class _TokenConnection:
         self._body.append(chunk)
         return len(chunk)
 
-    def _headers(self) -> dict[str, str]:
-        """Those that may be passed on."""
-        return {name: value for name, value in parse_head(self._head).items() if _FIELD_VALUE.fullmatch(value)}
-
 
 def _request_body(app: AppSettings, account: str) -> bytes:
     return json.dumps(
@@ -137,8 +173,15 @@ def _request_body(app: AppSettings, account: str) -> bytes:
     ).encode()
 
 
-def _repeats(secret: str, body: bytes) -> bool:
-    return secret.encode() in body.replace(b"\\/", b"/")  # JSON may write a slash either way
+def _secrets_of(app: AppSettings) -> Iterable[str]:
+    return app.app_key.get_secret_value(), app.app_secret.get_secret_value()
+
+
+def _is_readable(line: bytes) -> bool:
+    """Does this header leave the body as it is? Another encoding could hide what is in it."""
+    name, _, value = line.decode("latin-1").partition(":")
+    allowed = _READABLE.get(name.strip().lower())
+    return allowed is None or value.strip().lower() in allowed
 
 
 def _handle(app: AppSettings) -> pycurl.Curl:
@@ -149,6 +192,15 @@ def _handle(app: AppSettings) -> pycurl.Curl:
             (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
             (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
             (pycurl.POST, 1),
-            (pycurl.HTTPHEADER, ["Content-Type: application/json", "Accept:", "Expect:", "User-Agent: mimc-app-proxy"]),
+            (
+                pycurl.HTTPHEADER,
+                [
+                    "Content-Type: application/json",
+                    "Accept:",
+                    "Accept-Encoding: identity",
+                    "Expect:",
+                    "User-Agent: mimc-app-proxy",
+                ],
+            ),
         ],
     )

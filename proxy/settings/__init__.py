@@ -242,10 +242,14 @@ def _text(app: AppSettings, key: str) -> str:
 
 
 class TokenSettings(Section):
-    """Time limits of a token call. The Android demo gives up after 2 s, and a browser page is frozen meanwhile."""
+    """Time limits of a token call. The Android demo gives up after 2 s, and a browser page is frozen meanwhile.
+
+    `echo_guard`: what becomes of an answer that repeats our appKey or appSecret.
+    """
 
     connect_timeout: Seconds = Field(timedelta(seconds=0.8), alias="connect_timeout_s")
     timeout: Seconds = Field(timedelta(seconds=1.8), alias="timeout_s")
+    echo_guard: Literal["refuse", "report"] = "refuse"
 
 
 class LimitSettings(Section):

@@ -13,6 +13,7 @@ import pytest
 from proxy.domain.transfers import FailureKind, Response, TransportFailure
 from proxy.emulators.certificates import Certificates, ensure_certificates
 from proxy.mimc.client import TokenClient
+from proxy.mimc.echo import Echo
 from proxy.settings import AppSettings, TokenSettings
 from tests.mimc.upstream import Conversation, Serve, answering, http, upstream
 
@@ -20,19 +21,21 @@ GOLDEN = b'{"code":200,"message":"success","data":{"appId":"2882303761517000001"
 LIMITS = TokenSettings(connect_timeout_s=0.3, timeout_s=0.6)
 
 
-def client(url: str, ca_file: Path | None = None, limits: TokenSettings = LIMITS, **more: object) -> TokenClient:
-    app = AppSettings.model_validate(
+def app_settings(url: str, **more: object) -> AppSettings:
+    return AppSettings.model_validate(
         {
             "app_id": "2882303761517000001",
             "app_key": "the-key",
             "app_secret": "the-secret",
             "url_secret": "a-url-secret-of-32-characters-00",
             "base_url": url,
-            "ca_file": ca_file,
         }
         | more
     )
-    return TokenClient({"main": app}, limits)
+
+
+def client(url: str, ca_file: Path | None = None, limits: TokenSettings = LIMITS) -> TokenClient:
+    return TokenClient({"main": app_settings(url, ca_file=ca_file)}, limits)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +50,8 @@ def test_the_request_is_the_documented_one() -> None:
     lines = head.decode().split("\r\n")
     assert lines[0] == "POST /api/account/token HTTP/1.1"
     assert "Content-Type: application/json" in lines
-    assert not [line for line in lines if line.lower().startswith(("expect", "accept-encoding"))]
+    assert not [line for line in lines if line.lower().startswith("expect")]
+    assert "Accept-Encoding: identity" in lines
     assert json.loads(body) == {
         "appId": "2882303761517000001",
         "appKey": "the-key",
@@ -81,11 +85,63 @@ def test_status_type_and_bytes_come_back_as_they_are(
     assert (answer.status, answer.headers.get("content-type"), answer.body) == (status, content_type, body)
 
 
-@pytest.mark.parametrize("spelled", [b"c/of+app==", b"c\\/of+app=="])
-def test_an_answer_that_repeats_our_secret_is_none(spelled: bytes) -> None:
-    with upstream(answering(http(b'{"error":"unexpected","request":"' + spelled + b'"}'))) as service:
-        answer = client(service.url, app_secret="c/of+app==").issue("main", "1000")
-    assert answer == TransportFailure("answer repeats our credentials", FailureKind.TIMED_OUT)
+# the same request in the hands of a gateway; tests/mimc/test_echo.py has the spellings
+REPEATED = http(b'{"error":"unexpected","request":"c/of+app\\u003d="}')
+REPEATING = {
+    "body": REPEATED,
+    "header": http(GOLDEN, headers=b"X-Request: %7B%22appSecret%22%3A%22c%2Fof%2Bapp%3D%3D%22%7D\r\n"),
+    "interim answer": b"HTTP/1.1 103 Early\r\nX-Request: c/of+app==\r\n\r\n" + http(GOLDEN),
+    "trailer": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX-Request: c/of+app==\r\n\r\n",
+    "appKey": http(b"unexpected: 5371010101010"),
+}
+
+
+def asked_of(raw: bytes, guard: str) -> tuple[Response | TransportFailure, list[tuple[str, Echo]]]:
+    found: list[tuple[str, Echo]] = []
+    limits = TokenSettings.model_validate({"echo_guard": guard})
+    with upstream(answering(raw)) as service:
+        apps = {"main": app_settings(service.url, app_key="5371010101010", app_secret="c/of+app==")}
+        answer = TokenClient(apps, limits, lambda app, echo: found.append((app, echo))).issue("main", "1000")
+    return answer, found
+
+
+@pytest.mark.parametrize("place", list(REPEATING))
+def test_an_answer_that_repeats_our_secrets_is_none_wherever_they_are(place: str) -> None:
+    refused = TransportFailure("answer repeats our credentials", FailureKind.BROKEN)
+    assert asked_of(REPEATING[place], "refuse") == (refused, [("main", Echo.ANSWER)])
+
+
+def test_the_guard_may_report_alone() -> None:
+    answer, found = asked_of(REPEATED, "report")
+    assert isinstance(answer, Response)
+    assert (answer.body, found) == (REPEATED.partition(b"\r\n\r\n")[2], [("main", Echo.ANSWER)])
+
+
+def test_a_security_key_that_is_our_secret_is_passed_on_and_reported() -> None:
+    body = b'{"code":200,"data":{"miUserSecurityKey":"c\\/of+app==", "token":"x"}}'
+    answer, found = asked_of(http(body), "refuse")
+    assert isinstance(answer, Response)
+    assert (answer.body, found) == (body, [("main", Echo.SECURITY_KEY)])
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"Content-Encoding: gzip\r\n",
+        b"content-encoding: identity\r\nContent-Encoding: br\r\n",
+        b"Content-Encoding: identity, deflate\r\n",
+        b"Transfer-Encoding: gzip\r\n",
+    ],
+)
+def test_an_answer_in_an_encoding_that_we_did_not_ask_for_is_none(headers: bytes) -> None:
+    with upstream(answering(http(GOLDEN, headers=headers))) as service:
+        answer = client(service.url).issue("main", "1000")
+    assert isinstance(answer, TransportFailure)
+
+
+def test_an_answer_that_says_identity_is_one() -> None:
+    with upstream(answering(http(GOLDEN, headers=b"Content-Encoding: Identity\r\n"))) as service:
+        assert isinstance(client(service.url).issue("main", "1000"), Response)
 
 
 def test_a_connection_is_kept_from_call_to_call_and_by_each_thread() -> None:
