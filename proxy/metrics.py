@@ -61,6 +61,18 @@ callbacks_from_the_future_total = Counter(
 tokens_total = Counter(
     "app_proxy_token_calls_total", "Token calls by the status given to the client", ["status"], registry=WEB
 )
+token_answers_total = Counter(
+    "app_proxy_token_answers_total",
+    "The TokenService's answers: a token, or why there was none",
+    ["app", "answer"],
+    registry=WEB,
+)
+token_echoes_total = Counter(
+    "app_proxy_token_echoes_total",
+    "Answers of the TokenService that repeat the appKey or the appSecret, by where",
+    ["app", "where"],
+    registry=WEB,
+)
 keys_fetched = Gauge(
     "app_proxy_jwks_fetched_timestamp_seconds",
     "When an issuer's JWK set was last fetched; its age is time() minus this",

@@ -1,7 +1,8 @@
 """What the service says of itself to its operator: numbers for /metrics, sentences for /readyz."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 
 
 @dataclass(frozen=True)
@@ -20,3 +21,17 @@ class Health:
 
     ready: bool
     details: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class TokenFacts:
+    """What a process has seen of the TokenService's answers, by section: when a token was given last, when none was and
+    why, and when our key or secret was in an answer (section, where).
+    """
+
+    given: dict[str, datetime] = field(default_factory=dict)
+    failed: dict[str, tuple[datetime, str]] = field(default_factory=dict)
+    echoes: dict[tuple[str, str], datetime] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.given or self.failed or self.echoes)

@@ -6,15 +6,32 @@ Source: MIMC operation manual, POST /api/account/token. A client gets the bytes 
 import json
 from typing import Any, Final
 
+from proxy.domain.transfers import Response, TransportFailure
 from proxy.strict_json import BadJson, at, object_or_none, read_object
 
 SUCCESS: Final = 200
+_MOST_CODE: Final = 99_999  # of those seen the longest has five digits
 _SECURITY_KEY: Final = "miUserSecurityKey"
 
 
 def code_of(body: bytes) -> int | None:
     """MIMC's own code, which says more than the HTTP status: a wrong appKey is code 401 under HTTP 200."""
     return _code(object_or_none(body))
+
+
+def reason_of(answer: Response | TransportFailure) -> str | None:
+    """Why there is no token, in a few words of a closed set; None where there is one."""
+    if isinstance(answer, TransportFailure):
+        return answer.reason
+    match code_of(answer.body):
+        case code if code == SUCCESS:
+            return None
+        case None:
+            return f"HTTP {answer.status} without MIMC's code"
+        case code if 0 <= code <= _MOST_CODE:
+            return f"MIMC's code {code}"
+        case _:
+            return "MIMC's code is none"
 
 
 def without_security_key(body: bytes) -> bytes | None:

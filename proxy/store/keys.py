@@ -33,6 +33,7 @@ users' own names and may hold anything; they and push tokens enter a key as a di
     proxy:{appId}:ready                      string  1 minute         web (health)          can the store be written?
     proxy:{store}:generation                 hash    for ever         web, worker           which store this is, loss
     proxy:{store}:clocks                     hash    1 hour           web, worker           clocks that are wrong
+    proxy:{store}:tokens                     hash    1 hour           web (tokens)          does MIMC give tokens?
     proxy:{store}:workers                    zset    1 day            worker                its last word, by ms
     proxy:{store}:worker:<instance>          string  15 s             worker                what it says of itself
     proxy:{blocked}:accounts                 set     until lifted     web, cli              digests of blocked accounts
@@ -54,6 +55,7 @@ GROUP = "workers"
 LIMITS_PREFIX = "proxy:limits"
 DEVICE_TTL_S = 400 * 86_400
 CLOCKS_TTL_S = 3_600
+TOKENS_TTL_S = 3_600
 WORKER_STATE_TTL_S = 15
 WORKERS_TTL_S = 86_400
 REMOVAL_GUARD_TTL_S = 86_400
@@ -182,6 +184,10 @@ def identity() -> str:
 
 def clocks() -> str:
     return "proxy:{store}:clocks"
+
+
+def tokens() -> str:
+    return "proxy:{store}:tokens"
 
 
 def workers() -> str:

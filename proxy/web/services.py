@@ -12,6 +12,7 @@ from proxy.settings import Settings
 from proxy.spool.drain import Drain
 from proxy.spool.folder import Spool
 from proxy.store.connection import Store
+from proxy.usecases.monitor_tokens import TokenMonitor
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Services:
     blocks: BlockList
     senders: Senders
     tokens: TokenService
+    token_monitor: TokenMonitor
     inbox: CallbackInbox
     devices: DeviceRegistry
     limits: RateLimits

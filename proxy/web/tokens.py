@@ -6,8 +6,9 @@ from flask import Blueprint, request
 from flask import Response as WebResponse
 
 from proxy.domain.transfers import Response, TransportFailure
-from proxy.metrics import token_seconds, tokens_total
+from proxy.metrics import bounded_reason, token_answers_total, token_seconds, tokens_total
 from proxy.mimc.client import TIMED_OUT
+from proxy.mimc.token_answer import reason_of
 from proxy.usecases.choose_app import choose_app
 from proxy.web import current_services
 from proxy.web.access import add_log_context, audit
@@ -34,7 +35,8 @@ def give_token() -> WebResponse:
         section, user.app_account
     )  # its phone may have registered the account with Mi Push just now
     status = answer.status if isinstance(answer, Response) else answer.reason
-    audit("token asked", account=user.app_account, app=section, backend=user.backend, status=status)
+    why_none = _note(section, answer)
+    audit("token asked", account=user.app_account, app=section, backend=user.backend, status=status, refused=why_none)
     match answer:
         case Response():
             return _passed_on(answer)
@@ -47,6 +49,18 @@ def give_token() -> WebResponse:
 def count(response: WebResponse) -> WebResponse:
     tokens_total.labels(str(response.status_code)).inc()
     return response
+
+
+def _note(section: str, answer: Response | TransportFailure) -> str | None:
+    """Counts the answer, and returns why it holds no token, None where it does."""
+    reason = reason_of(answer)
+    token_answers_total.labels(section, bounded_reason(reason or "token")).inc()
+    monitor = current_services().token_monitor
+    if reason is None:
+        monitor.given(section)
+    else:
+        monitor.failed(section, reason)
+    return reason
 
 
 def _passed_on(answer: Response) -> WebResponse:

@@ -5,6 +5,8 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 
+import structlog
+
 from proxy.auth import build_authenticator
 from proxy.auth.accounts import SessionTokens
 from proxy.auth.accounts_db import open_accounts
@@ -15,8 +17,9 @@ from proxy.channels import MIPUSH
 from proxy.domain.lanes import Lane
 from proxy.domain.times import TOLERATED_SKEW
 from proxy.errors import SpoolRefused, StoreUnavailable
-from proxy.metrics import keys_fetched
+from proxy.metrics import keys_fetched, token_echoes_total
 from proxy.mimc.client import TokenClient
+from proxy.mimc.echo import Echo
 from proxy.mimc.senders import Senders
 from proxy.ports import BlockMarks
 from proxy.settings import AccountsSettings, Settings
@@ -31,12 +34,16 @@ from proxy.store.server.clocks import StoreClock, clock_commands
 from proxy.store.server.health import RedisHealth
 from proxy.store.server.identity import DataLoss, IdentityMonitor
 from proxy.store.server.metrics import RedisMetrics
+from proxy.store.server.token_facts import token_commands
 from proxy.store.server.writes import CountedWrites
 from proxy.store.users.blocks import RedisBlocks
 from proxy.store.users.limits import RedisLimits
 from proxy.usecases.monitor_clock import ClockedTokens
+from proxy.usecases.monitor_tokens import TokenMonitor
 from proxy.web.services import Services, SpoolServices
 from proxy.wiring.common import app_ids_of, clock_monitor, identity_of, lanes_of, log_loss, log_store, utc_now
+
+log = structlog.get_logger()
 
 
 def web_services(settings: Settings) -> Services:
@@ -64,7 +71,19 @@ def web_services(settings: Settings) -> Services:
             skews.measured("store", -clock.offset)
             if measured := skews.take():
                 store.call(lambda redis: clock_commands(redis, measured, TOLERATED_SKEW, clock.now()).execute())
+        keep_tokens()
 
+    def keep_tokens() -> None:
+        if facts := token_monitor.take():
+            with suppress(StoreUnavailable):
+                store.call(lambda redis: token_commands(redis, facts).execute())
+
+    def note_echo(app: str, echo: Echo) -> None:
+        token_echoes_total.labels(app, echo).inc()
+        log.error("an answer of MIMC's TokenService holds our appKey or appSecret", app=app, where=echo)
+        token_monitor.echoed(app, echo)
+
+    token_monitor = TokenMonitor(clock.now, _log_no_tokens, _log_tokens_again, keep_tokens)
     inbox = RedisInbox(store, settings.relay.dedupe_ttl, settings.store.callbacks_cap, writes)
 
     def store_now() -> datetime:
@@ -79,8 +98,9 @@ def web_services(settings: Settings) -> Services:
         authenticator=build_authenticator(settings.auth, _note_keys),
         blocks=RedisBlocks(store),
         senders=Senders(settings.apps),
-        tokens=ClockedTokens(TokenClient(settings.apps, settings.token), skews),
         inbox=SpoolingInbox(inbox, store, spool.spool, lambda: clock.is_measured) if spool else inbox,
+        tokens=ClockedTokens(TokenClient(settings.apps, settings.token, note_echo), skews),
+        token_monitor=token_monitor,
         devices=RedisDeviceRegistry(
             store, app_ids_of(settings), settings.devices.per_account, _lanes_by_account(settings, lanes)
         ),
@@ -134,3 +154,11 @@ def _lanes_by_account(settings: Settings, lanes: Sequence[Lane]) -> list[Lane]:
 
 def _note_keys(issuer: str, at: datetime) -> None:
     keys_fetched.labels(issuer).set(at.timestamp())
+
+
+def _log_no_tokens(app: str, reason: str) -> None:
+    log.error("MIMC's TokenService gives no token", app=app, reason=reason)
+
+
+def _log_tokens_again(app: str) -> None:
+    log.info("MIMC's TokenService gives tokens again", app=app)

@@ -28,6 +28,7 @@ from proxy.domain.dead_letters import Cause
 from proxy.domain.devices import ApnsEnvironment, Device, Platform
 from proxy.domain.jobs import Job, Try
 from proxy.domain.lanes import Lane
+from proxy.domain.monitoring import TokenFacts
 from proxy.domain.offline_messages import offline_message
 from proxy.domain.settlements import Bury, PlanChunk, Postpone, Waiting
 from proxy.spool import format as spool
@@ -46,6 +47,7 @@ from proxy.store.server.clocks import clock_commands
 from proxy.store.server.embedded import ensure_store, stop_store
 from proxy.store.server.health import RedisHealth
 from proxy.store.server.identity import IdentityMonitor, StoreIdentity
+from proxy.store.server.token_facts import token_commands
 from proxy.store.server.worker_states import WorkerStates
 from proxy.store.users.blocks import RedisBlocks
 from tests.store.samples import DAY, MS, NO_WAIT, NOON, SECOND, for_inbox, pauses, queue_of
@@ -116,6 +118,8 @@ def write(url: str) -> None:
     devices = RedisDeviceRegistry(store, APP_IDS)
     skews = {"mimc": timedelta(seconds=90)}
     store.call(lambda redis: clock_commands(redis, skews, SECOND, NOON, machine="machine-1").execute())
+    seen = TokenFacts({"main": NOON}, {"pad": (NOON, "MIMC's code 401")}, {("main", "answer"): NOON})
+    store.call(lambda redis: token_commands(redis, seen).execute())
     devices.register(IPHONE)
     devices.register(XIAOMI)
     devices.register(FORGOTTEN)

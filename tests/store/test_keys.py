@@ -70,6 +70,7 @@ SAMPLES: dict[str, Callable[[], str]] = {
     "ready": lambda: keys.ready("77"),
     "identity": keys.identity,
     "clocks": keys.clocks,
+    "tokens": keys.tokens,
     "blocked_accounts": keys.blocked_accounts,
     "blocked_session": lambda: keys.blocked_session("s1"),
 }
@@ -82,6 +83,7 @@ SHARED = {
     "provider_token",
     "identity",
     "clocks",
+    "tokens",
     "workers",
     "worker_state",
     "blocked_accounts",
@@ -92,7 +94,7 @@ SHARED = {
 def catalogue() -> list[re.Pattern[str]]:
     """The rows of the module's docstring, each <placeholder> standing for any text without a colon."""
     rows = re.findall(r"^    (proxy:\S*(?: d>\S*| id>\S*)?)", inspect.getdoc(keys) or "", re.MULTILINE)
-    assert len(rows) == 34
+    assert len(rows) == 35
     row_texts = [re.escape(row).replace(r"\ ", " ") for row in rows]
     texts = [
         text.replace(re.escape("{appId}"), r"\{77\}").replace(re.escape("{<team>}"), r"\{TEAM\}") for text in row_texts

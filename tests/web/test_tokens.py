@@ -3,8 +3,15 @@
 import json
 
 import pytest
+from structlog.testing import capture_logs
 
+from proxy.app import create_app
 from proxy.domain.transfers import FailureKind, Response, TransportFailure
+from proxy.metrics import WEB
+from proxy.store import keys
+from proxy.store.connection import Store
+from proxy.wiring.web import web_services
+from tests.mimc.upstream import answering, http, upstream
 from tests.web.world import APP_ID, ORIGIN, OTHER_APP_ID, World, app_section, bearer, other_section, settings
 
 PATH = "/api/account/token"
@@ -135,3 +142,44 @@ def test_a_bug_is_an_envelope_without_content_that_the_page_may_read() -> None:
     assert answer.status_code == 500
     assert answer.json == {"code": 500, "message": "internal server error", "data": None}
     assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (Response(200, {}, b'{"code":200,"data":{"token":"x"}}'), None),
+        (Response(200, {}, b'{"code":401,"message":"words of theirs"}'), "MIMC's code 401"),
+        (Response(200, {}, b'{"code":"200"}'), "HTTP 200 without MIMC's code"),
+        (Response(502, {}, b"<html>"), "HTTP 502 without MIMC's code"),
+        (Response(200, {}, b'{"code":12345678}'), "MIMC's code is none"),
+        (TransportFailure("no answer in time", FailureKind.TIMED_OUT), "no answer in time"),
+    ],
+)
+def test_mimc_s_own_code_is_counted_and_in_the_audit(answer: Response | TransportFailure, reason: str | None) -> None:
+    world = World()
+    world.tokens.answer = answer
+    before = counted(reason)
+    with capture_logs() as logs:
+        world.client.post(PATH, headers=bearer())
+    (line,) = [line for line in logs if line.get("what") == "token asked"]
+    assert line["refused"] == reason
+    assert counted(reason) == before + 1
+    failed = world.services.token_monitor.take().failed
+    assert [why for _, why in failed.values()] == ([reason] if reason else [])
+
+
+def counted(reason: str | None) -> float:
+    labels = {"app": "main", "answer": reason or "token"}
+    return WEB.get_sample_value("app_proxy_token_answers_total", labels) or 0.0
+
+
+def test_a_wrong_app_key_is_in_readyz_with_mimc_s_code(store_url: str) -> None:
+    """Of a web process as it is wired, with its store and a TokenService that refuses under HTTP 200."""
+    with upstream(answering(http(b'{"code":401,"message":"","data":null}'))) as service:
+        configured = settings({"wrong-key": app_section(base_url=service.url)}, store={"url": store_url})
+        services = web_services(configured)
+        client = create_app(services).test_client()
+        assert client.post(PATH, headers=bearer()).status_code == 200
+        details = services.health.check().details
+        Store(store_url).call(lambda redis: redis.hdel(keys.tokens(), "wrong-key\nfailed"))
+    assert "MIMC's code 401" in details["tokens of wrong-key"]

@@ -19,6 +19,7 @@ from proxy.domain.transfers import Response, TransportFailure
 from proxy.errors import StoreUnavailable
 from proxy.mimc.senders import Senders
 from proxy.settings import Settings
+from proxy.usecases.monitor_tokens import TokenMonitor
 from proxy.web.services import Services
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -180,6 +181,7 @@ class World:
             blocks=self.blocks,
             senders=Senders(self.settings.apps),
             tokens=self.tokens,
+            token_monitor=TokenMonitor(lambda: NOW),
             inbox=self.inbox,
             devices=self.devices,
             limits=self.limits,

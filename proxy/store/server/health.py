@@ -16,6 +16,7 @@ from proxy.store.queue.lane_states import PAUSE_FIELDS, read_pause
 from proxy.store.server.clocks import clock_details
 from proxy.store.server.identity import loss_details
 from proxy.store.server.policy import eviction_fault, persistence_risk, read_persistence, read_policy
+from proxy.store.server.token_facts import token_details
 from proxy.store.server.worker_states import worker_details
 
 _READY_TTL_S = 60
@@ -52,7 +53,7 @@ class RedisHealth:
         if risk := persistence_risk(*read_persistence(redis)):
             details["persistence"] = risk
         details |= guard_details(redis, self._lanes, self._now()) | loss_details(redis, self._now())
-        details |= clock_details(redis, self._now()) | worker_details(redis)
+        details |= clock_details(redis, self._now()) | token_details(redis, self._now()) | worker_details(redis)
         if missing:
             details["groups"] = f"{len(missing)} streams have no consumer group: no worker has started yet"
         if evicts or policy is None:
