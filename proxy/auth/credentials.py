@@ -17,10 +17,11 @@ _BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u20
 
 @dataclass(frozen=True)
 class Credentials:
-    """The value of the Authorization header and the cookies, as they came."""
+    """The value of the Authorization header and the cookies, as they came; `client` is the address they came from."""
 
     authorization: str | None = field(repr=False)
     cookies: Mapping[str, str] = field(repr=False)
+    client: str = ""
 
     def bearer(self) -> str | None:
         """The bearer in the Authorization header; None when it holds none, or more than one."""
@@ -56,9 +57,10 @@ class Refused:
 
 @dataclass(frozen=True)
 class Unavailable:
-    """The backend cannot decide now; the caller may repeat. `reason` as in Refused."""
+    """The backend cannot decide now; the caller may repeat after a while. `reason` as in Refused."""
 
     reason: str
+    retry_after_s: float = field(default=5, compare=False)
 
 
 class Backend(Protocol):

@@ -2,14 +2,14 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from proxy.auth.claims import ClaimRules, Proven, judge
 from proxy.auth.credentials import Authenticated, Credentials, Refused, Unavailable
 from proxy.auth.jws import Malformed, Unverified, parse_jws
-from proxy.auth.jwt_keys import Key
+from proxy.auth.jwt_keys import Key, has_signature_of_its_kind
 from proxy.auth.jwt_memory import Memory, Remembered
 from proxy.auth.jwt_sources import FileKeys, JwksKeys, KeysFetched, KeySource
 from proxy.settings import JwtSettings
@@ -61,7 +61,7 @@ class JwtBearer:
             token = parse_jws(bearer)
         except Malformed:
             return Refused("malformed")
-        return self._ask(token, digest, now)
+        return self._ask(token, digest, now, credentials.client)
 
     def _remembered(self, digest: bytes, now: float) -> Authenticated | None:
         found = self.memory.recall(digest, now)
@@ -72,11 +72,11 @@ class JwtBearer:
         self.memory.remove(digest)
         return None
 
-    def _ask(self, token: Unverified, digest: bytes, now: float) -> Authenticated | Refused | Unavailable:
+    def _ask(self, token: Unverified, digest: bytes, now: float, client: str) -> Authenticated | Refused | Unavailable:
         refused = Refused("unknown iss")
         unavailable = None
         for issuer in self._candidates(token.claims.get("iss")):
-            match issuer.verify(token, now):
+            match issuer.verify(token, now, client):
                 case (Authenticated() as user, until, key):
                     self.memory.keep(digest, Remembered(user, until, issuer.name, key.identity))
                     return user
@@ -101,10 +101,14 @@ class _Issuer:
     rules: ClaimRules
     app: str | None
 
-    def verify(self, token: Unverified, now: float) -> tuple[Authenticated, float, Key] | Refused | Unavailable:
+    def verify(
+        self, token: Unverified, now: float, client: str
+    ) -> tuple[Authenticated, float, Key] | Refused | Unavailable:
         if token.algorithm not in self.algorithms:  # no key source is asked for keys that could not serve
             return Refused("algorithm not allowed")
-        keys = self.keys.find(token.kid)
+        keys: Sequence[Key] | Unavailable = self.keys.look().named(token.kid)
+        if not keys and self._could_be_genuine(token, now):
+            keys = self.keys.ask_for(token.kid, client)
         if isinstance(keys, Unavailable):
             return keys
         if not keys:
@@ -120,6 +124,10 @@ class _Issuer:
                 return Authenticated(account, self.app, BACKEND), until, signer
             case Refused() as refused:
                 return refused
+
+    def _could_be_genuine(self, token: Unverified, now: float) -> bool:
+        """Could a key that is not known yet make this token a good one?"""
+        return has_signature_of_its_kind(token) and isinstance(judge(token.claims, self.rules, now), Proven)
 
 
 def _issuer(name: str, settings: JwtSettings, on_keys: KeysFetched, monotonic: Callable[[], float]) -> _Issuer:

@@ -15,6 +15,9 @@ from proxy.public_keys import NotAKey, PublicKey, algorithms_of, read_jwk, read_
 # Far above what issuers publish. A token without `kid` is tried with each.
 MOST_KEYS = 64
 
+_SIGNATURE_BYTES: Mapping[str, Sequence[int]] = {"ES256": (64,), "ES384": (96,), "ES512": (132,), "EdDSA": (64, 114)}
+_RSA_BYTES = range(256, 2049)  # of the moduli of 2048 bits and more
+
 _JWS = PyJWS()
 
 
@@ -47,6 +50,12 @@ class KeySet:
     def named(self, kid: str | None) -> tuple[Key, ...]:
         """The keys that may have signed: those of that name and those without one; all when none is named."""
         return tuple(key for key in self.keys if kid is None or key.kid is None or key.kid == kid)
+
+
+def has_signature_of_its_kind(token: Unverified) -> bool:
+    """Is the signature as long as one of its algorithm is? RFC 7518, 3.3 to 3.5; RFC 8032, 5.1.6 and 5.2.6."""
+    size = len(token.signature)
+    return size in _SIGNATURE_BYTES.get(token.algorithm, _RSA_BYTES)
 
 
 def secret_key(secret: str, allowed: Sequence[str]) -> Key:

@@ -1,11 +1,13 @@
 """Where an issuer's keys come from, and how they change while the service runs. Safe to share between threads."""
 
+import hashlib
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import requests
 import structlog
@@ -22,11 +24,14 @@ log = structlog.get_logger()
 # issuer, and when its keys came
 KeysFetched = Callable[[str, datetime], None]
 Monotonic = Callable[[], float]
+V = TypeVar("V")
 
 _LOOK_EVERY_S = 1.0
 _OLD_AFTER_S = 600.0
-_FETCH_EVERY_S = 30.0
-_FIRST_FETCH_EVERY_S = 5.0
+_FETCH_EVERY_S = 5.0
+_AFTER_FAILURE_S = 30.0
+_UNKNOWN_FOR_S = 30.0
+_MOST_REMEMBERED = 10_000
 _FETCH_PATIENCE_S = 3.0
 _MOST_BYTES = 256 * 1024
 
@@ -37,8 +42,12 @@ class KeySource(Protocol):
     def look(self) -> KeySet:
         """The keys as they are known; it costs next to nothing and never waits."""
 
-    def find(self, kid: str | None) -> Sequence[Key] | Unavailable:
-        """The keys that may have signed a token of this `kid`; none: it is not this issuer's."""
+    def ask_for(self, kid: str | None, client: str) -> Sequence[Key] | Unavailable:
+        """The keys of a `kid` that is not among those known, once the issuer was asked; none: it has no such key.
+
+        For tokens that are in order but for their signature. `client` is who showed it: where a question was in vain,
+        that client has to wait, and no other.
+        """
 
 
 class FileKeys:
@@ -65,8 +74,8 @@ class FileKeys:
                 self._lock.release()
         return self._keys
 
-    def find(self, kid: str | None) -> Sequence[Key] | Unavailable:  # noqa: ARG002  these keys have no names
-        return self.look().keys
+    def ask_for(self, kid: str | None, client: str) -> Sequence[Key] | Unavailable:  # noqa: ARG002  there is no more
+        return ()
 
     def _read_changes(self) -> None:
         stamps = self._stamp()
@@ -107,8 +116,13 @@ def _why(error: Exception) -> str:
 class JwksKeys:
     """A JWK set at the issuer's address.
 
-    It is fetched when first needed; again in the background once it is ten minutes old, and at once, at most every
-    half a minute, when a token names an unknown key. While the issuer is down the old keys stay.
+    It is fetched when first needed; again in the background once it is ten minutes old, and at once for an unknown
+    `kid`, at most every five seconds. While the issuer is down the old keys stay.
+
+    Anyone can make up an unknown `kid`, and that must not keep the issuer's next key from us. A client that had the set
+    fetched in vain waits for half a minute, and others do not wait for them. A fetch brings all keys, whoever caused
+    it. A `kid` is called unknown only after a fetch that came after its client showed it first: until then nothing is
+    decided.
     """
 
     def __init__(
@@ -123,6 +137,9 @@ class JwksKeys:
         self._keys: KeySet | None = None
         self._fetched_at = self._tried_at = float("-inf")
         self._failed = False
+        self._fetches = 0
+        self._seen = _Recent[int](_MOST_REMEMBERED)  # clients with unknown kids, and how many fetches came before
+        self._in_vain = _Recent[float](_MOST_REMEMBERED)  # clients, and when they had the set fetched in vain
 
     def look(self) -> KeySet:
         keys = self._keys
@@ -132,26 +149,45 @@ class JwksKeys:
             self._fetch_in_background()
         return keys
 
-    def find(self, kid: str | None) -> Sequence[Key] | Unavailable:
-        if found := self.look().named(kid):
-            return found
+    def ask_for(self, kid: str | None, client: str) -> Sequence[Key] | Unavailable:
+        # of a client, because some kids can be foreseen
+        before = self._seen.setdefault(f"{client}\n{kid}", self._fetches)
         # one thread fetches, the others wait for its result
         if self._fetching.acquire(timeout=_FETCH_PATIENCE_S):
             try:
-                if not (self._keys and self._keys.named(kid)) and self._may_fetch():
+                if not self._named(kid) and self._wait_s(before, client) <= 0:
                     self._fetch()
+                    if not self._failed and not self._named(kid):
+                        self._in_vain.keep(client, self._monotonic())
             finally:
                 self._fetching.release()
-        keys = self._keys
-        if keys is None:
-            return Unavailable("no keys yet")
-        if found := keys.named(kid):
+        if found := self._named(kid):
             return found
-        return Unavailable("unknown kid, issuer down") if self._failed else ()
+        wait_s = self._wait_s(before, client)
+        if self._keys is None:
+            return Unavailable("no keys yet", wait_s)
+        if self._failed:
+            return Unavailable("unknown kid, issuer down", wait_s)
+        return () if self._fetches > before else Unavailable("unknown kid, issuer asked just now", wait_s)
+
+    def _named(self, kid: str | None) -> Sequence[Key]:
+        return self._keys.named(kid) if self._keys else ()
+
+    def _wait_s(self, before: int, client: str) -> float:
+        """Until this client may have the set fetched for a kid that it first showed after `before` fetches."""
+        now, waits = self._monotonic(), [self._tried_at + self._pause_s]
+        if self._keys is not None:
+            waits.append(self._in_vain.get(client, float("-inf")) + _UNKNOWN_FOR_S)
+            if self._fetches > before:
+                waits.append(self._fetched_at + _UNKNOWN_FOR_S)
+        return max(waits) - now
+
+    @property
+    def _pause_s(self) -> float:
+        return _AFTER_FAILURE_S if self._failed and self._keys is not None else _FETCH_EVERY_S
 
     def _may_fetch(self) -> bool:
-        pause = _FIRST_FETCH_EVERY_S if self._keys is None else _FETCH_EVERY_S
-        return self._monotonic() - self._tried_at >= pause
+        return self._monotonic() - self._tried_at >= self._pause_s
 
     def _fetch_in_background(self) -> None:
         if self._fetching.acquire(blocking=False):
@@ -177,11 +213,46 @@ class JwksKeys:
         if self._keys is None or keys.identities != self._keys.identities:
             log.info("an issuer's keys have changed", issuer=self._name, keys=len(keys.keys))
         self._keys, self._failed = keys, False
+        self._fetches += 1
         self._fetched_at = self._monotonic()
         self._on_fetched(self._name, datetime.now(UTC))
 
 
 _NO_KEYS = KeySet(())
+
+
+class _Recent(Generic[V]):
+    """What was kept last by name, at most `most` of it; of a name its digest alone. Safe to share between threads."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[bytes, V] = OrderedDict()
+
+    def get(self, name: str, default: V) -> V:
+        with self._lock:
+            return self._kept.get(_digest(name), default)
+
+    def keep(self, name: str, value: V) -> None:
+        with self._lock:
+            self._keep(_digest(name), value)
+
+    def setdefault(self, name: str, value: V) -> V:
+        """What was kept of the name, which counts as kept just now; else the value, which is kept."""
+        digest = _digest(name)
+        with self._lock:
+            return self._keep(digest, self._kept.get(digest, value))
+
+    def _keep(self, digest: bytes, value: V) -> V:
+        self._kept[digest] = value
+        self._kept.move_to_end(digest)
+        if len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+        return value
+
+
+def _digest(name: str) -> bytes:
+    return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _json(settings: JwtSettings) -> object:

@@ -1,5 +1,6 @@
 """Proof of the caller: the signed-in user of a client's route, and the operator on the operator's own listener."""
 
+import math
 from typing import Any
 
 from flask import Flask, Request, request, session
@@ -13,6 +14,7 @@ from proxy.errors import NotFound, NotSignedIn
 from proxy.settings import AccountsSettings
 from proxy.web import current_services
 from proxy.web.access import add_log_context, audit_refusal
+from proxy.web.addresses import client_address, network_of
 from proxy.web.cookies import require_browser_care, use_cookies
 from proxy.web.envelope import HttpRefusal
 from proxy.web.listeners import Listener
@@ -99,7 +101,7 @@ def _by_cookie(found: Session) -> Authenticated:
 
 
 def _load_user(request: Request) -> User | None:
-    shown = Credentials(request.headers.get("Authorization"), request.cookies)
+    shown = Credentials(request.headers.get("Authorization"), request.cookies, network_of(client_address()))
     match current_services().authenticator.authenticate(shown):
         case Authenticated() as proof:
             add_log_context(auth=proof.backend)
@@ -109,6 +111,6 @@ def _load_user(request: Request) -> User | None:
             for backend, why in each:
                 audit_refusal(backend, why)
             return None
-        case Unavailable(reason):
+        case Unavailable(reason, retry_after_s):
             add_log_context(unavailable=reason)
-            raise HttpRefusal(503, "sign-in is unavailable", {"Retry-After": "5"})
+            raise HttpRefusal(503, "sign-in is unavailable", {"Retry-After": str(max(1, math.ceil(retry_after_s)))})

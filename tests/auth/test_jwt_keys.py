@@ -44,8 +44,8 @@ def signed(key: Any, algorithm: str, kid: str | None = None, **claims: Any) -> s
     return jwt.encode(told, key, algorithm, {"kid": kid} if kid else None)
 
 
-def shown(token: str) -> Credentials:
-    return Credentials(f"Bearer {token}", {})
+def shown(token: str, client: str = "203.0.113.1") -> Credentials:
+    return Credentials(f"Bearer {token}", {}, client)
 
 
 def pem(key: Any) -> bytes:
@@ -159,20 +159,88 @@ def test_a_key_set_is_fetched_once_and_only_for_tokens_that_it_could_serve(clock
         assert abs((datetime.now(UTC) - clock.fetched[0][1]).total_seconds()) < 60
 
 
-def test_an_unknown_kid_fetches_at_most_every_half_a_minute(clock: Clock) -> None:
+def test_an_unknown_kid_is_undecided_until_the_issuer_may_be_asked_and_unknown_afterwards(clock: Clock) -> None:
     with endpoint(always(body=key_set(jwk(RSA, kid="old")))) as issuer:
         backend = clock.backend(own={"jwks_url": issuer.url})
         assert backend.authenticate(shown(signed(RSA, "RS256", "old"))) == ALICE
-        issuer.answer = always(body=key_set(jwk(RSA, kid="old"), jwk(OTHER_RSA, kid="new")))
-        fresh = shown(signed(OTHER_RSA, "RS256", "new"))
-        for number in range(20):
-            assert backend.authenticate(shown(signed(RSA, "RS256", f"unknown-{number}"))) == Refused("unknown kid")
-        assert backend.authenticate(fresh) == Refused("unknown kid")
-        assert len(issuer.asked) == 1
-        clock.now += 31
-        assert backend.authenticate(fresh) == ALICE
-        assert backend.authenticate(shown(signed(RSA, "RS256", "old", sub="bob"))) == Authenticated("bob", None, "jwt")
+        withdrawn = shown(signed(OTHER_RSA, "RS256", "withdrawn"))
+        verdict = backend.authenticate(withdrawn)
+        assert verdict == Unavailable("unknown kid, issuer asked just now")
+        assert isinstance(verdict, Unavailable)
+        assert verdict.retry_after_s == 5
+        clock.now += 5
+        for _ in range(3):
+            assert backend.authenticate(withdrawn) == Refused("unknown kid")
+            clock.now += 9
         assert len(issuer.asked) == 2
+        issuer.answer = always(body=key_set(jwk(OTHER_RSA, kid="withdrawn")))  # the key is back
+        clock.now += 10
+        assert backend.authenticate(withdrawn) == ALICE
+
+
+def test_a_stranger_who_makes_up_kids_delays_no_rotation(clock: Clock) -> None:
+    """Whatever they send from their address, and also where they can foresee the next kid."""
+    with endpoint(always(body=key_set(jwk(RSA, kid="old")))) as issuer:
+        backend = clock.backend(own={"jwks_url": issuer.url})
+        assert backend.authenticate(shown(signed(RSA, "RS256", "old"))) == ALICE
+        clock.now += 5
+        for number in range(20):
+            for kid in ("new", f"made up {number}"):
+                assert not isinstance(
+                    backend.authenticate(shown(signed(RSA, "RS256", kid), "192.0.2.6")), Authenticated
+                )
+            clock.now += 1
+        assert len(issuer.asked) == 2
+        issuer.answer = always(body=key_set(jwk(OTHER_RSA, kid="new")))
+        assert backend.authenticate(shown(signed(OTHER_RSA, "RS256", "new"))) == ALICE
+
+
+def test_strangers_of_many_addresses_delay_a_rotation_by_five_seconds_and_nobody_is_refused_meanwhile(
+    clock: Clock,
+) -> None:
+    with endpoint(always(body=key_set(jwk(RSA, kid="old")))) as issuer:
+        backend = clock.backend(own={"jwks_url": issuer.url})
+        for number in range(100):
+            backend.authenticate(shown(signed(RSA, "RS256", f"made up {number}"), f"192.0.2.{number}"))
+            clock.now += 0.5
+        assert len(issuer.asked) == 10
+        issuer.answer = always(body=key_set(jwk(OTHER_RSA, kid="new")))
+        verdicts = []
+        for number in range(10):
+            backend.authenticate(shown(signed(RSA, "RS256", f"more {number}"), f"198.51.100.{number}"))
+            verdicts.append(backend.authenticate(shown(signed(OTHER_RSA, "RS256", "new"))))
+            clock.now += 0.5
+        undecided = Unavailable("unknown kid, issuer asked just now")
+        assert verdicts[-1] == ALICE
+        assert all(verdict in (undecided, ALICE) for verdict in verdicts)
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        {"exp": 1},
+        {"exp": None},
+        {"iss": "https://elsewhere.example"},
+        {"aud": "another"},
+        {"nbf": 2**33},
+        {"sub": 7},
+        {"signature": b"short"},
+        {"signature": bytes(64)},
+    ],
+    ids=str,
+)
+def test_a_token_that_no_key_could_make_good_never_has_the_keys_fetched(clock: Clock, spoiled: dict[str, Any]) -> None:
+    signature = spoiled.pop("signature", bytes(256))
+    claims = {"sub": "alice", "exp": int(time.time()) + 3600, "iss": "https://a.example", "aud": "us"} | spoiled
+    head, payload = (
+        base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
+        for part in ({"alg": "RS256", "kid": "unknown"}, claims)
+    )
+    token = f"{head}.{payload}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
+    with endpoint(always(body=key_set(jwk(RSA, kid="k")))) as issuer:
+        own = {"jwks_url": issuer.url, "issuer": "https://a.example", "audience": "us"}
+        assert isinstance(clock.backend(own=own).authenticate(shown(token)), Refused)
+        assert issuer.asked == []
 
 
 def test_old_keys_are_fetched_again_in_the_background_and_a_withdrawn_one_is_forgotten(clock: Clock) -> None:
@@ -311,6 +379,7 @@ def test_a_useless_key_is_left_out_and_the_others_serve(clock: Clock, name: str)
     with endpoint(always(body=key_set(USELESS[name], jwk(OTHER_RSA, kid="good")))) as issuer:
         backend = clock.backend(own={"jwks_url": issuer.url})
         assert backend.authenticate(shown(signed(OTHER_RSA, "RS256", "good"))) == ALICE
+        clock.now += 5
         for key, algorithm in ((RSA, "RS256"), (WEAK, "RS256"), (EC["ES256"], "ES256")):
             with_short_keys = jwt.PyJWS()
             payload = json.dumps({"sub": "alice", "exp": int(time.time()) + 60}).encode()

@@ -1,7 +1,10 @@
 """The token broker's route."""
 
+import base64
 import json
+import time
 
+import jwt
 import pytest
 from structlog.testing import capture_logs
 
@@ -11,6 +14,7 @@ from proxy.metrics import WEB
 from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.wiring.web import web_services
+from tests.auth.endpoint import always, endpoint
 from tests.mimc.upstream import answering, http, upstream
 from tests.web.world import APP_ID, ORIGIN, OTHER_APP_ID, World, app_section, bearer, other_section, settings
 
@@ -70,6 +74,17 @@ def test_no_token_is_given_without_a_proof(headers: dict[str, str]) -> None:
     assert answer.json == {"code": 401, "message": "sign in first", "data": None}
     assert answer.headers["WWW-Authenticate"] == "Bearer"
     assert world.tokens.calls == []
+
+
+def test_a_proof_of_which_nothing_can_be_decided_yet_is_503_with_the_time_to_wait() -> None:
+    token = jwt.encode({"sub": "alice", "exp": int(time.time()) + 600}, "", "none", {"kid": "new"})
+    head = base64.urlsafe_b64encode(b'{"alg":"RS256","kid":"new"}').rstrip(b"=").decode()
+    shown = {"Authorization": f"Bearer {head}.{token.split('.')[1]}.{'A' * 342}"}
+    with endpoint(always(503)) as issuer:
+        world = World(settings(auth={"jwt": {"own": {"jwks_url": issuer.url}}}))
+        answer = world.client.post(PATH, headers=shown)
+    assert answer.status_code == 503
+    assert 1 <= int(answer.headers["Retry-After"]) <= 5
 
 
 def test_a_remember_cookie_does_not_keep_the_bearer_from_being_read() -> None:
