@@ -1,8 +1,9 @@
 """Bearers that must not work, and some odd ones that must: what an attacker, a bug or another system may send.
 
-`SETTINGS` is the configuration they are meant for: three issuers, one with a secret and no `iss`, one with an RSA key
-and a fixed `iss`, one with a secret, an `iss` and an `aud`. `CASES` are headers for one WSGI request; `RAW` are whole
-header blocks, for what only a real server sees. Everything is made from `NOW` on when this is imported.
+`settings` is the configuration they are meant for: one issuer with a secret and no `iss`; one each with an RSA, an EC
+and an Ed25519 key, and a fixed `iss`; one with a secret, an `iss` and an `aud`. `CASES` are headers for one WSGI
+request; `ELSEWHERE` are good tokens in places where none belongs; `RAW` are whole header blocks, for what only a real
+server sees. Everything is made from `NOW` on when this is imported.
 """
 
 import base64
@@ -16,16 +17,21 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 NOW = int(time.time())
 SECRET = "the corpus's own secret, good for nothing else: 0123456789"
 AUD_SECRET = "another secret of the corpus, for the issuer with aud: 0123456789"
 AUDIENCE, AUD_ISS, RSA_ISS = "mimc-broker", "https://aud.example", "https://rsa.example"
+EC_ISS, ED_ISS = "https://ec.example", "https://ed.example"
 TEN_YEARS = 10 * 366 * 86_400
 
 _RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 _FOREIGN_RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+_EC, _ED = ec.generate_private_key(ec.SECP256R1()), ed25519.Ed25519PrivateKey.generate()
+_P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # FIPS 186-4, D.1.2.3
+_ED25519_ORDER = 2**252 + 27742317777372353535851937790883648493  # RFC 8032, 5.1
 PUBLIC_PEM = _RSA.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 _PUBLIC_DER = _RSA.public_key().public_bytes(
     serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
@@ -49,10 +55,15 @@ class Case:
 
 def settings(folder: Path) -> dict[str, object]:
     """[auth.jwt] for these cases; the public key is written into the folder."""
-    (folder / "rsa.pem").write_bytes(PUBLIC_PEM)
+    for name, key in (("rsa", _RSA), ("ec", _EC), ("ed", _ED)):
+        (folder / f"{name}.pem").write_bytes(
+            key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        )
     return {
         "plain": {"secret": SECRET, "leeway_s": 300},
         "rsa": {"public_key_file": str(folder / "rsa.pem"), "issuer": RSA_ISS},
+        "ec": {"public_key_file": str(folder / "ec.pem"), "issuer": EC_ISS},
+        "ed": {"public_key_file": str(folder / "ed.pem"), "issuer": ED_ISS},
         "aud": {"secret": AUD_SECRET, "issuer": AUD_ISS, "audience": AUDIENCE},
     }
 
@@ -287,6 +298,127 @@ def shapes() -> Iterator[Case]:
     )
 
 
+def curves() -> Iterator[Case]:
+    """Signatures that a careless library takes, for every message or in a second form."""
+
+    def es256(alg: str = "ES256") -> tuple[str, int, int]:
+        start = unsigned(header(alg=alg), claims(iss=EC_ISS))
+        return start, *decode_dss_signature(_EC.sign(start.encode(), ec.ECDSA(hashes.SHA256())))
+
+    def es(name: str, r: int, s: int, start: str, size: int = 32) -> Case:
+        signature = b"".join((part % 2 ** (8 * size)).to_bytes(size, "big") for part in (r, s))
+        return bearer(f"ES256, {name}", f"{start}.{b64(signature)}", key="ec")
+
+    start, r, s = es256()
+    order = _P256_ORDER
+    for name, first, second in (
+        ("r = s = 0, as the psychic signatures of Java 15", 0, 0),
+        ("r = 0", 0, s),
+        ("s = 0", r, 0),
+        ("r = s = n", order, order),
+        ("r = n", order, s),
+        ("s = n", r, order),
+        ("r = s = 1", 1, 1),
+        ("all bits set", -1, -1),
+        ("r and s turned round", s, r),
+        ("r negated", order - r, s),
+    ):
+        yield es(name, first, second, start)
+    yield es("r and s of 33 bytes each", r, s, start, 33)
+    yield es("r and s of 48 bytes each, as of P-384", r, s, start, 48)
+    der = _EC.sign(start.encode(), ec.ECDSA(hashes.SHA256()))
+    good = r.to_bytes(32, "big") + s.to_bytes(32, "big")
+    for name, signature in {
+        "in DER": der,
+        "in DER with a byte behind": der + b"\0",
+        "in DER of r = s = 0": bytes.fromhex("3006020100020100"),
+        "empty": b"",
+        "a byte": b"\0",
+        "r alone": good[:32],
+        "a byte too few": good[:-1],
+        "a zero byte in front": b"\0" + good,
+        "a zero byte behind": good + b"\0",
+        "twice": good + good,
+    }.items():
+        yield bearer(f"ES256, signature {name}", f"{start}.{b64(signature)}", key="ec")
+    yield bearer("ES256, padded", f"{start}.{b64(good)}==", key="ec")
+    for alg in ("ES256K", "ES384", "ES512", "EdDSA"):
+        start, r, s = es256(alg)
+        yield es(f"called {alg}", r, s, start)
+
+    start = unsigned(header(alg="EdDSA"), claims(iss=ED_ISS))
+    right = _ED.sign(start.encode())
+    point, scalar = right[:32], int.from_bytes(right[32:], "little")
+    identity, zero = (1).to_bytes(32, "little"), bytes(32)
+    small = {  # points whose order divides 8, in their two spellings where there are two
+        "the identity": identity,
+        "of order 2": bytes.fromhex("ec" + "ff" * 30 + "7f"),
+        "of order 4": zero,
+        "of order 4, negative": bytes(31) + b"\x80",
+        "of order 8": bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
+        "of order 8, negative": bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"),
+        "the identity, not reduced": bytes.fromhex("ee" + "ff" * 30 + "7f"),
+    }
+    forged = {f"R {name}, S 0": at + zero for name, at in small.items()}
+    forged |= {
+        f"S + {times} L": point + (scalar + times * _ED25519_ORDER).to_bytes(32, "little") for times in (1, 2, 8)
+    }
+    forged |= {
+        "S = L": point + _ED25519_ORDER.to_bytes(32, "little"),
+        "S with its top bit set": point + (scalar | 1 << 255).to_bytes(32, "little"),
+        "all zero": bytes(64),
+        "all ones": b"\xff" * 64,
+        "halves turned round": right[32:] + right[:32],
+        "a byte too few": right[:-1],
+        "a byte too many": right + b"\0",
+        "as long as of Ed448": right + bytes(50),
+        "empty": b"",
+    }
+    for name, signature in forged.items():
+        yield bearer(f"EdDSA, {name}", f"{start}.{b64(signature)}", key="ed")
+    for alg in ("Ed25519", "Ed448", "eddsa", "ES256"):
+        other = unsigned(header(alg=alg), claims(iss=ED_ISS))
+        yield bearer(f"EdDSA called {alg}", f"{other}.{b64(_ED.sign(other.encode()))}", key="ed")
+
+
+def nested(levels: int) -> str:
+    """A JSON value so deep."""
+    return "[" * levels + "]" * levels
+
+
+def numbers_and_depths() -> Iterator[Case]:
+    """What JSON does not allow and some parsers take, and the first level that is one too many."""
+    exp = str(NOW + 3600)
+    for name, written in {
+        "a plus": f"+{exp}",
+        "a zero in front": f"0{exp}",
+        "a point at the end": f"{exp}.",
+        "no digit before the point": f".{exp}e10",
+        "hexadecimal": hex(NOW + 3600),
+        "octal": oct(NOW + 3600),
+        "underscores": f"{exp[:1]}_{exp[1:]}",
+        "commas": f"{exp[:1]},{exp[1:]}",
+        "full-width digits": "".join(chr(ord(digit) + 0xFEE0) for digit in exp),
+        "Arabic digits": "".join(chr(ord(digit) + 0x630) for digit in exp),
+        "an exponent without digits": f"{exp}e",
+        "an exponent with a space": f"{exp} e0",
+        "a minus alone": "-",
+        "two minus": f"--{exp}",
+        "a suffix": f"{exp}L",
+        "a letter f": f"{exp}f",
+        "an n": f"{exp}n",
+        "Infinity": "Infinity",
+        "inf": "inf",
+        "NaN": "NaN",
+        "nothing": "",
+        "single quotes": f"'{exp}'",
+        "a sum": f"{exp}+1",
+    }.items():
+        yield bearer(f"exp written with {name}", token(f'{{"sub":"alice","exp":{written}}}'))
+    yield bearer("payload a level too deep", token(f'{{"sub":"alice","exp":{exp},"x":{nested(64)}}}'))
+    yield bearer("header a level too deep", token(head=f'{{"alg":"HS256","x":{nested(64)}}}'))
+
+
 def times() -> Iterator[Case]:
     bad: dict[str, Any] = {
         "missing": ...,
@@ -475,6 +607,20 @@ def good_ones() -> Iterator[Case]:
     yield bearer(
         "RS256 of the issuer with the RSA key", rsa_token(claims(iss=RSA_ISS)), 200, key="public", account="alice"
     )
+    exp = NOW + 3600
+    for name, text in {
+        "payload as deep as it may be": token(f'{{"sub":"alice","exp":{exp},"x":{nested(63)}}}'),
+        "header as deep as it may be": token(head=f'{{"alg":"HS256","x":{nested(63)}}}'),
+        "exp with an exponent": token(f'{{"sub":"alice","exp":{exp}e0}}'),
+        "exp with a plus in its exponent": token(f'{{"sub":"alice","exp":{exp / 10}E+1}}'),
+    }.items():
+        yield bearer(name, text, 200, account="alice")
+    start = unsigned(header(alg="ES256"), claims(iss=EC_ISS))
+    r, s = decode_dss_signature(_EC.sign(start.encode(), ec.ECDSA(hashes.SHA256())))
+    signature = r.to_bytes(32, "big") + s.to_bytes(32, "big")
+    yield bearer("ES256", f"{start}.{b64(signature)}", 200, key="ec", account="alice")
+    start = unsigned(header(alg="EdDSA"), claims(iss=ED_ISS))
+    yield bearer("EdDSA", f"{start}.{b64(_ED.sign(start.encode()))}", 200, key="ed", account="alice")
     for value in (AUDIENCE, ["other", AUDIENCE]):
         text = token(claims(iss=AUD_ISS, aud=value), secret=AUD_SECRET)
         yield bearer(f"aud {json.dumps(value)}", text, 200, key="aud", account="alice")
@@ -492,12 +638,35 @@ CASES: tuple[Case, ...] = (
     *confusions(),
     *headers_that_point_elsewhere(),
     *shapes(),
+    *curves(),
+    *numbers_and_depths(),
     *times(),
     *issuers_and_audiences(),
     *accounts(),
     *header_values(),
     *good_ones(),
 )
+
+
+# good tokens where none belongs (RFC 6750, 2.2 and 2.3: forms and queries end in logs): parts of a request
+
+
+def _elsewhere() -> dict[str, dict[str, Any]]:
+    good = token()
+    found: dict[str, dict[str, Any]] = {}
+    for name in ("access_token", "token", "jwt", "bearer", "authorization", "Authorization", "id_token", "auth"):
+        found[f"query {name}"] = {"query_string": {name: good}}
+        found[f"query {name} with the scheme"] = {"query_string": {name: f"Bearer {good}"}}
+        found[f"cookie {name}"] = {"headers": {"Cookie": f"{name}={good}"}}
+        found[f"form {name}"] = {"data": {name: good}}
+        found[f"JSON {name}"] = {"json": {name: good}}
+    for name in ("Proxy-Authorization", "X-Authorization", "X-Access-Token", "X-Forwarded-Authorization", "Bearer"):
+        found[f"header {name}"] = {"headers": {name: f"Bearer {good}"}}
+    found["Sec-WebSocket-Protocol"] = {"headers": {"Sec-WebSocket-Protocol": f"bearer, {good}"}}
+    return found
+
+
+ELSEWHERE = _elsewhere()
 
 
 # what only a real server sees

@@ -14,7 +14,7 @@ import pytest
 
 from proxy.channels.mipush.wire import MipushWire
 from proxy.domain.outcomes import Impossible
-from tests.auth.corpus import AUD_SECRET, CASES, PUBLIC_PEM, SECRET, Case, settings
+from tests.auth.corpus import AUD_SECRET, CASES, ELSEWHERE, PUBLIC_PEM, SECRET, Case, settings
 from tests.channels.pushes import mipush_settings, to_account
 from tests.web.world import World
 from tests.web.world import settings as world_settings
@@ -48,6 +48,13 @@ def test_an_odd_bearer_that_is_in_order_gets_its_account_a_token(world: World, c
         world.tokens.calls.clear()
         assert world.client.post(PATH, headers={"Authorization": case.authorization}).status_code == 200
         assert world.tokens.calls == [("main", case.account)]
+
+
+@pytest.mark.parametrize("place", list(ELSEWHERE))
+def test_a_good_token_proves_nothing_where_none_belongs(world: World, place: str) -> None:
+    world.tokens.calls.clear()
+    answer = world.client.post(PATH, **ELSEWHERE[place])
+    assert (answer.status_code, world.tokens.calls) == (401, [])
 
 
 def test_nothing_that_was_refused_once_is_taken_later(world: World) -> None:
@@ -94,7 +101,7 @@ NAIVE: dict[str, Decode] = {
 
 def lets_through(decode: Decode, case: Case) -> bool:
     """Would a server that hands `sub` on have asked MIMC for a token? A crash (500) counts as a refusal."""
-    keys = {"secret": SECRET, "aud": AUD_SECRET, "public": PUBLIC_PEM}
+    keys = {"secret": SECRET, "aud": AUD_SECRET, "public": PUBLIC_PEM, "ec": PUBLIC_PEM, "ed": PUBLIC_PEM}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of short keys
