@@ -5,7 +5,6 @@ body that repeats its timestamp. The URL's secret decides who may post.
 """
 
 import hashlib
-from collections.abc import Mapping
 from enum import Enum
 from typing import Final, Literal
 
@@ -27,19 +26,17 @@ class Authenticity(Enum):
     ABSENT = "absent"
 
 
-def authentic(origin: CallbackOrigin, secrets: Mapping[str, str]) -> Authenticity:
-    """Judge an origin with the appSecrets we have, by app id; only those of the apps that the callback names count.
+def authentic(origin: CallbackOrigin, app_id: str, app_secret: str) -> Authenticity:
+    """Judge an origin with the secret of the app that the callback was posted for: another's proves nothing here.
 
-    A callback that names another developer's app (chat across apps) may have been made with a secret that we do not
-    have, and is judged as if the field were absent.
+    A callback that names another app too (chat across apps) may have been made with that app's secret, and is judged as
+    if the field were absent.
     """
     if not origin.authentication:
         return Authenticity.ABSENT
-    for app_id in origin.app_ids:
-        if app_id in secrets and is_authentic(origin.authentication, secrets[app_id], app_id, origin.timestamp):
-            return Authenticity.VALID
-    ours = all(app_id in secrets for app_id in origin.app_ids)
-    return Authenticity.INVALID if ours else Authenticity.ABSENT
+    if is_authentic(origin.authentication, app_secret, app_id, origin.timestamp):
+        return Authenticity.VALID
+    return Authenticity.ABSENT if set(origin.app_ids) - {app_id} else Authenticity.INVALID
 
 
 def is_authentic(value: str, app_secret: str, app_id: str, timestamp: str | None) -> bool:

@@ -50,7 +50,7 @@ class Senders:
             raise NotFound("not found")
         if sender.authentication == "ignored":
             return
-        match authentic(origin, self._app_secrets):
+        match authentic(origin, sender.app_id, self._app_secrets[sender.app_id]):
             case Authenticity.INVALID:
                 raise NotAllowed("authentication: does not fit")
             case Authenticity.ABSENT if sender.authentication == "required":

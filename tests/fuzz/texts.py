@@ -81,7 +81,7 @@ def _callback(body: bytes) -> None:
         callback = parse_callback(body)
     if callback is None:
         return
-    authentic(callback.origin, SECRETS)
+    authentic(callback.origin, "1", SECRETS["1"])
     accept_callback(callback, MemoryInbox(), now=NOW, second_clock=lambda: NOW, dedupe_ttl=DAY)
     if isinstance(callback, Callback):
         assert len(callback.callback_id) == len(callback.message_id) == 32
@@ -100,7 +100,8 @@ def _authentication(content: bytes) -> None:
         sealed = _sealed(value).decode()
         for app_id, secret in SECRETS.items():
             assert is_authentic(sealed, secret, app_id, text) in (True, False)
-        authentic(CallbackOrigin("1", ("1", "2"), text, sealed), SECRETS)
+        for app_id, secret in SECRETS.items():
+            authentic(CallbackOrigin("1", ("1", "2"), text, sealed), app_id, secret)
     else:
         assert not is_authentic(value.decode("utf-8", "surrogateescape"), SECRETS["1"], "1", text)
 

@@ -207,6 +207,14 @@ def test_authentication_is_required_checked_or_ignored(rule: str, body: dict[str
     assert json.loads(answer.data)["code"] == status
 
 
+@pytest.mark.parametrize("named", ["fromAppId", "appId"])
+def test_what_one_app_s_secret_made_is_no_proof_for_another(named: str) -> None:
+    other = other_section(authentication="required", app_secret="the other app's own")
+    world = World(settings({"main": app_section(app_secret=APP_SECRET), "other": other}))
+    body = authenticated(toAppId=OTHER_APP_ID, **{"fromAppId": OTHER_APP_ID, named: APP_ID})
+    assert world.client.post(f"/callbacks/mimc/{OTHER_URL_SECRET}", json=body).status_code == 403
+
+
 @pytest.mark.parametrize(
     ("failure", "seconds"), [(StoreUnavailable("the store does not answer"), "5"), (StoreFull("full"), "30")]
 )
