@@ -1,6 +1,5 @@
 """One message becomes jobs: one alert for each device of each person whom it did not reach. Pure."""
 
-import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -43,11 +42,6 @@ def readers_of(message: OfflineMessage) -> list[Recipient]:
     return [reader for reader in message.recipients if reader.account != message.sender]
 
 
-def registered_name(account: str) -> str:
-    """The account as devices are registered under it."""
-    return account if account.isascii() else unicodedata.normalize("NFC", account)
-
-
 def jobs_for(
     routes: Sequence[Route],
     alert: Alert,
@@ -57,7 +51,8 @@ def jobs_for(
 ) -> list[Planned]:
     """The jobs of these readers through these routes.
 
-    `devices` by (app section, account); `blocked` are accounts as MIMC names them.
+    `devices` by (app section, account); `blocked` are accounts as MIMC names them. For MIMC two ways of composing the
+    same letters are two users, so that a name counts as it is written.
     """
     jobs = list[Planned]()
     alerted = [reader for reader in readers if reader.account not in blocked]
@@ -67,7 +62,7 @@ def jobs_for(
             if route.to_account:
                 jobs.append((lane, Job(lane.app, lane.channel, reader.account, "", alert)))
                 continue
-            for device in devices.get((lane.app, registered_name(reader.account)), ()):
+            for device in devices.get((lane.app, reader.account), ()):
                 if device.channel == lane.channel and missed_it(device, reader):
                     jobs.append((lane, _job_for(lane, device, alert)))
     return jobs

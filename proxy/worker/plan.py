@@ -28,7 +28,7 @@ from proxy.store.connection import is_the_stores_own
 from proxy.store.devices.addresses import RedisAddresses
 from proxy.store.queue.streams import lane_name
 from proxy.store.records import UnreadableRecord, load_offline_message
-from proxy.usecases.plan_alerts import Planned, PlanResult, alert_of, jobs_for, readers_of, registered_name
+from proxy.usecases.plan_alerts import Planned, PlanResult, alert_of, jobs_for, readers_of
 from proxy.worker.consumer import POISON_DELIVERIES, StreamConsumer
 from proxy.worker.handover import HandOver
 from proxy.worker.observer import RelayObserver
@@ -212,16 +212,11 @@ class PlanWorker:
         """The devices of all these readers in all sections, and which of them are blocked."""
         apps = {route.lane.app for route in self._routes if not route.to_account}
         names = dict.fromkeys(
-            (registered_name(reader.account), reader.account)
-            for plan, readers in asked
-            if isinstance(plan.alert, Alert)
-            for reader in readers
+            reader.account for plan, readers in asked if isinstance(plan.alert, Alert) for reader in readers
         )
         if not names:
             return AccountsRead({}, frozenset())
-        return await self._addresses.devices_of(
-            [(app, registered) for app in apps for registered, _ in names], [account for _, account in names]
-        )
+        return await self._addresses.devices_of([(app, account) for app in apps for account in names], list(names))
 
     def _jobs(self, plan: Plan, readers: Sequence[Recipient], found: AccountsRead) -> list[Planned]:
         if isinstance(plan.alert, PlanResult):

@@ -13,7 +13,7 @@ from proxy.domain.devices import ApnsEnvironment, Device, Platform
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane, Route
 from proxy.domain.offline_messages import OfflineMessage
-from proxy.usecases.plan_alerts import PlanResult, alert_of, jobs_for, missed_it, readers_of, registered_name
+from proxy.usecases.plan_alerts import PlanResult, alert_of, jobs_for, missed_it, readers_of
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 NOON_MS = int(NOON.timestamp() * 1000)
@@ -112,11 +112,10 @@ def test_a_blocked_account_gets_no_job_in_any_lane() -> None:
     assert {job.account for _, job in jobs} == {"cai"}
 
 
-def test_an_account_named_in_another_form_of_unicode_is_found_as_it_registered() -> None:
-    decomposed = unicodedata.normalize("NFD", "José")
-    assert registered_name(decomposed) == "José"
-    assert registered_name("ben") == "ben"
-    assert planned(phone("José"), readers=decomposed, routes=ALL[:2]) == {("apns", "José", "phone")}
+def test_a_message_to_the_twin_of_an_account_in_another_form_of_unicode_reaches_nobody_else() -> None:
+    twin = unicodedata.normalize("NFD", "José")
+    assert planned(phone("José"), readers=twin, routes=ALL[:2]) == set()
+    assert planned(phone("José"), readers="José", routes=ALL[:2]) == {("apns", "José", "phone")}
 
 
 @pytest.mark.parametrize(
