@@ -24,6 +24,7 @@ from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 from proxy.errors import ProxyError
 from proxy.log_writer import LogWriter
+from proxy.text import printable
 
 MASK = "***"
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -204,10 +205,22 @@ def _tell_uncaught(kind: type[BaseException], error: BaseException, trace: Trace
 def _last(format: str) -> list[Processor]:  # noqa: A002
     if format == "json":
         return [_to_json]
-    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), timestamp_key="time")]
+    return [_escape_texts, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), timestamp_key="time")]
 
 
-_encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+def _escape_texts(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """For eyes: a name must not write lines of its own. Traces have lines and hold no names."""
+    return {
+        key: printable(value) if isinstance(value, str) and key != "exception" else value
+        for key, value in event.items()
+    }
+
+
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
+def _encode_json(event: Mapping[str, object]) -> str:
+    return printable(_encoder.encode(event))
 
 
 def _to_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:

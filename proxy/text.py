@@ -1,5 +1,6 @@
-"""Cutting people's words to a provider's limits without breaking what they see as one character."""
+"""People's words in places that were not made for them: cut to a provider's limits, and shown on a terminal."""
 
+import json
 import unicodedata
 from collections.abc import Callable
 
@@ -53,6 +54,15 @@ def json_bytes(code_point: str) -> int:
     if code_point < " ":
         return 2 if code_point in "\b\t\n\f\r" else 6
     return 2 if code_point in '"\\' else len(code_point.encode("utf-8", "replace"))
+
+
+def printable(text: str, keep: str = "") -> str:
+    """The text with JSON's escapes for what a terminal would obey or hide: control characters, marks that turn a line
+    round, invisible ones, halves of surrogate pairs. `keep`: but for these. In a JSON text they change no meaning.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in keep else json.dumps(each)[1:-1] for each in text)
 
 
 def is_blank(text: str) -> bool:

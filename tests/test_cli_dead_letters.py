@@ -163,7 +163,7 @@ def test_show_tells_who_was_to_hear_of_a_callback_and_only_the_size_of_what_is_u
 
 def test_a_name_that_cannot_be_printed_is_told_as_well_as_it_goes(operator: Operator) -> None:
     operator.bury(to("half \ud800"))
-    assert operator.told("list")[0]["account"] == "half ?"
+    assert operator.told("list")[0]["account"] == "half \ud800"
 
 
 @pytest.mark.parametrize("command", ["show", "replay", "drop"])
@@ -295,3 +295,13 @@ def test_a_dropped_letter_leaves_no_words(operator: Operator) -> None:
     id_ = operator.bury(to("ben"))
     operator.told("drop", id_)
     assert raw(operator.store, "EXISTS", keys.dead_words(operator.app_id, id_)) == 0
+
+
+def test_what_a_terminal_would_obey_is_printed_as_an_escape(operator: Operator) -> None:
+    account = "张三\u009b31m\u0085\u202e"
+    letter_id = operator.bury(job(operator.lane, account, ""), reason="odd\x1b[2J")
+    for arguments in (("list",), ("show", letter_id), ("replay", letter_id, "--dry-run")):
+        shown = operator.run(*arguments).stdout
+        assert shown.replace("\n", "").isprintable()
+        assert json.loads(shown)["id"] == letter_id
+    assert operator.told("list")[0]["account"] == account

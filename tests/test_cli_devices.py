@@ -130,3 +130,11 @@ def test_the_guard_is_released_for_an_hour(operator: Operator) -> None:
 )
 def test_what_is_not_configured_or_no_time_is_a_wrong_command_line(operator: Operator, arguments: list[str]) -> None:
     assert operator.run(*arguments).exit_code == 2
+
+
+def test_what_a_terminal_would_obey_is_printed_as_an_escape(operator: Operator) -> None:
+    account = "张三\u009b31m\u0085\u202e"
+    operator.register(account)
+    (line,) = operator.run("list").stdout.splitlines()
+    assert line.isprintable()
+    assert json.loads(line)["account"] == account

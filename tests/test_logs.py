@@ -51,6 +51,13 @@ def test_a_frequent_event_below_the_level_is_not_written() -> None:
     assert logged("log_event('push settled', job_id='j1')", level="warning") == ""
 
 
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_no_name_writes_a_line_of_its_own_or_obeys_a_terminal(form: str) -> None:
+    shown = logged("log.info('odd', account='张三\\n\\x85\\x9b31m\\u202e')", form)
+    assert shown.removesuffix("\n").isprintable()
+    assert "张三\\n\\u0085\\u009b31m\\u202e" in shown
+
+
 def test_events_below_the_level_are_not_written() -> None:
     assert logged("log.info('a')\nlog.debug('b')", level="warning") == ""
     assert "b" in logged("log.debug('b')", level="debug")

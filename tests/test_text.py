@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.text import cut, is_blank, json_bytes, utf16_units
+from proxy.text import cut, is_blank, json_bytes, printable, utf16_units
 from tests.channels.pushes import RELAXED, words
 
 
@@ -79,3 +79,15 @@ def test_the_costs_are_those_of_the_encoders(text: str) -> None:
 @pytest.mark.parametrize(("text", "blank"), [("", True), (" \u3000\n\u200b\x00", True), ("👍", False), (" a ", False)])
 def test_blank_is_what_shows_nothing(text: str, blank: bool) -> None:
     assert is_blank(text) == blank
+
+
+@pytest.mark.parametrize("odd", ["\x1b[2J", "\u009b31m", "\u0085", "\u202e", "\u200d", "\ud800", "\U000e0041", "\n"])
+def test_what_a_terminal_would_obey_is_shown_as_an_escape_that_json_reads_back(odd: str) -> None:
+    shown = printable(json.dumps({"account": f"张三{odd}"}, ensure_ascii=False))
+    assert shown.isprintable()
+    assert "张三" in shown
+    assert json.loads(shown) == {"account": f"张三{odd}"}
+
+
+def test_line_ends_may_be_kept() -> None:
+    assert printable("a\n\u0085", keep="\n") == "a\n\\u0085"

@@ -42,6 +42,11 @@ _SCHEMA = (
     "CREATE INDEX ix_sessions_account ON sessions (account)",
     "CREATE INDEX ix_sessions_expires_at ON sessions (expires_at)",
 )
+# changed_at is another time with each change, whatever the clock says: by it a sign-in sees a change meanwhile
+_DISABLE = "UPDATE users SET disabled_at = :now, changed_at = MAX(:now, changed_at + 1) WHERE account = :account"
+_ENABLE = "UPDATE users SET disabled_at = NULL, changed_at = MAX(:now, changed_at + 1) WHERE account = :account"
+_SET_PASSWORD = """UPDATE users SET password_hash = :hash, changed_at = MAX(:now, changed_at + 1)
+    WHERE account = :account"""
 _SELECT_USERS = "SELECT account, password_hash, created_at, changed_at, disabled_at FROM users"
 _SELECT_LIVE_SESSIONS = """SELECT id, account, refresh_hash, created_at, expires_at, device_id, app FROM sessions
     WHERE revoked_at IS NULL AND expires_at > :now
@@ -79,12 +84,20 @@ class AccountsTransaction:
     def disable(self, account: str, now: datetime) -> bool:
         """Also ends the user's sessions."""
         _revoke_all(self.connection, account, now)
-        change = "UPDATE users SET disabled_at = :now, changed_at = :now WHERE account = :account"
-        return self.connection.execute(change, {"account": account, "now": to_ms(now)}).rowcount == 1
+        return self.connection.execute(_DISABLE, {"account": account, "now": to_ms(now)}).rowcount == 1
 
     def enable(self, account: str, now: datetime) -> bool:
-        change = "UPDATE users SET disabled_at = NULL, changed_at = :now WHERE account = :account"
-        return self.connection.execute(change, {"account": account, "now": to_ms(now)}).rowcount == 1
+        return self.connection.execute(_ENABLE, {"account": account, "now": to_ms(now)}).rowcount == 1
+
+    def set_password(self, account: str, password_hash: str, now: datetime) -> bool:
+        """Also ends the user's sessions."""
+        _revoke_all(self.connection, account, now)
+        values = {"account": account, "hash": password_hash, "now": to_ms(now)}
+        return self.connection.execute(_SET_PASSWORD, values).rowcount == 1
+
+    def live_sessions(self, account: str, now: datetime) -> list[Session]:
+        select = f"{_SELECT_LIVE_SESSIONS} AND account = :account"
+        return [_session(row) for row in self.connection.execute(select, {"account": account, "now": to_ms(now)})]
 
     def users(self) -> list[User]:
         return [_user(row) for row in self.connection.execute(f"{_SELECT_USERS} ORDER BY account")]
@@ -123,13 +136,6 @@ class AccountsDatabase:
         with self._writing() as connection:
             return connection.execute(insert, [account, password_hash, to_ms(now), to_ms(now)]).rowcount == 1
 
-    def set_password(self, account: str, password_hash: str, now: datetime) -> bool:
-        """Also ends the user's sessions. False: there is no such user."""
-        change = "UPDATE users SET password_hash = ?, changed_at = ? WHERE account = ?"
-        with self._writing() as connection:
-            _revoke_all(connection, account, now)
-            return connection.execute(change, [password_hash, to_ms(now), account]).rowcount == 1
-
     def start_session(self, session: Session, user: User, new_hash: str | None) -> bool:
         """Keeps the session, and `new_hash` of the same password where there is one; deletes expired sessions.
 
@@ -153,9 +159,8 @@ class AccountsDatabase:
             return _live_session(connection, session_id, now)
 
     def live_sessions(self, account: str, now: datetime) -> list[Session]:
-        select = f"{_SELECT_LIVE_SESSIONS} AND account = :account"
         with self._connection() as connection:
-            return [_session(row) for row in connection.execute(select, {"account": account, "now": to_ms(now)})]
+            return AccountsTransaction(connection).live_sessions(account, now)
 
     def rotate(self, session: Session, new_hash: bytes, now: datetime, expires_at: datetime) -> bool:
         """Replaces the refresh token of the session as it was read. False: another call did, or it has ended."""

@@ -17,11 +17,16 @@ _BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u20
 
 @dataclass(frozen=True)
 class Credentials:
-    """The value of the Authorization header and the cookies, as they came; `client` is the address they came from."""
+    """The value of the Authorization header and the cookies, as they came; `client` is the address they came from.
+
+    `ambiguous`: names of cookies that came more than once. A neighbouring host can plant a second one, and which of
+    them another server would take nobody knows: such a cookie proves nothing.
+    """
 
     authorization: str | None = field(repr=False)
     cookies: Mapping[str, str] = field(repr=False)
     client: str = ""
+    ambiguous: frozenset[str] = frozenset()
 
     def bearer(self) -> str | None:
         """The bearer in the Authorization header; None when it holds none, or more than one."""

@@ -18,6 +18,7 @@ from proxy.auth.single_flight import CachedAnswer, Clock, SingleFlight
 from proxy.settings import IntrospectionSettings
 
 UNREADABLE = Refused("cannot be passed on")
+AMBIGUOUS = Refused("a cookie came twice")
 RESTING = Unavailable("resting after time-outs")
 
 _MOST_PROOF = 8000  # servers stop at 8190 bytes of a header's line
@@ -49,6 +50,8 @@ class Introspection:
         shown = (credentials.authorization or "").strip(" \t")
         if shown and self._settings.pass_authorization:
             return _question("Authorization", shown) if _PRINTABLE.fullmatch(shown) else UNREADABLE
+        if credentials.ambiguous.intersection(self._settings.cookies):
+            return AMBIGUOUS
         cookies = {name: credentials.cookies[name] for name in self._settings.cookies if credentials.cookies.get(name)}
         if not cookies:
             return None

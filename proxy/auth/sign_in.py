@@ -59,6 +59,14 @@ class SignIns:
             raise _wrong()
         return self._signed_in(session, refresh_token, now) if refresh_token else SignedIn(session, self.refresh_ttl)
 
+    def name_for_log(self, typed: str) -> dict[str, str]:
+        """The account of a refused sign-in; where there is none of that name, a digest under a key of our own: people
+        type passwords into the wrong field.
+        """
+        if self.accounts.find(typed) is not None:
+            return {"account": typed}
+        return {"account_digest": self.tokens.digest_for_log(typed)}
+
     def refresh(self, refresh_token: str, now: datetime) -> SignedIn:
         """The next pair. A token of the session that is not its last one ends it: the owner or a thief used it before.
 
@@ -107,10 +115,14 @@ class SignIns:
 
 
 def change_password(account: str, password_hash: str, sign_ins: SignIns, now: datetime) -> bool:
-    """Also ends the user's sessions, for a thief may have one. False: there is no such user."""
-    for session in sign_ins.accounts.live_sessions(account, now):
-        sign_ins.blocks.block_session(session.id, sign_ins.access_ttl + _CLOCKS)
-    return sign_ins.accounts.set_password(account, password_hash, now)
+    """Also ends the user's sessions, for a thief may have one. False: there is no such user.
+
+    No session of the former password begins meanwhile: a sign-in that is under way has to wait, and is refused then.
+    """
+    with sign_ins.accounts.alone() as change:
+        for session in change.live_sessions(account, now):
+            sign_ins.blocks.block_session(session.id, sign_ins.access_ttl + _CLOCKS)
+        return change.set_password(account, password_hash, now)
 
 
 def _wrong() -> NotSignedIn:

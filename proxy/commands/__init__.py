@@ -1,6 +1,7 @@
 """The commands of `app-proxy`, a module for each family. This package itself imports none of them."""
 
 import importlib
+import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from proxy.errors import BadSettings, ProxyError, StoreUnavailable
+from proxy.text import printable
 
 if TYPE_CHECKING:
     from proxy.settings import Settings
@@ -73,6 +75,11 @@ def store_clock(settings: "Settings") -> Callable[[], datetime]:
     clock = StoreClock()
     store_of(settings).call(clock.measure_with)
     return clock.now
+
+
+def as_json(facts: Any, indent: int | None = None) -> str:
+    """For a terminal: letters of all scripts as they are, and escapes for what a terminal would obey."""
+    return printable(json.dumps(facts, ensure_ascii=False, indent=indent), keep="\n")
 
 
 config_option = click.option(

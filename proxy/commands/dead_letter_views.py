@@ -1,9 +1,9 @@
 """How a dead letter is shown: a line for many, a page for one; nothing that people wrote."""
 
-import json
 from datetime import datetime
 from typing import Any
 
+from proxy.commands import as_json
 from proxy.domain.alerts import Order
 from proxy.domain.dead_letters import DeadLetter, Unread
 from proxy.domain.jobs import Job
@@ -13,7 +13,7 @@ from proxy.domain.offline_messages import OfflineMessage
 def line_of(letter: DeadLetter) -> str:
     """One line of JSON with the same members for all."""
     job = letter.subject if isinstance(letter.subject, Job) else None
-    return _json({
+    return as_json({
         "id": letter.id, "app_id": letter.app_id, "at": _time(letter.at), "kind": letter.kind, "cause": letter.cause,
         "reason": letter.reason, "app": letter.app, "channel": letter.channel,
         "account": job.account if job else "", "device_id": job.device_id if job else "",
@@ -39,7 +39,7 @@ def page_of(letter: DeadLetter, words_until: datetime | None) -> str:
             page["record"] = {"from": f"lane {app}/{channel}" if app else "callbacks", "bytes": size}
         case None:
             page["record"] = None
-    return _json(page, indent=2)
+    return as_json(page, indent=2)
 
 
 def outcome_line(letter: DeadLetter, result: str, **more: Any) -> str:
@@ -49,7 +49,7 @@ def outcome_line(letter: DeadLetter, result: str, **more: Any) -> str:
     times = {
         name: _time(fact) if isinstance(fact, datetime) else fact for name, fact in more.items() if fact is not None
     }
-    return _json(facts | job_id | times)
+    return as_json(facts | job_id | times)
 
 
 def _job(job: Job) -> dict[str, Any]:
@@ -88,8 +88,3 @@ def _message_id(letter: DeadLetter) -> str:
 
 def _time(when: datetime) -> str:
     return when.isoformat(timespec="milliseconds")
-
-
-def _json(facts: dict[str, Any], indent: int | None = None) -> str:
-    text = json.dumps(facts, ensure_ascii=False, indent=indent)
-    return text.encode("utf-8", "replace").decode()  # half of a surrogate pair cannot be printed

@@ -1,6 +1,5 @@
 """`app-proxy devices`: what is registered, what was removed, and the way back. A line of JSON for each device."""
 
-import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from proxy.commands import Commands, config_option, store_clock, store_of
+from proxy.commands import Commands, as_json, config_option, store_clock, store_of
 from proxy.commands.time_params import Moment
 from proxy.configuration import load_settings
 from proxy.domain.devices import Device, fingerprint
@@ -37,7 +36,7 @@ def list_devices(config: Path | None, app: str | None, account: str | None) -> N
     registry = RedisDeviceRegistry(store_of(settings), _app_ids(settings))
     for name in _sections(settings, app):
         for device in registry.devices_of(name, account) if account else registry.all_devices(name):
-            click.echo(_line(_shown(device)))
+            click.echo(as_json(_shown(device)))
 
 
 def which_removed(command: F) -> F:
@@ -57,7 +56,7 @@ def list_removed(config: Path | None, app: str | None, account: str | None, sinc
     settings = load_settings(config)
     since = since or store_clock(settings)() - _KEPT
     for removed in _chosen(_removed_devices(settings), _sections(settings, app), account, since):
-        click.echo(_line(_removal(removed)))
+        click.echo(as_json(_removal(removed)))
 
 
 @devices.command("restore")
@@ -77,7 +76,7 @@ def restore(config: Path | None, app: str | None, account: str | None, since: An
         done = found is RestoreResult.RESTORED
         result = {"result": ("would be restored" if dry_run else "restored") if done else "not restored"}
         reason = {} if done else {"reason": found.value}
-        click.echo(_line({**_removal(removed), **result, **reason}))
+        click.echo(as_json({**_removal(removed), **result, **reason}))
 
 
 @devices.command("release")
@@ -92,7 +91,7 @@ def release(config: Path | None, app: str) -> None:
     (section,) = _sections(settings, app, param_hint="APP")
     until = store_clock(settings)() + _RELEASED
     _removed_devices(settings).release(section, until)
-    click.echo(_line({"app": section, "released_until": until.isoformat(timespec="seconds")}))
+    click.echo(as_json({"app": section, "released_until": until.isoformat(timespec="seconds")}))
 
 
 def _chosen(
@@ -130,7 +129,3 @@ def _shown(device: Device) -> dict[str, str]:
 
 def _removal(removed: RemovedDevice) -> dict[str, str]:
     return {**_shown(removed.device), "removed_at": removed.at.isoformat(timespec="seconds")}
-
-
-def _line(shown: dict[str, str]) -> str:
-    return json.dumps(shown, ensure_ascii=False)

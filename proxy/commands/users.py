@@ -1,6 +1,5 @@
 """`app-proxy accounts` and `app-proxy users`: who is blocked, and the accounts of this service's own."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import click
 from proxy.auth.block_user import disable_user, enable_user, mend_blocks
 from proxy.auth.credentials import account_of
 from proxy.auth.sign_in import SignIns, change_password
-from proxy.commands import Commands, config_option, store_of
+from proxy.commands import Commands, as_json, config_option, store_of
 from proxy.configuration import load_settings
 from proxy.domain.accounts import MIN_PASSWORD_CHARACTERS, fits
 from proxy.errors import BadSettings, ProxyError, StoreUnavailable
@@ -112,7 +111,7 @@ def list_users(config: Path | None) -> None:
         shown = {"account": user.account, "created_at": user.created_at.isoformat(timespec="seconds")}
         if user.disabled_at:
             shown["disabled_at"] = user.disabled_at.isoformat(timespec="seconds")
-        click.echo(json.dumps(shown, ensure_ascii=False))
+        click.echo(as_json(shown))
 
 
 def _sign_ins(config: Path | None) -> SignIns:

@@ -33,8 +33,8 @@ class BrowserSessions(SecureCookieSessionInterface):
     def open_session(self, app: Flask, request: Request) -> Any:
         if not request.path.startswith(_CLIENT_PATHS):
             return _NO_SESSION
-        if self.get_cookie_name(app) not in request.cookies:
-            return self.session_class()  # spares the look for a signature
+        if len(request.cookies.getlist(self.get_cookie_name(app))) != 1:
+            return self.session_class()  # none, or one of them was planted
         return super().open_session(app, request)
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
@@ -69,6 +69,11 @@ def require_browser_care(request: Request) -> None:
     origin = request.headers.get("Origin")
     if origin is None or not (origin in current_services().settings.known_origins or origin == own_origin()):
         _refuse("origin", "Origin: is not allowed")
+
+
+def ambiguous_cookies(request: Request) -> frozenset[str]:
+    """The names of those that came more than once."""
+    return frozenset(name for name, values in request.cookies.lists() if len(values) > 1)
 
 
 def own_origin() -> str:

@@ -15,7 +15,7 @@ from proxy.settings import AccountsSettings
 from proxy.web import current_services
 from proxy.web.access import add_log_context, audit_refusal
 from proxy.web.addresses import client_address, network_of
-from proxy.web.cookies import require_browser_care, use_cookies
+from proxy.web.cookies import ambiguous_cookies, require_browser_care, use_cookies
 from proxy.web.envelope import HttpRefusal
 from proxy.web.listeners import Listener
 
@@ -101,7 +101,12 @@ def _by_cookie(found: Session) -> Authenticated:
 
 
 def _load_user(request: Request) -> User | None:
-    shown = Credentials(request.headers.get("Authorization"), request.cookies, network_of(client_address()))
+    shown = Credentials(
+        request.headers.get("Authorization"),
+        request.cookies,
+        network_of(client_address()),
+        ambiguous_cookies(request),
+    )
     match current_services().authenticator.authenticate(shown):
         case Authenticated() as proof:
             add_log_context(auth=proof.backend)

@@ -36,7 +36,7 @@ def login() -> Response:
             account, password, services.now(), device_id=device_id, app=app, by_cookie=by_cookie
         )
     except NotSignedIn:
-        audit_refusal(BACKEND, "sign-in", account=account)
+        audit_refusal(BACKEND, "sign-in", **sign_ins.name_for_log(account))
         raise
     audit("signed in", backend=BACKEND, account=account)
     if by_cookie:

@@ -36,7 +36,8 @@ def give_token() -> WebResponse:
     )  # its phone may have registered the account with Mi Push just now
     status = answer.status if isinstance(answer, Response) else answer.reason
     why_none = _note(section, answer)
-    audit("token asked", account=user.app_account, app=section, backend=user.backend, status=status, refused=why_none)
+    refused = {"refused": why_none} if why_none else {}
+    audit("token asked", account=user.app_account, app=section, backend=user.backend, status=status, **refused)
     match answer:
         case Response():
             return _passed_on(answer)

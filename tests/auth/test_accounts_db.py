@@ -137,7 +137,7 @@ def test_a_file_of_the_program_that_used_sqlalchemy_goes_on_as_it_is(path: Path)
     assert accounts.live_sessions("alice", LATER) == [of_phone]
     assert accounts.live_session("browser", LATER) is None
     assert accounts.rotate(of_phone, b"second", LATER, TOMORROW)
-    assert accounts.set_password("alice", "another hash", LATER)
+    assert set_password(accounts, "another hash")
     assert accounts.live_session("phone", LATER) is None
     accounts.close()
 
@@ -150,6 +150,11 @@ def test_a_file_is_made_with_the_columns_that_the_program_with_sqlalchemy_reads(
             assert columns[0] == columns[1]
             keys = [made.execute(f"PRAGMA foreign_key_list({table})").fetchall() for made in (new, earlier)]
             assert keys[0] == keys[1]
+
+
+def set_password(accounts: AccountsDatabase, password_hash: str) -> bool:
+    with accounts.alone() as change:
+        return change.set_password("alice", password_hash, LATER)
 
 
 def test_a_user_is_added_once_and_found_as_added(accounts: AccountsDatabase) -> None:
@@ -192,7 +197,7 @@ def test_a_rotated_session_has_another_token_and_a_longer_life(accounts: Account
 def test_no_session_begins_with_what_was_read_before_a_change(accounts: AccountsDatabase, what: str) -> None:
     read = user_of(accounts)
     if what == "password":
-        assert accounts.set_password("alice", "other hash", LATER)
+        assert set_password(accounts, "other hash")
     else:
         with accounts.alone() as change:
             assert change.disable("alice", LATER)
@@ -211,7 +216,7 @@ def test_another_password_and_disabling_end_all_sessions_of_this_user_alone(acco
     accounts.add("bob", "hash", NOON)
     accounts.start_session(session("of bob", "bob"), user_of(accounts, "bob"), None)
     started(accounts)
-    accounts.set_password("alice", "other", LATER)
+    set_password(accounts, "other")
     assert accounts.live_sessions("alice", LATER) == []
     started(accounts, "s2")
     with accounts.alone() as change:

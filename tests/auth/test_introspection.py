@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -86,6 +87,14 @@ def test_only_the_named_cookies_go_there_and_the_answer_says_that_they_were_the_
     user = backend.authenticate(cookie("a b,c", team="t%3D", tracking="x"))
     assert user == Authenticated("sessionid=a b,c; team=t%3D", None, "introspection", by_cookie=True)
     assert site.asked[0].method == "POST"
+
+
+def test_a_cookie_that_came_twice_is_not_passed_on_and_another_one_does_not_matter(site: Endpoint) -> None:
+    backend = Introspection(settings(site.url, **BY_COOKIE))
+    shown = replace(cookie(), ambiguous=frozenset({"sessionid"}))
+    assert backend.authenticate(shown) == Refused("a cookie came twice")
+    assert site.asked == []
+    assert isinstance(backend.authenticate(replace(shown, ambiguous=frozenset({"tracking"}))), Authenticated)
 
 
 def test_a_cookie_is_not_the_proof_where_a_header_is_passed_on(site: Endpoint) -> None:

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from argon2 import PasswordHasher
@@ -13,7 +15,7 @@ from proxy.auth.block_user import disable_user, enable_user
 from proxy.auth.sign_in import SignedIn, change_password
 from proxy.domain.devices import Device, Registered
 from proxy.errors import NotSignedIn, StoreUnavailable
-from tests.auth.members import NOON, PASSWORD, Members
+from tests.auth.members import NOON, PASSWORD, Members, MemoryMarks
 
 LATER = NOON + timedelta(minutes=20)
 WEAKER = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
@@ -79,7 +81,8 @@ def test_unknown_disabled_and_mistaken_users_get_one_answer(members: Members) ->
 
 
 def test_a_hash_of_other_parameters_is_renewed_at_the_next_sign_in(members: Members) -> None:
-    members.accounts.set_password("alice", WEAKER.hash(PASSWORD), NOON)
+    with members.accounts.alone() as change:
+        change.set_password("alice", WEAKER.hash(PASSWORD), NOON)
     with pytest.raises(NotSignedIn):
         sign_in(members, password="incorrect")
     sign_in(members)
@@ -151,6 +154,27 @@ def test_another_password_ends_the_sessions_of_the_former_one(members: Members) 
         sign_in(members)
     sign_in(members, password="battery staple")
     assert not change_password("nobody", "hash", members.sign_ins, NOON)
+
+
+def test_a_sign_in_that_is_under_way_while_the_password_changes_leaves_no_session(members: Members) -> None:
+    first, begun = sign_in(members), list[SignedIn]()
+
+    def sign_in_meanwhile() -> None:
+        with suppress(NotSignedIn):
+            begun.append(sign_in(members))
+
+    class Marks(MemoryMarks):
+        def block_session(self, session_id: str, life: timedelta) -> None:
+            super().block_session(session_id, life)
+            thread.start()
+            thread.join(0.2)  # it may end here only where nothing keeps it waiting
+
+    thread, marks = Thread(target=sign_in_meanwhile), Marks()
+    changing = replace(members.sign_ins, blocks=marks)
+    assert change_password("alice", members.passwords.hash("battery staple"), changing, NOON)
+    thread.join()
+    assert first.session.id in marks.sessions
+    assert [it for it in begun if it.session.id not in marks.sessions] == []
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def lines() -> Iterator[list[Any]]:
 
 def world() -> World:
     made = World(settings({"main": app_section(mipush=mipush_section())}))
-    made.tokens.answer = Response(200, {}, MIMC_TOKEN.encode())
+    made.tokens.answer = Response(200, {}, b'{"code":200,"data":{"token":"%b"}}' % MIMC_TOKEN.encode())
     return made
 
 
@@ -45,7 +45,7 @@ def test_a_token_that_was_given_names_its_user_app_and_proof(lines: list[Any]) -
 
 @pytest.mark.parametrize(
     ("answer", "status"),
-    [(Response(403, {}, b"no"), 403), (TransportFailure("timed out", TIMED_OUT), "timed out")],
+    [(Response(403, {}, b'{"code":403}'), 403), (TransportFailure("timed out", TIMED_OUT), "timed out")],
 )
 def test_a_token_that_was_not_given_says_why(
     lines: list[Any], answer: Response | TransportFailure, status: object

@@ -11,6 +11,7 @@ import pytest
 from flask import g, session
 from flask.sessions import NullSession
 from flask.testing import FlaskClient
+from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
 from proxy.app import create_app
@@ -325,3 +326,26 @@ def test_a_callback_opens_no_session_and_touches_no_flask_login_whatever_cookie_
         assert "_login_user" not in g
         assert "Set-Cookie" not in answer.headers
         assert "Cookie" not in answer.headers.get("Vary", "")
+
+
+def test_a_session_cookie_that_came_twice_proves_nobody(club: Club) -> None:
+    alice, bob = (browser(club, account=account).get_cookie(COOKIE, "localhost") for account in ("alice", "bob"))
+    assert alice is not None
+    assert bob is not None
+    for first, second in ((alice, bob), (bob, alice), (alice, alice)):
+        planted = {"Cookie": f"{COOKIE}={first.value}; {COOKIE}={second.value}"}
+        assert (
+            club.app.test_client(use_cookies=False).get("/auth/me", headers=planted, base_url=HERE).status_code == 401
+        )
+
+
+def test_what_was_typed_for_an_account_that_is_none_is_in_the_log_as_a_digest(club: Club) -> None:
+    with capture_logs() as lines:
+        for account in ("alice", "nobody", "my secret password", "nobody"):
+            login(club.client, account=account, password="incorrect")
+    refused = [line for line in lines if line.get("what") == "refused"]
+    assert [line.get("account") for line in refused] == ["alice", None, None, None]
+    first, other, again = (line["account_digest"] for line in refused[1:])
+    assert first == again != other
+    assert "my secret password" not in repr(lines)
+    assert "nobody" not in repr(lines)

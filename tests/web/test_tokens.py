@@ -177,7 +177,7 @@ def test_mimc_s_own_code_is_counted_and_in_the_audit(answer: Response | Transpor
     with capture_logs() as logs:
         world.client.post(PATH, headers=bearer())
     (line,) = [line for line in logs if line.get("what") == "token asked"]
-    assert line["refused"] == reason
+    assert line.get("refused") == reason
     assert counted(reason) == before + 1
     failed = world.services.token_monitor.take().failed
     assert [why for _, why in failed.values()] == ([reason] if reason else [])
