@@ -45,7 +45,7 @@ _SCHEMA = (
 # changed_at is another time with each change, whatever the clock says: by it a sign-in sees a change meanwhile
 _DISABLE = "UPDATE users SET disabled_at = :now, changed_at = MAX(:now, changed_at + 1) WHERE account = :account"
 _ENABLE = "UPDATE users SET disabled_at = NULL, changed_at = MAX(:now, changed_at + 1) WHERE account = :account"
-_SET_PASSWORD = """UPDATE users SET password_hash = :hash, changed_at = MAX(:now, changed_at + 1)
+_SET_HASH = """UPDATE users SET password_hash = :hash, changed_at = MAX(:now, changed_at + 1)
     WHERE account = :account"""
 _SELECT_USERS = "SELECT account, password_hash, created_at, changed_at, disabled_at FROM users"
 _SELECT_LIVE_SESSIONS = """SELECT id, account, refresh_hash, created_at, expires_at, device_id, app FROM sessions
@@ -93,7 +93,7 @@ class AccountsTransaction:
         """Also ends the user's sessions."""
         _revoke_all(self.connection, account, now)
         values = {"account": account, "hash": password_hash, "now": to_ms(now)}
-        return self.connection.execute(_SET_PASSWORD, values).rowcount == 1
+        return self.connection.execute(_SET_HASH, values).rowcount == 1
 
     def live_sessions(self, account: str, now: datetime) -> list[Session]:
         select = f"{_SELECT_LIVE_SESSIONS} AND account = :account"

@@ -3,12 +3,14 @@
 import base64
 import json
 import time
+from dataclasses import dataclass, field, replace
 
 import jwt
 import pytest
 from structlog.testing import capture_logs
 
 from proxy.app import create_app
+from proxy.auth import Credentials, Refused
 from proxy.domain.transfers import FailureKind, Response, TransportFailure
 from proxy.metrics import WEB
 from proxy.store import keys
@@ -85,6 +87,25 @@ def test_a_proof_of_which_nothing_can_be_decided_yet_is_503_with_the_time_to_wai
         answer = world.client.post(PATH, headers=shown)
     assert answer.status_code == 503
     assert 1 <= int(answer.headers["Retry-After"]) <= 5
+
+
+@dataclass
+class Seen:
+    """Implements the authenticator; knows nobody."""
+
+    shown: list[Credentials] = field(default_factory=list)
+
+    def authenticate(self, credentials: Credentials) -> Refused:
+        self.shown.append(credentials)
+        return Refused("a stranger")
+
+
+def test_callers_are_told_apart_by_the_network_that_they_call_from() -> None:
+    seen = Seen()
+    client = create_app(replace(World().services, authenticator=seen)).test_client()  # type: ignore[arg-type]
+    for address in ("192.0.2.7", "2001:db8::1", "2001:db8::2"):
+        client.post(PATH, environ_base={"REMOTE_ADDR": address})
+    assert [it.client for it in seen.shown] == ["192.0.2.7", "2001:db8::/64", "2001:db8::/64"]
 
 
 def test_a_remember_cookie_does_not_keep_the_bearer_from_being_read() -> None:
