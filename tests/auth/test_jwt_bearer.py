@@ -22,7 +22,7 @@ def signed(claims: dict[str, object], key: str = KEY, algorithm: str = "HS256") 
     return jwt.encode(claims, key, algorithm)
 
 
-def later(seconds: float = 600) -> int:
+def later(seconds: float = 86_400) -> int:
     return int(time.time() + seconds)
 
 
@@ -57,8 +57,8 @@ def test_the_scheme_may_be_written_as_one_likes(scheme: str) -> None:
         {"sub": "1000", "exp": later(-60)},
         {"sub": "1000", "exp": "soon"},
         {"sub": "1000", "exp": float("inf")},
-        {"sub": "1000", "exp": later(), "nbf": later(60)},
-        {"sub": "1000", "exp": later(), "iat": later(60)},
+        {"sub": "1000", "exp": later(), "nbf": later(86_400)},
+        {"sub": "1000", "exp": later(), "iat": later(86_400)},
         {"sub": "1000", "exp": later(), "aud": "another service"},
         {"exp": later()},
         {"sub": "", "exp": later()},
