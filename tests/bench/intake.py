@@ -15,7 +15,7 @@ from proxy.store import keys
 from tests.bench.figures import Row
 from tests.bench.processes import MeasuredRig, cpu_seconds
 from tests.bench.size import Size
-from tests.bench.web import Target, compare, start_servers
+from tests.bench.web import Target, compare, start_servers, start_stock
 from tests.system.rig import APP_SECRET, MAIN, URL_SECRET, offline
 
 BODY_LENGTH = 700
@@ -28,14 +28,16 @@ def measure(rig: MeasuredRig, size: Size) -> list[Row]:
     ours = Target(service, rig.web_port, f"/callbacks/mimc/{URL_SECRET[MAIN]}", bodies)
     store = rig.processes["store"]
     before = cpu_seconds(store)
-    rows, sent = compare("callback in", ours, Target(empty, empty_port, "/", bodies), size)
+    stock, stock_port = start_stock(rig, size)
+    others = (Target(server, port, "/", bodies) for server, port in ((empty, empty_port), (stock, stock_port)))
+    rows, sent = compare("callback in", ours, next(others), size, stock=next(others), most=1.7)
     store_us = (cpu_seconds(store) - before) / sent * 1e6
     redis = rig.redis()
     stored = redis.xlen(keys.callbacks(MAIN))
     if stored != sent:
         raise AssertionError(f"{sent} callbacks were answered 200, {stored} are stored")
     redis.delete(keys.callbacks(MAIN))  # no worker shall find them later
-    for process in (service, empty):
+    for process in (service, empty, stock):
         process.stop()
     note = f"{rows[0].beside}; the store's own {store_us:.0f} us, an fsync each, come on top"
     return [Row(rows[0].what, rows[0].spread, note), *rows[1:]]

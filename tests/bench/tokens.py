@@ -13,7 +13,7 @@ from proxy.mimc.echo import EchoGuard
 from tests.bench.figures import Row, Spread, number
 from tests.bench.processes import MeasuredRig
 from tests.bench.size import Size
-from tests.bench.web import Target, compare, shoot, start_servers
+from tests.bench.web import Target, compare, shoot, start_servers, start_stock
 from tests.system.rig import MAIN
 
 _ANSWER = (Path(__file__).parents[1] / "data/token_answer.json").read_bytes()
@@ -25,9 +25,11 @@ def measure(rig: MeasuredRig, size: Size) -> list[Row]:
     service, empty, empty_port = start_servers(rig, size)
     headers = {"Authorization": f"Bearer {rig.bearer('alice')}"}
     ours = Target(service, rig.web_port, "/api/account/token", bodies, headers)
-    rows, _ = compare("token call", ours, Target(empty, empty_port, "/", bodies, headers), size)
+    stock, stock_port = start_stock(rig, size)
+    others = (Target(server, port, "/", bodies, headers) for server, port in ((empty, empty_port), (stock, stock_port)))
+    rows, _ = compare("token call", ours, next(others), size, stock=next(others), most=2.4)
     calls_us = [shoot(ours, size.requests, size.connections).cpu_us for _ in range(size.rounds)]
-    for process in (service, empty):
+    for process in (service, empty, stock):
         process.stop()
     return [*rows, _share_of_the_guard(calls_us, list(_guards_us(size)))]
 

@@ -1,8 +1,8 @@
 """The service's web process and an empty Flask view under the same gunicorn line, hit in turns.
 
-Both run on config/gunicorn.conf.py: the same worker class (the service's own, a thread worker with error pages), the
-same number of workers and threads, each alone on the first core while it is hit; store, emulators and load have the
-others.
+Both run on config/gunicorn.conf.py: the same worker class (the service's own), the same number of workers and threads,
+each alone on the first core while it is hit; store, emulators and load have the others. Where a bench asks for it, a
+third server has the empty view on gunicorn's own gthread, with the same number of workers and threads.
 """
 
 import json
@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from proxy.local.ports import free_port
@@ -36,7 +36,7 @@ class Shot:
     p99_ms: float
 
 
-Pair = tuple[Shot, Shot]  # ours, the empty view's
+Pair = tuple[Shot, Shot]  # ours, the other's
 
 
 @dataclass(frozen=True)
@@ -70,19 +70,44 @@ def start_servers(rig: MeasuredRig, size: Size, **variables: str) -> tuple[Proce
     return service, empty, port
 
 
-def compare(name: str, ours: Target, empty: Target, size: Size, against: str = "empty view's") -> tuple[list[Row], int]:
+def start_stock(rig: MeasuredRig, size: Size) -> tuple[Process, int]:
+    """The empty view on gunicorn's own gthread, as any Flask service has it, and its port."""
+    port = free_port()
+    argv = [
+        sys.executable, "-m", "gunicorn", "--worker-class", "gthread", "--workers", str(size.workers),
+        "--threads", str(size.threads), "--keep-alive", "5", "--bind", f"127.0.0.1:{port}",
+        "tests.bench.empty_view:app",
+    ]  # fmt: skip
+    stock = rig.start("stock", argv)
+    rig.wait(lambda: listens("127.0.0.1", port), "the empty view on gthread")
+    pin(stock, cores()[0])
+    return stock, port
+
+
+def compare(
+    name: str,
+    ours: Target,
+    empty: Target,
+    size: Size,
+    against: str = "empty view's",
+    stock: Target | None = None,
+    most: float | None = None,
+) -> tuple[list[Row], int]:
     """Rounds in turns: at full speed for CPU and rate, and at half of each one's own rate for the times.
 
-    `against` says whose the other figures are. Returns the rows, and how many requests of ours were answered 200,
-    which is all of them or an error.
+    `against` says whose the other figures are; `stock` is the empty view on gunicorn's own gthread, and `most` what the
+    CPU may be of that one's. Returns the rows, and how many requests of ours were answered 200, which is all of them or
+    an error.
     """
     warm = max(size.requests // 4, size.connections)  # caches, pools, connections
-    for target in (ours, empty):
+    for target in (ours, empty, *([stock] if stock else [])):
         shoot(target, warm, size.connections)
-    full, calm = list[Pair](), list[Pair]()
+    full, calm, beside_stock = list[Pair](), list[Pair](), list[Pair]()
     for _ in range(size.rounds):
         mine, other = (shoot(target, size.requests, size.connections) for target in (ours, empty))
         full.append((mine, other))
+        if stock:
+            beside_stock.append((mine, shoot(stock, size.requests, size.connections)))
         half = zip((ours, empty), (mine.per_second / 2, other.per_second / 2), strict=True)
         mine, other = (shoot(target, size.calm_requests, size.connections, rate) for target, rate in half)
         calm.append((mine, other))
@@ -92,6 +117,9 @@ def compare(name: str, ours: Target, empty: Target, size: Size, against: str = "
         _row(f"{name}: p50 at half load / {against}", calm, lambda shot: shot.p50_ms, "ms"),
         _row(f"{name}: p99 at half load / {against}", calm, lambda shot: shot.p99_ms, "ms"),
     ]
+    if stock:
+        row = _row(f"{name}: CPU / empty view's on gthread", beside_stock, lambda shot: shot.cpu_us, "us")
+        rows.append(replace(row, most=most))
     return rows, warm + size.rounds * (size.requests + size.calm_requests)
 
 
