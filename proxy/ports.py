@@ -10,6 +10,7 @@ from proxy.domain.dead_letters import DeadLetter, PutBack
 from proxy.domain.devices import Device, Registered
 from proxy.domain.jobs import Job, Push
 from proxy.domain.lanes import Lane
+from proxy.domain.limits import Admitted, Blocked, Budget, Exceeded
 from proxy.domain.monitoring import Health, Metric
 from proxy.domain.offline_messages import OfflineMessage
 from proxy.domain.outcomes import Outcome
@@ -51,9 +52,6 @@ class DeviceRegistry(Protocol):
 
     def remove(self, app: str, account: str, device_id: str) -> bool: ...
 
-    def lift_unknown(self, app: str, account: str) -> None:
-        """The account is in use: a provider that did not know it is asked again. Raises nothing."""
-
 
 class BlockList(Protocol):
     """Accounts and sessions that may do nothing any more. Raises StoreUnavailable. See store/users/blocks.py."""
@@ -73,12 +71,40 @@ class BlockMarks(BlockList, Protocol):
     def blocked_among(self, accounts: Sequence[str]) -> set[str]: ...
 
 
-class RateLimits(Protocol):
-    """Counts calls over a sliding window. Raises StoreUnavailable."""
+class Admission(Protocol):
+    """May a caller go on: rate limits, blocks, ended sessions. Raises StoreUnavailable. See store/users/admission.py.
 
-    def spend(self, name: str, rate: str, who: str) -> float | None:
-        """Counts one call of `who`. None: it is within the rate, like "60/minute"; else it was not counted, and in so
-        many seconds there is room for another."""
+    Calls by address are counted in the process first, and with the store in the next round trip that there is.
+    """
+
+    def count(self, address: Budget) -> Exceeded | None:
+        """Counts a call in this process alone. Asks no store, raises nothing."""
+
+    def share(self, address: Budget) -> Exceeded | None:
+        """Hands what was counted for this address to the store: is it within the budget there?"""
+
+    def spend(self, budgets: Sequence[Budget], address: Budget | None) -> Exceeded | None:
+        """Counts one call against each budget, and `share`."""
+
+    def admit(
+        self,
+        account: str,
+        session_id: str | None,
+        app: str | None,
+        budget: Budget | None = None,
+        address: Budget | None = None,
+    ) -> Admitted | Blocked | Exceeded:
+        """For a proved user: counts the call, and lifts the "unknown account" marks, which this shows to be in use.
+
+        `app` is the section that the proof is good for, None: any. An address that must be counted is one that `count`
+        has seen. Where the counters alone are away, the user is admitted.
+        """
+
+    def has_signed_in(self, account: str, network: str) -> bool:
+        """Somebody who knew the password signed in from this network before."""
+
+    def remember_sign_in(self, account: str, network: str) -> None:
+        """As well as it can: raises nothing."""
 
 
 class TokenService(Protocol):

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from proxy.domain.limits import Budget
 from proxy.errors import StoreUnavailable
 from proxy.spool.inbox import SpoolingInbox
 from proxy.wiring.common import identity_of
@@ -43,9 +44,9 @@ def test_a_store_that_is_away_is_one_warning_that_names_it_and_not_its_password(
         for _ in range(5):
             services.monitor_store()
             with pytest.raises(StoreUnavailable):
-                services.blocks.is_blocked("ann", None)
+                services.admission.has_signed_in("ann", "127.0.0.0/24")
             with pytest.raises(StoreUnavailable):
-                services.limits.spend("token_per_account", "1/minute", "ann")
+                services.admission.spend([Budget("token_per_account", 1, 60_000, "ann")], None)
     assert [(line["log_level"], line["setting"], line["at"]) for line in lines] == [
         ("warning", "store.url", "127.0.0.1:1"),
         ("warning", "limits.url", "127.0.0.1:1"),

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -15,18 +15,25 @@ _BEARER = re.compile(r"bearer +([A-Za-z0-9\-._~+/]+=*)", re.IGNORECASE | re.ASCI
 _BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
+def _nothing() -> None: ...
+
+
 @dataclass(frozen=True)
 class Credentials:
     """The value of the Authorization header and the cookies, as they came; `client` is the address they came from.
 
     `ambiguous`: names of cookies that came more than once. A neighbouring host can plant a second one, and which of
     them another server would take nobody knows: such a cookie proves nothing.
+
+    A backend calls `before_asking` before a question about them leaves this service: whoever is not proved yet must not
+    cause any number of them. What it raises ends the search.
     """
 
     authorization: str | None = field(repr=False)
     cookies: Mapping[str, str] = field(repr=False)
     client: str = ""
     ambiguous: frozenset[str] = frozenset()
+    before_asking: Callable[[], None] = field(default=_nothing, repr=False, compare=False)
 
     def bearer(self) -> str | None:
         """The bearer in the Authorization header; None when it holds none, or more than one."""

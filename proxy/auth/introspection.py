@@ -43,7 +43,12 @@ class Introspection:
         question = _about_bearer(credentials) if rfc7662 else self._passed_on(credentials)
         if not isinstance(question, Question):
             return question
-        return self._answers.get(question.key(), partial(self._ask, question))
+        key = question.key()
+        known = self._answers.known(key)
+        if known is not None:
+            return known
+        credentials.before_asking()
+        return self._answers.get(key, partial(self._ask, question))
 
     def _passed_on(self, credentials: Credentials) -> Question | Refused | None:
         """The header or the cookies, never both: it must be known which of them was the proof."""

@@ -40,12 +40,17 @@ class SingleFlight(Generic[A]):
         self._partitions: dict[Hashable, OrderedDict[bytes, tuple[float, A]]] = {}
         self._asked: dict[bytes, Future[A]] = {}
 
+    def known(self, question: bytes) -> A | None:
+        """The answer that still holds."""
+        with self._lock:
+            return self._known(self._digest(question))
+
     def get(self, question: bytes, ask: Callable[[], CachedAnswer[A]]) -> A:
         """The answer that still holds, else what `ask` says.
 
         A concurrent caller of the same question waits for that answer, `patience_s` at most, then gets `too_late`.
         """
-        digest = blake2b(question, digest_size=32, key=self._key).digest()
+        digest = self._digest(question)
         with self._lock:
             known = self._known(digest)
             if known is not None:
@@ -73,6 +78,9 @@ class SingleFlight(Generic[A]):
             with self._lock:
                 del self._asked[digest]
             mine.set_result(answer)
+
+    def _digest(self, question: bytes) -> bytes:
+        return blake2b(question, digest_size=32, key=self._key).digest()
 
     def _known(self, digest: bytes) -> A | None:
         for partition in self._partitions.values():

@@ -211,6 +211,7 @@ class AppSettings(Section):
     app_secret: Secret
     url_secret: UrlSecret
     authentication: Literal["required", "if_present", "ignored"] = "if_present"
+    region_key: Annotated[str, written_as(r"[A-Za-z0-9_-]{0,64}", "at most 64 letters, digits, - and _")] = ""
     base_url: WebAddress = "https://mimc.chat.xiaomi.net"
     ca_file: ReadableFile | None = None
     proxy: ProxyAddress = None
@@ -244,24 +245,39 @@ def _text(app: AppSettings, key: str) -> str:
 class TokenSettings(Section):
     """Time limits of a token call. The Android demo gives up after 2 s, and a browser page is frozen meanwhile.
 
-    `echo_guard`: what becomes of an answer that repeats our appKey or appSecret.
+    `echo_guard`: what becomes of an answer that repeats our appKey or appSecret. The TokenService is left alone after
+    calls for `breaker_failures` accounts in a row brought no answer.
     """
 
     connect_timeout: Seconds = Field(timedelta(seconds=0.8), alias="connect_timeout_s")
     timeout: Seconds = Field(timedelta(seconds=1.8), alias="timeout_s")
     echo_guard: Literal["refuse", "report"] = "refuse"
+    breaker_failures: Annotated[int, Field(ge=1, le=1000)] = 5
+    breaker_pause: Seconds = Field(timedelta(seconds=1), alias="breaker_pause_s")
+    breaker_pause_max: Seconds = Field(timedelta(seconds=15), alias="breaker_pause_max_s")
+
+    @model_validator(mode="after")
+    def _pauses_fit(self) -> "TokenSettings":
+        fits = self.breaker_pause_max >= self.breaker_pause
+        refuse([None if fits else ("breaker_pause_max_s", "must not be under breaker_pause_s")])
+        return self
 
 
 class LimitSettings(Section):
     """How often an account, and an address (an IPv6 /64), may call. `url` None: counted in the store.
 
-    Addresses are generous, for behind one there may be an office or a carrier's customers.
+    Addresses are generous, for behind one there may be an office or a carrier's customers. web/limits.py says which
+    route counts for which of them.
     """
 
     token_per_account: Rate = "60/minute"  # noqa: S105  not a password
     token_per_address: Rate = "600/minute"  # noqa: S105  not a password
     sign_in_per_account: Rate = "10/minute"
     sign_in_per_address: Rate = "60/minute"
+    client_per_account: Rate = "120/minute"
+    client_per_address: Rate = "1200/minute"
+    wrong_secret_per_address: Rate = "60/minute"  # noqa: S105  not a password
+    operator_per_address: Rate = "1200/minute"
     trusted_proxies: tuple[Network | Literal["unix"], ...] = ()
     url: Annotated[Secret, AfterValidator(store_address)] | None = None
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import parse_qs, urlsplit
 
-import limits
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -25,6 +24,7 @@ from pydantic_core import core_schema
 
 from proxy.public_keys import NotAKey, read_pem
 
+_RATE = re.compile(r" *([1-9][0-9]{0,8}) *(?:/|per) *([1-9][0-9]{0,4})? *(second|minute|hour|day)s? *")
 _LONGEST_S = 10 * 366 * 86_400  # far beyond any use, and no sum with a time of day overflows
 
 
@@ -203,13 +203,19 @@ _TLS_OPTIONS = {
 }  # fmt: skip
 
 
-def _rate(value: str) -> str:
-    try:
-        good = value == "off" or limits.parse(value).amount > 0
-    except ValueError:
-        good = False
-    if not good:
+def read_rate(text: str) -> tuple[int, timedelta] | None:
+    """How many calls in which time; None for "off". Raises ValueError."""
+    if text == "off":
+        return None
+    found = _RATE.fullmatch(text)
+    if found is None:
         raise ValueError('expected calls and a time, like "60/minute" or "5 per 10 seconds", or "off"')
+    calls, times, unit = found.groups()
+    return int(calls), int(times or 1) * timedelta(**{f"{unit}s": 1})
+
+
+def _rate(value: str) -> str:
+    read_rate(value)
     return value
 
 

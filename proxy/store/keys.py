@@ -38,12 +38,13 @@ users' own names and may hold anything; they and push tokens enter a key as a di
     proxy:{store}:worker:<instance>          string  15 s             worker                what it says of itself
     proxy:{blocked}:accounts                 set     until lifted     web, cli              digests of blocked accounts
     proxy:{blocked}:session:<d>              string  the session's    web (sign-out)        this session has ended
-    proxy:limits:{LIMITER/<limit>/<d>/<rate>} string  two windows     web (limits)          calls in this window
-    proxy:limits:{LIMITER/<limit>/<d>/<rate>}/-1 string  a window     web (limits)          calls in the one before
+    proxy:limits:<limit>:<d>                 string  two windows      web (admit)           calls of this caller
+    proxy:signed-in:<d>                      string  90 days          web (sign-in)         account signed in from here
 
 What lives until it is planned, settled or due has a cap instead: callbacks and those that wait together one, a lane's
 jobs and retries together one.
-The library `limits` makes up its keys below LIMITS_PREFIX itself; <d> is the digest of an account or an address.
+<d> of limits and signed-in: the digest of an account, an address, or both. An account's counter, the blocked accounts,
+its sessions' marks and its unknown marks are one script's keys (admit.lua): with shards they will lie under its tag.
 <d> of shown, flying and sent: a target and conversation on a channel whose alerts replace each other on the phone.
 Some words are older than ours: forgotten, aside (removed devices), brake (removal guard), flying (conversation lock).
 """
@@ -52,7 +53,6 @@ from proxy.domain.callbacks import digest
 from proxy.domain.lanes import Lane
 
 GROUP = "workers"
-LIMITS_PREFIX = "proxy:limits"
 DEVICE_TTL_S = 400 * 86_400
 CLOCKS_TTL_S = 3_600
 TOKENS_TTL_S = 3_600
@@ -60,6 +60,7 @@ WORKER_STATE_TTL_S = 15
 WORKERS_TTL_S = 86_400
 REMOVAL_GUARD_TTL_S = 86_400
 PAUSE_TTL_S = 30 * 86_400
+SIGNED_IN_TTL_S = 90 * 86_400
 RESUMED_TTL_S = 15  # longer than the ramp to 5000 in flight takes
 PROVIDER_TOKEN_TTL_S = 3_600
 
@@ -204,6 +205,14 @@ def blocked_accounts() -> str:
 
 def blocked_session(session_id: str) -> str:
     return f"proxy:{{blocked}}:session:{digest(session_id)}"
+
+
+def calls(limit: str, caller: str) -> str:
+    return f"proxy:limits:{limit}:{digest(caller)}"
+
+
+def signed_in(account_name: str, network: str) -> str:
+    return f"proxy:signed-in:{digest(account_name, network)}"
 
 
 def ready(app_id: str) -> str:

@@ -11,6 +11,7 @@ from proxy.domain.callbacks import Callback, Ignored
 from proxy.domain.offline_messages import is_from_the_future
 from proxy.errors import NotAllowed, NotFound, Refusal, SpoolRefused, StoreUnavailable
 from proxy.metrics import callbacks_from_the_future_total, callbacks_total, spool_failures_total, spooled_total
+from proxy.mimc.senders import Sender
 from proxy.mimc.wire import MAX_BODY, parse_callback
 from proxy.settings.fields import Network
 from proxy.usecases.accept_callback import Acceptance, accept_callback
@@ -20,6 +21,7 @@ from proxy.web.addresses import client_address, is_within
 from proxy.web.body import read_body
 from proxy.web.callers import Caller, require
 from proxy.web.envelope import envelope
+from proxy.web.limits import Limited, count_address
 
 bp = Blueprint("callbacks", __name__)
 
@@ -29,13 +31,13 @@ _KNOWN = envelope(200, data={"duplicate": True})
 
 
 @bp.post("/callbacks/mimc/<url_secret>")
-@require(Caller.SENDER)
+@require(Caller.SENDER, Limited.WRONG_SECRET)
 def receive_callback(url_secret: str) -> Response:
     """Answer 200 only once the callback is in the stream or on the disk: MIMC repeats anything else, three times."""
     services, kind = current_services(), "other"
     try:
         _require_network(services.settings.callbacks.allowed_networks)
-        sender = services.senders.admit(url_secret)
+        sender = _admit(url_secret)
         add_log_context(app=sender.section)
         callback = parse_callback(read_body(request.environ, MAX_BODY))
         kind = _label(callback)
@@ -70,6 +72,15 @@ def _require_network(allowed: Sequence[Network | str]) -> None:
     if allowed and not is_within(client_address(), allowed):
         add_log_context(refused="network")
         raise NotFound("not found")
+
+
+def _admit(url_secret: str) -> Sender:
+    """Strangers alone are counted. Raises NotFound, or HttpRefusal 429."""
+    try:
+        return current_services().senders.admit(url_secret)
+    except NotFound:
+        count_address(Limited.WRONG_SECRET)
+        raise
 
 
 def _label(callback: Callback | Ignored) -> str:

@@ -10,7 +10,7 @@ from flask import Response, g, request
 
 from proxy.auth import Authenticated
 from proxy.web.guards import require_operator, signed_in
-from proxy.web.limits import Limited, limit_account, limit_address
+from proxy.web.limits import Limited, count_address
 
 P = ParamSpec("P")
 View = Callable[P, Response]
@@ -21,7 +21,7 @@ class Caller(StrEnum):
 
     USER = "user"  # proved by a backend; all others are answered 401
     ANYONE = "anyone"
-    SENDER = "sender"  # knows a URL secret, which the view checks: no session, no flask-login, no limit by count
+    SENDER = "sender"  # knows a URL secret, which the view checks: no session, no flask-login, no limit
     OPERATOR = "operator"  # on the operator's own listener; 404 on the public one
 
 
@@ -30,18 +30,18 @@ class Guard:
     """What `require` said of a view; `limited` names the limits that its calls count for."""
 
     caller: Caller
-    limited: Limited | None
+    limited: Limited
 
 
-def require(caller: Caller, limited: Limited | None = None) -> Callable[[View[P]], View[P]]:
-    """Who may call the view below. Put it under the route's own decorator.
+def require(caller: Caller, limited: Limited) -> Callable[[View[P]], View[P]]:
+    """Who may call the view below, and how often. Put it under the route's own decorator.
 
-    With `limited` a call counts against its address before anything is looked at, and against its account as soon as
-    that is known: for a USER at once, else where the view calls `limit_account`. Raises ValueError for a limit on
-    callbacks: MIMC sends what users write, and gives up after three repeats.
+    A call counts against its address before anything is looked at, and a USER's against their account as soon as that
+    is known. A SENDER is counted by the view, where the URL secret is wrong. Raises ValueError for any other limit on
+    senders: MIMC sends what users write, and gives up after three repeats.
     """
-    if caller is Caller.SENDER and limited is not None:
-        raise ValueError("callbacks are never limited")
+    if (caller is Caller.SENDER) is not (limited is Limited.WRONG_SECRET):
+        raise ValueError("callbacks are limited by wrong secrets alone")
 
     def guarded(view: View[P]) -> View[P]:
         if caller is Caller.SENDER:
@@ -70,14 +70,11 @@ def guard_of(view: object) -> Guard | None:
     return cast("Guard | None", getattr(view, _GUARD, None))
 
 
-def _check(caller: Caller, limited: Limited | None) -> None:
-    if limited is not None:
-        limit_address(limited)
+def _check(caller: Caller, limited: Limited) -> None:
+    count_address(limited)
     match caller:
         case Caller.USER:
-            g.user = signed_in()
-            if limited is not None:
-                limit_account(limited, g.user.app_account)
+            g.user = signed_in(limited)
         case Caller.OPERATOR:
             require_operator(request.environ)
         case Caller.ANYONE | Caller.SENDER:

@@ -13,12 +13,13 @@ from proxy.web.body import read_object
 from proxy.web.callers import Caller, current_user, require
 from proxy.web.cors import require_origin
 from proxy.web.envelope import HttpRefusal, envelope
+from proxy.web.limits import Limited
 
 bp = Blueprint("devices", __name__, url_prefix="/api/devices")
 
 
 @bp.put("/<device_id>")
-@require(Caller.USER)
+@require(Caller.USER, Limited.CLIENT)
 def register(device_id: str) -> Response:
     """Registers, or replaces what was registered under this id. The push token moves here from wherever it was."""
     services = current_services()
@@ -34,7 +35,6 @@ def register(device_id: str) -> Response:
     )
     require_origin(device.app)
     registered = services.devices.register(device)
-    services.devices.lift_unknown(device.app, device.account)
     if registered.moved:
         push_tokens_moved_total.labels(device.app).inc()
     facts = {
@@ -51,7 +51,7 @@ def register(device_id: str) -> Response:
 
 
 @bp.get("/<device_id>")
-@require(Caller.USER)
+@require(Caller.USER, Limited.CLIENT)
 def show(device_id: str) -> Response:
     user = current_user()
     check_device_id(device_id)
@@ -62,7 +62,7 @@ def show(device_id: str) -> Response:
 
 
 @bp.get("")
-@require(Caller.USER)
+@require(Caller.USER, Limited.CLIENT)
 def list_all() -> Response:
     user = current_user()
     devices = current_services().devices.devices_of(_section(user), user.app_account)
@@ -70,7 +70,7 @@ def list_all() -> Response:
 
 
 @bp.delete("/<device_id>")
-@require(Caller.USER)
+@require(Caller.USER, Limited.CLIENT)
 def remove(device_id: str) -> Response:
     user = current_user()
     check_device_id(device_id)

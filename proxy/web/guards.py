@@ -1,15 +1,17 @@
 """Proof of the caller: the signed-in user of a client's route, and the operator on the operator's own listener."""
 
 import math
+from functools import partial
 from typing import Any
 
-from flask import Flask, Request, request, session
+from flask import Flask, Request, g, request, session
 from flask_login import LoginManager, UserMixin, login_user, logout_user
 from flask_login import current_user as shown_user
 
 from proxy.auth import Authenticated, Credentials, Refused, Unavailable
 from proxy.auth.accounts import BACKEND as ACCOUNTS
 from proxy.domain.accounts import Session
+from proxy.domain.limits import Admitted, Blocked, Exceeded
 from proxy.errors import NotFound, NotSignedIn
 from proxy.settings import AccountsSettings
 from proxy.web import current_services
@@ -17,6 +19,7 @@ from proxy.web.access import add_log_context, audit_refusal
 from proxy.web.addresses import client_address, network_of
 from proxy.web.cookies import ambiguous_cookies, require_browser_care, use_cookies
 from proxy.web.envelope import HttpRefusal
+from proxy.web.limits import Limited, account_budget, address_budget, count_uncounted, share_address, too_often
 from proxy.web.listeners import Listener
 
 
@@ -44,20 +47,32 @@ def init_login(app: Flask, accounts: AccountsSettings | None) -> None:
     vars(app)["login_manager"] = manager
 
 
-def signed_in() -> Authenticated:
-    """The user who is calling. A block counts at once, whatever proved the user and however long that proof lives.
+def signed_in(limited: Limited) -> Authenticated:
+    """The user who is calling, and may: within the limits of their account and address, and not blocked.
 
-    Raises NotSignedIn, and StoreUnavailable where the store cannot say whether the user is blocked.
+    A block counts at once, whatever proved the user and however long that proof lives. After the proof all this takes
+    one round trip. Raises NotSignedIn, HttpRefusal 429, and StoreUnavailable where the store cannot say whether the
+    user is blocked.
     """
+    g.limited = limited
     if not shown_user.is_authenticated:
         raise NotSignedIn("sign in first")
     proof: Authenticated = shown_user.proof
     if proof.by_cookie:
         require_browser_care(request)
-    if current_services().blocks.is_blocked(proof.app_account, proof.session_id):
-        add_log_context(refused="blocked")
-        audit_refusal(proof.backend, "blocked", account=proof.app_account)
-        raise NotSignedIn("blocked or signed out")
+    budget, address = account_budget(limited, proof.app_account), address_budget(limited)
+    match current_services().admission.admit(
+        proof.app_account, proof.session_id, proof.bound_app, budget=budget, address=address
+    ):
+        case Admitted(counted):
+            if not counted:
+                count_uncounted(limited)
+        case Blocked():
+            add_log_context(refused="blocked")
+            audit_refusal(proof.backend, "blocked", account=proof.app_account)
+            raise NotSignedIn("blocked or signed out")
+        case Exceeded() as exceeded:
+            raise too_often(limited, exceeded)
     return proof
 
 
@@ -106,6 +121,7 @@ def _load_user(request: Request) -> User | None:
         request.cookies,
         network_of(client_address()),
         ambiguous_cookies(request),
+        partial(share_address, g.limited),
     )
     match current_services().authenticator.authenticate(shown):
         case Authenticated() as proof:

@@ -9,19 +9,20 @@ from proxy.web import current_services
 from proxy.web.callers import Caller, require
 from proxy.web.envelope import envelope
 from proxy.web.guards import is_operator
+from proxy.web.limits import Limited
 
 bp = Blueprint("health", __name__)
 
 
 @bp.get("/healthz")
-@require(Caller.ANYONE)
+@require(Caller.ANYONE, Limited.OPERATOR)
 def alive() -> Response:
     """200 while the process answers at all; it asks no other service, so a broken store restarts no web process."""
     return envelope(200, "alive")
 
 
 @bp.get("/readyz")
-@require(Caller.ANYONE)
+@require(Caller.ANYONE, Limited.OPERATOR)
 def ready() -> Response:
     """200 or 503: a balancer may ask on the public listener, but the reasons are shown on the operator's alone."""
     health = current_services().health.check()
@@ -30,7 +31,7 @@ def ready() -> Response:
 
 
 @bp.get("/metrics")
-@require(Caller.OPERATOR)
+@require(Caller.OPERATOR, Limited.OPERATOR)
 def metrics() -> Response:
     """Prometheus text; without a store everything but the store's own numbers."""
     spool = current_services().spool

@@ -7,7 +7,7 @@ from datetime import datetime
 from proxy.auth import Authenticator
 from proxy.auth.sign_in import SignIns
 from proxy.mimc.senders import Senders
-from proxy.ports import BlockList, CallbackInbox, DeviceRegistry, HealthCheck, RateLimits, StoreMetrics, TokenService
+from proxy.ports import Admission, CallbackInbox, DeviceRegistry, HealthCheck, StoreMetrics, TokenService
 from proxy.settings import Settings
 from proxy.spool.drain import Drain
 from proxy.spool.folder import Spool
@@ -21,13 +21,12 @@ class Services:
 
     settings: Settings
     authenticator: Authenticator
-    blocks: BlockList
+    admission: Admission
     senders: Senders
     tokens: TokenService
     token_monitor: TokenMonitor
     inbox: CallbackInbox
     devices: DeviceRegistry
-    limits: RateLimits
     store_metrics: StoreMetrics
     health: HealthCheck
     now: Callable[[], datetime]  # this machine's

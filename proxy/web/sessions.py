@@ -15,7 +15,7 @@ from proxy.web.callers import Caller, current_user, require
 from proxy.web.cookies import require_browser_care
 from proxy.web.envelope import envelope
 from proxy.web.guards import begin_browser_session, end_browser_session
-from proxy.web.limits import Limited, limit_account
+from proxy.web.limits import Limited, remember_sign_in, share_address, spend_sign_in
 
 bp = Blueprint("sessions", __name__, url_prefix="/auth")
 
@@ -30,7 +30,7 @@ def login() -> Response:
     if by_cookie:
         require_browser_care(request)
     app, device_id = _app(asked), _device_id(asked)
-    limit_account(Limited.SIGN_IN, account)
+    spend_sign_in(account)
     try:
         signed_in = sign_ins.sign_in(
             account, password, services.now(), device_id=device_id, app=app, by_cookie=by_cookie
@@ -38,6 +38,7 @@ def login() -> Response:
     except NotSignedIn:
         audit_refusal(BACKEND, "sign-in", **sign_ins.name_for_log(account))
         raise
+    remember_sign_in(account)
     audit("signed in", backend=BACKEND, account=account)
     if by_cookie:
         begin_browser_session(signed_in.session)
@@ -52,6 +53,7 @@ def refresh() -> Response:
     shown = read_object(request.environ).get("refresh_token")
     if not isinstance(shown, str):
         raise BadRequest("refresh_token", expected="a string", got=_got(shown))
+    share_address(Limited.TOKEN)
     try:
         return _answer(sign_ins.refresh(shown, current_services().now()))
     except NotSignedIn as error:
@@ -60,7 +62,7 @@ def refresh() -> Response:
 
 
 @bp.post("/logout")
-@require(Caller.USER)
+@require(Caller.USER, Limited.CLIENT)
 def logout() -> Response:
     """Ends the session, whatever was given out in it, and its device's registration."""
     services, sign_ins, user = current_services(), _sign_ins(), current_user()
@@ -82,7 +84,7 @@ def logout() -> Response:
 
 
 @bp.get("/me")
-@require(Caller.USER)
+@require(Caller.USER, Limited.CLIENT)
 def me() -> Response:
     """The user who is calling, whichever backend has proven them."""
     user = current_user()

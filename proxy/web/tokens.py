@@ -31,9 +31,6 @@ def give_token() -> WebResponse:
     started = time.perf_counter()
     answer = services.tokens.issue(section, user.app_account)
     token_seconds.observe(time.perf_counter() - started)
-    services.devices.lift_unknown(
-        section, user.app_account
-    )  # its phone may have registered the account with Mi Push just now
     status = answer.status if isinstance(answer, Response) else answer.reason
     why_none = _note(section, answer)
     refused = {"refused": why_none} if why_none else {}

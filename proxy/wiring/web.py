@@ -36,8 +36,8 @@ from proxy.store.server.identity import DataLoss, IdentityMonitor
 from proxy.store.server.metrics import RedisMetrics
 from proxy.store.server.token_facts import token_commands
 from proxy.store.server.writes import CountedWrites
+from proxy.store.users.admission import RedisAdmission
 from proxy.store.users.blocks import RedisBlocks
-from proxy.store.users.limits import RedisLimits
 from proxy.usecases.monitor_clock import ClockedTokens
 from proxy.usecases.monitor_tokens import TokenMonitor
 from proxy.web.services import Services, SpoolServices
@@ -96,15 +96,18 @@ def web_services(settings: Settings) -> Services:
     return Services(
         settings=settings,
         authenticator=build_authenticator(settings.auth, _note_keys),
-        blocks=RedisBlocks(store),
+        admission=RedisAdmission(
+            store,
+            clock.now,
+            _counters(counters.get_secret_value(), timeout_s) if counters else None,
+            app_ids_of(settings),
+            _lanes_by_account(settings, lanes),
+        ),
         senders=Senders(settings.apps),
         inbox=SpoolingInbox(inbox, store, spool.spool, lambda: clock.is_measured) if spool else inbox,
         tokens=ClockedTokens(TokenClient(settings.apps, settings.token, note_echo), skews),
         token_monitor=token_monitor,
-        devices=RedisDeviceRegistry(
-            store, app_ids_of(settings), settings.devices.per_account, _lanes_by_account(settings, lanes)
-        ),
-        limits=RedisLimits(_counters(counters.get_secret_value(), timeout_s) if counters else store),
+        devices=RedisDeviceRegistry(store, app_ids_of(settings), settings.devices.per_account),
         store_metrics=RedisMetrics(store, lanes, clock.now),
         health=SpoolHealth(RedisHealth(store, lanes, clock.now), store, spool.spool if spool else None, clock.now),
         now=utc_now,

@@ -43,9 +43,6 @@ class Removals:
     def devices_of(self, app: str, account: str) -> list[Device]:
         raise AssertionError((app, account))
 
-    def lift_unknown(self, app: str, account: str) -> None:
-        raise AssertionError((app, account))
-
     def remove(self, app: str, account: str, device_id: str) -> bool:
         if self.failure:
             raise self.failure

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from redis.exceptions import RedisError
 
+from proxy.domain.limits import Budget
 from proxy.errors import StoreUnavailable
 from proxy.store.connection import Store, async_redis
 from proxy.store.scripts import ask
-from proxy.store.users.limits import RedisLimits
+from proxy.store.users.admission import RedisAdmission
+from tests.store.samples import NOON
 
 ANSWERS = [
     b"READONLY You can't write against a read only replica.",
@@ -67,10 +69,11 @@ def by_the_web_and_the_commands(url: str) -> None:
 
 
 def by_the_limits(url: str) -> None:
-    limits = RedisLimits(Store(url, clock=iter(range(0, 1000, 10)).__next__))
+    store = Store("redis://127.0.0.1:1/0")
+    admission = RedisAdmission(store, lambda: NOON, Store(url, clock=iter(range(0, 1000, 10)).__next__))
     for _ in range(3):
         with suppress(StoreUnavailable):
-            limits.spend("token_per_account", "1/minute", "ann")
+            admission.spend([Budget("token_per_account", 1, 60_000, "ann")], None)
 
 
 def by_the_worker(do: Callable[[Any], Any]) -> Callable[[str], None]:

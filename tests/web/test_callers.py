@@ -8,6 +8,7 @@ from flask import Flask, g, session
 from flask.sessions import NullSession
 from werkzeug.routing import Rule
 
+from proxy.settings import LimitSettings
 from proxy.web.callers import Caller, Guard, guard_of, require
 from proxy.web.limits import Limited
 from tests.web.test_callbacks import offline
@@ -77,8 +78,14 @@ def test_senders_have_the_callbacks_for_themselves_and_without_a_limit() -> None
     for rule, guard in routes(World().app):
         assert guard is not None
         assert (guard.caller is Caller.SENDER) is rule.rule.startswith("/callbacks/"), rule
-        if guard.caller is Caller.SENDER:
-            assert guard.limited is None
+
+
+def test_every_route_has_a_limit_that_the_settings_name() -> None:
+    for rule, guard in routes(World().app):
+        assert guard is not None, rule
+        assert hasattr(LimitSettings(), f"{guard.limited}_per_address"), rule
+        if guard.caller is Caller.USER:
+            assert hasattr(LimitSettings(), f"{guard.limited}_per_account"), rule
 
 
 @pytest.mark.parametrize("secret", [URL_SECRET, "a-wrong-secret"])
@@ -94,7 +101,7 @@ def test_a_senders_call_touches_neither_a_session_nor_flask_login(secret: str) -
 
 
 def test_a_limit_on_a_sender_cannot_even_be_written() -> None:
-    with pytest.raises(ValueError, match="never limited"):
+    with pytest.raises(ValueError, match="wrong secrets alone"):
         require(Caller.SENDER, Limited.TOKEN)
 
 

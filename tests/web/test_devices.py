@@ -49,10 +49,8 @@ def test_a_registration_is_kept_and_shown_without_its_push_token(world: World) -
 
 
 def test_a_registration_shows_that_the_account_is_in_use(world: World) -> None:
-    world.client.put(PHONE, headers=bearer("1000"), json=KEY | {"platform": "fcm"})
-    assert world.devices.lifted == []
     world.client.put(PHONE, headers=bearer("1000"), json=KEY)
-    assert world.devices.lifted == [("main", "1000")]
+    assert world.admission.lifted == [("1000", None)]
 
 
 def test_a_device_is_its_users_alone(world: World) -> None:

@@ -36,9 +36,8 @@ class Club(World):
         super().__init__(settings(apps, auth=auth))
         self.members = Members(folder)
         self.marks = self.members.marks
-        self.services = replace(
-            self.services, blocks=self.marks, sign_ins=self.members.sign_ins, now=lambda: datetime.now(UTC)
-        )
+        self.admission.blocks = self.marks
+        self.services = replace(self.services, sign_ins=self.members.sign_ins, now=lambda: datetime.now(UTC))
         self.app = create_app(self.services)
 
 
@@ -180,12 +179,27 @@ def test_without_the_store_no_user_signs_in_or_is_signed_out(club: Club) -> None
 
 def test_sign_in_is_counted_against_address_and_account(club: Club) -> None:
     login(club.client, account="nobody")
-    assert [(name, who) for name, _, who in club.limits.calls] == [
-        ("sign_in_per_address", "127.0.0.1"),
-        ("sign_in_per_account", "nobody"),
-    ]
-    club.limits.spent["sign_in_per_account", "alice"] = 30.0
+    assert club.admission.calls == [("sign_in_per_address", "127.0.0.1"), ("sign_in_per_account", "nobody")]
+    club.admission.spent["sign_in_per_account", "alice"] = 30.0
     assert data(login(club.client), 429) is None
+
+
+def test_strangers_who_use_up_the_tries_of_an_account_do_not_lock_its_user_out(club: Club) -> None:
+    assert data(login(club.client))["account"] == "alice"
+    club.admission.spent["sign_in_per_account", "alice"] = 30.0
+    assert data(login(club.client))["account"] == "alice"
+    assert club.admission.calls[-1] == ("sign_in_known_account", "127.0.0.1 alice")
+    elsewhere = club.client.post(
+        "/auth/login", json={"account": "alice", "password": PASSWORD}, environ_base={"REMOTE_ADDR": "198.51.100.9"}
+    )
+    assert data(elsewhere, 429) is None
+    club.admission.spent["sign_in_known_account", "127.0.0.1 alice"] = 30.0
+    assert data(login(club.client), 429) is None
+
+
+def test_a_wrong_password_makes_no_address_a_known_one(club: Club) -> None:
+    assert data(login(club.client, password="wrong"), 401) is None
+    assert club.admission.signed_in == set()
 
 
 def test_users_of_other_backends_are_known_and_sign_out_elsewhere(club: Club) -> None:

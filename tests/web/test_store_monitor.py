@@ -9,6 +9,7 @@ import pytest
 
 from proxy.app import create_app
 from proxy.auth.block_user import disable_user
+from proxy.domain.limits import Admitted, Blocked
 from proxy.settings import Settings
 from proxy.store.connection import Store
 from proxy.store.server.embedded import ensure_store, stop_store
@@ -50,9 +51,9 @@ def test_also_after_a_restart_a_loss_is_noticed_and_disabled_accounts_are_blocke
     assert disable_user("eve", before.sign_ins.accounts, before.sign_ins.blocks, now)
     raw(Store(own_url), "FLUSHALL")
     after = web_services(configured)
-    assert not after.blocks.is_blocked("eve", None)
+    assert after.admission.admit("eve", None, None) == Admitted()
     after.monitor_store()
-    assert after.blocks.is_blocked("eve", None)
+    assert after.admission.admit("eve", None, None) == Blocked()
     printed = capfd.readouterr()
     assert "came back empty" in printed.out + printed.err
     for it in (before, after):

@@ -42,8 +42,7 @@ def test_the_answer_goes_back_byte_for_byte() -> None:
 def test_a_token_call_shows_that_the_account_is_in_use() -> None:
     world = two_apps()
     world.client.post(PATH, headers=bearer(), json={"appId": OTHER_APP_ID})
-    world.client.post(PATH, headers=bearer(), json={"appId": "1"})  # is not configured
-    assert world.devices.lifted == [("other", "1000")]
+    assert world.admission.lifted == [("1000", None)]
 
 
 @pytest.mark.parametrize("status", [200, 302, 401, 403, 404, 429, 500, 503])

@@ -1,7 +1,7 @@
 """A web application whose ports are in memory, and what its callers send."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,11 +13,13 @@ from proxy.app import create_app
 from proxy.auth import build_authenticator
 from proxy.domain.callbacks import Receipt
 from proxy.domain.devices import Device, Registered
+from proxy.domain.limits import Admitted, Blocked, Budget, Exceeded
 from proxy.domain.monitoring import Health, Metric
 from proxy.domain.offline_messages import OfflineMessage
 from proxy.domain.transfers import Response, TransportFailure
 from proxy.errors import StoreUnavailable
 from proxy.mimc.senders import Senders
+from proxy.ports import BlockList
 from proxy.settings import Settings
 from proxy.usecases.monitor_tokens import TokenMonitor
 from proxy.web.services import Services
@@ -71,11 +73,7 @@ class MemoryDevices:
     """Implements ports.DeviceRegistry."""
 
     stored: dict[tuple[str, str, str], Device] = field(default_factory=dict)
-    lifted: list[tuple[str, str]] = field(default_factory=list)
     per_account: int = 10
-
-    def lift_unknown(self, app: str, account: str) -> None:
-        self.lifted.append((app, account))
 
     def register(self, device: Device) -> Registered:
         self.stored.pop((device.app, device.account, device.device_id), None)
@@ -121,18 +119,64 @@ class MemoryBlocks:
 
 
 @dataclass
-class MemoryLimits:
-    """Implements ports.RateLimits; what is in `spent` is over its limit, and waits for so many seconds."""
+class MemoryAdmission:
+    """Implements ports.Admission; a caller in `spent` is over the limit of that name, and waits for so many seconds.
 
+    `failure` is the counters', `blocks` may fail by themselves. `asked` has the methods that need the store.
+    """
+
+    blocks: BlockList = field(default_factory=MemoryBlocks)
     spent: dict[tuple[str, str], float] = field(default_factory=dict)
-    calls: list[tuple[str, str, str]] = field(default_factory=list)
+    calls: list[tuple[str, str]] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+    lifted: list[tuple[str, str | None]] = field(default_factory=list)
+    signed_in: set[tuple[str, str]] = field(default_factory=set)
     failure: StoreUnavailable | None = None
 
-    def spend(self, name: str, rate: str, who: str) -> float | None:
+    def count(self, address: Budget) -> Exceeded | None:
+        return self._count(address)
+
+    def share(self, address: Budget) -> Exceeded | None:
+        return self.spend([], address)
+
+    def spend(self, budgets: Sequence[Budget], address: Budget | None) -> Exceeded | None:  # noqa: ARG002
+        self.asked.append("spend" if budgets else "share")
         if self.failure:
             raise self.failure
-        self.calls.append((name, rate, who))
-        return self.spent.get((name, who))
+        return next((exceeded for budget in budgets if (exceeded := self._count(budget))), None)
+
+    def admit(
+        self,
+        account: str,
+        session_id: str | None,
+        app: str | None,
+        budget: Budget | None = None,
+        address: Budget | None = None,  # noqa: ARG002  `count` has had it
+    ) -> Admitted | Blocked | Exceeded:
+        self.asked.append("admit")
+        if self.blocks.is_blocked(account, session_id):
+            return Blocked()
+        if self.failure:
+            return Admitted(counted=False)
+        if budget and (exceeded := self._count(budget)):
+            return exceeded
+        self.lifted.append((account, app))
+        return Admitted()
+
+    def has_signed_in(self, account: str, network: str) -> bool:
+        if self.failure:
+            raise self.failure
+        return (account, network) in self.signed_in
+
+    def remember_sign_in(self, account: str, network: str) -> None:
+        self.signed_in.add((account, network))
+
+    def _count(self, budget: Budget) -> Exceeded | None:
+        wait_s = self.spent.get((budget.name, budget.caller))
+        if wait_s is not None:
+            return Exceeded(budget, round(wait_s * 1000))
+        self.calls.append((budget.name, budget.caller))
+        return None
 
 
 @dataclass
@@ -174,17 +218,16 @@ class World:
         self.settings = configured or settings()
         self.inbox, self.devices = MemoryInbox(), MemoryDevices()
         self.tokens, self.state, self.blocks = ScriptedTokens(), MemoryState(), MemoryBlocks()
-        self.limits = MemoryLimits()
+        self.admission = MemoryAdmission(self.blocks)
         self.services = Services(
             settings=self.settings,
             authenticator=build_authenticator(self.settings.auth),
-            blocks=self.blocks,
+            admission=self.admission,
             senders=Senders(self.settings.apps),
             tokens=self.tokens,
             token_monitor=TokenMonitor(lambda: NOW),
             inbox=self.inbox,
             devices=self.devices,
-            limits=self.limits,
             store_metrics=self.state,
             health=self.state,
             now=lambda: NOW,

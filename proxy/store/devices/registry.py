@@ -4,15 +4,12 @@ The record of a push token names its owner and is the authority; an account's li
 against it. So a token that turns up under another user moves in one step.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 from proxy.domain.callbacks import digest
 from proxy.domain.devices import Device, Registered
-from proxy.domain.lanes import Lane
 from proxy.domain.times import to_ms
-from proxy.errors import StoreUnavailable
 from proxy.store import keys
 from proxy.store.connection import Commands, Store
 from proxy.store.records import device_or_none, dump_device
@@ -20,18 +17,12 @@ from proxy.store.scripts import Argument, script
 
 
 class RedisDeviceRegistry:
-    """Implements ports.DeviceRegistry. `app_ids` maps a section's name to its appId.
+    """Implements ports.DeviceRegistry. `app_ids` maps a section's name to its appId."""
 
-    `account_lanes` are the Mi Push lanes whose address is the account itself: its provider may call one unknown.
-    """
-
-    def __init__(
-        self, store: Store, app_ids: Mapping[str, str], per_account: int = 10, account_lanes: Sequence[Lane] = ()
-    ) -> None:
+    def __init__(self, store: Store, app_ids: Mapping[str, str], per_account: int = 10) -> None:
         self._store = store
         self._app_ids = app_ids
         self._per_account = per_account
-        self._account_lanes = account_lanes
 
     def register(self, device: Device) -> Registered:
         app_id = self._app_ids[device.app]
@@ -60,13 +51,6 @@ class RedisDeviceRegistry:
         names = [keys.account(app_id, app, account), keys.removed_of_account(app_id, app, account)]
         args: list[Argument] = [digest(account), device_id]
         return bool(self._store.call(lambda redis: script("remove_device").run(redis, names, args)))
-
-    def lift_unknown(self, app: str, account: str) -> None:
-        """As well as it can: a mark that an unreachable store keeps ends by itself."""
-        names = [keys.unknown(lane, account) for lane in self._account_lanes if lane.app_id == self._app_ids[app]]
-        if names:
-            with suppress(StoreUnavailable):
-                self._store.call(lambda redis: redis.delete(*names))
 
     def all_devices(self, app: str) -> Iterator[Device]:
         """Every device of a section, in no order, found by scanning: for the command line, not for requests."""

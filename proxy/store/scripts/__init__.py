@@ -6,7 +6,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 Argument = str | bytes | int | float
 Command = tuple[Argument, ...]
@@ -24,10 +24,7 @@ class Script:
         return ("EVALSHA", self.sha, len(keys), *keys, *args)
 
     def run(self, redis: Any, keys: Sequence[str], args: Sequence[Argument]) -> Any:
-        try:
-            return redis.evalsha(self.sha, len(keys), *keys, *args)
-        except NoScriptError:
-            return redis.eval(self.text.decode(), len(keys), *keys, *args)
+        return ask_now(redis, [self.call(keys, args)])[0]
 
     async def run_async(self, redis: Any, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         (answer,) = await ask(redis, [self.call(keys, args)])
@@ -64,11 +61,18 @@ async def ask(redis: Any, commands: Sequence[Command]) -> list[Any]:
 
 async def _with_scripts(redis: Any, commands: Sequence[Command], answers: list[Any], first: int) -> list[Any]:
     """Send the scripts whole that the server did not know; `first` is the place of the first."""
-    unknown = [place for place in range(first, len(answers)) if isinstance(answers[place], NoScriptError)]
-    whole = [("EVAL", _BY_SHA[commands[place][1]].text, *commands[place][2:]) for place in unknown]
+    unknown, whole = _unknown_scripts(commands, answers, first)
     for place, answer in zip(unknown, await redis.round_trips.ask(whole), strict=True):
         answers[place] = answer
     return answers
+
+
+def _unknown_scripts(
+    commands: Sequence[Command], answers: Sequence[Any], first: int = 0
+) -> tuple[list[int], list[Command]]:
+    """Where the server did not know a script, and the commands that bring it along."""
+    unknown = [place for place in range(first, len(answers)) if isinstance(answers[place], NoScriptError)]
+    return unknown, [("EVAL", _BY_SHA[commands[place][1]].text, *commands[place][2:]) for place in unknown]
 
 
 async def ask_strictly(redis: Any, commands: Sequence[Command]) -> list[Any]:
@@ -78,3 +82,36 @@ async def ask_strictly(redis: Any, commands: Sequence[Command]) -> list[Any]:
         if isinstance(answer, RedisError):
             raise answer
     return answers
+
+
+def ask_now(redis: Any, commands: Sequence[Command]) -> list[Any]:
+    """The same for a thread's own client, which has one connection: all answers in one round trip.
+
+    Not by the library's own methods and pipelines, which cost several times as much CPU. Raises the first error among
+    the answers.
+    """
+    answers = _exchange(redis.connection, commands)
+    unknown, whole = _unknown_scripts(commands, answers)
+    if unknown:
+        for place, answer in zip(unknown, _exchange(redis.connection, whole), strict=True):
+            answers[place] = answer
+    for answer in answers:
+        if isinstance(answer, RedisError):
+            raise answer
+    return answers
+
+
+def _exchange(connection: Any, commands: Sequence[Command]) -> list[Any]:
+    try:
+        connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+        return [_answer(connection) for _ in commands]
+    except BaseException:  # answers may be on their way still, which the next to use it would take for its own
+        connection.disconnect()
+        raise
+
+
+def _answer(connection: Any) -> Any:
+    try:
+        return connection.read_response(disable_decoding=True)
+    except ResponseError as error:
+        return error

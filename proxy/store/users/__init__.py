@@ -1,1 +1,1 @@
-"""Blocked accounts and sessions, and rate limits."""
+"""Blocked accounts and sessions, rate limits, and the round trip in which a caller is admitted."""

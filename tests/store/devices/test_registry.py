@@ -11,7 +11,7 @@ from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.devices.addresses import RedisAddresses
 from proxy.store.devices.registry import RedisDeviceRegistry
-from tests.store.samples import NOON, SECOND, apns_lane, device, job, mipush_lane, raw, with_redis
+from tests.store.samples import NOON, SECOND, apns_lane, device, job, raw, with_redis
 
 
 @pytest.fixture
@@ -32,23 +32,6 @@ def test_a_registration_is_read_back_whole(devices: RedisDeviceRegistry) -> None
     assert devices.devices_of("main", "ben") == [one]
     assert devices.devices_of("main", "cai") == []
     assert devices.devices_of("beta", "ben") == []
-
-
-def test_an_account_in_use_is_no_longer_unknown_in_any_section_of_its_app_id(store: Store, app_id: str) -> None:
-    lanes = [mipush_lane(app_id), mipush_lane(app_id, "beta"), mipush_lane("7", "foreign")]
-    for lane in lanes:
-        for account in ("ben", "cai"):
-            raw(store, "SET", keys.unknown(lane, account), "1", "EX", 60)
-    registry = RedisDeviceRegistry(store, {"main": app_id, "beta": app_id, "foreign": "7"}, account_lanes=lanes)
-    registry.lift_unknown("main", "ben")
-    left = [(lane, who) for lane in lanes for who in ("ben", "cai") if raw(store, "EXISTS", keys.unknown(lane, who))]
-    assert left == [(lanes[0], "cai"), (lanes[1], "cai"), (lanes[2], "ben"), (lanes[2], "cai")]
-    raw(store, "DEL", keys.unknown(lanes[2], "ben"), keys.unknown(lanes[2], "cai"))
-
-
-def test_a_store_that_is_away_keeps_its_marks_and_fails_no_call(app_id: str) -> None:
-    away = Store("unix:///nonexistent/socket")
-    RedisDeviceRegistry(away, {"main": app_id}, account_lanes=[mipush_lane(app_id)]).lift_unknown("main", "ben")
 
 
 def test_an_accounts_devices_come_oldest_first(devices: RedisDeviceRegistry) -> None:

@@ -1,0 +1,136 @@
+"""May this caller go on? Rate limits, blocks and ended sessions, asked for in one round trip.
+
+The counters may have a server of their own (`limits.url`), then it is one round trip to each.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from proxy.domain.lanes import Lane
+from proxy.domain.limits import Admitted, Blocked, Budget, Exceeded, Window
+from proxy.domain.times import to_ms
+from proxy.errors import StoreUnavailable
+from proxy.store import keys
+from proxy.store.connection import Store
+from proxy.store.scripts import Argument, Command, ask_now, script
+from proxy.store.users.blocks import account_mark
+from proxy.store.users.local_counts import LocalCounts
+
+
+class RedisAdmission:
+    """Implements ports.Admission. Safe to share between threads.
+
+    `counters` is the server of the counters, None: the store. `account_lanes` are the Mi Push lanes whose address is
+    the account itself: its provider may call one unknown. `app_ids` maps a section's name to its appId.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        now: Callable[[], datetime],
+        counters: Store | None = None,
+        app_ids: Mapping[str, str] | None = None,
+        account_lanes: Sequence[Lane] = (),
+    ) -> None:
+        self._store, self._now, self._counters = store, now, counters
+        self._app_ids = app_ids or {}
+        self._account_lanes = account_lanes
+        self._local = LocalCounts()
+        self._script = script("admit")
+
+    def count(self, address: Budget) -> Exceeded | None:
+        return self._local.count(address, to_ms(self._now()))
+
+    def share(self, address: Budget) -> Exceeded | None:
+        return self.spend([], address)
+
+    def spend(self, budgets: Sequence[Budget], address: Budget | None) -> Exceeded | None:
+        now_ms = to_ms(self._now())
+        return self._spent(self._counters or self._store, budgets, address, now_ms)
+
+    def admit(
+        self,
+        account: str,
+        session_id: str | None,
+        app: str | None,
+        budget: Budget | None = None,
+        address: Budget | None = None,
+    ) -> Admitted | Blocked | Exceeded:
+        now_ms = to_ms(self._now())
+        names = self._names(account, session_id, app)
+        if self._counters is None:
+            return self._proved(names, account, budget, address, now_ms)
+        try:
+            exceeded = self._spent(self._counters, [budget] if budget else [], address, now_ms)
+        except StoreUnavailable:
+            verdict = self._proved(names, account, None, None, now_ms)
+            return Admitted(counted=False) if isinstance(verdict, Admitted) else verdict
+        if exceeded:
+            return exceeded
+        return self._proved(names, account, None, None, now_ms)
+
+    def has_signed_in(self, account: str, network: str) -> bool:
+        return bool(self._store.call(lambda redis: redis.exists(keys.signed_in(account, network))))
+
+    def remember_sign_in(self, account: str, network: str) -> None:
+        with suppress(StoreUnavailable):
+            self._store.call(lambda redis: redis.set(keys.signed_in(account, network), "1", ex=keys.SIGNED_IN_TTL_S))
+
+    def _names(self, account: str, session_id: str | None, app: str | None) -> list[str]:
+        """The account's own keys; without a session the mark of one that there never is."""
+        app_id = self._app_ids.get(app or "")
+        lanes = (lane for lane in self._account_lanes if app is None or lane.app_id == app_id)
+        unknown = (keys.unknown(lane, account) for lane in lanes)
+        return [keys.blocked_accounts(), keys.blocked_session(session_id or ""), *unknown]
+
+    def _proved(
+        self, names: Sequence[str], account: str, budget: Budget | None, address: Budget | None, now_ms: int
+    ) -> Admitted | Blocked | Exceeded:
+        mark = account_mark(account)
+        asked = self._command(budget, 0, now_ms, names, mark)
+        exceeded: Exceeded | None
+        exceeded, (verdict, *window) = self._ask(self._store, [asked], address, now_ms)
+        if verdict < 0:
+            return Blocked()
+        if exceeded:
+            return exceeded
+        if budget is None or verdict:
+            return Admitted()
+        return _exceeded(budget, window, now_ms)
+
+    def _spent(self, store: Store, budgets: Sequence[Budget], address: Budget | None, now_ms: int) -> Exceeded | None:
+        asked = [self._command(budget, 0, now_ms) for budget in budgets]
+        exceeded, *answers = self._ask(store, asked, address, now_ms)
+        refused = (
+            _exceeded(budget, window, now_ms)
+            for budget, (verdict, *window) in zip(budgets, answers, strict=True)
+            if not verdict
+        )
+        return exceeded or next(refused, None)
+
+    def _ask(self, store: Store, commands: list[Command], address: Budget | None, now_ms: int) -> list[Any]:
+        """What the store says of the address, then the answers to all commands: one round trip."""
+        unshared = self._local.take(address, now_ms) if address else 0
+        if address is None or not unshared:
+            return [None, *(store.call(lambda redis: ask_now(redis, commands)) if commands else [])]
+        first = self._command(address, unshared - 1, now_ms)
+        try:
+            (verdict, *window), *answers = store.call(lambda redis: ask_now(redis, [first, *commands]))
+        except StoreUnavailable:
+            self._local.give_back(address, unshared, now_ms)
+            raise
+        self._local.learn(address, Window(*window), now_ms)
+        return [None if verdict else _exceeded(address, window, now_ms), *answers]
+
+    def _command(
+        self, budget: Budget | None, passed: int, now_ms: int, names: Sequence[str] = (), mark: str = ""
+    ) -> Command:
+        counter = keys.calls(budget.name, budget.caller) if budget else names[0]
+        args: list[Argument] = [now_ms, *((budget.span_ms, budget.calls) if budget else (1, 0)), passed, mark]
+        return self._script.call([counter, *names], args)
+
+
+def _exceeded(budget: Budget, window: Sequence[int], now_ms: int) -> Exceeded:
+    return Exceeded(budget, max(Window(*window).wait_ms(now_ms, budget), 1))
