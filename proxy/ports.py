@@ -15,7 +15,7 @@ from proxy.domain.monitoring import Health, Metric
 from proxy.domain.offline_messages import OfflineMessage
 from proxy.domain.outcomes import Outcome
 from proxy.domain.settlements import Entry
-from proxy.domain.transfers import Request, Response, TransportFailure
+from proxy.domain.transfers import Paused, Request, Response, TransportFailure
 
 
 class Wire(Protocol):
@@ -108,9 +108,10 @@ class Admission(Protocol):
 
 
 class TokenService(Protocol):
-    """MIMC's TokenService. The answer is theirs, untouched; TransportFailure where there was none."""
+    """MIMC's TokenService. The answer is theirs, untouched; TransportFailure where there was none, Paused where it was
+    not asked."""
 
-    def issue(self, app: str, account: str) -> Response | TransportFailure: ...
+    def issue(self, app: str, account: str) -> Response | TransportFailure | Paused: ...
 
 
 class StoreMetrics(Protocol):

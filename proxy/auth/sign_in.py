@@ -27,7 +27,10 @@ class SignedIn:
 
 @dataclass(frozen=True)
 class SignIns:
-    """The sign-ins of the built-in accounts. Everything here raises StoreUnavailable; a refusal is NotSignedIn."""
+    """The sign-ins of the built-in accounts. Everything here raises StoreUnavailable; a refusal is NotSignedIn.
+
+    `sign_in` raises Overloaded where too many are at it.
+    """
 
     accounts: AccountsDatabase
     passwords: Argon2Passwords

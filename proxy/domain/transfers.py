@@ -45,4 +45,11 @@ class TransportFailure:
         return self.kind in (FailureKind.BROKEN, FailureKind.TIMED_OUT)
 
 
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """Nothing was sent: the service gave no answers lately. Worth another try in `wait_s` seconds."""
+
+    wait_s: float
+
+
 TRANSPORT_CLOSED = "transport closed"  # the reason of a failure after we ended the transport ourselves

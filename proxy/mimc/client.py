@@ -163,12 +163,14 @@ class _TokenConnection:
 
 
 def _request_body(app: AppSettings, account: str) -> bytes:
+    region = {"regionKey": app.region_key} if app.region_key else {}
     return json.dumps(
         {
             "appId": app.app_id,
             "appKey": app.app_key.get_secret_value(),
             "appSecret": app.app_secret.get_secret_value(),
             "appAccount": account,
+            **region,
         }
     ).encode()
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 from proxy.domain.times import TOLERATED_SKEW
-from proxy.domain.transfers import Response, TransportFailure
+from proxy.domain.transfers import Paused, Response, TransportFailure
 from proxy.ports import TokenService
 
 PROVIDER_TOKEN = "apns provider token"  # noqa: S105  the name of a source
@@ -97,7 +97,7 @@ class ClockedTokens:
     clock: ClockMonitor
     source: str = "mimc"
 
-    def issue(self, app: str, account: str) -> Response | TransportFailure:
+    def issue(self, app: str, account: str) -> Response | TransportFailure | Paused:
         answer = self.tokens.issue(app, account)
         if isinstance(answer, Response):
             self.clock.heard(self.source, answer)

@@ -1,11 +1,12 @@
 """The token broker: the TokenService's own path, so that a client changes nothing but the host."""
 
+import math
 import time
 
 from flask import Blueprint, request
 from flask import Response as WebResponse
 
-from proxy.domain.transfers import Response, TransportFailure
+from proxy.domain.transfers import Paused, Response, TransportFailure
 from proxy.metrics import bounded_reason, token_answers_total, token_seconds, tokens_total
 from proxy.mimc.client import TIMED_OUT
 from proxy.mimc.token_answer import reason_of
@@ -31,8 +32,8 @@ def give_token() -> WebResponse:
     started = time.perf_counter()
     answer = services.tokens.issue(section, user.app_account)
     token_seconds.observe(time.perf_counter() - started)
-    status = answer.status if isinstance(answer, Response) else answer.reason
-    why_none = _note(section, answer)
+    status = _status(answer)
+    why_none = None if isinstance(answer, Paused) else _note(section, answer)
     refused = {"refused": why_none} if why_none else {}
     audit("token asked", account=user.app_account, app=section, backend=user.backend, status=status, **refused)
     match answer:
@@ -41,6 +42,10 @@ def give_token() -> WebResponse:
         case TransportFailure(reason):
             add_log_context(upstream=reason)
             return envelope(504 if reason == TIMED_OUT else 502, f"MIMC's TokenService: {reason}")
+        case Paused(wait_s):
+            add_log_context(upstream=status)
+            retry_after = {"Retry-After": str(max(1, math.ceil(wait_s)))}
+            return envelope(503, "MIMC's TokenService gave no answers lately", headers=retry_after)
 
 
 @bp.after_request
@@ -59,6 +64,16 @@ def _note(section: str, answer: Response | TransportFailure) -> str | None:
     else:
         monitor.failed(section, reason)
     return reason
+
+
+def _status(answer: Response | TransportFailure | Paused) -> int | str:
+    match answer:
+        case Response(status):
+            return status
+        case TransportFailure(reason):
+            return reason
+        case Paused():
+            return "paused"
 
 
 def _passed_on(answer: Response) -> WebResponse:

@@ -15,6 +15,7 @@ from proxy.auth.passwords import Argon2Passwords
 from proxy.auth.sign_in import SignIns
 from proxy.channels import MIPUSH
 from proxy.domain.lanes import Lane
+from proxy.domain.service_state import Patience
 from proxy.domain.times import TOLERATED_SKEW
 from proxy.errors import SpoolRefused, StoreUnavailable
 from proxy.metrics import keys_fetched, token_echoes_total
@@ -22,7 +23,7 @@ from proxy.mimc.client import TokenClient
 from proxy.mimc.echo import Echo
 from proxy.mimc.senders import Senders
 from proxy.ports import BlockMarks
-from proxy.settings import AccountsSettings, Settings
+from proxy.settings import AccountsSettings, Settings, TokenSettings
 from proxy.spool.drain import Drain
 from proxy.spool.folder import open_spool
 from proxy.spool.health import SpoolHealth, SpoolMetrics
@@ -38,8 +39,10 @@ from proxy.store.server.token_facts import token_commands
 from proxy.store.server.writes import CountedWrites
 from proxy.store.users.admission import RedisAdmission
 from proxy.store.users.blocks import RedisBlocks
+from proxy.usecases.guarded_tokens import GuardedTokens
 from proxy.usecases.monitor_clock import ClockedTokens
 from proxy.usecases.monitor_tokens import TokenMonitor
+from proxy.usecases.remembered_health import RememberedHealth
 from proxy.web.services import Services, SpoolServices
 from proxy.wiring.common import app_ids_of, clock_monitor, identity_of, lanes_of, log_loss, log_store, utc_now
 
@@ -105,11 +108,17 @@ def web_services(settings: Settings) -> Services:
         ),
         senders=Senders(settings.apps),
         inbox=SpoolingInbox(inbox, store, spool.spool, lambda: clock.is_measured) if spool else inbox,
-        tokens=ClockedTokens(TokenClient(settings.apps, settings.token, note_echo), skews),
+        tokens=GuardedTokens(
+            ClockedTokens(TokenClient(settings.apps, settings.token, note_echo), skews),
+            _patience(settings.token),
+            _note_pause,
+        ),
         token_monitor=token_monitor,
         devices=RedisDeviceRegistry(store, app_ids_of(settings), settings.devices.per_account),
         store_metrics=RedisMetrics(store, lanes, clock.now),
-        health=SpoolHealth(RedisHealth(store, lanes, clock.now), store, spool.spool if spool else None, clock.now),
+        health=RememberedHealth(
+            SpoolHealth(RedisHealth(store, lanes, clock.now), store, spool.spool if spool else None, clock.now)
+        ),
         now=utc_now,
         store_now=store_now,
         second_clock=lambda: utc_now() if clock.is_measured else None,
@@ -153,6 +162,15 @@ def _lanes_by_account(settings: Settings, lanes: Sequence[Lane]) -> list[Lane]:
     """The Mi Push lanes whose address is the account itself."""
     sections = {name for name, app in settings.apps.items() if app.mipush and app.mipush.address == "account"}
     return [lane for lane in lanes if lane.channel == MIPUSH and lane.app in sections]
+
+
+def _patience(token: TokenSettings) -> Patience:
+    pauses = token.breaker_pause.total_seconds(), token.breaker_pause_max.total_seconds()
+    return Patience(token.breaker_failures, *pauses, probe_s=token.timeout.total_seconds() + 1)
+
+
+def _note_pause(app: str) -> None:
+    log.warning("the TokenService gives no answers: token calls are answered 503 until it does", app=app)
 
 
 def _note_keys(issuer: str, at: datetime) -> None:

@@ -34,8 +34,8 @@ def app_settings(url: str, **more: object) -> AppSettings:
     )
 
 
-def client(url: str, ca_file: Path | None = None, limits: TokenSettings = LIMITS) -> TokenClient:
-    return TokenClient({"main": app_settings(url, ca_file=ca_file)}, limits)
+def client(url: str, ca_file: Path | None = None, limits: TokenSettings = LIMITS, **of: object) -> TokenClient:
+    return TokenClient({"main": app_settings(url, ca_file=ca_file, **of)}, limits)
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +58,12 @@ def test_the_request_is_the_documented_one() -> None:
         "appSecret": "the-secret",
         "appAccount": "张三",
     }
+
+
+def test_an_apps_region_key_goes_along() -> None:
+    with upstream(answering(http(GOLDEN))) as service:
+        client(service.url, region_key="REGION_CN").issue("main", "ann")
+    assert json.loads(service.requests[0].partition(b"\r\n\r\n")[2])["regionKey"] == "REGION_CN"
 
 
 @pytest.mark.parametrize(

@@ -180,10 +180,10 @@ def test_strangers_are_counted_by_the_store_before_the_developers_url_is_asked(s
         statuses = [
             client.get(
                 "/api/devices",
-                headers={"Authorization": f"Bearer made-up-{number}"},
+                headers={"Authorization": f"Bearer made-up-{uuid.uuid4()}"},
                 environ_base={"REMOTE_ADDR": peer},
             ).status_code
-            for number in range(6)
+            for _ in range(6)
             for client in processes
         ]
         assert (statuses.count(401), statuses.count(429), len(site.asked)) == (5, 7, 5)

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from proxy.app import create_app
 from proxy.auth import Credentials, Refused
-from proxy.domain.transfers import FailureKind, Response, TransportFailure
+from proxy.domain.transfers import FailureKind, Paused, Response, TransportFailure
 from proxy.metrics import WEB
 from proxy.store import keys
 from proxy.store.connection import Store
@@ -218,3 +218,11 @@ def test_a_wrong_app_key_is_in_readyz_with_mimc_s_code(store_url: str) -> None:
         details = services.health.check().details
         Store(store_url).call(lambda redis: redis.hdel(keys.tokens(), "wrong-key\nfailed"))
     assert "MIMC's code 401" in details["tokens of wrong-key"]
+
+
+def test_while_the_token_service_is_paused_the_client_is_told_when_to_come_back() -> None:
+    world = World()
+    world.tokens.answer = Paused(1.2)
+    answer = world.client.post(PATH, headers=bearer())
+    assert answer.json == {"code": 503, "message": "MIMC's TokenService gave no answers lately", "data": None}
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")

@@ -16,7 +16,7 @@ from proxy.domain.devices import Device, Registered
 from proxy.domain.limits import Admitted, Blocked, Budget, Exceeded
 from proxy.domain.monitoring import Health, Metric
 from proxy.domain.offline_messages import OfflineMessage
-from proxy.domain.transfers import Response, TransportFailure
+from proxy.domain.transfers import Paused, Response, TransportFailure
 from proxy.errors import StoreUnavailable
 from proxy.mimc.senders import Senders
 from proxy.ports import BlockList
@@ -183,12 +183,12 @@ class MemoryAdmission:
 class ScriptedTokens:
     """Implements ports.TokenService."""
 
-    answer: Response | TransportFailure | Exception = field(
+    answer: Response | TransportFailure | Paused | Exception = field(
         default_factory=lambda: Response(200, {"content-type": "application/json"}, b'{"code":200}')
     )
     calls: list[tuple[str, str]] = field(default_factory=list)
 
-    def issue(self, app: str, account: str) -> Response | TransportFailure:
+    def issue(self, app: str, account: str) -> Response | TransportFailure | Paused:
         self.calls.append((app, account))
         if isinstance(self.answer, Exception):
             raise self.answer

@@ -1,0 +1,50 @@
+"""A breaker towards the TokenService, for each app: while it gives no answers, calls are refused at once.
+
+Every call that hangs holds a thread and its user for the whole time limit; the clients repeat theirs, so they pile up.
+"""
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+
+from proxy.domain.service_state import Patience, ServiceState
+from proxy.domain.transfers import Paused, Response, TransportFailure
+from proxy.ports import TokenService
+
+
+class GuardedTokens:
+    """Implements ports.TokenService. Safe to share between threads; `on_pause` gets the app when a pause begins."""
+
+    def __init__(
+        self,
+        tokens: TokenService,
+        patience: Patience,
+        on_pause: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._tokens, self._patience, self._on_pause, self._clock = tokens, patience, on_pause, clock
+        self._lock = threading.Lock()
+        self._states: defaultdict[str, ServiceState] = defaultdict(ServiceState)
+
+    def issue(self, app: str, account: str) -> Response | TransportFailure | Paused:
+        with self._lock:
+            state, now = self._states[app], self._clock()
+            if wait_s := state.wait_s(now):
+                return Paused(wait_s)
+            self._states[app] = state.asked(now, self._patience)
+        answer = self._tokens.issue(app, account)
+        if isinstance(answer, TransportFailure):
+            self._failed(app, account, was_probe=state.paused_s > 0)
+        else:
+            with self._lock:
+                self._states[app] = self._states[app].after_answer()
+        return answer
+
+    def _failed(self, app: str, account: str, *, was_probe: bool) -> None:
+        with self._lock:
+            before = self._states[app]
+            after = before.after_failure(account, was_probe=was_probe, now=self._clock(), patience=self._patience)
+            self._states[app] = after
+        if after.paused_s and not before.paused_s:
+            self._on_pause(app)
