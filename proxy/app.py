@@ -1,5 +1,8 @@
 """The web application: settings -> services -> blueprints -> error pages."""
 
+from collections.abc import Callable
+from typing import Any
+
 import structlog
 from flask import Flask
 
@@ -20,6 +23,13 @@ from proxy.wiring.web import web_services
 log = structlog.get_logger()
 
 
+class _App(Flask):
+    """Flask looks before each call of a view or hook whether it is a coroutine; none of ours is."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return func
+
+
 def create_app(services: Services | None = None) -> Flask:
     """The WSGI application. Without `services` they are built from the configuration file; the built-in accounts,
     where they are on, are opened and compared with the store, and what the spool holds begins to be handed in. Raises
@@ -33,7 +43,7 @@ def create_app(services: Services | None = None) -> Flask:
         services.monitor_store()
         if services.spool:
             start_draining(services.spool)
-    app = Flask("proxy", static_folder=None)
+    app = _App("proxy", static_folder=None)
     app.url_map.merge_slashes = False  # it would answer with a redirect that repeats the path
     wire(app, services)
     init_hooks(app)

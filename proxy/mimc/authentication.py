@@ -6,6 +6,7 @@ body that repeats its timestamp. The URL's secret decides who may post.
 
 import hashlib
 from enum import Enum
+from functools import lru_cache
 from typing import Final, Literal
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -76,6 +77,11 @@ def _decrypt(value: str, app_secret: str) -> bytes | None:
         return None
     if not sealed or len(sealed) % _BLOCK:
         return None
-    key = hashlib.md5(app_secret.encode(), usedforsecurity=False).digest()  # theirs to choose
-    decryptor = Cipher(algorithms.AES(key), modes.ECB()).decryptor()  # noqa: S305, theirs to choose as well  # nosec B305
+    decryptor = _cipher(app_secret).decryptor()
     return decryptor.update(sealed) + decryptor.finalize()
+
+
+@lru_cache(maxsize=128)
+def _cipher(app_secret: str) -> "Cipher[modes.ECB]":
+    key = hashlib.md5(app_secret.encode(), usedforsecurity=False).digest()  # theirs to choose
+    return Cipher(algorithms.AES(key), modes.ECB())  # noqa: S305, theirs to choose as well  # nosec B305

@@ -6,13 +6,11 @@ Never a secret, never content.
 import random
 import re
 
-import structlog
 from flask import g, request
 
+from proxy.logs import log_event
 from proxy.metrics import refusals_total
 from proxy.web.addresses import client_address
-
-log = structlog.get_logger()
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -22,12 +20,12 @@ def add_log_context(**facts: object) -> None:
     g.facts.update(facts)
 
 
-def audit(what: str, **facts: object) -> None:
+def audit(what: str, **facts: str | int | None) -> None:
     """Writes one line, with the current request's id and address."""
-    log.info("audit", what=what, request_id=request_id(), address=client_address(), **facts)
+    log_event("audit", what=what, request_id=request_id(), address=client_address(), **facts)
 
 
-def audit_refusal(backend: str, reason: str, **facts: object) -> None:
+def audit_refusal(backend: str, reason: str, **facts: str | int | None) -> None:
     """Also counts it; `reason` is one of the backend's closed set, for it becomes a label."""
     refusals_total.labels(backend, reason).inc()
     audit("refused", backend=backend, reason=reason, **facts)

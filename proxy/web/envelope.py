@@ -38,8 +38,9 @@ def envelope(
     status: int, message: str = "success", data: object = None, headers: Mapping[str, str] | None = None
 ) -> Response:
     body = json.dumps({"code": status, "message": message, "data": data}, separators=(",", ":")) + "\n"
-    response = Response(body, status, content_type="application/json")
-    response.headers.update(headers or {})
+    response = Response(body, status, content_type="application/json", headers=SECURITY_HEADERS)
+    if headers:
+        response.headers.update(headers)
     return response
 
 

@@ -55,9 +55,11 @@ def signed_in(limited: Limited) -> Authenticated:
     user is blocked.
     """
     g.limited = limited
-    if not shown_user.is_authenticated:
+    # only a session's cookie needs flask-login; for the rest it would ask the request loader, after a long look round
+    user = _load_user(request) if "HTTP_AUTHORIZATION" in request.environ else shown_user
+    if user is None or not user.is_authenticated:
         raise NotSignedIn("sign in first")
-    proof: Authenticated = shown_user.proof
+    proof: Authenticated = user.proof
     if proof.by_cookie:
         require_browser_care(request)
     budget, address = account_budget(limited, proof.app_account), address_budget(limited)

@@ -2,15 +2,15 @@
 
 import time
 
-import structlog
 from flask import Flask, Response, g, request
 
+from proxy.logs import log_event
 from proxy.web import current_services
 from proxy.web.access import request_id
 from proxy.web.cors import allow_origin
 from proxy.web.envelope import SECURITY_HEADERS
 
-log = structlog.get_logger()
+_MARK = SECURITY_HEADERS[0][0]
 
 
 def init_hooks(app: Flask) -> None:
@@ -30,11 +30,11 @@ def _finish(response: Response) -> Response:
 
     The line names the route's template, because a path holds URL secrets.
     """
-    for name, value in SECURITY_HEADERS:
-        response.headers[name] = value
+    if _MARK not in response.headers:  # `envelope` has set them
+        response.headers.extend(SECURITY_HEADERS)
     allow_origin(response)
     rule = request.url_rule
-    log.info(
+    log_event(
         "request",
         request_id=request_id(),
         method=request.environ["REQUEST_METHOD"],
