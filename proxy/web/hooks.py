@@ -20,7 +20,7 @@ def init_hooks(app: Flask) -> None:
 
 def _begin() -> None:
     g.started = time.perf_counter()
-    g.facts = {}
+    g.facts, g.budgets = {}, {}
     if request.endpoint != "health.alive":  # it answers without the store
         current_services().monitor_store()  # a web process has no loop of its own that would notice a loss
 

@@ -14,6 +14,8 @@ import math
 from enum import StrEnum
 from functools import cache
 
+from flask import g
+
 from proxy.domain.limits import Budget, Exceeded
 from proxy.domain.times import MS
 from proxy.errors import StoreUnavailable
@@ -89,7 +91,10 @@ def account_budget(limited: Limited, account: str) -> Budget | None:
 
 def address_budget(limited: Limited) -> Budget | None:
     """The current request's address; None: it is off."""
-    return _budget(limited, "address", network_of(client_address()))
+    budgets: dict[Limited, Budget | None] = g.budgets
+    if limited not in budgets:
+        budgets[limited] = _budget(limited, "address", network_of(client_address()))
+    return budgets[limited]
 
 
 def count_uncounted(limited: Limited) -> None:
