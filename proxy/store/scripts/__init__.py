@@ -103,7 +103,8 @@ def ask_now(redis: Any, commands: Sequence[Command]) -> list[Any]:
 
 def _exchange(connection: Any, commands: Sequence[Command]) -> list[Any]:
     try:
-        connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+        packed = [chunk for command in commands for chunk in connection.pack_command(*command)]
+        connection.send_packed_command([b"".join(packed)], check_health=False)
         return [_answer(connection) for _ in commands]
     except BaseException:  # answers may be on their way still, which the next to use it would take for its own
         connection.disconnect()
