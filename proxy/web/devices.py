@@ -37,7 +37,7 @@ def register(device_id: str) -> Response:
     registered = services.devices.register(device)
     if registered.moved:
         push_tokens_moved_total.labels(device.app).inc()
-    facts = {
+    facts: dict[str, str | int | None] = {
         "app": device.app,
         "moved": registered.moved,
         "platform": device.platform.value,
