@@ -57,13 +57,14 @@ class LinesLikeOurs(Logger):  # type: ignore[misc]
 bind = list(dict.fromkeys([_settings.server.bind, _settings.server.operator_bind]))
 worker_class = "proxy.web.server.Worker"
 workers = _settings.server.workers
-threads = _settings.server.threads
 keepalive = 5
 timeout = 30
 graceful_timeout = int(GRACE.total_seconds())
 preload_app = False
 control_socket_disable = True
 forwarded_allow_ips = ""  # limits.trusted_proxies names the proxies we believe; gunicorn believes none
+forwarder_headers = ""  # nor the path that a peer on a unix socket would like to be told
+secure_scheme_headers: dict[str, str] = {}
 accesslog = None  # the application logs each request, without its path
 logger_class = LinesLikeOurs
 if Path("/dev/shm").is_dir():  # noqa: S108, gunicorn's heartbeat file must not wait for a disk  # nosec B108
@@ -83,6 +84,10 @@ def when_ready(server: Any) -> None:
             reload()
 
     server.reload = reload_what_is_right
+
+
+def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001  the signature is gunicorn's
+    worker.settings = _settings
 
 
 def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001  the signature is gunicorn's

@@ -95,6 +95,12 @@ push_tokens_moved_total = Counter(
     ["app"],
     registry=WEB,
 )
+connections_ended_total = Counter(
+    "app_proxy_connections_ended_total",
+    "Connections that the server ended before their request was whole or answered, and why",
+    ["reason"],
+    registry=WEB,
+)
 token_seconds = Histogram(
     "app_proxy_token_call_seconds", "Time of the call to MIMC's TokenService", buckets=_LATENCY, registry=WEB
 )

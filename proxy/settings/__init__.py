@@ -21,6 +21,7 @@ from proxy.settings.fields import (
     Digits,
     Faults,
     FileSecret,
+    HostName,
     Name,
     Network,
     Origins,
@@ -35,6 +36,7 @@ from proxy.settings.fields import (
     digits,
     refuse,
     rooted,
+    seconds,
     store_address,
     written_as,
 )
@@ -70,13 +72,38 @@ REPEATS = timedelta(seconds=335)  # MIMC says a callback again 5 s, 30 s and 5 m
 
 
 class ServerSettings(Section):
-    """Where gunicorn listens. The second address serves /metrics, /healthz and /readyz to the operator alone."""
+    """Where gunicorn listens. The second address serves /metrics, /healthz and /readyz to the operator alone.
+
+    Counts are for each process. `connections_per_address` None: half of `connections`.
+    """
 
     bind: BindAddress = "127.0.0.1:8080"
     operator_bind: BindAddress = "127.0.0.1:9464"
+    operator_hosts: tuple[HostName, ...] = ()
     workers: Annotated[int, Field(ge=1, le=64)] = 2
     threads: Annotated[int, Field(ge=1, le=256)] = 16
+    callback_threads: Annotated[int, Field(ge=1, le=256)] = 8
+    sign_in_threads: Annotated[int, Field(ge=1, le=64)] = 2
+    connections: Annotated[int, Field(ge=16, le=100_000)] = 2000
+    connections_per_address: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    request_timeout: Annotated[timedelta, seconds(ge=1, le=60)] = Field(
+        timedelta(seconds=10), alias="request_timeout_s"
+    )
+    request_min_rate: Annotated[int, Field(ge=0, le=100_000)] = 100
+    collected_max_bytes: Annotated[int, Field(ge=4 * 1024 * 1024)] = 67_108_864
     allowed_origins: Origins = ()
+
+    @model_validator(mode="after")
+    def _address_is_part_of_all(self) -> "ServerSettings":
+        most = self.connections_per_address
+        problem = "must not be more than connections"
+        refuse([("connections_per_address", problem) if most and most > self.connections else None])
+        return self
+
+    @property
+    def has_one_listener(self) -> bool:
+        """The operator has no listener of their own."""
+        return self.bind == self.operator_bind
 
 
 class StoreSettings(Section):

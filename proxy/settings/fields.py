@@ -262,6 +262,9 @@ Digits = Annotated[str, written_as(r"[0-9]{1,20}", "1 to 20 digits"), BeforeVali
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 QuestionAddress = Annotated[str, AfterValidator(_question_address)]
 ProxyAddress = Annotated[WebAddress | None, Field(repr=False)]  # may hold a password
+HostName = Annotated[
+    str, written_as(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", "a host's name in lower case, without a port, like web.example.com")
+]
 BindAddress = Annotated[str, AfterValidator(_address_to_bind)]
 ReadableFile = Annotated[Path, AfterValidator(_readable)]
 PublicKeyFile = Annotated[ReadableFile, AfterValidator(_public_key)]

@@ -31,7 +31,7 @@ def find_client(peer: str, forwarded_for: str | None, trusted: Sequence[Network 
     Each proxy appends its peer's address; what is left of the first unnamed address may be made up by that client.
     Where a proxy appended no address, its own counts for all of its clients.
     """
-    address = _normal(peer) or UNIX_PEER
+    address = peer_address(peer)
     if forwarded_for is None:
         return address
     if not is_within(address, trusted):
@@ -45,6 +45,11 @@ def find_client(peer: str, forwarded_for: str | None, trusted: Sequence[Network 
         if not is_within(address, trusted):
             return address
     return address
+
+
+def peer_address(peer: str) -> str:
+    """The other end of a connection: an IP address in its shortest form, or "unix"."""
+    return _normal(peer) or UNIX_PEER
 
 
 def network_of(address: str) -> str:

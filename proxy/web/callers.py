@@ -6,10 +6,17 @@ from enum import StrEnum
 from functools import wraps
 from typing import ParamSpec, cast
 
-from flask import Response, g, request
+from flask import Response, current_app, g, request
 
 from proxy.auth import Authenticated
-from proxy.web.guards import require_operator, signed_in
+from proxy.errors import NotFound
+from proxy.web.guards import (
+    is_operator,
+    require_known_host,
+    require_operator,
+    require_operator_or_one_listener,
+    signed_in,
+)
 from proxy.web.limits import Limited, count_address
 
 P = ParamSpec("P")
@@ -23,6 +30,7 @@ class Caller(StrEnum):
     ANYONE = "anyone"
     SENDER = "sender"  # knows a URL secret, which the view checks: no session, no flask-login, no limit
     OPERATOR = "operator"  # on the operator's own listener; 404 on the public one
+    BALANCER = "balancer"  # the same, and where operator_bind = bind leaves one listener, on that one
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,19 @@ def guard_of(view: object) -> Guard | None:
     return cast("Guard | None", getattr(view, _GUARD, None))
 
 
+def check_listener() -> None:
+    """On the operator's listener there is nothing but the operator's, and that for known hosts alone. Before any view.
+
+    Raises HttpRefusal 421 and NotFound.
+    """
+    if not is_operator(request.environ):
+        return
+    require_known_host(request.environ)
+    guard = guard_of(current_app.view_functions.get(request.endpoint or ""))
+    if guard is None or guard.caller not in {Caller.OPERATOR, Caller.BALANCER}:
+        raise NotFound("not found")
+
+
 def _check(caller: Caller, limited: Limited) -> None:
     count_address(limited)
     match caller:
@@ -77,6 +98,8 @@ def _check(caller: Caller, limited: Limited) -> None:
             g.user = signed_in(limited)
         case Caller.OPERATOR:
             require_operator(request.environ)
+        case Caller.BALANCER:
+            require_operator_or_one_listener(request.environ)
         case Caller.ANYONE | Caller.SENDER:
             pass
 

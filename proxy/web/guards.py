@@ -20,7 +20,7 @@ from proxy.web.addresses import client_address, network_of
 from proxy.web.cookies import ambiguous_cookies, require_browser_care, use_cookies
 from proxy.web.envelope import HttpRefusal
 from proxy.web.limits import Limited, account_budget, address_budget, count_uncounted, share_address, too_often
-from proxy.web.listeners import Listener
+from proxy.web.listeners import ON_OPERATOR, Listener, is_known_host
 
 
 class User(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
@@ -91,13 +91,29 @@ def end_browser_session() -> None:
 
 
 def is_operator(environ: dict[str, Any]) -> bool:
-    """Did this request come in on the operator's own listener?"""
-    return Listener.parse(current_services().settings.server.operator_bind).took(environ)
+    """Did this request come in on a listener of the operator's own?"""
+    server = current_services().settings.server
+    if server.has_one_listener:
+        return False
+    told: bool | None = environ.get(ON_OPERATOR)
+    return Listener.parse(server.operator_bind).took(environ) if told is None else told
 
 
 def require_operator(environ: dict[str, Any]) -> None:
     if not is_operator(environ):
         raise NotFound("not found")
+
+
+def require_operator_or_one_listener(environ: dict[str, Any]) -> None:
+    """A balancer asks the operator's listener, or the only one there is."""
+    if not current_services().settings.server.has_one_listener:
+        require_operator(environ)
+
+
+def require_known_host(environ: dict[str, Any]) -> None:
+    """Raises HttpRefusal 421 for a host that is not the operator's."""
+    if not is_known_host(environ.get("HTTP_HOST"), current_services().settings.server.operator_hosts):
+        raise HttpRefusal(421, "Host: is none of server.operator_hosts, no IP address and not localhost")
 
 
 def _load_browser(session_id: str) -> User | None:

@@ -15,16 +15,16 @@ bp = Blueprint("health", __name__)
 
 
 @bp.get("/healthz")
-@require(Caller.ANYONE, Limited.OPERATOR)
+@require(Caller.BALANCER, Limited.OPERATOR)
 def alive() -> Response:
     """200 while the process answers at all; it asks no other service, so a broken store restarts no web process."""
     return envelope(200, "alive")
 
 
 @bp.get("/readyz")
-@require(Caller.ANYONE, Limited.OPERATOR)
+@require(Caller.BALANCER, Limited.OPERATOR)
 def ready() -> Response:
-    """200 or 503: a balancer may ask on the public listener, but the reasons are shown on the operator's alone."""
+    """200 or 503. Where there is one listener a balancer may ask; the reasons are shown on the operator's own alone."""
     health = current_services().health.check()
     details = dict(health.details) if is_operator(request.environ) else None
     return envelope(200 if health.ready else 503, "ready" if health.ready else "not ready", details)

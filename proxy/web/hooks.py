@@ -7,6 +7,7 @@ from flask import Flask, Response, g, request
 from proxy.logs import log_event
 from proxy.web import current_services
 from proxy.web.access import request_id
+from proxy.web.callers import check_listener
 from proxy.web.cors import allow_origin
 from proxy.web.envelope import SECURITY_HEADERS
 
@@ -21,6 +22,7 @@ def init_hooks(app: Flask) -> None:
 def _begin() -> None:
     g.started = time.perf_counter()
     g.facts, g.budgets = {}, {}
+    check_listener()
     if request.endpoint != "health.alive":  # it answers without the store
         current_services().monitor_store()  # a web process has no loop of its own that would notice a loss
 

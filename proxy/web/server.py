@@ -1,87 +1,522 @@
-"""gunicorn's worker, made to answer in our envelope, to keep requests out of its log and not to wait for ever.
+"""gunicorn's worker, made so that no caller can hold what others need.
 
-gunicorn answers what it cannot parse by itself, with a page that quotes the request, and logs paths with failures:
-a mistyped callback URL would put its secret there. Its threads read without a time limit: as many callers as there
-are threads, each silent in the middle of a request, would end the service.
+One thread, the poller, takes connections and collects from each until a whole request is there; only then a thread of
+the request's own share sees it (`shares`). A connection without a whole request costs no thread, has one deadline for
+head and body together, and is the first to go where there are too many (`crowd`). An answer that its caller does not
+read goes back to the poller as well.
+
+gunicorn's own workers read in their threads and without a limit to the whole: as many callers as there are threads,
+each slow in the middle of a request, would end the service. They also answer what they cannot parse with a page that
+quotes the request, and log paths with failures: a mistyped callback URL would put its secret there.
 """
 
-import json
-import logging
+import errno
+import os
+import resource
 import socket
-import struct
+import time
+from collections import deque
+from contextlib import suppress
+from enum import Enum, auto
 from http import HTTPStatus
 from typing import Any
 
 import structlog
-from gunicorn import util  # type: ignore[import-untyped]  # gunicorn has no types
-from gunicorn.http import errors  # type: ignore[import-untyped]
-from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
+from gunicorn.http import wsgi  # type: ignore[import-untyped]  # gunicorn has no types
+from gunicorn.workers.base import Worker as BaseWorker  # type: ignore[import-untyped]
 
-from proxy.web.envelope import SECURITY_HEADERS, trace_without_values
+from proxy.metrics import connections_ended_total
+from proxy.settings import Settings
+from proxy.web.addresses import is_within, network_of, peer_address
+from proxy.web.collecting import Collector, decode_body
+from proxy.web.crowd import Crowd
+from proxy.web.envelope import trace_without_values
+from proxy.web.listeners import ON_OPERATOR, Listener
+from proxy.web.pages import page, status_of
+from proxy.web.polling import Poller, new_poller
+from proxy.web.shares import Pool, Share, longest_body, share_of
 
 log = structlog.get_logger()
 
-_PATIENCE_S = 10.0
-_STATUS = {
-    errors.LimitRequestLine: 414,
-    errors.ExpectationFailed: 417,
-    errors.LimitRequestHeaders: 431,
-    errors.UnsupportedTransferCoding: 501,
-}
+_PIECE = 64 * 1024  # read at once
+_ACCEPTED_AT_ONCE = 16
+_SWEEP_S = 0.25  # between looks for deadlines that have passed
+_FIRST_S = 3.0  # of a request, before its rate counts
+_SIGN_IN_PATIENCE_S = 0.25
+_OPERATOR_THREADS = 2
+_OPERATORS_CONNECTIONS = 64  # room of their own: no crowd on the public listener takes it
+_LINGER_S = 2.0  # a kept connection after a stop, and one that was answered with "Connection: close"
+_DISCARDED = 64 * 1024  # read after such an answer at most, or the caller would see a reset instead of the answer
+_FILES_FOR_OTHERS = 128  # the store, MIMC, logs, metrics
+_WARN_EVERY_S = 60.0
 
 
-class Worker(ThreadWorker):  # type: ignore[misc]
-    """A thread worker with our error pages and a limit to its patience."""
+class _State(Enum):
+    COLLECTING = auto()
+    ANSWERING = auto()  # in the hands of a thread; the poller leaves it alone
+    WRITING = auto()  # the caller does not read its answer fast enough
+    LINGERING = auto()  # answered; what still comes is not read as a request
+    GONE = auto()
 
-    def init_process(self) -> None:
+
+class _Door:
+    """One listener and what came in through it."""
+
+    def __init__(self, listener: Any, *, is_operators: bool, crowd: "Crowd[_Connection]") -> None:
+        self.listener, self.is_operators, self.crowd = listener, is_operators, crowd
+        self.address = listener.getsockname()
+        self.fd: int = listener.fileno()
+        self.is_open = True
+
+
+class _Connection:
+    __slots__ = (
+        "address",
+        "began",
+        "client",
+        "closes",
+        "collector",
+        "deadline",
+        "door",
+        "fd",
+        "held",
+        "is_kept",
+        "request",
+        "share",
+        "sock",
+        "state",
+        "unsent",
+    )  # fmt: skip
+
+    def __init__(self, sock: socket.socket, client: Any, address: str | None, door: _Door, deadline: float) -> None:
+        self.sock, self.fd, self.client, self.address, self.door = sock, sock.fileno(), client, address, door
+        self.state = _State.COLLECTING
+        self.deadline = deadline
+        self.is_kept = False  # an earlier request on it was answered
+        self.began: float | None = None  # when the first byte of the request came
+        self.held = 0  # bytes, also while a thread answers
+        self.unsent: memoryview | bytes = b""
+        self.closes = False
+        self.share = Share.CALLS
+        self.collector: Collector
+        self.request: Any = None
+
+
+class _Out:
+    """Stands in for the socket while gunicorn writes: an answer leaves whole, with one call, and never waits."""
+
+    __slots__ = ("_sock", "pieces")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self.pieces: list[bytes] = []
+
+    def sendall(self, data: bytes) -> None:
+        self.pieces.append(data)
+
+    def getsockname(self) -> Any:
+        return self._sock.getsockname()
+
+
+class Worker(BaseWorker):  # type: ignore[misc]
+    """Collects, then answers. `settings` is set in the new process before it begins (gunicorn.conf.py)."""
+
+    settings: Settings
+
+    def run(self) -> None:
+        self._open()
+        while self.alive:
+            self._turn()
+            if self.ppid != os.getppid():
+                return
+        self._finish()
+
+    # the poller's side
+
+    def _open(self) -> None:
+        server, now = self.settings.server, time.monotonic()
+        self._patience_s = server.request_timeout.total_seconds()
+        self._rate = server.request_min_rate
+        self._most_held = server.collected_max_bytes
+        self._held = 0
+        self._connections: dict[int, _Connection] = {}
+        self._given_back: deque[_Connection] = deque()
+        self._next_sweep = self._next_warning = now
+        self._poller: Poller = new_poller()
+        self._poller.add(self.PIPE[0])
+        self._doors = {door.fd: door for door in self._make_doors()}
+        for door in self._doors.values():
+            door.listener.setblocking(False)
+            self._poller.add(door.fd)
+        threads = {
+            Share.CALLBACKS: (server.callback_threads, self._patience_s),
+            Share.CALLS: (server.threads, self._patience_s),
+            Share.SIGN_INS: (server.sign_in_threads, _SIGN_IN_PATIENCE_S),
+            Share.OPERATOR: (_OPERATOR_THREADS, self._patience_s),
+        }
+        self._pools = {
+            share: Pool(share, count, patience_s, self._answer) for share, (count, patience_s) in threads.items()
+        }
+
+    def _make_doors(self) -> list[_Door]:
+        server = self.settings.server
+        most = min(server.connections, _open_files() - _FILES_FOR_OTHERS - _OPERATORS_CONNECTIONS)
+        if most < server.connections:
+            log.warning("server.connections is more than the limit of open files allows", connections=most)
+        most = max(most, 1)
+        public: Crowd[_Connection] = Crowd(most, min(server.connections_per_address or (most + 1) // 2, most))
+        operators: Crowd[_Connection] = Crowd(_OPERATORS_CONNECTIONS, _OPERATORS_CONNECTIONS)
+        operator = None if server.has_one_listener else Listener.parse(server.operator_bind)
+        doors = []
         for listener in self.sockets:
-            limit_patience(listener.sock, _PATIENCE_S)
-        logging.getLogger("gunicorn.error").addFilter(_is_no_stall)
-        super().init_process()
+            is_operators = operator is not None and operator.is_at(listener.getsockname())
+            crowd = operators if is_operators else public
+            doors.append(_Door(listener, is_operators=is_operators, crowd=crowd))
+        return doors
 
-    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:  # noqa: ARG002
-        status = status_of(exc)
-        if status == 500:
-            log.error("a request failed in the server", error=type(exc).__name__, trace=trace_without_values(exc))
-        else:
-            log.info("request", method="-", route="-", status=status, refused=type(exc).__name__)
+    def _turn(self) -> None:
+        ready = self._poller.wait(self._until_next())
+        now = time.monotonic()
+        while self._given_back:  # before the events: a connection is put here before it is armed
+            self._take_back(self._given_back.popleft(), now)
+        for fd in ready:
+            if (connection := self._connections.get(fd)) is not None:
+                self._go_on(connection, now)
+            elif fd in self._doors:
+                self._accept(self._doors[fd], now)
+            elif fd == self.PIPE[0]:
+                with suppress(BlockingIOError):
+                    os.read(fd, 4096)
+                self._poller.arm(fd)
+        if now >= self._next_sweep:
+            self._sweep(now)
+        for share, pool in self._pools.items():
+            for connection in pool.take_overdue(now):
+                self._refuse(connection, 503, f"no thread for {share} in time", now, retry_after_s=1)
+
+    def _until_next(self) -> float:
+        soon = self._next_sweep if self._connections else time.monotonic() + 1.0
+        overdue = [when for pool in self._pools.values() if (when := pool.next_overdue()) is not None]
+        return max(0.0, min([soon, *overdue]) - time.monotonic())
+
+    def _accept(self, door: _Door, now: float) -> None:
+        for _ in range(_ACCEPTED_AT_ONCE):
+            if not door.is_open or not door.crowd.has_room:
+                break
+            try:
+                sock, client = door.listener.accept()
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    log.error("no more files can be opened, so connections are closed")
+                    self._evict(door.crowd.longest_waiting(), "crowded")
+                break
+            self._let_in(sock, client, door, now)
+        if door.is_open and door.crowd.has_room:
+            self._poller.arm(door.fd)  # else the sweep does it, once there is room
+
+    def _let_in(self, sock: socket.socket, client: Any, door: _Door, now: float) -> None:
+        address = self._counted_address(client)
+        if door.crowd.is_crowded_by(address):
+            self._warn_of(address, now)
+            longest = door.crowd.longest_waiting_of(address)
+            if longest is None:  # all of them have requests under way
+                connections_ended_total.labels("address").inc()
+                sock.close()
+                return
+            self._evict(longest, "address")
+        elif door.crowd.is_full:
+            self._evict(door.crowd.longest_waiting(), "crowded")
+        sock.setblocking(False)
+        connection = _Connection(sock, client, address, door, now + self._patience_s)
+        connection.collector = Collector(self.cfg, client, lambda request: self._admit(connection, request))
+        self._connections[connection.fd] = connection
+        door.crowd.add(connection, address)
+        self._poller.add(connection.fd)
+
+    def _counted_address(self, client: Any) -> str | None:
+        """What counts as one caller; None for a proxy of the settings, which speaks for many."""
+        address = peer_address(client[0] if isinstance(client, tuple) else "")
+        return None if is_within(address, self.settings.limits.trusted_proxies) else network_of(address)
+
+    def _warn_of(self, address: str | None, now: float) -> None:
+        if now >= self._next_warning:
+            self._next_warning = now + _WARN_EVERY_S
+            log.warning(
+                "one address holds as many connections as server.connections_per_address allows; if it is a proxy of "
+                "yours, name it in limits.trusted_proxies",
+                address=address,
+            )
+
+    def _admit(self, connection: _Connection, request: Any) -> int:
+        """The head is whole: whose request it is, and how long its body may be."""
+        connection.share = share_of(request.path, on_operator=connection.door.is_operators)
+        return longest_body(connection.share)
+
+    def _go_on(self, connection: _Connection, now: float) -> None:
+        match connection.state:
+            case _State.COLLECTING:
+                self._read(connection, now)
+            case _State.WRITING:
+                self._write(connection, now)
+            case _State.LINGERING:
+                self._discard(connection)
+            case _State.ANSWERING | _State.GONE:
+                pass
+
+    def _read(self, connection: _Connection, now: float) -> None:
         try:
-            util.write_nonblock(client, page(status))
-        except OSError as error:
-            log.debug("the caller has gone", error=type(error).__name__)
+            data = connection.sock.recv(_PIECE)
+        except BlockingIOError:
+            self._poller.arm(connection.fd)
+            return
+        except OSError:
+            self._drop(connection)
+            return
+        if data:
+            self._collect(connection, data, now)
+        elif connection.collector.size:
+            try:
+                connection.collector.end()
+            except Exception as error:  # noqa: BLE001  as in `_collect`
+                self._refuse_fault(connection, error, now)
+        else:
+            self._drop(connection)
+
+    def _collect(self, connection: _Connection, data: bytes, now: float) -> None:
+        if connection.began is None:
+            connection.began = now
+            if connection.is_kept:
+                connection.deadline = now + self._patience_s
+        connection.held += len(data)
+        self._held += len(data)
+        try:
+            request = connection.collector.add(data)
+        except Exception as error:  # noqa: BLE001  gunicorn's errors have no class in common
+            self._refuse_fault(connection, error, now)
+            return
+        if request is not None:
+            self._hand_over(connection, request, now)
+        elif self._held > self._most_held and not self._make_room(connection):
+            self._refuse(connection, 503, "too many bytes are held", now, retry_after_s=1)
+        else:
+            if connection.collector.take_expectation():
+                with suppress(OSError):
+                    connection.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._poller.arm(connection.fd)
+
+    def _hand_over(self, connection: _Connection, request: Any, now: float) -> None:
+        connection.door.crowd.end_waiting(connection, connection.address)
+        connection.state, connection.request = _State.ANSWERING, request
+        self._pools[connection.share].put(connection, now)
+
+    def _make_room(self, newest: _Connection) -> bool:
+        """Closes those that have waited longest with bytes. False where all that is held belongs to whole requests."""
+        for crowd in {id(door.crowd): door.crowd for door in self._doors.values()}.values():
+            for connection in crowd.waiting():
+                if self._held <= self._most_held:
+                    return True
+                if connection.held and connection is not newest:
+                    self._evict(connection, "bytes")
+        return self._held <= self._most_held
+
+    def _take_back(self, connection: _Connection, now: float) -> None:
+        """A thread is done with it. What the thread left to do is in its state."""
+        left = connection.collector.size
+        self._held += left - connection.held
+        connection.held = left
+        if connection.state is _State.GONE:
+            self._drop(connection)
+            return
+        connection.door.crowd.begin_waiting(connection, connection.address)
+        if connection.state is _State.COLLECTING and left:  # the next request came together with the last one
+            self._collect(connection, b"", now)
+
+    def _refuse_fault(self, connection: _Connection, error: Exception, now: float) -> None:
+        status = status_of(error)
+        if status == 500:
+            log.error("a request failed in the server", error=type(error).__name__, trace=trace_without_values(error))
+        self._refuse(connection, status, type(error).__name__, now)
+
+    def _refuse(
+        self, connection: _Connection, status: int, reason: str, now: float, retry_after_s: int | None = None
+    ) -> None:
+        """Answers without a thread, and ends the connection; what else comes on it is not read as a request."""
+        log.info("request", method="-", route="-", status=status, refused=reason)
+        connections_ended_total.labels(HTTPStatus(status).phrase.lower()).inc()
+        if connection.state is _State.ANSWERING:  # it was waiting for a thread
+            connection.door.crowd.begin_waiting(connection, connection.address)
+        connection.state, connection.deadline = _State.LINGERING, now + _LINGER_S
+        self._held -= connection.held
+        connection.held = 0
+        try:
+            connection.sock.send(page(status, retry_after_s))
+            connection.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._drop(connection)
+            return
+        self._poller.arm(connection.fd)
+
+    def _write(self, connection: _Connection, now: float) -> None:
+        _send(connection)
+        match connection.state:
+            case _State.GONE:
+                self._drop(connection)
+            case _State.WRITING:
+                self._poller.arm(connection.fd, write=True)
+            case _State.COLLECTING if connection.collector.size:
+                self._set_deadline(connection, now)
+                self._collect(connection, b"", now)
+            case _:
+                self._set_deadline(connection, now)
+                self._poller.arm(connection.fd)
+
+    def _discard(self, connection: _Connection) -> None:
+        try:
+            data = connection.sock.recv(_PIECE)
+        except BlockingIOError:
+            data = b" "
+        except OSError:
+            data = b""
+        connection.held += len(data)
+        self._held += len(data)
+        if not data or connection.held > _DISCARDED:
+            self._drop(connection)
+        else:
+            self._poller.arm(connection.fd)
+
+    def _sweep(self, now: float) -> None:
+        """Ends what took too long; lets newcomers in again where there was no room; tells gunicorn that we live."""
+        self.notify()
+        self._next_sweep = now + _SWEEP_S
+        for door in self._doors.values():
+            for connection in door.crowd.waiting():
+                if now >= connection.deadline or self._is_too_slow(connection, now):
+                    if connection.state is _State.COLLECTING and connection.began is not None:
+                        self._refuse(connection, 408, "too slow", now)
+                    else:
+                        self._drop(connection)
+            if door.is_open and door.crowd.has_room:
+                self._poller.arm(door.fd)
+
+    def _is_too_slow(self, connection: _Connection, now: float) -> bool:
+        if connection.state is not _State.COLLECTING or connection.began is None:
+            return False
+        return connection.held < self._rate * (now - connection.began - _FIRST_S)
+
+    def _evict(self, connection: _Connection | None, reason: str) -> None:
+        if connection is not None:
+            connections_ended_total.labels(reason).inc()
+            self._drop(connection)
+
+    def _drop(self, connection: _Connection) -> None:
+        connection.door.crowd.remove(connection, connection.address)
+        del self._connections[connection.fd]
+        self._held -= connection.held
+        connection.held = 0
+        connection.state = _State.GONE
+        connection.sock.close()
+
+    def _finish(self) -> None:
+        """Takes nobody in any more; requests under way end, and kept connections have a moment for one more."""
+        for door in self._doors.values():
+            door.is_open = False
+        now = time.monotonic()
+        for connection in list(self._connections.values()):
+            if connection.state is _State.COLLECTING and connection.began is None:
+                connection.deadline = min(connection.deadline, now + _LINGER_S)
+        end = now + self.cfg.graceful_timeout
+        while self._connections and time.monotonic() < end:
+            self._turn()
+
+    # the threads' side
+
+    def _answer(self, connection: _Connection) -> None:
+        """Whatever happens, the connection goes back to the poller."""
+        out = _Out(connection.sock)
+        try:
+            decode_body(connection.request)
+            connection.closes = self._call(connection, out)
+        except BaseException as error:  # noqa: BLE001  a thread must not end with a connection in its hands
+            connection.closes, out.pieces = True, [self._fault(error)]
+        connection.request = None
+        connection.unsent = b"".join(out.pieces)
+        _send(connection)
+        self._set_deadline(connection, time.monotonic())
+        self._give_back(connection)
+
+    def _call(self, connection: _Connection, out: _Out) -> bool:
+        """The application's answer. True: it says that the connection ends."""
+        request = connection.request
+        response, environ = wsgi.create(request, out, connection.client, connection.door.address, self.cfg)
+        environ["wsgi.multithread"] = True
+        environ[ON_OPERATOR] = connection.door.is_operators
+        self.nr += 1
+        if self.nr >= self.max_requests:
+            self.alive = False
+        if not self.alive or not self.cfg.keepalive:
+            response.force_close()
+        content = self.wsgi(environ, response.start_response)
+        try:
+            for piece in content:
+                response.write(piece)
+            response.close()
+        finally:
+            if hasattr(content, "close"):
+                content.close()
+        return bool(response.should_close())
+
+    def _fault(self, error: BaseException) -> bytes:
+        status = status_of(error)
+        if status == 500:
+            log.error("a request failed in the server", error=type(error).__name__, trace=trace_without_values(error))
+        else:
+            log.info("request", method="-", route="-", status=status, refused=type(error).__name__)
+        return page(status)
+
+    def _set_deadline(self, connection: _Connection, now: float) -> None:
+        """How long the connection may stay as it is now."""
+        match connection.state:
+            case _State.COLLECTING:
+                connection.began, connection.is_kept = None, True
+                connection.deadline = now + (self.cfg.keepalive if self.alive else _LINGER_S)
+            case _State.WRITING:
+                connection.deadline = now + self._patience_s
+            case _:
+                connection.deadline = now + _LINGER_S
+
+    def _give_back(self, connection: _Connection) -> None:
+        """First the place where the poller looks, then what wakes it."""
+        self._given_back.append(connection)
+        if connection.state is _State.GONE or (connection.state is _State.COLLECTING and connection.collector.size):
+            with suppress(OSError):  # full: it is awake
+                os.write(self.PIPE[1], b".")
+        else:
+            self._poller.arm(connection.fd, write=connection.state is _State.WRITING)
 
 
-def limit_patience(listener: socket.socket, seconds: float) -> None:
-    """Connections accepted from now on give up on one read or write after this time, with BlockingIOError.
-
-    By the kernel: a socket inherits it from its listener, and gunicorn resets every limit that Python sets.
-    """
-    limit = struct.pack("@ll", int(seconds), int(seconds % 1 * 1_000_000))
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-
-
-def _is_no_stall(record: logging.LogRecord) -> bool:
-    """gunicorn logs a silent caller as an error of ours, with a traceback each time."""
-    return not (record.exc_info and isinstance(record.exc_info[1], BlockingIOError))
-
-
-def status_of(exc: BaseException) -> int:
-    """What the caller did wrong, or 500."""
-    for kind, status in _STATUS.items():
-        if isinstance(exc, kind):
-            return status
-    ours = errors.InvalidResponseHeader | errors.InvalidResponseHeaderName | errors.ConfigurationProblem
-    return 400 if isinstance(exc, errors.ParseException) and not isinstance(exc, ours) else 500
+def _send(connection: _Connection) -> None:
+    """Sends what can be sent without waiting; the new state says what is next."""
+    try:
+        sent = connection.sock.send(connection.unsent)
+        if sent < len(connection.unsent):
+            connection.unsent, connection.state = memoryview(connection.unsent)[sent:], _State.WRITING
+            return
+        connection.unsent = b""
+        connection.state = _State.COLLECTING
+        if connection.closes:
+            connection.state = _State.LINGERING
+            connection.sock.shutdown(socket.SHUT_WR)
+    except BlockingIOError:
+        connection.state = _State.WRITING
+    except OSError as error:
+        log.debug("the caller has gone", error=type(error).__name__)
+        connection.state = _State.GONE
 
 
-def page(status: int) -> bytes:
-    """A whole HTTP/1.1 answer; the connection ends with it."""
-    phrase = HTTPStatus(status).phrase
-    body = json.dumps({"code": status, "message": phrase.lower(), "data": None}, separators=(",", ":")) + "\n"
-    head = (
-        f"HTTP/1.1 {status} {phrase}\r\nConnection: close\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n"
-    )
-    head += "".join(f"{name}: {value}\r\n" for name, value in SECURITY_HEADERS) + "\r\n"
-    return (head + body).encode()
+def _open_files() -> int:
+    """How many files this process may open, after the limit was raised as far as it goes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # macOS names a limit that it does not allow
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    return 1 << 20 if soft == resource.RLIM_INFINITY else soft

@@ -159,13 +159,16 @@ def test_a_token_goes_through_byte_for_byte(web: Web) -> None:
     assert (reply.headers["content-type"], reply.headers["cache-control"]) == ("application/json", "no-store")
 
 
-def test_what_is_for_the_operator_is_on_his_listener_whatever_host_is_named(web: Web) -> None:
+def test_what_is_for_the_operator_is_on_their_listener_alone_whatever_host_is_named(web: Web) -> None:
     for host in (f"127.0.0.1:{web.public}", f"127.0.0.1:{web.operator}"):
         assert ask(web.public, "GET", "/metrics", headers={"Host": host}).status == 404
-        assert ask(web.public, "GET", "/readyz", headers={"Host": host}).envelope["data"] is None
+        assert ask(web.public, "GET", "/readyz", headers={"Host": host}).status == 404
         assert ask(web.operator, "GET", "/metrics", headers={"Host": host}).status == 200
         assert ask(web.operator, "GET", "/readyz", headers={"Host": host}).envelope["data"]
-    assert ask(web.public, "GET", "/healthz").status == 200
+    assert ask(web.public, "GET", "/healthz").status == 404
+    assert ask(web.operator, "POST", "/api/account/token", headers=bearer()).status == 404
+    assert ask(web.operator, "POST", CALLBACK, offline(400)).status == 404
+    assert ask(web.operator, "GET", "/metrics", headers={"Host": "rebound.example.com"}).status == 421
 
 
 def test_a_callback_is_stored_once_and_its_repeat_says_so(web: Web) -> None:

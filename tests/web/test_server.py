@@ -6,18 +6,7 @@ from http.client import HTTPResponse
 import pytest
 from gunicorn.http import errors  # type: ignore[import-untyped]  # gunicorn has no types
 
-from proxy.web.server import limit_patience, page, status_of
-
-
-def test_a_caller_who_falls_silent_is_given_up_even_without_a_time_limit_of_pythons() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        limit_patience(listener, 0.05)
-        with socket.create_connection(listener.getsockname()):
-            connection, _ = listener.accept()
-            with connection:
-                connection.setblocking(True)
-                with pytest.raises(BlockingIOError):
-                    connection.recv(1)
+from proxy.web.pages import page, status_of
 
 
 @pytest.mark.parametrize(

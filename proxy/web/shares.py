@@ -1,0 +1,91 @@
+"""Threads of their own for each kind of request, so that what is slow never takes the room of another kind.
+
+Sign-ins cost CPU, client calls wait for MIMC, and the operator's page asks the store for much. None of them may keep a
+callback waiting.
+"""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from queue import SimpleQueue
+from typing import Generic, TypeVar
+
+from gunicorn.util import unquote_to_wsgi_str  # type: ignore[import-untyped]  # gunicorn has no types
+
+from proxy.mimc.wire import MAX_BODY
+from proxy.web.body import MAX_JSON
+
+T = TypeVar("T")
+
+
+class Share(StrEnum):
+    """Whose threads answer a request."""
+
+    CALLBACKS = "callbacks"
+    CALLS = "calls"
+    SIGN_INS = "sign_ins"
+    OPERATOR = "operator"
+
+
+OPERATORS_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+
+
+def share_of(raw_path: str, *, on_operator: bool) -> Share:
+    """By the path as the application will see it, however it is spelled, and by the listener."""
+    path: str = unquote_to_wsgi_str(raw_path).removeprefix(os.environ.get("SCRIPT_NAME", ""))
+    if on_operator or path in OPERATORS_PATHS:
+        return Share.OPERATOR
+    if path.startswith("/callbacks/"):
+        return Share.CALLBACKS
+    return Share.SIGN_INS if path == "/auth/login" else Share.CALLS
+
+
+def longest_body(share: Share) -> int:
+    """The most bytes that a route of this share takes."""
+    return MAX_BODY if share is Share.CALLBACKS else MAX_JSON
+
+
+class Pool(Generic[T]):
+    """A few threads that do `work`, which must not raise, with one item after the other."""
+
+    def __init__(self, name: str, threads: int, patience_s: float, work: Callable[[T], None]) -> None:
+        self._patience_s, self._work = patience_s, work
+        self._waiting: deque[tuple[float, T]] = deque()
+        self._calls: SimpleQueue[None] = SimpleQueue()
+        for number in range(threads):
+            threading.Thread(target=self._run, name=f"{name}-{number}", daemon=True).start()
+
+    def put(self, item: T, now: float) -> None:
+        """`now` on a clock that never goes back."""
+        self._waiting.append((now + self._patience_s, item))
+        self._calls.put(None)
+
+    def next_overdue(self) -> float | None:
+        """When the item that has waited longest has waited too long."""
+        try:
+            return self._waiting[0][0]
+        except IndexError:
+            return None
+
+    def take_overdue(self, now: float) -> Iterator[T]:
+        """Items that have waited too long for a thread; no thread will see them any more."""
+        while (when := self.next_overdue()) is not None and when <= now:
+            try:
+                when, item = self._waiting.popleft()
+            except IndexError:
+                return
+            if when > now:  # a thread was faster, and this is the next one
+                self._waiting.appendleft((when, item))
+                return
+            yield item
+
+    def _run(self) -> None:
+        while True:
+            self._calls.get()
+            try:
+                _, item = self._waiting.popleft()
+            except IndexError:  # it was overdue
+                continue
+            self._work(item)
