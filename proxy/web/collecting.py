@@ -88,12 +88,13 @@ class Collector:
         end = held.find(b"\r\n\r\n", max(0, self._searched - 3))
         if end < 0:
             new = held[max(0, self._searched - 1) :]
+            is_lone = new.count(b"\n", 1 if self._searched else 0) != new.count(b"\r\n")
             self._searched = len(held)
             if len(held) > _LONGEST_HEAD:
                 with suppress(EndsElsewhere):
                     self._judge_head()
                 raise errors.LimitRequestHeaders("the head is too long")
-            if new.count(b"\n") != new.count(b"\r\n"):  # the head will never end
+            if is_lone:  # a line feed without a carriage return: the head will never end
                 self.end()
             return False
         unreader = _Given(bytes(held[: end + 4]))
@@ -111,7 +112,7 @@ class Collector:
         return True
 
     def _judge_head(self) -> None:
-        """gunicorn knows best what is wrong with a head that is not whole. Raises EndsElsewhere where only the end is."""
+        """gunicorn knows best what is wrong with a head. Raises EndsElsewhere where only its end is missing."""
         Request(self._cfg, _Given(bytes(self._held)), self._client)
 
     def _take(self, end: int) -> Any:
