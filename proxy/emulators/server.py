@@ -6,15 +6,17 @@ cannot test how a client reuses connections and what happens when they break.
 
 import io
 import itertools
+import re
 import select
 import signal
 import socket
 import ssl
 import struct
 import threading
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Mapping, MutableMapping
 from contextlib import closing
 from enum import StrEnum
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask
@@ -56,9 +58,31 @@ def is_kept_connection(environ: Mapping[str, Any]) -> bool:
     return bool(environ["emulator.requests_before"])
 
 
-def threaded_server(app: Flask, host: str, port: int, tls: ssl.SSLContext | None = None) -> BaseWSGIServer:
-    """A server bound already (`server.server_port` is the real one); call serve_forever(), then shutdown()."""
-    return _Server(app, host, port, tls)
+def threaded_server(
+    app: Flask, host: str, port: int, tls: ssl.SSLContext | None = None, hosts: Collection[str] = ()
+) -> BaseWSGIServer:
+    """A server bound already (`server.server_port` is the real one); call serve_forever(), then shutdown().
+
+    It answers under IP addresses, localhost, `host` and `hosts`, and 421 under any other name.
+    """
+    return _Server(app, host, port, tls, hosts)
+
+
+def is_known_host(shown: str | None, hosts: Collection[str]) -> bool:
+    """May a request with this Host header be answered?
+
+    A page of the internet could have its name point here ("DNS rebinding") and then read what is in the journals.
+    """
+    if shown is None:
+        return True
+    host = re.sub(r":[0-9]+$", "", shown).lower()
+    if host == "localhost" or host in hosts:
+        return True
+    try:
+        ip_address(host[1:-1] if host.startswith("[") and host.endswith("]") else host)
+    except ValueError:
+        return False
+    return True
 
 
 def serve(name: str, app: Flask, settings: HttpSettings, announce: Announce) -> None:
@@ -67,7 +91,8 @@ def serve(name: str, app: Flask, settings: HttpSettings, announce: Announce) -> 
     Once requests are taken, `announce` is called with "emulator", "port", "url" and, for https, "ca_file".
     """
     certificates = ensure_certificates(settings.tls_folder) if settings.tls_folder else None
-    server = threaded_server(app, settings.host, settings.port, certificates.server_context() if certificates else None)
+    tls = certificates.server_context() if certificates else None
+    server = threaded_server(app, settings.host, settings.port, tls, settings.hosts)
     scheme = "https" if certificates else "http"
     facts = {"emulator": name, "port": server.server_port, "url": f"{scheme}://{settings.host}:{server.server_port}"}
     if certificates:
@@ -87,8 +112,9 @@ def serve(name: str, app: Flask, settings: HttpSettings, announce: Announce) -> 
 
 
 class _Server(ThreadedWSGIServer):
-    def __init__(self, app: Flask, host: str, port: int, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, app: Flask, host: str, port: int, tls: ssl.SSLContext | None, hosts: Collection[str]) -> None:
         super().__init__(host, port, app, _Handler)
+        self.known_hosts = {host, *hosts}
         self.ssl_context = tls  # set after the socket was made: connections are wrapped in threads of their own
 
     def finish_request(self, request: Any, client_address: Any) -> None:
@@ -108,6 +134,7 @@ class _Server(ThreadedWSGIServer):
 class _Handler(WSGIRequestHandler):
     """HTTP/1.1 with keep-alive; writes no access log, for paths may hold secrets."""
 
+    server: "_Server"
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
@@ -132,6 +159,9 @@ class _Handler(WSGIRequestHandler):
         body = _read_body(environ)
         if body is None:
             self.close_connection = True
+            return
+        if not is_known_host(environ.get("HTTP_HOST"), self.server.known_hosts):
+            self._answer("421 Misdirected Request", [], b"unknown host\n", None)
             return
         environ["wsgi.input"] = io.BytesIO(body)
         status, headers, content = _call(self.server.app, environ)

@@ -42,8 +42,12 @@ ClockOffset = Annotated[float, Field(ge=-1_000_000, le=1_000_000)]
 
 
 class HttpSettings(Section):
-    """Where an HTTP emulator listens. A port of 0 takes a free one; with `tls_folder` it serves https."""
+    """Where an HTTP emulator listens. A port of 0 takes a free one; with `tls_folder` it serves https.
+
+    It is called by its IP address, localhost, `host` or one of `hosts`.
+    """
 
     host: Text = "127.0.0.1"
+    hosts: tuple[Text, ...] = ()
     port: Port = 0
     tls_folder: RootedPath | None = None

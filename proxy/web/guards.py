@@ -13,6 +13,7 @@ from proxy.auth.accounts import BACKEND as ACCOUNTS
 from proxy.domain.accounts import Session
 from proxy.domain.limits import Admitted, Blocked, Exceeded
 from proxy.errors import NotFound, NotSignedIn
+from proxy.hosts import is_known_host
 from proxy.settings import AccountsSettings
 from proxy.web import current_services
 from proxy.web.access import add_log_context, audit_refusal
@@ -20,7 +21,7 @@ from proxy.web.addresses import client_address, network_of
 from proxy.web.cookies import ambiguous_cookies, require_browser_care, use_cookies
 from proxy.web.envelope import HttpRefusal
 from proxy.web.limits import Limited, account_budget, address_budget, count_uncounted, share_address, too_often
-from proxy.web.listeners import ON_OPERATOR, Listener, is_known_host
+from proxy.web.listeners import ON_OPERATOR, Listener
 
 
 class User(UserMixin):  # type: ignore[misc]  # Flask-Login has no types

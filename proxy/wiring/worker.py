@@ -72,7 +72,9 @@ async def run_worker(settings: Settings) -> None:
     def ready() -> None:
         at = address_of(settings.store.url.get_secret_value())
         log.info("worker started", instance=worker.readiness.instance, store_at=at)
-        serve_operator(settings.relay.operator_bind, exposition, worker.readiness.details)
+        serve_operator(
+            settings.relay.operator_bind, exposition, worker.readiness.details, settings.server.operator_hosts
+        )
 
     await worker.run(ready)
 

@@ -1,7 +1,7 @@
 """The worker's own listener for the operator: /metrics, /healthz and /readyz, from a thread beside the event loop."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from http import HTTPStatus
 from socketserver import ThreadingMixIn
 from threading import Thread
@@ -9,6 +9,8 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import structlog
+
+from proxy.hosts import is_known_host
 
 log = structlog.get_logger()
 Details = Callable[[], tuple[bool, dict[str, str]]]
@@ -23,14 +25,17 @@ class _SilentHandler(WSGIRequestHandler):
         """The operator's own requests are not logged."""
 
 
-def serve_operator(bind: str, metrics: Callable[[], bytes], details: Details) -> None:
-    """Answer there; "" serves nothing. A taken port stops no delivery, it is logged."""
+def serve_operator(bind: str, metrics: Callable[[], bytes], details: Details, hosts: Container[str] = ()) -> None:
+    """Answer there; "" serves nothing. A taken port stops no delivery, it is logged.
+
+    `hosts` are names under which it may be called, beside IP addresses and localhost.
+    """
     if not bind:
         return
     host, _, port = bind.rpartition(":")
     try:
         server = make_server(
-            host.strip("[]"), int(port), operator_app(metrics, details), _Server, handler_class=_SilentHandler
+            host.strip("[]"), int(port), operator_app(metrics, details, hosts), _Server, handler_class=_SilentHandler
         )
     except OSError as error:
         log.error(
@@ -42,12 +47,19 @@ def serve_operator(bind: str, metrics: Callable[[], bytes], details: Details) ->
     Thread(target=server.serve_forever, name="operator", daemon=True).start()
 
 
-def operator_app(metrics: Callable[[], bytes], details: Details) -> Callable[..., Iterable[bytes]]:
+def operator_app(
+    metrics: Callable[[], bytes], details: Details, hosts: Container[str]
+) -> Callable[..., Iterable[bytes]]:
     """/healthz: the process lives. /readyz: it can do its work, with reasons; 503 where not. Bodies are envelopes."""
 
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         status, kind, body = HTTPStatus.OK, "application/json", b""
         match environ["PATH_INFO"]:
+            case _ if not is_known_host(environ.get("HTTP_HOST"), hosts):
+                status = HTTPStatus.MISDIRECTED_REQUEST
+                body = _envelope(
+                    status, "Host: is none of server.operator_hosts, no IP address and not localhost", None
+                )
             case "/metrics":
                 kind, body = "text/plain; version=0.0.4; charset=utf-8", metrics()
             case "/healthz":

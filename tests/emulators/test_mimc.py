@@ -218,6 +218,11 @@ def test_a_wrong_request_is_refused_in_the_envelope(mimc: Emulator, changes: dic
     assert APP_SECRET not in reply.text
 
 
+def test_a_page_whose_name_was_made_to_point_here_reads_no_journal(mimc: Emulator) -> None:
+    url = f"{mimc.url}/_emulator/journal"
+    assert mimc.session.get(url, headers={"Host": "rebound.example.com"}, timeout=60).status_code == 421
+
+
 def test_only_json_is_read(mimc: Emulator) -> None:
     for content, kind in [(json.dumps(ASKED), "text/plain"), ("{", "application/json"), ("[]", "application/json")]:
         headers = {"Content-Type": kind}

@@ -61,6 +61,11 @@ def test_nothing_else_is_served_there(path: str) -> None:
     assert requests.get(f"{serve()}{path}", timeout=10).status_code == 404
 
 
+def test_a_page_whose_name_was_made_to_point_here_reads_nothing() -> None:
+    for path in ("/metrics", "/healthz", "/readyz", "/"):
+        assert requests.get(f"{serve()}{path}", headers={"Host": "rebound.example.com"}, timeout=10).status_code == 421
+
+
 def test_a_caller_that_says_nothing_keeps_nobody_else_waiting() -> None:
     url = serve()
     with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))):
