@@ -263,7 +263,7 @@ def test_a_body_in_chunks_is_read_and_a_broken_one_ends_the_connection(mimc: Emu
     client.close()
     for rest in (b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n", b"Content-Length: -1\r\n\r\n"):
         with socket.create_connection(("127.0.0.1", mimc.port)) as raw:
-            raw.sendall(b"POST /api/account/token HTTP/1.1\r\nHost: x\r\n" + rest)
+            raw.sendall(b"POST /api/account/token HTTP/1.1\r\nHost: localhost\r\n" + rest)
             assert raw.recv(100) == b""
 
 
@@ -356,9 +356,8 @@ def _ask(client: http.client.HTTPConnection) -> bytes:
 
 def _request_bytes() -> bytes:
     body = json.dumps(ASKED).encode()
-    head = (
-        f"POST /api/account/token HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
-    )
+    head = "POST /api/account/token HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    head += f"Content-Length: {len(body)}"
     return head.encode() + b"\r\n\r\n" + body
 
 

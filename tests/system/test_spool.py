@@ -85,7 +85,7 @@ def test_callbacks_are_taken_while_the_store_is_dead_and_shown_once_when_it_is_b
         assert told.startswith(
             "on: the store is away, callbacks are kept on this machine's disk and answered 200: 600 "
         )
-        assert rig.http.get(f"{rig.web}/readyz", timeout=10).status_code == 200
+        assert rig.http.get(f"{rig.operator}/readyz", timeout=10).status_code == 200
         assert rig.register("alice", "phone", "ab" * 32, app_id=OTHER).status_code == 503
         figures = [figure(rig, f"app_proxy_spool_{name}") for name in ("callbacks_waiting", "stored_total")]
         assert figures == [600, 600]
@@ -196,7 +196,7 @@ def test_a_full_spool_answers_503_and_loses_nothing_of_what_it_took(place: Path)
         assert set(statuses(answers)) == {200, 503}
         assert statuses(answers)[200] == kept(rig)
         assert {it.retry_after for it in answers if it.status == 503} == {"5"}
-        assert rig.http.get(f"{rig.web}/readyz", timeout=10).status_code == 503
+        assert rig.http.get(f"{rig.operator}/readyz", timeout=10).status_code == 503
         assert "the spool is full" in rig.readiness()["spool error"]
         assert figure(rig, "app_proxy_spool_failures_total") == statuses(answers)[503]
         rig.start_store()
