@@ -249,7 +249,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
 
     def _admit(self, connection: _Connection, request: Any) -> int:
         """The head is whole: whose request it is, and how long its body may be."""
-        connection.share = share_of(request.path, on_operator=connection.door.is_operators)
+        connection.share = share_of(request.method, request.path, on_operator=connection.door.is_operators)
         return longest_body(connection.share)
 
     def _go_on(self, connection: _Connection, now: float) -> None:

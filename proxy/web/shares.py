@@ -32,14 +32,15 @@ class Share(StrEnum):
 OPERATORS_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
-def share_of(raw_path: str, *, on_operator: bool) -> Share:
+def share_of(method: str, raw_path: str, *, on_operator: bool) -> Share:
     """By the path as the application will see it, however it is spelled, and by the listener."""
     path: str = unquote_to_wsgi_str(raw_path).removeprefix(os.environ.get("SCRIPT_NAME", ""))
     if on_operator or path in OPERATORS_PATHS:
         return Share.OPERATOR
     if path.startswith("/callbacks/"):
         return Share.CALLBACKS
-    return Share.SIGN_INS if path == "/auth/login" else Share.CALLS
+    # a browser's question before it (OPTIONS) costs nothing
+    return Share.SIGN_INS if path == "/auth/login" and method == "POST" else Share.CALLS
 
 
 def longest_body(share: Share) -> int:

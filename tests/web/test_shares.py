@@ -1,0 +1,83 @@
+"""Whose threads answer what, and what becomes of what no thread takes."""
+
+import threading
+
+import pytest
+from werkzeug.routing import Rule
+
+from proxy.mimc.wire import MAX_BODY
+from proxy.web.body import MAX_JSON
+from proxy.web.callers import Caller, guard_of
+from proxy.web.shares import OPERATORS_PATHS, Pool, Share, longest_body, share_of
+from tests.web.world import World
+
+
+@pytest.mark.parametrize(
+    ("path", "share"),
+    [
+        ("/callbacks/mimc/x", Share.CALLBACKS), ("/callbacks%2Fmimc/x", Share.CALLBACKS), 
+        ("/auth/login", Share.SIGN_INS), ("/auth/l%6Fgin", Share.SIGN_INS), ("/%61uth%2flogin", Share.SIGN_INS),
+        ("/auth/login/", Share.CALLS), ("/auth/refresh", Share.CALLS), ("/api/account/token", Share.CALLS),
+        ("/healthz", Share.OPERATOR), ("/%72eadyz", Share.OPERATOR), ("/", Share.CALLS), ("", Share.CALLS),
+        ("*", Share.CALLS), ("/%ff", Share.CALLS),
+    ],
+)  # fmt: skip
+def test_a_path_is_known_however_it_is_spelled(path: str, share: Share) -> None:
+    assert share_of("POST", path, on_operator=False) is share
+    assert share_of("POST", path, on_operator=True) is Share.OPERATOR
+
+
+def test_what_a_browser_asks_before_a_sign_in_needs_no_thread_of_theirs() -> None:
+    assert share_of("OPTIONS", "/auth/login", on_operator=False) is Share.CALLS
+
+
+def test_a_service_below_a_path_of_its_host_has_the_same_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCRIPT_NAME", "/chat")
+    assert share_of("POST", "/chat/callbacks/mimc/x", on_operator=False) is Share.CALLBACKS
+
+
+def test_every_route_is_in_the_share_of_its_callers() -> None:
+    app = World().app
+    for rule in app.url_map.iter_rules():
+        guard = guard_of(app.view_functions[rule.endpoint])
+        assert guard is not None
+        share = share_of("POST", path_of(rule), on_operator=False)
+        assert (guard.caller is Caller.SENDER) is (share is Share.CALLBACKS), rule
+        assert (guard.caller in {Caller.OPERATOR, Caller.BALANCER}) is (share is Share.OPERATOR), rule
+    assert all(share_of("POST", path, on_operator=False) is Share.OPERATOR for path in OPERATORS_PATHS)
+
+
+def path_of(rule: Rule) -> str:
+    built = rule.build(dict.fromkeys(rule.arguments, "x"))
+    assert built is not None
+    return built[1]
+
+
+def test_only_callbacks_may_be_long() -> None:
+    assert {share: longest_body(share) for share in Share} == dict.fromkeys(Share, MAX_JSON) | {
+        Share.CALLBACKS: MAX_BODY
+    }
+
+
+def test_what_no_thread_takes_in_time_is_given_back_once_and_never_worked_on() -> None:
+    begun, go_on, done = threading.Event(), threading.Event(), list[int]()
+
+    def work(item: int) -> None:
+        done.append(item)
+        begun.set()
+        go_on.wait(10)
+
+    pool: Pool[int] = Pool("test", 1, 5.0, work)
+    pool.put(1, now=0.0)
+    assert begun.wait(10)
+    pool.put(2, now=0.0)
+    pool.put(3, now=3.0)
+    assert pool.next_overdue() == 5.0
+    assert list(pool.take_overdue(4.9)) == []
+    assert list(pool.take_overdue(5.0)) == [2]
+    assert list(pool.take_overdue(5.0)) == []
+    begun.clear()
+    go_on.set()
+    assert begun.wait(10)
+    assert done == [1, 3]
+    assert pool.next_overdue() is None
