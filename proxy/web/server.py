@@ -18,7 +18,6 @@ import time
 from collections import deque
 from contextlib import suppress
 from enum import Enum, auto
-from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -39,7 +38,6 @@ from proxy.web.shares import Pool, Share, longest_body, share_of
 log = structlog.get_logger()
 
 _PIECE = 64 * 1024  # read at once
-_ACCEPTED_AT_ONCE = 16
 _SWEEP_S = 0.25  # between looks for deadlines that have passed
 _FIRST_S = 3.0  # of a request, before its rate counts
 _SIGN_IN_PATIENCE_S = 0.25
@@ -200,19 +198,18 @@ class Worker(BaseWorker):  # type: ignore[misc]
         return max(0.0, min([soon, *overdue]) - time.monotonic())
 
     def _accept(self, door: _Door, now: float) -> None:
-        for _ in range(_ACCEPTED_AT_ONCE):
-            if not door.is_open or not door.crowd.has_room:
-                break
-            try:
-                sock, client = door.listener.accept()
-            except OSError as error:
-                if error.errno in (errno.EMFILE, errno.ENFILE):
-                    log.error("no more files can be opened, so connections are closed")
-                    self._evict(door.crowd.longest_waiting(), "crowded")
-                break
+        """One at a time, so that other processes get theirs."""
+        if not door.is_open or not door.crowd.has_room:  # the sweep arms it again once there is room
+            return
+        try:
+            sock, client = door.listener.accept()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                log.error("no more files can be opened, so the longest waiting connection is closed")
+                self._evict(door.crowd.longest_waiting(), "crowded")
+        else:
             self._let_in(sock, client, door, now)
-        if door.is_open and door.crowd.has_room:
-            self._poller.arm(door.fd)  # else the sweep does it, once there is room
+        self._poller.arm(door.fd)
 
     def _let_in(self, sock: socket.socket, client: Any, door: _Door, now: float) -> None:
         address = self._counted_address(client)
@@ -342,10 +339,11 @@ class Worker(BaseWorker):  # type: ignore[misc]
     ) -> None:
         """Answers without a thread, and ends the connection; what else comes on it is not read as a request."""
         log.info("request", method="-", route="-", status=status, refused=reason)
-        connections_ended_total.labels(HTTPStatus(status).phrase.lower()).inc()
+        connections_ended_total.labels(str(status)).inc()
         if connection.state is _State.ANSWERING:  # it was waiting for a thread
             connection.door.crowd.begin_waiting(connection, connection.address)
         connection.state, connection.deadline = _State.LINGERING, now + _LINGER_S
+        connection.request = None
         self._held -= connection.held
         connection.held = 0
         try:

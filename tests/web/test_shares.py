@@ -15,7 +15,7 @@ from tests.web.world import World
 @pytest.mark.parametrize(
     ("path", "share"),
     [
-        ("/callbacks/mimc/x", Share.CALLBACKS), ("/callbacks%2Fmimc/x", Share.CALLBACKS), 
+        ("/callbacks/mimc/x", Share.CALLBACKS), ("/callbacks%2Fmimc/x", Share.CALLBACKS),
         ("/auth/login", Share.SIGN_INS), ("/auth/l%6Fgin", Share.SIGN_INS), ("/%61uth%2flogin", Share.SIGN_INS),
         ("/auth/login/", Share.CALLS), ("/auth/refresh", Share.CALLS), ("/api/account/token", Share.CALLS),
         ("/healthz", Share.OPERATOR), ("/%72eadyz", Share.OPERATOR), ("/", Share.CALLS), ("", Share.CALLS),
