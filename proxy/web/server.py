@@ -198,8 +198,8 @@ class Worker(BaseWorker):  # type: ignore[misc]
         return max(0.0, min([soon, *overdue]) - time.monotonic())
 
     def _accept(self, door: _Door, now: float) -> None:
-        """One at a time, so that other processes get theirs."""
-        if not door.is_open or not door.crowd.has_room:  # the sweep arms it again once there is room
+        """One at a time, so that other processes get theirs. Where there is no room the sweep arms it again."""
+        if not door.is_open or not door.crowd.has_room:
             return
         try:
             sock, client = door.listener.accept()
@@ -207,6 +207,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
             if error.errno in (errno.EMFILE, errno.ENFILE):
                 log.error("no more files can be opened, so the longest waiting connection is closed")
                 self._evict(door.crowd.longest_waiting(), "crowded")
+                return
         else:
             self._let_in(sock, client, door, now)
         self._poller.arm(door.fd)
