@@ -1,5 +1,9 @@
 """How passwords are kept."""
 
+import os
+import sys
+import threading
+
 import pytest
 from argon2 import PasswordHasher, extract_parameters
 
@@ -41,3 +45,14 @@ def test_without_a_free_slot_a_sign_in_is_refused_soon() -> None:
     with passwords.slot(), pytest.raises(Overloaded):
         passwords.verify(None, "guess")
     assert not passwords.verify(None, "guess")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
+def test_the_work_is_done_by_threads_that_step_back_for_all_others() -> None:
+    mine = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    it = Argon2Passwords()
+    it.hash("correct horse")
+    workers = [thread for thread in threading.enumerate() if thread.name.startswith("passwords")]
+    assert workers
+    assert all(os.getpriority(os.PRIO_PROCESS, thread.native_id or 0) > mine for thread in workers)
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == mine

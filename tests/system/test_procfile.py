@@ -25,7 +25,7 @@ def test_both_lines_take_port_store_and_processes_from_the_platform_and_work(rig
     argv = [sys.executable, "-m", "honcho", "-f", str(ROOT / "Procfile"), "start", "-p", str(port)]
     honcho = rig.start("honcho", argv, **variables)
     url = f"http://127.0.0.1:{port}"
-    rig.wait(lambda: rig.is_up(honcho, f"{url}/healthz"), "the web", 60)
+    rig.wait(lambda: rig.is_up(honcho, f"http://127.0.0.1:{operator}/healthz"), "the web", 60)
     rig.wait(lambda: rig.is_up(honcho, f"http://127.0.0.1:{relay}/metrics"), "the worker", 60)
     callback = offline("bob", "alice", "hello", 1)
     assert rig.http.post(f"{url}/callbacks/mimc/{URL_SECRET[MAIN]}", json=callback, timeout=10).status_code == 200
