@@ -66,12 +66,16 @@ def allow_origin(response: Response) -> None:
         return
     response.headers.add("Vary", "Origin")
     response.headers["Cache-Control"] = "no-store"
-    origin = _allowed_origin()
-    if origin is not None:
-        response.headers["Access-Control-Allow-Origin"] = origin
-        if _cookies_count(current_services().settings.auth):
-            response.headers["Access-Control-Allow-Credentials"] = "true"
-        response.headers["Access-Control-Expose-Headers"] = "Retry-After"
+    for name, value in shown_to(request.environ.get("HTTP_ORIGIN"), current_services().settings):
+        response.headers[name] = value
+
+
+def shown_to(origin: str | None, settings: Settings) -> list[tuple[str, str]]:
+    """The headers with which a browser shows an answer to a page of this origin; none where it may not see it."""
+    if not origin or origin not in known_origins(settings):
+        return []
+    headers = [("Access-Control-Allow-Origin", origin), ("Access-Control-Expose-Headers", "Retry-After")]
+    return headers + [("Access-Control-Allow-Credentials", "true")] * _cookies_count(settings.auth)
 
 
 def _cookies_count(auth: AuthSettings) -> bool:

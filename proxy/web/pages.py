@@ -1,6 +1,7 @@
 """Answers that the server itself gives, where no application has seen the request."""
 
 import json
+from collections.abc import Iterable
 from http import HTTPStatus
 
 from gunicorn.http import errors  # type: ignore[import-untyped]  # gunicorn has no types
@@ -26,7 +27,7 @@ def status_of(exc: BaseException) -> int:
     return 400 if isinstance(exc, errors.ParseException) and not isinstance(exc, ours) else 500
 
 
-def page(status: int, retry_after_s: int | None = None) -> bytes:
+def page(status: int, headers: Iterable[tuple[str, str]] = ()) -> bytes:
     """A whole HTTP/1.1 answer; the connection ends with it."""
     phrase = HTTPStatus(status).phrase
     body = json.dumps({"code": status, "message": phrase.lower(), "data": None}, separators=(",", ":")) + "\n"
@@ -34,7 +35,5 @@ def page(status: int, retry_after_s: int | None = None) -> bytes:
         f"HTTP/1.1 {status} {phrase}\r\nConnection: close\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n"
     )
-    if retry_after_s is not None:
-        head += f"Retry-After: {retry_after_s}\r\n"
-    head += "".join(f"{name}: {value}\r\n" for name, value in SECURITY_HEADERS) + "\r\n"
+    head += "".join(f"{name}: {value}\r\n" for name, value in (*SECURITY_HEADERS, *headers)) + "\r\n"
     return (head + body).encode()

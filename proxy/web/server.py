@@ -16,6 +16,7 @@ import resource
 import socket
 import time
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 from enum import Enum, auto
 from typing import Any
@@ -28,6 +29,7 @@ from proxy.metrics import connections_ended_total
 from proxy.settings import Settings
 from proxy.web.addresses import is_within, network_of, peer_address
 from proxy.web.collecting import Collector, decode_body
+from proxy.web.cors import shown_to
 from proxy.web.crowd import Crowd
 from proxy.web.envelope import trace_without_values
 from proxy.web.listeners import ON_OPERATOR, Listener
@@ -47,6 +49,7 @@ _LINGER_S = 2.0  # a kept connection after a stop, and one that was answered wit
 _DISCARDED = 64 * 1024  # read after such an answer at most, or the caller would see a reset instead of the answer
 _FILES_FOR_OTHERS = 128  # the store, MIMC, logs, metrics
 _WARN_EVERY_S = 60.0
+_SOON = ("Retry-After", "1")
 
 
 class _State(Enum):
@@ -190,7 +193,9 @@ class Worker(BaseWorker):  # type: ignore[misc]
             self._sweep(now)
         for share, pool in self._pools.items():
             for connection in pool.take_overdue(now):
-                self._refuse(connection, 503, f"no thread for {share} in time", now, retry_after_s=1)
+                origin = dict(connection.request.headers).get("ORIGIN")
+                headers = [_SOON, *shown_to(origin, self.settings)]
+                self._refuse(connection, 503, f"no thread for {share} in time", now, headers)
 
     def _until_next(self) -> float:
         soon = self._next_sweep if self._connections else time.monotonic() + 1.0
@@ -295,7 +300,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         if request is not None:
             self._hand_over(connection, request, now)
         elif self._held > self._most_held and not self._make_room(connection):
-            self._refuse(connection, 503, "too many bytes are held", now, retry_after_s=1)
+            self._refuse(connection, 503, "too many bytes are held", now, [_SOON])
         else:
             if connection.collector.take_expectation():
                 with suppress(OSError):
@@ -336,7 +341,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self._refuse(connection, status, type(error).__name__, now)
 
     def _refuse(
-        self, connection: _Connection, status: int, reason: str, now: float, retry_after_s: int | None = None
+        self, connection: _Connection, status: int, reason: str, now: float, headers: Iterable[tuple[str, str]] = ()
     ) -> None:
         """Answers without a thread, and ends the connection; what else comes on it is not read as a request."""
         log.info("request", method="-", route="-", status=status, refused=reason)
@@ -348,7 +353,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self._held -= connection.held
         connection.held = 0
         try:
-            connection.sock.send(page(status, retry_after_s))
+            connection.sock.send(page(status, headers))
             connection.sock.shutdown(socket.SHUT_WR)
         except OSError:
             self._drop(connection)

@@ -24,7 +24,9 @@ CONNECTIONS = 40
 DOORS = {
     "CALLBACK_THREADS": "1", "THREADS": "1", "SIGN_IN_THREADS": "1", "REQUEST_TIMEOUT_S": "3",
     "CONNECTIONS": str(CONNECTIONS), "CONNECTIONS_PER_ADDRESS": "20", "COLLECTED_MAX_BYTES": str(4 << 20),
+    "ALLOWED_ORIGINS": "https://chat.example.com",
 }  # fmt: skip
+PAGE = "https://chat.example.com"
 CALLBACK = f"/callbacks/mimc/{URL_SECRET[MAIN]}"
 PIECES = {
     "idle": b"",
@@ -197,15 +199,16 @@ def test_calls_that_hang_take_nothing_from_callbacks_and_the_operator(web: Web) 
 
 def test_sign_ins_without_a_thread_are_answered_503_and_take_nothing_from_callbacks(web: Web) -> None:
     body = json.dumps({"account": "nobody", "password": "wrong"})
-    sign_in = f"POST /%61uth/login HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+    sign_in = f"POST /%61uth/login HTTP/1.1\r\nHost: x\r\nOrigin: {PAGE}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
     with ExitStack() as stack:
         flood = [stack.enter_context(web.connect(f"127.0.0.{15 + number % 2}")) for number in range(36)]
         for connection in flood:
-            connection.sendall(sign_in)
+            connection.sendall(sign_in.encode())
         assert web.is_well()
         answers = [read(connection) for connection in flood]
     assert {status for status, _ in answers} == {401, 503}
     assert {answer.headers["Retry-After"] for status, answer in answers if status == 503} == {"1"}
+    assert {answer.headers["Access-Control-Allow-Origin"] for _, answer in answers} == {PAGE}
 
 
 def test_requests_that_come_together_are_answered_in_order(web: Web) -> None:
