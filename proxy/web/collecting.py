@@ -71,6 +71,11 @@ class Collector:
             self._judge_head()
         raise EndsElsewhere
 
+    def forget(self) -> None:
+        """Lets go of the bytes and of whoever waits for them; nothing is added any more."""
+        self._held, self._longest_body = b"", _nothing
+        self._begin()
+
     def take_expectation(self) -> bool:
         """Does the caller wait for "100 Continue" before the body? True once."""
         expected = self._request is not None and self._request._expected_100_continue
@@ -125,6 +130,10 @@ class Collector:
         self._held = bytes(self._held[end:])
         self._begin()
         return request
+
+
+def _nothing(_: Any) -> int:
+    return 0
 
 
 def decode_body(request: Any) -> None:

@@ -78,6 +78,7 @@ class _Connection:
         "closes",
         "collector",
         "deadline",
+        "discarded",
         "door",
         "fd",
         "held",
@@ -97,6 +98,7 @@ class _Connection:
         self.began: float | None = None  # when the first byte of the request came
         self.held = 0  # bytes, also while a thread answers
         self.unsent: memoryview | bytes = b""
+        self.discarded = 0
         self.closes = False
         self.share = Share.CALLS
         self.collector: Collector
@@ -297,10 +299,10 @@ class Worker(BaseWorker):  # type: ignore[misc]
         except Exception as error:  # noqa: BLE001  gunicorn's errors have no class in common
             self._refuse_fault(connection, error, now)
             return
-        if request is not None:
-            self._hand_over(connection, request, now)
-        elif self._held > self._most_held and not self._make_room(connection):
+        if self._held > self._most_held and not self._make_room(connection):
             self._refuse(connection, 503, "too many bytes are held", now, [_SOON])
+        elif request is not None:
+            self._hand_over(connection, request, now)
         else:
             if connection.collector.take_expectation():
                 with suppress(OSError):
@@ -349,9 +351,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         if connection.state is _State.ANSWERING:  # it was waiting for a thread
             connection.door.crowd.begin_waiting(connection, connection.address)
         connection.state, connection.deadline = _State.LINGERING, now + _LINGER_S
-        connection.request = None
-        self._held -= connection.held
-        connection.held = 0
+        self._forget(connection)
         try:
             connection.sock.send(page(status, headers))
             connection.sock.shutdown(socket.SHUT_WR)
@@ -381,9 +381,8 @@ class Worker(BaseWorker):  # type: ignore[misc]
             data = b" "
         except OSError:
             data = b""
-        connection.held += len(data)
-        self._held += len(data)
-        if not data or connection.held > _DISCARDED:
+        connection.discarded += len(data)
+        if not data or connection.discarded > _DISCARDED:
             self._drop(connection)
         else:
             self._poller.arm(connection.fd)
@@ -415,10 +414,15 @@ class Worker(BaseWorker):  # type: ignore[misc]
     def _drop(self, connection: _Connection) -> None:
         connection.door.crowd.remove(connection, connection.address)
         del self._connections[connection.fd]
-        self._held -= connection.held
-        connection.held = 0
+        self._forget(connection)
         connection.state = _State.GONE
         connection.sock.close()
+
+    def _forget(self, connection: _Connection) -> None:
+        self._held -= connection.held
+        connection.held = 0
+        connection.request = None
+        connection.collector.forget()
 
     def _finish(self) -> None:
         """Takes nobody in any more; requests under way end, and kept connections have a moment for one more."""
