@@ -13,7 +13,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import MethodNotAllowed
 
 from proxy.errors import NotAllowed
-from proxy.settings import AuthSettings
+from proxy.settings import AuthSettings, Settings
 from proxy.web import current_services
 from proxy.web.access import add_log_context
 from proxy.web.envelope import answer_http_error
@@ -72,7 +72,7 @@ def allow_origin(response: Response) -> None:
 
 def shown_to(origin: str | None, settings: Settings) -> list[tuple[str, str]]:
     """The headers with which a browser shows an answer to a page of this origin; none where it may not see it."""
-    if not origin or origin not in known_origins(settings):
+    if not origin or origin not in settings.known_origins:
         return []
     headers = [("Access-Control-Allow-Origin", origin), ("Access-Control-Expose-Headers", "Retry-After")]
     return headers + [("Access-Control-Allow-Credentials", "true")] * _cookies_count(settings.auth)
