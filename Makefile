@@ -1,7 +1,7 @@
 # Everything starts from .venv, which is made from requirements.lock when it is missing or out of date.
 # Works with GNU make 3.81, as macOS has it.
 
-.PHONY: help run demo check test test-long lint types imports unit system trials chaos-short bench chaos soak soak-short fuzz fuzz-short lock audit clean env
+.PHONY: help run demo check test test-long lint types imports unit system trials chaos-short bench chaos soak soak-short attacks attacks-short fuzz fuzz-short lock audit clean env
 .DEFAULT_GOAL := help
 
 # A foreign PYTHONPATH would mix other packages into ours.
@@ -27,8 +27,8 @@ check: env ## before each commit: lint, import rules, types, and the tests that 
 test: env ## everything that must pass: check, and the tests that start real processes (5 minutes on two quiet cores)
 	@failed=0; for phase in check system; do $(MAKE) --no-print-directory $$phase || failed=1; done; exit $$failed
 
-test-long: env ## what takes longer: short chaos, soak and fuzz, and the smallest bench and soak (10 minutes)
-	@failed=0; for phase in chaos-short soak-short fuzz-short trials; do \
+test-long: env ## what takes longer: short chaos, soak, attacks and fuzz, and the smallest bench and soak (10 minutes)
+	@failed=0; for phase in chaos-short soak-short attacks-short fuzz-short trials; do \
 	    $(MAKE) --no-print-directory $$phase || failed=1; done; exit $$failed
 
 lint: env ## ruff: rules and layout
@@ -65,6 +65,12 @@ soak: env ## a steady load for an hour: memory, open files and keys must stay fl
 
 soak-short: env ## the same in two minutes
 	@$(BIN)/python -m tests.soak --seconds 120
+
+attacks: env ## slow sockets, silent ones and floods, while honest callers go on (an hour; QUICK=1 for 10 s each)
+	@$(BIN)/python -m tests.attacks $(if $(QUICK),--seconds 10)
+
+attacks-short: env ## a moment of each: is every honest caller answered?
+	@$(BIN)/python -m tests.attacks --short
 
 fuzz: env ## look for inputs and orders of events that break something (7 minutes; FUZZ_S=n, SEED=n)
 	@NEW_EXAMPLES=1 MACHINE_EXAMPLES=$(or $(MACHINE_EXAMPLES),1000) $(BIN)/pytest -q -n 2 \

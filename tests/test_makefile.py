@@ -205,7 +205,14 @@ def test_a_phase_that_fails_hides_no_other_and_the_exit_code_tells(checkout: Pat
     expected = {
         "check": ["ruff check", "lint-imports", "mypy", "not system"],
         "test": ["ruff check", "lint-imports", "mypy", "not system", "system and not trial"],
-        "test-long": ["tests.chaos --short --seed 2", "tests.chaos --short --empty", "soak", "fuzz", "-m trial"],
+        "test-long": [
+            "tests.chaos --short --seed 2",
+            "tests.chaos --short --empty",
+            "soak",
+            "attacks --short",
+            "fuzz",
+            "-m trial",
+        ],
     }
     assert [phase for phase in expected[target] if phase not in log] == []
 
