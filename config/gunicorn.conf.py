@@ -16,11 +16,11 @@ if not os.environ.get(_METRICS):
 
 import structlog  # noqa: E402  after the folder is named
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]  # noqa: E402  after the folder is named
-from prometheus_client.multiprocess import mark_process_dead  # noqa: E402  after the folder is named
 
 from proxy.configuration import load_settings, taken_from_platform  # noqa: E402  after the folder is named
 from proxy.errors import BadSettings  # noqa: E402  after the folder is named
 from proxy.logs import configure_logs  # noqa: E402  after the folder is named
+from proxy.metric_files import sweep  # noqa: E402  after the folder is named
 from proxy.settings import GRACE, Settings  # noqa: E402  after the folder is named
 from proxy.spool.folder import check_spool  # noqa: E402  after the folder is named
 from proxy.store.connection import Store  # noqa: E402  after the folder is named
@@ -90,8 +90,13 @@ def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001  the signature 
     worker.settings = _settings
 
 
+_not_swept: set[int] = set()
+
+
 def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001  the signature is gunicorn's
-    mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]  # the library has no types here
+    """What the process counted stays, its files go; those that are read just now go with the next one's."""
+    _not_swept.add(worker.pid)
+    _not_swept.difference_update([pid for pid in _not_swept if sweep(Path(os.environ[_METRICS]), pid)])
 
 
 def on_exit(server: Any) -> None:  # noqa: ARG001

@@ -10,7 +10,7 @@ from proxy.auth.block_user import mend_blocks
 from proxy.configuration import load_settings
 from proxy.errors import StoreUnavailable
 from proxy.logs import configure_logs
-from proxy.metrics import log_lines_lost_total
+from proxy.metrics import count_lost_lines
 from proxy.web import callbacks, devices, health, sessions, tokens, wire
 from proxy.web.cors import init_cors
 from proxy.web.draining import start_draining
@@ -37,7 +37,7 @@ def create_app(services: Services | None = None) -> Flask:
     """
     if services is None:
         settings = load_settings()
-        configure_logs(settings.logs.format, settings.logs.level, on_lost=log_lines_lost_total.inc)
+        configure_logs(settings.logs.format, settings.logs.level, on_lost=count_lost_lines)
         services = web_services(settings)
         _mend(services)
         services.monitor_store()

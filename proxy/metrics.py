@@ -1,12 +1,16 @@
 """What the service counts. Labels are closed sets of ours or of the providers' documents; nothing personal.
 
 With PROMETHEUS_MULTIPROC_DIR in the environment (gunicorn's several processes share one folder) the figures of all
-processes are added up; without it this process speaks for itself. Where that folder is gone, this process counts on
-alone: no request and no job fails because it could not be counted.
+processes are added up; without it this process speaks for itself. Where that folder is gone or full, this process
+counts on alone: no request and no job fails because it could not be counted, and `lost_details` says so.
 """
 
 import os
-from collections.abc import Callable, Iterable
+import struct
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,26 +28,10 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import REGISTRY, Collector
 
 from proxy.domain.monitoring import Metric
+from proxy.metric_files import MetricFile, count_series, reading
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, without a use
-
-
-class _Value:
-    """The library's value in the folder, or one in memory where the folder is gone or full."""
-
-    _multiprocess = values.ValueClass._multiprocess
-    _kept = staticmethod(values.ValueClass)
-    lost = 0
-
-    def __new__(cls, *args: Any, **options: Any) -> Any:
-        try:
-            return cls._kept(*args, **options)
-        except OSError:
-            cls.lost += 1
-            return values.MutexValue(*args, **options)  # type: ignore[no-untyped-call]
-
-
-values.ValueClass = _Value
+values.MmapedDict = MetricFile  # type: ignore[attr-defined]  # the library's, for a full disk and a missing folder
 
 WEB = CollectorRegistry()  # what a worker never counts
 
@@ -143,6 +131,9 @@ connection_events_total = Counter(
 log_lines_lost_total = Counter(
     "app_proxy_log_lines_lost_total", "Log lines that stderr did not take: full disk, closed pipe, slow reader"
 )
+_last_line_lost = Gauge(
+    "app_proxy_log_line_lost_timestamp_seconds", "When a log line was last lost; 0: never", multiprocess_mode="max"
+)
 clock_skew = Gauge(
     "app_proxy_clock_skew_seconds",
     "How far this machine's clock is ahead of a service's; -3600 by the provider token: so far behind, or more",
@@ -178,19 +169,76 @@ class StoreMetricsCollector(Collector):
         return families.values()
 
 
+_LINES, _LAST = "app_proxy_log_lines_lost_total", "app_proxy_log_line_lost_timestamp_seconds"
+
+
+def count_lost_lines(lines: int) -> None:
+    """So many log lines were lost just now."""
+    log_lines_lost_total.inc(lines)
+    _last_line_lost.set(time.time())
+
+
+def lost_details() -> dict[str, str]:
+    """For /readyz: which bookkeeping is lost, in sentences for a person. None of it fails the work."""
+    details, sums = {}, dict.fromkeys((_LINES, _LAST), 0.0)
+    for family in _counted(web=False):
+        for sample in family.samples:
+            if sample.name in sums:
+                sums[sample.name] += sample.value
+    if lines := sums[_LINES]:
+        last = datetime.fromtimestamp(sums[_LAST], UTC)
+        details["log lines"] = (
+            f"{lines:.0f} lost since the start, the last at {last:%Y-%m-%d %H:%M:%S} UTC: stderr did not take them "
+            "(full disk, closed pipe, slow reader)"
+        )
+    if series := _series_alone():
+        details["metrics"] = (
+            f"{series} series are counted by one process alone: the folder of PROMETHEUS_MULTIPROC_DIR is gone or "
+            "full. A restart mends it"
+        )
+    return details
+
+
 def exposition(*extra: Collector, web: bool = False) -> bytes:
     """The text for Prometheus: the counters, in the web over all its processes, and the extra figures."""
-    registry = CollectorRegistry()
-    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-    if folder and Path(folder).is_dir():
-        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library has no types here
-    else:
-        registry.register(REGISTRY)
-        if web:
-            registry.register(WEB)
     lost = Metric(
-        "app_proxy_metrics_lost", "Series that this process counts alone: their folder is gone", {}, _Value.lost
-    )
-    for collector in (StoreMetricsCollector(lambda: [lost]), *extra):
+        "app_proxy_metrics_lost", "Series that this process counts alone: their folder is gone or full", {},
+        _series_alone(),
+    )  # fmt: skip
+    registry = CollectorRegistry()
+    for collector in (_Counted(web), StoreMetricsCollector(lambda: [lost]), *extra):
         registry.register(collector)
     return generate_latest(registry)
+
+
+class _Counted(Collector):
+    def __init__(self, web: bool) -> None:
+        self._web = web
+
+    def collect(self) -> Iterator[Any]:
+        yield from _counted(self._web)
+
+
+def _counted(web: bool) -> list[Any]:
+    """What all processes counted, or this one where the others' counts cannot be read."""
+    folder = _folder()
+    if folder and not _is_gone(folder):
+        with suppress(OSError, struct.error, RuntimeError, ValueError), reading(folder):
+            return list(multiprocess.MultiProcessCollector(None, str(folder)).collect())  # type: ignore[no-untyped-call]  # the library has no types here
+    return [family for registry in (REGISTRY, *([WEB] if web else [])) for family in registry.collect()]
+
+
+def _series_alone() -> int:
+    folder = _folder()
+    alone = count_series(shared=False)
+    return alone + count_series(shared=True) if folder and _is_gone(folder) else alone
+
+
+def _folder() -> Path | None:
+    named = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    return Path(named) if named else None
+
+
+def _is_gone(folder: Path) -> bool:
+    """Also where another folder has that name now: the counts of this process are not in it."""
+    return not (folder / f"counter_{os.getpid()}.db").exists()

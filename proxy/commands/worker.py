@@ -9,7 +9,7 @@ import structlog
 from proxy.commands import config_option, store_of
 from proxy.configuration import load_settings, taken_from_platform
 from proxy.logs import configure_logs
-from proxy.metrics import log_lines_lost_total
+from proxy.metrics import count_lost_lines
 from proxy.store.server.policy import refuse_eviction
 from proxy.wiring.worker import run_worker
 
@@ -23,7 +23,7 @@ def worker(config: Path | None) -> None:
     two values of relay.operator_bind (APP_PROXY_RELAY__OPERATOR_BIND=127.0.0.1:9466), where each serves its metrics.
     """
     settings = load_settings(config)
-    configure_logs(settings.logs.format, settings.logs.level, on_lost=log_lines_lost_total.inc)
+    configure_logs(settings.logs.format, settings.logs.level, on_lost=count_lost_lines)
     structlog.get_logger().info("worker starts", taken_from_platform=taken_from_platform(config))
     refuse_eviction(store_of(settings))
     asyncio.run(run_worker(settings))

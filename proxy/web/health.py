@@ -4,7 +4,7 @@ from flask import Blueprint, Response, request
 
 from proxy.domain.monitoring import Metric
 from proxy.errors import StoreUnavailable
-from proxy.metrics import StoreMetricsCollector, exposition
+from proxy.metrics import StoreMetricsCollector, exposition, lost_details
 from proxy.web import current_services
 from proxy.web.callers import Caller, require
 from proxy.web.envelope import envelope
@@ -26,7 +26,7 @@ def alive() -> Response:
 def ready() -> Response:
     """200 or 503. Where there is one listener a balancer may ask; the reasons are shown on the operator's own alone."""
     health = current_services().health.check()
-    details = dict(health.details) if is_operator(request.environ) else None
+    details = {**health.details, **lost_details()} if is_operator(request.environ) else None
     return envelope(200 if health.ready else 503, "ready" if health.ready else "not ready", details)
 
 

@@ -24,7 +24,7 @@ from proxy.channels.transfer import Limits
 from proxy.domain.decisions import Result, exponential_backoff
 from proxy.domain.devices import ApnsEnvironment, Device
 from proxy.domain.lanes import Lane, Route
-from proxy.metrics import connection_events_total, exposition
+from proxy.metrics import connection_events_total, exposition, lost_details
 from proxy.settings import ApnsSettings, AppSettings, MipushSettings, Settings
 from proxy.store import keys
 from proxy.store.connection import address_of, async_redis
@@ -72,9 +72,11 @@ async def run_worker(settings: Settings) -> None:
     def ready() -> None:
         at = address_of(settings.store.url.get_secret_value())
         log.info("worker started", instance=worker.readiness.instance, store_at=at)
-        serve_operator(
-            settings.relay.operator_bind, exposition, worker.readiness.details, settings.server.operator_hosts
-        )
+        serve_operator(settings.relay.operator_bind, exposition, details, settings.server.operator_hosts)
+
+    def details() -> tuple[bool, dict[str, str]]:
+        is_ready, sentences = worker.readiness.details()
+        return is_ready, {**sentences, **lost_details()}
 
     await worker.run(ready)
 
