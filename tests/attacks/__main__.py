@@ -27,7 +27,7 @@ from tests.attacks.verdict import HEAD, Row, line
 from tests.bench.figures import machine
 from tests.system.rig import ROOT
 
-_SECONDS, _SHORT_SECONDS = 60.0, 2.0
+_SECONDS, _SHORT_SECONDS = 60.0, 1.5
 _SHORT_SOCKETS = 200  # several for each thread of the web
 
 
