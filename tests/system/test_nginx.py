@@ -1,4 +1,4 @@
-"""config/nginx.conf, run by a real nginx in front of the service: only whole requests go on, and no log has a secret."""
+"""config/nginx.conf, run by a real nginx before the service: only whole requests go on, and no log has secrets."""
 
 import json
 import os
@@ -80,23 +80,23 @@ def request(path: str, body: str, *headers: str) -> bytes:
 
 @needs_nginx
 def test_what_has_not_come_whole_does_not_reach_the_service(rig: Rig) -> None:
-    """A socket of the test's own plays the service: the first to arrive is the request that began last."""
+    """A socket of the test's own plays the service: what arrives first are the requests that began last."""
     with socket.create_server(("127.0.0.1", 0)) as service:
         service.settimeout(30)
         site = Site(rig, service.getsockname()[1])
         site.start()
-        slow, quick = site.connect(), site.connect()
-        half = request("/api/account/token", "a" * 1000)
-        slow.sendall(half[:-1])
-        quick.sendall(request("/api/account/token", "b" * 1000, "X-Forwarded-For: 192.0.2.1"))
-        first = received(service)
-        slow.sendall(half[-1:])
-        second = received(service)
-        assert (first.endswith(b"b" * 1000), second.endswith(b"a" * 1000)) == (True, True)
-        assert b"X-Forwarded-For: 127.0.0.1\r\n" in first
-        assert b"192.0.2.1" not in first
-        for connection in (slow, quick):
-            connection.close()
+        slow_one = request("/api/account/token", "a" * 1000)
+        with site.connect() as slow:
+            slow.sendall(slow_one[:-1])
+            for _ in range(3):  # nginx has one process here, which has seen the slow one before these
+                with site.connect() as quick:
+                    quick.sendall(request("/api/account/token", "b" * 1000, "X-Forwarded-For: 192.0.2.1"))
+                    arrived = received(service)
+                assert arrived.endswith(b"b" * 1000)
+                assert b"X-Forwarded-For: 127.0.0.1\r\n" in arrived
+                assert b"192.0.2.1" not in arrived
+            slow.sendall(slow_one[-1:])
+            assert received(service).endswith(b"a" * 1000)
 
 
 def received(service: socket.socket) -> bytes:
@@ -104,8 +104,8 @@ def received(service: socket.socket) -> bytes:
     connection, _ = service.accept()
     connection.settimeout(30)
     text = b""
-    while len(text.partition(b"\r\n\r\n")[2]) < 1000:
-        text += connection.recv(65536)
+    while len(text.partition(b"\r\n\r\n")[2]) < 1000 and (more := connection.recv(65536)):
+        text += more
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
     connection.close()
     return text
