@@ -21,13 +21,13 @@ class Mistake(NamedTuple):
 
 MISTAKES: dict[str, Mistake] = {
     "acknowledge before settle": Mistake(
-        "proxy/store/queue/streams.py",
-        "        return [_entry(id_, fields) for _, entries in answer or [] for id_, fields in entries]\n",
-        "        claimed = [_entry(id_, fields) for _, entries in answer or [] for id_, fields in entries]\n"
-        "        if ids := [entry.id for entry in claimed]:\n"
-        "            pipe = self._redis.pipeline(transaction=True)\n"
-        "            await pipe.xack(stream, keys.GROUP, *ids).xdel(stream, *ids).execute()\n"
-        "        return claimed\n",
+        "proxy/store/scripts/plan_chunk.lua",
+        "  claimed[lane + 1] = read and read[1] and read[1][2] or {}\n",
+        "  claimed[lane + 1] = read and read[1] and read[1][2] or {}\n"
+        "  for _, entry in ipairs(claimed[lane + 1]) do\n"
+        "    redis.call('XACK', KEYS[4 + 2 * lane], ARGV[1], entry[1])\n"
+        "    redis.call('XDEL', KEYS[4 + 2 * lane], entry[1])\n"
+        "  end\n",
     ),
     "no intake mark": Mistake("proxy/store/scripts/accept_callback.lua", "redis.call('EXISTS', KEYS[1]) == 1", "false"),
     "no plan mark": Mistake(
@@ -46,15 +46,15 @@ MISTAKES: dict[str, Mistake] = {
     ),
     "ownership not read again": Mistake(
         "proxy/store/devices/addresses.py",
-        "    async def destinations(self, ",
-        "    async def destinations(self, lane, jobs):\n"
+        "    def read(\n",
+        "    def read(self, lane, jobs, answers):\n"
         "        memory = self.__dict__.setdefault('memory', {})\n"
-        "        read = await self.destinations_now(lane, jobs)\n"
-        "        for job, found in zip(jobs, read.destinations, strict=True):\n"
-        "            memory.setdefault((job.account, job.device_id), found)\n"
-        "        return LaneRead([memory[job.account, job.device_id] for job in jobs], read.is_paused)\n"
+        "        found, _ = self.read_now(lane, jobs, answers)\n"
+        "        for job, one in zip(jobs, found.destinations, strict=True):\n"
+        "            memory.setdefault((job.account, job.device_id), one)\n"
+        "        return LaneRead([memory[job.account, job.device_id] for job in jobs], found.is_paused), []\n"
         "\n"
-        "    async def destinations_now(self, ",
+        "    def read_now(\n",
     ),
 }
 
