@@ -47,7 +47,7 @@ unit: env ## the tests that start no process
 system: env ## the tests that start real processes
 	@$(BIN)/pytest -q -n $(WORKERS) --maxschedchunk 1 -m "system and not trial"
 
-trials: env ## do bench and soak still run? Each at its smallest
+trials: env ## the long ones of the tests, the audited auditor among them, and bench and soak at their smallest
 	@$(BIN)/pytest -q -n 2 -m trial
 
 bench: env ## CPU and rates as ratios, side by side, in a table (5 minutes; QUICK=1 for a short try)

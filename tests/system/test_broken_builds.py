@@ -37,6 +37,7 @@ def test_every_broken_build_has_a_story() -> None:
     assert CASES.keys() == MISTAKES.keys()
 
 
+@pytest.mark.trial
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_the_auditor_notices(mistake: str, place: Path, tmp_path: Path) -> None:
     story, settings, kind = CASES[mistake]

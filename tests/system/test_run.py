@@ -193,6 +193,7 @@ def test_a_store_of_the_environment_that_does_not_answer_is_told_by_its_variable
         assert "the store that REDIS_URL names does not answer" in run.said
 
 
+@pytest.mark.trial
 def test_a_folder_of_a_long_relative_name_will_do(place: Path) -> None:
     state = Path(os.path.relpath(place, ROOT)) / ("s" * 100) / ("t" * 100)
     with running(state, "--demo") as run:

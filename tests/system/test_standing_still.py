@@ -172,7 +172,9 @@ def test_of_50_accounts_in_one_request_the_refused_one_alone_is_buried(place: Pa
 # a provider out of reach
 
 
-@pytest.mark.parametrize("effect", ["closed", "untrusted", "reset"])
+@pytest.mark.parametrize(
+    "effect", ["closed", *(pytest.param(it, marks=pytest.mark.trial) for it in ("untrusted", "reset"))]
+)
 def test_a_provider_out_of_reach_is_told_at_once_pauses_its_lane_and_gets_everything_when_it_is_back(
     place: Path, effect: str
 ) -> None:
