@@ -42,6 +42,8 @@ class Product(MeasuredRig):
             APP_PROXY_AUTH__ACCOUNTS__DATABASE=str(self.folder / "accounts.sqlite3"),
             APP_PROXY_LIMITS__TOKEN_PER_ACCOUNT=limits.token_per_account,
             APP_PROXY_LIMITS__TOKEN_PER_ADDRESS=limits.token_per_address,
+            APP_PROXY_LIMITS__CLIENT_PER_ACCOUNT=limits.client_per_account,
+            APP_PROXY_LIMITS__CLIENT_PER_ADDRESS=limits.client_per_address,
         )
         self.start_worker()
         register_readers(self, READERS)

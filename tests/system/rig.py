@@ -414,7 +414,8 @@ class Rig:
             "[auth.jwt.own]", f'secret = "{JWT_KEY}"',
             # one person with as many phones, from one address with as many calls, as a test wants
             "[devices]", "per_account = 100",
-            "[limits]", 'token_per_account = "1000000/minute"', 'token_per_address = "1000000/minute"',
+            "[limits]", *(f'{what}_per_{who} = "1000000/minute"' for what in ("token", "client")
+                          for who in ("account", "address")),
             "[relay]", *(f"{name} = {value}" for name, value in self._relay.items()),
         ]  # fmt: skip
         for app_id, section in SECTION.items():
