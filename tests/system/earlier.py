@@ -32,6 +32,7 @@ EARLIER_WORDS = {
     "app_proxy_leases_taken_over_total": "stream_entries_taken_over_total",
 }
 _WORDS = re.compile("|".join(EARLIER_WORDS))
+_LATER_SETTINGS = re.compile(r"^client_per_\w+ = .*\n", re.MULTILINE)  # of a program that limits every route
 _PROJECT = "mimc-app-proxy (pyproject.toml)"
 _PIN = re.compile(r"(?P<name>[\w.-]+)==(?P<version>[^ ;\\]+)")
 
@@ -66,6 +67,8 @@ def lay_out(commit: str, checkout: Path, folder: Path, git: str = "git") -> Path
 
 def in_words_of(program: Path, text: str) -> str:
     """Settings or a metric's name as that program calls them."""
+    if not (program / "proxy/web/shares.py").exists():
+        text = _LATER_SETTINGS.sub("", text)
     has_spool_package = (program / "proxy/spool").is_dir()  # since the same commit as today's words
     return text if has_spool_package else _WORDS.sub(lambda word: EARLIER_WORDS[word[0]], text)
 
