@@ -16,6 +16,7 @@ from proxy.ports import TokenService
 
 PROVIDER_TOKEN = "apns provider token"  # noqa: S105  the name of a source
 _EVERY_S = 60.0
+_DATELESS_S = 1.0
 _TOKEN_LIFE = timedelta(hours=1)
 
 
@@ -59,6 +60,8 @@ class ClockMonitor:
         skew = skew_of(answer.headers.get("date"), self._now())
         if skew is not None:
             self.measured(source, skew)
+        else:  # APNs names no time; its headers are not worth reading for every push
+            self._next[source] = self._clock() + _DATELESS_S
 
     def measured(self, source: str, skew: timedelta) -> None:
         """Our clock is so far ahead of that source's."""

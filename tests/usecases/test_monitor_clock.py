@@ -44,7 +44,6 @@ class Bench:
 
 def test_the_first_answer_with_a_date_is_measured_and_then_one_a_minute_of_each_source() -> None:
     bench = Bench()
-    bench.hear(None)
     for _ in range(3):
         bench.hear(NOON)
         bench.hear(NOON, "apns")
@@ -55,6 +54,24 @@ def test_the_first_answer_with_a_date_is_measured_and_then_one_a_minute_of_each_
     bench.hear(NOON - 3 * SECOND)
     assert bench.measured[2:] == [("mimc", 3.0)]
     assert bench.wrong == []
+
+
+def test_answers_without_a_date_are_looked_at_once_a_second() -> None:
+    class Headers(dict[str, str]):
+        reads = 0
+
+        def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
+            self.reads += 1
+            return super().get(name, default)
+
+    bench, headers = Bench(), Headers()
+    for moment in (0.0, 0.1, 0.9, 1.0, 1.1):
+        bench.monotonic = moment
+        bench.watch.heard("apns", Response(200, headers, b""))
+    assert headers.reads == 2
+    bench.monotonic = 2.0
+    bench.hear(NOON, "apns")
+    assert bench.measured == [("apns", 0.0)]
 
 
 def test_an_offset_that_was_measured_elsewhere_counts_once_a_minute_as_well() -> None:
