@@ -84,7 +84,6 @@ _TYPE_MEMBERS: Final = ("msgType", "type", "bizType", "biz_type")
 _CONTENT_MEMBERS: Final = ("payload", "content")
 _PERCENT_ENCODED: Final = re.compile(r"(?:[A-Za-z0-9\-_.!~*'()]|%[0-9A-Fa-f]{2})+")  # what encodeURIComponent leaves
 _OVERRIDES: Final = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
-_ZERO_WIDTH_JOINER: Final = "\u200d"
 
 _Envelope = Mapping[str, object]
 

@@ -35,7 +35,6 @@ class ServiceState:
     failed: frozenset[str] = frozenset()
     paused_s: float = 0.0
     until: float = 0.0
-    is_probed: bool = False
 
     def wait_s(self, now: float) -> float:
         """How long a caller should wait; 0: this one may ask, and the state then is `asked`."""
@@ -43,7 +42,7 @@ class ServiceState:
 
     def asked(self, now: float, patience: Patience) -> "ServiceState":
         """A call goes out; where the service is paused it is the probe."""
-        return replace(self, until=now + patience.probe_s, is_probed=True) if self.paused_s else self
+        return replace(self, until=now + patience.probe_s) if self.paused_s else self
 
     def after_answer(self) -> "ServiceState":
         return ServiceState() if self.failed or self.paused_s else self

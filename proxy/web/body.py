@@ -1,9 +1,7 @@
-"""A request's body: bounded before it is read, and as JSON where a route wants that."""
+"""A request's body: bounded, out of gzip, and as JSON where a route wants that."""
 
 import zlib
 from typing import Any
-
-from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]  # gunicorn has no types
 
 from proxy import strict_json
 from proxy.errors import BadRequest
@@ -17,33 +15,16 @@ Environ = dict[str, Any]
 
 
 def read_body(environ: Environ, most: int) -> bytes:
-    """The whole body, out of gzip, at most `most` bytes. Raises HttpRefusal: 413, 400 where it is cut off, 415."""
-    body = _read_coded(environ, most)
+    """The whole body, out of gzip, at most `most` bytes. Raises HttpRefusal: 413, 415, 400 where it is no gzip.
+
+    Reads the server's stream itself, which costs a fifth of `request.get_data()`. The stream holds one whole body, for
+    the server has collected it (`collecting`), and ends with it (PEP 3333).
+    """
+    body: bytes = environ["wsgi.input"].read(most + 1)
+    if len(body) > most:
+        raise _too_long(most)
     coding = environ.get("HTTP_CONTENT_ENCODING")
     return body if coding is None else _decoded(body, coding.strip().lower(), most)
-
-
-def _read_coded(environ: Environ, most: int) -> bytes:
-    """The bytes as they came. Refuses a longer body without reading it.
-
-    Reads the server's stream itself, which costs a fifth of `request.get_data()`; a chunked body has no length, so
-    it is read until one byte too many.
-    """
-    said = environ.get("CONTENT_LENGTH") or None
-    if said is None:
-        body = _read(environ, most + 1) if _is_chunked(environ) else b""
-        if len(body) > most:
-            raise _too_long(most)
-        return body
-    if not (said.isascii() and said.isdigit()):
-        raise HttpRefusal(400, "Content-Length: expected a number")
-    length = int(said) if len(said) < 20 else most + 1
-    if length > most:
-        raise _too_long(most)
-    body = _read(environ, length)
-    if len(body) < length:
-        raise HttpRefusal(400, "body: shorter than its Content-Length")
-    return body
 
 
 def read_object(environ: Environ) -> dict[str, object]:
@@ -72,20 +53,6 @@ def _decoded(body: bytes, coding: str, most: int) -> bytes:
     if not gunzip.eof or gunzip.unused_data:
         raise HttpRefusal(400, "body: expected one whole gzip member")
     return plain
-
-
-def _read(environ: Environ, most: int) -> bytes:
-    try:
-        body: bytes = environ["wsgi.input"].read(most)
-    except BlockingIOError:
-        raise HttpRefusal(408, "body: did not come in time") from None
-    except (OSError, ParseException):  # the caller went away, or invalid chunked encoding
-        raise HttpRefusal(400, "body: cannot be read to its end") from None
-    return body
-
-
-def _is_chunked(environ: Environ) -> bool:
-    return "HTTP_TRANSFER_ENCODING" in environ
 
 
 def _too_long(most: int) -> HttpRefusal:

@@ -236,39 +236,11 @@ def test_a_body_of_a_mebibyte_is_read_and_a_longer_one_is_not() -> None:
     assert (answer.status_code, json.loads(answer.data)["code"]) == (413, 413)
 
 
-def post(world: World, stream: io.BytesIO, **environ: Any) -> int:
-    """A request whose headers say something of their own about the body."""
-    response = world.client.post(PATH, input_stream=stream, environ_overrides=environ)
-    return response.status_code
-
-
-@pytest.mark.parametrize(
-    ("said", "length", "status"),
-    [
-        ("-1", 400, 400),
-        ("abc", 400, 400),
-        ("١٢", 400, 400),
-        ("+5", 400, 400),
-        ("9" * 5000, 400, 413),
-        ("1048577", 400, 413),
-        ("401", 400, 400),
-        ("400", 400, 200),
-        (None, 400, 400),
-    ],
-)
-def test_a_content_length_is_checked_before_it_is_believed(said: str | None, length: int, status: int) -> None:
-    stream = io.BytesIO(json.dumps(offline()).encode().ljust(length))
-    assert post(World(), stream, CONTENT_LENGTH=said) == status
-    if status == 413:
-        assert stream.tell() == 0
-
-
-def test_a_chunked_body_is_read_to_the_limit() -> None:
+def test_no_more_is_read_than_to_the_limit() -> None:
     world, body = World(), json.dumps(offline()).encode()
-    chunked: dict[str, object] = {"CONTENT_LENGTH": None, "HTTP_TRANSFER_ENCODING": "chunked"}
-    assert post(world, io.BytesIO(body), **chunked) == 200
-    assert post(world, io.BytesIO(body.ljust(1 << 20)), **chunked) == 200
-    assert post(world, endless := io.BytesIO(body.ljust(1 << 22)), **chunked) == 413
+    assert world.client.post(PATH, input_stream=io.BytesIO(body.ljust(1 << 20))).status_code == 200
+    endless = io.BytesIO(body.ljust(1 << 22))
+    assert world.client.post(PATH, input_stream=endless).status_code == 413
     assert endless.tell() == (1 << 20) + 1
 
 
@@ -302,14 +274,3 @@ def test_a_body_in_gzip_is_read_to_the_limit_and_another_coding_refused(coding: 
     assert (answer.status_code, len(world.inbox.stored)) == (status, int(status == 200))
     if status == 415:
         assert answer.headers["Accept-Encoding"] == "gzip, identity"
-
-
-class Silent(io.BytesIO):
-    """What a body is whose sender stops in the middle, once the server's patience ends."""
-
-    def read(self, size: int | None = -1, /) -> bytes:  # noqa: ARG002  the base's signature
-        raise BlockingIOError
-
-
-def test_a_body_that_does_not_come_is_408() -> None:
-    assert post(World(), Silent(), CONTENT_LENGTH="400") == 408
