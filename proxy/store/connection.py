@@ -3,11 +3,11 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
-from hiredis import pack_command  # six times as fast as the library's own for asyncio
+from hiredis import pack_command
 from redis import Redis
 from redis.asyncio import BlockingConnectionPool, ConnectionPool
 from redis.asyncio import Redis as AsyncRedis
@@ -147,6 +147,11 @@ def address_of(url: str) -> str:
     return f"{f'[{host}]' if ':' in host else host}:{parts.port or 6379}"
 
 
+def pack_commands(commands: Iterable[Sequence[Any]]) -> bytes:
+    """The commands as they go over the wire; six times as fast as the library's own for asyncio."""
+    return b"".join(pack_command(tuple(command)) for command in commands)
+
+
 def is_the_stores_own(error: RedisError) -> bool:
     """It cannot work now, whatever it is asked: away, loading, full, or read-only. Else it is what we asked for."""
     if not isinstance(error, ResponseError) or isinstance(error, OutOfMemoryError | ReadOnlyError):
@@ -280,9 +285,7 @@ class _Patience:
 
 async def _exchange(connection: Any, commands: Sequence[Sequence[Any]]) -> tuple[list[Any], bool]:
     """The answers, and whether one of them is a replica's."""
-    await connection.send_packed_command(
-        [b"".join(pack_command(tuple(command)) for command in commands)], check_health=False
-    )
+    await connection.send_packed_command([pack_commands(commands)], check_health=False)
     answers: list[Any] = []
     is_demoted = False
     for _ in commands:

@@ -16,6 +16,7 @@ from proxy.errors import BadField, NotAllowed, NotFound, NotPossible, NotSignedI
 from proxy.web.access import add_log_context
 
 log = structlog.get_logger()
+_encode = json.JSONEncoder(separators=(",", ":")).encode  # `json.dumps` makes one for each call
 
 # in every answer, for browsers: we serve no page, nothing of ours belongs in a frame, and no type is guessed
 SECURITY_HEADERS = (
@@ -37,11 +38,17 @@ class HttpRefusal(Refusal):
 def envelope(
     status: int, message: str = "success", data: object = None, headers: Mapping[str, str] | None = None
 ) -> Response:
-    body = json.dumps({"code": status, "message": message, "data": data}, separators=(",", ":")) + "\n"
-    response = Response(body, status, content_type="application/json", headers=SECURITY_HEADERS)
+    response = Response(
+        envelope_text(status, message, data), status, content_type="application/json", headers=SECURITY_HEADERS
+    )
     if headers:
         response.headers.update(headers)
     return response
+
+
+def envelope_text(status: int, message: str, data: object = None) -> str:
+    """The body of an answer."""
+    return _encode({"code": status, "message": message, "data": data}) + "\n"
 
 
 def answer_errors(app: Flask) -> None:

@@ -1,13 +1,12 @@
 """Answers that the server itself gives, where no application has seen the request."""
 
-import json
 from collections.abc import Iterable
 from http import HTTPStatus
 
 from gunicorn.http import errors  # type: ignore[import-untyped]  # gunicorn has no types
 
 from proxy.web.collecting import BodyTooLong
-from proxy.web.envelope import SECURITY_HEADERS
+from proxy.web.envelope import SECURITY_HEADERS, envelope_text
 
 _STATUS = {
     BodyTooLong: 413,
@@ -30,7 +29,7 @@ def status_of(exc: BaseException) -> int:
 def page(status: int, headers: Iterable[tuple[str, str]] = ()) -> bytes:
     """A whole HTTP/1.1 answer; the connection ends with it."""
     phrase = HTTPStatus(status).phrase
-    body = json.dumps({"code": status, "message": phrase.lower(), "data": None}, separators=(",", ":")) + "\n"
+    body = envelope_text(status, phrase.lower())
     head = (
         f"HTTP/1.1 {status} {phrase}\r\nConnection: close\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n"

@@ -337,16 +337,13 @@ class Worker(BaseWorker):  # type: ignore[misc]
             self._collect(connection, b"", now)
 
     def _refuse_fault(self, connection: _Connection, error: Exception, now: float) -> None:
-        status = status_of(error)
-        if status == 500:
-            log.error("a request failed in the server", error=type(error).__name__, trace=trace_without_values(error))
-        self._refuse(connection, status, type(error).__name__, now)
+        self._refuse(connection, _status_of(error), type(error).__name__, now)
 
     def _refuse(
         self, connection: _Connection, status: int, reason: str, now: float, headers: Iterable[tuple[str, str]] = ()
     ) -> None:
         """Answers without a thread, and ends the connection; what else comes on it is not read as a request."""
-        log.info("request", method="-", route="-", status=status, refused=reason)
+        _log_refused(status, reason)
         connections_ended_total.labels(str(status)).inc()
         if connection.state is _State.ANSWERING:  # it was waiting for a thread
             connection.door.crowd.begin_waiting(connection, connection.address)
@@ -445,7 +442,10 @@ class Worker(BaseWorker):  # type: ignore[misc]
             decode_body(connection.request)
             connection.closes = self._call(connection, out)
         except BaseException as error:  # noqa: BLE001  a thread must not end with a connection in its hands
-            connection.closes, out.pieces = True, [self._fault(error)]
+            status = _status_of(error)
+            if status != 500:
+                _log_refused(status, type(error).__name__)
+            connection.closes, out.pieces = True, [page(status)]
         connection.request = None
         connection.unsent = b"".join(out.pieces)
         _send(connection)
@@ -473,14 +473,6 @@ class Worker(BaseWorker):  # type: ignore[misc]
                 content.close()
         return bool(response.should_close())
 
-    def _fault(self, error: BaseException) -> bytes:
-        status = status_of(error)
-        if status == 500:
-            log.error("a request failed in the server", error=type(error).__name__, trace=trace_without_values(error))
-        else:
-            log.info("request", method="-", route="-", status=status, refused=type(error).__name__)
-        return page(status)
-
     def _set_deadline(self, connection: _Connection, now: float) -> None:
         """How long the connection may stay as it is now."""
         match connection.state:
@@ -500,6 +492,19 @@ class Worker(BaseWorker):  # type: ignore[misc]
                 os.write(self.PIPE[1], b".")
         else:
             self._poller.arm(connection.fd, write=connection.state is _State.WRITING)
+
+
+def _status_of(error: BaseException) -> int:
+    """What the caller did wrong, or 500, which is logged with its place."""
+    status = status_of(error)
+    if status == 500:
+        log.error("a request failed in the server", error=type(error).__name__, trace=trace_without_values(error))
+    return status
+
+
+def _log_refused(status: int, reason: str) -> None:
+    """The line of a request that no application has seen."""
+    log.info("request", method="-", route="-", status=status, refused=reason)
 
 
 def _send(connection: _Connection) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
+from proxy.store.connection import pack_commands
+
 Argument = str | bytes | int | float
 Command = tuple[Argument, ...]
 
@@ -103,8 +105,7 @@ def ask_now(redis: Any, commands: Sequence[Command]) -> list[Any]:
 
 def _exchange(connection: Any, commands: Sequence[Command]) -> list[Any]:
     try:
-        packed = [chunk for command in commands for chunk in connection.pack_command(*command)]
-        connection.send_packed_command([b"".join(packed)], check_health=False)
+        connection.send_packed_command([pack_commands(commands)], check_health=False)
         return [_answer(connection) for _ in commands]
     except BaseException:  # answers may be on their way still, which the next to use it would take for its own
         connection.disconnect()
