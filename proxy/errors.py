@@ -5,7 +5,6 @@ ProxyError
   +-- StoreUnavailable       Redis, or the accounts' database, did not answer; nothing is lost
   +-- StoreFull              a stream is at its cap; nothing is trimmed, the caller repeats
   +-- SpoolRefused           nor could this machine's disk keep a callback; the caller repeats
-  +-- Overloaded             all places for such work are taken; nothing was done, the caller repeats
   +-- Refusal                what a caller asks is not done; web/envelope.py has the HTTP status of each kind
         +-- BadField         a member is missing or of another shape: its name, what we expected, the type we got
         |     +-- BadCallback      in what MIMC posts
@@ -55,12 +54,6 @@ class SpoolRefused(StoreUnavailable):
         super().__init__(f"the store does not answer, and {detail}")
         self.reason = reason
         self.detail = detail
-
-
-class Overloaded(ProxyError):
-    """No place got free in time. `retry_after_s` is our advice to the caller."""
-
-    retry_after_s = 1
 
 
 class Refusal(ProxyError):

@@ -4,15 +4,11 @@ import os
 import sys
 import threading
 import unicodedata
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.low_level import Type
-
-from proxy.errors import Overloaded
 
 # OWASP's password storage cheat sheet; what is stored with other parameters is hashed anew at the next sign-in
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1, hash_len=32, salt_len=16, type=Type.ID)
@@ -20,45 +16,29 @@ _HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1, hash_le
 # of a random password, with the parameters above
 _DUMMY_HASH = "$argon2id$v=19$m=19456,t=2,p=1$O22KQEZUw19LrA3nimZk4Q$qqis1YXL4Tvnv5SfrFDa5Eq2dJcGj9ystI02y7Nul0E"
 
-_AT_ONCE = 4  # each takes 19 MiB and a core
-_SLOT_WITHIN_S = 0.25  # a sign-in holds a thread while it waits
 _NICENESS = 10  # about a tenth of the CPU where others want it too
 
 
 class Argon2Passwords:
-    """Safe to share between threads; the work of a few at a time. Raises Overloaded where no slot gets free soon.
+    """Safe to share between threads; `at_once` of them get their work done together, each with 19 MiB and a core.
 
-    It is done by threads of its own, which do nothing else and step back for all others: where sign-ins want the last
-    core, a callback gets it. They hold Python's lock for microseconds alone, so none waits for one that stepped back.
+    Threads of its own do the work, and nothing else. They step back for all others: where sign-ins want the last core,
+    a callback gets it. They hold Python's lock for microseconds alone, so none waits for one that stepped back.
     """
 
-    def __init__(self, at_once: int = _AT_ONCE, slot_within_s: float = _SLOT_WITHIN_S) -> None:
-        self._slots = threading.BoundedSemaphore(at_once)
-        self._slot_within_s = slot_within_s
+    def __init__(self, at_once: int = 1) -> None:
         self._threads = ThreadPoolExecutor(at_once, "passwords", initializer=_step_back)
 
     def hash(self, password: str) -> str:
-        with self.slot():
-            return self._threads.submit(_HASHER.hash, _one_form(password)).result()
-
-    @contextmanager
-    def slot(self) -> Iterator[None]:
-        """The right to work, one of a few."""
-        if not self._slots.acquire(timeout=self._slot_within_s):
-            raise Overloaded("all places for sign-ins are taken")
-        try:
-            yield
-        finally:
-            self._slots.release()
+        return self._threads.submit(_HASHER.hash, _one_form(password)).result()
 
     def verify(self, password_hash: str | None, password: str) -> bool:
         """Is it the password? False without a hash, in constant time."""
-        with self.slot():
-            work = self._threads.submit(_HASHER.verify, password_hash or _DUMMY_HASH, _one_form(password))
-            try:
-                matches = work.result()
-            except (VerificationError, InvalidHashError):
-                return False
+        work = self._threads.submit(_HASHER.verify, password_hash or _DUMMY_HASH, _one_form(password))
+        try:
+            matches = work.result()
+        except (VerificationError, InvalidHashError):
+            return False
         return matches and password_hash is not None
 
     def needs_rehash(self, password_hash: str) -> bool:

@@ -27,10 +27,7 @@ class SignedIn:
 
 @dataclass(frozen=True)
 class SignIns:
-    """The sign-ins of the built-in accounts. Everything here raises StoreUnavailable; a refusal is NotSignedIn.
-
-    `sign_in` raises Overloaded where too many are at it.
-    """
+    """The sign-ins of the built-in accounts. Everything here raises StoreUnavailable; a refusal is NotSignedIn."""
 
     accounts: AccountsDatabase
     passwords: Argon2Passwords

@@ -12,7 +12,7 @@ import structlog
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from proxy.errors import BadField, NotAllowed, NotFound, NotPossible, NotSignedIn, Overloaded, Refusal, StoreUnavailable
+from proxy.errors import BadField, NotAllowed, NotFound, NotPossible, NotSignedIn, Refusal, StoreUnavailable
 from proxy.web.access import add_log_context
 
 log = structlog.get_logger()
@@ -55,7 +55,6 @@ def answer_errors(app: Flask) -> None:
     """Whatever ends a request early is answered in the envelope, and never with the request's own content."""
     app.register_error_handler(Refusal, _refused)
     app.register_error_handler(StoreUnavailable, _unavailable)
-    app.register_error_handler(Overloaded, _overloaded)
     app.register_error_handler(HTTPException, answer_http_error)
     app.register_error_handler(Exception, _unexpected)
 
@@ -92,11 +91,6 @@ def _refused(error: Refusal) -> Response:
 def _unavailable(error: StoreUnavailable) -> Response:
     add_log_context(store=str(error))
     return envelope(503, "the store is unavailable", headers={"Retry-After": str(error.retry_after_s)})
-
-
-def _overloaded(error: Overloaded) -> Response:
-    add_log_context(overloaded=str(error))
-    return envelope(503, str(error), headers={"Retry-After": str(error.retry_after_s)})
 
 
 def answer_http_error(error: HTTPException) -> Response:

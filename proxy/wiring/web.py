@@ -56,7 +56,7 @@ def web_services(settings: Settings) -> Services:
     lanes = lanes_of(settings)
     counters = settings.limits.url
     skews, clock = clock_monitor(), StoreClock()
-    sign_ins = built_in_accounts(settings.auth.accounts, RedisBlocks(store))
+    sign_ins = built_in_accounts(settings.auth.accounts, RedisBlocks(store), settings.server.sign_in_threads)
 
     def on_loss(loss: DataLoss) -> None:
         log_loss(loss)
@@ -144,13 +144,16 @@ def _spool(
     return SpoolServices(store, spool, drain, SpoolMetrics(spool, now))
 
 
-def built_in_accounts(settings: AccountsSettings | None, blocks: BlockMarks) -> SignIns | None:
-    """The built-in accounts, their database opened and made if need be. Raises BadSettings."""
+def built_in_accounts(settings: AccountsSettings | None, blocks: BlockMarks, at_once: int = 1) -> SignIns | None:
+    """The built-in accounts, their database opened and made if need be; `at_once` passwords are checked together.
+
+    Raises BadSettings.
+    """
     if settings is None:
         return None
     return SignIns(
         open_accounts(settings.database),
-        Argon2Passwords(),
+        Argon2Passwords(at_once),
         SessionTokens(settings),
         blocks,
         access_ttl=settings.access_ttl,

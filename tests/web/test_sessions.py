@@ -15,7 +15,6 @@ from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
 from proxy.app import create_app
-from proxy.auth.passwords import Argon2Passwords
 from proxy.domain.devices import Device, Platform
 from proxy.errors import StoreUnavailable
 from tests.auth.members import KEY, PASSWORD, Members
@@ -364,12 +363,3 @@ def test_what_was_typed_for_an_account_that_is_none_is_in_the_log_as_a_digest(cl
     assert first == again != other
     assert "my secret password" not in repr(lines)
     assert "nobody" not in repr(lines)
-
-
-def test_a_sign_in_without_a_free_place_is_answered_503(club: Club) -> None:
-    passwords = Argon2Passwords(at_once=1, slot_within_s=0.01)
-    busy = replace(club.services, sign_ins=replace(club.members.sign_ins, passwords=passwords))
-    with passwords.slot():
-        answer = login(create_app(busy).test_client())
-    assert data(answer, 503) is None
-    assert answer.headers["Retry-After"] == "1"
