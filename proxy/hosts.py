@@ -1,7 +1,10 @@
 """The Host header of requests for the operator alone."""
 
+import re
 from collections.abc import Container
 from ipaddress import ip_address
+
+_HOST = re.compile(r"(?:\[([^\]]+)\]|([^:]+))(?::[0-9]+)?")  # RFC 9110, 7.2: an address of IPv6 has brackets
 
 
 def is_known_host(host: str | None, named: Container[str]) -> bool:
@@ -11,20 +14,11 @@ def is_known_host(host: str | None, named: Container[str]) -> bool:
     """
     if host is None:  # HTTP/1.0; no browser sends that
         return True
-    name = host.lower()
-    if name.startswith("["):
-        name, bracket, port = name[1:].partition("]")
-        if not bracket or (port and not _is_port(port)):
-            return False
-        return _is_address(name)
-    name, colon, port = name.partition(":")
-    if colon and not _is_port(":" + port):
+    found = _HOST.fullmatch(host.lower())
+    if found is None:
         return False
-    return name == "localhost" or _is_address(name) or name in named
-
-
-def _is_port(text: str) -> bool:
-    return text.startswith(":") and text[1:].isascii() and text[1:].isdigit()
+    in_brackets, name = found.groups()
+    return _is_address(in_brackets or name) or name == "localhost" or (name is not None and name in named)
 
 
 def _is_address(text: str) -> bool:

@@ -96,10 +96,10 @@ def test_mimc_is_asked_without_credentials_and_what_that_leaves_open_is_said() -
     ("answer", "verdict", "told"),
     [
         (('{"code":200,"message":"success","data":{"token":"t"}}', 200), "ok", "gave a token for the account"),
-        (('{"code":401,"message":"no","data":null}', 200), "fault", "HTTP 200, code 401"),
-        (('{"code":200,"data":null}', 200), "fault", "HTTP 200, code 200"),
-        (('{"code":"' + SECRET + '"}', 200), "fault", "HTTP 200, no code"),
-        (("<html>", 502), "fault", "HTTP 502, no code"),
+        (('{"code":401,"message":"no","data":null}', 200), "fault", "MIMC's code 401"),
+        (('{"code":200,"data":null}', 200), "fault", "MIMC's code 200 without a token"),
+        (('{"code":"' + SECRET + '"}', 200), "fault", "HTTP 200 without MIMC's code"),
+        (("<html>", 502), "fault", "HTTP 502 without MIMC's code"),
     ],
 )
 @pytest.mark.parametrize("named", ["check_account", "account"])

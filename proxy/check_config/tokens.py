@@ -2,10 +2,10 @@
 
 from proxy.check_config.addresses import TIMEOUT_S, host_of
 from proxy.check_config.finding import Finding
-from proxy.domain.transfers import TransportFailure
+from proxy.domain.transfers import Response
 from proxy.mimc.client import TokenClient
+from proxy.mimc.token_answer import reason_of
 from proxy.settings import AppSettings, TokenSettings
-from proxy.strict_json import object_or_none
 
 _PATIENCE = TokenSettings.model_validate({"connect_timeout_s": TIMEOUT_S, "timeout_s": TIMEOUT_S})
 
@@ -20,13 +20,9 @@ def ask_for_token(name: str, app: AppSettings, account: str) -> Finding:
             "know",
         )  # fmt: skip
     answer = TokenClient({name: app}, _PATIENCE).issue(name, account)
-    if isinstance(answer, TransportFailure):
-        return Finding("fault", place, f"{host} gave no token: {answer.reason}")
-    said = object_or_none(answer.body) or {}
-    code, data = said.get("code"), said.get("data")
-    if code == 200 and isinstance(data, dict) and data.get("token"):
+    reason = reason_of(answer)
+    if reason is None:
         return Finding("ok", place, f"{host} gave a token for the account", "whether the SDK signs in with it")
-    shown = f"code {code}" if isinstance(code, int) else "no code"
-    return Finding(
-        "fault", place, f"{host} refuses app_id, app_key and app_secret, or the account: HTTP {answer.status}, {shown}"
-    )
+    if isinstance(answer, Response):
+        reason = f"it refuses app_id, app_key and app_secret, or the account: {reason}"
+    return Finding("fault", place, f"{host} gave no token: {reason}")

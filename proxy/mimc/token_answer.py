@@ -14,20 +14,19 @@ _MOST_CODE: Final = 99_999  # of those seen the longest has five digits
 _SECURITY_KEY: Final = "miUserSecurityKey"
 
 
-def code_of(body: bytes) -> int | None:
-    """MIMC's own code, which says more than the HTTP status: a wrong appKey is code 401 under HTTP 200."""
-    return _code(object_or_none(body))
-
-
 def reason_of(answer: Response | TransportFailure) -> str | None:
-    """Why there is no token, in a few words of a closed set; None where there is one."""
+    """Why there is no token, in a few words of a closed set; None where there is one.
+
+    MIMC's own code says more than the HTTP status: a wrong appKey is code 401 under HTTP 200.
+    """
     if isinstance(answer, TransportFailure):
         return answer.reason
-    match code_of(answer.body):
-        case code if code == SUCCESS:
-            return None
+    members = object_or_none(answer.body)
+    match _code(members):
         case None:
             return f"HTTP {answer.status} without MIMC's code"
+        case code if code == SUCCESS:
+            return None if _has_token(members) else "MIMC's code 200 without a token"
         case code if 0 <= code <= _MOST_CODE:
             return f"MIMC's code {code}"
         case _:
@@ -43,11 +42,15 @@ def without_security_key(body: bytes) -> bytes | None:
         members = read_object(body, unique=True)
     except BadJson:
         return None
-    token = at(members, ("data", "token"))
-    if _code(members) != SUCCESS or not isinstance(token, str) or not token:
+    if _code(members) != SUCCESS or not _has_token(members):
         return None
     rest = {name: value for name, value in members["data"].items() if name != _SECURITY_KEY}
     return json.dumps(members | {"data": rest}).encode()
+
+
+def _has_token(members: dict[str, Any] | None) -> bool:
+    token = at(members, ("data", "token"))
+    return isinstance(token, str) and token != ""
 
 
 def _code(members: dict[str, Any] | None) -> int | None:

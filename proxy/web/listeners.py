@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-ON_OPERATOR = "proxy.on_operator"  # in the environ, by our server; no header can set it
+# In the environ, by our server, which knows from the connection: on a unix socket gunicorn makes SERVER_NAME and
+# SERVER_PORT from the Host header, which is the caller's. No header can set it.
+ON_OPERATOR = "proxy.on_operator"
 
 _ANY = ("", "0.0.0.0", "::")  # noqa: S104, read from the settings, not bound  # nosec B104
 _LOCAL = ("127.0.0.1", "::1")
@@ -23,17 +25,6 @@ class Listener:
             return cls(bind.removeprefix("unix:"), 0)
         host, _, port = bind.rpartition(":")
         return cls(host.strip("[]"), int(port))
-
-    def took(self, environ: dict[str, Any]) -> bool:
-        """True for a connection that was accepted here.
-
-        By the connection's own socket where the server shows it: on a unix socket gunicorn makes SERVER_NAME and
-        SERVER_PORT from the Host header, which is the caller's.
-        """
-        connection = environ.get("gunicorn.socket")
-        if connection is not None:
-            return self.is_at(connection.getsockname())
-        return self.is_at((environ["SERVER_NAME"], int(environ["SERVER_PORT"])))
 
     def is_at(self, address: Any) -> bool:
         """Does a socket with this name belong to it?"""

@@ -184,6 +184,7 @@ def test_a_bug_is_an_envelope_without_content_that_the_page_may_read() -> None:
     [
         (Response(200, {}, b'{"code":200,"data":{"token":"x"}}'), None),
         (Response(200, {}, b'{"code":401,"message":"words of theirs"}'), "MIMC's code 401"),
+        (Response(200, {}, b'{"code":200,"data":{"token":""}}'), "MIMC's code 200 without a token"),
         (Response(200, {}, b'{"code":"200"}'), "HTTP 200 without MIMC's code"),
         (Response(502, {}, b"<html>"), "HTTP 502 without MIMC's code"),
         (Response(200, {}, b'{"code":12345678}'), "MIMC's code is none"),

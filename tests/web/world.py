@@ -1,7 +1,7 @@
 """A web application whose ports are in memory, and what its callers send."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,7 +22,10 @@ from proxy.mimc.senders import Senders
 from proxy.ports import BlockList
 from proxy.settings import Settings
 from proxy.usecases.monitor_tokens import TokenMonitor
+from proxy.web.listeners import ON_OPERATOR
 from proxy.web.services import Services
+
+Application = Callable[..., Any]
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 APP_ID, OTHER_APP_ID = "2882303761517000001", "2882303761517000002"
@@ -236,6 +239,16 @@ class World:
             monitor_store=lambda: None,
         )
         self.app = create_app(self.services)
+        self.app.wsgi_app = self._served(self.app.wsgi_app)  # type: ignore[method-assign]
+
+    def _served(self, application: Application) -> Application:
+        """As our server hands requests over: those to port 9464 came in on the operator's listener."""
+
+        def served(environ: dict[str, Any], start_response: Any) -> Any:
+            of_operator = environ["SERVER_PORT"] == "9464" and not self.settings.server.has_one_listener
+            return application({**environ, ON_OPERATOR: of_operator}, start_response)
+
+        return served
 
     @property
     def client(self) -> FlaskClient:
