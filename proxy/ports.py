@@ -101,10 +101,10 @@ class Admission(Protocol):
         """
 
     def has_signed_in(self, account: str, network: str) -> bool:
-        """Somebody who knew the password signed in from this network before."""
+        """Did the account sign in from this network before?"""
 
     def remember_sign_in(self, account: str, network: str) -> None:
-        """As well as it can: raises nothing."""
+        """The account signed in from this network. Raises nothing: where the store is away it is not remembered."""
 
 
 class TokenService(Protocol):
@@ -141,7 +141,7 @@ class Transport(Protocol):
         """Wait until at least one request may leave now, and take up to `most` places; returns how many."""
 
     def reserve_free(self, most: int) -> int:
-        """Take up to `most` places that are free now and that nobody waits for; returns how many."""
+        """Take up to `most` places that are free now, none where another caller waits; returns how many."""
 
     def give_back(self, places: int) -> None:
         """These places were reserved and are not used."""

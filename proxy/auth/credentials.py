@@ -22,8 +22,8 @@ def _nothing() -> None: ...
 class Credentials:
     """The value of the Authorization header and the cookies, as they came; `client` is the address they came from.
 
-    `ambiguous`: names of cookies that came more than once. A neighbouring host can plant a second one, and which of
-    them another server would take nobody knows: such a cookie proves nothing.
+    `ambiguous`: names of cookies that came more than once. A neighbouring host can plant a second one, and servers
+    differ in which of them they take: such a cookie proves nothing.
 
     A backend calls `before_asking` before a question about them leaves this service: whoever is not proved yet must not
     cause any number of them. What it raises ends the search.

@@ -35,7 +35,7 @@ class Http1Transport:
         return await self._places.reserve(most)
 
     def reserve_free(self, most: int) -> int:
-        """Take up to `most` places that are free now, and for which nobody waits."""
+        """Take up to `most` places that are free now, none where another caller waits."""
         return self._places.take(most)
 
     def give_back(self, places: int) -> None:

@@ -33,7 +33,7 @@ class Places:
             raise
 
     def take(self, most: int) -> int:
-        """Up to `most` places that are free now; none where somebody waits for one."""
+        """Up to `most` places that are free now; none where another caller waits."""
         if self._waiting:
             return 0
         places = max(min(most, self._room() - self.reserved), 0)

@@ -51,7 +51,7 @@ def _ask(place: str, apns: ApnsSettings, environment: ApnsEnvironment, store: St
         authorization = _authorization(apns, environment, store, now)
     except BadSettings:
         return Finding("fault", place, f"{host} not asked: the key signs nothing, see above")
-    answer = asyncio.run(_push_to_nobody(apns, environment, authorization, now))
+    answer = asyncio.run(_push_to_impossible(apns, environment, authorization, now))
     match answer:
         case TransportFailure(reason):
             return Finding("fault", place, f"{host} was not reached: {reason}")
@@ -70,7 +70,7 @@ def _ask(place: str, apns: ApnsSettings, environment: ApnsEnvironment, store: St
             )
 
 
-async def _push_to_nobody(
+async def _push_to_impossible(
     apns: ApnsSettings, environment: ApnsEnvironment, authorization: str, now: datetime
 ) -> Outcome | TransportFailure:
     """What a push to a device that cannot exist comes to."""

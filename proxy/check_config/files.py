@@ -14,7 +14,7 @@ from proxy.settings import ApnsSettings, FileSecret, Section, Settings, StoreSet
 
 
 def inspect_files(settings: Settings) -> Iterator[Finding]:
-    """Are the key files keys, is the accounts' database one of ours, can the spool's folder be written? Who else can
+    """Are the key files keys, is the accounts' database one of ours, can the spool's folder be written? Can others
     read what is secret? What will Xiaomi not deliver?
     """
     yield _spools(settings.store)

@@ -1,9 +1,8 @@
 """Does an answer of the TokenService repeat our credentials? Then a client would read them. Pure.
 
 The peer is Xiaomi's service over verified TLS. What repeats a request is an error page, a gateway or a debugging aid,
-each with its own way of writing: so what is searched is the text as it is, out of JSON's escapes, and each of
-these once more out of percent-encoding, out of HTML and out of base64. No more than that: somebody who wants to
-hide a secret in an answer can.
+each with its own way of writing. So the guard searches the text as it is and out of JSON's escapes, and each of these
+once more out of percent-encoding, HTML and base64. No more than that: a peer that wants to hide a secret can.
 """
 
 import html

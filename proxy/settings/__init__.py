@@ -230,7 +230,7 @@ class MipushSettings(Section):
 class AppSettings(Section):
     """One app on MIMC. Several sections may share an appId ("chat across applications"), then also its credentials.
 
-    `check_account`: for whom check-config asks MIMC for a token; "": for nobody.
+    `check_account`: the account for which check-config asks MIMC for a token; "": it does not ask.
     """
 
     app_id: Digits

@@ -1,4 +1,4 @@
-"""A health check whose answer holds for a second: it writes and reads the store, and anyone may ask for it."""
+"""A health check whose answer holds for a second, for the check writes and reads the store."""
 
 import threading
 import time

@@ -1,4 +1,13 @@
-"""The web process's blueprints. `current_services()` is how a view reaches what `create_app` was given."""
+"""The web process: gunicorn's worker, and the application's blueprints.
+
+server  polling  collecting  crowd  shares  pages    from connections to whole requests, to the threads of their share
+hooks  callers  guards  limits  listeners            around every view: which caller may call it, and how often
+tokens  callbacks  devices  sessions  health         the routes
+body  envelope  cookies  cors  addresses  access     what is read of a request, and what is said in an answer and a log
+services  draining                                   what views work with; the spool's way into the store
+
+`current_services()` is how a view reaches what `create_app` was given.
+"""
 
 from typing import cast
 

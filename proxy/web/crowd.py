@@ -61,7 +61,7 @@ class Crowd(Generic[C]):
                 del self._waiting[address]
 
     def waiting(self) -> list[C]:
-        """Who has waited longest comes first."""
+        """The one that has waited longest comes first."""
         return list(self._all_waiting)
 
     def longest_waiting(self) -> C | None:

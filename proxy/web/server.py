@@ -422,7 +422,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         connection.collector.forget()
 
     def _finish(self) -> None:
-        """Takes nobody in any more; requests under way end, and kept connections have a moment for one more."""
+        """Takes no connections any more; requests under way end, and kept connections have a moment for one more."""
         for door in self._doors.values():
             door.is_open = False
         now = time.monotonic()

@@ -3,6 +3,7 @@
 process.py        the loops, the periodic work, the drain
 consumer.py       claim, lease, capacity, take-over, poison, settle: for callbacks and lanes alike
 plan.py           messages to jobs
+handover.py       from the plan to lanes that have room: append, claim and look up in one round trip
 deliver.py        jobs to pushes to decisions, one lane
 batches.py        the jobs of one request, and those that wait for a place on the wire
 lane_control.py   a lane's pauses, probes and ramp

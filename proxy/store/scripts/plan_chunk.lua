@@ -2,7 +2,7 @@
 -- Idempotent: a second run adds only what is missing. A lane that is full takes none of its jobs, and the others take
 -- theirs; the message then waits for the full lanes, unless another worker has ended its callback meanwhile.
 -- What was appended may be claimed in the same step, by a worker that has room for it: an entry that is older and that
--- nobody has claimed comes first, as always.
+-- no worker has claimed comes first, as always.
 -- Returns {for each job its entry id, 0 planned before, or -1 its lane is full; for each lane the entries claimed}.
 -- KEYS  1 callbacks   2 planned:<message id>   3 waiting
 --       then per lane: jobs, retries, which both count towards its cap

@@ -24,7 +24,7 @@ class RedisBlocks:
         self._store = store
 
     def is_blocked(self, account: str, session_id: str | None) -> bool:
-        """One round trip; the store's silence is no yes."""
+        """One round trip. Raises StoreUnavailable where the store cannot say."""
 
         def do(redis: Any) -> bool:
             if session_id is None:
