@@ -28,7 +28,7 @@ users' own names and may hold anything; they and push tokens enter a key as a di
     proxy:{appId}:aside-of:<app>:<account d> hash    7 days           worker (deliver)      an account's, by device
     proxy:{appId}:held:<app>:<platform>      zset    1 hour           worker (deliver)      kept by the guard, by ms
     proxy:{appId}:brake:<app>:<platform>     hash    1 day            worker (deliver), cli the removal guard
-    proxy:{<team>}:provider-token:<id>:<d>   string  1 hour           worker (deliver)      the key's JWT for APNs
+    proxy:{<team>}:provider-token:<id>:<d>   string  1 hour           worker (deliver), cli the key's JWT for APNs
     ...:signing                              string  5 s              worker (deliver)      the lock of who signs it
     proxy:{appId}:ready                      string  1 minute         web (health)          can the store be written?
     proxy:{store}:generation                 hash    for ever         web, worker           which store this is, loss
