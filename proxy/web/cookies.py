@@ -14,9 +14,8 @@ from proxy.errors import NotAllowed
 from proxy.settings import AccountsSettings
 from proxy.web import current_services
 from proxy.web.access import add_log_context
-from proxy.web.cors import PAGE_HEADER
+from proxy.web.cors import CLIENT_PATHS, PAGE_HEADER
 
-_CLIENT_PATHS = ("/api/", "/auth/")
 _NO_SESSION = NullSession()
 
 
@@ -31,7 +30,7 @@ class BrowserSessions(SecureCookieSessionInterface):
     """Flask's signed cookie, for clients' routes alone. It holds the id of a session that the database knows."""
 
     def open_session(self, app: Flask, request: Request) -> Any:
-        if not request.path.startswith(_CLIENT_PATHS):
+        if not request.path.startswith(CLIENT_PATHS):
             return _NO_SESSION
         if len(request.cookies.getlist(self.get_cookie_name(app))) != 1:
             return self.session_class()  # none, or one of them was planted

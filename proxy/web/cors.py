@@ -19,7 +19,7 @@ from proxy.web.access import add_log_context
 from proxy.web.envelope import answer_http_error
 
 PAGE_HEADER = "X-App-Proxy"  # goes along with a cookie: a foreign page cannot add it without asking first
-_CLIENT_PATHS = ("/api/", "/auth/")
+CLIENT_PATHS = ("/api/", "/auth/")
 
 
 def init_cors(app: Flask) -> None:
@@ -46,14 +46,15 @@ def _is_of_this_host(origin: str) -> bool:
 
 def _preflight(error: MethodNotAllowed) -> Response:
     """OPTIONS, for a client's route that exists, is a question about its methods; no route takes it itself."""
-    if request.method != "OPTIONS" or not request.path.startswith(_CLIENT_PATHS):
+    if request.method != "OPTIONS" or not request.path.startswith(CLIENT_PATHS):
         return answer_http_error(error)
     methods = ", ".join(sorted(error.valid_methods or ()))
     response = Response(status=204, headers={"Allow": methods})
     del response.headers["Content-Type"]
-    if _allowed_origin() is not None:
+    settings = current_services().settings
+    if shown_to(request.environ.get("HTTP_ORIGIN"), settings):
         # "*" would not cover Authorization
-        page_header = f", {PAGE_HEADER}" if _cookies_count(current_services().settings.auth) else ""
+        page_header = f", {PAGE_HEADER}" if _cookies_count(settings.auth) else ""
         response.headers["Access-Control-Allow-Headers"] = f"Authorization, Content-Type, X-Request-Id{page_header}"
         response.headers["Access-Control-Allow-Methods"] = methods
         response.headers["Access-Control-Max-Age"] = "7200"
@@ -62,7 +63,7 @@ def _preflight(error: MethodNotAllowed) -> Response:
 
 def allow_origin(response: Response) -> None:
     """Tells the browser, in every answer to a client: which page may read it, and that no cache may keep it."""
-    if not request.path.startswith(_CLIENT_PATHS):
+    if not request.path.startswith(CLIENT_PATHS):
         return
     response.headers.add("Vary", "Origin")
     response.headers["Cache-Control"] = "no-store"
@@ -81,8 +82,3 @@ def shown_to(origin: str | None, settings: Settings) -> list[tuple[str, str]]:
 def _cookies_count(auth: AuthSettings) -> bool:
     """May a cookie prove a user here? Only then may pages of other origins have theirs sent along."""
     return auth.accounts is not None or (auth.introspection is not None and bool(auth.introspection.cookies))
-
-
-def _allowed_origin() -> str | None:
-    origin = request.environ.get("HTTP_ORIGIN")
-    return origin if origin and origin in current_services().settings.known_origins else None
