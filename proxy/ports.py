@@ -80,11 +80,8 @@ class Admission(Protocol):
     def count(self, address: Budget) -> Exceeded | None:
         """Counts a call in this process alone. Asks no store, raises nothing."""
 
-    def share(self, address: Budget) -> Exceeded | None:
-        """Hands what was counted for this address to the store: is it within the budget there?"""
-
     def spend(self, budgets: Sequence[Budget], address: Budget | None) -> Exceeded | None:
-        """Counts one call against each budget, and `share`."""
+        """Counts one call against each budget, and hands what was counted for the address to the store."""
 
     def admit(
         self,

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 
 class Places:
-    """`free` says how many requests may leave now, without those that are reserved already.
+    """`room` says how many requests may leave now, without those that are reserved already.
 
-    Who asks waits behind those who wait already, so a busy lane cannot starve another one. Places that become free in
+    A caller waits behind those who wait already, so a busy lane cannot starve another one. Places that become free in
     one turn of the loop are given out together.
     """
 

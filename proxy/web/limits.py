@@ -53,7 +53,7 @@ def share_address(limited: Limited) -> None:
     if budget is None:
         return
     try:
-        exceeded = current_services().admission.share(budget)
+        exceeded = current_services().admission.spend([], budget)
     except StoreUnavailable:
         count_uncounted(limited)
         return

@@ -139,9 +139,6 @@ class MemoryAdmission:
     def count(self, address: Budget) -> Exceeded | None:
         return self._count(address)
 
-    def share(self, address: Budget) -> Exceeded | None:
-        return self.spend([], address)
-
     def spend(self, budgets: Sequence[Budget], address: Budget | None) -> Exceeded | None:  # noqa: ARG002
         self.asked.append("spend" if budgets else "share")
         if self.failure:

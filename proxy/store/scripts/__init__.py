@@ -29,10 +29,7 @@ class Script:
         return ask_now(redis, [self.call(keys, args)])[0]
 
     async def run_async(self, redis: Any, keys: Sequence[str], args: Sequence[Argument]) -> Any:
-        (answer,) = await ask(redis, [self.call(keys, args)])
-        if isinstance(answer, RedisError):
-            raise answer
-        return answer
+        return (await ask_strictly(redis, [self.call(keys, args)]))[0]
 
 
 _BY_SHA: dict[Argument, Script] = {}
@@ -79,11 +76,7 @@ def _unknown_scripts(
 
 async def ask_strictly(redis: Any, commands: Sequence[Command]) -> list[Any]:
     """The same; raises the first error among the answers."""
-    answers = await ask(redis, commands)
-    for answer in answers:
-        if isinstance(answer, RedisError):
-            raise answer
-    return answers
+    return _without_errors(await ask(redis, commands))
 
 
 def ask_now(redis: Any, commands: Sequence[Command]) -> list[Any]:
@@ -97,6 +90,10 @@ def ask_now(redis: Any, commands: Sequence[Command]) -> list[Any]:
     if unknown:
         for place, answer in zip(unknown, _exchange(redis.connection, whole), strict=True):
             answers[place] = answer
+    return _without_errors(answers)
+
+
+def _without_errors(answers: list[Any]) -> list[Any]:
     for answer in answers:
         if isinstance(answer, RedisError):
             raise answer

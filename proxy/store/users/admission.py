@@ -43,9 +43,6 @@ class RedisAdmission:
     def count(self, address: Budget) -> Exceeded | None:
         return self._local.count(address, to_ms(self._now()))
 
-    def share(self, address: Budget) -> Exceeded | None:
-        return self.spend([], address)
-
     def spend(self, budgets: Sequence[Budget], address: Budget | None) -> Exceeded | None:
         now_ms = to_ms(self._now())
         return self._spent(self._counters or self._store, budgets, address, now_ms)

@@ -158,7 +158,7 @@ def test_what_a_process_let_pass_by_address_is_counted_with_the_others_at_the_ne
     assert one.admit("ann", None, None, None, place) == Admitted()
     assert isinstance(other.admit("ann", None, None, None, place), Exceeded)  # the sixth
     assert other.count(place) == Exceeded(place, MINUTE_MS + 1)  # and no round trip is spent on the next
-    assert other.share(place) is None  # nothing to hand over
+    assert other.spend([], place) is None  # nothing to hand over
 
 
 def test_calls_that_the_store_did_not_hear_of_are_handed_over_later(store: Store, clock: Clock, who: str) -> None:
@@ -168,7 +168,7 @@ def test_calls_that_the_store_did_not_hear_of_are_handed_over_later(store: Store
         admission.count(place)
     assert admission.admit("ann", None, None, None, place) == Admitted(counted=False)
     admission._counters = store  # it is back
-    assert admission.share(place) is None
+    assert admission.spend([], place) is None
     others = RedisAdmission(store, clock)
     assert [others.spend([place], None) is None for _ in range(2)] == [True, False]
 
