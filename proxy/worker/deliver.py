@@ -150,7 +150,7 @@ class LaneWorker:
     # what the plan hands over
 
     def admit(self, most: int) -> Room:
-        """Room for jobs that are being planned. `hand_over` must follow, or `give_back`."""
+        """Room for jobs that are being planned. `take` must follow, or `give_back`."""
         if self._is_closing or self._control.is_paused:
             return Room(0, 0)
         jobs = self.consumer.admit(most)
@@ -163,26 +163,21 @@ class LaneWorker:
         self.consumer.claimed([], room.jobs, 0.0)
         self._transport.give_back(room.places)
 
-    async def hand_over(
-        self,
-        room: Room,
-        claimed: Sequence[ClaimedJob | Entry],
-        destinations: Mapping[str, Destination],
-        since: float,
-    ) -> None:
-        """What was claimed as it was appended, after `since` (monotonic).
-
-        A job whose destination is given here, by its id, leaves at once where there is a place for it.
-        """
+    def take(self, room: Room, claimed: Sequence[ClaimedJob | Entry], since: float) -> list[ClaimedJob]:
+        """What was claimed as it was appended, after `since` (monotonic); `hand_over` must follow."""
         ids = [one.entry_id if isinstance(one, ClaimedJob) else one.id for one in claimed]
         self.consumer.claimed(ids, room.jobs, since)
-        jobs = [job for one in claimed if (job := one if isinstance(one, ClaimedJob) else self._read(one)) is not None]
-        going = [one for one in jobs if one.job.id in destinations][: room.places]
+        return [job for one in claimed if (job := one if isinstance(one, ClaimedJob) else self._read(one)) is not None]
+
+    async def hand_over(self, room: Room, jobs: Sequence[ClaimedJob], destinations: Mapping[str, Destination]) -> None:
+        """A job whose destination is given here, by its id, leaves at once where there is a place for it."""
+        is_open = not self._control.is_paused  # it was when the room was given; much may have been answered since
+        going = [one for one in jobs if is_open and one.job.id in destinations][: room.places]
         used = 0
         try:
-            if going:
-                read = LaneRead([destinations[one.job.id] for one in going], is_paused=False)
-                used = await self._send_next(batches_of(going, self._wire), read)
+            if batches := batches_of(going, self._wire):
+                in_order = [destinations[one.job.id] for batch in batches for one in batch.jobs]
+                used = await self._send_next(batches, LaneRead(in_order, is_paused=False))
         finally:
             self._transport.give_back(room.places - used)
         sent = {one.entry_id for one in going}

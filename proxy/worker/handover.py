@@ -9,6 +9,7 @@ jobs lie in their streams: not claimed, or claimed and taken over like those of 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from proxy.domain.devices import Destination
@@ -28,7 +29,6 @@ class _Offer:
     worker: LaneWorker
     room: Room
     jobs: Sequence[Job]
-    question: Sequence[Command]
 
 
 class HandOver:
@@ -43,18 +43,26 @@ class HandOver:
     async def append(self, chunks: Sequence[PlanChunk], now: datetime) -> list[ChunkResult]:
         """See RedisQueue.append_planned. Raises RedisError."""
         offers = self._offers(chunks)
-        asked = [command for offer in offers for command in offer.question]
         rooms, since = {offer.worker.lane: offer.room.jobs for offer in offers}, self._clock()
         try:
+            questions = [self._question(offer) for offer in offers]
+            asked = [command for question in questions for command in question]
             results, answers = await self._queue.append_planned(chunks, now, rooms, asked)
+            rest = iter(answers)
+            known = [
+                self._destinations(offer, list(islice(rest, len(question))))
+                for offer, question in zip(offers, questions, strict=True)
+            ]
         except BaseException:
             for offer in offers:
                 offer.worker.give_back(offer.room)
             raise
-        for offer in offers:
-            mine, answers = answers[: len(offer.question)], answers[len(offer.question) :]
-            claimed = [one for result in results for one in result.claimed.get(offer.worker.lane, ())]
-            await offer.worker.hand_over(offer.room, claimed, self._destinations(offer, mine), since)
+        claimed = [[one for it in results for one in it.claimed.get(offer.worker.lane, ())] for offer in offers]
+        jobs = [  # all of them first: what one lane then waits for leaves no claim of another unknown
+            offer.worker.take(offer.room, some, since) for offer, some in zip(offers, claimed, strict=True)
+        ]
+        for offer, some, destinations in zip(offers, jobs, known, strict=True):
+            await offer.worker.hand_over(offer.room, some, destinations)
         for result in results:
             if result.error is not None:
                 raise result.error
@@ -68,9 +76,11 @@ class HandOver:
         offers = []
         for lane in jobs.keys() & self._lanes.keys():
             room = self._lanes[lane].admit(len(jobs[lane]))
-            some = jobs[lane][: room.places]
-            offers.append(_Offer(self._lanes[lane], room, some, self._addresses.question(lane, some) if some else []))
+            offers.append(_Offer(self._lanes[lane], room, jobs[lane][: room.places]))
         return offers
+
+    def _question(self, offer: _Offer) -> Sequence[Command]:
+        return self._addresses.question(offer.worker.lane, offer.jobs) if offer.jobs else []
 
     def _destinations(self, offer: _Offer, answers: Sequence[Any]) -> Mapping[str, Destination]:
         """By job id. None where the look-up failed, or the lane is paused: it will find that out by itself."""
@@ -81,5 +91,5 @@ class HandOver:
             return {}
         known = dict(zip((job.id for job in offer.jobs), found.destinations, strict=True))
         for place, _, _ in others:
-            del known[offer.jobs[place].id]
+            known.pop(offer.jobs[place].id, None)  # two callbacks may name one message
         return known

@@ -24,7 +24,7 @@ from proxy.store.queue.streams import RedisQueue
 from proxy.store.scripts import Command
 from proxy.worker.handover import HandOver
 from tests.store.samples import DAY, MS, NOON, apns_lane, device, mipush_lane, put_jobs, with_redis
-from tests.worker.lane_bench import LaneBench, Logged, Scenario
+from tests.worker.lane_bench import BREAKER, LaneBench, Logged, Scenario
 
 OnLane = Callable[..., None]
 
@@ -318,3 +318,58 @@ def test_the_lanes_own_read_and_the_plan_share_the_room_in_flight(on_phones: OnL
         await bench.worker.drained()
 
     on_phones(scenario, in_flight=2)
+
+
+def test_nothing_leaves_where_this_worker_paused_the_lane_just_now(on_phones: OnLane) -> None:
+    async def scenario(bench: LaneBench) -> None:
+        plan = Plan(bench)
+
+        def fail() -> None:
+            for number in range(BREAKER):
+                bench.control.failed(f"job {number}")
+
+        plan.queue.first = fail
+        await plan.append("ben")
+        await bench.worker.drained()
+        assert (bench.sent, [job.account for job, _ in await bench.retries()]) == ([], ["ben"])
+        await bench.nothing_is_left()
+
+    on_phones(scenario)
+
+
+def test_two_callbacks_that_name_one_message_for_a_phone_with_a_new_push_token_are_one_alert(on_phones: OnLane) -> None:
+    async def scenario(bench: LaneBench) -> None:
+        plan = Plan(bench)
+        plan.queue.first = lambda: bench.register(device("ben", push_token="new-token"))
+        await plan.append_chunks(*(plan.chunk([(bench.lane, plan.job("ben"))], "m1") for _ in range(2)))
+        await bench.worker.drained()
+        assert bench.sent == [["new-token"]]
+        await bench.nothing_is_left()
+
+    on_phones(scenario)
+
+
+def test_a_damaged_registration_costs_no_other_phone_its_alert_and_no_room(on_phones: OnLane) -> None:
+    async def scenario(bench: LaneBench) -> None:
+        plan = Plan(bench)
+        await bench.redis.hset(keys.account(bench.lane.app_id, "main", "ben"), "phone", "no registration")
+        await plan.append("ben", "cai")
+        await bench.until(lambda: bench.consumer.in_flight.used == 0)
+        await bench.worker.drained()
+        assert bench.sent == [["cai-token"]]
+        await bench.nothing_is_left()
+
+    on_phones(scenario)
+
+
+def test_jobs_that_are_joined_in_batches_go_each_to_its_own_phone(on_phones: OnLane) -> None:
+    async def scenario(bench: LaneBench) -> None:
+        plan = Plan(bench)
+        other = replace(bench.job("cai", conversation="p2p:eve"), token_digest=phone_of("cai").token_digest)
+        jobs = [plan.job("ben"), other, plan.job("dan")]
+        await plan.append_chunks(plan.chunk([(bench.lane, one) for one in jobs], "m1"))
+        await bench.worker.drained()
+        assert sorted(map(sorted, bench.sent)) == [["ben-token", "dan-token"], ["cai-token"]]
+        assert bench.count(Result.ACCEPTED) == 3
+
+    on_phones(scenario, batch_limit=9)

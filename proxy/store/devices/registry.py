@@ -62,9 +62,9 @@ class RedisDeviceRegistry:
 
 
 def registration_parts(registration: bytes) -> tuple[str, bytes]:
-    """The key of the push token's owner, and the record."""
-    owner_key, record = registration.split(b"\n", 1)
-    return owner_key.decode(), record
+    """The key of the push token's owner, and the record; both empty where it is damaged."""
+    owner_key, end, record = registration.partition(b"\n")
+    return (owner_key.decode("utf-8", "replace"), record) if end else ("", b"")
 
 
 def _owned(redis: Commands, app: str, account_key: str, account_digest: str) -> list[Device]:
