@@ -118,9 +118,10 @@ class StreamConsumer:
     def admit(self, most: int) -> int:
         """Take places for entries that are about to be claimed as they are appended; returns how many.
 
-        `claimed` says what became of them.
+        `claimed` says what became of them. None where older ones are known to wait.
         """
-        places = 0 if self._is_behind else max(min(most, self.in_flight.free - self._asked_for), 0)
+        has_older = self._is_behind or self._more_to_take_over
+        places = 0 if has_older else max(min(most, self.in_flight.free - self._asked_for), 0)
         self.in_flight.take(places)
         return places
 

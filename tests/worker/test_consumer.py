@@ -201,6 +201,22 @@ def test_a_take_over_fills_no_more_places_than_are_free_and_the_next_claim_goes_
     on_stream(scenario)
 
 
+def test_nothing_is_taken_from_the_plan_before_what_a_dead_worker_left(on_stream: OnStream) -> None:
+    async def scenario(bench: Bench) -> None:
+        heir = bench.worker("heir", in_flight=1)
+        await heir.claim()
+        await bench.put("ben")
+        await bench.worker("dead").claim()
+        assert heir.admit(1) == 1
+        await past_the_lease()
+        assert await heir.take_over() == []  # no room
+        heir.claimed([], 1, 0.0)
+        assert heir.admit(1) == 0
+        assert accounts(await heir.claim()) == ["ben"]
+
+    on_stream(scenario)
+
+
 def test_a_claim_and_a_take_over_at_one_moment_fill_no_place_twice(on_stream: OnStream) -> None:
     async def scenario(bench: Bench) -> None:
         await bench.put("ben", "cai", "dan", "eve")
