@@ -33,7 +33,9 @@ class Window:
     before: int = 0
 
     def at(self, now_ms: int, span_ms: int) -> "Window":
-        """The window that holds now."""
+        """The window that holds now. One from the future begins now: the clock that it is from was wrong."""
+        if now_ms < self.start_ms:
+            return Window(now_ms, self.count, self.before)
         if now_ms < self.start_ms + span_ms:
             return self
         if now_ms < self.start_ms + 2 * span_ms:
@@ -45,7 +47,7 @@ class Window:
 
     def wait_ms(self, now_ms: int, budget: Budget) -> int:
         """How long until there is room for another call; 0: there is. `now_ms` lies in the window."""
-        left_ms = budget.span_ms - max(now_ms - self.start_ms, 0)
+        left_ms = budget.span_ms - (now_ms - self.start_ms)
         if math.floor(self.before * left_ms / budget.span_ms + self.count) < budget.calls:
             return 0
         if self.count < budget.calls:  # those of before have to leave

@@ -11,7 +11,7 @@ if most > 0 then
   local known = redis.call('GET', KEYS[1])
   if known then
     start, count, before = string.match(known, '^(%d+) (%d+) (%d+)$')
-    start, count, before = tonumber(start), tonumber(count), tonumber(before)
+    start, count, before = math.min(tonumber(start), now), tonumber(count), tonumber(before)
     if now >= start + 2 * span then
       start, count, before = now, 0, 0
     elseif now >= start + span then
@@ -19,7 +19,7 @@ if most > 0 then
     end
   end
   count = count + passed
-  local left = span - math.max(now - start, 0)
+  local left = span - (now - start)
   if math.floor(before * left / span + count) >= most then may = 0 end
   if may + passed > 0 then
     count = count + may

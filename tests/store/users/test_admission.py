@@ -79,7 +79,24 @@ def test_of_many_calls_at_once_exactly_the_granted_pass(admission: RedisAdmissio
     assert answers.count(None) == 10
 
 
-@given(steps=st.lists(st.tuples(st.integers(0, 90_000), st.integers(0, 3)), max_size=12), calls=st.integers(1, 6))
+def test_a_clock_that_jumped_ahead_for_a_moment_refuses_nobody_for_longer_than_its_span(
+    store: Store, clock: Clock, who: str
+) -> None:
+    here, there = RedisAdmission(store, clock), RedisAdmission(store, clock)
+
+    def call(admission: RedisAdmission) -> Exceeded | None:
+        return admission.count(address(who)) or admission.spend([budget(who)], address(who))
+
+    clock.now += timedelta(hours=1)
+    assert call(here) is None
+    clock.now -= timedelta(hours=1)
+    assert [call(here) for _ in range(2)] == [None, None]
+    assert all((call(here), call(there)))
+    clock.now += timedelta(milliseconds=2 * MINUTE_MS)
+    assert [call(here), call(there)] == [None, None]
+
+
+@given(steps=st.lists(st.tuples(st.integers(-9_000, 90_000), st.integers(0, 3)), max_size=12), calls=st.integers(1, 6))
 def test_the_store_counts_as_this_program_does(store_url: str, steps: list[tuple[int, int]], calls: int) -> None:
     store, one, now_ms = Store(store_url), budget(uuid.uuid4().hex, calls, 30_000), 1_800_000_000_000
     window = Window(now_ms + (steps[0][0] if steps else 0))
