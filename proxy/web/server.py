@@ -144,6 +144,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self._held = 0
         self._connections: dict[int, _Connection] = {}
         self._given_back: deque[_Connection] = deque()
+        self._full: set[_Door] = set()  # who come in there wait until a connection ends, or for the sweep
         self._next_sweep = self._next_warning = now
         self._poller: Poller = new_poller()
         self._poller.add(self.PIPE[0])
@@ -198,6 +199,9 @@ class Worker(BaseWorker):  # type: ignore[misc]
                 origin = dict(connection.request.headers).get("ORIGIN")
                 headers = [_SOON, *shown_to(origin, self.settings)]
                 self._refuse(connection, 503, f"no thread for {share} in time", now, headers)
+        for door in [door for door in self._full if not door.crowd.is_full]:
+            self._full.discard(door)
+            self._poller.arm(door.fd)
 
     def _until_next(self) -> float:
         soon = self._next_sweep if self._connections else time.monotonic() + 1.0
@@ -205,8 +209,11 @@ class Worker(BaseWorker):  # type: ignore[misc]
         return max(0.0, min([soon, *overdue]) - time.monotonic())
 
     def _accept(self, door: _Door, now: float) -> None:
-        """One at a time, so that other processes get theirs. Where there is no room the sweep arms it again."""
-        if not door.is_open or not door.crowd.has_room:
+        """One at a time, so that other processes get theirs. Where there is no room it waits for some."""
+        if not door.is_open:
+            return
+        if not door.crowd.has_room:
+            self._full.add(door)
             return
         try:
             sock, client = door.listener.accept()
@@ -396,6 +403,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
                     else:
                         self._drop(connection)
             if door.is_open and door.crowd.has_room:
+                self._full.discard(door)
                 self._poller.arm(door.fd)
 
     def _is_too_slow(self, connection: _Connection, now: float) -> bool:
@@ -491,7 +499,8 @@ class Worker(BaseWorker):  # type: ignore[misc]
             with suppress(OSError):  # full: it is awake
                 os.write(self.PIPE[1], b".")
         else:
-            self._poller.arm(connection.fd, write=connection.state is _State.WRITING)
+            with suppress(OSError):  # the poller has seen it already, and closed it
+                self._poller.arm(connection.fd, write=connection.state is _State.WRITING)
 
 
 def _status_of(error: BaseException) -> int:

@@ -79,6 +79,7 @@ class Pool(Generic[T]):
                 return
             if when > now:  # a thread was faster, and this is the next one
                 self._waiting.appendleft((when, item))
+                self._calls.put(None)  # another may have come meanwhile and found nothing
                 return
             yield item
 
