@@ -141,6 +141,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self._patience_s = server.request_timeout.total_seconds()
         self._rate = server.request_min_rate
         self._most_held = server.collected_max_bytes
+        self._has_one_listener = server.has_one_listener
         self._held = 0
         self._connections: dict[int, _Connection] = {}
         self._given_back: deque[_Connection] = deque()
@@ -261,7 +262,9 @@ class Worker(BaseWorker):  # type: ignore[misc]
 
     def _admit(self, connection: _Connection, request: Any) -> int:
         """The head is whole: whose request it is, and how long its body may be."""
-        connection.share = share_of(request.method, request.path, on_operator=connection.door.is_operators)
+        connection.share = share_of(
+            request.method, request.path, on_operator=connection.door.is_operators, is_only=self._has_one_listener
+        )
         return longest_body(connection.share)
 
     def _go_on(self, connection: _Connection, now: float) -> None:

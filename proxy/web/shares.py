@@ -32,10 +32,14 @@ class Share(StrEnum):
 OPERATORS_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
-def share_of(method: str, raw_path: str, *, on_operator: bool) -> Share:
-    """By the path as the application will see it, however it is spelled, and by the listener."""
+def share_of(method: str, raw_path: str, *, on_operator: bool, is_only: bool = True) -> Share:
+    """By the path as the application will see it, however it is spelled, and by the listener.
+
+    `is_only`: it is the operator's and the public one. Else strangers who ask for the operator's paths take no thread
+    of theirs.
+    """
     path: str = unquote_to_wsgi_str(raw_path).removeprefix(os.environ.get("SCRIPT_NAME", ""))
-    if on_operator or path in OPERATORS_PATHS:
+    if on_operator or (is_only and path in OPERATORS_PATHS):
         return Share.OPERATOR
     if path.startswith("/callbacks/"):
         return Share.CALLBACKS

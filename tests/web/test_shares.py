@@ -47,6 +47,12 @@ def test_every_route_is_in_the_share_of_its_callers() -> None:
     assert all(share_of("POST", path, on_operator=False) is Share.OPERATOR for path in OPERATORS_PATHS)
 
 
+@pytest.mark.parametrize("path", sorted(OPERATORS_PATHS))
+def test_strangers_on_another_listener_take_no_thread_of_the_operator(path: str) -> None:
+    assert share_of("GET", path, on_operator=False, is_only=False) is Share.CALLS
+    assert share_of("GET", path, on_operator=True, is_only=False) is Share.OPERATOR
+
+
 def path_of(rule: Rule) -> str:
     built = rule.build(dict.fromkeys(rule.arguments, "x"))
     assert built is not None
