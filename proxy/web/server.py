@@ -18,11 +18,14 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
+from copy import copy
 from enum import Enum, auto
+from functools import lru_cache
 from typing import Any
 
 import structlog
 from gunicorn.http import wsgi  # type: ignore[import-untyped]  # gunicorn has no types
+from gunicorn.util import http_date  # type: ignore[import-untyped]
 from gunicorn.workers.base import Worker as BaseWorker  # type: ignore[import-untyped]
 
 from proxy.metrics import connections_ended_total
@@ -121,6 +124,46 @@ class _Out:
         return self._sock.getsockname()
 
 
+class _Answer(wsgi.Response):  # type: ignore[misc]
+    """gunicorn's own, which would make the date and check the headers anew for each answer."""
+
+    def default_headers(self) -> list[str]:
+        connection = "close" if self.should_close() else "keep-alive"
+        major, minor = self.req.version
+        return [
+            f"HTTP/{major}.{minor} {self.status}\r\nServer: {self.version}\r\nDate: {_date(int(time.time()))}\r\n"
+            f"Connection: {connection}\r\n",
+            *(["Transfer-Encoding: chunked\r\n"] if self.chunked else []),
+        ]
+
+    def process_headers(self, headers: list[tuple[str, str]]) -> None:
+        if any(name == "Set-Cookie" for name, _ in headers):
+            super().process_headers(headers)  # a cookie stays nowhere in memory
+        else:
+            self.headers, self.response_length = _checked(tuple(headers))
+
+
+def _with_plain_settings(cfg: Any) -> Any:
+    """gunicorn's, which would look up and convert a setting at each use: 22 times for a request, 9 us."""
+    plain = copy(cfg)
+    vars(plain).update({name: setting.get() for name, setting in cfg.settings.items()})
+    return plain
+
+
+@lru_cache(maxsize=1)
+def _date(now_s: int) -> str:
+    date: str = http_date(now_s)
+    return date
+
+
+@lru_cache(maxsize=256)
+def _checked(headers: tuple[tuple[str, str], ...]) -> tuple[list[tuple[str, str]], int | None]:
+    """What gunicorn makes of an answer's headers. Most answers have the same ones."""
+    answer = wsgi.Response(None, None, None)
+    answer.process_headers(headers)
+    return answer.headers, answer.response_length
+
+
 class Worker(BaseWorker):  # type: ignore[misc]
     """Collects, then answers. `settings` is set in the new process before it begins (gunicorn.conf.py)."""
 
@@ -138,6 +181,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
 
     def _open(self) -> None:
         server, now = self.settings.server, time.monotonic()
+        self.cfg = _with_plain_settings(self.cfg)
         self._patience_s = server.request_timeout.total_seconds()
         self._rate = server.request_min_rate
         self._most_held = server.collected_max_bytes
@@ -466,7 +510,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
     def _call(self, connection: _Connection, out: _Out) -> bool:
         """The application's answer. True: it says that the connection ends."""
         request = connection.request
-        response, environ = wsgi.create(request, out, connection.client, connection.door.address, self.cfg)
+        response, environ = wsgi.create(request, out, connection.client, connection.door.address, self.cfg, _Answer)
         environ["wsgi.multithread"] = True
         environ[ON_OPERATOR] = connection.door.is_operators
         self.nr += 1
