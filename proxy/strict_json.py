@@ -6,6 +6,7 @@ because how many Python's own parser takes differs from version to version.
 
 import json
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any, NoReturn
 
 MAX_DEPTH = 64
@@ -34,9 +35,7 @@ def read_object(
     """
     hook = _once_each if unique else None
     try:
-        value = json.loads(
-            body.decode(), object_pairs_hook=hook, parse_int=parse_int, parse_float=parse_float, parse_constant=_refuse
-        )
+        value = _decoder(hook, parse_int, parse_float).decode(body.decode())
     except BadJson:
         raise
     except (ValueError, RecursionError):
@@ -48,6 +47,18 @@ def read_object(
     if may_be_deep and not _is_within(MAX_DEPTH, value):
         raise BadJson(f"at most {MAX_DEPTH} levels", value)
     return value
+
+
+@cache
+def _decoder(
+    hook: Callable[[list[tuple[str, Any]]], Any] | None,
+    parse_int: Callable[[str], Any] | None,
+    parse_float: Callable[[str], Any] | None,
+) -> json.JSONDecoder:
+    """`json.loads` makes one for each call."""
+    return json.JSONDecoder(
+        object_pairs_hook=hook, parse_int=parse_int, parse_float=parse_float, parse_constant=_refuse
+    )
 
 
 def object_or_none(

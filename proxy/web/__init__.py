@@ -9,9 +9,9 @@ services  draining                                   what views work with; the s
 `current_services()` is how a view reaches what `create_app` was given.
 """
 
-from typing import cast
+from typing import Any, cast
 
-from flask import Flask, current_app
+from flask import Flask, Request, current_app, g, request
 
 from proxy.web.services import Services
 
@@ -20,6 +20,16 @@ _KEY = "mimc-app-proxy"
 
 def wire(app: Flask, services: Services) -> None:
     app.extensions[_KEY] = services
+
+
+def current_request() -> Request:
+    """The request itself: `flask.request` looks for it at each use."""
+    return cast(Request, request._get_current_object())  # type: ignore[attr-defined]  # a LocalProxy's
+
+
+def current_notes() -> Any:
+    """Flask's `g` itself, for the same reason."""
+    return g._get_current_object()
 
 
 def current_services() -> Services:

@@ -6,10 +6,11 @@ Never a secret, never content.
 import random
 import re
 
-from flask import g, request
+from flask import g
 
 from proxy.logs import log_event
 from proxy.metrics import refusals_total
+from proxy.web import current_notes, current_request
 from proxy.web.addresses import client_address
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -33,8 +34,10 @@ def audit_refusal(backend: str, reason: str, **facts: str | int | None) -> None:
 
 def request_id() -> str:
     """The current request's: the caller's own X-Request-Id where it is a short plain one, else made up."""
-    if "request_id" not in g:
-        given = request.environ.get("HTTP_X_REQUEST_ID", "")
-        g.request_id = given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(64):016x}"
-    made: str = g.request_id
+    notes = current_notes()
+    made: str | None = notes.get("request_id")
+    if made is None:
+        given = current_request().environ.get("HTTP_X_REQUEST_ID")
+        made = given if given and _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(64):016x}"
+        notes.request_id = made
     return made

@@ -5,41 +5,41 @@ While the store is away an append to this machine's disk takes the place of the 
 
 from collections.abc import Sequence
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from proxy.domain.callbacks import Callback, Ignored
 from proxy.domain.offline_messages import is_from_the_future
 from proxy.errors import NotAllowed, NotFound, Refusal, SpoolRefused, StoreUnavailable
 from proxy.metrics import callbacks_from_the_future_total, callbacks_total, spool_failures_total, spooled_total
-from proxy.mimc.senders import Sender
+from proxy.mimc.senders import Sender, Senders
 from proxy.mimc.wire import MAX_BODY, parse_callback
 from proxy.settings.fields import Network
 from proxy.usecases.accept_callback import Acceptance, accept_callback
-from proxy.web import current_services
+from proxy.web import current_notes, current_request, current_services
 from proxy.web.access import add_log_context
 from proxy.web.addresses import client_address, is_within
 from proxy.web.body import read_body
 from proxy.web.callers import Caller, require
-from proxy.web.envelope import envelope
+from proxy.web.envelope import FixedAnswer, envelope
 from proxy.web.limits import Limited, count_address
 
 bp = Blueprint("callbacks", __name__)
 
 # made once: building a Response costs more than all the checks together
-_TAKEN = envelope(200, data={"duplicate": False})
-_KNOWN = envelope(200, data={"duplicate": True})
+_TAKEN = FixedAnswer(envelope(200, data={"duplicate": False}))
+_KNOWN = FixedAnswer(envelope(200, data={"duplicate": True}))
 
 
 @bp.post("/callbacks/mimc/<url_secret>")
 @require(Caller.SENDER, Limited.WRONG_SECRET)
 def receive_callback(url_secret: str) -> Response:
     """Answer 200 only once the callback is in the stream or on the disk: MIMC repeats anything else, three times."""
-    services, kind = current_services(), "other"
+    services, facts, kind = current_services(), current_notes().facts, "other"
     try:
         _require_network(services.settings.callbacks.allowed_networks)
-        sender = _admit(url_secret)
-        add_log_context(app=sender.section)
-        callback = parse_callback(read_body(request.environ, MAX_BODY))
+        sender = _admit(services.senders, url_secret)
+        facts["app"] = sender.section
+        callback = parse_callback(read_body(current_request().environ, MAX_BODY))
         kind = _label(callback)
         services.senders.check(sender, callback.origin)
         now = services.store_now()
@@ -52,18 +52,18 @@ def receive_callback(url_secret: str) -> Response:
         )
         if isinstance(callback, Callback) and is_from_the_future(callback, now):
             callbacks_from_the_future_total.inc()
-            add_log_context(timestamp="in the future")
+            facts["timestamp"] = "in the future"
     except Refusal as error:
-        _count(kind, "refused" if isinstance(error, NotAllowed | NotFound) else "bad")
+        _count(facts, kind, "refused" if isinstance(error, NotAllowed | NotFound) else "bad")
         raise
     except StoreUnavailable as error:
         if isinstance(error, SpoolRefused):
             spool_failures_total.labels(error.reason).inc()
-        _count(kind, "unavailable")
+        _count(facts, kind, "unavailable")
         raise
     if acceptance is Acceptance.SPOOLED:
         spooled_total.inc()
-    _count(kind, acceptance)
+    _count(facts, kind, acceptance)
     return _KNOWN if acceptance is Acceptance.DUPLICATE else _TAKEN
 
 
@@ -74,10 +74,10 @@ def _require_network(allowed: Sequence[Network | str]) -> None:
         raise NotFound("not found")
 
 
-def _admit(url_secret: str) -> Sender:
+def _admit(senders: Senders, url_secret: str) -> Sender:
     """Strangers alone are counted. Raises NotFound, or HttpRefusal 429."""
     try:
-        return current_services().senders.admit(url_secret)
+        return senders.admit(url_secret)
     except NotFound:
         count_address(Limited.WRONG_SECRET)
         raise
@@ -90,6 +90,6 @@ def _label(callback: Callback | Ignored) -> str:
     return callback.kind if callback.kind == "UCTOPIC_MSG" else "other"
 
 
-def _count(kind: str, result: str) -> None:
-    add_log_context(kind=str(kind), result=str(result))
+def _count(facts: dict[str, object], kind: str, result: str) -> None:
+    facts["kind"], facts["result"] = str(kind), str(result)
     callbacks_total.labels(kind, result).inc()

@@ -6,7 +6,7 @@ from enum import StrEnum
 from functools import wraps
 from typing import ParamSpec, cast
 
-from flask import Response, current_app, g, request
+from flask import Request, Response, current_app, g, request
 
 from proxy.auth import Authenticated
 from proxy.errors import NotFound
@@ -78,7 +78,7 @@ def guard_of(view: object) -> Guard | None:
     return cast("Guard | None", getattr(view, _GUARD, None))
 
 
-def check_listener() -> None:
+def check_listener(request: Request) -> None:
     """On the operator's listener there is nothing but the operator's, and that for known hosts alone. Before any view.
 
     Raises HttpRefusal 421 and NotFound.

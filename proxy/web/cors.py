@@ -9,7 +9,7 @@ where its origin is not one of the app it is for. Sections of one appId are one 
 no page and passes, and so does one from a page of this very host.
 """
 
-from flask import Flask, Response, request
+from flask import Flask, Request, Response, request
 from werkzeug.exceptions import MethodNotAllowed
 
 from proxy.errors import NotAllowed
@@ -61,7 +61,7 @@ def _preflight(error: MethodNotAllowed) -> Response:
     return response
 
 
-def allow_origin(response: Response) -> None:
+def allow_origin(response: Response, request: Request) -> None:
     """Tells the browser, in every answer to a client: which page may read it, and that no cache may keep it."""
     if not request.path.startswith(CLIENT_PATHS):
         return

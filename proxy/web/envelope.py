@@ -7,6 +7,7 @@ import json
 import traceback
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 import structlog
 from flask import Flask, Response
@@ -14,6 +15,9 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from proxy.errors import BadField, NotAllowed, NotFound, NotPossible, NotSignedIn, Refusal, StoreUnavailable
 from proxy.web.access import add_log_context
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 log = structlog.get_logger()
 _encode = json.JSONEncoder(separators=(",", ":")).encode  # `json.dumps` makes one for each call
@@ -49,6 +53,19 @@ def envelope(
 def envelope_text(status: int, message: str, data: object = None) -> str:
     """The body of an answer."""
     return _encode({"code": status, "message": message, "data": data}) + "\n"
+
+
+class FixedAnswer(Response):
+    """An answer that is the same each time: made once, and not changed afterwards. For a route that takes no HEAD."""
+
+    def __init__(self, of: Response) -> None:
+        super().__init__(of.get_data(), of.status, of.headers)
+        self._body = [self.get_data()]
+        self._made = self.get_wsgi_headers({}).to_wsgi_list()
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> list[bytes]:  # noqa: ARG002  the signature is WSGI's
+        start_response(self.status, self._made)
+        return self._body
 
 
 def answer_errors(app: Flask) -> None:

@@ -2,10 +2,10 @@
 
 import time
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response
 
 from proxy.logs import log_event
-from proxy.web import current_services
+from proxy.web import current_notes, current_request, current_services
 from proxy.web.access import request_id
 from proxy.web.callers import check_listener
 from proxy.web.cors import allow_origin
@@ -20,10 +20,11 @@ def init_hooks(app: Flask) -> None:
 
 
 def _begin() -> None:
-    g.started = time.perf_counter()
-    g.facts, g.budgets = {}, {}
-    check_listener()
-    if request.endpoint != "health.alive":  # it answers without the store
+    notes, asked = current_notes(), current_request()
+    notes.started = time.perf_counter()
+    notes.facts, notes.budgets = {}, {}
+    check_listener(asked)
+    if asked.endpoint != "health.alive":  # it answers without the store
         current_services().monitor_store()  # a web process has no loop of its own that would notice a loss
 
 
@@ -34,15 +35,16 @@ def _finish(response: Response) -> Response:
     """
     if _MARK not in response.headers:  # `envelope` has set them
         response.headers.extend(SECURITY_HEADERS)
-    allow_origin(response)
-    rule = request.url_rule
+    asked, notes = current_request(), current_notes()
+    allow_origin(response, asked)
+    rule = asked.url_rule
     log_event(
         "request",
         request_id=request_id(),
-        method=request.environ["REQUEST_METHOD"],
+        method=asked.environ["REQUEST_METHOD"],
         route=rule.rule if rule else "-",
         status=response.status_code,
-        ms=round((time.perf_counter() - g.started) * 1000, 1),
-        **g.facts,
+        ms=round((time.perf_counter() - notes.started) * 1000, 1),
+        **notes.facts,
     )
     return response

@@ -168,6 +168,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
     """Collects, then answers. `settings` is set in the new process before it begins (gunicorn.conf.py)."""
 
     settings: Settings
+    cfg: Any
 
     def run(self) -> None:
         self._open()
