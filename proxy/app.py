@@ -1,10 +1,12 @@
 """The web application: settings -> services -> blueprints -> error pages."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import structlog
-from flask import Flask
+from flask import Flask, Request
+from werkzeug.routing import MapAdapter
 
 from proxy.auth.block_user import mend_blocks
 from proxy.configuration import load_settings
@@ -22,12 +24,23 @@ from proxy.wiring.web import web_services
 
 log = structlog.get_logger()
 
+_PLAIN_HOST = re.compile(r"(?:[A-Za-z0-9-]{1,63}\.)*[A-Za-z0-9-]{1,63}(?::[0-9]{1,5})?")
+
 
 class _App(Flask):
-    """Flask looks before each call of a view or hook whether it is a coroutine; none of ours is."""
+    """Flask without what none of our routes has: coroutines, and hosts and subdomains that choose a route."""
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         return func
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """Flask's own would read and encode Host, twice; it still does where that may end in a refusal."""
+        if request is None or "HTTP_UPGRADE" in request.environ:
+            return super().create_url_adapter(request)
+        host = request.environ.get("HTTP_HOST", "")
+        if not _PLAIN_HOST.fullmatch(host):
+            return super().create_url_adapter(request)
+        return MapAdapter(self.url_map, host, request.root_path, "", request.scheme, request.path, request.method)
 
 
 def create_app(services: Services | None = None) -> Flask:

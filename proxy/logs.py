@@ -6,7 +6,6 @@ hand a secret to a log. Should it happen, `redact` is the second protection: it 
 what looks like a secret within any text. Only `log_event` does without, for fields that hold none.
 """
 
-import json
 import logging
 import re
 import sys
@@ -22,6 +21,7 @@ import structlog
 from structlog.processors import ExceptionRenderer, TimeStamper
 from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
+from proxy.compact_json import compact_json
 from proxy.errors import ProxyError
 from proxy.log_writer import LogWriter
 from proxy.text import printable
@@ -105,9 +105,9 @@ def log_event(event: str, /, **facts: str | float | None) -> None:
     if _fast.write is None or not facts.keys() <= _FAST_FIELDS:
         log.info(event, **facts)
         return
-    for name in _FOREIGN_FIELDS.intersection(facts):
-        if foreign := facts[name]:
-            facts[name] = _mask_short(str(foreign))
+    for name in _FOREIGN_FIELDS:
+        if foreign := facts.get(name):
+            facts[name] = _mask_short(str(foreign)) if name != "request_id" else mask(str(foreign))  # new each time
     _fast.write(_json_line({"event": event, **facts, "level": "info", "time": _now()}))
 
 
@@ -221,11 +221,8 @@ def _escape_texts(_logger: WrappedLogger, _method: str, event: EventDict) -> Eve
     }
 
 
-_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-
-
 def _encode_json(event: Mapping[str, object]) -> str:
-    return printable(_encoder.encode(event))
+    return printable(compact_json(event))
 
 
 def _to_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:

@@ -170,6 +170,8 @@ def _needed(members: _Members, name: str, read: _Read) -> str:
 
 def _id(value: object, field: str) -> str | None:
     """Text, or the digits of a whole number: MIMC's ids exceed 2^53, so nothing passes through a float."""
+    if isinstance(value, str):
+        return _text(value, field)
     match value:
         case bool() | float():
             raise BadCallback(field, expected="text or a whole number", got=value)

@@ -6,6 +6,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, assert_never
 
+from proxy.compact_json import compact_json
 from proxy.domain.alerts import Alert, AlertText, Order
 from proxy.domain.callbacks import Recipient
 from proxy.domain.dead_letters import Unread
@@ -19,7 +20,6 @@ from proxy.errors import ProxyError
 
 FORMAT = 1
 _DEVICES_KEPT = 4096  # a message is planned and soon delivered, and who gets one mostly gets more
-_compact = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode  # `json.dumps` makes one for each call
 _NOT_OURS = (KeyError, TypeError, ValueError, IndexError, RecursionError, OverflowError)  # the last: a year too far
 
 
@@ -196,7 +196,7 @@ def _only(kind: type, *values: object) -> None:
 
 def _dump(record: dict[str, Any]) -> bytes:
     """Takes any text, half of a surrogate pair too: a settlement that cannot be written would end the worker."""
-    return _compact(record).encode("utf-8", "surrogatepass")
+    return compact_json(record).encode("utf-8", "surrogatepass")
 
 
 def _load(record: bytes) -> dict[str, Any]:

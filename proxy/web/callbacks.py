@@ -4,6 +4,7 @@ While the store is away an append to this machine's disk takes the place of the 
 """
 
 from collections.abc import Sequence
+from functools import cache
 
 from flask import Blueprint, Response
 
@@ -25,6 +26,7 @@ from proxy.web.limits import Limited, count_address
 
 bp = Blueprint("callbacks", __name__)
 
+_counter = cache(callbacks_total.labels)  # the library's look-up takes a lock and makes texts
 # made once: building a Response costs more than all the checks together
 _TAKEN = FixedAnswer(envelope(200, data={"duplicate": False}))
 _KNOWN = FixedAnswer(envelope(200, data={"duplicate": True}))
@@ -92,4 +94,4 @@ def _label(callback: Callback | Ignored) -> str:
 
 def _count(facts: dict[str, object], kind: str, result: str) -> None:
     facts["kind"], facts["result"] = str(kind), str(result)
-    callbacks_total.labels(kind, result).inc()
+    _counter(kind, result).inc()

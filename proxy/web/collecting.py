@@ -103,7 +103,7 @@ class Collector:
                 self.end()
             return False
         unreader = _Given(bytes(held[: end + 4]))
-        request = Request(self._cfg, unreader, self._client)
+        request = _Request(self._cfg, unreader, self._client)
         if unreader.take_buffered():
             raise EndsElsewhere
         self._start, self._request = end + 4, request
@@ -130,6 +130,14 @@ class Collector:
         self._held = bytes(self._held[end:])
         self._begin()
         return request
+
+
+class _Request(Request):  # type: ignore[misc]
+    def _peer_is_trusted_proxy(self) -> bool:
+        # gunicorn would read the peer's address for each request, to look for it among those that are named
+        return bool(self.cfg.forwarded_allow_ips or not isinstance(self.peer_addr, tuple)) and bool(
+            super()._peer_is_trusted_proxy()
+        )
 
 
 def _nothing(_: Any) -> int:
