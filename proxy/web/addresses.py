@@ -5,10 +5,9 @@ from functools import cache
 from ipaddress import IPv6Address, IPv6Network, ip_address
 
 import structlog
-from flask import g, request
 
 from proxy.settings.fields import Network
-from proxy.web import current_services
+from proxy.web import current_notes, current_request, current_services
 
 log = structlog.get_logger()
 
@@ -18,10 +17,12 @@ _IPV6_PREFIX = 64  # what one customer gets; within it they can make up any addr
 
 def client_address() -> str:
     """The current request's: an IP address in its shortest form, or "unix"."""
-    if "client_address" not in g:
-        environ, trusted = request.environ, current_services().settings.limits.trusted_proxies
-        g.client_address = find_client(environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR"), trusted)
-    address: str = g.client_address
+    notes = current_notes()
+    address: str | None = notes.get("client_address")
+    if address is None:
+        environ, trusted = current_request().environ, current_services().settings.limits.trusted_proxies
+        address = find_client(environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR"), trusted)
+        notes.client_address = address
     return address
 
 

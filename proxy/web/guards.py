@@ -15,7 +15,7 @@ from proxy.domain.limits import Admitted, Blocked, Exceeded
 from proxy.errors import NotFound, NotSignedIn
 from proxy.hosts import is_known_host
 from proxy.settings import AccountsSettings
-from proxy.web import current_services
+from proxy.web import current_request, current_services
 from proxy.web.access import add_log_context, audit_refusal
 from proxy.web.addresses import client_address, network_of
 from proxy.web.cookies import ambiguous_cookies, require_browser_care, use_cookies
@@ -57,12 +57,13 @@ def signed_in(limited: Limited) -> Authenticated:
     """
     g.limited = limited
     # only a session's cookie needs flask-login; for the rest it would ask the request loader, after a long look round
-    user = _load_user(request) if "HTTP_AUTHORIZATION" in request.environ else shown_user
+    asked = current_request()
+    user = _load_user(asked) if "HTTP_AUTHORIZATION" in asked.environ else shown_user
     if user is None or not user.is_authenticated:
         raise NotSignedIn("sign in first")
     proof: Authenticated = user.proof
     if proof.by_cookie:
-        require_browser_care(request)
+        require_browser_care(asked)
     budget, address = account_budget(limited, proof.app_account), address_budget(limited)
     match current_services().admission.admit(
         proof.app_account, proof.session_id, proof.bound_app, budget=budget, address=address

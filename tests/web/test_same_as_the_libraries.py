@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from gunicorn.config import Config
-from gunicorn.http import wsgi
+from gunicorn.config import Config  # type: ignore[import-untyped]  # gunicorn has no types
+from gunicorn.http import wsgi  # type: ignore[import-untyped]
 from werkzeug.exceptions import HTTPException
 from werkzeug.test import EnvironBuilder
 
@@ -44,7 +44,7 @@ def test_the_same_route_is_found_as_by_flask(method: str, upgrade: dict[str, str
     app = World().app
 
     def found(adapter: Any, path: str, host: str) -> object:
-        environ = EnvironBuilder(path="/", method=method, headers=upgrade).get_environ()
+        environ = EnvironBuilder(path="/", method=method, headers=upgrade.items()).get_environ()
         environ |= {"HTTP_HOST": host.encode().decode("latin-1"), "PATH_INFO": path.encode().decode("latin-1")}
         try:
             rule, arguments = adapter(app.request_class(environ)).match(return_rule=True)
