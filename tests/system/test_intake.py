@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from proxy.store import keys
 from tests.system.callers import Caller, Response, Seen, alerts, post_all, register_all
 from tests.system.rig import OTHER, Rig, offline, offline_topic
@@ -21,6 +23,7 @@ READERS = [f"reader-{number}" for number in range(50)]
 MESSAGES = [offline(f"sender-{n}", READERS[n % 50], f"message {n}", n, app_id=OTHER) for n in range(1_200)]
 
 
+@pytest.mark.trial
 def test_two_thousand_callbacks_and_a_group_of_500_posted_twice_at_once_alert_once_each(place: Path) -> None:
     with Rig(place, relay=PATIENT, mipush={"unknown_targets": "accept"}, without=["mimc"]) as rig:
         rig.start_web()

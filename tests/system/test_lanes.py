@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jwt
+import pytest
 
 from proxy.channels import APNS, MIPUSH
 from proxy.domain.lanes import Lane
@@ -43,6 +44,7 @@ def both_reached(rig: Rig, ipad: str, count: int) -> bool:
     return len(rig.accepted(ipad)) >= count and len(notified(rig)) >= count
 
 
+@pytest.mark.trial
 def test_5000_jobs_for_an_apns_that_is_silent_hold_up_no_other_lane(place: Path) -> None:
     with Rig(place, without=("mimc",)) as rig:
         rig.start_web(workers=1)

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from redis import Redis
 
 from proxy.domain.callbacks import Callback
@@ -55,6 +56,7 @@ def test_what_mimc_says_several_times_is_one_alert_for_a_device(place: Path) -> 
         )
 
 
+@pytest.mark.trial
 def test_a_plan_for_10_000_accounts_that_is_killed_in_its_middle_loses_and_doubles_nothing(place: Path) -> None:
     members = [f"member-{number}" for number in range(10_000)]
     group = offline_topic("bob", members, "to all", 1)
