@@ -58,7 +58,10 @@ def lay_out(commit: str, checkout: Path, folder: Path, git: str = "git") -> Path
     if packed.returncode:
         raise NoHistory(f"git archive {commit}: {_said(packed)}")
     with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as files:
-        files.extractall(folder, filter="data")
+        if hasattr(tarfile, "data_filter"):  # from Python 3.11.4 on; the archive is git's own
+            files.extractall(folder, filter="data")
+        else:
+            files.extractall(folder)  # noqa: S202
     theirs, ours = ((place / "requirements.lock").read_text() for place in (folder, checkout))
     if needed_pins(theirs) - all_pins(ours):
         _install(folder)
