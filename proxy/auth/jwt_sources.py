@@ -74,7 +74,7 @@ class FileKeys:
                 self._lock.release()
         return self._keys
 
-    def ask_for(self, kid: str | None, client: str) -> Sequence[Key] | Unavailable:  # noqa: ARG002  there is no more
+    def ask_for(self, kid: str | None, client: str) -> Sequence[Key] | Unavailable:  # noqa: ARG002  all are here
         return ()
 
     def _read_changes(self) -> None:

@@ -83,6 +83,6 @@ def _decrypt(value: str, app_secret: str) -> bytes | None:
 
 @lru_cache(maxsize=1024)
 def _decryptor(app_secret: str, _thread: int) -> CipherContext:
-    """One for each thread: in ECB each block stands alone, so it is never finished, and costs more than its use."""
+    """One for each thread: ECB blocks are independent, so it is never finished; making one costs more than its use."""
     key = hashlib.md5(app_secret.encode(), usedforsecurity=False).digest()  # theirs to choose
     return Cipher(algorithms.AES(key), modes.ECB()).decryptor()  # noqa: S305, theirs to choose as well  # nosec B305

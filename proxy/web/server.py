@@ -110,7 +110,7 @@ class _Connection:
 
 
 class _Out:
-    """Stands in for the socket while gunicorn writes: an answer leaves whole, with one call, and never waits."""
+    """Takes the place of the socket while gunicorn writes: an answer leaves whole, with one call, and never waits."""
 
     __slots__ = ("_sock", "pieces")
 
