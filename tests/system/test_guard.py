@@ -25,6 +25,16 @@ def lines(process: Process, event: str) -> list[str]:
     return [line for line in process.log.read_text(errors="replace").splitlines() if event in line]
 
 
+def reports(rig: Rig, event: str, times: int, *processes: Process) -> int:
+    """How often the processes logged it, once they did so often enough: a thread writes the log, a little later."""
+
+    def count() -> int:
+        return sum(len(lines(process, event)) for process in processes)
+
+    rig.wait(lambda: count() >= times, f"{event} in the log")
+    return count()
+
+
 def children_of(process: Process) -> set[int]:
     told = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
     pairs = (line.split() for line in told.splitlines())
@@ -112,7 +122,7 @@ def test_too_many_dead_devices_at_once_stay_and_those_before_them_come_back(plac
         )  # a fifth of 40 is 8, but the twentieth is kept first
         assert figure(rig, "app_proxy_devices_kept_by_guard", **lane) == 21
         assert rig.dead_letters(OTHER) == ["unregistered, and kept: too many at once"] * 42
-        assert sum(len(lines(worker, "devices are not removed")) for worker in workers) == 1
+        assert reports(rig, "devices are not removed", 1, *workers) == 1
         assert "Check topic, environment and package" in rig.readiness()["devices of other/apns"]
         assert figure(rig, "app_proxy_devices_kept_by_guard", app="main", channel="apns") == 0
 
@@ -158,7 +168,7 @@ def test_after_the_store_came_back_empty_everything_goes_on_and_the_loss_is_told
         # nothing of before was shown again; what the worker had in hand when the store died may be shown after all
         assert set(shown_on(rig, phone)) - {"lost"} == {"known", "after"}
         assert len(rig.journal("apns")) == len(set(shown_on(rig, phone)))
-        assert len(lines(web, "came back empty")) + len(lines(worker, "came back empty")) == 1
+        assert reports(rig, "came back empty", 1, web, worker) == 1
 
         first = figure(rig, "app_proxy_store_lost_timestamp_seconds")
         with rig.redis() as redis:
@@ -167,7 +177,7 @@ def test_after_the_store_came_back_empty_everything_goes_on_and_the_loss_is_told
         assert rig.register("alice", "phone", phone, app_id=OTHER).status_code == 200
         assert rig.post(offline("bob", "alice", "once more", 8, app_id=OTHER), OTHER).status_code == 200
         rig.wait(lambda: "once more" in shown_on(rig, phone), "the alert after that")
-        assert len(lines(web, "came back empty")) + len(lines(worker, "came back empty")) == 2
+        assert reports(rig, "came back empty", 2, web, worker) == 2
         assert not re.search(r"Traceback|exc_type", rig.everything_printed())
 
 
@@ -201,5 +211,5 @@ def test_clocks_that_differ_are_told_by_web_and_worker_and_stop_nothing(place: P
         assert rig.http.get(f"{rig.operator}/readyz", timeout=10).status_code == 200
         assert figure(rig, "app_proxy_clock_skew_seconds", source="mimc") == pytest.approx(behind_s, abs=10)
         assert rig.metric(worker, "app_proxy_clock_skew_seconds", source="apns") == pytest.approx(-ahead_s, abs=10)
-        assert len(lines(web, "the clocks differ")) == 1
-        assert len(lines(worker, "the clocks differ")) == 2  # by the answers' Date, and by the token
+        assert reports(rig, "the clocks differ", 1, web) == 1
+        assert reports(rig, "the clocks differ", 2, worker) == 2  # by the answers' Date, and by the token
