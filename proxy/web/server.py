@@ -18,20 +18,18 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
-from copy import copy
-from enum import Enum, auto
-from functools import lru_cache
 from typing import Any
 
 import structlog
 from gunicorn.http import wsgi  # type: ignore[import-untyped]  # gunicorn has no types
-from gunicorn.util import http_date  # type: ignore[import-untyped]
 from gunicorn.workers.base import Worker as BaseWorker  # type: ignore[import-untyped]
 
 from proxy.metrics import connections_ended_total
 from proxy.settings import Settings
 from proxy.web.addresses import is_within, network_of, peer_address
+from proxy.web.answers import Answer, Out, with_plain_settings
 from proxy.web.collecting import Collector, decode_body
+from proxy.web.connections import Connection, Door, State
 from proxy.web.cors import shown_to
 from proxy.web.crowd import Crowd
 from proxy.web.envelope import trace_without_values
@@ -56,115 +54,6 @@ _WARN_EVERY_S = 60.0
 _SOON = ("Retry-After", "1")
 
 
-class _State(Enum):
-    COLLECTING = auto()
-    ANSWERING = auto()  # in the hands of a thread; the poller leaves it alone
-    WRITING = auto()  # the caller does not read its answer fast enough
-    LINGERING = auto()  # answered; what still comes is not read as a request
-    GONE = auto()
-
-
-class _Door:
-    """One listener and what came in through it."""
-
-    def __init__(self, listener: Any, *, is_operators: bool, crowd: "Crowd[_Connection]") -> None:
-        self.listener, self.is_operators, self.crowd = listener, is_operators, crowd
-        self.address = listener.getsockname()
-        self.fd: int = listener.fileno()
-        self.is_open = True
-
-
-class _Connection:
-    __slots__ = (
-        "address",
-        "began",
-        "client",
-        "closes",
-        "collector",
-        "deadline",
-        "discarded",
-        "door",
-        "fd",
-        "held",
-        "is_kept",
-        "request",
-        "share",
-        "sock",
-        "state",
-        "unsent",
-    )  # fmt: skip
-
-    def __init__(self, sock: socket.socket, client: Any, address: str | None, door: _Door, deadline: float) -> None:
-        self.sock, self.fd, self.client, self.address, self.door = sock, sock.fileno(), client, address, door
-        self.state = _State.COLLECTING
-        self.deadline = deadline
-        self.is_kept = False  # an earlier request on it was answered
-        self.began: float | None = None  # when the first byte of the request came
-        self.held = 0  # bytes, also while a thread answers
-        self.unsent: memoryview | bytes = b""
-        self.discarded = 0
-        self.closes = False
-        self.share = Share.CALLS
-        self.collector: Collector
-        self.request: Any = None
-
-
-class _Out:
-    """Takes the place of the socket while gunicorn writes: an answer leaves whole, with one call, and never waits."""
-
-    __slots__ = ("_sock", "pieces")
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        self.pieces: list[bytes] = []
-
-    def sendall(self, data: bytes) -> None:
-        self.pieces.append(data)
-
-    def getsockname(self) -> Any:
-        return self._sock.getsockname()
-
-
-class _Answer(wsgi.Response):  # type: ignore[misc]
-    """gunicorn's own, which would make the date and check the headers anew for each answer."""
-
-    def default_headers(self) -> list[str]:
-        connection = "close" if self.should_close() else "keep-alive"
-        major, minor = self.req.version
-        return [
-            f"HTTP/{major}.{minor} {self.status}\r\nServer: {self.version}\r\nDate: {_date(int(time.time()))}\r\n"
-            f"Connection: {connection}\r\n",
-            *(["Transfer-Encoding: chunked\r\n"] if self.chunked else []),
-        ]
-
-    def process_headers(self, headers: list[tuple[str, str]]) -> None:
-        if any(name == "Set-Cookie" for name, _ in headers):
-            super().process_headers(headers)  # a cookie stays nowhere in memory
-        else:
-            self.headers, self.response_length = _checked(tuple(headers))
-
-
-def _with_plain_settings(cfg: Any) -> Any:
-    """gunicorn's, which would look up and convert a setting at each use: 22 times for a request, 9 us."""
-    plain = copy(cfg)
-    vars(plain).update({name: setting.get() for name, setting in cfg.settings.items()})
-    return plain
-
-
-@lru_cache(maxsize=1)
-def _date(now_s: int) -> str:
-    date: str = http_date(now_s)
-    return date
-
-
-@lru_cache(maxsize=256)
-def _checked(headers: tuple[tuple[str, str], ...]) -> tuple[list[tuple[str, str]], int | None]:
-    """What gunicorn makes of an answer's headers. Most answers have the same ones."""
-    answer = wsgi.Response(None, None, None)
-    answer.process_headers(headers)
-    return answer.headers, answer.response_length
-
-
 class Worker(BaseWorker):  # type: ignore[misc]
     """Collects, then answers. `settings` is set in the new process before it begins (gunicorn.conf.py)."""
 
@@ -183,15 +72,15 @@ class Worker(BaseWorker):  # type: ignore[misc]
 
     def _open(self) -> None:
         server, now = self.settings.server, time.monotonic()
-        self.cfg = _with_plain_settings(self.cfg)
+        self.cfg = with_plain_settings(self.cfg)
         self._patience_s = server.request_timeout.total_seconds()
         self._rate = server.request_min_rate
         self._most_held = server.collected_max_bytes
         self._has_one_listener = server.has_one_listener
         self._held = 0
-        self._connections: dict[int, _Connection] = {}
-        self._given_back: deque[_Connection] = deque()
-        self._full: set[_Door] = set()  # who come in there wait until a connection ends, or for the sweep
+        self._connections: dict[int, Connection] = {}
+        self._given_back: deque[Connection] = deque()
+        self._full: set[Door] = set()  # who come in there wait until a connection ends, or for the sweep
         self._next_sweep = self._next_warning = now
         self._poller: Poller = new_poller()
         self._poller.add(self.PIPE[0])
@@ -209,20 +98,20 @@ class Worker(BaseWorker):  # type: ignore[misc]
             share: Pool(share, count, patience_s, self._answer) for share, (count, patience_s) in threads.items()
         }
 
-    def _make_doors(self) -> list[_Door]:
+    def _make_doors(self) -> list[Door]:
         server = self.settings.server
         most = min(server.connections, _open_files() - _FILES_FOR_OTHERS - _OPERATORS_CONNECTIONS)
         if most < server.connections:
             log.warning("server.connections is more than the limit of open files allows", connections=most)
         most = max(most, 1)
-        public: Crowd[_Connection] = Crowd(most, min(server.connections_per_address or (most + 1) // 2, most))
-        operators: Crowd[_Connection] = Crowd(_OPERATORS_CONNECTIONS, _OPERATORS_CONNECTIONS)
+        public: Crowd[Connection] = Crowd(most, min(server.connections_per_address or (most + 1) // 2, most))
+        operators: Crowd[Connection] = Crowd(_OPERATORS_CONNECTIONS, _OPERATORS_CONNECTIONS)
         operator = None if server.has_one_listener else Listener.parse(server.operator_bind)
         doors = []
         for listener in self.sockets:
             is_operators = operator is not None and operator.is_at(listener.getsockname())
             crowd = operators if is_operators else public
-            doors.append(_Door(listener, is_operators=is_operators, crowd=crowd))
+            doors.append(Door(listener, is_operators=is_operators, crowd=crowd))
         return doors
 
     def _turn(self) -> None:
@@ -255,7 +144,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         overdue = [when for pool in self._pools.values() if (when := pool.next_overdue()) is not None]
         return max(0.0, min([soon, *overdue]) - time.monotonic())
 
-    def _accept(self, door: _Door, now: float) -> None:
+    def _accept(self, door: Door, now: float) -> None:
         """One at a time, so that other processes get theirs. Where there is no room it waits for some."""
         if not door.is_open:
             return
@@ -273,7 +162,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
             self._let_in(sock, client, door, now)
         self._poller.arm(door.fd)
 
-    def _let_in(self, sock: socket.socket, client: Any, door: _Door, now: float) -> None:
+    def _let_in(self, sock: socket.socket, client: Any, door: Door, now: float) -> None:
         address = self._counted_address(client)
         if door.crowd.is_crowded_by(address):
             self._warn_of(address, now)
@@ -286,7 +175,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         elif door.crowd.is_full:
             self._evict(door.crowd.longest_waiting(), "crowded")
         sock.setblocking(False)
-        connection = _Connection(sock, client, address, door, now + self._patience_s)
+        connection = Connection(sock, client, address, door, now + self._patience_s)
         connection.collector = Collector(self.cfg, client, lambda request: self._admit(connection, request))
         self._connections[connection.fd] = connection
         door.crowd.add(connection, address)
@@ -306,25 +195,25 @@ class Worker(BaseWorker):  # type: ignore[misc]
                 address=address,
             )
 
-    def _admit(self, connection: _Connection, request: Any) -> int:
+    def _admit(self, connection: Connection, request: Any) -> int:
         """The head is whole: whose request it is, and how long its body may be."""
         connection.share = share_of(
             request.method, request.path, on_operator=connection.door.is_operators, is_only=self._has_one_listener
         )
         return longest_body(connection.share)
 
-    def _go_on(self, connection: _Connection, now: float) -> None:
+    def _go_on(self, connection: Connection, now: float) -> None:
         match connection.state:
-            case _State.COLLECTING:
+            case State.COLLECTING:
                 self._read(connection, now)
-            case _State.WRITING:
+            case State.WRITING:
                 self._write(connection, now)
-            case _State.LINGERING:
+            case State.LINGERING:
                 self._discard(connection)
-            case _State.ANSWERING | _State.GONE:
+            case State.ANSWERING | State.GONE:
                 pass
 
-    def _read(self, connection: _Connection, now: float) -> None:
+    def _read(self, connection: Connection, now: float) -> None:
         try:
             data = connection.sock.recv(_PIECE)
         except BlockingIOError:
@@ -343,7 +232,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         else:
             self._drop(connection)
 
-    def _collect(self, connection: _Connection, data: bytes, now: float) -> None:
+    def _collect(self, connection: Connection, data: bytes, now: float) -> None:
         if connection.began is None:
             connection.began = now
             if connection.is_kept:
@@ -365,12 +254,12 @@ class Worker(BaseWorker):  # type: ignore[misc]
                     connection.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._poller.arm(connection.fd)
 
-    def _hand_over(self, connection: _Connection, request: Any, now: float) -> None:
+    def _hand_over(self, connection: Connection, request: Any, now: float) -> None:
         connection.door.crowd.end_waiting(connection, connection.address)
-        connection.state, connection.request = _State.ANSWERING, request
+        connection.state, connection.request = State.ANSWERING, request
         self._pools[connection.share].put(connection, now)
 
-    def _make_room(self, newest: _Connection) -> bool:
+    def _make_room(self, newest: Connection) -> bool:
         """Closes those that have waited longest with bytes. False where all that is held belongs to whole requests."""
         for crowd in {id(door.crowd): door.crowd for door in self._doors.values()}.values():
             for connection in crowd.waiting():
@@ -380,30 +269,30 @@ class Worker(BaseWorker):  # type: ignore[misc]
                     self._evict(connection, "bytes")
         return self._held <= self._most_held
 
-    def _take_back(self, connection: _Connection, now: float) -> None:
+    def _take_back(self, connection: Connection, now: float) -> None:
         """A thread is done with it. What the thread left to do is in its state."""
         left = connection.collector.size
         self._held += left - connection.held
         connection.held = left
-        if connection.state is _State.GONE:
+        if connection.state is State.GONE:
             self._drop(connection)
             return
         connection.door.crowd.begin_waiting(connection, connection.address)
-        if connection.state is _State.COLLECTING and left:  # the next request came together with the last one
+        if connection.state is State.COLLECTING and left:  # the next request came together with the last one
             self._collect(connection, b"", now)
 
-    def _refuse_fault(self, connection: _Connection, error: Exception, now: float) -> None:
+    def _refuse_fault(self, connection: Connection, error: Exception, now: float) -> None:
         self._refuse(connection, _status_of(error), type(error).__name__, now)
 
     def _refuse(
-        self, connection: _Connection, status: int, reason: str, now: float, headers: Iterable[tuple[str, str]] = ()
+        self, connection: Connection, status: int, reason: str, now: float, headers: Iterable[tuple[str, str]] = ()
     ) -> None:
         """Answers without a thread, and ends the connection; what else comes on it is not read as a request."""
         _log_refused(status, reason)
         connections_ended_total.labels(str(status)).inc()
-        if connection.state is _State.ANSWERING:  # it was waiting for a thread
+        if connection.state is State.ANSWERING:  # it was waiting for a thread
             connection.door.crowd.begin_waiting(connection, connection.address)
-        connection.state, connection.deadline = _State.LINGERING, now + _LINGER_S
+        connection.state, connection.deadline = State.LINGERING, now + _LINGER_S
         self._forget(connection)
         try:
             connection.sock.send(page(status, headers))
@@ -413,21 +302,21 @@ class Worker(BaseWorker):  # type: ignore[misc]
             return
         self._poller.arm(connection.fd)
 
-    def _write(self, connection: _Connection, now: float) -> None:
-        _send(connection)
+    def _write(self, connection: Connection, now: float) -> None:
+        connection.send()
         match connection.state:
-            case _State.GONE:
+            case State.GONE:
                 self._drop(connection)
-            case _State.WRITING:
+            case State.WRITING:
                 self._poller.arm(connection.fd, write=True)
-            case _State.COLLECTING if connection.collector.size:
+            case State.COLLECTING if connection.collector.size:
                 self._set_deadline(connection, now)
                 self._collect(connection, b"", now)
             case _:
                 self._set_deadline(connection, now)
                 self._poller.arm(connection.fd)
 
-    def _discard(self, connection: _Connection) -> None:
+    def _discard(self, connection: Connection) -> None:
         try:
             data = connection.sock.recv(_PIECE)
         except BlockingIOError:
@@ -452,7 +341,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
             if len(late) > _ENDED_TOGETHER:
                 self._next_sweep = now
             for connection in late[:_ENDED_TOGETHER]:
-                if connection.state is _State.COLLECTING and connection.began is not None:
+                if connection.state is State.COLLECTING and connection.began is not None:
                     self._refuse(connection, 408, "too slow", now)
                 else:
                     self._drop(connection)
@@ -460,24 +349,24 @@ class Worker(BaseWorker):  # type: ignore[misc]
                 self._full.discard(door)
                 self._poller.arm(door.fd)
 
-    def _is_too_slow(self, connection: _Connection, now: float) -> bool:
-        if connection.state is not _State.COLLECTING or connection.began is None:
+    def _is_too_slow(self, connection: Connection, now: float) -> bool:
+        if connection.state is not State.COLLECTING or connection.began is None:
             return False
         return connection.held < self._rate * (now - connection.began - _FIRST_S)
 
-    def _evict(self, connection: _Connection | None, reason: str) -> None:
+    def _evict(self, connection: Connection | None, reason: str) -> None:
         if connection is not None:
             connections_ended_total.labels(reason).inc()
             self._drop(connection)
 
-    def _drop(self, connection: _Connection) -> None:
+    def _drop(self, connection: Connection) -> None:
         connection.door.crowd.remove(connection, connection.address)
         del self._connections[connection.fd]
         self._forget(connection)
-        connection.state = _State.GONE
+        connection.state = State.GONE
         connection.sock.close()
 
-    def _forget(self, connection: _Connection) -> None:
+    def _forget(self, connection: Connection) -> None:
         self._held -= connection.held
         connection.held = 0
         connection.request = None
@@ -489,7 +378,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
             door.is_open = False
         now = time.monotonic()
         for connection in list(self._connections.values()):
-            if connection.state is _State.COLLECTING and connection.began is None:
+            if connection.state is State.COLLECTING and connection.began is None:
                 connection.deadline = min(connection.deadline, now + _LINGER_S)
         end = now + self.cfg.graceful_timeout
         while self._connections and time.monotonic() < end:
@@ -497,9 +386,9 @@ class Worker(BaseWorker):  # type: ignore[misc]
 
     # the threads' side
 
-    def _answer(self, connection: _Connection) -> None:
+    def _answer(self, connection: Connection) -> None:
         """Whatever happens, the connection goes back to the poller."""
-        out = _Out(connection.sock)
+        out = Out(connection.sock)
         try:
             decode_body(connection.request)
             connection.closes = self._call(connection, out)
@@ -510,14 +399,14 @@ class Worker(BaseWorker):  # type: ignore[misc]
             connection.closes, out.pieces = True, [page(status)]
         connection.request = None
         connection.unsent = b"".join(out.pieces)
-        _send(connection)
+        connection.send()
         self._set_deadline(connection, time.monotonic())
         self._give_back(connection)
 
-    def _call(self, connection: _Connection, out: _Out) -> bool:
+    def _call(self, connection: Connection, out: Out) -> bool:
         """The application's answer. True: it says that the connection ends."""
         request = connection.request
-        response, environ = wsgi.create(request, out, connection.client, connection.door.address, self.cfg, _Answer)
+        response, environ = wsgi.create(request, out, connection.client, connection.door.address, self.cfg, Answer)
         environ["wsgi.multithread"] = True
         environ[ON_OPERATOR] = connection.door.is_operators
         self.nr += 1
@@ -535,26 +424,26 @@ class Worker(BaseWorker):  # type: ignore[misc]
                 content.close()
         return bool(response.should_close())
 
-    def _set_deadline(self, connection: _Connection, now: float) -> None:
+    def _set_deadline(self, connection: Connection, now: float) -> None:
         """How long the connection may stay as it is now."""
         match connection.state:
-            case _State.COLLECTING:
+            case State.COLLECTING:
                 connection.began, connection.is_kept = None, True
                 connection.deadline = now + (self.cfg.keepalive if self.alive else _LINGER_S)
-            case _State.WRITING:
+            case State.WRITING:
                 connection.deadline = now + self._patience_s
             case _:
                 connection.deadline = now + _LINGER_S
 
-    def _give_back(self, connection: _Connection) -> None:
+    def _give_back(self, connection: Connection) -> None:
         """First the place where the poller looks, then what wakes it."""
         self._given_back.append(connection)
-        if connection.state is _State.GONE or (connection.state is _State.COLLECTING and connection.collector.size):
+        if connection.state is State.GONE or (connection.state is State.COLLECTING and connection.collector.size):
             with suppress(OSError):  # full: it is awake
                 os.write(self.PIPE[1], b".")
         else:
             with suppress(OSError):  # the poller has seen it already, and closed it
-                self._poller.arm(connection.fd, write=connection.state is _State.WRITING)
+                self._poller.arm(connection.fd, write=connection.state is State.WRITING)
 
 
 def _status_of(error: BaseException) -> int:
@@ -568,25 +457,6 @@ def _status_of(error: BaseException) -> int:
 def _log_refused(status: int, reason: str) -> None:
     """The line of a request that no application has seen."""
     log.info("request", method="-", route="-", status=status, refused=reason)
-
-
-def _send(connection: _Connection) -> None:
-    """Sends what can be sent without waiting; the new state says what is next."""
-    try:
-        sent = connection.sock.send(connection.unsent)
-        if sent < len(connection.unsent):
-            connection.unsent, connection.state = memoryview(connection.unsent)[sent:], _State.WRITING
-            return
-        connection.unsent = b""
-        connection.state = _State.COLLECTING
-        if connection.closes:
-            connection.state = _State.LINGERING
-            connection.sock.shutdown(socket.SHUT_WR)
-    except BlockingIOError:
-        connection.state = _State.WRITING
-    except OSError as error:
-        log.debug("the caller has gone", error=type(error).__name__)
-        connection.state = _State.GONE
 
 
 def _open_files() -> int:
