@@ -347,7 +347,7 @@ class Rig:
         return sum(it.value for it in samples if it.name == name and labels.items() <= it.labels.items())
 
     def readiness(self) -> dict[str, str]:
-        """What /readyz tells the operator."""
+        """What /readyz tells the operator, or told less than a second ago: wait for what has changed."""
         told: dict[str, str] = self.http.get(f"{self.operator}/readyz", timeout=10).json()["data"]
         return told
 

@@ -90,7 +90,7 @@ def test_a_wrong_apns_key_stops_its_lane_until_it_is_mended(place: Path) -> None
         rig.settled(OTHER)
         assert len({it["apns_id"] for it in rig.accepted(phone)}) == len(rig.accepted(phone)) == 30
         assert rig.dead_letters(OTHER) == []
-        assert "lane other/apns" not in rig.readiness()
+        rig.wait(lambda: "lane other/apns" not in rig.readiness(), "the end of the pause in /readyz")
 
 
 def test_a_young_provider_token_that_apns_calls_expired_stops_the_lane_until_a_probe_gets_through(place: Path) -> None:

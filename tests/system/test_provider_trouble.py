@@ -75,7 +75,7 @@ def test_an_apns_out_of_order_stands_its_lane_once_burns_nothing_and_is_spared_w
         first, *later = arrivals(accepted)
         assert first <= 2 * 10 * (4 + 8)  # 4 to 8 in flight for 0.1 s each, in both
         assert max(later) > 2 * first
-        assert "lane other/apns" not in rig.readiness()
+        rig.wait(lambda: "lane other/apns" not in rig.readiness(), "the end of the pause in /readyz")
 
 
 def test_the_time_that_a_provider_asks_for_is_kept_by_all_workers(place: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_device_that_had_too_much_rests_for_all_workers_while_its_neighbours_r
         assert len(rig.journal("apns")) == 1 + 21 + 1  # none was tried meanwhile
         attempts = [it["attempt"] for it in all_logged(workers, "push settled") if it["result"] == "accepted"]
         assert sorted(attempts) == [0] * 21 + [1]
-        assert "lane other/apns" not in rig.readiness()
+        rig.wait(lambda: "lane other/apns" not in rig.readiness(), "the end of the pause in /readyz")
 
 
 def test_after_an_outage_of_mipush_a_conversation_is_a_few_pushes_and_ends_with_its_last_word(place: Path) -> None:

@@ -92,7 +92,7 @@ def test_callbacks_are_taken_while_the_store_is_dead_and_shown_once_when_it_is_b
         rig.start_store()
         drained(rig)
         assert alerts(rig) == once_each(iphones, 400)
-        assert rig.readiness()["spool"].endswith("none waits")
+        rig.wait(lambda: rig.readiness()["spool"].endswith("none waits"), "an empty spool in /readyz")
         rig.wait(lambda: figure(rig, "app_proxy_spool_drained_total") == 600, "the count of what was handed in")
         assert figure(rig, "app_proxy_spool_callbacks_waiting") == 0
 

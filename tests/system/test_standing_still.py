@@ -197,7 +197,7 @@ def test_a_provider_out_of_reach_is_told_at_once_pauses_its_lane_and_gets_everyt
         assert BREAKER - 1 <= found["retry"] <= 2 * BREAKER  # each counted, and no more once it was plain
         assert len({entry["apns_id"] for entry in rig.accepted() if entry["answered"]}) == 30
         assert rig.dead_letters(OTHER) == []
-        assert "lane other/apns" not in rig.readiness()
+        rig.wait(lambda: "lane other/apns" not in rig.readiness(), "the end of the pause in /readyz")
 
 
 def test_one_alert_whose_connection_is_always_reset_is_tried_twice_for_each_counted_attempt(place: Path) -> None:

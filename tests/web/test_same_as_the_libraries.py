@@ -11,7 +11,7 @@ from gunicorn.http import wsgi  # type: ignore[import-untyped]
 from werkzeug.exceptions import HTTPException
 from werkzeug.test import EnvironBuilder
 
-from proxy.web import server
+from proxy.web import answers
 from tests.web.world import World
 
 HOSTS = (
@@ -82,13 +82,13 @@ def test_the_same_answer_is_written_as_by_gunicorn(
         answer.close()
         return re.sub(rb"Date: [^\r]+ GMT", b"Date", out.written)
 
-    assert written(server._Answer) == written(wsgi.Response)
+    assert written(answers.Answer) == written(wsgi.Response)
 
 
 @pytest.mark.parametrize("header", [("X-A", "b\r\nX-C: d"), ("X A", "b"), ("X-A\r\n", "b")])
 def test_a_header_that_would_write_another_is_refused_as_by_gunicorn(header: tuple[str, str]) -> None:
     request = SimpleNamespace(method="GET", version=(1, 1), should_close=lambda: False)
-    for kind in (server._Answer, wsgi.Response):
+    for kind in (answers.Answer, wsgi.Response):
         with pytest.raises(Exception, match="X"):
             kind(request, _Out(), Config()).start_response("200 OK", [header])
 
@@ -96,7 +96,7 @@ def test_a_header_that_would_write_another_is_refused_as_by_gunicorn(header: tup
 def test_plain_settings_are_gunicorns() -> None:
     theirs = Config()
     theirs.set("keepalive", 7)
-    ours = server._with_plain_settings(theirs)
+    ours = answers.with_plain_settings(theirs)
     for name in theirs.settings:
         assert getattr(ours, name) == getattr(theirs, name)
     assert (ours.is_ssl, ours.address, ours.forwarded_allow_networks()) == (
