@@ -24,17 +24,18 @@ class Response:
 
 
 class FailureKind(StrEnum):
-    """How far a request without a response got."""
+    """How far a request without a response that we can use got."""
 
     NOT_SENT = "not sent"  # not one byte left, for a reason of ours: no place, the lease is over, we are closing
     UNREACHABLE = "unreachable"  # not one byte left: the provider was not reached
     BROKEN = "broken"  # it may have arrived; its connection or stream ended before the response
     TIMED_OUT = "timed out"  # it may have arrived; no response in time
+    WITHHELD = "withheld"  # it has arrived; its response is not passed on
 
 
 @dataclass(frozen=True, slots=True)
 class TransportFailure:
-    """There is no response. `reason` is a few words of ours, without names of hosts, paths or accounts."""
+    """There is none that can be used. `reason` is a few words of ours, without names of hosts, paths or accounts."""
 
     reason: str
     kind: FailureKind
@@ -42,12 +43,12 @@ class TransportFailure:
     @property
     def sent(self) -> bool:
         """Whether anything of the request may have arrived."""
-        return self.kind in (FailureKind.BROKEN, FailureKind.TIMED_OUT)
+        return self.kind in (FailureKind.BROKEN, FailureKind.TIMED_OUT, FailureKind.WITHHELD)
 
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """Nothing was sent: the service gave no answers lately. Worth another try in `wait_s` seconds."""
+    """Nothing was sent: the service gave no answers lately, or failed. Worth another try in `wait_s` seconds."""
 
     wait_s: float
 

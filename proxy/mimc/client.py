@@ -36,6 +36,10 @@ _CONNECT_ERRORS = (
     pycurl.E_SSL_CONNECT_ERROR,
     pycurl.E_OPERATION_TIMEDOUT,
 )
+_WITHHELD = {  # an answer came, which libcurl or we do not read to its end
+    pycurl.E_BAD_CONTENT_ENCODING: ENCODED,
+    pycurl.E_WRITE_ERROR: reason_of(pycurl.E_WRITE_ERROR),
+}
 
 
 def unnoticed(app: str, echo: Echo) -> None:
@@ -73,12 +77,12 @@ class TokenClient:
         if isinstance(answer, TransportFailure):
             return answer
         if not all(map(_is_readable, answer.head)):
-            return TransportFailure(ENCODED, FailureKind.BROKEN)
+            return TransportFailure(ENCODED, FailureKind.WITHHELD)
         echo = self._guards[app].find(answer.head, answer.body)
         if echo is not None:
             self._on_echo(app, echo)
         if echo is Echo.ANSWER and self._refuses:
-            return TransportFailure(REPEATS_US, FailureKind.BROKEN)
+            return TransportFailure(REPEATS_US, FailureKind.WITHHELD)
         return Response(answer.status, answer.headers, answer.body)
 
     def _ask(self, app: str, body: bytes) -> "_Answer | TransportFailure":
@@ -143,6 +147,8 @@ class _TokenConnection:
         # counts libcurl's own repeats too, so a repeat of ours cannot become a third
         sent = self._curl.getinfo(pycurl.REQUEST_SIZE) > 0
         self.never_connected = not sent and code in _CONNECT_ERRORS
+        if code in _WITHHELD:
+            return TransportFailure(_WITHHELD[code], FailureKind.WITHHELD)
         no_status_line = sent and code == pycurl.E_UNSUPPORTED_PROTOCOL  # libcurl takes such an answer for HTTP/0.9
         reason = NOT_HTTP if no_status_line else reason_of(code)
         if not sent:

@@ -273,7 +273,7 @@ class TokenSettings(Section):
     """Time limits of a token call. The Android demo gives up after 2 s, and a browser page is frozen meanwhile.
 
     `echo_guard`: what becomes of an answer that repeats our appKey or appSecret. The TokenService is left alone after
-    calls for `breaker_failures` accounts in a row brought no answer.
+    calls for `breaker_failures` accounts in a row brought no answer or HTTP 5xx.
     """
 
     connect_timeout: Seconds = Field(timedelta(seconds=0.8), alias="connect_timeout_s")

@@ -1,4 +1,4 @@
-"""A breaker towards the TokenService, for each app: while it gives no answers, calls are refused at once.
+"""A breaker towards the TokenService, for each app: while it is silent or fails itself, calls are refused at once.
 
 Every call that hangs holds a thread and its user for the whole time limit; the clients repeat theirs, so they pile up.
 """
@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from proxy.domain.service_state import Patience, ServiceState
-from proxy.domain.transfers import Paused, Response, TransportFailure
+from proxy.domain.transfers import FailureKind, Paused, Response, TransportFailure
 from proxy.ports import TokenService
 
 
@@ -34,7 +34,7 @@ class GuardedTokens:
                 return Paused(wait_s)
             self._states[app] = state.asked(now, self._patience)
         answer = self._tokens.issue(app, account)
-        if isinstance(answer, TransportFailure):
+        if _is_the_services_trouble(answer):
             self._failed(app, account, was_probe=state.paused_s > 0)
         else:
             with self._lock:
@@ -48,3 +48,10 @@ class GuardedTokens:
             self._states[app] = after
         if after.paused_s and not before.paused_s:
             self._on_pause(app)
+
+
+def _is_the_services_trouble(answer: Response | TransportFailure | Paused) -> bool:
+    """Silence or a 5xx. Any other answer shows that the service is there, one that we withhold from the client too."""
+    if isinstance(answer, Response):
+        return answer.status >= 500
+    return not (isinstance(answer, TransportFailure) and answer.kind is FailureKind.WITHHELD)

@@ -173,7 +173,7 @@ def _patience(token: TokenSettings) -> Patience:
 
 
 def _note_pause(app: str) -> None:
-    log.warning("the TokenService gives no answers: token calls are answered 503 until it does", app=app)
+    log.warning("the TokenService gives no answers, or fails: token calls are answered 503 until it does", app=app)
 
 
 def _note_keys(issuer: str, at: datetime) -> None:

@@ -5,6 +5,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from itertools import islice
 
+import pytest
+
 from proxy.domain.service_state import Patience
 from proxy.domain.transfers import FailureKind, Paused, Response, TransportFailure
 from proxy.usecases.guarded_tokens import GuardedTokens
@@ -64,8 +66,23 @@ def test_another_app_is_another_service() -> None:
     assert world.tokens.issue("other", "a") == GONE
 
 
-def test_an_error_that_it_answers_is_an_answer() -> None:
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Response(200, {}, b'{"code":401}'),
+        Response(403, {}, b""),
+        TransportFailure("answer repeats our credentials", FailureKind.WITHHELD),
+    ],
+)
+def test_a_refusal_and_an_answer_that_is_withheld_show_that_the_service_is_there(
+    answer: Response | TransportFailure,
+) -> None:
     world = World()
-    world.service.answer = Response(500, {}, b"")
-    for account in "abcd":
-        assert world.tokens.issue("main", account) == world.service.answer
+    world.service.answer = answer
+    assert [world.tokens.issue("main", account) for account in "abcd"] == [answer] * 4
+
+
+def test_a_service_that_says_that_it_fails_itself_is_left_alone_like_a_silent_one() -> None:
+    world = World()
+    world.service.answer = Response(502, {}, b"")
+    assert [world.tokens.issue("main", account) for account in "abc"] == [world.service.answer] * 2 + [Paused(1.0)]
