@@ -76,7 +76,7 @@ def _mend(services: Services) -> None:
     try:
         mended = mend_blocks(sign_ins.accounts, sign_ins.blocks, services.now())
     except StoreUnavailable as error:
-        log.warning("blocked accounts not compared", reason=str(error))
+        log.warning("blocked accounts not compared", reason=str(error), at=error.at)
     else:
         if mended:
             log.warning("blocked accounts mended", accounts=mended)

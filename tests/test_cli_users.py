@@ -155,7 +155,9 @@ def test_without_the_section_the_fault_is_told(config: Path) -> None:
 
 def test_without_a_store_users_are_added_and_listed_but_not_disabled(tmp_path: Path) -> None:
     config = write(tmp_path, "redis://127.0.0.1:1/0")
-    assert add(config).exit_code == 0
+    added = add(config)
+    assert added.exit_code == 0
+    assert added.stderr.count("(store.url: 127.0.0.1:1)") == 1
     assert listed(config) == {"alice": False}
     result = run(config, "disable", "alice")
     assert result.exit_code == 1

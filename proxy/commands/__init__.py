@@ -32,11 +32,16 @@ class Commands(click.Group):
                 click.echo(f"  {fault}", err=True)
             ctx.exit(2)
         except StoreUnavailable as error:
-            click.echo(f"error: {error}" + (f" (store.url: {error.at})" if error.at else ""), err=True)
+            click.echo(f"error: {with_place(error)}", err=True)
             ctx.exit(1)
         except ProxyError as error:
             click.echo(f"error: {error}", err=True)
             ctx.exit(1)
+
+
+def with_place(error: StoreUnavailable) -> str:
+    """The error, and which server it is about."""
+    return f"{error}" + (f" (store.url: {error.at})" if error.at else "")
 
 
 class LazyCommands(Commands):

@@ -8,7 +8,7 @@ import click
 from proxy.auth.block_user import disable_user, enable_user, mend_blocks
 from proxy.auth.credentials import account_of
 from proxy.auth.sign_in import SignIns, change_password
-from proxy.commands import Commands, as_json, config_option, store_of
+from proxy.commands import Commands, as_json, config_option, store_of, with_place
 from proxy.configuration import load_settings
 from proxy.domain.accounts import MIN_PASSWORD_CHARACTERS, fits
 from proxy.errors import BadSettings, ProxyError, StoreUnavailable
@@ -127,7 +127,7 @@ def _mend(sign_ins: SignIns) -> None:
     try:
         mend_blocks(sign_ins.accounts, sign_ins.blocks, utc_now())
     except StoreUnavailable as error:
-        click.echo(f"note: whether blocks and disabled users agree could not be seen: {error}", err=True)
+        click.echo(f"note: whether blocks and disabled users agree could not be seen: {with_place(error)}", err=True)
 
 
 def _require_user(is_there: bool) -> None:

@@ -54,6 +54,7 @@ from proxy.worker.plan import PlanWorker
 from proxy.worker.process import Worker
 from proxy.worker.readiness import Readiness
 from proxy.worker.store_monitor import StoreMonitor
+from proxy.worker.store_outage import StoreOutage
 
 log = structlog.get_logger()
 _LONGEST_BLOCK = timedelta(seconds=2)
@@ -96,6 +97,7 @@ class _Shared:
     transports: TransportFactory
     clock: StoreClock
     providers_clock: ClockMonitor
+    outage: StoreOutage
 
     def consumer(self, stream: str, settle: SettleCall, observer: RelayObserver, in_flight: int) -> StreamConsumer:
         # an entry that arrives at the end of a blocking read is as old as the read: keep that well under the lease
@@ -132,6 +134,7 @@ def build_worker(settings: Settings) -> Worker:
         ),
         clock=StoreClock(redis),
         providers_clock=clock_monitor(),
+        outage=StoreOutage(address_of(settings.store.url.get_secret_value())),
     )
 
     async def close() -> None:
@@ -151,6 +154,7 @@ def build_worker(settings: Settings) -> Worker:
         monitor=StoreMonitor(
             redis, AsyncIdentityMonitor(redis, identity_of(settings), log_loss, writes), shared.providers_clock
         ),
+        outage=shared.outage,
         watchdog=shared.watchdog,
         heartbeat=relay.heartbeat,
         lease=relay.lease,
@@ -160,7 +164,7 @@ def build_worker(settings: Settings) -> Worker:
 
 
 def _plan_worker(app_id: str, shared: _Shared, lanes: Sequence[LaneWorker]) -> PlanWorker:
-    observer = RelayObserver(app_id)
+    observer = RelayObserver(app_id, outage=shared.outage)
     settle = partial(shared.queue.settle_callbacks, app_id)
     consumer = shared.consumer(keys.callbacks(app_id), settle, observer, _PLANS_IN_FLIGHT)
     mine = [worker for worker in lanes if worker.lane.app_id == app_id and _is_on(worker.lane, shared.settings)]
@@ -178,7 +182,7 @@ def _plan_worker(app_id: str, shared: _Shared, lanes: Sequence[LaneWorker]) -> P
 
 def _lane_worker(lane: Lane, shared: _Shared) -> LaneWorker:
     relay = shared.settings.relay
-    observer = RelayObserver(lane.app_id, lane)
+    observer = RelayObserver(lane.app_id, lane, shared.outage)
     # longer than a push may take, its wait for a connection and its one repeat included
     longest_push = relay.lease + 2 * relay.push_timeout
     settle = partial(shared.queue.settle_jobs, lane)

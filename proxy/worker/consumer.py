@@ -187,16 +187,14 @@ class StreamConsumer:
                 self._idle.set()
 
     async def _carry_out(self, settlements: Sequence[Settlement]) -> None:
-        was_away = False
         while True:
             try:
                 result = await self._settle_call(settlements)
             except RedisError as error:
-                if not was_away:
-                    log.warning("settling waits for the store", stream=self.stream, error=type(error).__name__)
-                was_away = True
+                self._observer.store.failed(error)
                 await asyncio.sleep(_STORE_AWAY_S)
             else:
+                self._observer.store.answered()
                 break
         if result.foreign:
             self._observer.leases_lost(self.stream, len(result.foreign))

@@ -215,13 +215,14 @@ class LaneWorker:
         except Exception as error:  # noqa: BLE001  one that escapes a job makes it a dead letter, and the loop goes on
             self._bury([claimed for batch in batches for claimed in batch.jobs], error)
             return 0
+        self._observer.store.answered()
         return sum(self._send(batch, addressed, authorization) for batch, addressed in prepared)
 
     async def _after_store_error(self, batches: Sequence[Batch], error: RedisError) -> int:
         """A store in trouble is waited for with the jobs in hand; a job that it cannot serve is left for later."""
         self._trouble = f"store: {type(error).__name__}"
         if is_the_stores_own(error):
-            log.warning("jobs wait for the store", app=self.lane.app, channel=self.lane.channel, error=self._trouble)
+            self._observer.store.failed(error)
             self._waiting.put_first([batch for batch in batches if self._is_ours(batch)])
             await asyncio.sleep(_STORE_AWAY_S)
             return 0

@@ -19,15 +19,20 @@ from proxy.domain.transfers import Response
 from proxy.logs import log_event
 from proxy.usecases.monitor_clock import ClockMonitor
 from proxy.usecases.plan_alerts import PlanResult
+from proxy.worker.store_outage import StoreOutage
 
 log = structlog.get_logger()
 
 
 class RelayObserver:
-    """The events of one app's callbacks, or of one lane (`lane` None: of callbacks)."""
+    """The events of one app's callbacks, or of one lane (`lane` None: of callbacks).
 
-    def __init__(self, app_id: str, lane: Lane | None = None) -> None:
+    `store` takes those of the store.
+    """
+
+    def __init__(self, app_id: str, lane: Lane | None = None, outage: StoreOutage | None = None) -> None:
         self._app_id, self._lane = app_id, lane
+        self.store = outage or StoreOutage()
         self._app, self._channel = (lane.app, lane.channel) if lane else ("", "")
         self._planned: dict[Lane, Counter] = {}
         self._messages: dict[PlanResult, Counter] = {}

@@ -162,18 +162,16 @@ class PlanWorker:
     async def _with_patience(self, plans: Sequence[Plan]) -> None:
         """A store in trouble is waited for with the entries in hand: six leases of it would make them all poison."""
         ids = [plan.entry.id for plan in plans]
-        was_away = False
         while True:
             try:
                 await self._append_all(plans)
             except RedisError as error:
                 if not (is_the_stores_own(error) and self.consumer.may_act(ids)):
                     raise
-                if not was_away:
-                    log.warning("planning waits for the store", error=type(error).__name__)
-                was_away = True
+                self._observer.store.failed(error)
                 await asyncio.sleep(_STORE_AWAY_S)
             else:
+                self._observer.store.answered()
                 return
 
     async def _append_all(self, plans: Sequence[Plan]) -> None:

@@ -15,6 +15,7 @@ from typing import Protocol
 import structlog
 from redis.exceptions import RedisError, ResponseError
 
+from proxy.store.connection import is_the_stores_own
 from proxy.store.queue.lane_states import RedisLaneStates
 from proxy.store.queue.streams import RedisQueue
 from proxy.store.server.clocks import StoreClock
@@ -26,6 +27,7 @@ from proxy.worker.leases import Leases
 from proxy.worker.plan import PlanWorker
 from proxy.worker.readiness import Readiness
 from proxy.worker.store_monitor import StoreMonitor
+from proxy.worker.store_outage import StoreOutage
 from proxy.worker.tasks import cancel_all
 
 _STORE_AWAY_S = 0.5
@@ -66,6 +68,7 @@ class Worker:
     states: WorkerStates
     readiness: Readiness
     monitor: StoreMonitor
+    outage: StoreOutage
     watchdog: EventLoopWatchdog
     heartbeat: timedelta
     lease: timedelta
@@ -80,12 +83,12 @@ class Worker:
 
     async def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Work until SIGTERM or SIGINT; then claim nothing more, finish what is in flight, and leave the rest."""
-        stop = asyncio.Event()
+        stop, never = asyncio.Event(), asyncio.Event()
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
         self.watchdog.start()
         claiming = [asyncio.create_task(self._claim(stop, round_)) for round_ in self._claiming()]
-        serving = [asyncio.create_task(_for_ever(round_)) for round_ in self._serving()]
+        serving = [asyncio.create_task(_Loop(round_, self.outage).until(never)) for round_ in self._serving()]
         serving += [
             asyncio.create_task(loop) for lane in self.lanes for loop in (lane.run_sending(), lane.run_answering())
         ]
@@ -122,7 +125,7 @@ class Worker:
     async def _claim(self, stop: asyncio.Event, round_: Round) -> None:
         await self.monitor.admitted.wait()
         await self.pauses_known.wait()  # else a worker would begin with hundreds of pushes of a paused lane
-        await _until(stop, round_)
+        await _Loop(round_, self.outage).until(stop)
 
     async def _renew(self) -> None:
         if lost := await self.leases.renew(self.queue.renew):
@@ -182,25 +185,28 @@ class Worker:
         self.readiness.store_answers = True
 
 
-async def _until(stop: asyncio.Event, round_: Round) -> None:
-    away = False
-    while not stop.is_set():
-        away = await _one(round_, was_away=away)
+@dataclass
+class _Loop:
+    """Rounds that outlive the store's absence, which is told once for all loops."""
 
+    round: Round
+    outage: StoreOutage
+    was_refused: bool = False
 
-async def _for_ever(round_: Round) -> None:
-    away = False
-    while True:
-        away = await _one(round_, was_away=away)
+    async def until(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            await self._one()
 
-
-async def _one(round_: Round, *, was_away: bool) -> bool:
-    """One round; True where the store did not answer, which is said once and waited for."""
-    try:
-        await round_()
-    except RedisError as error:
-        if not was_away:
-            log.warning("the store does not answer, waiting", error=type(error).__name__)
-        await asyncio.sleep(_STORE_AWAY_S)
-        return True
-    return False
+    async def _one(self) -> None:
+        try:
+            await self.round()
+        except RedisError as error:
+            if is_the_stores_own(error):
+                self.outage.failed(error)
+            elif not self.was_refused:
+                log.warning("the store refuses a command of ours, waiting", error=type(error).__name__)
+                self.was_refused = True
+            await asyncio.sleep(_STORE_AWAY_S)
+        else:
+            self.outage.answered()
+            self.was_refused = False

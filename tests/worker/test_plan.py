@@ -489,7 +489,11 @@ def test_a_store_in_trouble_is_waited_for_with_the_callbacks_in_hand(
         await planning
         assert len(await relay.jobs(relay.accounts)) == 2
         assert await relay.left() == (0, 0)
-        assert [entry["event"] for entry in logged] == ["planning waits for the store", *["callback planned"] * 2]
+        assert [entry["event"] for entry in logged] == [
+            "the store does not answer, waiting",
+            "the store answers again",
+            *["callback planned"] * 2,
+        ]
 
     on_relay(scenario)
 
