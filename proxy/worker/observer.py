@@ -17,9 +17,12 @@ from proxy.domain.offline_messages import OfflineMessage
 from proxy.domain.settlements import Bury
 from proxy.domain.transfers import Response
 from proxy.logs import log_event
+from proxy.text import first_characters
 from proxy.usecases.monitor_clock import ClockMonitor
 from proxy.usecases.plan_alerts import PlanResult
 from proxy.worker.store_outage import StoreOutage
+
+MOST_TOLD = 100  # impossible accounts of a lane; the others are only counted
 
 log = structlog.get_logger()
 
@@ -37,6 +40,7 @@ class RelayObserver:
         self._planned: dict[Lane, Counter] = {}
         self._messages: dict[PlanResult, Counter] = {}
         self._settled: dict[tuple[Result, str], Counter] = {}
+        self._told_impossible: set[str] = set()
         self._push_seconds: Histogram = metrics.push_seconds.labels(self._channel)
 
     # callbacks
@@ -67,10 +71,22 @@ class RelayObserver:
         counter.inc()
         if decision.result is Result.ACCEPTED:
             metrics.alert_seconds.observe(max(0.0, now.timestamp() - job.alert.order.accepted_at_ms / 1000))
+        if decision.result is Result.IMPOSSIBLE:
+            self._tell_impossible(job.account, decision.reason)
         log_event(
             "push settled", app=self._app, channel=self._channel, result=decision.result, reason=decision.reason,
             job_id=job.id, message_id=job.alert.message_id, attempt=job.attempt,
         )  # fmt: skip
+
+    def _tell_impossible(self, account: str, reason: str) -> None:
+        """Once for an account, while few are known: one callback may name thousands."""
+        if account not in self._told_impossible and len(self._told_impossible) < MOST_TOLD:
+            self._told_impossible.add(account)
+            shown = first_characters(account, 80)
+            log.warning(
+                "the account can be no address of the channel: it gets no alerts there",
+                app=self._app, channel=self._channel, account=shown, reason=reason,
+            )  # fmt: skip
 
     def answered(self, seconds: float) -> None:
         """A provider answered so long after the request was handed over."""

@@ -38,6 +38,7 @@ from proxy.store.devices.removal import RemovalGuard
 from proxy.store.queue.lane_states import RedisLaneStates
 from proxy.store.records import load_job
 from proxy.store.users.blocks import RedisBlocks
+from proxy.worker.observer import MOST_TOLD
 from tests.store.samples import (
     DAY,
     LEASE,
@@ -198,6 +199,21 @@ def test_an_expired_job_and_one_that_the_channel_cannot_say_are_dead_letters_uns
         assert sorted(await bench.dead_letters()) == [b"too late: expired while waiting", b"too long"]
 
     on_lane(scenario)
+
+
+def test_an_account_that_can_be_no_address_is_told_once_and_of_very_many_the_first(on_lane: OnLane) -> None:
+    async def scenario(bench: LaneBench) -> None:
+        names = [f"no {number}" for number in range(MOST_TOLD + 10)]
+        bench.wire.refusals = {name: Impossible("a blank") for name in names}
+        for message_id in ("m1", "m2"):
+            await bench.put(*(bench.job(name, message_id=message_id) for name in names))
+            await bench.turn()
+        assert len(bench.results) == 2 * len(names)
+        told = [line["account"] for line in bench.logged if "no address" in line["event"]]
+        assert told == names[:MOST_TOLD]
+        assert await bench.dead_letters() == []
+
+    on_lane(scenario, in_flight=1000)
 
 
 def test_a_job_whose_device_is_gone_or_has_another_owner_is_not_sent(on_phones: OnLane) -> None:
