@@ -35,6 +35,21 @@ for i = 10 + 2 * lanes, #ARGV, 3 do
   results[#results + 1] = new
 end
 if has_new then redis.call('PEXPIRE', KEYS[2], ARGV[4]) end
+if ARGV[3] ~= '0' then
+  if next(waits_for) then
+    local entry = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])[1]
+    if entry then
+      local names = {}
+      for name in pairs(waits_for) do names[#names + 1] = name end
+      table.sort(names)
+      redis.call('ZADD', KEYS[3], ARGV[6], ARGV[7] .. ' ' .. table.concat(names, ' ') .. '\n' .. entry[2][2])
+    end
+  end
+  redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
+  redis.call('XDEL', KEYS[1], ARGV[2])
+end
+
+-- last, where nothing can fail any more: after an error nobody would know of the claims for a lease
 local claimed = {}
 for lane = 0, lanes - 1 do
   local most, read = ARGV[11 + 2 * lane], false
@@ -43,17 +58,4 @@ for lane = 0, lanes - 1 do
   end
   claimed[lane + 1] = read and read[1] and read[1][2] or {}
 end
-if ARGV[3] == '0' then return {results, claimed} end
-
-if next(waits_for) then
-  local entry = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])[1]
-  if entry then
-    local names = {}
-    for name in pairs(waits_for) do names[#names + 1] = name end
-    table.sort(names)
-    redis.call('ZADD', KEYS[3], ARGV[6], ARGV[7] .. ' ' .. table.concat(names, ' ') .. '\n' .. entry[2][2])
-  end
-end
-redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
-redis.call('XDEL', KEYS[1], ARGV[2])
 return {results, claimed}

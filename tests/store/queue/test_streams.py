@@ -356,6 +356,27 @@ def test_what_is_appended_may_be_claimed_in_the_same_step_as_far_as_there_is_roo
     with_redis(store_url, scenario)
 
 
+def test_where_the_last_step_of_a_plan_fails_nothing_was_claimed_for_a_worker_that_does_not_hear_of_it(
+    store_url: str, app_id: str
+) -> None:
+    apns, mipush = apns_lane(app_id), mipush_lane(app_id)
+
+    async def scenario(redis: Any) -> None:
+        queue = queue_of(redis)
+        await queue.ensure_group(keys.jobs(apns))
+        entry_id = await redis.xadd(keys.callbacks(app_id), {"r": "a message"})
+        await redis.set(keys.waiting(app_id), "no sorted set")
+        chunk = PlanChunk(
+            app_id, "m1", entry_id, [(apns, job(apns, "ben"))], last=True, waiting=Waiting(frozenset({mipush}))
+        )
+        (result,), _ = await queue.append_planned([chunk], NOON, {apns: 1})
+        assert "WRONGTYPE" in str(result.error)
+        assert [load_job(entry.record).account for entry in await claimed(queue, apns)] == ["ben"]
+        assert await redis.xlen(keys.callbacks(app_id)) == 1
+
+    with_redis(store_url, scenario)
+
+
 def test_a_message_for_a_full_lane_waits_beside_the_callbacks_and_comes_back_for_that_lane(
     store: Store, store_url: str, app_id: str
 ) -> None:
