@@ -46,7 +46,7 @@ log = structlog.get_logger()
 
 @dataclass
 class Plan:
-    """One message on its way to jobs."""
+    """One message on its way to jobs. `appended` counts those of earlier tries too."""
 
     entry: Entry
     message: OfflineMessage
@@ -56,6 +56,10 @@ class Plan:
     full: frozenset[Lane] = frozenset()
     blocked: int = 0
     jobs: list[Planned] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Another try: what the store has of it already, it does not take again."""
+        self.full, self.blocked = frozenset(), 0
 
     @property
     def is_crowd(self) -> bool:
@@ -181,7 +185,7 @@ class PlanWorker:
         found = await self._look_up([(plan, plan.readers) for plan in plans])
         chunks = list[tuple[Plan, PlanChunk]]()
         for plan in plans:
-            plan.appended, plan.full, plan.blocked = 0, frozenset(), 0
+            plan.begin()
             plan.jobs = self._jobs(plan, plan.readers, found)
             parts = [plan.jobs[i : i + JOBS_PER_CHUNK] for i in range(0, len(plan.jobs), JOBS_PER_CHUNK)] or [[]]
             *others, last = parts
@@ -191,7 +195,7 @@ class PlanWorker:
         await self._append([(plan, self._chunk(plan, plan.jobs, last=True)) for plan in plans])
 
     async def _append_crowd(self, plan: Plan) -> None:
-        plan.appended, plan.full, plan.blocked = 0, frozenset(), 0
+        plan.begin()
         waiting, plan.jobs = list[Planned](), []
         for start in range(0, len(plan.readers), CROWD):
             page = plan.readers[start : start + CROWD]
@@ -235,9 +239,12 @@ class PlanWorker:
         for (plan, chunk), result in zip(chunks, results, strict=True):
             plan.appended += sum(result.new)
             plan.full |= result.full
-            for (lane, _), is_new in zip(chunk.jobs, result.new, strict=True):
+            for (lane, _), is_new in zip(chunk.jobs, result.new, strict=result.error is None):
                 if is_new:
                     self._observer.job_planned(lane)
+        for result in results:
+            if result.error is not None:
+                raise result.error
 
 
 def _portions(plans: Sequence[Plan]) -> Iterator[list[Plan]]:

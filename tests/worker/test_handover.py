@@ -281,8 +281,9 @@ def test_one_message_that_cannot_be_appended_does_not_hold_up_the_others(on_phon
         chunks = [
             plan.chunk([(bench.lane, plan.job(who))], message) for who, message in (("ben", "broken"), ("cai", "m1"))
         ]
-        with pytest.raises(ResponseError):
-            await plan.append_chunks(*chunks)
+        broken, well = await plan.append_chunks(*chunks)
+        assert isinstance(broken.error, ResponseError)
+        assert (well.new, well.error) == ([True], None)
         await bench.worker.drained()
         assert bench.sent == [["cai-token"]]
         await bench.nothing_is_left()

@@ -455,7 +455,9 @@ def test_an_unreadable_callback_is_a_dead_letter_and_its_neighbours_are_planned(
     on_relay(scenario)
 
 
-def test_a_message_that_the_store_refuses_does_not_hold_up_those_that_were_claimed_with_it(on_relay: OnRelay) -> None:
+def test_a_message_that_the_store_refuses_does_not_hold_up_those_that_were_claimed_with_it(
+    on_relay: OnRelay, logged: Logged
+) -> None:
     async def scenario(relay: Relay) -> None:
         relay.accept_messages([1, 2, 3])
         records = [load_offline_message(fields[b"r"]) for _, fields in await relay.redis.xrange(relay.stream)]
@@ -464,6 +466,7 @@ def test_a_message_that_the_store_refuses_does_not_hold_up_those_that_were_claim
         await relay.plan(relay.accounts)
         assert len(await relay.jobs(relay.accounts)) == 2
         assert await relay.left() == (1, 1)
+        assert results(logged) == ["planned"] * 2
         await relay.redis.delete(marks)
         await relay.instance(relay.accounts, name="heir").take_over()
         assert len(await relay.jobs(relay.accounts)) == 3
@@ -494,6 +497,23 @@ def test_a_store_in_trouble_is_waited_for_with_the_callbacks_in_hand(
             "the store answers again",
             *["callback planned"] * 2,
         ]
+
+    on_relay(scenario)
+
+
+def test_a_crowd_that_is_planned_with_a_break_counts_as_planned_now(on_relay: OnRelay, logged: Logged) -> None:
+    async def scenario(relay: Relay) -> None:
+        relay.accept(callback(relay.app_id, readers(names(JOBS_PER_CHUNK + 1))))
+        await relay.ensure_group()
+        one = relay.instance(relay.accounts)
+        one.queue.fault, one.queue.from_call = RedisConnectionError(), 1
+        planning = asyncio.create_task(one.turn())
+        while not logged:
+            await asyncio.sleep(0.001)
+        one.queue.fault = None
+        await planning
+        (planned,) = [entry for entry in logged if entry["event"] == "callback planned"]
+        assert (planned["result"], planned["jobs"]) == ("planned", JOBS_PER_CHUNK + 1)
 
     on_relay(scenario)
 
