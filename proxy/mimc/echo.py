@@ -17,6 +17,7 @@ from proxy.mimc.token_answer import without_security_key
 
 SHORTEST: Final = 8  # characters; what is shorter is found in answers by chance
 _ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
+_ENDLESS: Final = re.compile(r"&#[0-9]{1000,}")  # names no character, and Python's `int` raises at some length
 _CONTROLS: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 
@@ -71,7 +72,7 @@ def _decoded(text: str) -> Iterator[str]:
     if "%" in text:
         yield unquote(text)
     if "&" in text:
-        yield html.unescape(text)
+        yield html.unescape(_ENDLESS.sub("", text))
 
 
 def _one_alphabet(text: str) -> str:

@@ -117,6 +117,13 @@ def test_an_answer_that_repeats_our_secrets_is_none_wherever_they_are(place: str
     assert asked_of(REPEATING[place], "refuse") == (refused, [("main", Echo.ANSWER)])
 
 
+@pytest.mark.parametrize("edge", [16 * 1024, 64 * 1024, 128 * 1024])
+def test_a_secret_across_the_edge_of_what_is_read_at_once_is_found(edge: int) -> None:
+    for inside in (1, 5, 10):
+        body = b"x" * (edge - inside) + b"c/of+app==" + b"x" * 100
+        assert asked_of(http(body), "refuse")[1] == [("main", Echo.ANSWER)]
+
+
 def test_the_guard_may_report_alone() -> None:
     answer, found = asked_of(REPEATED, "report")
     assert isinstance(answer, Response)

@@ -91,6 +91,44 @@ def test_any_secret_is_found_in_base64_whatever_surrounds_it(
     assert EchoGuard([secret]).find([], body) is Echo.ANSWER
 
 
+LONG = 256 * 1024  # as long as an answer may be
+HOSTILE = {
+    "an endless number in HTML": b"&#" + b"1" * LONG,
+    "and a hexadecimal one": b"&#x" + b"f" * LONG,
+    "a name without end": b"&" + b"a" * LONG,
+    "an endless code": b'{"code":' + b"1" * LONG + b',"data":{"token":"x"}}',
+    "an object in an object, without end": b'{"data":' * (LONG // 8),
+    "an array in an array, without end": b"[" * LONG,
+    "thousands of strings": json.dumps([f"text {number}" for number in range(LONG // 16)]).encode(),
+    "escapes of halves of characters": b"\\ud800" * (LONG // 6),
+    "backslashes alone": b"\\" * LONG,
+    "percent signs alone": b"%" * LONG,
+    "a secret that never ends": SECRET[:-1].encode() * (LONG // len(SECRET)),
+    "no text at all": bytes(range(256)) * (LONG // 256),
+}
+
+
+@pytest.mark.parametrize("kind", list(HOSTILE))
+@pytest.mark.parametrize("place", ["none", "before", "after"])
+def test_any_long_answer_is_read_to_its_end(kind: str, place: str) -> None:
+    secret = f' "{SECRET}" '.encode()
+    body = (secret if place == "before" else b"") + HOSTILE[kind] + (secret if place == "after" else b"")
+    assert GUARD.find([], body) is (None if place == "none" else Echo.ANSWER)
+
+
+@given(
+    st.lists(
+        st.sampled_from([b"&#", b"1" * 5000, b"%", b"\\u", b"d83d", b'"', b"{", b":", b",", b"\0", b"=", b";", b"\xff"])
+    ),
+    st.booleans(),
+)
+def test_whatever_comes_before_a_secret_does_not_hide_it_and_nothing_breaks_the_guard(
+    pieces: list[bytes], is_there: bool
+) -> None:
+    found = GUARD.find([], b"".join([*pieces, b" ", SECRET.encode() if is_there else b""]))
+    assert found is (Echo.ANSWER if is_there else None)
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig"])
 def test_a_repeated_secret_is_found_in_each_encoding_of_unicode(encoding: str) -> None:
     assert GUARD.find([], f"<p>{SECRET}</p>".encode(encoding)) is Echo.ANSWER
