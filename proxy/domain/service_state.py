@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class BreakerRules:
     """After `failures` in a row the first pause takes `pause_s`, the longest `pause_max_s`. A probe is back in
     `probe_s`."""
 
@@ -40,20 +40,20 @@ class ServiceState:
         """How long a caller should wait; 0: this one may ask, and the state then is `asked`."""
         return max(self.until - now, 0.0) if self.paused_s else 0.0
 
-    def asked(self, now: float, patience: Patience) -> "ServiceState":
+    def asked(self, now: float, rules: BreakerRules) -> "ServiceState":
         """A call goes out; where the service is paused it is the probe."""
-        return replace(self, until=now + patience.probe_s) if self.paused_s else self
+        return replace(self, until=now + rules.probe_s) if self.paused_s else self
 
     def after_answer(self) -> "ServiceState":
         return ServiceState() if self.failed or self.paused_s else self
 
-    def after_failure(self, caller: str, *, was_probe: bool, now: float, patience: Patience) -> "ServiceState":
+    def after_failure(self, caller: str, *, was_probe: bool, now: float, rules: BreakerRules) -> "ServiceState":
         """A call brought no answer. Calls that left before the pause change nothing more about it."""
         if self.paused_s:
-            longer = min(self.paused_s * 2, patience.pause_max_s)
+            longer = min(self.paused_s * 2, rules.pause_max_s)
             return self._paused(longer, now) if was_probe else self
         failed = self.failed | {caller}
-        return self._paused(patience.pause_s, now) if len(failed) >= patience.failures else replace(self, failed=failed)
+        return self._paused(rules.pause_s, now) if len(failed) >= rules.failures else replace(self, failed=failed)
 
     def _paused(self, seconds: float, now: float) -> "ServiceState":
         return ServiceState(paused_s=seconds, until=now + seconds)

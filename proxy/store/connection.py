@@ -223,13 +223,13 @@ class RoundTrips:
             connection: Any = self._idle.pop() if is_kept else self._pool.make_connection()  # type: ignore[no-untyped-call]  # the library has no types here
             try:
                 async with asyncio.timeout(None) as limit:
-                    patience = _Patience(limit, self._timeout_s)
+                    watched = _TimeLimit(limit, self._timeout_s)
                     try:
                         if not is_kept:
                             await connection.connect()  # a password and a database are an exchange too
                         answers, is_demoted = await _exchange(connection, commands)
                     finally:
-                        patience.end()
+                        watched.end()
             except TimeoutError:
                 await connection.disconnect(nowait=True)
                 raise RedisTimeoutError("no answer in time") from None
@@ -255,7 +255,7 @@ class RoundTrips:
             await connection.disconnect(nowait=True)
 
 
-class _Patience:
+class _TimeLimit:
     """A time limit that begins anew where this process itself did not run when it ended.
 
     The answer may lie there unread. To throw it away would cost a starved worker all that a claim brought.

@@ -8,7 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 
-from proxy.domain.service_state import Patience, ServiceState
+from proxy.domain.service_state import BreakerRules, ServiceState
 from proxy.domain.transfers import FailureKind, Paused, Response, TransportFailure
 from proxy.ports import TokenService
 
@@ -19,11 +19,11 @@ class GuardedTokens:
     def __init__(
         self,
         tokens: TokenService,
-        patience: Patience,
+        rules: BreakerRules,
         on_pause: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._tokens, self._patience, self._on_pause, self._clock = tokens, patience, on_pause, clock
+        self._tokens, self._rules, self._on_pause, self._clock = tokens, rules, on_pause, clock
         self._lock = threading.Lock()
         self._states: defaultdict[str, ServiceState] = defaultdict(ServiceState)
 
@@ -32,7 +32,7 @@ class GuardedTokens:
             state, now = self._states[app], self._clock()
             if wait_s := state.wait_s(now):
                 return Paused(wait_s)
-            self._states[app] = state.asked(now, self._patience)
+            self._states[app] = state.asked(now, self._rules)
         answer = self._tokens.issue(app, account)
         if _is_the_services_trouble(answer):
             self._failed(app, account, was_probe=state.paused_s > 0)
@@ -44,7 +44,7 @@ class GuardedTokens:
     def _failed(self, app: str, account: str, *, was_probe: bool) -> None:
         with self._lock:
             before = self._states[app]
-            after = before.after_failure(account, was_probe=was_probe, now=self._clock(), patience=self._patience)
+            after = before.after_failure(account, was_probe=was_probe, now=self._clock(), rules=self._rules)
             self._states[app] = after
         if after.paused_s and not before.paused_s:
             self._on_pause(app)

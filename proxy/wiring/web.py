@@ -15,7 +15,7 @@ from proxy.auth.passwords import Argon2Passwords
 from proxy.auth.sign_in import SignIns
 from proxy.channels import MIPUSH
 from proxy.domain.lanes import Lane
-from proxy.domain.service_state import Patience
+from proxy.domain.service_state import BreakerRules
 from proxy.domain.times import TOLERATED_SKEW
 from proxy.errors import SpoolRefused, StoreUnavailable
 from proxy.metrics import keys_fetched, token_echoes_total
@@ -110,7 +110,7 @@ def web_services(settings: Settings) -> Services:
         inbox=SpoolingInbox(inbox, store, spool.spool, lambda: clock.is_measured) if spool else inbox,
         tokens=GuardedTokens(
             ClockedTokens(TokenClient(settings.apps, settings.token, note_echo), skews),
-            _patience(settings.token),
+            _breaker_rules(settings.token),
             _note_pause,
         ),
         token_monitor=token_monitor,
@@ -167,9 +167,9 @@ def _lanes_by_account(settings: Settings, lanes: Sequence[Lane]) -> list[Lane]:
     return [lane for lane in lanes if lane.channel == MIPUSH and lane.app in sections]
 
 
-def _patience(token: TokenSettings) -> Patience:
+def _breaker_rules(token: TokenSettings) -> BreakerRules:
     pauses = token.breaker_pause.total_seconds(), token.breaker_pause_max.total_seconds()
-    return Patience(token.breaker_failures, *pauses, probe_s=token.timeout.total_seconds() + 1)
+    return BreakerRules(token.breaker_failures, *pauses, probe_s=token.timeout.total_seconds() + 1)
 
 
 def _note_pause(app: str) -> None:

@@ -3,13 +3,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.domain.service_state import Patience, ServiceState
+from proxy.domain.service_state import BreakerRules, ServiceState
 
-PATIENCE = Patience(failures=3, pause_s=1.0, pause_max_s=4.0, probe_s=2.0)
+RULES = BreakerRules(failures=3, pause_s=1.0, pause_max_s=4.0, probe_s=2.0)
 
 
 def failed(state: ServiceState, caller: str, now: float = 0.0, *, was_probe: bool = False) -> ServiceState:
-    return state.after_failure(caller, was_probe=was_probe, now=now, patience=PATIENCE)
+    return state.after_failure(caller, was_probe=was_probe, now=now, rules=RULES)
 
 
 def paused(now: float = 0.0) -> ServiceState:
@@ -40,7 +40,7 @@ def test_an_answer_starts_the_count_anew() -> None:
 def test_after_the_pause_one_call_goes_out_and_the_others_wait_for_it() -> None:
     state = paused()
     assert state.wait_s(1.0) == 0
-    probing = state.asked(1.0, PATIENCE)
+    probing = state.asked(1.0, RULES)
     assert probing.wait_s(1.0) == 2.0
     assert probing.wait_s(3.0) == 0  # it never came back: the next one tries
 
@@ -48,7 +48,7 @@ def test_after_the_pause_one_call_goes_out_and_the_others_wait_for_it() -> None:
 def test_each_probe_that_fails_doubles_the_pause_up_to_the_longest() -> None:
     state, now, waits = paused(), 1.0, []
     for _ in range(4):
-        state = failed(state.asked(now, PATIENCE), "dan", now, was_probe=True)
+        state = failed(state.asked(now, RULES), "dan", now, was_probe=True)
         waits.append(state.wait_s(now))
         now += waits[-1]
     assert waits == [2.0, 4.0, 4.0, 4.0]
@@ -69,8 +69,8 @@ def test_whatever_happens_nobody_waits_longer_than_the_longest_pause(
     state, now = ServiceState(), 0.0
     for later, caller, answers in events:
         now += later
-        assert state.wait_s(now) <= PATIENCE.pause_max_s
+        assert state.wait_s(now) <= RULES.pause_max_s
         if not state.wait_s(now):
             was_probe = state.paused_s > 0
-            state = state.asked(now, PATIENCE)
+            state = state.asked(now, RULES)
             state = state.after_answer() if answers else failed(state, caller, now, was_probe=was_probe)
