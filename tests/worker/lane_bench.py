@@ -30,13 +30,27 @@ from proxy.worker.event_loop_watchdog import EventLoopWatchdog
 from proxy.worker.lane_control import LaneControl
 from proxy.worker.leases import Leases
 from proxy.worker.observer import RelayObserver
-from tests.store.samples import DAY, LEASE, MS, NO_WAIT, NOON, SECOND, alert, job, put_jobs, queue_of
+from tests.store.samples import (
+    DAY,
+    LEASE,
+    MS,
+    NO_WAIT,
+    NOON,
+    SECOND,
+    alert,
+    device,
+    job,
+    put_jobs,
+    queue_of,
+    with_redis,
+)
 from tests.worker.provider import Keys, ScriptedTransport, ScriptedWire, always
 
 BREAKER = 3
 PATIENCE = timedelta(seconds=20)
 Logged = list[MutableMapping[str, Any]]
 Scenario = Callable[["LaneBench"], Awaitable[None]]
+OnLane = Callable[..., None]
 
 
 @dataclass
@@ -249,3 +263,33 @@ class LaneBench:
 
     async def stored_pause(self) -> Pause | None:
         return (await self.lane_states.states([self.lane]))[self.lane].pause
+
+
+async def _nothing(_: LaneBench) -> None: ...
+
+
+def on_bench(
+    store_url: str,
+    store: Store,
+    lane: Lane,
+    logged: Logged,
+    before: Callable[[LaneBench], Awaitable[None]] = _nothing,
+) -> OnLane:
+    """Runs scenarios on a bench of this lane while the worker's loops run; ben, cai and dan have an iPhone each."""
+
+    def run(scenario: Scenario, **of: Any) -> None:
+        async def to_its_end(redis: Any) -> None:
+            bench = LaneBench(redis, store, lane, logged, **of)
+            if lane.channel != "mipush":
+                bench.register(*(device(name, push_token=f"{name}-token") for name in ("ben", "cai", "dan")))
+            await before(bench)
+            bench.start()
+            try:
+                async with asyncio.timeout(30):
+                    await scenario(bench)
+            finally:
+                await bench.end()
+
+        with_redis(store_url, to_its_end)
+
+    return run

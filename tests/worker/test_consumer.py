@@ -1,7 +1,7 @@
 """Claim, lease, capacity, take-over and settling on a real store: the same for callbacks and lanes."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 from redis.exceptions import ConnectionError as RedisConnectionError
-from structlog.testing import capture_logs
 
 from proxy.domain.dead_letters import Cause
 from proxy.domain.jobs import Job
@@ -74,12 +73,6 @@ class Bench:
 
 
 OnStream = Callable[[Callable[[Bench], Awaitable[None]]], None]
-
-
-@pytest.fixture(autouse=True)
-def logged() -> Iterator[list[MutableMapping[str, Any]]]:
-    with capture_logs() as entries:
-        yield entries
 
 
 @pytest.fixture

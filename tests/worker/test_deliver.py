@@ -1,7 +1,7 @@
 """A lane at work on a real store: what it sends, what it settles, when it pauses and when it goes on."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
-from structlog.testing import capture_logs
 
 from proxy.domain.dead_letters import Cause, DeadLetter, revived
 from proxy.domain.decisions import Result
 from proxy.domain.devices import ApnsEnvironment, Platform
 from proxy.domain.jobs import Push
-from proxy.domain.lanes import Lane, Pause, PauseKind
+from proxy.domain.lanes import Pause, PauseKind
 from proxy.domain.outcomes import (
     About,
     Accepted,
@@ -51,51 +50,23 @@ from tests.store.samples import (
     mipush_lane,
     put_jobs,
     queue_of,
-    with_redis,
 )
-from tests.worker.lane_bench import BREAKER, PATIENCE, LaneBench, Logged, Scenario
+from tests.worker.lane_bench import BREAKER, PATIENCE, LaneBench, Logged, OnLane, on_bench
 from tests.worker.provider import BROKEN, RECALLED, REFUSED, TIMED_OUT, always
 
-OnLane = Callable[..., None]
 OUT = Deferred("http 503")
-
-
-@pytest.fixture(autouse=True)
-def logged() -> Iterator[Logged]:
-    """What was logged; and a traceback for a screen would take a third of a second."""
-    with capture_logs() as entries:
-        yield entries
-    assert "the words of ann" not in str(entries)
-
-
-def runner(store_url: str, store: Store, lane: Lane, logged: Logged) -> OnLane:
-    def run(scenario: Scenario, **of: Any) -> None:
-        async def to_its_end(redis: Any) -> None:
-            bench = LaneBench(redis, store, lane, logged, **of)
-            if lane.channel != "mipush":
-                bench.register(*(device(name, push_token=f"{name}-token") for name in ("ben", "cai", "dan")))
-            bench.start()
-            try:
-                async with asyncio.timeout(30):
-                    await scenario(bench)
-            finally:
-                await bench.end()
-
-        with_redis(store_url, to_its_end)
-
-    return run
 
 
 @pytest.fixture
 def on_lane(store_url: str, store: Store, app_id: str, logged: Logged) -> OnLane:
     """Runs a scenario on a lane to Mi Push accounts while the worker's loops run."""
-    return runner(store_url, store, mipush_lane(app_id), logged)
+    return on_bench(store_url, store, mipush_lane(app_id), logged)
 
 
 @pytest.fixture
 def on_phones(store_url: str, store: Store, app_id: str, logged: Logged) -> OnLane:
     """The same on a lane to iPhones; ben, cai and dan have one each."""
-    return runner(store_url, store, apns_lane(app_id), logged)
+    return on_bench(store_url, store, apns_lane(app_id), logged)
 
 
 def users(count: int) -> list[str]:

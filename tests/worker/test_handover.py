@@ -1,7 +1,7 @@
 """What is appended while a lane has room leaves at once; everything else waits in its stream, as ever."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
-from structlog.testing import capture_logs
 
 from proxy.domain.decisions import Result
 from proxy.domain.devices import Device
@@ -23,10 +22,8 @@ from proxy.store.queue.lane_states import RedisLaneStates
 from proxy.store.queue.streams import RedisQueue
 from proxy.store.scripts import Command
 from proxy.worker.handover import HandOver
-from tests.store.samples import DAY, MS, NOON, apns_lane, device, mipush_lane, put_jobs, with_redis
-from tests.worker.lane_bench import BREAKER, LaneBench, Logged, Scenario
-
-OnLane = Callable[..., None]
+from tests.store.samples import DAY, MS, NOON, apns_lane, device, mipush_lane, put_jobs
+from tests.worker.lane_bench import BREAKER, LaneBench, Logged, OnLane, on_bench
 
 
 class Interrupted(RedisQueue):
@@ -77,41 +74,21 @@ def phone_of(account: str, **of: Any) -> Device:
     return device(account, push_token=f"{account}-token", **of)
 
 
-@pytest.fixture(autouse=True)
-def logged() -> Iterator[Logged]:
-    with capture_logs() as entries:
-        yield entries
-
-
-def runner(store_url: str, store: Store, lane: Lane, logged: Logged) -> OnLane:
-    def run(scenario: Scenario, **of: Any) -> None:
-        async def to_its_end(redis: Any) -> None:
-            bench = LaneBench(redis, store, lane, logged, **of)
-            bench.register(*map(phone_of, ("ben", "cai", "dan")))
-            await bench.queue.ensure_group(bench.stream)
-            await bench.consumer.claim()  # nothing waits: from now on the lane takes from the plan
-            bench.start()
-            try:
-                async with asyncio.timeout(30):
-                    await scenario(bench)
-            finally:
-                await bench.end()
-
-        with_redis(store_url, to_its_end)
-
-    return run
+async def takes_from_the_plan(bench: LaneBench) -> None:
+    await bench.queue.ensure_group(bench.stream)
+    await bench.consumer.claim()  # nothing waits
 
 
 @pytest.fixture
 def on_phones(store_url: str, store: Store, app_id: str, logged: Logged) -> OnLane:
     """Runs a scenario on a lane to iPhones; ben, cai and dan have one each."""
-    return runner(store_url, store, apns_lane(app_id), logged)
+    return on_bench(store_url, store, apns_lane(app_id), logged, takes_from_the_plan)
 
 
 @pytest.fixture
 def on_accounts(store_url: str, store: Store, app_id: str, logged: Logged) -> OnLane:
     """The same on a lane to Mi Push accounts."""
-    return runner(store_url, store, mipush_lane(app_id), logged)
+    return on_bench(store_url, store, mipush_lane(app_id), logged, takes_from_the_plan)
 
 
 def test_jobs_leave_as_they_are_appended_without_a_claim_or_a_look_up_of_their_own(on_phones: OnLane) -> None:

@@ -1,22 +1,15 @@
 """The worker's own listener, over a real socket."""
 
 import socket
-from collections.abc import Iterator, MutableMapping
+from collections.abc import MutableMapping
 from typing import Any
 
 import pytest
 import requests
-from structlog.testing import capture_logs
 
 from proxy.worker.operator import serve_operator
 
 State = tuple[bool, dict[str, str]]
-
-
-@pytest.fixture
-def logged() -> Iterator[list[MutableMapping[str, Any]]]:
-    with capture_logs() as entries:
-        yield entries
 
 
 def free_port() -> int:

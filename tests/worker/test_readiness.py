@@ -1,21 +1,14 @@
 """What a worker says of itself, and how often."""
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import MutableMapping
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
 from proxy.worker.readiness import Readiness
 
 WELL = {"main/apns": "", "main/mipush": ""}
 STALLED = {"main/apns": "connection refused", "main/mipush": ""}
-
-
-@pytest.fixture
-def logged() -> Iterator[list[MutableMapping[str, Any]]]:
-    with capture_logs() as entries:
-        yield entries
 
 
 @pytest.fixture
