@@ -39,6 +39,7 @@ class Provider:
     connections: Counter[int] = field(default_factory=Counter)
     bodies: list[bytes] = field(default_factory=list)
     close_kept: bool = False
+    hold: threading.Event = field(default_factory=threading.Event)
 
     def post(self, path: str, body: bytes = b"a=1") -> Request:
         return Request(f"{self.origin}{path}", ("authorization: key=x", "user-agent:", "accept:"), body)
@@ -53,6 +54,8 @@ class Provider:
             self.connections[request.environ["emulator.connection"]] += 1
             self.bodies.append(request.get_data())
             match what:
+                case "held":
+                    self.hold.wait(20)
                 case "slow":
                     time.sleep(0.05)
                 case "large":
@@ -213,10 +216,13 @@ def test_there_are_as_many_places_as_connections(provider: Provider) -> None:
 
 def test_a_closed_transport_answers_those_in_flight_those_who_wait_and_those_who_come(provider: Provider) -> None:
     async def scene(pool: Pool) -> None:
-        in_flight = asyncio.create_task(pool.send(provider.post("/slow")))
-        waits = asyncio.create_task(pool.send(provider.post("/slow")))
-        await asyncio.sleep(0.04)
+        in_flight = asyncio.create_task(pool.send(provider.post("/held")))
+        while not provider.bodies:
+            await asyncio.sleep(0.005)
+        waits = asyncio.create_task(pool.send(provider.post("/held")))
+        await asyncio.sleep(0)  # it has asked for a place
         await pool.transport.aclose()
+        provider.hold.set()
         assert await in_flight == TransportFailure("transport closed", FailureKind.BROKEN)
         assert await waits == await pool.send(provider.post("/ok")) == CLOSED
 

@@ -410,7 +410,8 @@ def test_a_closed_transport_answers_those_in_flight_those_who_wait_and_those_who
     async def scene(sender: Sender) -> None:
         apns.order(effect="silence")
         pushes = [asyncio.create_task(sender.once(number)) for number in range(3)]
-        await asyncio.sleep(0.3)
+        while not apns.arrived():  # the others wait for its answer
+            await asyncio.sleep(0.02)
         await sender.transport.aclose()
         assert await asyncio.gather(*pushes, sender.once(3)) == [
             TransportFailure("transport closed", FailureKind.BROKEN), CLOSED, CLOSED, CLOSED,

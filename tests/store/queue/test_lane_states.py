@@ -10,7 +10,7 @@ from proxy.domain.lanes import Pause, PauseKind, StoredLane
 from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.queue.lane_states import RedisLaneStates
-from tests.store.samples import LEASE, MS, NOON, SECOND, apns_lane, mipush_lane, pauses, raw, with_redis
+from tests.store.samples import DAY, LEASE, MS, NOON, SECOND, apns_lane, mipush_lane, pauses, raw, with_redis
 
 
 def test_a_pause_is_seen_by_all_and_ends_with_resume(store_url: str, app_id: str) -> None:
@@ -62,9 +62,10 @@ def test_one_worker_at_a_time_probes_and_none_before_its_time(store: Store, stor
 
     async def scenario(redis: Any) -> None:
         workers = [RedisLaneStates(redis, f"worker-{number}") for number in range(5)]
-        await workers[0].pause(lane, "quota", NOON, NOON + 200 * MS)
-        assert not await workers[0].may_probe(lane, SECOND)
-        await asyncio.sleep(0.21)
+        await workers[0].pause(mipush_lane(app_id), "quota", NOON, NOON + DAY)
+        assert not await workers[0].may_probe(mipush_lane(app_id), SECOND)
+        await workers[0].pause(lane, "quota", NOON, NOON + MS)
+        await asyncio.sleep(0.005)
         asked = await asyncio.gather(*(it.may_probe(lane, 30 * SECOND) for it in workers))
         assert sorted(asked) == [False] * 4 + [True]
 
