@@ -234,16 +234,29 @@ def test_a_stop_signal_interrupts_whatever_the_block_does(tmp_path: Path) -> Non
 
 
 def test_a_second_ctrl_c_does_not_break_the_stopping(tmp_path: Path) -> None:
+    asked, may_end = tmp_path / "asked", tmp_path / "may end"
     slow_to_stop = (
-        "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.3), sys.exit()));" + SLEEPER
+        "import signal, sys, time; from pathlib import Path\n"
+        "def stop(*_):\n"
+        f"    Path({str(asked)!r}).touch()\n"
+        f"    while not Path({str(may_end)!r}).exists(): time.sleep(0.01)\n"
+        "    sys.exit()\n"
+        "signal.signal(signal.SIGTERM, stop);" + SLEEPER
     )
+
+    def press_again() -> None:
+        while not asked.exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+        may_end.touch()
+
     with Supervisor(tmp_path) as supervisor:
         supervisor.start(program("slow", slow_to_stop))
         pid = supervisor.pid("slow")
-        second = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+        second = threading.Thread(target=press_again, daemon=True)
         second.start()
         raise StopRequested
-    second.join()
+    second.join(10)
     assert started_at(pid) is None
 
 
