@@ -187,6 +187,8 @@ def _secrets_of(app: AppSettings) -> Iterable[str]:
 
 def _is_readable(line: bytes) -> bool:
     """Does this header leave the body as it is? Another encoding could hide what is in it."""
+    if b"-encoding" not in line.lower():
+        return True
     name, _, value = line.decode("latin-1").partition(":")
     allowed = _READABLE.get(name.strip().lower())
     return allowed is None or value.strip().lower() in allowed
