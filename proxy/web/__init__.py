@@ -9,7 +9,7 @@ services  draining                                   what views work with; the s
 `current_services()` is how a view reaches what `create_app` was given.
 """
 
-from typing import Any, cast
+from typing import Any
 
 from flask import Flask, Request, current_app, g, request
 
@@ -24,7 +24,8 @@ def wire(app: Flask, services: Services) -> None:
 
 def current_request() -> Request:
     """The request itself: `flask.request` looks for it at each use."""
-    return cast(Request, request._get_current_object())  # type: ignore[attr-defined]  # a LocalProxy's
+    asked: Request = request._get_current_object()  # type: ignore[attr-defined]  # a LocalProxy's
+    return asked
 
 
 def current_notes() -> Any:
@@ -34,4 +35,6 @@ def current_notes() -> Any:
 
 def current_services() -> Services:
     """The services of the app that answers the current request."""
-    return cast(Services, current_app.extensions[_KEY])
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # as above
+    services: Services = app.extensions[_KEY]
+    return services

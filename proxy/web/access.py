@@ -6,8 +6,6 @@ Never a secret, never content.
 import random
 import re
 
-from flask import g
-
 from proxy.logs import log_event
 from proxy.metrics import refusals_total
 from proxy.web import current_notes, current_request
@@ -18,7 +16,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 def add_log_context(**facts: object) -> None:
     """Adds facts to the current request's line."""
-    g.facts.update(facts)
+    current_notes().facts.update(facts)
 
 
 def audit(what: str, **facts: str | int | None) -> None:

@@ -6,10 +6,11 @@ from enum import StrEnum
 from functools import wraps
 from typing import ParamSpec, cast
 
-from flask import Request, Response, current_app, g, request
+from flask import Request, Response, current_app
 
 from proxy.auth import Authenticated
 from proxy.errors import NotFound
+from proxy.web import current_notes, current_request
 from proxy.web.guards import (
     is_operator,
     require_known_host,
@@ -69,7 +70,7 @@ def require(caller: Caller, limited: Limited) -> Callable[[View[P]], View[P]]:
 
 def current_user() -> Authenticated:
     """The user for whom `require` let the request into a view for users."""
-    user: Authenticated = g.user
+    user: Authenticated = current_notes().user
     return user
 
 
@@ -95,11 +96,11 @@ def _check(caller: Caller, limited: Limited) -> None:
     count_address(limited)
     match caller:
         case Caller.USER:
-            g.user = signed_in(limited)
+            current_notes().user = signed_in(limited)
         case Caller.OPERATOR:
-            require_operator(request.environ)
+            require_operator(current_request().environ)
         case Caller.BALANCER:
-            require_operator_or_one_listener(request.environ)
+            require_operator_or_one_listener(current_request().environ)
         case Caller.ANYONE | Caller.SENDER:
             pass
 

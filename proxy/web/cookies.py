@@ -8,6 +8,7 @@ from typing import Any
 
 from flask import Flask, Request, Response, request
 from flask.sessions import NullSession, SecureCookieSessionInterface, SessionMixin
+from werkzeug.datastructures import ImmutableMultiDict, MultiDict
 
 from proxy.auth.accounts import derived_key
 from proxy.errors import NotAllowed
@@ -17,6 +18,7 @@ from proxy.web.access import add_log_context
 from proxy.web.cors import CLIENT_PATHS, PAGE_HEADER
 
 _NO_SESSION = NullSession()
+_NO_COOKIES = ImmutableMultiDict[str, str]()
 
 
 class NoSessions(SecureCookieSessionInterface):
@@ -70,9 +72,14 @@ def require_browser_care(request: Request) -> None:
         _refuse("origin", "Origin: is not allowed")
 
 
-def ambiguous_cookies(request: Request) -> frozenset[str]:
+def cookies_of(request: Request) -> MultiDict[str, str]:
+    """Those that came along; Werkzeug looks for them at length where there are none."""
+    return request.cookies if "HTTP_COOKIE" in request.environ else _NO_COOKIES
+
+
+def ambiguous_cookies(cookies: MultiDict[str, str]) -> frozenset[str]:
     """The names of those that came more than once."""
-    return frozenset(name for name, values in request.cookies.lists() if len(values) > 1)
+    return frozenset(name for name, values in cookies.lists() if len(values) > 1) if cookies else frozenset()
 
 
 def own_origin() -> str:

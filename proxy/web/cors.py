@@ -14,7 +14,7 @@ from werkzeug.exceptions import MethodNotAllowed
 
 from proxy.errors import NotAllowed
 from proxy.settings import AuthSettings, Settings
-from proxy.web import current_services
+from proxy.web import current_request, current_services
 from proxy.web.access import add_log_context
 from proxy.web.envelope import answer_http_error
 
@@ -29,7 +29,7 @@ def init_cors(app: Flask) -> None:
 
 def require_origin(section: str) -> None:
     """The page that is calling, if it is one, may act for this app; else 403."""
-    origin = request.environ.get("HTTP_ORIGIN")
+    origin = current_request().environ.get("HTTP_ORIGIN")
     if origin is None or _is_of_this_host(origin):
         return
     settings = current_services().settings

@@ -4,7 +4,7 @@ import math
 from functools import partial
 from typing import Any
 
-from flask import Flask, Request, g, request, session
+from flask import Flask, Request, request, session
 from flask_login import LoginManager, UserMixin, login_user, logout_user
 from flask_login import current_user as shown_user
 
@@ -15,10 +15,10 @@ from proxy.domain.limits import Admitted, Blocked, Exceeded
 from proxy.errors import NotFound, NotSignedIn
 from proxy.hosts import is_known_host
 from proxy.settings import AccountsSettings
-from proxy.web import current_request, current_services
+from proxy.web import current_notes, current_request, current_services
 from proxy.web.access import add_log_context, audit_refusal
 from proxy.web.addresses import client_address, network_of
-from proxy.web.cookies import ambiguous_cookies, require_browser_care, use_cookies
+from proxy.web.cookies import ambiguous_cookies, cookies_of, require_browser_care, use_cookies
 from proxy.web.envelope import HttpRefusal
 from proxy.web.limits import Limited, account_budget, address_budget, count_uncounted, share_address, too_often
 from proxy.web.listeners import ON_OPERATOR
@@ -55,7 +55,7 @@ def signed_in(limited: Limited) -> Authenticated:
     one round trip. Raises NotSignedIn, HttpRefusal 429, and StoreUnavailable where the store cannot say whether the
     user is blocked.
     """
-    g.limited = limited
+    current_notes().limited = limited
     # only a session's cookie needs flask-login; for the rest it would ask the request loader, after a long look round
     asked = current_request()
     user = _load_user(asked) if "HTTP_AUTHORIZATION" in asked.environ else shown_user
@@ -132,12 +132,13 @@ def _by_cookie(found: Session) -> Authenticated:
 
 
 def _load_user(request: Request) -> User | None:
+    cookies = cookies_of(request)
     shown = Credentials(
-        request.headers.get("Authorization"),
-        request.cookies,
+        request.environ.get("HTTP_AUTHORIZATION"),
+        cookies,
         network_of(client_address()),
-        ambiguous_cookies(request),
-        partial(share_address, g.limited),
+        ambiguous_cookies(cookies),
+        partial(share_address, current_notes().limited),
     )
     match current_services().authenticator.authenticate(shown):
         case Authenticated() as proof:

@@ -14,14 +14,12 @@ import math
 from enum import StrEnum
 from functools import cache
 
-from flask import g
-
 from proxy.domain.limits import Budget, Exceeded
 from proxy.domain.times import MS
 from proxy.errors import StoreUnavailable
 from proxy.metrics import limiter_unavailable_total, rate_limited_total
 from proxy.settings.fields import read_rate
-from proxy.web import current_services
+from proxy.web import current_notes, current_services
 from proxy.web.access import add_log_context
 from proxy.web.addresses import client_address, network_of
 from proxy.web.envelope import HttpRefusal
@@ -91,7 +89,7 @@ def account_budget(limited: Limited, account: str) -> Budget | None:
 
 def address_budget(limited: Limited) -> Budget | None:
     """The current request's address; None: it is off."""
-    budgets: dict[Limited, Budget | None] = g.budgets
+    budgets: dict[Limited, Budget | None] = current_notes().budgets
     if limited not in budgets:
         budgets[limited] = _budget(limited, "address", network_of(client_address()))
     return budgets[limited]
