@@ -5,7 +5,7 @@ The web SDK reads `code` alone and never the status, so an error without it woul
 
 import json
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -42,7 +42,7 @@ class HttpRefusal(Refusal):
 def envelope(
     status: int, message: str = "success", data: object = None, headers: Mapping[str, str] | None = None
 ) -> Response:
-    response = Response(
+    response = PlainAnswer(
         envelope_text(status, message, data), status, content_type="application/json", headers=SECURITY_HEADERS
     )
     if headers:
@@ -53,6 +53,16 @@ def envelope(
 def envelope_text(status: int, message: str, data: object = None) -> str:
     """The body of an answer."""
     return _encode({"code": status, "message": message, "data": data}) + "\n"
+
+
+class PlainAnswer(Response):
+    """An answer with a body and no Location, sent as it is: Werkzeug would copy and check its headers once more."""
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] == "HEAD":
+            return super().__call__(environ, start_response)
+        start_response(self.status, self.headers.to_wsgi_list())
+        return self.iter_encoded()
 
 
 class FixedAnswer(Response):

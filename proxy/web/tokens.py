@@ -3,7 +3,7 @@
 import math
 import time
 
-from flask import Blueprint, request
+from flask import Blueprint
 from flask import Response as WebResponse
 
 from proxy.domain.transfers import Paused, Response, TransportFailure
@@ -11,15 +11,17 @@ from proxy.metrics import bounded_reason, token_answers_total, token_seconds, to
 from proxy.mimc.client import TIMED_OUT
 from proxy.mimc.token_answer import reason_of
 from proxy.usecases.choose_app import choose_app
-from proxy.web import current_services
+from proxy.web import current_request, current_services
 from proxy.web.access import add_log_context, audit
 from proxy.web.body import read_object
 from proxy.web.callers import Caller, current_user, require
 from proxy.web.cors import require_origin
-from proxy.web.envelope import envelope
+from proxy.web.envelope import SECURITY_HEADERS, PlainAnswer, envelope
 from proxy.web.limits import Limited
 
 bp = Blueprint("tokens", __name__)
+
+_PASSED_ON = ("Content-Type", "Content-Encoding")
 
 
 @bp.post("/api/account/token")
@@ -27,7 +29,8 @@ bp = Blueprint("tokens", __name__)
 def give_token() -> WebResponse:
     """The TokenService's answer for the signed-in user: its status, content type and bytes as they are."""
     services, user = current_services(), current_user()
-    section = choose_app(read_object(request.environ), user.app_account, user.bound_app, services.settings.apps)
+    asked = read_object(current_request().environ)
+    section = choose_app(asked, user.app_account, user.bound_app, services.settings.apps)
     require_origin(section)
     started = time.perf_counter()
     answer = services.tokens.issue(section, user.app_account)
@@ -77,9 +80,8 @@ def _status(answer: Response | TransportFailure | Paused) -> int | str:
 
 
 def _passed_on(answer: Response) -> WebResponse:
-    response = WebResponse(answer.body, answer.status)
-    del response.headers["Content-Type"]  # ours; theirs may be absent
-    for name in ("Content-Type", "Content-Encoding"):
-        if name.lower() in answer.headers:
-            response.headers[name] = answer.headers[name.lower()]
+    theirs = [(name, value) for name in _PASSED_ON if (value := answer.headers.get(name.lower())) is not None]
+    response = PlainAnswer(answer.body, answer.status, [*theirs, *SECURITY_HEADERS])
+    if "content-type" not in answer.headers:
+        del response.headers["Content-Type"]  # Werkzeug's own
     return response
