@@ -2,6 +2,7 @@
 
 import math
 import time
+from functools import cache
 
 from flask import Blueprint
 from flask import Response as WebResponse
@@ -22,6 +23,7 @@ from proxy.web.limits import Limited
 bp = Blueprint("tokens", __name__)
 
 _PASSED_ON = ("Content-Type", "Content-Encoding")
+_by_status, _by_answer = cache(tokens_total.labels), cache(token_answers_total.labels)  # as in callbacks
 
 
 @bp.post("/api/account/token")
@@ -53,14 +55,14 @@ def give_token() -> WebResponse:
 
 @bp.after_request
 def count(response: WebResponse) -> WebResponse:
-    tokens_total.labels(str(response.status_code)).inc()
+    _by_status(str(response.status_code)).inc()
     return response
 
 
 def _note(section: str, answer: Response | TransportFailure) -> str | None:
     """Counts the answer, and returns why it holds no token, None where it does."""
     reason = reason_of(answer)
-    token_answers_total.labels(section, bounded_reason(reason or "token")).inc()
+    _by_answer(section, bounded_reason(reason or "token")).inc()
     monitor = current_services().token_monitor
     if reason is None:
         monitor.given(section)
