@@ -5,13 +5,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, Response
 from gunicorn.config import Config  # type: ignore[import-untyped]  # gunicorn has no types
 from gunicorn.http import wsgi  # type: ignore[import-untyped]
 from werkzeug.exceptions import HTTPException
-from werkzeug.test import EnvironBuilder
+from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from proxy.web import answers
+from proxy.web.envelope import PlainAnswer, envelope_text
 from tests.web.world import World
 
 HOSTS = (
@@ -110,3 +111,19 @@ class _Out:
 
     def sendall(self, data: bytes) -> None:
         self.written += data
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
+@pytest.mark.parametrize("status", [200, 404, 503])
+def test_the_same_envelope_is_sent_as_by_werkzeug(method: str, status: int) -> None:
+    environ = EnvironBuilder(method=method).get_environ()
+
+    def sent(kind: type[Response]) -> Any:
+        return run_wsgi_app(kind(envelope_text(status, "ü"), status, {"Retry-After": "1"}), environ, buffered=True)
+
+    ours, theirs = sent(PlainAnswer), sent(Response)
+    assert (b"".join(ours[0]), ours[1], ours[2].to_wsgi_list()) == (
+        b"".join(theirs[0]),
+        theirs[1],
+        theirs[2].to_wsgi_list(),
+    )
