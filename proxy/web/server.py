@@ -16,7 +16,7 @@ import resource
 import socket
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -120,10 +120,10 @@ class Worker(BaseWorker):  # type: ignore[misc]
         ready = self._poller.wait(self._until_next())
         now = time.monotonic()
         while self._given_back:  # before the events: a connection is put here before it is armed
-            self._take_back(self._given_back.popleft(), now)
+            self._attend(self._take_back, self._given_back.popleft(), now)
         for fd in ready:
             if (connection := self._connections.get(fd)) is not None:
-                self._go_on(connection, now)
+                self._attend(self._go_on, connection, now)
             elif fd in self._doors:
                 self._accept(self._doors[fd], now)
             elif fd == self.PIPE[0]:
@@ -133,14 +133,36 @@ class Worker(BaseWorker):  # type: ignore[misc]
         if now >= self._next_sweep:
             self._sweep(now)
         self._end_late(now)
-        for share, pool in self._pools.items():
+        for pool in self._pools.values():
             for connection in pool.take_overdue(now):
-                origin = dict(connection.request.headers).get("ORIGIN")
-                headers = [_SOON, *shown_to(origin, self.settings)]
-                self._refuse(connection, 503, f"no thread for {share} in time", now, headers)
+                self._attend(self._refuse_overdue, connection, now)
         for door in [door for door in self._full if not door.crowd.is_full]:
             self._full.discard(door)
             self._poller.arm(door.fd)
+
+    def _attend(self, handle: Callable[[Connection, float], None], connection: Connection, now: float) -> None:
+        """A fault of ours with one connection ends that one; the poller goes on for all others."""
+        try:
+            handle(connection, now)
+        except Exception as error:  # noqa: BLE001  no caller may end the thread that all callers need
+            _log_fault(error)
+            self._cut_off(connection)
+
+    def _cut_off(self, connection: Connection) -> None:
+        """`_drop` for a connection of which nothing is certain."""
+        try:
+            self._drop(connection)
+        except Exception as error:  # noqa: BLE001  as in `_attend`
+            log.error("and it could not be ended in order", error=type(error).__name__)
+            self._connections.pop(connection.fd, None)
+            self._held, connection.held = self._held - connection.held, 0
+            connection.state = State.GONE
+            connection.sock.close()
+
+    def _refuse_overdue(self, connection: Connection, now: float) -> None:
+        origin = dict(connection.request.headers).get("ORIGIN")
+        headers = [_SOON, *shown_to(origin, self.settings)]
+        self._refuse(connection, 503, f"no thread for {connection.share} in time", now, headers)
 
     def _until_next(self) -> float:
         if self._late:
@@ -164,7 +186,13 @@ class Worker(BaseWorker):  # type: ignore[misc]
                 self._evict(door.crowd.longest_waiting(), "crowded")
                 return
         else:
-            self._let_in(sock, client, door, now)
+            try:
+                self._let_in(sock, client, door, now)
+            except Exception as error:  # noqa: BLE001  as in `_attend`
+                _log_fault(error)
+                if (connection := self._connections.get(sock.fileno())) is not None:
+                    self._cut_off(connection)
+                sock.close()
         self._poller.arm(door.fd)
 
     def _let_in(self, sock: socket.socket, client: Any, door: Door, now: float) -> None:
@@ -349,12 +377,14 @@ class Worker(BaseWorker):  # type: ignore[misc]
         """Of a thousand that are late together each turn ends some, so that the requests of others come in between."""
         for _ in range(min(_ENDED_TOGETHER, len(self._late))):
             connection = self._late.popleft()
-            if connection.state not in _WAITING or not self._is_late(connection, now):
-                continue
-            if connection.state is State.COLLECTING and connection.began is not None:
-                self._refuse(connection, 408, "too slow", now)
-            else:
-                self._drop(connection)
+            if connection.state in _WAITING and self._is_late(connection, now):
+                self._attend(self._end, connection, now)
+
+    def _end(self, connection: Connection, now: float) -> None:
+        if connection.state is State.COLLECTING and connection.began is not None:
+            self._refuse(connection, 408, "too slow", now)
+        else:
+            self._drop(connection)
 
     def _is_late(self, connection: Connection, now: float) -> bool:
         if now >= connection.deadline:
@@ -461,6 +491,11 @@ def _status_of(error: BaseException) -> int:
     if status == 500:
         log.error("a request failed in the server", error=type(error).__name__, trace=trace_without_values(error))
     return status
+
+
+def _log_fault(error: Exception) -> None:
+    log.error("a connection failed in the server", error=type(error).__name__, trace=trace_without_values(error))
+    connections_ended_total.labels("fault").inc()
 
 
 def _log_refused(status: int, reason: str) -> None:
