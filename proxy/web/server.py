@@ -78,6 +78,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self._rate = server.request_min_rate
         self._most_held = server.collected_max_bytes
         self._has_one_listener = server.has_one_listener
+        self._prefix = os.environ.get("SCRIPT_NAME", "")
         self._held = 0
         self._connections: dict[int, Connection] = {}
         self._given_back: deque[Connection] = deque()
@@ -231,7 +232,11 @@ class Worker(BaseWorker):  # type: ignore[misc]
     def _admit(self, connection: Connection, request: Any) -> int:
         """The head is whole: whose request it is, and how long its body may be."""
         connection.share = share_of(
-            request.method, request.path, on_operator=connection.door.is_operators, is_only=self._has_one_listener
+            request.method,
+            request.path,
+            on_operator=connection.door.is_operators,
+            is_only=self._has_one_listener,
+            prefix=self._prefix,
         )
         return longest_body(connection.share)
 

@@ -4,7 +4,6 @@ Sign-ins cost CPU, client calls wait for MIMC, and the operator's page asks the 
 callback waiting.
 """
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -32,13 +31,13 @@ class Share(StrEnum):
 OPERATORS_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
-def share_of(method: str, raw_path: str, *, on_operator: bool, is_only: bool = True) -> Share:
+def share_of(method: str, raw_path: str, *, on_operator: bool, is_only: bool = True, prefix: str = "") -> Share:
     """By the path as the application will see it, however it is spelled, and by the listener.
 
     `is_only`: it is the operator's and the public one. Else strangers who ask for the operator's paths take no thread
-    of theirs.
+    of theirs. `prefix`: gunicorn's SCRIPT_NAME, the path under which the whole service lies.
     """
-    path: str = unquote_to_wsgi_str(raw_path).removeprefix(os.environ.get("SCRIPT_NAME", ""))
+    path: str = (unquote_to_wsgi_str(raw_path) if "%" in raw_path else raw_path).removeprefix(prefix)
     if on_operator or (is_only and path in OPERATORS_PATHS):
         return Share.OPERATOR
     if path.startswith("/callbacks/"):

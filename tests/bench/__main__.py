@@ -18,7 +18,7 @@ from typing import Any
 
 from tests.bench import house, idle, intake, introspection, pushes, sign_in, spooled, starved, tokens, users, whole
 from tests.bench.figures import Row, machine, table
-from tests.bench.processes import MeasuredRig, SinkRig
+from tests.bench.processes import MeasuredRig, SecureMimcRig, SinkRig
 from tests.bench.size import FULL, QUICK, Size
 
 PARTS: Mapping[str, tuple[type[MeasuredRig], Callable[[Any, Size], list[Row]]]] = {
@@ -26,7 +26,7 @@ PARTS: Mapping[str, tuple[type[MeasuredRig], Callable[[Any, Size], list[Row]]]] 
     "pushes": (SinkRig, pushes.measure),
     "intake": (MeasuredRig, intake.measure),
     "spooled": (MeasuredRig, spooled.measure),
-    "tokens": (MeasuredRig, tokens.measure),
+    "tokens": (SecureMimcRig, tokens.measure),
     "users": (MeasuredRig, users.measure),
     "introspection": (MeasuredRig, introspection.measure),
     "sign_in": (MeasuredRig, sign_in.measure),

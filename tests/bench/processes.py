@@ -29,11 +29,12 @@ class MeasuredRig(Rig):
         relay: Mapping[str, Any] | None = None,
         program: Path = ROOT,
         without: Sequence[str] = (),
+        mimc: Mapping[str, Any] | None = None,
     ) -> None:
         self.processes: dict[str, Process] = {}
         super().__init__(
             folder, relay={**_RELAY, **(relay or {})}, apns={"token_updates": 0, **(apns or {})}, program=program,
-            without=without,
+            without=without, mimc=mimc,
         )  # fmt: skip
 
     def start(self, name: str, argv: Sequence[str], *, cwd: Path | str | None = None, **variables: str) -> Process:
@@ -43,6 +44,13 @@ class MeasuredRig(Rig):
     @property
     def web_port(self) -> int:
         return int(self.web.rpartition(":")[2])
+
+
+class SecureMimcRig(MeasuredRig):
+    """The rig with a MIMC that speaks TLS, as the real one does."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, mimc={"tls_folder": str(folder / "tls")})
 
 
 class SinkRig(MeasuredRig):

@@ -1,5 +1,5 @@
-"""A token call through the broker, bearer checked and MIMC asked, against an empty view; and what of it is the look
-for our own secrets in MIMC's answer.
+"""A token call through the broker, bearer checked and MIMC asked over TLS, against an empty view; and what of it is the
+look for our own secrets in MIMC's answer.
 
 python -m tests.bench tokens
 """

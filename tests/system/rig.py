@@ -134,7 +134,10 @@ class Rig:
         self._secrets = {**_settings_secrets()}
         self._tokens: dict[str, str] = {}
         self._web_port, self._operator_port = free_port(), free_port()
-        self.facts: dict[str, Mapping[str, Any]] = {name: {"port": free_port()} for name in without}
+        unused = {name: free_port() for name in without}
+        self.facts: dict[str, Mapping[str, Any]] = {
+            name: {"port": port, "url": f"http://127.0.0.1:{port}"} for name, port in unused.items()
+        }
 
     def __enter__(self) -> Self:
         try:
@@ -422,7 +425,8 @@ class Rig:
             lines += [
                 f"[apps.{section}]", f'app_id = "{app_id}"', f'app_key = "key-of-{section}"',
                 f'app_secret = "{APP_SECRET[app_id]}"', f'url_secret = "{URL_SECRET[app_id]}"',
-                f'base_url = "http://127.0.0.1:{self.facts["mimc"]["port"]}"',
+                f'base_url = "{self.facts["mimc"]["url"]}"',
+                *(f'ca_file = "{path}"' for name, path in self.facts["mimc"].items() if name == "ca_file"),
                 f"[apps.{section}.apns]", f'team_id = "{TEAM[app_id]}"', f'key_id = "{KEY_ID[app_id]}"',
                 f'key_file = "{self.folder / section}.p8"', f'topic = "{TOPIC[app_id]}"',
                 f'production_url = "{apns}"', f'sandbox_url = "{sandbox}"',
