@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import requests
+from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as TookTooLong
 
@@ -20,15 +21,15 @@ def session_for(ca_file: Path | None) -> requests.Session:
     return session
 
 
-def read_body(response: requests.Response, most: int, deadline: float) -> bytes:
-    """The body of a response that was asked for with `stream`, at most `most` bytes; `deadline` is monotonic.
+def read_body(response: BaseHTTPResponse, most: int, deadline: float) -> bytes:
+    """The body of a response of which only the head was read, at most `most` bytes; `deadline` is monotonic.
 
     It is read piece by piece as it comes: one that drips outlives the deadline by one wait at most. Raises
     AnswerTooLong, requests.Timeout and requests.ConnectionError.
     """
     body = b""
     try:
-        while piece := response.raw.read1(most, decode_content=True):
+        while piece := response.read1(most, decode_content=True):
             body += piece
             if len(body) > most:
                 raise AnswerTooLong

@@ -270,4 +270,4 @@ def _json(settings: JwtSettings) -> object:
     ):
         if response.status_code != 200:
             raise requests.HTTPError
-        return read_object(read_body(response, _MOST_BYTES, deadline))
+        return read_object(read_body(response.raw, _MOST_BYTES, deadline))
