@@ -12,10 +12,11 @@ from proxy.domain.jobs import Job, Push
 from proxy.domain.lanes import Lane
 from proxy.domain.limits import Admitted, Blocked, Budget, Exceeded
 from proxy.domain.monitoring import Health, Metric
-from proxy.domain.offline_messages import OfflineMessage
+from proxy.domain.offline_messages import Letter, OfflineMessage
 from proxy.domain.outcomes import Outcome
 from proxy.domain.settlements import Entry
 from proxy.domain.transfers import Paused, Request, Response, TransportFailure
+from proxy.errors import StoreUnavailable
 
 
 class Wire(Protocol):
@@ -37,10 +38,21 @@ class Wire(Protocol):
 
 
 class CallbackInbox(Protocol):
-    """Takes callbacks for good. Raises StoreUnavailable or StoreFull."""
+    """Takes callbacks for good."""
+
+    def accept_all(self, letters: Sequence[Letter]) -> list[Receipt | StoreUnavailable]:
+        """What became of each, in their order; StoreUnavailable, StoreFull for one, where it may not be stored.
+
+        Raises StoreUnavailable where that is so for all of them.
+        """
+        ...
 
     def accept(self, message: OfflineMessage, callback_id: str) -> Receipt:
-        """`callback_id` distinguishes a repeat of the callback from another one about the same message."""
+        """One by itself. Raises StoreUnavailable."""
+        (receipt,) = self.accept_all([Letter(message, callback_id)])
+        if isinstance(receipt, StoreUnavailable):
+            raise receipt
+        return receipt
 
 
 class DeviceRegistry(Protocol):

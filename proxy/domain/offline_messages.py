@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from proxy.domain.alerts import Alert, AlertText, Order
 from proxy.domain.callbacks import Callback, Recipient
@@ -36,6 +37,13 @@ class OfflineMessage:
         age = to_ms(self.accepted_at) - self.sent_at_ms
         believable = self.sent_at_ms and 0 < age < timedelta(days=1) // timedelta(milliseconds=1)
         return self.accepted_at + life - (timedelta(milliseconds=age) if believable else timedelta(0))
+
+
+class Letter(NamedTuple):
+    """What intake puts in the inbox; `callback_id` tells a repeat from another callback about the same message."""
+
+    message: OfflineMessage
+    callback_id: str
 
 
 def is_from_the_future(callback: Callback, now: datetime) -> bool:

@@ -1,18 +1,20 @@
 """Intake with a second place to keep what it takes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from proxy.domain.callbacks import Receipt
-from proxy.domain.offline_messages import OfflineMessage
-from proxy.errors import StoreFull, StoreUnavailable
+from proxy.domain.offline_messages import Letter
+from proxy.errors import SpoolRefused, StoreUnavailable
+from proxy.ports import CallbackInbox
 from proxy.spool.folder import Spool
 from proxy.store.connection import Store
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.records import dump_offline_message
 
 
-class SpoolingInbox:
-    """Implements ports.CallbackInbox: the store, or while it is away this machine's disk.
+class SpoolingInbox(CallbackInbox):
+    """The store, or while it is away this machine's disk.
 
     While the store is known to be away no caller waits for it here; the process's drain asks it once a second. A call
     that failed may have been carried out: its callback is spooled, and the dedupe mark that it left shows that when
@@ -26,15 +28,17 @@ class SpoolingInbox:
         self._spool = spool
         self._knows_time = knows_time
 
-    def accept(self, message: OfflineMessage, callback_id: str) -> Receipt:
-        """Stored or on the disk, or known already. Raises StoreFull, SpoolRefused."""
+    def accept_all(self, letters: Sequence[Letter]) -> list[Receipt | StoreUnavailable]:
+        """Each is stored or on the disk, or known already; else StoreFull or SpoolRefused."""
         if not self._store.is_away:
-            try:
-                return self._inbox.accept(message, callback_id)
-            except StoreFull:
-                raise
-            except StoreUnavailable:
-                pass
-        record = dump_offline_message(message, own_clock=not self._knows_time())
-        self._spool.keep(callback_id, record, message.accepted_at)
+            with suppress(StoreUnavailable):
+                return self._inbox.accept_all(letters)
+        return [self._keep(letter) for letter in letters]
+
+    def _keep(self, letter: Letter) -> Receipt | SpoolRefused:
+        record = dump_offline_message(letter.message, own_clock=not self._knows_time())
+        try:
+            self._spool.keep(letter.callback_id, record, letter.message.accepted_at)
+        except SpoolRefused as refused:
+            return refused
         return Receipt(duplicate=False, spooled=True)

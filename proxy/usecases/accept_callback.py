@@ -1,12 +1,11 @@
-"""Take a callback for good, or say why there is nothing to take."""
+"""What of a callback is taken for good, or why there is nothing to take."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from proxy.domain.callbacks import Callback, Ignored
-from proxy.domain.offline_messages import offline_message
-from proxy.ports import CallbackInbox
+from proxy.domain.callbacks import Callback, Ignored, Receipt
+from proxy.domain.offline_messages import Letter, offline_message
 
 
 class Acceptance(StrEnum):
@@ -21,18 +20,17 @@ class Acceptance(StrEnum):
     IGNORED = "ignored"
 
 
-def accept_callback(
+def judge_callback(
     callback: Callback | Ignored,
-    inbox: CallbackInbox,
     *,
     now: datetime,
     second_clock: Callable[[], datetime | None],
     dedupe_ttl: timedelta,
-) -> Acceptance:
-    """Store what may become an alert; nothing else reaches the store.
+) -> Acceptance | Letter:
+    """What is put in the inbox, for it may become an alert; or why nothing is.
 
     A callback older than `dedupe_ttl` is stale: the store would no longer know that it had it. A wrong clock must lose
-    none, so `second_clock` has to say so too; it gives None where `now` cannot be relied on. Raises StoreUnavailable.
+    none, so `second_clock` has to say so too; it gives None where `now` cannot be relied on.
     """
     if isinstance(callback, Ignored):
         return Acceptance.IGNORED
@@ -44,7 +42,11 @@ def accept_callback(
         second = second_clock()
         if second is not None and second - callback.sent_at > dedupe_ttl:
             return Acceptance.STALE
-    receipt = inbox.accept(offline_message(callback, now), callback.callback_id)
+    return Letter(offline_message(callback, now), callback.callback_id)
+
+
+def acceptance_of(receipt: Receipt) -> Acceptance:
+    """What became of a callback that was put in the inbox."""
     if receipt.spooled:
         return Acceptance.SPOOLED
     return Acceptance.DUPLICATE if receipt.duplicate else Acceptance.ACCEPTED

@@ -1,6 +1,7 @@
 """The web process: gunicorn's worker, and the application's blueprints.
 
 server  polling  collecting  crowd  shares  pages    from connections to whole requests, to the threads of their share
+together                                             callbacks that wait for a thread share a round trip
 hooks  callers  guards  limits  listeners            around every view: which caller may call it, and how often
 tokens  callbacks  devices  sessions  health         the routes
 body  envelope  cookies  cors  addresses  access     what is read of a request, and what is said in an answer and a log

@@ -3,26 +3,27 @@
 While the store is away an append to this machine's disk takes the place of the round trip, where that is set up.
 """
 
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 
 from flask import Blueprint, Response
 
-from proxy.domain.callbacks import Callback, Ignored
+from proxy.domain.callbacks import Callback, Ignored, Receipt
 from proxy.domain.offline_messages import is_from_the_future
 from proxy.errors import NotAllowed, NotFound, Refusal, SpoolRefused, StoreUnavailable
 from proxy.metrics import callbacks_from_the_future_total, callbacks_total, spool_failures_total, spooled_total
 from proxy.mimc.senders import Sender, Senders
 from proxy.mimc.wire import MAX_BODY, parse_callback
 from proxy.settings.fields import Network
-from proxy.usecases.accept_callback import Acceptance, accept_callback
+from proxy.usecases.accept_callback import Acceptance, acceptance_of, judge_callback
 from proxy.web import current_notes, current_request, current_services
 from proxy.web.access import add_log_context
 from proxy.web.addresses import client_address, is_within
 from proxy.web.body import read_body
 from proxy.web.callers import Caller, require
-from proxy.web.envelope import FixedAnswer, envelope
+from proxy.web.envelope import FixedAnswer, envelope, unavailable, unexpected
 from proxy.web.limits import Limited, count_address
+from proxy.web.together import TOGETHER, LaterAnswer, Together
 
 bp = Blueprint("callbacks", __name__)
 
@@ -45,12 +46,8 @@ def receive_callback(url_secret: str) -> Response:
         kind = _label(callback)
         services.senders.check(sender, callback.origin)
         now = services.store_now()
-        acceptance = accept_callback(
-            callback,
-            services.inbox,
-            now=now,
-            second_clock=services.second_clock,
-            dedupe_ttl=services.settings.relay.dedupe_ttl,
+        judged = judge_callback(
+            callback, now=now, second_clock=services.second_clock, dedupe_ttl=services.settings.relay.dedupe_ttl
         )
         if isinstance(callback, Callback) and is_from_the_future(callback, now):
             callbacks_from_the_future_total.inc()
@@ -58,11 +55,23 @@ def receive_callback(url_secret: str) -> Response:
     except Refusal as error:
         _count(facts, kind, "refused" if isinstance(error, NotAllowed | NotFound) else "bad")
         raise
+    if isinstance(judged, Acceptance):
+        _count(facts, kind, judged)
+        return _TAKEN
+    together = current_request().environ.get(TOGETHER) or Together()
+    return LaterAnswer(partial(_conclude, facts, kind, together.put(judged, services.inbox)))
+
+
+def _conclude(facts: dict[str, object], kind: str, receipt: Callable[[], Receipt]) -> Response:
+    try:
+        acceptance = acceptance_of(receipt())
     except StoreUnavailable as error:
         if isinstance(error, SpoolRefused):
             spool_failures_total.labels(error.reason).inc()
         _count(facts, kind, "unavailable")
-        raise
+        return unavailable(error, facts)
+    except Exception as error:  # noqa: BLE001  a fault of ours, as Flask would see it
+        return unexpected(error, facts)
     if acceptance is Acceptance.SPOOLED:
         spooled_total.inc()
     _count(facts, kind, acceptance)

@@ -14,6 +14,7 @@ from flask import Flask, Response
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from proxy.errors import BadField, NotAllowed, NotFound, NotPossible, NotSignedIn, Refusal, StoreUnavailable
+from proxy.web import current_notes
 from proxy.web.access import add_log_context
 
 if TYPE_CHECKING:
@@ -81,9 +82,9 @@ class FixedAnswer(Response):
 def answer_errors(app: Flask) -> None:
     """Whatever ends a request early is answered in the envelope, and never with the request's own content."""
     app.register_error_handler(Refusal, _refused)
-    app.register_error_handler(StoreUnavailable, _unavailable)
+    app.register_error_handler(StoreUnavailable, lambda error: unavailable(error, current_notes().facts))
     app.register_error_handler(HTTPException, answer_http_error)
-    app.register_error_handler(Exception, _unexpected)
+    app.register_error_handler(Exception, lambda error: unexpected(error, current_notes().facts))
 
 
 def status_of(error: Refusal) -> int:
@@ -115,8 +116,9 @@ def _refused(error: Refusal) -> Response:
     return envelope(status, error.message, headers=headers)
 
 
-def _unavailable(error: StoreUnavailable) -> Response:
-    add_log_context(store=str(error))
+def unavailable(error: StoreUnavailable, facts: dict[str, object]) -> Response:
+    """`facts` are those of the request's line."""
+    facts["store"] = str(error)
     return envelope(503, "the store is unavailable", headers={"Retry-After": str(error.retry_after_s)})
 
 
@@ -129,8 +131,9 @@ def answer_http_error(error: HTTPException) -> Response:
     return envelope(status, HTTPStatus(status).phrase.lower(), headers=headers)
 
 
-def _unexpected(error: Exception) -> Response:
-    add_log_context(error=type(error).__name__)
+def unexpected(error: Exception, facts: dict[str, object]) -> Response:
+    """A fault of ours; `facts` as above."""
+    facts["error"] = type(error).__name__
     log.error("a request failed", error=type(error).__name__, trace=trace_without_values(error))
     return envelope(500, "internal server error")
 

@@ -16,7 +16,7 @@ import resource
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -37,6 +37,7 @@ from proxy.web.listeners import ON_OPERATOR, Listener
 from proxy.web.pages import page, status_of
 from proxy.web.polling import Poller, new_poller
 from proxy.web.shares import Pool, Share, longest_body, share_of
+from proxy.web.together import TOGETHER, Together
 
 log = structlog.get_logger()
 
@@ -45,6 +46,7 @@ _ENDED_TOGETHER = 10  # of those that are late, some 100 us each
 _SWEEP_S = 0.25  # between looks for deadlines that have passed
 _FIRST_S = 3.0  # of a request, before its rate counts
 _SIGN_IN_PATIENCE_S = 0.25
+_TOGETHER = 8  # callbacks that share a round trip, at most
 _OPERATOR_THREADS = 2
 _OPERATORS_CONNECTIONS = 64  # room of their own: no crowd on the public listener takes it
 _LINGER_S = 2.0  # a kept connection after a stop, and one that was answered with "Connection: close"
@@ -53,6 +55,35 @@ _FILES_FOR_OTHERS = 128  # the store, MIMC, logs, metrics
 _WARN_EVERY_S = 60.0
 _SOON = ("Retry-After", "1")
 _WAITING = frozenset({State.COLLECTING, State.WRITING, State.LINGERING})  # for their caller
+
+
+class Exchange:
+    """A request in the hands of a thread, and its answer; `content` None: there is nothing left to write."""
+
+    __slots__ = ("connection", "content", "out", "response")
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection, self.out = connection, Out(connection.sock)
+        self.response: Any = None
+        self.content: Iterable[bytes] | None = None
+
+    def write(self) -> None:
+        """All of the application's content, which it may make only now."""
+        content = self.content or ()
+        try:
+            for piece in content:
+                self.response.write(piece)
+            self.response.close()
+        finally:
+            if hasattr(content, "close"):
+                content.close()
+        self.connection.closes = bool(self.response.should_close())
+
+    def fail(self, error: BaseException) -> None:
+        status = _status_of(error)
+        if status != 500:
+            _log_refused(status, type(error).__name__)
+        self.connection.closes, self.out.pieces, self.content = True, [page(status)], None
 
 
 class Worker(BaseWorker):  # type: ignore[misc]
@@ -98,7 +129,8 @@ class Worker(BaseWorker):  # type: ignore[misc]
             Share.OPERATOR: (_OPERATOR_THREADS, self._patience_s),
         }
         self._pools = {
-            share: Pool(share, count, patience_s, self._answer) for share, (count, patience_s) in threads.items()
+            share: Pool(share, count, patience_s, self._answer, _TOGETHER if share is Share.CALLBACKS else 1)
+            for share, (count, patience_s) in threads.items()
         }
 
     def _make_doors(self) -> list[Door]:
@@ -430,43 +462,51 @@ class Worker(BaseWorker):  # type: ignore[misc]
 
     # the threads' side
 
-    def _answer(self, connection: Connection) -> None:
-        """Whatever happens, the connection goes back to the poller."""
-        out = Out(connection.sock)
+    def _answer(self, connections: Sequence[Connection]) -> None:
+        """Whatever happens, the connections go back to the poller. All are begun before the first is concluded."""
+        together = Together()
+        for exchange in [self._begin(connection, together) for connection in connections]:
+            self._conclude(exchange)
+
+    def _begin(self, connection: Connection, together: Together) -> Exchange:
+        exchange = Exchange(connection)
         try:
             decode_body(connection.request)
-            connection.closes = self._call(connection, out)
+            exchange.content = self._call(exchange, together)
         except BaseException as error:  # noqa: BLE001  a thread must not end with a connection in its hands
-            status = _status_of(error)
-            if status != 500:
-                _log_refused(status, type(error).__name__)
-            connection.closes, out.pieces = True, [page(status)]
-        connection.request = None
-        connection.unsent = b"".join(out.pieces)
-        connection.send()
-        self._set_deadline(connection, time.monotonic())
-        self._give_back(connection)
+            exchange.fail(error)
+        return exchange
 
-    def _call(self, connection: Connection, out: Out) -> bool:
-        """The application's answer. True: it says that the connection ends."""
-        request = connection.request
-        response, environ = wsgi.create(request, out, connection.client, connection.door.address, self.cfg, Answer)
+    def _call(self, exchange: Exchange, together: Together) -> Iterable[bytes]:
+        """The application's answer, or what will make it."""
+        connection = exchange.connection
+        response, environ = wsgi.create(
+            connection.request, exchange.out, connection.client, connection.door.address, self.cfg, Answer
+        )
+        exchange.response = response
         environ["wsgi.multithread"] = True
         environ[ON_OPERATOR] = connection.door.is_operators
+        environ[TOGETHER] = together
         self.nr += 1
         if self.nr >= self.max_requests:
             self.alive = False
         if not self.alive or not self.cfg.keepalive:
             response.force_close()
-        content = self.wsgi(environ, response.start_response)
-        try:
-            for piece in content:
-                response.write(piece)
-            response.close()
-        finally:
-            if hasattr(content, "close"):
-                content.close()
-        return bool(response.should_close())
+        content: Iterable[bytes] = self.wsgi(environ, response.start_response)
+        return content
+
+    def _conclude(self, exchange: Exchange) -> None:
+        connection = exchange.connection
+        if exchange.content is not None:
+            try:
+                exchange.write()
+            except BaseException as error:  # noqa: BLE001  as above
+                exchange.fail(error)
+        connection.request = None
+        connection.unsent = b"".join(exchange.out.pieces)
+        connection.send()
+        self._set_deadline(connection, time.monotonic())
+        self._give_back(connection)
 
     def _set_deadline(self, connection: Connection, now: float) -> None:
         """How long the connection may stay as it is now."""

@@ -6,9 +6,10 @@ callback waiting.
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from enum import StrEnum
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 from gunicorn.util import unquote_to_wsgi_str  # type: ignore[import-untyped]  # gunicorn has no types
@@ -52,10 +53,14 @@ def longest_body(share: Share) -> int:
 
 
 class Pool(Generic[T]):
-    """A few threads that do `work`, which must not raise, with one item after the other."""
+    """A few threads that do `work`, which must not raise, with one item after the other, or up to `together` at once
+    where so many wait.
+    """
 
-    def __init__(self, name: str, threads: int, patience_s: float, work: Callable[[T], None]) -> None:
-        self._patience_s, self._work = patience_s, work
+    def __init__(
+        self, name: str, threads: int, patience_s: float, work: Callable[[Sequence[T]], None], together: int = 1
+    ) -> None:
+        self._patience_s, self._work, self._together = patience_s, work, together
         self._waiting: deque[tuple[float, T]] = deque()
         self._calls: SimpleQueue[None] = SimpleQueue()
         for number in range(threads):
@@ -89,8 +94,12 @@ class Pool(Generic[T]):
     def _run(self) -> None:
         while True:
             self._calls.get()
-            try:
-                _, item = self._waiting.popleft()
-            except IndexError:  # it was overdue
-                continue
-            self._work(item)
+            if items := list(self._take()):  # none: it was overdue
+                self._work(items)
+
+    def _take(self) -> Iterator[T]:
+        with suppress(Empty, IndexError):
+            yield self._waiting.popleft()[1]
+            for _ in range(self._together - 1):
+                self._calls.get_nowait()
+                yield self._waiting.popleft()[1]

@@ -26,10 +26,9 @@ from proxy.store.records import (
     load_job,
     load_offline_message,
 )
-from proxy.usecases.accept_callback import accept_callback
+from proxy.usecases.accept_callback import judge_callback
 from tests.fuzz.loop import Target
 from tests.store import golden
-from tests.web.world import MemoryInbox
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -82,7 +81,7 @@ def _callback(body: bytes) -> None:
     if callback is None:
         return
     authentic(callback.origin, "1", SECRETS["1"])
-    accept_callback(callback, MemoryInbox(), now=NOW, second_clock=lambda: NOW, dedupe_ttl=DAY)
+    judge_callback(callback, now=NOW, second_clock=lambda: NOW, dedupe_ttl=DAY)
     if isinstance(callback, Callback):
         assert len(callback.callback_id) == len(callback.message_id) == 32
         message = offline_message(callback, NOW)

@@ -1,16 +1,17 @@
 """What reaches the store, and what only an answer."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from proxy.domain.callbacks import Callback, CallbackOrigin, Ignored, Kind, Receipt, Recipient
-from proxy.domain.offline_messages import OfflineMessage, offline_message
+from proxy.domain.offline_messages import Letter, offline_message
 from proxy.domain.times import to_ms
 from proxy.errors import StoreUnavailable
 from proxy.ports import CallbackInbox
-from proxy.usecases.accept_callback import Acceptance, accept_callback
+from proxy.usecases.accept_callback import Acceptance, acceptance_of, judge_callback
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 LIFE = timedelta(hours=24)
@@ -19,22 +20,25 @@ ORIGIN = CallbackOrigin("1", ("1",), None, None)
 
 
 @dataclass
-class Inbox:
+class Inbox(CallbackInbox):
     duplicate: bool = False
     spooled: bool = False
-    taken: list[tuple[OfflineMessage, str]] = field(default_factory=list)
+    taken: list[Letter] = field(default_factory=list)
 
-    def accept(self, message: OfflineMessage, callback_id: str) -> Receipt:
-        self.taken.append((message, callback_id))
-        return Receipt(self.duplicate, self.spooled)
-
-
-def accept(callback: Callback | Ignored, inbox: CallbackInbox) -> Acceptance:
-    return accept_callback(callback, inbox, now=NOW, second_clock=lambda: NOW, dedupe_ttl=LIFE)
+    def accept_all(self, letters: Sequence[Letter]) -> list[Receipt | StoreUnavailable]:
+        self.taken += letters
+        return [Receipt(self.duplicate, self.spooled) for _ in letters]
 
 
-class BrokenInbox:
-    def accept(self, message: OfflineMessage, callback_id: str) -> Receipt:  # noqa: ARG002  the port's signature
+def accept(
+    callback: Callback | Ignored, inbox: CallbackInbox, now: datetime = NOW, second: datetime | None = NOW
+) -> Acceptance:
+    judged = judge_callback(callback, now=now, second_clock=lambda: second, dedupe_ttl=LIFE)
+    return judged if isinstance(judged, Acceptance) else acceptance_of(inbox.accept(*judged))
+
+
+class BrokenInbox(CallbackInbox):
+    def accept_all(self, letters: Sequence[Letter]) -> list[Receipt | StoreUnavailable]:  # noqa: ARG002  the port's signature
         raise StoreUnavailable("the store does not answer")
 
 
@@ -95,8 +99,7 @@ def test_a_store_that_is_away_is_no_acceptance() -> None:
 def test_one_wrong_clock_or_one_that_is_not_compared_yet_makes_no_callback_stale(
     now: datetime, second: datetime | None
 ) -> None:
-    acceptance = accept_callback(callback(), Inbox(), now=now, second_clock=lambda: second, dedupe_ttl=LIFE)
-    assert acceptance is Acceptance.ACCEPTED
+    assert accept(callback(), Inbox(), now, second) is Acceptance.ACCEPTED
 
 
 def test_a_message_from_the_future_hides_no_later_one_of_its_conversation() -> None:

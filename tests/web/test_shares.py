@@ -1,6 +1,8 @@
 """Whose threads answer what, and what becomes of what no thread takes."""
 
 import threading
+from collections.abc import Sequence
+from queue import SimpleQueue
 
 import pytest
 from werkzeug.routing import Rule
@@ -67,8 +69,8 @@ def test_only_callbacks_may_be_long() -> None:
 def test_what_no_thread_takes_in_time_is_given_back_once_and_never_worked_on() -> None:
     begun, go_on, done = threading.Event(), threading.Event(), list[int]()
 
-    def work(item: int) -> None:
-        done.append(item)
+    def work(items: Sequence[int]) -> None:
+        done.extend(items)
         begun.set()
         go_on.wait(10)
 
@@ -86,3 +88,21 @@ def test_what_no_thread_takes_in_time_is_given_back_once_and_never_worked_on() -
     assert begun.wait(10)
     assert done == [1, 3]
     assert pool.next_overdue() is None
+
+
+def test_what_waits_for_a_thread_is_worked_on_together_up_to_a_limit() -> None:
+    begun, go_on, done = threading.Event(), threading.Event(), SimpleQueue[list[int]]()
+
+    def work(items: Sequence[int]) -> None:
+        begun.set()
+        go_on.wait(10)
+        done.put(list(items))
+
+    pool: Pool[int] = Pool("test", 1, 5.0, work, together=3)
+    pool.put(0, now=0.0)
+    assert begun.wait(10)
+    for number in range(1, 7):
+        pool.put(number, now=float(number > 1))
+    assert list(pool.take_overdue(5.0)) == [1]
+    go_on.set()
+    assert [done.get(timeout=10) for _ in range(3)] == [[0], [2, 3, 4], [5, 6]]

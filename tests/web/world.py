@@ -15,11 +15,11 @@ from proxy.domain.callbacks import Receipt
 from proxy.domain.devices import Device, Registered
 from proxy.domain.limits import Admitted, Blocked, Budget, Exceeded
 from proxy.domain.monitoring import Health, Metric
-from proxy.domain.offline_messages import OfflineMessage
+from proxy.domain.offline_messages import Letter, OfflineMessage
 from proxy.domain.transfers import Paused, Response, TransportFailure
 from proxy.errors import StoreUnavailable
 from proxy.mimc.senders import Senders
-from proxy.ports import BlockList
+from proxy.ports import BlockList, CallbackInbox
 from proxy.settings import Settings
 from proxy.usecases.monitor_tokens import TokenMonitor
 from proxy.web.listeners import ON_OPERATOR
@@ -57,17 +57,20 @@ def settings(apps: Mapping[str, object] | None = None, **sections: object) -> Se
 
 
 @dataclass
-class MemoryInbox:
-    """Implements ports.CallbackInbox."""
+class MemoryInbox(CallbackInbox):
+    """Keeps callbacks by their ids."""
 
     stored: dict[str, OfflineMessage] = field(default_factory=dict)
     failure: StoreUnavailable | None = None
 
-    def accept(self, message: OfflineMessage, callback_id: str) -> Receipt:
+    def accept_all(self, letters: Sequence[Letter]) -> list[Receipt | StoreUnavailable]:
         if self.failure:
             raise self.failure
-        known = callback_id in self.stored
-        self.stored[callback_id] = message
+        return [self._accept(letter) for letter in letters]
+
+    def _accept(self, letter: Letter) -> Receipt:
+        known = letter.callback_id in self.stored
+        self.stored[letter.callback_id] = letter.message
         return Receipt(duplicate=known)
 
 

@@ -29,7 +29,7 @@ from proxy.store.queue.streams import RedisQueue
 from proxy.store.records import load_job, load_offline_message
 from proxy.store.scripts import Command
 from proxy.store.users.blocks import RedisBlocks
-from proxy.usecases.accept_callback import Acceptance, accept_callback
+from proxy.usecases.accept_callback import Acceptance, acceptance_of, judge_callback
 from proxy.usecases.plan_alerts import PlanResult
 from proxy.worker.consumer import StreamConsumer
 from proxy.worker.handover import HandOver
@@ -143,9 +143,10 @@ class Relay:
             self.devices.register(device(name, device_id, f"{name}-{device_id}", resource=resource))
 
     def accept(self, one: Callback, now: datetime = NOON) -> Acceptance:
-        return accept_callback(
-            one, RedisInbox(self.store, DAY, 1000), now=now, second_clock=lambda: now, dedupe_ttl=DAY
-        )
+        judged = judge_callback(one, now=now, second_clock=lambda: now, dedupe_ttl=DAY)
+        if isinstance(judged, Acceptance):
+            return judged
+        return acceptance_of(RedisInbox(self.store, DAY, 1000).accept(*judged))
 
     def accept_messages(self, sequences: Iterable[int], accounts: Sequence[str] = ("ben",)) -> None:
         for sequence in sequences:

@@ -2,20 +2,20 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 
 from proxy.domain.callbacks import Receipt
-from proxy.domain.offline_messages import OfflineMessage
-from proxy.errors import StoreFull
+from proxy.domain.offline_messages import Letter
+from proxy.errors import StoreFull, StoreUnavailable
+from proxy.ports import CallbackInbox
 from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.records import dump_offline_message
-from proxy.store.scripts import Argument, script
+from proxy.store.scripts import Command, ask_now, script
 from proxy.store.server.writes import CountedWrites, Known
 
 
-class RedisInbox:
-    """Implements ports.CallbackInbox."""
+class RedisInbox(CallbackInbox):
+    """Keeps them in the stream of their appId."""
 
     def __init__(self, store: Store, dedupe_ttl: timedelta, cap: int, writes: CountedWrites | None = None) -> None:
         self._store = store
@@ -24,43 +24,28 @@ class RedisInbox:
         self._cap = cap
         self._accept = script("accept_callback")
 
-    def accept(self, message: OfflineMessage, callback_id: str) -> Receipt:
-        """Stored for good, or known already. Raises StoreUnavailable, StoreFull."""
-        names, args = self._asked(message.app_id, callback_id, dump_offline_message(message))
-        known = self._writes.known(message.app_id)
-        answer = self._store.call(lambda redis: self._accept.run(redis, names, args))
-        receipt = self._receipt(message.app_id, known, answer)
-        if receipt is None:
-            raise StoreFull("the stream of callbacks is full")
-        return receipt
+    def accept_all(self, letters: Sequence[Letter]) -> list[Receipt | StoreUnavailable]:
+        """Each is stored for good, or known already, or why it is not. Raises StoreUnavailable; then some may be."""
+        records = [(it.message.app_id, it.callback_id, dump_offline_message(it.message)) for it in letters]
+        return [receipt or StoreFull("the stream of callbacks is full") for receipt in self.put_all(records)]
 
     def put_all(self, records: Sequence[tuple[str, str, bytes]]) -> list[Receipt | None]:
         """The same with records of (appId, callback id, record) that were made before, in their order and one round
         trip; None where a stream is full. Raises StoreUnavailable; then some may be stored.
         """
+        commands = [self._asked(*record) for record in records]
         known = [self._writes.known(app_id) for app_id, _, _ in records]
-        answers = self._store.call(lambda redis: self._run_all(redis, records))
+        answers = self._store.call(lambda redis: ask_now(redis, commands))
         return [
             self._receipt(app_id, before, answer)
             for (app_id, _, _), before, answer in zip(records, known, answers, strict=True)
         ]
 
-    def _run_all(self, redis: Any, records: Sequence[tuple[str, str, bytes]]) -> list[list[int]]:
-        pipe = redis.pipeline(transaction=False)
-        for number, record in enumerate(records):
-            names, args = self._asked(*record)
-            if number == 0:  # whole, so that the server knows it by its digest for the others
-                pipe.eval(self._accept.text.decode(), len(names), *names, *args)
-            else:
-                pipe.evalsha(self._accept.sha, len(names), *names, *args)
-        found: list[list[int]] = pipe.execute()
-        return found
-
-    def _asked(self, app_id: str, callback_id: str, record: bytes) -> tuple[list[str], list[Argument]]:
+    def _asked(self, app_id: str, callback_id: str, record: bytes) -> Command:
         names = [
             keys.seen(app_id, callback_id), keys.callbacks(app_id), keys.waiting(app_id), keys.writes(app_id)
         ]  # fmt: skip
-        return names, [self._dedupe_ttl_ms, self._cap, record]
+        return self._accept.call(names, [self._dedupe_ttl_ms, self._cap, record])
 
     def _receipt(self, app_id: str, known: Known, answer: Sequence[int]) -> Receipt | None:
         """None where there is no room."""
