@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from enum import StrEnum
-from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 from gunicorn.util import unquote_to_wsgi_str  # type: ignore[import-untyped]  # gunicorn has no types
@@ -62,14 +61,15 @@ class Pool(Generic[T]):
     ) -> None:
         self._patience_s, self._work, self._together = patience_s, work, together
         self._waiting: deque[tuple[float, T]] = deque()
-        self._calls: SimpleQueue[None] = SimpleQueue()
+        self._asleep: deque[threading.Lock] = deque()  # what each thread that sleeps waits for
+        self._is_waking = False
         for number in range(threads):
             threading.Thread(target=self._run, name=f"{name}-{number}", daemon=True).start()
 
     def put(self, item: T, now: float) -> None:
         """`now` on a clock that never goes back."""
         self._waiting.append((now + self._patience_s, item))
-        self._calls.put(None)
+        self._wake()
 
     def next_overdue(self) -> float | None:
         """When the item that has waited longest has waited too long."""
@@ -87,19 +87,45 @@ class Pool(Generic[T]):
                 return
             if when > now:  # a thread was faster, and this is the next one
                 self._waiting.appendleft((when, item))
-                self._calls.put(None)  # another may have come meanwhile and found nothing
+                self._wake()  # another may have come meanwhile and found nothing
                 return
             yield item
 
+    def _wake(self) -> None:
+        """One thread for all that waits, and only where none is on its way: it takes several, and wakes the next one.
+
+        The one that fell asleep last, whose memory is warm. A SimpleQueue wakes a second thread for each item.
+        """
+        if not self._is_waking:
+            with suppress(IndexError):  # none sleeps: each looks again before it does
+                bell = self._asleep.pop()
+                self._is_waking = True
+                bell.release()
+
     def _run(self) -> None:
+        bell = threading.Lock()
+        bell.acquire()
         while True:
-            self._calls.get()
-            if items := list(self._take()):  # none: it was overdue
+            if items := list(self._take()):
+                if self._waiting:
+                    self._wake()
                 self._work(items)
+            else:
+                self._sleep(bell)
 
     def _take(self) -> Iterator[T]:
-        with suppress(Empty, IndexError):
-            yield self._waiting.popleft()[1]
-            for _ in range(self._together - 1):
-                self._calls.get_nowait()
+        with suppress(IndexError):
+            for _ in range(self._together):
                 yield self._waiting.popleft()[1]
+
+    def _sleep(self, bell: threading.Lock) -> None:
+        self._asleep.append(bell)
+        if self._waiting:  # it came before this thread could be woken for it
+            try:
+                self._asleep.remove(bell)
+            except ValueError:  # it rings already
+                pass
+            else:
+                return
+        bell.acquire()
+        self._is_waking = False

@@ -106,3 +106,34 @@ def test_what_waits_for_a_thread_is_worked_on_together_up_to_a_limit() -> None:
     assert list(pool.take_overdue(5.0)) == [1]
     go_on.set()
     assert [done.get(timeout=10) for _ in range(3)] == [[0], [2, 3, 4], [5, 6]]
+
+
+@pytest.mark.parametrize(("threads", "together"), [(1, 1), (4, 1), (4, 8)])
+def test_no_thread_sleeps_while_something_waits_for_it(threads: int, together: int) -> None:
+    done = SimpleQueue[int]()
+
+    def work(items: Sequence[int]) -> None:
+        for item in items:
+            done.put(item)
+
+    pool: Pool[int] = Pool("test", threads, 1000.0, work, together)
+    for number in range(300):  # one by one, so that all sleep in between
+        pool.put(number, now=0.0)
+        assert done.get(timeout=10) == number
+    for number in range(3000):
+        pool.put(number, now=0.0)
+    assert sorted(done.get(timeout=10) for _ in range(3000)) == list(range(3000))
+    assert done.empty()
+
+
+def test_what_waits_is_worked_on_by_as_many_threads_as_there_are() -> None:
+    together, done = threading.Barrier(3), threading.Semaphore(0)
+
+    def work(_items: Sequence[int]) -> None:
+        together.wait(10)  # none goes on before three have come
+        done.release()
+
+    pool: Pool[int] = Pool("test", 3, 5.0, work)
+    for number in range(3):
+        pool.put(number, now=0.0)
+    assert all(done.acquire(timeout=10) for _ in range(3))
