@@ -23,12 +23,15 @@ class Wire(Protocol):
     """A channel's language, pure: jobs to a request, an answer to outcomes.
 
     `authorization` is the value of that header. `read` gives one outcome per push, in order; Split only where several
-    pushes were refused together and none was named.
+    pushes were refused together and none was named. Pushes of jobs of one `batch_key` go into one request as long as
+    their `variant` is the same.
     """
 
     batch_limit: int
 
     def batch_key(self, job: Job) -> Hashable: ...
+
+    def variant(self, push: Push) -> Hashable: ...
 
     def refuse(self, push: Push) -> Outcome | None: ...
 

@@ -275,7 +275,7 @@ def test_without_its_words_a_job_shows_that_there_is_a_message_if_the_operator_w
     raw(operator.store, "DEL", keys.dead_words(operator.app_id, id_))
     assert json.loads(operator.run("show", id_).stdout)["words_until"] is None
     operator.told("replay", id_, "--without-words")
-    assert [it.alert.text for it in operator.waiting()] == [AlertText("ann", "New message")]
+    assert [it.alert.text for it in operator.waiting()] == [AlertText("ann", "", "new")]
 
 
 def test_letters_of_an_earlier_version_are_listed_shown_refused_and_dropped(operator: Operator) -> None:

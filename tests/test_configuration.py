@@ -23,6 +23,7 @@ from proxy.settings import (
     JwtSettings,
     LimitSettings,
     LogSettings,
+    MessageSettings,
     MipushSettings,
     RelaySettings,
     Section,
@@ -31,6 +32,8 @@ from proxy.settings import (
     StoreSettings,
     TemplateSettings,
     TokenSettings,
+    TypeSettings,
+    WordsSettings,
 )
 
 CONFIG = Path(__file__).parent.parent / "config"
@@ -97,6 +100,9 @@ def sections_of_the_file() -> Iterator[tuple[type[Section], dict[str, Any]]]:
         (JwtSettings, document["auth"]["jwt"]["own"]),
         (IntrospectionSettings, document["auth"]["introspection"]),
         (AppSettings, app),
+        (MessageSettings, app["messages"]),
+        (TypeSettings, app["messages"]["types"]["order_paid"]),
+        (WordsSettings, app["messages"]["words"]["fr"]),
         (ApnsSettings, app["apns"]),
         (MipushSettings, app["mipush"]),
         (TemplateSettings, app["mipush"]["template"]),

@@ -11,6 +11,7 @@ from proxy.commands import Commands, as_json, config_option, store_clock, store_
 from proxy.commands.time_params import Moment
 from proxy.configuration import load_settings
 from proxy.domain.devices import Device, fingerprint
+from proxy.domain.previews import Preview
 from proxy.settings import Settings
 from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.devices.removed import RedisRemovedDevices, RemovedDevice, RestoreResult
@@ -122,7 +123,8 @@ def _shown(device: Device) -> dict[str, str]:
         "app": device.app, "account": device.account, "device_id": device.device_id, "platform": device.platform,
         "push_token_fingerprint": fingerprint(device.push_token), "environment": device.environment,
         "registered_at": device.registered_at.isoformat(timespec="seconds"), "resource": device.resource,
-        "locale": device.locale, "invalid_reason": device.invalid_reason,
+        "locale": device.locale, "preview": "" if device.preview is Preview.FULL else device.preview.value,
+        "invalid_reason": device.invalid_reason,
     }  # fmt: skip
     return {name: value for name, value in shown.items() if value}
 

@@ -1,9 +1,11 @@
 """What one person should see, and which of two alerts is the later one."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from proxy.domain.callbacks import digest
+from proxy.domain.kinds import Kind
+from proxy.domain.previews import Preview
 
 
 @dataclass(frozen=True)
@@ -28,23 +30,48 @@ class Order:
 
 @dataclass(frozen=True)
 class AlertText:
-    """The words: who writes, and what (or what kind of thing). Theirs, so no repr shows them."""
+    """Who writes, and what. Theirs, so no repr shows it.
+
+    `title` "": the sender has no name to be shown; `body` "": words for `kind` are chosen in the reader's language when
+    a push is built (words.py). `kind` is a Kind, or a type for which the app has words of its own. `group`: the name of
+    the group, where the payload has one.
+    """
 
     title: str = field(repr=False)
     body: str = field(repr=False)
+    kind: str = Kind.TEXT
+    group: str = field(default="", repr=False)
+
+    def at(self, preview: Preview) -> "AlertText":
+        """As much of it as may be shown."""
+        match preview:
+            case Preview.FULL:
+                return self
+            case Preview.SENDER:
+                return replace(self, body="", kind=Kind.NEW)
+            case Preview.NONE:
+                return AlertText("", "", Kind.NEW)
 
 
 @dataclass(frozen=True)
 class Alert:
-    """One message as a person should see it. `message_id` and `conversation` are those of its callback."""
+    """One message as a person should see it. `message_id` and `conversation` are those of its callback.
+
+    `urgent`: it may break through what holds others back, as a call may.
+    """
 
     message_id: str
     conversation: str
     text: AlertText
     order: Order
     expires_at: datetime
+    urgent: bool = False
 
     @property
     def conversation_id(self) -> str:
         """The conversation in 32 hex digits, for fields that take no free text."""
         return digest("conversation", self.conversation)
+
+    def at(self, preview: Preview) -> "Alert":
+        """The same with as much of its text as may be shown."""
+        return self if preview is Preview.FULL else replace(self, text=self.text.at(preview))

@@ -7,6 +7,7 @@ from enum import Enum, StrEnum, auto
 from functools import cached_property
 
 from proxy.domain.callbacks import digest
+from proxy.domain.previews import Preview
 
 
 class Platform(StrEnum):
@@ -31,7 +32,8 @@ class Device:
     """One registration: a push token and its owner. `device_id` is unique within (app, account).
 
     `push_token` is an APNs device token (hex, any length) or a MiPush regId; `registered_at` is aware UTC, of the last
-    registration; `invalid_reason` is why a provider called the address wrong since then.
+    registration; `invalid_reason` is why a provider called the address wrong since then; `preview` is how much of a
+    message it shows.
     """
 
     app: str
@@ -44,6 +46,7 @@ class Device:
     locale: str = ""
     resource: str = ""
     invalid_reason: str = ""
+    preview: Preview = Preview.FULL
 
     @property
     def channel(self) -> str:

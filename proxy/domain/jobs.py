@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 
-from proxy.domain.alerts import Alert
+from proxy.domain.alerts import Alert, AlertText
 from proxy.domain.callbacks import digest
 from proxy.domain.devices import Device, platform_of
 
@@ -78,3 +78,13 @@ class Push:
     @property
     def address(self) -> str:
         return self.device.push_token if self.device else self.job.account
+
+    @property
+    def locale(self) -> str:
+        """The device's; "" where it named none, or is not known."""
+        return self.device.locale if self.device else ""
+
+    @property
+    def text(self) -> AlertText:
+        """What may be shown: the device may have become stricter since the plan."""
+        return self.job.alert.text.at(self.device.preview) if self.device else self.job.alert.text

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from proxy.domain.previews import Preview
+
 
 @dataclass(frozen=True, order=True)
 class Lane:
@@ -16,10 +18,14 @@ class Lane:
 
 @dataclass(frozen=True)
 class Route:
-    """Where the alerts of an app section go: to each registered device, or to the account itself."""
+    """Where the alerts of an app section go: to each registered device, or to the account itself.
+
+    `preview` is how much of a message the section lets them show.
+    """
 
     lane: Lane
     to_account: bool
+    preview: Preview = Preview.FULL
 
 
 class PauseKind(StrEnum):

@@ -1,119 +1,151 @@
 """What a message says on a lock screen, if anything. MIMC sees bytes: what is inside is a custom among its apps.
 
-The spellings below are those of MIMC's manual, its SDKs' demos and public apps. A new message type is a row.
+A `MessageReading` knows one app's custom. The default is the one that kinds.py has the types of.
 """
 
 import base64
 import re
 import unicodedata
 from codecs import BOM_UTF8
-from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from proxy import strict_json
 from proxy.domain.alerts import AlertText
+from proxy.domain.kinds import KNOWN_TYPES, SILENT, UNKNOWN_TYPE, WITH_TEXT, Kind, Rule
 from proxy.text import ELLIPSIS, code_points, cut, first_characters
 
 MAX_BODY: Final = 1000  # characters
 MAX_TITLE: Final = 100
+MAX_ID: Final = 256
+MAX_MENTIONS: Final = 100
 
-
-class Shown(Enum):
-    """What a reader sees of a message: nothing at all, its text, or these words."""
-
-    NOTHING = ""
-    ITS_TEXT = "its text"
-    PHOTO = "[Photo]"
-    VOICE = "[Voice message]"
-    VIDEO = "[Video]"
-    FILE = "[File]"
-    FRIEND_REQUEST = "Wants to be friends"
-    SOMETHING = "New message"
-
-
-@dataclass(frozen=True)
-class MessageType:
-    """One spelling of a message type, in capitals; `source` is where it was seen."""
-
-    spelling: str
-    shown: Shown
-    source: str
-
-
-_MANUAL: Final = "operation manual"
-_JAVA_DEMO: Final = "plain Java demo"
-_CONSUMER: Final = "a public consumer of callbacks (ordinaryroad)"
-
-MESSAGE_TYPES: Final = (
-    MessageType("PING", Shown.NOTHING, _MANUAL),
-    MessageType("PONG", Shown.NOTHING, _MANUAL),
-    MessageType("TEXT", Shown.ITS_TEXT, _MANUAL + "; in small letters: flutter_mimc"),
-    MessageType("TEXT_READ", Shown.NOTHING, _MANUAL),
-    MessageType("TEXT_RECALL", Shown.NOTHING, _MANUAL),
-    MessageType("PIC_FILE", Shown.PHOTO, _MANUAL),
-    MessageType("PIC_FILE_READ", Shown.NOTHING, _MANUAL),
-    MessageType("PIC_FILE_RECALL", Shown.NOTHING, _MANUAL),
-    MessageType("AUDIO_FILE", Shown.VOICE, _MANUAL),
-    MessageType("AUDIO_FILE_READ", Shown.NOTHING, _MANUAL),
-    MessageType("AUDIO_FILE_RECALL", Shown.NOTHING, _MANUAL),
-    MessageType("BIN_FILE", Shown.FILE, _MANUAL),
-    MessageType("BIN_FILE_READ", Shown.NOTHING, _MANUAL),
-    MessageType("BIN_FILE_RECALL", Shown.NOTHING, _MANUAL),
-    MessageType("ADD_FRIEND_REQUEST", Shown.FRIEND_REQUEST, _MANUAL),
-    MessageType("ADD_FRIEND_RESPONSE", Shown.NOTHING, _MANUAL),
-    MessageType("101", Shown.NOTHING, _JAVA_DEMO),  # PING
-    MessageType("102", Shown.NOTHING, _JAVA_DEMO),  # PONG
-    MessageType("103", Shown.ITS_TEXT, _JAVA_DEMO),  # TEXT
-    MessageType("104", Shown.PHOTO, _JAVA_DEMO),  # PIC_FILE
-    MessageType("105", Shown.NOTHING, _JAVA_DEMO),  # TEXT_READ
-    MessageType("106", Shown.NOTHING, _JAVA_DEMO),  # TEXT_RECALL
-    MessageType("107", Shown.FRIEND_REQUEST, _JAVA_DEMO),  # ADD_FRIEND_REQUEST
-    MessageType("108", Shown.NOTHING, _JAVA_DEMO),  # ADD_FRIEND_RESPONSE
-    MessageType("REPLY", Shown.ITS_TEXT, _CONSUMER),
-    MessageType("VIDEO_FILE", Shown.VIDEO, _CONSUMER),
-    MessageType("RECALL", Shown.NOTHING, _CONSUMER),
-    MessageType("CHAT_STATE_CHANGE", Shown.NOTHING, _CONSUMER),
-    MessageType("READ", Shown.NOTHING, "the short form of x_READ, as RECALL is of x_RECALL"),
-)
-
-_SHOWN: Final = {row.spelling: row.shown for row in MESSAGE_TYPES}
-_TYPE_MEMBERS: Final = ("msgType", "type", "bizType", "biz_type")
-_CONTENT_MEMBERS: Final = ("payload", "content")
+Path = tuple[str, ...]  # the names of members, one within the other
+OF_CALLBACK: Final = "bizType of the callback"
+_ABOUT: Final[Mapping[str, str]] = {Kind.READ: "read_msgId", Kind.RECALL: "recall_msgId"}  # MIMC's gitbook, 0504
 _PERCENT_ENCODED: Final = re.compile(r"(?:[A-Za-z0-9\-_.!~*'()]|%[0-9A-Fa-f]{2})+")  # what encodeURIComponent leaves
 _OVERRIDES: Final = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 
 _Envelope = Mapping[str, object]
 
 
-def alert_text(payload: bytes, biz_type: str, sender: str) -> AlertText | None:
-    """The words of the alert, None for a message without an alert. Never raises, whatever the bytes.
+@dataclass(frozen=True)
+class Content:
+    """What a payload says, cleaned. `sender_name` and `group_name` are "" where it names none.
 
-    `payload` is out of MIMC's own base64: the app's JSON object, or base64 of one (flutter_mimc). The type is the
-    first that we know among `biz_type`, which is MIMC's own, and the members msgType, type, bizType and biz_type;
-    a type that we do not know is "New message". Text comes from the member payload or content, or is all of the
-    payload where that is no JSON object.
+    `kind` is a Kind, or the app's own type. `msg_id` is the app's own id of the message; `about` the one that a message
+    of kind READ or RECALL names. `silent`: no alert follows.
     """
-    envelope = _envelope(payload)
-    inner_types = [kind for name in _TYPE_MEMBERS if (kind := _spelling((envelope or {}).get(name)))]
-    shown = next((_SHOWN[kind] for kind in (_spelling(biz_type), *inner_types) if kind in _SHOWN), Shown.SOMETHING)
-    title = clean(sender, MAX_TITLE) or Shown.SOMETHING.value
-    match shown:
-        case Shown.NOTHING:
-            return None
-        case Shown.ITS_TEXT:
-            text = _plain_text(payload) if envelope is None else _content(envelope, encoder=not inner_types)
-            return AlertText(title, clean(text, MAX_BODY) or Shown.SOMETHING.value)
-        case _:
-            return AlertText(title, shown.value)
+
+    kind: str
+    text: str = field(default="", repr=False)
+    sender_name: str = field(default="", repr=False)
+    group_name: str = field(default="", repr=False)
+    msg_id: str = ""
+    about: str = ""
+    mentions: tuple[str, ...] = ()
+    silent: bool = False
+    urgent: bool = False
+    expiry: timedelta | None = None
+
+    def alert_text(self, sender: str) -> AlertText:
+        """`sender`: their account, for a payload that does not name them."""
+        return AlertText(self.sender_name or clean(sender, MAX_TITLE), self.text, self.kind, self.group_name)
+
+
+@dataclass(slots=True)
+class Found:
+    """Where something was found, and what: for whoever asks why. Not frozen, for each alert makes several."""
+
+    place: str
+    value: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class MessageReading:
+    """Where an app's payload has what, and what becomes of each type. The paths of a part are tried in order.
+
+    `rules`: a type's spelling in capitals -> its rule.
+    """
+
+    type: tuple[Path, ...] = (("msgType",), ("type",), ("bizType",), ("biz_type",))
+    text: tuple[Path, ...] = (("payload",), ("content",))
+    sender_name: tuple[Path, ...] = ()
+    group_name: tuple[Path, ...] = ()
+    message_id: tuple[Path, ...] = (("msgId",),)
+    mentions: tuple[Path, ...] = ()
+    rules: Mapping[str, Rule] = field(default_factory=lambda: KNOWN_TYPES)
+
+    def read(self, payload: bytes, biz_type: str) -> Content:
+        """What the payload says. Never raises, whatever the bytes.
+
+        `payload` is out of MIMC's own base64: the app's JSON object, or base64 of one (flutter_mimc). The type is the
+        first that we know among `biz_type`, which is MIMC's own, and the members of `type`; of a type that we do not
+        know no more is said than that there is a message. Where the payload is no JSON object all of it is the text.
+        """
+        envelope = envelope_of(payload)
+        types = self.types(envelope, biz_type)
+        rule = self.rule(types)
+        members: _Envelope = envelope or {}
+        msg_id = _id(self.first(members, self.message_id))
+        if rule.kind in SILENT:
+            return Content(rule.kind, msg_id=msg_id, about=_about(self, members, rule.kind), silent=True)
+        kind, text = rule.kind, ""
+        if kind in WITH_TEXT:
+            text = clean(self.content(payload, envelope, types).value, MAX_BODY)
+            kind = Kind.NEW if not text and kind == Kind.TEXT else kind
+        return Content(
+            kind,
+            text,
+            self.name(members, self.sender_name),
+            self.name(members, self.group_name),
+            msg_id,
+            mentions=_mentions(members, self.mentions) if self.mentions else (),
+            silent=rule.silent,
+            urgent=rule.urgent,
+            expiry=rule.expiry,
+        )
+
+    def types(self, envelope: _Envelope | None, biz_type: str) -> list[Found]:
+        """All that could be the type, the first to be believed first; MIMC's own is always there."""
+        members: _Envelope = envelope or {}
+        inner = [Found(_dotted(path), kind) for path in self.type if (kind := _spelling(strict_json.at(members, path)))]
+        return [Found(OF_CALLBACK, _spelling(biz_type)), *inner]
+
+    def type_of(self, payload: bytes, biz_type: str) -> str:
+        """The type that decided, in capitals; "" where none is known."""
+        types = self.types(envelope_of(payload), biz_type)
+        return next((it.value for it in types if it.value in self.rules), "")
+
+    def rule(self, types: Sequence[Found]) -> Rule:
+        return next((self.rules[it.value] for it in types if it.value in self.rules), UNKNOWN_TYPE)
+
+    def content(self, payload: bytes, envelope: _Envelope | None, types: Sequence[Found]) -> Found:
+        """The text as it was written. A demo that has its type in MIMC's bizType alone always encodes."""
+        if envelope is None:
+            return Found("the whole payload", _plain_text(payload))
+        found = self.first(envelope, self.text)
+        return Found(found.place, _decoded(found.value, encoder=len(types) == 1)) if found.value else found
+
+    def first(self, members: _Envelope, paths: Sequence[Path]) -> Found:
+        """The first of these that is a text; numbers are texts too."""
+        return next(_texts(members, paths), _NOTHING)
+
+    def name(self, members: _Envelope, paths: Sequence[Path]) -> str:
+        return clean(self.first(members, paths).value, MAX_TITLE) if paths else ""
+
+
+_NOTHING: Final = Found("", "")
+DEFAULT_READING: Final = MessageReading()
 
 
 def wordless_text(conversation: str) -> AlertText:
     """What is shown of a message whose words are gone; the sender is known only where two people talk."""
     sender = conversation.removeprefix("p2p:") if conversation.startswith("p2p:") else ""
-    return AlertText(clean(sender, MAX_TITLE) or Shown.SOMETHING.value, Shown.SOMETHING.value)
+    return AlertText(clean(sender, MAX_TITLE), "", Kind.NEW)
 
 
 def clean(text: str, most: int) -> str:
@@ -128,7 +160,7 @@ def clean(text: str, most: int) -> str:
     return shown if shown == line else shown.removesuffix(ELLIPSIS).rstrip() + ELLIPSIS
 
 
-def _envelope(payload: bytes) -> _Envelope | None:
+def envelope_of(payload: bytes) -> _Envelope | None:
     """The app's JSON object, which may be in base64 once more."""
     envelope = _json_object(payload)
     if envelope is not None:
@@ -152,13 +184,39 @@ def _plain_text(payload: bytes) -> str:
         return ""
 
 
-def _content(envelope: _Envelope, *, encoder: bool) -> str:
-    """`encoder`: the envelope comes from a demo that always puts its text in base64."""
-    for name in _CONTENT_MEMBERS:
-        value = envelope.get(name)
+def _texts(members: _Envelope, paths: Sequence[Path]) -> Iterator[Found]:
+    for path in paths:
+        value = strict_json.at(members, path)
         if isinstance(value, str) and value:
-            return _decoded(value, encoder=encoder)
-    return ""
+            yield Found(_dotted(path), value)
+
+
+def _dotted(path: Path) -> str:
+    return path[0] if len(path) == 1 else ".".join(path)
+
+
+def _id(found: Found) -> str:
+    """The app's own id of a message: compared and never shown."""
+    return found.value if len(found.value) <= MAX_ID else ""
+
+
+def _about(reading: MessageReading, members: _Envelope, kind: str) -> str:
+    """The msgId that a READ or RECALL names: it is the text itself (demos), or in an object there (gitbook)."""
+    if kind not in _ABOUT:
+        return ""
+    inside = [(*path, _ABOUT[kind]) for path in reading.text]
+    named = reading.first(members, [*inside, *reading.text])
+    return _id(Found(named.place, _decoded(named.value, encoder=False)))
+
+
+def _mentions(members: _Envelope, paths: Sequence[Path]) -> tuple[str, ...]:
+    """The accounts at the first path that has some: a list of texts, or one text."""
+    for path in paths:
+        value = strict_json.at(members, path)
+        named = [value] if isinstance(value, str) else value
+        if isinstance(named, list) and named:
+            return tuple(it for it in named[:MAX_MENTIONS] if isinstance(it, str) and 0 < len(it) <= MAX_ID)
+    return ()
 
 
 def _decoded(text: str, *, encoder: bool) -> str:

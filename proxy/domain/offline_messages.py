@@ -29,8 +29,8 @@ class OfflineMessage:
         sequence = int(self.sequence) if self.sequence.isascii() and self.sequence.isdigit() else 0
         return Order(sequence, self.sent_at_ms, to_ms(self.accepted_at))
 
-    def alert(self, text: AlertText, life: timedelta) -> Alert:
-        return Alert(self.message_id, self.conversation, text, self.order, self._expires_at(life))
+    def alert(self, text: AlertText, life: timedelta, *, urgent: bool = False) -> Alert:
+        return Alert(self.message_id, self.conversation, text, self.order, self._expires_at(life), urgent)
 
     def _expires_at(self, life: timedelta) -> datetime:
         """`life` after our acceptance; the message's own time shortens it where it is within a day of our clock."""

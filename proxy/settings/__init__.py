@@ -40,6 +40,7 @@ from proxy.settings.fields import (
     store_address,
     written_as,
 )
+from proxy.settings.messages import MessageSettings, TypeSettings, WordsSettings
 from proxy.settings.users import AccountsSettings, AuthSettings, IntrospectionSettings, JwtSettings, key_text
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "JwtSettings",
     "LimitSettings",
     "LogSettings",
+    "MessageSettings",
     "MipushSettings",
     "RelaySettings",
     "Section",
@@ -63,6 +65,8 @@ __all__ = [
     "StoreSettings",
     "TemplateSettings",
     "TokenSettings",
+    "TypeSettings",
+    "WordsSettings",
     "key_text",
 ]
 
@@ -149,6 +153,7 @@ class ApnsSettings(Section):
     ca_file: ReadableFile | None = None
     proxy: ProxyAddress = None
     sound: Annotated[str, Field(max_length=128)] = "default"
+    localized: Literal["server", "device"] = "server"
 
     @model_validator(mode="after")
     def _sandbox_keys_are_complete(self) -> "ApnsSettings":
@@ -244,6 +249,7 @@ class AppSettings(Section):
     proxy: ProxyAddress = None
     allowed_origins: Origins = ()
     check_account: Annotated[str, written_as(r"[^\x00-\x1f\x7f]{0,256}", "at most 256 characters on one line")] = ""
+    messages: MessageSettings = MessageSettings()
     apns: ApnsSettings | None = None
     mipush: MipushSettings | None = None
 
@@ -258,6 +264,9 @@ def _sections_agree(apps: dict[str, AppSettings]) -> dict[str, AppSettings]:
         differing = [key for key in ("app_key", "app_secret") if _text(twin, key) != _text(app, key)]
         problem = f"differs from that of {twin_name}, which has the same app_id"
         faults.extend((f"{name}.{key}", problem) for key in differing)
+        if twin.messages.reading != app.messages.reading:
+            problem = f"paths and types differ from those of {twin_name}, which has the same app_id"
+            faults.append((f"{name}.messages", problem))
         if (owner := secrets.setdefault(app.url_secret.get_secret_value(), name)) != name:
             faults.append((f"{name}.url_secret", f"is also that of {owner}; each section needs its own"))
     refuse(faults)

@@ -12,13 +12,17 @@ from proxy.domain.callbacks import Recipient
 from proxy.domain.dead_letters import Unread
 from proxy.domain.devices import ApnsEnvironment, Device, Platform
 from proxy.domain.jobs import Job, Try
+from proxy.domain.kinds import Kind
 from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import OfflineMessage
+from proxy.domain.previews import Preview
 from proxy.domain.settlements import Entry
 from proxy.domain.times import from_ms, to_ms
+from proxy.domain.words import ENGLISH
 from proxy.errors import ProxyError
 
 FORMAT = 1
+_NO_NAME = ENGLISH[Kind.NEW]
 _DEVICES_KEPT = 4096  # a message is planned and soon delivered, and who gets one mostly gets more
 _NOT_OURS = (KeyError, TypeError, ValueError, IndexError, RecursionError, OverflowError)  # the last: a year too far
 
@@ -65,27 +69,56 @@ def load_offline_message(record: bytes) -> OfflineMessage:
 def dump_job(job: Job, *, with_text: bool = True) -> bytes:
     """`with_text` False leaves out what people wrote, for dead letters."""
     alert, order = job.alert, job.alert.order
-    text = [alert.text.title, alert.text.body] if with_text else None
+    text, extra = _text(alert) if with_text else (None, {})
     return _dump({
         "v": FORMAT, "app": job.app, "channel": job.channel, "account": job.account, "device": job.device_id,
         "message": alert.message_id, "conv": alert.conversation, "text": text,
         "order": [order.sequence, order.sent_at_ms, order.accepted_at_ms], "until": to_ms(alert.expires_at),
-        "attempt": job.attempt, "second": int(job.second_chance),
+        "attempt": job.attempt, "second": int(job.second_chance), **extra,
         **({"tries": [[to_ms(past.at), past.reason] for past in job.history]} if job.history else {}),
         **({"tok": job.token_digest} if job.token_digest else {}),
     })  # fmt: skip
+
+
+def _text(alert: Alert) -> tuple[list[str], dict[str, str | int]]:
+    """Title and body, and the members that most jobs have no need of.
+
+    Where this program chooses words when it pushes, the record has English ones for an earlier program, which knows
+    no "kind".
+    """
+    text, extra = alert.text, dict[str, str | int]()
+    if alert.urgent:
+        extra["urgent"] = 1
+    if text.group:
+        extra["group"] = text.group
+    if text.title and text.kind == Kind.TEXT:
+        return [text.title, text.body], extra
+    title, body = text.title or _NO_NAME, text.body or ENGLISH.get(text.kind, _NO_NAME)
+    return [title, body], {**extra, "kind": text.kind}
+
+
+def _load_text(fields: dict[str, Any]) -> AlertText:
+    title, body = fields["text"] or ("", "")
+    kind, group = fields.get("kind"), fields.get("group", "")
+    _only(str, title, body, group)
+    if kind is None:
+        return AlertText(title, body, group=group)
+    _only(str, kind)
+    return AlertText(
+        "" if title == _NO_NAME else title, "" if body == ENGLISH.get(kind, _NO_NAME) else body, kind, group
+    )
 
 
 def load_job(record: bytes) -> Job:
     """Raises UnreadableRecord."""
     try:
         fields = _load(record)
-        title, body = fields["text"] or ("", "")
-        _only(str, *(fields[name] for name in ("app", "channel", "account", "device", "message", "conv")), title, body)
+        _only(str, *(fields[name] for name in ("app", "channel", "account", "device", "message", "conv")))
         _only(str, fields.get("tok", ""))
         _only(int, *fields["order"], fields["attempt"])
         order, expires_at = Order(*fields["order"]), _time(fields["until"])
-        alert = Alert(fields["message"], fields["conv"], AlertText(title, body), order, expires_at)
+        is_urgent = bool(fields.get("urgent", 0))
+        alert = Alert(fields["message"], fields["conv"], _load_text(fields), order, expires_at, is_urgent)
         return Job(
             fields["app"], fields["channel"], fields["account"], fields["device"], alert, fields["attempt"],
             bool(fields["second"]), tuple(_load_try(at, reason) for at, reason in fields.get("tries", ())),
@@ -149,6 +182,7 @@ def dump_device(device: Device) -> bytes:
         "v": FORMAT, "account": device.account, "platform": device.platform, "token": device.push_token,
         "at": to_ms(device.registered_at), "env": device.environment, "locale": device.locale,
         "resource": device.resource,
+        **({"preview": device.preview} if device.preview is not Preview.FULL else {}),
     })  # fmt: skip
 
 
@@ -161,6 +195,7 @@ def load_device(app: str, device_id: str, record: bytes, invalid_reason: str = "
         return Device(
             app, fields["account"], device_id, Platform(fields["platform"]), fields["token"], _time(fields["at"]),
             ApnsEnvironment(fields["env"]), fields["locale"], fields["resource"], invalid_reason,
+            Preview(fields.get("preview", Preview.FULL)),
         )  # fmt: skip
     except _NOT_OURS as error:
         raise UnreadableRecord(f"device record: {type(error).__name__}") from None

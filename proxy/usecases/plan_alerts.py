@@ -9,8 +9,9 @@ from proxy.domain.callbacks import Recipient
 from proxy.domain.devices import Device
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane, Route
-from proxy.domain.messages import alert_text
+from proxy.domain.messages import Content
 from proxy.domain.offline_messages import OfflineMessage
+from proxy.domain.previews import strictest
 
 Planned = tuple[Lane, Job]
 
@@ -28,12 +29,12 @@ class PlanResult(StrEnum):
     KNOWN = "planned before"
 
 
-def alert_of(message: OfflineMessage, now: datetime, ttl: timedelta) -> Alert | PlanResult:
-    """What people should see, or why there is nothing to see."""
-    text = alert_text(message.payload, message.biz_type, message.sender)
-    if text is None:
+def alert_of(message: OfflineMessage, content: Content, now: datetime, ttl: timedelta) -> Alert | PlanResult:
+    """What people should see of a message with this content, or why there is nothing to see."""
+    if content.silent:
         return PlanResult.NO_TEXT
-    alert = message.alert(text, ttl)
+    life = ttl if content.expiry is None else min(ttl, content.expiry)
+    alert = message.alert(content.alert_text(message.sender), life, urgent=content.urgent)
     return alert if alert.expires_at > now else PlanResult.EXPIRED
 
 
@@ -57,14 +58,16 @@ def jobs_for(
     jobs = list[Planned]()
     alerted = [reader for reader in readers if reader.account not in blocked]
     for route in routes:
-        lane = route.lane
+        lane, shown = route.lane, alert.at(route.preview)
         for reader in alerted:
             if route.to_account:
-                jobs.append((lane, Job(lane.app, lane.channel, reader.account, "", alert)))
+                jobs.append((lane, Job(lane.app, lane.channel, reader.account, "", shown)))
                 continue
             for device in devices.get((lane.app, reader.account), ()):
                 if device.channel == lane.channel and missed_it(device, reader):
-                    jobs.append((lane, _job_for(lane, device, alert)))
+                    preview = strictest(route.preview, device.preview)
+                    its_own = shown if preview is route.preview else alert.at(preview)
+                    jobs.append((lane, _job_for(lane, device, its_own)))
     return jobs
 
 

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from proxy.domain.devices import ApnsEnvironment, Device, Platform
+from proxy.domain.previews import Preview
 from proxy.errors import BadRequest, NotAllowed, NotFound, NotPossible
 from proxy.settings import ApnsSettings, AppSettings
 
-_MEMBERS = {"app", "platform", "push_token", "environment", "locale", "resource"}
+_MEMBERS = {"app", "platform", "push_token", "environment", "locale", "resource", "preview"}
 _REG_ID = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,64}")  # several are joined by commas; longer ones the channel refuses
 _HEX = re.compile(r"(?:[0-9a-fA-F]{2}){8,200}")  # Apple promises no length
 _LOCALE = re.compile(r"[A-Za-z0-9_-]{0,35}")
@@ -26,9 +27,9 @@ def read_registration(
     """A Device from the client's JSON object.
 
     Members: "platform" ("apns" or "mipush"), "push_token", and optional "app" (the section), "environment" (APNs:
-    "production" or, unless the section has it off, "sandbox"), "locale", "resource". Raises BadRequest naming the first
-    member of another shape, NotFound (a section that is not configured), NotAllowed (another than the session's) and
-    NotPossible (the section cannot reach such a device).
+    "production" or, unless the section has it off, "sandbox"), "locale", "resource", "preview" ("full", "sender" or
+    "none"). Raises BadRequest naming the first member of another shape, NotFound (a section that is not configured),
+    NotAllowed (another than the session's) and NotPossible (the section cannot reach such a device).
     """
     if asked.keys() - _MEMBERS:
         raise BadRequest("body", expected=f"no members but {', '.join(sorted(_MEMBERS))}", got=dict(asked))
@@ -45,6 +46,7 @@ def read_registration(
         environment=_environment(asked.get("environment"), apps[section].apns if platform is Platform.APNS else None),
         locale=_text(asked, "locale", _LOCALE, "a language tag of at most 35 characters"),
         resource=_resource(asked.get("resource")),
+        preview=_preview(asked.get("preview")),
     )
 
 
@@ -118,6 +120,15 @@ def _text(asked: Mapping[str, object], field: str, shape: re.Pattern[str], expec
     if not isinstance(value, str) or not shape.fullmatch(value):
         raise BadRequest(field, expected=expected, got=value)
     return value
+
+
+def _preview(value: object) -> Preview:
+    if value is None:
+        return Preview.FULL
+    try:
+        return Preview(value)  # type: ignore[arg-type]  # as above
+    except ValueError:
+        raise BadRequest("preview", expected='"full", "sender" or "none"', got=value) from None
 
 
 def _resource(value: object) -> str:

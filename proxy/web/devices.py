@@ -106,6 +106,7 @@ def _shown(device: Device) -> dict[str, object]:
         "environment": device.environment.value if device.platform is Platform.APNS else None,
         "locale": device.locale,
         "resource": device.resource,
+        "preview": device.preview.value,
         "registered_at": device.registered_at.isoformat(timespec="seconds"),
         "invalid_reason": device.invalid_reason or None,
     }

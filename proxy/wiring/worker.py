@@ -40,6 +40,7 @@ from proxy.store.server.worker_states import WorkerStates
 from proxy.store.server.writes import CountedWrites
 from proxy.usecases.monitor_clock import ClockMonitor
 from proxy.wiring.common import app_ids_of, clock_monitor, identity_of, lanes_of, log_loss
+from proxy.wiring.messages import preview_of, reading_of_app, vocabulary_of
 from proxy.worker.consumer import SettleCall, StreamConsumer
 from proxy.worker.conversations import Conversations
 from proxy.worker.deliver import Channel, LaneWorker
@@ -175,6 +176,7 @@ def _plan_worker(app_id: str, shared: _Shared, lanes: Sequence[LaneWorker]) -> P
         shared.addresses,
         HandOver(shared.queue, shared.addresses, mine, time.monotonic),
         observer,
+        reading=reading_of_app(shared.settings, app_id),
         alert_ttl=shared.settings.relay.alert_ttl,
         now=shared.clock.now,
     )
@@ -219,7 +221,8 @@ def _lane_worker(lane: Lane, shared: _Shared) -> LaneWorker:
 def _route(lane: Lane, settings: Settings) -> Route:
     mipush = settings.apps[lane.app].mipush
     is_apns = lane.channel in (APNS, APNS_SANDBOX)
-    return Route(lane, to_account=not is_apns and mipush is not None and mipush.address == "account")
+    to_account = not is_apns and mipush is not None and mipush.address == "account"
+    return Route(lane, to_account, preview_of(lane, settings))
 
 
 def _is_on(lane: Lane, settings: Settings) -> bool:
@@ -251,7 +254,7 @@ def _apns(lane: Lane, section: ApnsSettings, shared: _Shared) -> Channel:
     )
     return Channel(
         _route(lane, shared.settings),
-        ApnsWire(section, environment),
+        ApnsWire(section, environment, vocabulary_of(shared.settings.apps[lane.app].messages)),
         shared.transports.apns(section, environment),
         token,
         off=None if _is_on(lane, shared.settings) else Result.SANDBOX_OFF,
@@ -261,7 +264,7 @@ def _apns(lane: Lane, section: ApnsSettings, shared: _Shared) -> Channel:
 def _mipush(lane: Lane, section: MipushSettings, shared: _Shared) -> Channel:
     return Channel(
         _route(lane, shared.settings),
-        MipushWire(section),
+        MipushWire(section, vocabulary_of(shared.settings.apps[lane.app].messages)),
         shared.transports.mipush(section),
         FixedAuthorization(mipush_authorization(section)),
         replaces=True,

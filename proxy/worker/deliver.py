@@ -257,6 +257,8 @@ class LaneWorker:
                 if isinstance(decision, RedisError):
                     raise decision
                 self._settle(one, decision)
+        if self._wire.batch_limit > 1:
+            batches = self._of_one_variant(batches, addressed)
         if self._channel.replaces and addressed:
             pushes = [(one, addressed[one.entry_id]) for one in claimed if one.entry_id in addressed]
             addressed = await self._locked(pushes)
@@ -266,6 +268,24 @@ class LaneWorker:
                 is_whole = len(going) == len(batch.jobs)
                 prepared.append((batch if is_whole else replace(batch, jobs=tuple(one for one, _ in going)), going))
         return prepared
+
+    def _of_one_variant(self, batches: Sequence[Batch], addressed: dict[bytes, Push]) -> list[Batch]:
+        """The same batches, each without the jobs that need a request of their own: those wait as batches anew."""
+        kept = list[Batch]()
+        for batch in batches:
+            if len(batch.jobs) == 1:
+                kept.append(batch)
+                continue
+            by_variant: dict[object, list[ClaimedJob]] = {}
+            for one in batch.jobs:
+                if one.entry_id in addressed:
+                    by_variant.setdefault(self._wire.variant(addressed[one.entry_id]), []).append(one)
+            first, *others = by_variant.values() or [[]]
+            kept.append(replace(batch, jobs=tuple(first)) if others else batch)
+            self._waiting.put_first([replace(batch, jobs=tuple(jobs)) for jobs in others])
+            for one in (one for jobs in others for one in jobs):
+                del addressed[one.entry_id]
+        return kept
 
     def _check(self, claimed: ClaimedJob, destination: Destination, now: datetime) -> Push | Decision:
         if self._channel.off is not None:

@@ -11,7 +11,7 @@ back its own jobs alone: the store keeps the message for that lane, and gives it
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -22,7 +22,9 @@ from proxy.domain.callbacks import Recipient
 from proxy.domain.dead_letters import Cause
 from proxy.domain.devices import AccountsRead
 from proxy.domain.lanes import Lane, Route
+from proxy.domain.messages import DEFAULT_READING, MessageReading
 from proxy.domain.offline_messages import OfflineMessage
+from proxy.domain.previews import Preview
 from proxy.domain.settlements import Bury, Entry, PlanChunk, Waiting
 from proxy.store.connection import is_the_stores_own
 from proxy.store.devices.addresses import RedisAddresses
@@ -94,10 +96,13 @@ class PlanWorker:
         *,
         alert_ttl: timedelta,
         now: Callable[[], datetime],
+        reading: MessageReading = DEFAULT_READING,
     ) -> None:
         self.consumer = consumer
         self._app_id, self._routes, self._addresses, self._hand_over = app_id, routes, addresses, hand_over
         self._observer, self._alert_ttl, self._now = observer, alert_ttl, now
+        self._reading = reading
+        self._keeps_words = any(route.preview is not Preview.NONE for route in routes)
         self._tasks = Tasks()
 
     async def claim(self) -> None:
@@ -138,9 +143,16 @@ class PlanWorker:
             return None
         if entry.deliveries > POISON_DELIVERIES:
             log.error("callback is poison", message_id=message.message_id)
-            self.consumer.settle(Bury(entry.id, Cause.POISON, "poison callback", message))
+            self.consumer.settle(Bury(entry.id, Cause.POISON, "poison callback", self._kept(message)))
             return None
-        return Plan(entry, message, alert_of(message, self._now(), self._alert_ttl), readers_of(message))
+        content = self._reading.read(message.payload, message.biz_type)
+        return Plan(entry, message, alert_of(message, content, self._now(), self._alert_ttl), readers_of(message))
+
+    def _kept(self, message: OfflineMessage) -> OfflineMessage:
+        """What may be kept of a message as a dead letter: where no alert of the app shows words, only its type."""
+        if self._keeps_words:
+            return message
+        return replace(message, payload=b"{}", biz_type=self._reading.type_of(message.payload, message.biz_type))
 
     async def _plan(self, plans: Sequence[Plan]) -> None:
         """Plan them together; where one of them fails, each by itself, for it must not hold up the others."""

@@ -3,13 +3,15 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 
 from proxy.channels.apns.wire import ApnsWire
-from proxy.domain.alerts import Alert
+from proxy.domain.alerts import Alert, AlertText
 from proxy.domain.devices import ApnsEnvironment
+from proxy.domain.kinds import Kind
 from proxy.domain.outcomes import (
     About,
     Accepted,
@@ -21,7 +23,9 @@ from proxy.domain.outcomes import (
     Rejected,
     Unregistered,
 )
+from proxy.domain.previews import Preview
 from proxy.domain.transfers import Request, Response
+from proxy.domain.words import Vocabulary
 from tests.channels.pushes import (
     DEVICE_TOKEN,
     NOON,
@@ -109,6 +113,67 @@ def test_the_payload_shows_the_message_and_tells_the_app_where_it_is() -> None:
     assert b": " not in body
 
 
+def told(text: AlertText, locale: str = "", preview: Preview = Preview.FULL, **of: Any) -> dict[str, Any]:
+    """What the phone shows of it."""
+    wire = ApnsWire(apns_settings(**of), ApnsEnvironment.PRODUCTION, Vocabulary(preview=preview))
+    push = to_device(replace(an_alert(), text=text))
+    assert push.device is not None
+    push = replace(push, device=replace(push.device, locale=locale))
+    shown: dict[str, Any] = json.loads(wire.build([push], "a", NOON).body)["aps"]["alert"]
+    return shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (AlertText("ann", "", Kind.PICTURE), {"title": "ann", "body": "[图片]"}),
+        (AlertText("ann", "hi", Kind.TEXT, "家"), {"title": "ann", "subtitle": "家", "body": "hi"}),
+        (AlertText("", "hi"), {"body": "hi"}),
+        (AlertText("", "", Kind.NEW), {"body": "新消息"}),
+    ],
+)
+def test_what_is_no_text_is_said_in_the_phone_s_language(text: AlertText, shown: dict[str, str]) -> None:
+    assert told(text, "zh-Hans-CN") == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (AlertText("ann", "", Kind.FRIEND_REQUEST), {"title": "ann", "loc-key": "MIMC_FRIEND_REQUEST"}),
+        (AlertText("ann", "", "ORDER_PAID"), {"title": "ann", "loc-key": "MIMC_ORDER_PAID"}),
+        (AlertText("ann", "hi"), {"title": "ann", "body": "hi"}),
+    ],
+)
+def test_an_app_may_choose_the_words_on_the_phone(text: AlertText, shown: dict[str, str]) -> None:
+    assert told(text, "zh-Hans-CN", localized="device") == shown
+
+
+def test_a_job_that_is_older_than_the_setting_shows_no_more_than_the_setting_allows() -> None:
+    text = AlertText("ann", "hi", Kind.TEXT, "family")
+    assert told(text, preview=Preview.SENDER) == {"title": "ann", "subtitle": "family", "body": "New message"}
+    assert told(text, preview=Preview.NONE) == {"body": "New message"}
+    assert told(text, preview=Preview.NONE, localized="device") == {"loc-key": "MIMC_NEW"}
+
+
+def test_a_device_that_became_stricter_since_the_plan_shows_less() -> None:
+    push = to_device()
+    assert push.device is not None
+    shy = replace(push, device=replace(push.device, preview=Preview.NONE))
+    assert json.loads(WIRE.build([shy], "a", NOON).body)["aps"]["alert"] == {"body": "New message"}
+
+
+def test_an_urgent_alert_is_time_sensitive_and_no_other() -> None:
+    assert "interruption-level" not in json.loads(built(an_alert()).body)["aps"]
+    urgent = json.loads(built(replace(an_alert(), urgent=True)).body)["aps"]
+    assert urgent["interruption-level"] == "time-sensitive"
+
+
+def test_long_names_give_way_before_the_text_is_cut() -> None:
+    alert = replace(an_alert(), text=AlertText("你" * 3000, "hi", Kind.TEXT, "家" * 3000))
+    shown = json.loads(built(alert).body)["aps"]["alert"]
+    assert (shown["body"], shown["title"][-1], shown["subtitle"][-1]) == ("hi", "…", "…")
+
+
 def test_an_app_without_sound_gets_none() -> None:
     request = ApnsWire(apns_settings(sound=""), ApnsEnvironment.PRODUCTION).build([to_device()], "a", NOON)
 
@@ -122,7 +187,7 @@ def test_no_payload_is_over_4096_bytes_whatever_people_write(alert: Alert) -> No
     shown = json.loads(body)["aps"]["alert"]
 
     assert len(body) <= 4096
-    for text, whole in ((shown["title"], alert.text.title), (shown["body"], alert.text.body)):
+    for text, whole in ((shown.get("title", ""), alert.text.title), (shown["body"], alert.text.body or "New message")):
         assert text == whole or (text.endswith("…") and whole.startswith(text[:-1]))
 
 

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from proxy.channels.mipush.codes import next_day_in_china
 from proxy.channels.mipush.template import clean
 from proxy.channels.mipush.wire import MipushWire, authorization
-from proxy.domain.alerts import Alert
+from proxy.domain.alerts import Alert, AlertText
 from proxy.domain.jobs import Push
+from proxy.domain.kinds import Kind
 from proxy.domain.outcomes import (
     About,
     Accepted,
@@ -30,7 +31,9 @@ from proxy.domain.outcomes import (
     UnknownAccount,
     Unregistered,
 )
+from proxy.domain.previews import Preview
 from proxy.domain.transfers import Response
+from proxy.domain.words import Vocabulary
 from tests.channels.pushes import (
     NOON,
     RELAXED,
@@ -215,8 +218,50 @@ def test_a_blank_text_is_replaced() -> None:
     sent = form(an_alert("", " \u3000\u200b"))
     own = MipushWire(mipush_settings(template=TEMPLATE | {"fallback": "[消息]"}))
 
-    assert (sent["title"], sent["description"]) == ("[message]", "[message]")
-    assert form(an_alert("Li Lei", ""), own)["description"] == "[消息]"
+    assert (sent["title"], sent["description"]) == ("New message", "[message]")
+    assert form(an_alert(" ", " "))["title"] == "[message]"
+    assert form(an_alert("Li Lei", " "), own)["description"] == "[消息]"
+
+
+def regid(text: AlertText, locale: str = "") -> Push:
+    push = to_regid("regid", replace(an_alert(), text=text))
+    assert push.device is not None
+    return replace(push, device=replace(push.device, locale=locale))
+
+
+def told(text: AlertText, locale: str = "", wire: MipushWire = REGIDS) -> tuple[str, str]:
+    sent = dict(parse_qsl(wire.build([regid(text, locale)], "key=k", NOON).body.decode()))
+    return sent["title"], sent["description"]
+
+
+def test_what_is_no_text_is_said_in_the_phone_s_language_and_names_the_group_first() -> None:
+    assert told(AlertText("ann", "", Kind.PICTURE), "zh-TW") == ("ann", "[圖片]")
+    assert told(AlertText("", "", Kind.NEW), "zh-CN") == ("新消息", "新消息")
+    assert told(AlertText("ann", "hi", Kind.TEXT, "The family")) == ("The family", "ann: hi")
+
+
+def test_accounts_are_told_in_the_app_s_language() -> None:
+    wire = MipushWire(mipush_settings(template=TEMPLATE), Vocabulary("zh-Hans"))
+    sent = form(replace(an_alert(), text=AlertText("ann", "", Kind.CALL)), wire)
+    assert sent["description"] == "来电"
+    assert json.loads(sent["extra.template_param"]) == {"keywords1": "ann", "keywords2": "来电"}
+
+
+def test_one_request_is_for_phones_that_are_told_the_same() -> None:
+    picture, text = AlertText("ann", "", Kind.PICTURE), AlertText("ann", "hi")
+    assert REGIDS.variant(regid(picture, "zh-CN")) == REGIDS.variant(regid(picture, "zh-SG"))
+    assert REGIDS.variant(regid(picture, "zh-CN")) != REGIDS.variant(regid(picture, "zh-TW"))
+    assert REGIDS.variant(regid(text, "zh-CN")) == REGIDS.variant(regid(text, "en"))
+    open_, shy = regid(text), regid(text)
+    assert shy.device is not None
+    shy = replace(shy, device=replace(shy.device, preview=Preview.SENDER))
+    assert REGIDS.variant(open_) != REGIDS.variant(shy)
+
+
+def test_a_template_s_group_is_its_name_where_the_payload_has_one() -> None:
+    alert = replace(an_alert(conversation="topic:77"), text=AlertText("ann", "hi", Kind.TEXT, "The family"))
+    assert json.loads(form(alert)["extra.template_param"])["keywords1"] == "The family"
+    assert json.loads(form(an_alert(conversation="topic:77"))["extra.template_param"])["keywords1"] == "77"
 
 
 def test_nine_long_variables_and_a_long_intent_keep_the_bound_of_the_newest_document() -> None:

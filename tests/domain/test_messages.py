@@ -9,7 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proxy.domain.alerts import AlertText
-from proxy.domain.messages import MAX_BODY, MAX_TITLE, MESSAGE_TYPES, Shown, alert_text, clean
+from proxy.domain.kinds import MESSAGE_TYPES, SILENT, WITH_TEXT, Kind, Rule
+from proxy.domain.messages import DEFAULT_READING, MAX_BODY, MAX_TITLE, Content, MessageReading, clean
+from proxy.domain.words import ENGLISH, Vocabulary
 
 RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 FAMILY = "👨\u200d👩\u200d👧"
@@ -23,6 +25,12 @@ def encoded(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
+def alert_text(payload: bytes, biz_type: str, sender: str, reading: MessageReading = DEFAULT_READING) -> Any:
+    """What is said in English; None where nothing is."""
+    content = reading.read(payload, biz_type)
+    return None if content.silent else Vocabulary().say(content.alert_text(sender), "en")
+
+
 def words(payload: bytes, biz_type: str = "") -> str | None:
     alert = alert_text(payload, biz_type, "ann")
     return None if alert is None else alert.body
@@ -31,7 +39,7 @@ def words(payload: bytes, biz_type: str = "") -> str | None:
 @pytest.mark.parametrize("row", MESSAGE_TYPES, ids=lambda row: row.spelling)
 @pytest.mark.parametrize("place", ["MIMC's own", "msgType", "type", "bizType", "biz_type"])
 def test_every_spelling_of_a_type_is_known_in_every_place(row: Any, place: str) -> None:
-    expected = {Shown.NOTHING: None, Shown.ITS_TEXT: "hi there"}.get(row.shown, row.shown.value)
+    expected = None if row.kind in SILENT else "hi there" if row.kind in WITH_TEXT else ENGLISH[row.kind]
     for spelling in (row.spelling, row.spelling.lower(), f" {row.spelling.capitalize()} "):
         if place == "MIMC's own":
             assert words(envelope(payload="hi there"), spelling) == expected
@@ -59,7 +67,7 @@ def test_a_spelling_stands_once_in_the_table_in_capitals() -> None:
     ],
 )
 def test_what_is_no_text_is_named_and_its_content_never_shown(kind: str, body: str) -> None:
-    assert alert_text(envelope(type=kind, payload="https://files.example/1"), "", "ann") == AlertText("ann", body)
+    assert alert_text(envelope(type=kind, payload="https://files.example/1"), "", "ann").body == body
 
 
 @pytest.mark.parametrize(
@@ -262,8 +270,8 @@ def test_title_and_body_are_bounded() -> None:
     assert alert.body.endswith("…")
 
 
-def test_a_sender_without_a_visible_name_has_a_title_all_the_same() -> None:
-    assert alert_text(b"hi", "TEXT", "\x00 ") == AlertText("New message", "hi")
+def test_a_sender_without_a_visible_name_has_no_title() -> None:
+    assert alert_text(b"hi", "TEXT", "\x00 ") == AlertText("", "hi")
 
 
 def test_deep_nesting_is_no_text_and_no_crash() -> None:
@@ -297,7 +305,7 @@ def envelopes() -> st.SearchStrategy[bytes]:
 def test_any_bytes_are_a_bounded_printable_alert_or_none(payload: bytes, biz_type: str, sender: str) -> None:
     alert = alert_text(payload, biz_type, sender)
     if alert is not None:
-        assert 0 < len(alert.title) <= MAX_TITLE
+        assert len(alert.title) <= MAX_TITLE
         assert 0 < len(alert.body) <= MAX_BODY
         assert alert.body == clean(alert.body, MAX_BODY)
         (alert.title + alert.body).encode()
@@ -309,3 +317,119 @@ def test_text_survives_each_of_the_forms(text: str) -> None:
     shown = clean(text, MAX_BODY) or "New message"
     assert words(envelope(payload=encoded(text)), "TEXT") == shown
     assert words(base64.b64encode(envelope(type="TEXT", payload=text + " ."))) == clean(text + " .", MAX_BODY)
+
+
+OWN = MessageReading(
+    type=(("head", "kind"), ("t",)),
+    text=(("body", "text"), ("t1",)),
+    sender_name=(("user", "nick"), ("nick",)),
+    group_name=(("group",),),
+    message_id=(("id",),),
+    mentions=(("at", "users"), ("at",)),
+    rules={
+        "CHAT": Rule("text", silent=False, urgent=False, expiry=None, source="settings"),
+        "ORDER_PAID": Rule("ORDER_PAID", silent=False, urgent=True, expiry=None, source="settings"),
+        "TYPING": Rule("custom", silent=True, urgent=False, expiry=None, source="settings"),
+    },
+)
+
+
+def own(**members: Any) -> Content:
+    return OWN.read(json.dumps(members).encode(), "")
+
+
+def test_an_app_says_where_its_payload_has_what() -> None:
+    everything = own(
+        head={"kind": "chat"},
+        body={"text": "hi\nthere"},
+        user={"nick": "Ann\u202e "},
+        group="The family",
+        id=17,
+        at={"users": ["ben", "cai"]},
+    )
+    assert everything == Content("text", "hi there", "Ann", "The family", "17", mentions=("ben", "cai"))
+    assert everything.alert_text("ann") == AlertText("Ann", "hi there", "text", "The family")
+
+
+def test_paths_are_tried_in_order_and_a_path_that_ends_early_finds_nothing() -> None:
+    later = own(head="chat", t="chat", body=["text"], t1="hi", nick="Ann", at="ben")
+    assert (later.kind, later.text, later.sender_name, later.mentions) == ("text", "hi", "Ann", ("ben",))
+
+
+@pytest.mark.parametrize("wrong", [None, 5.5, True, {}, [], [[]], {"nick": {}}, "x" * 100_000])
+def test_a_member_of_any_other_shape_is_as_good_as_none_or_bounded(wrong: Any) -> None:
+    read = own(t="chat", t1="hi", user=wrong, nick=wrong, group=wrong, id=wrong, at=wrong)
+    assert (read.kind, read.text) == ("text", "hi")
+    assert max(len(read.sender_name), len(read.group_name), len(read.msg_id)) <= 256
+    assert all(len(it) <= 256 for it in read.mentions)
+
+
+def test_mentions_are_bounded() -> None:
+    assert len(own(at=[f"user {number}" for number in range(5000)]).mentions) == 100
+
+
+def test_a_type_of_the_app_s_own_is_urgent_or_silent_as_its_rule_says() -> None:
+    assert own(t="order_paid", t1="not shown") == Content("ORDER_PAID", urgent=True)
+    assert own(t="typing").silent
+
+
+@pytest.mark.parametrize(
+    ("members", "kind", "about"),
+    [
+        ({"type": "TEXT_READ", "payload": "m7"}, Kind.READ, "m7"),
+        ({"type": "106", "payload": "m7"}, Kind.RECALL, "m7"),
+        ({"type": "READ", "payload": {"read_msgId": "m7"}}, Kind.READ, "m7"),
+        ({"type": "RECALL", "content": {"recall_msgId": 7}}, Kind.RECALL, "7"),
+        ({"type": "RECALL", "payload": "x" * 1000}, Kind.RECALL, ""),
+        ({"type": "RECALL"}, Kind.RECALL, ""),
+    ],
+)
+def test_a_receipt_and_a_recall_are_kinds_of_their_own_that_name_a_message(
+    members: dict[str, Any], kind: Kind, about: str
+) -> None:
+    assert DEFAULT_READING.read(envelope(**members), "") == Content(kind, msg_id="TEXT_12345", about=about, silent=True)
+
+
+def test_the_kinds_of_the_table_say_whether_anything_is_shown() -> None:
+    assert {row.kind for row in MESSAGE_TYPES if row.kind in SILENT} == SILENT
+
+
+HOSTILE = [
+    "%s%n%x {0} {sender} ${jndi:ldap://x} {{7*7}}",
+    "<script>alert(1)</script> &lt;b&gt;",
+    "".join(f"{{{number}}}" for number in range(1000)),
+    '","loc-key":"OTHER","x":"',
+    "'; DROP TABLE users; --",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_text_that_looks_like_a_format_is_shown_as_a_text(text: str) -> None:
+    assert words(envelope(type="TEXT", payload=text)) == clean(text, MAX_BODY)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'{"msgType":"TEXT","payload":"' + b"a" * 262_144 + b'"}',
+        b'{"msgType":"TEXT","payload":' + b'{"payload":' * 60 + b"1" + b"}" * 61,
+        b'{"msgType":"TEXT","payload":' + b'{"payload":' * 100_000,
+        b"[" * 262_144,
+        b'{"msgType":"TEXT","payload":"' + rb"\u0000\u001b\u202e\u2066\ud800" * 9000 + b'"}',
+        json.dumps({"msgType": "TEXT", "payload": "\u0301" * 200_000}).encode(),
+        json.dumps({"msgType": "TEXT", "payload": "🇨" * 60_000}).encode(),
+        json.dumps({"msgType": "TEXT", "payload": "\u200d" * 80_000}).encode(),
+        json.dumps({"msgType": "TEXT" * 60_000, "payload": "hi"}).encode(),
+        json.dumps({str(number): "x" for number in range(20_000)}).encode(),
+        base64.b64encode(base64.b64encode(b'{"msgType":"TEXT","payload":"' + b"QUJD" * 30_000 + b'"}')),
+    ],
+    ids=lambda payload: payload[:30].decode("latin-1"),
+)
+@pytest.mark.parametrize("reading", [DEFAULT_READING, OWN], ids=["default", "own"])
+def test_a_hostile_payload_is_a_short_line_without_controls_or_a_general_word(
+    payload: bytes, reading: MessageReading
+) -> None:
+    shown = alert_text(payload, "", "ann", reading)
+    assert 0 < len(shown.body) <= MAX_BODY
+    assert not any(unicodedata.category(it) in ("Cc", "Cs") or it in "\u202e\u2066" for it in shown.body)
+    json.dumps(shown.body, ensure_ascii=False).encode()

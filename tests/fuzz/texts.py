@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from proxy.domain.alerts import AlertText
 from proxy.domain.callbacks import Callback, CallbackOrigin
-from proxy.domain.messages import MAX_BODY, MAX_TITLE, alert_text
+from proxy.domain.messages import DEFAULT_READING, MAX_BODY, MAX_TITLE
 from proxy.domain.offline_messages import offline_message
+from proxy.domain.words import Vocabulary
 from proxy.errors import BadCallback
 from proxy.mimc.authentication import authentic, is_authentic
 from proxy.mimc.wire import parse_callback
@@ -86,8 +86,8 @@ def _callback(body: bytes) -> None:
         assert len(callback.callback_id) == len(callback.message_id) == 32
         message = offline_message(callback, NOW)
         assert load_offline_message(dump_offline_message(message)) == message
-        text = alert_text(message.payload, message.biz_type, message.sender)
-        alert = message.alert(text or AlertText("", ""), DAY)
+        content = DEFAULT_READING.read(message.payload, message.biz_type)
+        alert = message.alert(content.alert_text(message.sender), DAY)
         assert alert.expires_at + DAY > NOW
         assert not alert.order.is_later_than(alert.order)
 
@@ -111,13 +111,13 @@ def _sealed(clear: bytes) -> bytes:
     return b64encode(encryptor.update(clear + bytes(-len(clear) % 16)) + encryptor.finalize())
 
 
-def _payload(content: bytes) -> None:
-    biz_type, sender, payload = (*content.split(b"\n", 2), b"", b"")[:3]
-    shown = alert_text(payload, biz_type.decode("utf-8", "replace"), sender.decode("utf-8", "replace"))
-    if shown is not None:
-        assert 0 < len(shown.title) <= MAX_TITLE
-        assert 0 < len(shown.body) <= MAX_BODY
-        (shown.title + shown.body).encode()
+def _payload(lines: bytes) -> None:
+    biz_type, sender, payload = (*lines.split(b"\n", 2), b"", b"")[:3]
+    content = DEFAULT_READING.read(payload, biz_type.decode("utf-8", "replace"))
+    shown = Vocabulary().say(content.alert_text(sender.decode("utf-8", "replace")), "zh-TW")
+    assert len(shown.title) <= MAX_TITLE
+    assert 0 < len(shown.body) <= MAX_BODY
+    (shown.title + shown.body).encode()
 
 
 def _record(record: bytes) -> None:

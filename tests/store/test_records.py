@@ -12,7 +12,9 @@ from proxy.domain.alerts import Alert, AlertText, Order
 from proxy.domain.callbacks import Recipient
 from proxy.domain.devices import ApnsEnvironment, Device, Platform
 from proxy.domain.jobs import Job, Try
+from proxy.domain.kinds import Kind
 from proxy.domain.offline_messages import OfflineMessage, offline_message
+from proxy.domain.previews import Preview
 from proxy.domain.times import from_ms, to_ms
 from proxy.store.records import (
     UnreadableRecord,
@@ -84,6 +86,38 @@ def test_a_sequence_of_thousands_of_digits_is_unreadable() -> None:
 
 def test_a_job_that_was_never_tried_in_vain_says_nothing_of_tries() -> None:
     assert b"tries" not in dump_job(job(apns_lane("7")))
+
+
+def test_a_job_of_a_text_says_nothing_of_its_kind() -> None:
+    record = json.loads(dump_job(job(apns_lane("7"))))
+    assert {"kind", "group", "urgent"}.isdisjoint(record)
+
+
+@pytest.mark.parametrize(
+    ("text", "as_an_earlier_program_says_it"),
+    [
+        (AlertText("ann", "", Kind.PICTURE), ["ann", "[Photo]"]),
+        (AlertText("ann", "", "ORDER_PAID"), ["ann", "New message"]),
+        (AlertText("", "", Kind.NEW), ["New message", "New message"]),
+        (AlertText("", "hi there"), ["New message", "hi there"]),
+        (AlertText("ann", "hi there", Kind.REPLY, "The family"), ["ann", "hi there"]),
+    ],
+)
+def test_a_job_whose_words_are_chosen_at_the_push_is_read_back_and_says_enough_to_an_earlier_program(
+    text: AlertText, as_an_earlier_program_says_it: list[str]
+) -> None:
+    one = replace(job(apns_lane("7")), alert=replace(job(apns_lane("7")).alert, text=text, urgent=True))
+    assert load_job(dump_job(one)) == one
+    assert json.loads(dump_job(one))["text"] == as_an_earlier_program_says_it
+
+
+def test_a_device_s_preview_is_read_back_and_the_usual_one_not_written() -> None:
+    shy = replace(device(), preview=Preview.NONE)
+    assert load_device("main", "phone", dump_device(shy)) == shy
+    assert b"preview" not in dump_device(device())
+    odd = json.dumps({**json.loads(dump_device(device())), "preview": "some"}).encode()
+    with pytest.raises(UnreadableRecord):
+        load_device("main", "phone", odd)
 
 
 def test_a_message_without_payload_keeps_all_but_what_was_written() -> None:

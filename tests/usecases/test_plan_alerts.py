@@ -12,7 +12,9 @@ from proxy.domain.callbacks import Recipient
 from proxy.domain.devices import ApnsEnvironment, Device, Platform
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane, Route
+from proxy.domain.messages import DEFAULT_READING, Content
 from proxy.domain.offline_messages import OfflineMessage
+from proxy.domain.previews import Preview
 from proxy.usecases.plan_alerts import PlanResult, alert_of, jobs_for, missed_it, readers_of
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -30,6 +32,7 @@ MESSAGE = OfflineMessage(
     sent_at_ms=0,
     accepted_at=NOON,
 )
+CONTENT = Content("text", "the words of ann")
 ALERT = MESSAGE.alert(AlertText("ann", "the words of ann"), DAY)
 PHONES, SANDBOX, ACCOUNTS = (Lane("77", "main", channel) for channel in ("apns", "apns-sandbox", "mipush"))
 ALL = [Route(PHONES, to_account=False), Route(SANDBOX, to_account=False), Route(ACCOUNTS, to_account=True)]
@@ -50,7 +53,7 @@ def planned(*devices: Device, readers: str = "ben", routes: list[Route] | None =
 
 
 def test_an_alert_shows_who_writes_and_what_for_a_day_from_acceptance_at_its_place_in_the_conversation() -> None:
-    assert alert_of(MESSAGE, NOON + timedelta(minutes=1), DAY) == Alert(
+    assert alert_of(MESSAGE, CONTENT, NOON + timedelta(minutes=1), DAY) == Alert(
         "m1", "topic:t1", AlertText("ann", "the words of ann"), Order(9007199254740995, 0, NOON_MS), NOON + DAY
     )
 
@@ -66,11 +69,42 @@ def test_an_alert_shows_who_writes_and_what_for_a_day_from_acceptance_at_its_pla
 def test_the_reason_why_a_message_has_no_alert_is_its_result(
     change: dict[str, Any], now: datetime, result: PlanResult
 ) -> None:
-    assert alert_of(replace(MESSAGE, **change), now, DAY) is result
+    message = replace(MESSAGE, **change)
+    content = DEFAULT_READING.read(message.payload, message.biz_type)
+    assert alert_of(message, content, now, DAY) is result
 
 
 def test_a_message_is_worth_showing_until_the_moment_when_it_expires() -> None:
-    assert isinstance(alert_of(MESSAGE, NOON + DAY - timedelta(microseconds=1), DAY), Alert)
+    assert isinstance(alert_of(MESSAGE, CONTENT, NOON + DAY - timedelta(microseconds=1), DAY), Alert)
+
+
+def test_a_call_expires_when_it_has_stopped_ringing_and_an_alert_never_later_than_the_relay_says() -> None:
+    call = replace(CONTENT, kind="call", urgent=True, expiry=timedelta(seconds=30))
+    for expiry, life in ((30, timedelta(seconds=30)), (10**6, DAY)):
+        alert = alert_of(MESSAGE, replace(call, expiry=timedelta(seconds=expiry)), NOON, DAY)
+        assert isinstance(alert, Alert)
+        assert (alert.expires_at, alert.urgent) == (NOON + life, True)
+
+
+@pytest.mark.parametrize(
+    ("app", "device", "shown"),
+    [
+        (Preview.FULL, Preview.FULL, AlertText("ann", "the words of ann")),
+        (Preview.FULL, Preview.SENDER, AlertText("ann", "", "new")),
+        (Preview.SENDER, Preview.FULL, AlertText("ann", "", "new")),
+        (Preview.SENDER, Preview.NONE, AlertText("", "", "new")),
+        (Preview.NONE, Preview.FULL, AlertText("", "", "new")),
+    ],
+)
+def test_a_job_has_no_more_of_the_text_than_both_app_and_device_show(
+    app: Preview, device: Preview, shown: AlertText
+) -> None:
+    routes = [replace(route, preview=app) for route in ALL]
+    devices = {("main", "ben"): [phone(preview=device)]}
+    for (_, job), its in zip(
+        jobs_for(routes, ALERT, [Recipient("ben")], devices, frozenset()), (shown, ALERT.text.at(app)), strict=True
+    ):
+        assert job.alert.text == its
 
 
 def test_the_sender_is_never_alerted_of_their_own_message() -> None:

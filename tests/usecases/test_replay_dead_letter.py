@@ -93,7 +93,7 @@ def test_without_its_words_a_job_stays_unless_the_operator_wants_it_so() -> None
     replay_dead_letter(letter(kept), letters, replace(RULES, without_words=True), NOON)
     ((back, _),) = letters.put
     assert isinstance(back, Job)
-    assert back.alert.text == AlertText("ann", "New message")
+    assert back.alert.text == AlertText("ann", "", "new")
     assert back.id == JOB.id
 
 
@@ -102,7 +102,7 @@ def test_without_words_the_sender_in_a_group_is_not_known() -> None:
     ready = prepare(letter(kept), Letters(None), replace(RULES, without_words=True), NOON)
     assert isinstance(ready, Replay)
     assert isinstance(ready.of, Job)
-    assert ready.of.alert.text == AlertText("New message", "New message")
+    assert ready.of.alert.text == AlertText("", "", "new")
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,13 @@ def world(apns: dict[str, object]) -> World:
 
 
 def test_a_registration_is_kept_and_shown_without_its_push_token(world: World) -> None:
-    body = KEY | {"environment": "sandbox", "locale": "zh-Hans-CN", "resource": "ios 1", "app": "main"}
+    body = KEY | {
+        "environment": "sandbox",
+        "locale": "zh-Hans-CN",
+        "resource": "ios 1",
+        "app": "main",
+        "preview": "none",
+    }
     answer = world.client.put(PHONE, headers=bearer(), json=body)
     assert answer.status_code == 200
     (device,) = world.devices.stored.values()
@@ -41,6 +47,7 @@ def test_a_registration_is_kept_and_shown_without_its_push_token(world: World) -
             "environment": "sandbox",
             "locale": "zh-Hans-CN",
             "resource": "ios 1",
+            "preview": "none",
             "registered_at": "2026-11-23T12:00:00+00:00",
             "invalid_reason": None,
         }
@@ -105,6 +112,8 @@ def test_no_device_route_answers_without_a_proof(world: World, method: str) -> N
         ({"locale": 1}, "locale"),
         ({"locale": "zh\nCN"}, "locale"),
         ({"resource": "a\u0000"}, "resource"),
+        ({"preview": "some"}, "preview"),
+        ({"preview": []}, "preview"),
         ({"resource": "a" * 129}, "resource"),
         ({"app": 1}, "app"),
         ({"enviroment": "sandbox"}, "body"),

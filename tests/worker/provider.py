@@ -33,6 +33,9 @@ class ScriptedWire:
     def batch_key(self, job: Job) -> Hashable:
         return job.alert
 
+    def variant(self, push: Push) -> Hashable:
+        return push.locale
+
     def refuse(self, push: Push) -> Outcome | None:
         return self.refusals.get(push.job.account)
 

@@ -86,6 +86,19 @@ def test_jobs_are_claimed_pushed_and_settled_and_leave_nothing_behind(on_lane: O
     on_lane(scenario)
 
 
+@pytest.mark.parametrize("replaces", [False, True])
+def test_phones_that_are_told_in_other_words_get_requests_of_their_own(on_phones: OnLane, replaces: bool) -> None:
+    async def scenario(bench: LaneBench) -> None:
+        locales = {"ben": "en", "cai": "zh-CN", "dan": "en", "eve": "fr"}
+        bench.register(*(replace(device(name, "phone", f"{name}-phone"), locale=it) for name, it in locales.items()))
+        await bench.put(*locales)
+        await bench.turn()
+        assert sorted(map(sorted, bench.sent)) == [["ben-phone", "dan-phone"], ["cai-phone"], ["eve-phone"]]
+        await bench.nothing_is_left()
+
+    on_phones(scenario, batch_limit=10, replaces=replaces)
+
+
 def test_jobs_of_one_alert_share_a_request_up_to_the_channels_limit(on_lane: OnLane) -> None:
     async def scenario(bench: LaneBench) -> None:
         await bench.put(*users(5), bench.job("zed", message_id="m2"))

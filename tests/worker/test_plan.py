@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -14,11 +15,15 @@ from prometheus_client import REGISTRY
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 
+from proxy.channels.apns.wire import ApnsWire
+from proxy.channels.mipush.wire import MipushWire
 from proxy.domain.callbacks import Callback, Kind, Recipient
-from proxy.domain.devices import Platform
-from proxy.domain.jobs import Job
+from proxy.domain.devices import ApnsEnvironment, Platform
+from proxy.domain.jobs import Job, Push
 from proxy.domain.lanes import Lane, Route
+from proxy.domain.messages import DEFAULT_READING
 from proxy.domain.offline_messages import offline_message
+from proxy.domain.previews import Preview
 from proxy.domain.settlements import ChunkResult, Finish, PlanChunk
 from proxy.store import keys
 from proxy.store.connection import Store, async_redis
@@ -36,6 +41,7 @@ from proxy.worker.handover import HandOver
 from proxy.worker.leases import Leases
 from proxy.worker.observer import RelayObserver
 from proxy.worker.plan import JOBS_PER_CHUNK, READERS_TOGETHER, PlanWorker
+from tests.channels.pushes import apns_settings, mipush_settings
 from tests.store.samples import (
     DAY,
     MS,
@@ -99,12 +105,13 @@ class Instance:
         self.worker = PlanWorker(
             relay.app_id,
             self.consumer,
-            [Route(lane, to_account=lane.channel == "mipush") for lane in lanes],
+            [Route(lane, to_account=lane.channel == "mipush", preview=relay.preview) for lane in lanes],
             addresses,
             HandOver(self.queue, addresses, [], time.monotonic),
             observer,
             alert_ttl=DAY,
             now=lambda: relay.now,
+            reading=relay.reading,
         )
 
     async def turn(self) -> None:
@@ -123,6 +130,8 @@ class Relay:
     """An app's intake and plan, with a lane to each iPhone and a lane to Mi Push accounts."""
 
     jobs_cap = 50_000
+    preview = Preview.FULL
+    reading = DEFAULT_READING
 
     def __init__(self, redis: Any, store: Store, app_id: str, store_url: str) -> None:
         self.redis, self.store, self.app_id, self.store_url = redis, store, app_id, store_url
@@ -613,5 +622,72 @@ def test_a_job_lives_a_day_from_acceptance_and_keeps_its_place_in_the_conversati
         (one,) = await relay.jobs(relay.accounts)
         assert one.alert.expires_at == NOON + DAY
         assert one.alert.order.sequence == 9007199254740995
+
+    on_relay(scenario)
+
+
+# what an alert may show
+
+
+TOLD = b'{"type":"TEXT","payload":"canary-text","nick":"canary-nick","group":"canary-group","msgId":"m7"}'
+CANARIES = (b"canary-text", b"canary-nick", b"canary-group", b64encode(TOLD)[:60])
+
+
+async def all_that_is_stored(relay: Relay) -> bytes:
+    """As it was written: DUMP would compress it."""
+    reads = {
+        b"string": relay.redis.get,
+        b"hash": relay.redis.hgetall,
+        b"set": relay.redis.smembers,
+        b"stream": relay.redis.xrange,
+        b"zset": lambda name: relay.redis.zrange(name, 0, -1),
+    }
+    names = [name async for name in relay.redis.scan_iter(match=f"*{relay.app_id}*")]
+    return b"".join([repr(await reads[await relay.redis.type(name)](name)).encode() for name in names])
+
+
+def secretive(relay: Relay) -> None:
+    relay.preview = Preview.NONE
+    relay.reading = replace(relay.reading, sender_name=(("nick",),), group_name=(("group",),))
+
+
+def test_where_an_app_shows_nothing_no_job_and_no_request_has_a_byte_of_text_or_name(
+    on_relay: OnRelay, logged: Logged
+) -> None:
+    async def scenario(relay: Relay) -> None:
+        secretive(relay)
+        relay.register(["ben"])
+        relay.accept(replace(callback(relay.app_id), payload=TOLD, biz_type=""))
+        assert CANARIES[-1] in await all_that_is_stored(relay)  # until it is planned
+        await relay.plan()
+        (phone,), (account,) = await relay.jobs(relay.phones), await relay.jobs(relay.accounts)
+        apns, mipush = ApnsWire(apns_settings(), ApnsEnvironment.PRODUCTION), MipushWire(mipush_settings())
+        requests = [
+            apns.build([Push(phone, device("ben", "phone", "ab"))], "bearer", NOON),
+            mipush.build([Push(account, None)], "key", NOON),
+        ]
+        everything = b"".join([await all_that_is_stored(relay), repr(logged).encode(), *(it.body for it in requests)])
+        assert [it for it in CANARIES if it in everything] == []
+        assert b"New message" in requests[0].body
+
+    on_relay(scenario)
+
+
+def test_where_an_app_shows_nothing_a_dead_letter_keeps_the_type_alone(on_relay: OnRelay) -> None:
+    async def scenario(relay: Relay) -> None:
+        secretive(relay)
+        relay.accept(replace(callback(relay.app_id), payload=TOLD, biz_type=""))
+        await relay.ensure_group()
+        one = relay.instance(relay.accounts)
+        one.queue.fault = KeyError("a bug of ours")
+        await one.turn()
+        for _ in range(6):
+            await one.take_over()
+        everything = await all_that_is_stored(relay)
+        assert await relay.left() == (0, 0)
+        assert [it for it in CANARIES if it in everything] == []
+        ((id_, _),) = await relay.redis.xrange(keys.dead_letters(relay.app_id))
+        kept = load_offline_message(await relay.redis.get(keys.dead_words(relay.app_id, id_.decode())))
+        assert relay.reading.read(kept.payload, kept.biz_type).kind == "text"
 
     on_relay(scenario)

@@ -1,30 +1,39 @@
 """The JSON that the phone shows and the app gets, never longer than APNs takes."""
 
 from proxy.channels.common import app_data, to_json
-from proxy.domain.alerts import Alert
+from proxy.domain.alerts import Alert, AlertText
 from proxy.text import cut, json_bytes
 
 LIMIT = 4096
-_LONGEST_TITLE = 512
+_LONGEST_NAME = 512
+_KEYS = "MIMC_"
 
 
-def payload_of(alert: Alert, sound: str) -> bytes:
-    """The JSON payload in at most 4096 bytes: what is too long is cut and ends with "…", a long title first.
+def payload_of(alert: Alert, text: AlertText, sound: str) -> bytes:
+    """The JSON payload in at most 4096 bytes: what is too long is cut and ends with "…", a long name first.
 
-    `sound` is a file of the app or "default", at most 128 characters; "" for a silent alert. App data is beside
-    `aps`, as Apple asks. Source: Apple, "Generating a remote notification".
+    `text` is what is said, in the device's language; where it has no body the app chooses the words, by a `loc-key`
+    like "MIMC_PICTURE". `sound` is a file of the app or "default", at most 128 characters; "" for an alert without one.
+    App data is beside `aps`, as Apple asks. Source: Apple, "Generating a remote notification".
     """
-    title, body = alert.text.title, alert.text.body
-    whole = _payload(alert, sound, title, body)
+    title, group, body = text.title, text.group, text.body
+    key = "" if body else f"{_KEYS}{text.kind.upper()}"
+    whole = _payload(alert, sound, title, group, body, key)
     if len(whole) <= LIMIT:
         return whole
-    title = cut(title, _LONGEST_TITLE, json_bytes)
-    room = LIMIT - len(_payload(alert, sound, title, ""))
-    return _payload(alert, sound, title, cut(body, room, json_bytes))
+    title, group = (cut(name, _LONGEST_NAME, json_bytes) for name in (title, group))
+    room = LIMIT - len(_payload(alert, sound, title, group, "", key))
+    return _payload(alert, sound, title, group, cut(body, room, json_bytes), key)
 
 
-def _payload(alert: Alert, sound: str, title: str, body: str) -> bytes:
-    aps: dict[str, object] = {"alert": {"title": title, "body": body}, "thread-id": alert.conversation_id}
+def _payload(alert: Alert, sound: str, title: str, group: str, body: str, key: str) -> bytes:
+    shown = {"title": title} if title else {}  # without one iOS shows the app's name alone
+    if group:
+        shown["subtitle"] = group
+    shown |= {"loc-key": key} if key else {"body": body}
+    aps: dict[str, object] = {"alert": shown, "thread-id": alert.conversation_id}
     if sound:
         aps["sound"] = sound
+    if alert.urgent:
+        aps["interruption-level"] = "time-sensitive"
     return to_json({"aps": aps, **app_data(alert)})

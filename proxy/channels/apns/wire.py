@@ -24,6 +24,7 @@ from proxy.domain.outcomes import (
     Unregistered,
 )
 from proxy.domain.transfers import Request, Response
+from proxy.domain.words import Vocabulary
 from proxy.settings import ApnsSettings
 from proxy.strict_json import object_or_none
 
@@ -80,8 +81,11 @@ class ApnsWire:
 
     batch_limit = 1
 
-    def __init__(self, settings: ApnsSettings, environment: ApnsEnvironment) -> None:
-        self._sound = settings.sound
+    def __init__(
+        self, settings: ApnsSettings, environment: ApnsEnvironment, vocabulary: Vocabulary | None = None
+    ) -> None:
+        self._sound, self._localized = settings.sound, settings.localized
+        self._vocabulary = vocabulary or Vocabulary()
         is_sandbox = environment is ApnsEnvironment.SANDBOX
         self._path = f"{settings.sandbox_url if is_sandbox else settings.production_url}/3/device/"
         self._fixed_headers = (
@@ -117,7 +121,14 @@ class ApnsWire:
             f"apns-expiration: {int(expires_at.timestamp())}",
             *self._fixed_headers,
         )
-        return Request(self._path + push.address, headers, payload_of(job.alert, self._sound))
+        text = self._vocabulary.shown(push.text)
+        if self._localized == "server":
+            text = self._vocabulary.say(text, push.locale)
+        return Request(self._path + push.address, headers, payload_of(job.alert, text, self._sound))
+
+    def variant(self, push: Push) -> Hashable:
+        """A request has one device, and never to be divided."""
+        return push.job.id
 
     def read(self, pushes: Sequence[Push], answer: Response, now: datetime) -> list[Outcome]:
         """What any answer means, unknown ones included. A reason is passed on only if it is one word, as Apple's."""

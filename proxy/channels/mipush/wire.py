@@ -15,11 +15,13 @@ from urllib.parse import urlencode
 from proxy.channels.common import app_data, retry_after, to_json
 from proxy.channels.mipush.codes import outcome_of
 from proxy.channels.mipush.template import FALLBACK, LONGEST_VALUE, template_param
-from proxy.domain.alerts import Alert
+from proxy.domain.alerts import Alert, AlertText
 from proxy.domain.callbacks import digest
 from proxy.domain.jobs import Job, Push
+from proxy.domain.kinds import Kind
 from proxy.domain.outcomes import About, Accepted, Deferred, Impossible, OurFault, Outcome, Rejected, Unregistered
 from proxy.domain.transfers import Request, Response
+from proxy.domain.words import Vocabulary
 from proxy.settings import MipushSettings
 from proxy.strict_json import object_or_none
 from proxy.text import cut, is_blank, utf16_units
@@ -49,8 +51,9 @@ class MipushWire:
 
     batch_limit = 1000
 
-    def __init__(self, settings: MipushSettings) -> None:
+    def __init__(self, settings: MipushSettings, vocabulary: Vocabulary | None = None) -> None:
         self._settings = settings
+        self._vocabulary = vocabulary or Vocabulary()
         self._by_account = settings.address == "account"
         self._target = "user_account" if self._by_account else "registration_id"
         self._url = f"{settings.base_url}/v2/message/{'user_account' if self._by_account else 'regid'}"
@@ -59,8 +62,12 @@ class MipushWire:
         self._longest_kept = timedelta(days=10 if settings.channel_id else 1)
 
     def batch_key(self, job: Job) -> Hashable:
-        """The alert: a request says nothing else but its targets."""
+        """The alert: a request says nothing else but its targets, in words of one language (`variant`)."""
         return job.alert
+
+    def variant(self, push: Push) -> Hashable:
+        """How a device is told of the alert: in its language, and as much as it may show."""
+        return self._said(push)
 
     def refuse(self, push: Push) -> Outcome | None:
         """Keep out of a target list what would not be exactly one target of the configured kind in it."""
@@ -72,6 +79,7 @@ class MipushWire:
     def build(self, pushes: Sequence[Push], authorization: str, now: datetime) -> Request:
         """One form POST for pushes of one batch key; `authorization` is "key=" and the AppSecret."""
         alert = pushes[0].job.alert
+        text = self._said(pushes[0])
         headers = (
             f"authorization: {authorization}",
             "content-type: application/x-www-form-urlencoded;charset=UTF-8",
@@ -81,7 +89,7 @@ class MipushWire:
             "expect:",
             "accept-encoding:",
         )
-        form = {self._target: ",".join(push.address for push in pushes), **self._message(alert, now)}
+        form = {self._target: ",".join(push.address for push in pushes), **self._message(alert, text, now)}
         return Request(self._url, headers, urlencode(form, errors="replace").encode())
 
     def read(self, pushes: Sequence[Push], answer: Response, now: datetime) -> list[Outcome]:
@@ -104,28 +112,35 @@ class MipushWire:
         bad = set() if self._by_account else _listed(values.get("bad_regids")) | _listed(values.get("bad_regIds"))
         return [Unregistered(None) if push.address in bad else Accepted() for push in pushes]
 
-    def _message(self, alert: Alert, now: datetime) -> dict[str, str]:
+    def _said(self, push: Push) -> AlertText:
+        """In the device's language; a title is obligatory here."""
+        text = self._vocabulary.say(self._vocabulary.shown(push.text), push.locale)
+        return text if text.title else replace(text, title=self._vocabulary.words(Kind.NEW, push.locale))
+
+    def _message(self, alert: Alert, text: AlertText, now: datetime) -> dict[str, str]:
         time_to_live = min(alert.expires_at - now, self._longest_kept)
         return {
             "restricted_package_name": self._settings.package,
-            "title": _shown(alert.text.title, self._fallback, _LONGEST_TITLE),
-            "description": _shown(alert.text.body, self._fallback, _LONGEST_DESCRIPTION),
+            "title": _shown(text.group or text.title, self._fallback, _LONGEST_TITLE),
+            "description": _shown(
+                f"{text.title}: {text.body}" if text.group else text.body, self._fallback, _LONGEST_DESCRIPTION
+            ),
             "pass_through": "0",
             "notify_type": "-1",
             "notify_id": str(_notify_id(alert)),
             "time_to_live": str(max(time_to_live // _ONE_MS, 1)),  # 0 might mean "as long as you like"
             "payload": to_json(app_data(alert)).decode(),
-            **self._extras(alert),
+            **self._extras(alert, text),
         }
 
-    def _extras(self, alert: Alert) -> dict[str, str]:
+    def _extras(self, alert: Alert, text: AlertText) -> dict[str, str]:
         for longest_value in _VALUE_LENGTHS:
-            extras = self._extras_with(alert, longest_value)
+            extras = self._extras_with(alert, text, longest_value)
             if sum(len(name) + sum(map(utf16_units, value)) for name, value in extras.items()) < _EXTRAS_ROOM:
                 break
         return extras
 
-    def _extras_with(self, alert: Alert, longest_value: int) -> dict[str, str]:
+    def _extras_with(self, alert: Alert, text: AlertText, longest_value: int) -> dict[str, str]:
         """Since 2024-09-30 a notification without a click action shows nothing, so `notify_effect` is always there."""
         settings = self._settings
         extras = {"extra.notify_effect": settings.notify_effect, "extra.jobkey": _jobkey(alert)}
@@ -138,7 +153,7 @@ class MipushWire:
         is_group = alert.conversation.startswith("topic:")
         if template := (is_group and settings.group_template) or settings.template:
             extras["extra.template_id"] = template.id
-            extras["extra.template_param"] = template_param(template, alert, longest_value)
+            extras["extra.template_param"] = template_param(template, alert, text, longest_value)
         return extras
 
 
