@@ -11,7 +11,7 @@ from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane, Route
 from proxy.domain.messages import Content
 from proxy.domain.offline_messages import OfflineMessage
-from proxy.domain.previews import strictest
+from proxy.domain.previews import Preview, strictest
 
 Planned = tuple[Lane, Job]
 
@@ -65,8 +65,8 @@ def jobs_for(
                 continue
             for device in devices.get((lane.app, reader.account), ()):
                 if device.channel == lane.channel and missed_it(device, reader):
-                    preview = strictest(route.preview, device.preview)
-                    its_own = shown if preview is route.preview else alert.at(preview)
+                    is_open = device.preview is Preview.FULL
+                    its_own = shown if is_open else alert.at(strictest(route.preview, device.preview))
                     jobs.append((lane, _job_for(lane, device, its_own)))
     return jobs
 
