@@ -4,17 +4,15 @@ import json
 import unicodedata
 from collections.abc import Callable
 
+import regex
+
 ELLIPSIS = "…"
 ZERO_WIDTH_JOINER = "\u200d"
-_ZERO_WIDTH_NON_JOINER = "\u200c"
 # what is still one character after this many code points is a prank, and may be cut inside
 _LONGEST_CHARACTER = 32
-_WITH_THE_ONE_BEFORE = (
-    ("\u1160", "\u11ff"),  # vowels and finals of a Hangul syllable
-    ("\uff9e", "\uff9f"),  # voiced marks of half-width Katakana
-    ("\U0001f3fb", "\U0001f3ff"),  # skin tones
-    ("\U000e0020", "\U000e007f"),  # tags that spell a regional flag
-)
+# a look back that finds a beginning in all but pranks: 64 flags in a row. \X would take 30 ms for 2,000 of them
+_FAR_ENOUGH = 128
+_CHARACTER = regex.compile(r"\X")  # an extended grapheme cluster (UAX 29)
 
 
 def cut(text: str, limit: int, cost: Callable[[str], int]) -> str:
@@ -71,29 +69,16 @@ def is_blank(text: str) -> bool:
 
 
 def _last_boundary(text: str, end: int) -> int:
-    """The last place up to `end` between two characters; the rules of UAX 29 that chat text meets."""
-    first = max(end - _LONGEST_CHARACTER, 0)
-    return next((place for place in range(end, first, -1) if not _belong_together(text, place)), end if first else 0)
+    """The last place up to `end`, which is within the text, between two characters as people see them (UAX 29)."""
+    first = max(end - _FAR_ENOUGH, 0)
+    certain = next((it for it in range(end, first, -1) if _is_plain(text[it - 1]) and _is_plain(text[it])), first)
+    if certain == end:
+        return end
+    # whether a place is between two characters depends on what is before it and on the one code point after it
+    last: int = max(found.start() for found in _CHARACTER.finditer(text, certain, end + 1))
+    return last if end - last < _LONGEST_CHARACTER or end <= _LONGEST_CHARACTER else end
 
 
-def _belong_together(text: str, place: int) -> bool:
-    before, after = text[place - 1], text[place]
-    return (
-        before == ZERO_WIDTH_JOINER
-        or after in (ZERO_WIDTH_JOINER, _ZERO_WIDTH_NON_JOINER)
-        or before + after == "\r\n"
-        or unicodedata.category(after)[0] == "M"
-        or any(first <= after <= last for first, last in _WITH_THE_ONE_BEFORE)
-        or (_is_flag_half(after) and _flag_halves_before(text, place) % 2 == 1)
-    )
-
-
-def _flag_halves_before(text: str, place: int) -> int:
-    start = place
-    while start and _is_flag_half(text[start - 1]):
-        start -= 1
-    return place - start
-
-
-def _is_flag_half(code_point: str) -> bool:
-    return "\U0001f1e6" <= code_point <= "\U0001f1ff"
+def _is_plain(code_point: str) -> bool:
+    """ASCII, or a Chinese character: two of them are never one character, and most texts have them."""
+    return " " <= code_point <= "~" or "\u4e00" <= code_point <= "\u9fff"
