@@ -22,7 +22,7 @@ from proxy.domain.words import ENGLISH
 from proxy.errors import ProxyError
 
 FORMAT = 1
-_NO_NAME = ENGLISH[Kind.NEW]
+_TEXT, _NO_NAME = Kind.TEXT, ENGLISH[Kind.NEW]
 _DEVICES_KEPT = 4096  # a message is planned and soon delivered, and who gets one mostly gets more
 _NOT_OURS = (KeyError, TypeError, ValueError, IndexError, RecursionError, OverflowError)  # the last: a year too far
 
@@ -87,11 +87,13 @@ def _text(alert: Alert) -> tuple[list[str], dict[str, str | int]]:
     no "kind".
     """
     text, extra = alert.text, dict[str, str | int]()
+    if text.kind == _TEXT and text.title and not text.group and not alert.urgent:
+        return [text.title, text.body], extra
     if alert.urgent:
         extra["urgent"] = 1
     if text.group:
         extra["group"] = text.group
-    if text.title and text.kind == Kind.TEXT:
+    if text.kind == _TEXT and text.title:
         return [text.title, text.body], extra
     title, body = text.title or _NO_NAME, text.body or ENGLISH.get(text.kind, _NO_NAME)
     return [title, body], {**extra, "kind": text.kind}
@@ -99,14 +101,13 @@ def _text(alert: Alert) -> tuple[list[str], dict[str, str | int]]:
 
 def _load_text(fields: dict[str, Any]) -> AlertText:
     title, body = fields["text"] or ("", "")
-    kind, group = fields.get("kind"), fields.get("group", "")
-    _only(str, title, body, group)
-    if kind is None:
-        return AlertText(title, body, group=group)
-    _only(str, kind)
-    return AlertText(
-        "" if title == _NO_NAME else title, "" if body == ENGLISH.get(kind, _NO_NAME) else body, kind, group
-    )
+    _only(str, title, body)
+    if "kind" not in fields and "group" not in fields:
+        return AlertText(title, body)
+    kind, group = fields.get("kind", _TEXT.value), fields.get("group", "")
+    _only(str, kind, group)
+    title = "" if title == _NO_NAME else title
+    return AlertText(title, "" if body == ENGLISH.get(kind, _NO_NAME) else body, kind, group)
 
 
 def load_job(record: bytes) -> Job:
