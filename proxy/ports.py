@@ -14,6 +14,7 @@ from proxy.domain.limits import Admitted, Blocked, Budget, Exceeded
 from proxy.domain.monitoring import Health, Metric
 from proxy.domain.offline_messages import Letter, OfflineMessage
 from proxy.domain.outcomes import Outcome
+from proxy.domain.preferences import Preferences
 from proxy.domain.settlements import Entry
 from proxy.domain.transfers import Paused, Request, Response, TransportFailure
 from proxy.errors import StoreUnavailable
@@ -66,6 +67,14 @@ class DeviceRegistry(Protocol):
     def devices_of(self, app: str, account: str) -> list[Device]: ...
 
     def remove(self, app: str, account: str, device_id: str) -> bool: ...
+
+
+class PreferenceBook(Protocol):
+    """What users ask of their alerts. Raises StoreUnavailable. See store/users/preferences.py."""
+
+    def read(self, app: str, account: str) -> tuple[Preferences, str]: ...
+
+    def write(self, app: str, account: str, preferences: Preferences, expected: str | None) -> str | None: ...
 
 
 class BlockList(Protocol):

@@ -11,10 +11,12 @@ from click.testing import CliRunner, Result
 
 from proxy.cli import cli
 from proxy.domain.devices import Device, Platform, fingerprint
+from proxy.domain.preferences import Mute, Preferences
 from proxy.store.connection import Store, async_redis
 from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.devices.removal import DeviceRemoval, RemovalGuard
 from proxy.store.users.blocks import RedisBlocks
+from proxy.store.users.preferences import RedisPreferences
 
 TOKEN = "canary-push-token"
 
@@ -94,6 +96,15 @@ def test_restoring_can_be_tried_first_and_brings_back_what_was_chosen(operator: 
     assert sorted(accounts(operator.lines("list"))) == ["alice", "carl"]
     assert accounts(operator.lines("restore")) == ["bob"]
     assert operator.lines("restore") == []
+
+
+def test_a_user_whose_devices_come_back_has_the_preferences_of_before(operator: Operator) -> None:
+    book, muted = RedisPreferences(operator.store, operator.app_ids), Preferences({"p2p:ann": Mute()})
+    dora = operator.register("dora")
+    book.write("main", "dora", muted, None)
+    operator.remove(dora, operator.now)
+    assert [line["result"] for line in operator.lines("restore", "--account", "dora")] == ["restored"]
+    assert book.read("main", "dora")[0] == muted
 
 
 def test_a_blocked_account_stays_blocked(operator: Operator) -> None:

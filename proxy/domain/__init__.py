@@ -2,6 +2,7 @@
 
 callbacks  messages  offline_messages  alerts  jobs     from what MIMC posts to one alert for one device
 devices  accounts  conversations                        where a person is reached, and what their phone shows
+preferences  previews                                   what they ask of their alerts; how much an alert shows
 lanes  lane_state                                       a section's jobs of one channel; open, paused, ramping up
 limits  service_state                                   how often a caller may call; a service that is asked, or paused
 transfers  outcomes  decisions  settlements             a request, what its answer means, what we do, how it is stored

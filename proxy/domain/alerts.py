@@ -57,7 +57,7 @@ class AlertText:
 class Alert:
     """One message as a person should see it. `message_id` and `conversation` are those of its callback.
 
-    `urgent`: it may break through what holds others back, as a call may.
+    `urgent`: it may break through what holds others back, as a call may. `silent`: it arrives without a sound.
     """
 
     message_id: str
@@ -66,6 +66,7 @@ class Alert:
     order: Order
     expires_at: datetime
     urgent: bool = False
+    silent: bool = False
 
     @property
     def conversation_id(self) -> str:

@@ -7,6 +7,7 @@ from enum import Enum, StrEnum, auto
 from functools import cached_property
 
 from proxy.domain.callbacks import digest
+from proxy.domain.preferences import Preferences
 from proxy.domain.previews import Preview
 
 
@@ -87,10 +88,14 @@ class Destination:
 
 @dataclass(frozen=True)
 class AccountsRead:
-    """The devices of each (app section, account) that was asked for; and which of the accounts are blocked."""
+    """The devices of each (app section, account) that was asked for; and which of the accounts are blocked.
+
+    `preferences` of those accounts that have set any.
+    """
 
     devices: dict[tuple[str, str], list[Device]]
     blocked: frozenset[str]
+    preferences: dict[str, Preferences] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

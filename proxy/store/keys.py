@@ -22,6 +22,7 @@ users' own names and may hold anything; they and push tokens enter a key as a di
     proxy:{appId}:dead                       stream  capped           worker (settle)       dead letters
     proxy:{appId}:dead-words:<letter id>     string  dedupe TTL       worker (settle)       its record with the words
     proxy:{appId}:account:<app>:<account d>  hash    400 days         web (devices)         registration by device
+    proxy:{appId}:preferences:<account d>    string  400 days         web (preferences)     mutes, quiet hours, preview
     proxy:{appId}:token:<app>:<platform>:<d> hash    400 days         web (devices)         the push token's owner
     proxy:{appId}:forgotten:<app>:<platform> zset    7 days           worker (deliver)      removed devices, by ms
     proxy:{appId}:aside:<app>:<platform>:<d> hash    7 days           worker (deliver)      a removed registration
@@ -41,6 +42,7 @@ users' own names and may hold anything; they and push tokens enter a key as a di
     proxy:limits:<limit>:<d>                 string  two windows      web (admit)           calls of this caller
     proxy:signed-in:<d>                      string  90 days          web (sign-in)         account signed in from here
 
+Preferences live on from each time that they are set or read, or a device of the account is registered.
 What lives until it is planned, settled or due has a cap instead: callbacks and those that wait together one, a lane's
 jobs and retries together one.
 <d> of limits and signed-in: the digest of an account, an address, or both. An account's counter, the blocked accounts,
@@ -144,6 +146,14 @@ def account_prefix(app_id: str, app: str) -> str:
 
 def account(app_id: str, app: str, name: str) -> str:
     return account_prefix(app_id, app) + digest(name)
+
+
+def preferences_prefix(app_id: str) -> str:
+    return f"proxy:{{{app_id}}}:preferences:"
+
+
+def preferences(app_id: str, account_name: str) -> str:
+    return preferences_prefix(app_id) + digest(account_name)
 
 
 def push_token_prefix(app_id: str, app: str, platform: str) -> str:

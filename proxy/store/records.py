@@ -2,7 +2,7 @@
 
 import json
 from base64 import b64decode, b64encode
-from datetime import datetime
+from datetime import datetime, time
 from functools import lru_cache
 from typing import Any, assert_never
 
@@ -15,6 +15,7 @@ from proxy.domain.jobs import Job, Try
 from proxy.domain.kinds import Kind
 from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import OfflineMessage
+from proxy.domain.preferences import UNREADABLE, Mute, Preferences, QuietHours, zone_of
 from proxy.domain.previews import Preview
 from proxy.domain.settlements import Entry
 from proxy.domain.times import from_ms, to_ms
@@ -24,6 +25,7 @@ from proxy.errors import ProxyError
 FORMAT = 1
 _TEXT, _NO_NAME = Kind.TEXT, ENGLISH[Kind.NEW]
 _DEVICES_KEPT = 4096  # a message is planned and soon delivered, and who gets one mostly gets more
+_PREFERENCES_KEPT = 1024
 _NOT_OURS = (KeyError, TypeError, ValueError, IndexError, RecursionError, OverflowError)  # the last: a year too far
 
 
@@ -77,6 +79,7 @@ def dump_job(job: Job, *, with_text: bool = True) -> bytes:
         "attempt": job.attempt, "second": int(job.second_chance), **extra,
         **({"tries": [[to_ms(past.at), past.reason] for past in job.history]} if job.history else {}),
         **({"tok": job.token_digest} if job.token_digest else {}),
+        **({"silent": 1} if alert.silent else {}),
     })  # fmt: skip
 
 
@@ -118,8 +121,8 @@ def load_job(record: bytes) -> Job:
         _only(str, fields.get("tok", ""))
         _only(int, *fields["order"], fields["attempt"])
         order, expires_at = Order(*fields["order"]), _time(fields["until"])
-        is_urgent = bool(fields.get("urgent", 0))
-        alert = Alert(fields["message"], fields["conv"], _load_text(fields), order, expires_at, is_urgent)
+        is_urgent, is_silent = bool(fields.get("urgent", 0)), bool(fields.get("silent", 0))
+        alert = Alert(fields["message"], fields["conv"], _load_text(fields), order, expires_at, is_urgent, is_silent)
         return Job(
             fields["app"], fields["channel"], fields["account"], fields["device"], alert, fields["attempt"],
             bool(fields["second"]), tuple(_load_try(at, reason) for at, reason in fields.get("tries", ())),
@@ -208,6 +211,53 @@ def device_or_none(app: str, device_id: str, record: bytes, invalid_reason: str 
         return load_device(app, device_id, record, invalid_reason)
     except UnreadableRecord:
         return None
+
+
+def dump_preferences(preferences: Preferences) -> bytes:
+    """What is as if nothing had been set is left out."""
+    quiet = preferences.quiet_hours
+    mutes = {
+        conversation: [to_ms(mute.until) if mute.until else 0, int(mute.mentions_pass)]
+        for conversation, mute in preferences.mutes.items()
+    }
+    return _dump({
+        "v": FORMAT,
+        **({"mutes": mutes} if mutes else {}),
+        **({"quiet": [quiet.start.isoformat("minutes"), quiet.end.isoformat("minutes"), quiet.zone.key,
+                      int(quiet.calls_pass)]} if quiet else {}),
+        **({"preview": preferences.preview} if preferences.preview is not Preview.FULL else {}),
+    })  # fmt: skip
+
+
+@lru_cache(maxsize=_PREFERENCES_KEPT)
+def load_preferences(record: bytes) -> Preferences:
+    """Raises UnreadableRecord."""
+    try:
+        fields = _load(record)
+        mutes = {
+            conversation: Mute(_time(until) if until else None, bool(mentions_pass))
+            for conversation, (until, mentions_pass) in fields.get("mutes", {}).items()
+        }
+        quiet = _load_quiet_hours(*fields["quiet"]) if "quiet" in fields else None
+        return Preferences(mutes, quiet, Preview(fields.get("preview", Preview.FULL)))
+    except (*_NOT_OURS, AttributeError) as error:
+        raise UnreadableRecord(f"preferences record: {type(error).__name__}") from None
+
+
+def _load_quiet_hours(start: str, end: str, zone_name: str, calls_pass: object) -> QuietHours:
+    _only(str, start, end, zone_name)
+    zone = zone_of(zone_name)
+    if zone is None:
+        raise ValueError("zone")
+    return QuietHours(time.fromisoformat(start), time.fromisoformat(end), zone, bool(calls_pass))
+
+
+def preferences_or_strictest(record: bytes) -> Preferences:
+    """A record that is unreadable here shows as little as any could ask for."""
+    try:
+        return load_preferences(record)
+    except UnreadableRecord:
+        return UNREADABLE
 
 
 def dump_order(order: Order) -> bytes:

@@ -1,8 +1,10 @@
 """One message becomes jobs: one alert for each device of each person whom it did not reach. Pure."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from types import MappingProxyType
 
 from proxy.domain.alerts import Alert
 from proxy.domain.callbacks import Recipient
@@ -11,9 +13,11 @@ from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane, Route
 from proxy.domain.messages import Content
 from proxy.domain.offline_messages import OfflineMessage
+from proxy.domain.preferences import AS_USUAL, Preferences, Treatment
 from proxy.domain.previews import Preview, strictest
 
 Planned = tuple[Lane, Job]
+_NO_TREATMENTS: Mapping[str, Treatment] = MappingProxyType({})
 
 
 class PlanResult(StrEnum):
@@ -26,6 +30,7 @@ class PlanResult(StrEnum):
     EXPIRED = "expired"
     NO_DEVICES = "no device of the readers"
     BLOCKED = "readers are blocked"
+    MUTED = "readers have muted the conversation"
     KNOWN = "planned before"
 
 
@@ -43,23 +48,64 @@ def readers_of(message: OfflineMessage) -> list[Recipient]:
     return [reader for reader in message.recipients if reader.account != message.sender]
 
 
+def treatments_of(
+    alert: Alert,
+    readers: Sequence[Recipient],
+    preferences: Mapping[str, Preferences],
+    mentions: Collection[str],
+    now: datetime,
+) -> dict[str, Treatment]:
+    """How those of the readers who have set anything are told of it; `mentions` are accounts that the message names."""
+    return {
+        account: preferences[account].treatment(
+            alert.conversation, now, urgent=alert.urgent, mentioned=account in mentions
+        )
+        for account in (reader.account for reader in readers)
+        if account in preferences
+    }
+
+
 def jobs_for(
     routes: Sequence[Route],
     alert: Alert,
     readers: Sequence[Recipient],
     devices: Mapping[tuple[str, str], Sequence[Device]],
     blocked: Collection[str],
+    treatments: Mapping[str, Treatment] = _NO_TREATMENTS,
 ) -> list[Planned]:
     """The jobs of these readers through these routes.
 
-    `devices` by (app section, account); `blocked` are accounts as MIMC names them. For MIMC two ways of composing the
-    same letters are two users, so that a name counts as it is written.
+    `devices` by (app section, account); `blocked` are accounts as MIMC names them, and `treatments` by account. For
+    MIMC two ways of composing the same letters are two users, so that a name counts as it is written.
     """
-    jobs = list[Planned]()
     alerted = [reader for reader in readers if reader.account not in blocked]
+    if not treatments:
+        return _jobs(routes, alert, alerted, devices)
+    alike: dict[Treatment, list[Recipient]] = {}
+    for reader in alerted:
+        alike.setdefault(treatments.get(reader.account, AS_USUAL), []).append(reader)
+    jobs = list[Planned]()
+    for treatment, some in alike.items():
+        if not treatment.muted:
+            jobs += _jobs(routes, _as_treated(alert, treatment), some, devices)
+    return jobs
+
+
+def _as_treated(alert: Alert, treatment: Treatment) -> Alert:
+    shown = alert.at(treatment.preview)
+    return replace(shown, silent=True) if treatment.silent else shown
+
+
+def _jobs(
+    routes: Sequence[Route],
+    alert: Alert,
+    readers: Sequence[Recipient],
+    devices: Mapping[tuple[str, str], Sequence[Device]],
+) -> list[Planned]:
+    jobs = list[Planned]()
     for route in routes:
         lane, shown = route.lane, alert.at(route.preview)
-        for reader in alerted:
+        for reader in readers:
             if route.to_account:
                 jobs.append((lane, Job(lane.app, lane.channel, reader.account, "", shown)))
                 continue

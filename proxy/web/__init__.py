@@ -3,8 +3,9 @@
 server  polling  collecting  crowd  shares  pages    from connections to whole requests, to the threads of their share
 together                                             callbacks that wait for a thread share a round trip
 hooks  callers  guards  limits  listeners            around every view: which caller may call it, and how often
-tokens  callbacks  devices  sessions  health         the routes
-body  envelope  cookies  cors  addresses  access     what is read of a request, and what is said in an answer and a log
+tokens  callbacks  devices  preferences  sessions  health                        the routes
+body  query  envelope  cookies  cors  addresses      what is read of a request, and what is said in an answer
+access                                               what a log says of a request
 services  draining                                   what views work with; the spool's way into the store
 
 `current_services()` is how a view reaches what `create_app` was given.

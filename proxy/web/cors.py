@@ -55,7 +55,9 @@ def _preflight(error: MethodNotAllowed) -> Response:
     if shown_to(request.environ.get("HTTP_ORIGIN"), settings):
         # "*" would not cover Authorization
         page_header = f", {PAGE_HEADER}" if _cookies_count(settings.auth) else ""
-        response.headers["Access-Control-Allow-Headers"] = f"Authorization, Content-Type, X-Request-Id{page_header}"
+        response.headers["Access-Control-Allow-Headers"] = (
+            f"Authorization, Content-Type, If-Match, X-Request-Id{page_header}"
+        )
         response.headers["Access-Control-Allow-Methods"] = methods
         response.headers["Access-Control-Max-Age"] = "7200"
     return response
@@ -75,7 +77,7 @@ def shown_to(origin: str | None, settings: Settings) -> list[tuple[str, str]]:
     """The headers with which a browser shows an answer to a page of this origin; none where it may not see it."""
     if not origin or origin not in settings.known_origins:
         return []
-    headers = [("Access-Control-Allow-Origin", origin), ("Access-Control-Expose-Headers", "Retry-After")]
+    headers = [("Access-Control-Allow-Origin", origin), ("Access-Control-Expose-Headers", "ETag, Retry-After")]
     return headers + [("Access-Control-Allow-Credentials", "true")] * _cookies_count(settings.auth)
 
 

@@ -1,19 +1,20 @@
 """Where a signed-in user's devices are reached."""
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from proxy.auth import Authenticated
 from proxy.domain.devices import Device, Platform, fingerprint
 from proxy.errors import NotFound
 from proxy.metrics import push_tokens_moved_total
 from proxy.usecases.register_device import check_device_id, choose_section, read_registration
-from proxy.web import current_services
+from proxy.web import current_request, current_services
 from proxy.web.access import add_log_context, audit
 from proxy.web.body import read_object
 from proxy.web.callers import Caller, current_user, require
 from proxy.web.cors import require_origin
-from proxy.web.envelope import HttpRefusal, envelope
+from proxy.web.envelope import envelope
 from proxy.web.limits import Limited
+from proxy.web.query import asked_section
 
 bp = Blueprint("devices", __name__, url_prefix="/api/devices")
 
@@ -26,7 +27,7 @@ def register(device_id: str) -> Response:
     user = current_user()
     check_device_id(device_id)
     device = read_registration(
-        read_object(request.environ),
+        read_object(current_request().environ),
         device_id=device_id,
         account=user.app_account,
         bound_app=user.bound_app,
@@ -83,17 +84,10 @@ def remove(device_id: str) -> Response:
 
 def _section(user: Authenticated) -> str:
     """The section in the query's `app`, optional where there is only one."""
-    section = choose_section(_asked_section(), user.bound_app, current_services().settings.apps)
+    section = choose_section(asked_section(), user.bound_app, current_services().settings.apps)
     add_log_context(app=section)
     require_origin(section)
     return section
-
-
-def _asked_section() -> str | None:
-    try:
-        return request.args.get("app")
-    except UnicodeDecodeError:  # bytes of it that are no UTF-8, and not in percent encoding either
-        raise HttpRefusal(400, "query: expected UTF-8") from None
 
 
 def _shown(device: Device) -> dict[str, object]:

@@ -7,7 +7,15 @@ from datetime import datetime
 from proxy.auth import Authenticator
 from proxy.auth.sign_in import SignIns
 from proxy.mimc.senders import Senders
-from proxy.ports import Admission, CallbackInbox, DeviceRegistry, HealthCheck, StoreMetrics, TokenService
+from proxy.ports import (
+    Admission,
+    CallbackInbox,
+    DeviceRegistry,
+    HealthCheck,
+    PreferenceBook,
+    StoreMetrics,
+    TokenService,
+)
 from proxy.settings import Settings
 from proxy.spool.drain import Drain
 from proxy.spool.folder import Spool
@@ -27,6 +35,7 @@ class Services:
     token_monitor: TokenMonitor
     inbox: CallbackInbox
     devices: DeviceRegistry
+    preferences: PreferenceBook
     store_metrics: StoreMetrics
     health: HealthCheck
     now: Callable[[], datetime]  # this machine's

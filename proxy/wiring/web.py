@@ -39,6 +39,7 @@ from proxy.store.server.token_facts import token_commands
 from proxy.store.server.writes import CountedWrites
 from proxy.store.users.admission import RedisAdmission
 from proxy.store.users.blocks import RedisBlocks
+from proxy.store.users.preferences import RedisPreferences
 from proxy.usecases.guarded_tokens import GuardedTokens
 from proxy.usecases.monitor_clock import ClockedTokens
 from proxy.usecases.monitor_tokens import TokenMonitor
@@ -115,6 +116,7 @@ def web_services(settings: Settings) -> Services:
         ),
         token_monitor=token_monitor,
         devices=RedisDeviceRegistry(store, app_ids_of(settings), settings.devices.per_account),
+        preferences=RedisPreferences(store, app_ids_of(settings)),
         store_metrics=RedisMetrics(store, lanes, clock.now),
         health=RememberedHealth(
             SpoolHealth(RedisHealth(store, lanes, clock.now), store, spool.spool if spool else None, clock.now)

@@ -30,7 +30,7 @@ from proxy.store.connection import is_the_stores_own
 from proxy.store.devices.addresses import RedisAddresses
 from proxy.store.queue.streams import lane_name
 from proxy.store.records import UnreadableRecord, load_offline_message
-from proxy.usecases.plan_alerts import Planned, PlanResult, alert_of, jobs_for, readers_of
+from proxy.usecases.plan_alerts import Planned, PlanResult, alert_of, jobs_for, readers_of, treatments_of
 from proxy.worker.consumer import POISON_DELIVERIES, StreamConsumer
 from proxy.worker.handover import HandOver
 from proxy.worker.observer import RelayObserver
@@ -54,14 +54,16 @@ class Plan:
     message: OfflineMessage
     alert: Alert | PlanResult
     readers: list[Recipient]
+    mentions: Sequence[str] = ()
     appended: int = 0
     full: frozenset[Lane] = frozenset()
     blocked: int = 0
+    muted: int = 0
     jobs: list[Planned] = field(default_factory=list)
 
     def begin(self) -> None:
         """Another try: what the store has of it already, it does not take again."""
-        self.full, self.blocked = frozenset(), 0
+        self.full, self.blocked, self.muted = frozenset(), 0, 0
 
     @property
     def is_crowd(self) -> bool:
@@ -79,7 +81,9 @@ class Plan:
             return PlanResult.NO_READERS
         if self.jobs:
             return PlanResult.KNOWN
-        return PlanResult.BLOCKED if self.blocked == len(self.readers) else PlanResult.NO_DEVICES
+        if self.blocked + self.muted == len(self.readers):
+            return PlanResult.MUTED if self.muted else PlanResult.BLOCKED
+        return PlanResult.NO_DEVICES
 
 
 class PlanWorker:
@@ -146,7 +150,8 @@ class PlanWorker:
             self.consumer.settle(Bury(entry.id, Cause.POISON, "poison callback", self._kept(message)))
             return None
         content = self._reading.read(message.payload, message.biz_type)
-        return Plan(entry, message, alert_of(message, content, self._now(), self._alert_ttl), readers_of(message))
+        alert = alert_of(message, content, self._now(), self._alert_ttl)
+        return Plan(entry, message, alert, readers_of(message), content.mentions)
 
     def _kept(self, message: OfflineMessage) -> OfflineMessage:
         """What may be kept of a message as a dead letter: where no alert of the app shows words, only its type."""
@@ -223,14 +228,14 @@ class PlanWorker:
         await self._append([(plan, self._chunk(plan, waiting, last=True))])
 
     async def _look_up(self, asked: Sequence[tuple[Plan, Sequence[Recipient]]]) -> AccountsRead:
-        """The devices of all these readers in all sections, and which of them are blocked."""
+        """The devices of all these readers in all sections, which of them are blocked, and what they have set."""
         apps = {route.lane.app for route in self._routes if not route.to_account}
         names = dict.fromkeys(
             reader.account for plan, readers in asked if isinstance(plan.alert, Alert) for reader in readers
         )
         if not names:
             return AccountsRead({}, frozenset())
-        return await self._addresses.devices_of([(app, account) for app in apps for account in names], list(names))
+        return await self._addresses.read_accounts(self._app_id, list(apps), list(names))
 
     def _jobs(self, plan: Plan, readers: Sequence[Recipient], found: AccountsRead) -> list[Planned]:
         if isinstance(plan.alert, PlanResult):
@@ -238,7 +243,11 @@ class PlanWorker:
         lanes = plan.entry.lanes
         routes = [route for route in self._routes if not lanes or lane_name(route.lane) in lanes]
         plan.blocked += sum(reader.account in found.blocked for reader in readers)
-        return jobs_for(routes, plan.alert, readers, found.devices, found.blocked)
+        if not found.preferences:
+            return jobs_for(routes, plan.alert, readers, found.devices, found.blocked)
+        treatments = treatments_of(plan.alert, readers, found.preferences, plan.mentions, self._now())
+        plan.muted += sum(one.muted for account, one in treatments.items() if account not in found.blocked)
+        return jobs_for(routes, plan.alert, readers, found.devices, found.blocked, treatments)
 
     def _chunk(self, plan: Plan, jobs: Sequence[Planned], *, last: bool = False) -> PlanChunk:
         waiting = Waiting(plan.full, plan.entry.tries) if last else None

@@ -174,6 +174,12 @@ def test_long_names_give_way_before_the_text_is_cut() -> None:
     assert (shown["body"], shown["title"][-1], shown["subtitle"][-1]) == ("hi", "…", "…")
 
 
+def test_a_silent_alert_arrives_passively_and_without_sound() -> None:
+    silent = to_device(replace(an_alert(), silent=True))
+    aps = json.loads(ApnsWire(apns_settings(), ApnsEnvironment.PRODUCTION).build([silent], "a", NOON).body)["aps"]
+    assert ("sound" in aps, aps["interruption-level"]) == (False, "passive")
+
+
 def test_an_app_without_sound_gets_none() -> None:
     request = ApnsWire(apns_settings(sound=""), ApnsEnvironment.PRODUCTION).build([to_device()], "a", NOON)
 

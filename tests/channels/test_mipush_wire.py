@@ -132,6 +132,13 @@ def test_a_message_between_two_people_has_these_parameters() -> None:
     }
 
 
+def test_a_silent_alert_asks_for_no_sound_and_no_other_request_is_its_neighbours() -> None:
+    loud, silent = an_alert(), replace(an_alert(), silent=True)
+    assert (form(loud)["notify_type"], form(silent)["notify_type"]) == ("-1", "0")
+    wire = MipushWire(mipush_settings())
+    assert wire.batch_key(to_account(alert=loud).job) != wire.batch_key(to_account(alert=silent).job)
+
+
 def test_a_group_has_a_template_of_its_own_where_one_is_set() -> None:
     group = an_alert("Li Lei", "hello", conversation="topic:4711")
 

@@ -111,6 +111,7 @@ def web() -> Target:
         _post(f"callbacks/mimc/{URL_SECRET}", callback | {"payload": "aGk=", "timestamp": "1795435200000"}),
         _post("api/account/token", {"appAccount": "1000", "appId": APP_ID}),
         _post("api/devices/phone", {"platform": "apns", "push_token": "a1b2", "environment": "sandbox"}, "PUT"),
+        _post("api/preferences", {"mutes": [{"topic_id": "7"}], "quiet_hours": None, "preview": "none"}, "PUT"),
         b"GET api/devices\n", b"DELETE api/devices/phone?app=main\n", b"GET readyz\n", b"OPTIONS api/account/token\n",
     ]  # fmt: skip
     words = [b"locale", b"resource", b"mipush", b"push_token", b"?app=", b"%00", b"//", b"metrics", b"healthz"]

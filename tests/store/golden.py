@@ -16,10 +16,11 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from proxy.domain.alerts import Alert, AlertText, Order
 from proxy.domain.callbacks import Callback, CallbackOrigin, Kind, Recipient
@@ -30,6 +31,8 @@ from proxy.domain.jobs import Job, Try
 from proxy.domain.lanes import Lane
 from proxy.domain.monitoring import TokenFacts
 from proxy.domain.offline_messages import offline_message
+from proxy.domain.preferences import Mute, Preferences, QuietHours
+from proxy.domain.previews import Preview
 from proxy.domain.settlements import Bury, PlanChunk, Postpone, Waiting
 from proxy.spool import format as spool
 from proxy.store import keys
@@ -50,6 +53,7 @@ from proxy.store.server.identity import IdentityMonitor, StoreIdentity
 from proxy.store.server.token_facts import token_commands
 from proxy.store.server.worker_states import WorkerStates
 from proxy.store.users.blocks import RedisBlocks
+from proxy.store.users.preferences import RedisPreferences
 from tests.store.samples import DAY, MS, NO_WAIT, NOON, SECOND, for_inbox, pauses, queue_of
 
 APP_ID = "2882303761517000009"
@@ -87,6 +91,11 @@ IPHONE = Device(
 XIAOMI = Device("main", "ben", "phone-2", Platform.MIPUSH, "regid/+=", NOON + MS)
 FORGOTTEN = Device("main", "fay", "phone-5", Platform.APNS, "d4e5f6", NOON, ApnsEnvironment.PRODUCTION, "en", "r2")
 HELD = Device("main", "gil", "phone-6", Platform.APNS, "e5f6a7", NOON)
+PREFERENCES = Preferences(
+    {"p2p:小 米": Mute(), "topic:21351198708203520": Mute(NOON + DAY, mentions_pass=True)},
+    QuietHours(time(22, 30), time(7), ZoneInfo("Asia/Shanghai"), calls_pass=False),
+    Preview.SENDER,
+)
 TRIES = (Try(NOON - SECOND, "503 ServiceUnavailable"), Try(NOON, "no answer in time"))
 ORDER = Order(154503794553568001, 1795435199000, 1795435200000)
 
@@ -124,6 +133,7 @@ def write(url: str) -> None:
     devices.register(XIAOMI)
     devices.register(FORGOTTEN)
     devices.register(HELD)
+    RedisPreferences(store, APP_IDS).write("main", "ben", PREFERENCES, None)
     RedisBlocks(store).block("eve")
     RedisBlocks(store).block_session("session-1", DAY)
     RedisHealth(store, [APNS], lambda: NOON).check()

@@ -23,6 +23,7 @@ from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.devices.removed import RedisRemovedDevices, RestoreResult, guard_details
 from proxy.store.queue.dead_letters import RedisDeadLetters
 from proxy.store.server.embedded import ensure_store, stop_store
+from proxy.store.users.preferences import RedisPreferences
 from tests.store import golden
 from tests.store.samples import NOON, SECOND
 
@@ -37,6 +38,7 @@ WRITERS = {
     "dump_dead_letter": {"dead", "dead-words"},
     "dump_device": {"account"},
     "dump_order": {"shown", "sent"},
+    "dump_preferences": {"preferences"},
 }
 
 
@@ -65,6 +67,12 @@ def test_jobs_and_dead_letters_tell_what_was_tried_where_that_was_written(empty_
     unread, ended = RedisDeadLetters(store, jobs_cap=9, callbacks_cap=9).newest_first(golden.APP_ID)
     assert (ended.cause, ended.subject) == (Cause.REJECTED, replace(one.ended, alert=without_words(one.ended.alert)))
     assert (unread.cause, unread.kind, unread.app) == (Cause.UNREADABLE, "record", "main")
+
+
+def test_preferences_are_read_as_they_were_set(empty_store: str) -> None:
+    golden.restore(empty_store, laid("1.1"))
+    found, _ = RedisPreferences(Store(empty_store), golden.APP_IDS).read("main", "ben")
+    assert found == golden.PREFERENCES
 
 
 def without_words(alert: Alert) -> Alert:

@@ -11,6 +11,8 @@ import pytest
 from proxy.domain.conversations import LockRelease
 from proxy.domain.dead_letters import Cause
 from proxy.domain.lanes import Lane
+from proxy.domain.preferences import Preferences
+from proxy.domain.previews import Preview
 from proxy.domain.settlements import Bury, Postpone
 from proxy.store import keys
 from proxy.store.connection import Store
@@ -20,6 +22,7 @@ from proxy.store.queue.conversation_locks import RedisConversationLocks
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.queue.lane_states import RedisLaneStates
 from proxy.store.server.health import RedisHealth
+from proxy.store.users.preferences import RedisPreferences
 from tests.store.samples import (
     DAY,
     LEASE,
@@ -60,6 +63,7 @@ SAMPLES: dict[str, Callable[[], str]] = {
     "dead_letters": lambda: keys.dead_letters("77"),
     "dead_words": lambda: keys.dead_words("77", "1793534400000-0"),
     "account": lambda: keys.account("77", "main", "ben"),
+    "preferences": lambda: keys.preferences("77", "ben"),
     "push_token": lambda: keys.push_token("77", "main", "apns", "a1b2"),
     "removed": lambda: keys.removed("77", "main", "apns"),
     "removed_registration": lambda: keys.removed_registration("77", "main", "apns", "a1b2"),
@@ -95,7 +99,7 @@ SHARED = {
 def catalogue() -> list[re.Pattern[str]]:
     """The rows of the module's docstring, each <placeholder> standing for any text without a colon."""
     rows = re.findall(r"^    (proxy:\S*(?: d>\S*| id>\S*)?)", inspect.getdoc(keys) or "", re.MULTILINE)
-    assert len(rows) == 35
+    assert len(rows) == 36
     row_texts = [re.escape(row).replace(r"\ ", " ") for row in rows]
     texts = [
         text.replace(re.escape("{appId}"), r"\{77\}").replace(re.escape("{<team>}"), r"\{TEAM\}") for text in row_texts
@@ -127,6 +131,7 @@ def test_all_keys_of_an_app_carry_its_hash_tag(name: str) -> None:
     "make",
     [
         lambda text: keys.account("77", "main", text),
+        lambda text: keys.preferences("77", text),
         lambda text: keys.push_token("77", "main", "apns", text),
         lambda text: keys.removed_registration("77", "main", "apns", text),
         lambda text: keys.removed_of_account("77", "main", text),
@@ -148,6 +153,7 @@ def test_all_that_a_message_leaves_in_the_store_is_in_the_catalogue_and_ends_by_
     lane = mipush_lane(app_id)
     RedisInbox(store, DAY, 10).accept(*for_inbox(callback(app_id), NOON))
     RedisDeviceRegistry(store, {"main": app_id}).register(device())
+    RedisPreferences(store, {"main": app_id}).write("main", "ben", Preferences(preview=Preview.NONE), None)
     RedisHealth(store, [lane], lambda: NOON).check()
 
     async def scenario(redis: Any) -> None:
@@ -172,7 +178,7 @@ def test_all_that_a_message_leaves_in_the_store_is_in_the_catalogue_and_ends_by_
     kinds = {name.split(":")[2] for name in names}
     assert kinds == {
         "callbacks", "seen", "planned", "jobs", "retries", "pause", "probe", "resumed", "rest", "shown", "flying",
-        "sent", "unknown", "dead", "dead-words", "account", "token", "ready", "writes",
+        "sent", "unknown", "dead", "dead-words", "account", "preferences", "token", "ready", "writes",
     }  # fmt: skip
     for name in names:
         assert [row for row in catalogue() if row.fullmatch(name.replace(app_id, "77"))], name

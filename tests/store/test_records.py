@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from proxy.domain.devices import ApnsEnvironment, Device, Platform
 from proxy.domain.jobs import Job, Try
 from proxy.domain.kinds import Kind
 from proxy.domain.offline_messages import OfflineMessage, offline_message
+from proxy.domain.preferences import Mute, Preferences, QuietHours
 from proxy.domain.previews import Preview
 from proxy.domain.times import from_ms, to_ms
 from proxy.store.records import (
@@ -22,10 +24,13 @@ from proxy.store.records import (
     dump_job,
     dump_offline_message,
     dump_order,
+    dump_preferences,
     load_device,
     load_job,
     load_offline_message,
     load_order,
+    load_preferences,
+    preferences_or_strictest,
 )
 from tests.store.samples import DAY, NOON, SECOND, apns_lane, callback, device, job
 
@@ -38,9 +43,14 @@ messages = st.builds(
     OfflineMessage, words, words, words, words, st.lists(recipients, max_size=4).map(tuple), st.binary(), words, words,
     counts, moments,
 )  # fmt: skip
-alerts = st.builds(Alert, words, words, st.builds(AlertText, words, words), orders, moments)
+alerts = st.builds(Alert, words, words, st.builds(AlertText, words, words), orders, moments, silent=st.booleans())
 tries = st.lists(st.builds(Try, moments, words), max_size=3).map(tuple)
 jobs = st.builds(Job, words, words, words, words, alerts, counts, st.booleans(), tries)
+mutes = st.dictionaries(words, st.builds(Mute, st.none() | moments.filter(to_ms), st.booleans()), max_size=3)
+clocks = st.times().map(lambda it: it.replace(second=0, microsecond=0))
+zones = st.sampled_from(["UTC", "Asia/Shanghai", "America/St_Johns"]).map(ZoneInfo)
+quiet_hours = st.builds(QuietHours, clocks, clocks, zones, st.booleans())
+preferences = st.builds(Preferences, mutes, st.none() | quiet_hours, st.sampled_from(Preview))
 devices = st.builds(
     Device, st.just("main"), words, st.just("phone"), st.sampled_from(Platform), words, moments,
     st.sampled_from(ApnsEnvironment), words, words, st.just("BadDeviceToken"),
@@ -60,6 +70,41 @@ def test_a_job_is_read_back_as_it_was(one: Job) -> None:
 @given(devices)
 def test_a_device_is_read_back_as_it_was(one: Device) -> None:
     assert load_device("main", "phone", dump_device(one), "BadDeviceToken") == one
+
+
+@given(preferences)
+def test_preferences_are_read_back_as_they_were(one: Preferences) -> None:
+    assert load_preferences(dump_preferences(one)) == one
+
+
+def test_a_job_whose_alert_sounds_says_nothing_of_silence() -> None:
+    one = job(apns_lane("7"))
+    silent = replace(one, alert=replace(one.alert, silent=True))
+    assert dump_job(silent) == dump_job(one)[:-1] + b',"silent":1}'
+    assert load_job(dump_job(silent)) == silent
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        b"{}",
+        b"[]",
+        b'{"v":2}',
+        b'{"v":1,"mutes":[]}',
+        b'{"v":1,"mutes":{"p2p:ann":5}}',
+        b'{"v":1,"mutes":{"p2p:ann":["5",0]}}',
+        b'{"v":1,"mutes":{"p2p:ann":[100000000000000000000,0]}}',
+        b'{"v":1,"quiet":[]}',
+        b'{"v":1,"quiet":["22:00","07:00",5,1]}',
+        b'{"v":1,"quiet":["22:00","07:00","Asia/Atlantis",1]}',
+        b'{"v":1,"quiet":["22:00","25:00","UTC",1]}',
+        b'{"v":1,"preview":"more"}',
+    ],
+)
+def test_preferences_of_another_shape_are_unreadable_and_show_as_little_as_any(record: bytes) -> None:
+    with pytest.raises(UnreadableRecord):
+        load_preferences(record)
+    assert preferences_or_strictest(record) == Preferences(preview=Preview.NONE)
 
 
 @given(orders)
@@ -151,7 +196,7 @@ def test_a_job_without_text_is_read_as_one_that_says_nothing() -> None:
     ).map(lambda it: json.dumps(it).encode())
 )
 def test_any_bytes_are_a_record_or_an_unreadable_one(record: bytes) -> None:
-    for read in (load_job, load_offline_message, lambda it: load_device("main", "phone", it)):
+    for read in (load_job, load_offline_message, load_preferences, lambda it: load_device("main", "phone", it)):
         with pytest.raises(UnreadableRecord):
             read(record)
 

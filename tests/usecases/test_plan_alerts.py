@@ -2,8 +2,9 @@
 
 import unicodedata
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -14,8 +15,9 @@ from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane, Route
 from proxy.domain.messages import DEFAULT_READING, Content
 from proxy.domain.offline_messages import OfflineMessage
+from proxy.domain.preferences import Mute, Preferences, QuietHours
 from proxy.domain.previews import Preview
-from proxy.usecases.plan_alerts import PlanResult, alert_of, jobs_for, missed_it, readers_of
+from proxy.usecases.plan_alerts import PlanResult, alert_of, jobs_for, missed_it, readers_of, treatments_of
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 NOON_MS = int(NOON.timestamp() * 1000)
@@ -144,6 +146,38 @@ def test_a_blocked_account_gets_no_job_in_any_lane() -> None:
     devices = {("main", "ben"): [phone()], ("main", "cai"): [phone("cai")]}
     jobs = jobs_for(ALL, ALERT, [Recipient("ben"), Recipient("cai")], devices, frozenset({"ben"}))
     assert {job.account for _, job in jobs} == {"cai"}
+
+
+def treated(*, readers: str = "ben cai", mentions: str = "", now: datetime = NOON, **of: Preferences) -> list[Job]:
+    """The jobs of readers with these preferences."""
+    recipients = [Recipient(name) for name in readers.split()]
+    treatments = treatments_of(ALERT, recipients, of, mentions.split(), now)
+    devices = {("main", name): [phone(name)] for name in readers.split()}
+    return [job for _, job in jobs_for(ALL, ALERT, recipients, devices, frozenset(), treatments)]
+
+
+def test_a_reader_who_muted_the_conversation_gets_no_job_in_any_lane_unless_they_are_mentioned() -> None:
+    muted = Preferences({"topic:t1": Mute(NOON + DAY, mentions_pass=True)})
+    assert {(job.channel, job.account) for job in treated(ben=muted)} == {("apns", "cai"), ("mipush", "cai")}
+    assert {job.account for job in treated(ben=muted, mentions="dan ben")} == {"ben", "cai"}
+    assert {job.account for job in treated(ben=muted, now=NOON + DAY)} == {"ben", "cai"}
+
+
+def test_in_a_readers_quiet_hours_their_alert_alone_is_silent_and_is_the_same_job_as_at_any_time() -> None:
+    quiet = Preferences(quiet_hours=QuietHours(time(11), time(13), ZoneInfo("UTC")))
+    jobs = treated(ben=quiet)
+    assert {(job.account, job.alert.silent) for job in jobs} == {("ben", True), ("cai", False)}
+    assert [job.id for job in jobs] == [job.id for job in treated()]
+    assert all(job.alert is ALERT for job in jobs if job.account == "cai")
+
+
+def test_a_readers_own_preview_shows_no_more_than_they_agreed_to_on_any_channel() -> None:
+    jobs = treated(ben=Preferences(preview=Preview.NONE), cai=Preferences(preview=Preview.SENDER))
+    assert {(job.channel, job.account, job.alert.text) for job in jobs} == {
+        (channel, account, ALERT.text.at(preview))
+        for channel in ("apns", "mipush")
+        for account, preview in (("ben", Preview.NONE), ("cai", Preview.SENDER))
+    }
 
 
 def test_a_message_to_the_twin_of_an_account_in_another_form_of_unicode_reaches_nobody_else() -> None:

@@ -9,8 +9,16 @@ from hypothesis import strategies as st
 from tests.web.world import APP_ID, ORIGIN, URL_SECRET, World, bearer
 
 WORLD = World()
-PATHS = [f"/callbacks/mimc/{URL_SECRET}", "/api/account/token", "/api/devices/phone", "/api/devices", "/readyz"]
+PATHS = [
+    f"/callbacks/mimc/{URL_SECRET}",
+    "/api/account/token",
+    "/api/devices/phone",
+    "/api/devices",
+    "/api/preferences",
+    "/readyz",
+]
 MEMBERS = ["msgType", "appId", "toAppId", "fromAccount", "toAccounts", "timestamp", "appAccount", "platform", "app"]
+MEMBERS += ["mutes", "quiet_hours", "preview"]
 VALUES = st.recursive(
     st.none()
     | st.booleans()

@@ -94,6 +94,18 @@ ROUTES = (
             "device_id": dict.fromkeys(("null", *WELL_NAMED), 401),
         },
     ),
+    Route(
+        "PUT",
+        "/api/preferences",
+        {"quiet_hours": {"from": "22:00", "to": "07:00", "time_zone": "Asia/Shanghai"}},
+        {
+            "app": {"null": 200} | dict.fromkeys(ANY_TEXT, 404),
+            "mutes": {"null": 200},
+            "quiet_hours": {"null": 200},
+            "preview": {"null": 200},
+            CANARY: {},
+        },
+    ),
     Route("POST", "/auth/refresh", {}, {"refresh_token": dict.fromkeys(ANY_TEXT, 401)}),
     Route("POST", "/auth/logout", {}, {"device_id": dict.fromkeys(("null", *WELL_NAMED), 200)}),
 )

@@ -1,5 +1,6 @@
 """A web application whose ports are in memory, and what its callers send."""
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from proxy.domain.devices import Device, Registered
 from proxy.domain.limits import Admitted, Blocked, Budget, Exceeded
 from proxy.domain.monitoring import Health, Metric
 from proxy.domain.offline_messages import Letter, OfflineMessage
+from proxy.domain.preferences import DEFAULT, Preferences
 from proxy.domain.transfers import Paused, Response, TransportFailure
 from proxy.errors import StoreUnavailable
 from proxy.mimc.senders import Senders
@@ -99,6 +101,23 @@ class MemoryDevices:
 
     def remove(self, app: str, account: str, device_id: str) -> bool:
         return self.stored.pop((app, account, device_id), None) is not None
+
+
+@dataclass
+class MemoryPreferences:
+    """Implements ports.PreferenceBook."""
+
+    stored: dict[tuple[str, str], Preferences] = field(default_factory=dict)
+
+    def read(self, app: str, account: str) -> tuple[Preferences, str]:
+        found = self.stored.get((app, account), DEFAULT)
+        return found, hashlib.sha1(repr(found).encode(), usedforsecurity=False).hexdigest()
+
+    def write(self, app: str, account: str, preferences: Preferences, expected: str | None) -> str | None:
+        if expected not in (None, self.read(app, account)[1]):
+            return None
+        self.stored[app, account] = preferences
+        return self.read(app, account)[1]
 
 
 @dataclass
@@ -219,7 +238,7 @@ class World:
 
     def __init__(self, configured: Settings | None = None) -> None:
         self.settings = configured or settings()
-        self.inbox, self.devices = MemoryInbox(), MemoryDevices()
+        self.inbox, self.devices, self.preferences = MemoryInbox(), MemoryDevices(), MemoryPreferences()
         self.tokens, self.state, self.blocks = ScriptedTokens(), MemoryState(), MemoryBlocks()
         self.admission = MemoryAdmission(self.blocks)
         self.services = Services(
@@ -231,6 +250,7 @@ class World:
             token_monitor=TokenMonitor(lambda: NOW),
             inbox=self.inbox,
             devices=self.devices,
+            preferences=self.preferences,
             store_metrics=self.state,
             health=self.state,
             now=lambda: NOW,

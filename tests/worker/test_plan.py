@@ -23,6 +23,7 @@ from proxy.domain.jobs import Job, Push
 from proxy.domain.lanes import Lane, Route
 from proxy.domain.messages import DEFAULT_READING
 from proxy.domain.offline_messages import offline_message
+from proxy.domain.preferences import Mute, Preferences
 from proxy.domain.previews import Preview
 from proxy.domain.settlements import ChunkResult, Finish, PlanChunk
 from proxy.store import keys
@@ -34,6 +35,7 @@ from proxy.store.queue.streams import RedisQueue
 from proxy.store.records import load_job, load_offline_message
 from proxy.store.scripts import Command
 from proxy.store.users.blocks import RedisBlocks
+from proxy.store.users.preferences import RedisPreferences
 from proxy.usecases.accept_callback import Acceptance, acceptance_of, judge_callback
 from proxy.usecases.plan_alerts import PlanResult
 from proxy.worker.consumer import StreamConsumer
@@ -298,6 +300,9 @@ def test_an_instant_callback_does_not_keep_the_same_messages_offline_one_from_al
         ({"recipients": (Recipient("stranger"),)}, PlanResult.NO_DEVICES),
         ({"recipients": (Recipient("blocked"),)}, PlanResult.BLOCKED),
         ({"recipients": (Recipient("blocked"), Recipient("stranger"))}, PlanResult.NO_DEVICES),
+        ({"recipients": (Recipient("muting"),)}, PlanResult.MUTED),
+        ({"recipients": (Recipient("muting"), Recipient("blocked"))}, PlanResult.MUTED),
+        ({"recipients": (Recipient("muting"), Recipient("stranger"))}, PlanResult.NO_DEVICES),
     ],
 )
 def test_a_message_without_a_job_leaves_its_reason_in_the_log_and_a_metric(
@@ -307,7 +312,9 @@ def test_a_message_without_a_job_leaves_its_reason_in_the_log_and_a_metric(
         return REGISTRY.get_sample_value("app_proxy_messages_planned_total", {"result": result}) or 0.0
 
     async def scenario(relay: Relay) -> None:
-        relay.register(["blocked"])
+        relay.register(["blocked", "muting"])
+        book = RedisPreferences(relay.store, {"main": relay.app_id})
+        book.write("main", "muting", Preferences({"topic:t1": Mute()}), None)
         RedisBlocks(relay.store).block("blocked")  # no other test knows this account
         before = counted()
         relay.accept(replace(callback(relay.app_id), **change))

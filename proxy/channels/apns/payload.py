@@ -32,8 +32,8 @@ def _payload(alert: Alert, sound: str, title: str, group: str, body: str, key: s
         shown["subtitle"] = group
     shown |= {"loc-key": key} if key else {"body": body}
     aps: dict[str, object] = {"alert": shown, "thread-id": alert.conversation_id}
-    if sound:
+    if sound and not alert.silent:
         aps["sound"] = sound
-    if alert.urgent:
-        aps["interruption-level"] = "time-sensitive"
+    if alert.silent or alert.urgent:
+        aps["interruption-level"] = "passive" if alert.silent else "time-sensitive"  # iOS 15 and later
     return to_json({"aps": aps, **app_data(alert)})

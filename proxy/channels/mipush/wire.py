@@ -126,7 +126,8 @@ class MipushWire:
                 f"{text.title}: {text.body}" if text.group else text.body, self._fallback, _LONGEST_DESCRIPTION
             ),
             "pass_through": "0",
-            "notify_type": "-1",
+            # all, or no sound, vibration and light. The newest documents leave that to the channel
+            "notify_type": "0" if alert.silent else "-1",
             "notify_id": str(_notify_id(alert)),
             "time_to_live": str(max(time_to_live // _ONE_MS, 1)),  # 0 might mean "as long as you like"
             "payload": to_json(app_data(alert)).decode(),

@@ -198,6 +198,7 @@ def _what(kind: str, form: Mapping[str, str]) -> dict[str, Any]:
         "title": form.get("title"),
         "description": form.get("description"),
         "payload": form.get("payload"),
+        "notify_type": form.get("notify_type"),
         "notify_id": form.get("notify_id"),
         "time_to_live": form.get("time_to_live"),
         "jobkey": extras.get("jobkey"),

@@ -12,7 +12,7 @@ from proxy.domain.times import MS
 from proxy.store import keys
 from proxy.store.devices.registry import registration_parts
 from proxy.store.devices.removal import DeviceRemoval
-from proxy.store.records import device_or_none
+from proxy.store.records import device_or_none, preferences_or_strictest
 from proxy.store.scripts import Argument, Command, ask_strictly, script
 from proxy.store.users.blocks import account_mark
 
@@ -28,21 +28,26 @@ class RedisAddresses:
         self._instance = instance
         self._removal = removal or DeviceRemoval(redis, app_ids)
 
-    async def devices_of(self, accounts: Sequence[tuple[str, str]], names: Sequence[str]) -> AccountsRead:
-        """The devices of each (app section, account) by its own list, and which of `names` are blocked: one round trip.
+    async def read_accounts(self, app_id: str, apps: Sequence[str], names: Sequence[str]) -> AccountsRead:
+        """The devices of these accounts in each of the sections `apps`, by the account's own list; which of them are
+        blocked; what they have set: one round trip. `names` not empty, each once; `apps` are sections of `app_id`.
 
-        Ownership is checked when delivering. A record of a later version, or damaged, is left out.
+        Ownership is checked when delivering. A record of a later version, or damaged, is no device.
         """
-        commands: list[Command] = [("HGETALL", keys.account(self._app_ids[app], app, name)) for app, name in accounts]
-        blocked: list[int] = []
-        if names:
-            commands.append(("SMISMEMBER", keys.blocked_accounts(), *map(account_mark, names)))
-        registrations = await ask_strictly(self._redis, commands)
-        if names:
-            blocked = registrations.pop()
+        digests = [digest(name) for name in names]
+        commands: list[Command] = []
+        for app in apps:
+            prefix = keys.account_prefix(app_id, app)
+            commands += [("HGETALL", prefix + one) for one in digests]
+        prefix = keys.preferences_prefix(app_id)
+        commands.append(("MGET", *[prefix + one for one in digests]))
+        commands.append(("SMISMEMBER", keys.blocked_accounts(), *map(account_mark, names)))
+        *registrations, records, blocked = await ask_strictly(self._redis, commands)
+        accounts = [(app, name) for app in apps for name in names]
         return AccountsRead(
             {(app, name): _devices(app, fields) for (app, name), fields in zip(accounts, registrations, strict=True)},
             frozenset(name for name, is_blocked in zip(names, blocked, strict=True) if is_blocked),
+            {name: preferences_or_strictest(record) for name, record in zip(names, records, strict=True) if record},
         )
 
     async def destinations(self, lane: Lane, jobs: Sequence[Job]) -> LaneRead:

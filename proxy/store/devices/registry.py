@@ -31,6 +31,7 @@ class RedisDeviceRegistry:
             _owner_key(app_id, device),
             keys.removed_registration(app_id, device.app, device.platform, device.push_token),
             keys.removed_of_account(app_id, device.app, device.account),
+            keys.preferences(app_id, device.account),
         ]
         args: list[Argument] = [
             digest(device.account), device.device_id, dump_device(device), to_ms(device.registered_at),

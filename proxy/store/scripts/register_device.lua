@@ -3,6 +3,7 @@
 -- then the ids of those that made room.
 -- What a provider's answer removed of either cannot come back from now on.
 -- KEYS  1 account's registrations   2 push token's owner   3 the token's removed record   4 the account's removed records
+--       5 the account's preferences, which live as long
 -- ARGV  1 digest of the account   2 device id   3 record   4 registered at, ms   5 TTL, s   6 prefix of accounts' keys
 --       7 devices of an account at most
 -- A registration is "<key of its push token's owner>\n<record>".
@@ -23,6 +24,7 @@ redis.call('HSET', KEYS[2], 'account', ARGV[1], 'device', ARGV[2], 'at', ARGV[4]
 redis.call('EXPIRE', KEYS[2], ARGV[5])
 redis.call('HSET', KEYS[1], ARGV[2], KEYS[2] .. '\n' .. ARGV[3])
 redis.call('EXPIRE', KEYS[1], ARGV[5])
+redis.call('EXPIRE', KEYS[5], ARGV[5])
 
 redis.call('DEL', KEYS[3])
 local kept = redis.call('HGET', KEYS[4], ARGV[2])

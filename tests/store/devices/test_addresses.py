@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from proxy.domain.devices import AccountsRead, Destination, Device, RemovalResult
+from proxy.domain.preferences import UNREADABLE, Mute, Preferences
 from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.devices.addresses import RedisAddresses
 from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.queue.lane_states import RedisLaneStates
 from proxy.store.users.blocks import RedisBlocks
+from proxy.store.users.preferences import RedisPreferences
 from tests.store.samples import DAY, MS, NOON, SECOND, apns_lane, device, job, mipush_lane, raw, with_redis
 
 
@@ -40,8 +42,8 @@ def test_many_accounts_devices_come_in_the_order_asked_for(
     phone, pad = device(), device("cai", "pad", "c3")
     for one in (phone, pad):
         devices.register(one)
-    asked = [("main", "cai"), ("main", "ghost"), ("main", "ben")]
-    found = with_redis(store_url, lambda redis: book(redis, app_id).devices_of(asked, ["cai", "ben"]))
+    asked = ["cai", "ghost", "ben"]
+    found = with_redis(store_url, lambda redis: book(redis, app_id).read_accounts(app_id, ["main"], asked))
     assert found == AccountsRead({("main", "cai"): [pad], ("main", "ghost"): [], ("main", "ben"): [phone]}, frozenset())
 
 
@@ -51,13 +53,29 @@ def test_who_is_blocked_is_read_with_the_devices(
     devices.register(device())
     name = uuid.uuid4().hex
     RedisBlocks(store).block(name)
-    found = with_redis(store_url, lambda redis: book(redis, app_id).devices_of([("main", "ben")], ["ben", name]))
+    found = with_redis(store_url, lambda redis: book(redis, app_id).read_accounts(app_id, ["main"], ["ben", name]))
     assert found.blocked == {name}
     read = with_redis(
         store_url,
         lambda redis: book(redis, app_id).destinations(apns_lane(app_id), [job(apns_lane(app_id), account=name)]),
     )
     assert [one.blocked for one in read.destinations] == [True]
+
+
+def test_what_accounts_have_set_is_read_with_their_devices_and_what_is_unreadable_shows_least(
+    devices: RedisDeviceRegistry, store: Store, store_url: str, app_id: str
+) -> None:
+    book_of_web, muted = RedisPreferences(store, {"main": app_id}), Preferences({"p2p:ann": Mute()})
+    devices.register(device())
+    for account in ("ben", "cai"):
+        book_of_web.write("main", account, muted, None)
+    raw(store, "SET", keys.preferences(app_id, "cai"), b'{"v":99}')
+    for apps in (["main"], []):  # the latter: where accounts are the addresses
+        found = with_redis(
+            store_url, lambda redis, apps=apps: book(redis, app_id).read_accounts(app_id, apps, ["ghost", "ben", "cai"])
+        )
+        assert found.preferences == {"ben": muted, "cai": UNREADABLE}
+        assert len(found.devices) == 3 * len(apps)
 
 
 def test_a_pause_of_the_lane_is_read_with_the_destinations(store_url: str, app_id: str) -> None:
@@ -90,7 +108,7 @@ def test_an_unreadable_registration_is_no_device_and_costs_no_other_its_alert(
         devices.register(one)
     account = keys.account(app_id, "main", "ben")
     raw(store, "HSET", account, "pad", raw(store, "HGET", account, "pad").replace(b'"v":1', b'"v":99'))
-    read = with_redis(store_url, lambda redis: book(redis, app_id).devices_of([("main", "ben")], []))
+    read = with_redis(store_url, lambda redis: book(redis, app_id).read_accounts(app_id, ["main"], ["ben"]))
     assert read.devices == {("main", "ben"): [phone]}
     targets = [("ben", "pad"), ("ben", "phone")]
     assert with_redis(store_url, lambda redis: devices_now(redis, app_id, targets)) == [None, phone]

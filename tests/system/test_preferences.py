@@ -1,0 +1,71 @@
+"""What users ask of their alerts, from the client's call to the phone: over the emulators."""
+
+import base64
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tests.system.rig import Process, Rig, offline, offline_topic, push_token
+
+MUTED, GROUP = "readers have muted the conversation", "21351198708203521"
+
+
+def set_preferences(rig: Rig, account: str, **of: Any) -> None:
+    answer = rig.http.put(
+        f"{rig.web}/api/preferences",
+        json={"app": "main", **of},
+        headers={"Authorization": f"Bearer {rig.bearer(account)}"},
+        timeout=10,
+    )
+    assert answer.status_code == 200, answer.text
+
+
+def naming(account: str, text: str) -> str:
+    """A payload that names an account."""
+    return base64.b64encode(json.dumps({"msgType": "TEXT", "payload": text, "mentions": [account]}).encode()).decode()
+
+
+def shown(rig: Rig, phone: str, count: int) -> list[dict[str, Any]]:
+    """The `aps` of so many pushes to this phone, once they are there."""
+    pushes = rig.wait(lambda: len(found := rig.accepted(phone)) >= count and found, f"{count} pushes")
+    return [push["payload"]["aps"] for push in pushes]
+
+
+def planned(rig: Rig, worker: Process, result: str) -> float:
+    return rig.metric(worker, "app_proxy_messages_planned_total", result=result)
+
+
+def test_a_muted_conversation_rings_no_phone_quiet_hours_make_no_sound_and_a_preview_shows_no_more(rig: Rig) -> None:
+    rig.start_web()
+    worker = rig.start_worker(APP_PROXY_APPS__MAIN__MESSAGES__MENTIONS="mentions")
+    phone, now = push_token(), datetime.now(UTC)
+    assert rig.register("alice", "phone", phone).status_code == 200
+
+    set_preferences(rig, "alice", mutes=[{"account": "bob", "until": (now + timedelta(hours=1)).isoformat()}])
+    rig.post(offline("bob", "alice", rig.secret("text", "muted words"), 1))
+    rig.wait(lambda: planned(rig, worker, MUTED), "the plan of the muted message")
+    rig.post(offline("carl", "alice", "hello", 2))
+    (loud,) = shown(rig, phone, 1)
+    assert (loud["alert"]["title"], loud["alert"]["body"], loud["sound"]) == ("carl", "hello", "default")
+
+    set_preferences(rig, "alice", mutes=[{"topic_id": GROUP, "mentions": True}])
+    rig.post(offline_topic("bob", ["alice"], "muted words", 5, topic_id=GROUP))
+    rig.wait(lambda: planned(rig, worker, MUTED) == 2, "the plan of the muted group's message")
+    rig.post(offline_topic("bob", ["alice"], "", 6, topic_id=GROUP, payload=naming("alice", "at you")))
+    assert shown(rig, phone, 2)[1]["alert"]["body"] == "at you"
+
+    hours = {"from": f"{now - timedelta(hours=2):%H:%M}", "to": f"{now + timedelta(hours=2):%H:%M}", "time_zone": "UTC"}
+    set_preferences(rig, "alice", quiet_hours=hours, preview="sender")
+    rig.post(offline("bob", "alice", rig.secret("text", "hidden words"), 3))
+    quiet = shown(rig, phone, 3)[2]
+    assert (quiet["interruption-level"], "sound" in quiet) == ("passive", False)
+    assert quiet["alert"]["title"] == "bob"
+    rig.settled()
+    assert rig.journal("mipush")[-1]["notify_type"] == "0"
+    assert "hidden words" not in repr([rig.journal("apns"), rig.journal("mipush")])
+
+    set_preferences(rig, "alice")
+    rig.post(offline("bob", "alice", "again", 4))
+    assert shown(rig, phone, 4)[3]["sound"] == "default"
+    rig.settled()
+    assert "muted words" not in repr([rig.journal("apns"), rig.journal("mipush")])
