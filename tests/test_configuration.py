@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from proxy.configuration import load_settings, taken_from_platform
 from proxy.errors import BadSettings
 from proxy.settings import (
+    AlertSettings,
     ApnsSettings,
     AppSettings,
     AuthSettings,
@@ -111,6 +112,7 @@ def sections_of_the_file() -> Iterator[tuple[type[Section], dict[str, Any]]]:
         (LimitSettings, document["limits"]),
         (CallbackSettings, document["callbacks"]),
         (DeviceSettings, document["devices"]),
+        (AlertSettings, document["alerts"]),
         (RelaySettings, document["relay"]),
         (LogSettings, document["logs"]),
     )

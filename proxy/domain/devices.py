@@ -90,12 +90,13 @@ class Destination:
 class AccountsRead:
     """The devices of each (app section, account) that was asked for; and which of the accounts are blocked.
 
-    `preferences` of those accounts that have set any.
+    `preferences` of those accounts that have set any; `present` are those that have the app open, where that is asked.
     """
 
     devices: dict[tuple[str, str], list[Device]]
     blocked: frozenset[str]
     preferences: dict[str, Preferences] = field(default_factory=dict)
+    present: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ from proxy.settings.users import AccountsSettings, AuthSettings, IntrospectionSe
 
 __all__ = [
     "AccountsSettings",
+    "AlertSettings",
     "ApnsSettings",
     "AppSettings",
     "AuthSettings",
@@ -336,6 +337,12 @@ class DeviceSettings(Section):
     removal_guard_min: Annotated[int, Field(ge=1)] = 20
 
 
+class AlertSettings(Section):
+    """When a person is left alone. `present` zero: an account that fetched a token just now is alerted as any other."""
+
+    present: Annotated[timedelta, seconds(ge=0, le=3600)] = Field(timedelta(0), alias="present_s")
+
+
 class RelaySettings(Section):
     """The relay's times. The defaults fit together; the start refuses those that do not."""
 
@@ -408,6 +415,7 @@ class Settings(Section):
     limits: LimitSettings = LimitSettings()
     callbacks: CallbackSettings = CallbackSettings()
     devices: DeviceSettings = DeviceSettings()
+    alerts: AlertSettings = AlertSettings()
     relay: RelaySettings = RelaySettings()
     logs: LogSettings = LogSettings()
 

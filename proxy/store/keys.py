@@ -23,6 +23,7 @@ users' own names and may hold anything; they and push tokens enter a key as a di
     proxy:{appId}:dead-words:<letter id>     string  dedupe TTL       worker (settle)       its record with the words
     proxy:{appId}:account:<app>:<account d>  hash    400 days         web (devices)         registration by device
     proxy:{appId}:preferences:<account d>    string  400 days         web (preferences)     mutes, quiet hours, preview
+    proxy:{appId}:present:<account d>        string  alerts.present_s web (tokens)          it fetched a token just now
     proxy:{appId}:token:<app>:<platform>:<d> hash    400 days         web (devices)         the push token's owner
     proxy:{appId}:forgotten:<app>:<platform> zset    7 days           worker (deliver)      removed devices, by ms
     proxy:{appId}:aside:<app>:<platform>:<d> hash    7 days           worker (deliver)      a removed registration
@@ -154,6 +155,14 @@ def preferences_prefix(app_id: str) -> str:
 
 def preferences(app_id: str, account_name: str) -> str:
     return preferences_prefix(app_id) + digest(account_name)
+
+
+def present_prefix(app_id: str) -> str:
+    return f"proxy:{{{app_id}}}:present:"
+
+
+def present(app_id: str, account_name: str) -> str:
+    return present_prefix(app_id) + digest(account_name)
 
 
 def push_token_prefix(app_id: str, app: str, platform: str) -> str:

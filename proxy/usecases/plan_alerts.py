@@ -30,6 +30,7 @@ class PlanResult(StrEnum):
     EXPIRED = "expired"
     NO_DEVICES = "no device of the readers"
     BLOCKED = "readers are blocked"
+    PRESENT = "readers have the app open"
     MUTED = "readers have muted the conversation"
     KNOWN = "planned before"
 

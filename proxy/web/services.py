@@ -20,6 +20,7 @@ from proxy.settings import Settings
 from proxy.spool.drain import Drain
 from proxy.spool.folder import Spool
 from proxy.store.connection import Store
+from proxy.store.users.presence import RedisPresence
 from proxy.usecases.monitor_tokens import TokenMonitor
 
 
@@ -42,6 +43,7 @@ class Services:
     store_now: Callable[[], datetime]  # the store's, for times that several machines share
     second_clock: Callable[[], datetime | None]  # beside the store's, which it must confirm; None: that is unknown yet
     monitor_store: Callable[[], None]
+    presence: RedisPresence | None = None  # None: it is off
     sign_ins: SignIns | None = None  # None: the built-in accounts are off
     spool: "SpoolServices | None" = None  # None: it is off
 

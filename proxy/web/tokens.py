@@ -39,6 +39,8 @@ def give_token() -> WebResponse:
     token_seconds.observe(time.perf_counter() - started)
     status = _status(answer)
     why_none = None if isinstance(answer, Paused) else _note(section, answer)
+    if services.presence and isinstance(answer, Response) and why_none is None:
+        services.presence.note(section, user.app_account)
     refused = {"refused": why_none} if why_none else {}
     audit("token asked", account=user.app_account, app=section, backend=user.backend, status=status, **refused)
     match answer:

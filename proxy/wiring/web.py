@@ -40,6 +40,7 @@ from proxy.store.server.writes import CountedWrites
 from proxy.store.users.admission import RedisAdmission
 from proxy.store.users.blocks import RedisBlocks
 from proxy.store.users.preferences import RedisPreferences
+from proxy.store.users.presence import RedisPresence
 from proxy.usecases.guarded_tokens import GuardedTokens
 from proxy.usecases.monitor_clock import ClockedTokens
 from proxy.usecases.monitor_tokens import TokenMonitor
@@ -125,9 +126,15 @@ def web_services(settings: Settings) -> Services:
         store_now=store_now,
         second_clock=lambda: utc_now() if clock.is_measured else None,
         monitor_store=monitor_store,
+        presence=_presence(settings, store),
         sign_ins=sign_ins,
         spool=spool,
     )
+
+
+def _presence(settings: Settings, store: Store) -> RedisPresence | None:
+    span = settings.alerts.present
+    return RedisPresence(store, app_ids_of(settings), span) if span else None
 
 
 def _counters(url: str, timeout_s: float) -> Store:

@@ -59,11 +59,12 @@ class Plan:
     full: frozenset[Lane] = frozenset()
     blocked: int = 0
     muted: int = 0
+    present: int = 0
     jobs: list[Planned] = field(default_factory=list)
 
     def begin(self) -> None:
         """Another try: what the store has of it already, it does not take again."""
-        self.full, self.blocked, self.muted = frozenset(), 0, 0
+        self.full, self.blocked, self.muted, self.present = frozenset(), 0, 0, 0
 
     @property
     def is_crowd(self) -> bool:
@@ -81,9 +82,11 @@ class Plan:
             return PlanResult.NO_READERS
         if self.jobs:
             return PlanResult.KNOWN
-        if self.blocked + self.muted == len(self.readers):
-            return PlanResult.MUTED if self.muted else PlanResult.BLOCKED
-        return PlanResult.NO_DEVICES
+        if self.blocked + self.present + self.muted < len(self.readers):
+            return PlanResult.NO_DEVICES
+        if self.muted:
+            return PlanResult.MUTED
+        return PlanResult.PRESENT if self.present else PlanResult.BLOCKED
 
 
 class PlanWorker:
@@ -243,6 +246,9 @@ class PlanWorker:
         lanes = plan.entry.lanes
         routes = [route for route in self._routes if not lanes or lane_name(route.lane) in lanes]
         plan.blocked += sum(reader.account in found.blocked for reader in readers)
+        if present := found.present - found.blocked:
+            plan.present += sum(reader.account in present for reader in readers)
+            readers = [reader for reader in readers if reader.account not in present]
         if not found.preferences:
             return jobs_for(routes, plan.alert, readers, found.devices, found.blocked)
         treatments = treatments_of(plan.alert, readers, found.preferences, plan.mentions, self._now())

@@ -54,6 +54,7 @@ from proxy.store.server.token_facts import token_commands
 from proxy.store.server.worker_states import WorkerStates
 from proxy.store.users.blocks import RedisBlocks
 from proxy.store.users.preferences import RedisPreferences
+from proxy.store.users.presence import RedisPresence
 from tests.store.samples import DAY, MS, NO_WAIT, NOON, SECOND, for_inbox, pauses, queue_of
 
 APP_ID = "2882303761517000009"
@@ -134,6 +135,7 @@ def write(url: str) -> None:
     devices.register(FORGOTTEN)
     devices.register(HELD)
     RedisPreferences(store, APP_IDS).write("main", "ben", PREFERENCES, None)
+    RedisPresence(store, APP_IDS, DAY).note("main", "ben")
     RedisBlocks(store).block("eve")
     RedisBlocks(store).block_session("session-1", DAY)
     RedisHealth(store, [APNS], lambda: NOON).check()

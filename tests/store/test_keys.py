@@ -23,6 +23,7 @@ from proxy.store.queue.inbox import RedisInbox
 from proxy.store.queue.lane_states import RedisLaneStates
 from proxy.store.server.health import RedisHealth
 from proxy.store.users.preferences import RedisPreferences
+from proxy.store.users.presence import RedisPresence
 from tests.store.samples import (
     DAY,
     LEASE,
@@ -63,6 +64,7 @@ SAMPLES: dict[str, Callable[[], str]] = {
     "dead_letters": lambda: keys.dead_letters("77"),
     "dead_words": lambda: keys.dead_words("77", "1793534400000-0"),
     "account": lambda: keys.account("77", "main", "ben"),
+    "present": lambda: keys.present("77", "ben"),
     "preferences": lambda: keys.preferences("77", "ben"),
     "push_token": lambda: keys.push_token("77", "main", "apns", "a1b2"),
     "removed": lambda: keys.removed("77", "main", "apns"),
@@ -99,7 +101,7 @@ SHARED = {
 def catalogue() -> list[re.Pattern[str]]:
     """The rows of the module's docstring, each <placeholder> standing for any text without a colon."""
     rows = re.findall(r"^    (proxy:\S*(?: d>\S*| id>\S*)?)", inspect.getdoc(keys) or "", re.MULTILINE)
-    assert len(rows) == 36
+    assert len(rows) == 37
     row_texts = [re.escape(row).replace(r"\ ", " ") for row in rows]
     texts = [
         text.replace(re.escape("{appId}"), r"\{77\}").replace(re.escape("{<team>}"), r"\{TEAM\}") for text in row_texts
@@ -132,6 +134,7 @@ def test_all_keys_of_an_app_carry_its_hash_tag(name: str) -> None:
     [
         lambda text: keys.account("77", "main", text),
         lambda text: keys.preferences("77", text),
+        lambda text: keys.present("77", text),
         lambda text: keys.push_token("77", "main", "apns", text),
         lambda text: keys.removed_registration("77", "main", "apns", text),
         lambda text: keys.removed_of_account("77", "main", text),
@@ -154,6 +157,7 @@ def test_all_that_a_message_leaves_in_the_store_is_in_the_catalogue_and_ends_by_
     RedisInbox(store, DAY, 10).accept(*for_inbox(callback(app_id), NOON))
     RedisDeviceRegistry(store, {"main": app_id}).register(device())
     RedisPreferences(store, {"main": app_id}).write("main", "ben", Preferences(preview=Preview.NONE), None)
+    RedisPresence(store, {"main": app_id}, SECOND).note("main", "ben")
     RedisHealth(store, [lane], lambda: NOON).check()
 
     async def scenario(redis: Any) -> None:
@@ -178,7 +182,7 @@ def test_all_that_a_message_leaves_in_the_store_is_in_the_catalogue_and_ends_by_
     kinds = {name.split(":")[2] for name in names}
     assert kinds == {
         "callbacks", "seen", "planned", "jobs", "retries", "pause", "probe", "resumed", "rest", "shown", "flying",
-        "sent", "unknown", "dead", "dead-words", "account", "preferences", "token", "ready", "writes",
+        "sent", "unknown", "dead", "dead-words", "account", "preferences", "present", "token", "ready", "writes",
     }  # fmt: skip
     for name in names:
         assert [row for row in catalogue() if row.fullmatch(name.replace(app_id, "77"))], name

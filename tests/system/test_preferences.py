@@ -27,8 +27,8 @@ def naming(account: str, text: str) -> str:
 
 def shown(rig: Rig, phone: str, count: int) -> list[dict[str, Any]]:
     """The `aps` of so many pushes to this phone, once they are there."""
-    pushes = rig.wait(lambda: len(found := rig.accepted(phone)) >= count and found, f"{count} pushes")
-    return [push["payload"]["aps"] for push in pushes]
+    rig.wait(lambda: len(rig.accepted(phone)) >= count, f"{count} pushes")
+    return [push["payload"]["aps"] for push in rig.accepted(phone)]
 
 
 def planned(rig: Rig, worker: Process, result: str) -> float:

@@ -4,6 +4,7 @@ import base64
 import json
 import time
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 import jwt
 import pytest
@@ -15,9 +16,11 @@ from proxy.domain.transfers import FailureKind, Paused, Response, TransportFailu
 from proxy.metrics import WEB
 from proxy.store import keys
 from proxy.store.connection import Store
+from proxy.store.users.presence import RedisPresence
 from proxy.wiring.web import web_services
 from tests.auth.endpoint import always, endpoint
 from tests.mimc.upstream import answering, http, upstream
+from tests.store.samples import raw
 from tests.web.world import APP_ID, ORIGIN, OTHER_APP_ID, World, app_section, bearer, other_section, settings
 
 PATH = "/api/account/token"
@@ -219,6 +222,22 @@ def test_a_wrong_app_key_is_in_readyz_with_mimc_s_code(store_url: str) -> None:
         details = services.health.check().details
         Store(store_url).call(lambda redis: redis.hdel(keys.tokens(), "wrong-key\nfailed"))
     assert "MIMC's code 401" in details["tokens of wrong-key"]
+
+
+def test_who_was_given_a_token_is_present_for_a_while_where_that_counts(store: Store, app_id: str) -> None:
+    world = World()
+    presence = RedisPresence(store, {"main": app_id}, timedelta(seconds=60))
+    client = create_app(replace(world.services, presence=presence)).test_client()
+
+    def left_ms() -> int:
+        left: int = raw(store, "PTTL", keys.present(app_id, "1000"))
+        return left
+
+    client.post(PATH, headers=bearer())  # the answer holds no token
+    assert left_ms() < 0
+    world.tokens.answer = Response(200, {}, b'{"code":200,"data":{"token":"t"}}')
+    client.post(PATH, headers=bearer())
+    assert 0 < left_ms() <= 60_000
 
 
 def test_while_the_token_service_is_paused_the_client_is_told_when_to_come_back() -> None:

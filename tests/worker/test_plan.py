@@ -36,6 +36,7 @@ from proxy.store.records import load_job, load_offline_message
 from proxy.store.scripts import Command
 from proxy.store.users.blocks import RedisBlocks
 from proxy.store.users.preferences import RedisPreferences
+from proxy.store.users.presence import RedisPresence
 from proxy.usecases.accept_callback import Acceptance, acceptance_of, judge_callback
 from proxy.usecases.plan_alerts import PlanResult
 from proxy.worker.consumer import StreamConsumer
@@ -93,7 +94,7 @@ class Instance:
 
     def __init__(self, relay: "Relay", name: str, redis: Any, lanes: Sequence[Lane]) -> None:
         self.queue = Faulty(redis, name, relay.jobs_cap)
-        addresses = RedisAddresses(redis, {"main": relay.app_id}, name)
+        addresses = RedisAddresses(redis, {"main": relay.app_id}, name, with_presence=relay.with_presence)
         observer = RelayObserver(relay.app_id)
         self.consumer = StreamConsumer(
             relay.stream,
@@ -132,6 +133,7 @@ class Relay:
     """An app's intake and plan, with a lane to each iPhone and a lane to Mi Push accounts."""
 
     jobs_cap = 50_000
+    with_presence = False
     preview = Preview.FULL
     reading = DEFAULT_READING
 
@@ -324,6 +326,24 @@ def test_a_message_without_a_job_leaves_its_reason_in_the_log_and_a_metric(
         assert await relay.left() == (0, 0)
         assert results(logged) == [result]
         assert counted() == before + 1
+
+    on_relay(scenario)
+
+
+@pytest.mark.parametrize(("asked", "result"), [(True, PlanResult.PRESENT), (False, PlanResult.PLANNED)])
+def test_a_reader_who_fetched_a_token_just_now_is_left_alone_where_that_is_wanted(
+    on_relay: OnRelay, logged: Logged, asked: bool, result: PlanResult
+) -> None:
+    async def scenario(relay: Relay) -> None:
+        relay.with_presence = asked
+        relay.register(["ben", "cai"])
+        RedisPresence(relay.store, {"main": relay.app_id}, DAY).note("main", "ben")
+        for sequence, accounts in (("1", ["ben"]), ("2", ["ben", "cai"])):
+            relay.accept(callback(relay.app_id, readers(accounts), sequence))
+            await relay.plan(relay.phones)
+        expected = ["cai"] if asked else ["ben", "ben", "cai"]
+        assert [one.account for one in await relay.jobs(relay.phones)] == expected
+        assert results(logged) == [result, PlanResult.PLANNED]
 
     on_relay(scenario)
 

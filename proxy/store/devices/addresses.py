@@ -21,8 +21,16 @@ class RedisAddresses:
     """Reads are pipelines, one round trip for any number of accounts."""
 
     def __init__(
-        self, redis: Any, app_ids: Mapping[str, str], instance: str, removal: DeviceRemoval | None = None
+        self,
+        redis: Any,
+        app_ids: Mapping[str, str],
+        instance: str,
+        removal: DeviceRemoval | None = None,
+        *,
+        with_presence: bool = False,
     ) -> None:
+        """`with_presence`: accounts are also asked whether they are present."""
+        self._with_presence = with_presence
         self._redis = redis
         self._app_ids = app_ids
         self._instance = instance
@@ -42,12 +50,18 @@ class RedisAddresses:
         prefix = keys.preferences_prefix(app_id)
         commands.append(("MGET", *[prefix + one for one in digests]))
         commands.append(("SMISMEMBER", keys.blocked_accounts(), *map(account_mark, names)))
-        *registrations, records, blocked = await ask_strictly(self._redis, commands)
+        if self._with_presence:
+            prefix = keys.present_prefix(app_id)
+            commands.append(("MGET", *[prefix + one for one in digests]))
+        answers = await ask_strictly(self._redis, commands)
+        present = answers.pop() if self._with_presence else ()
+        *registrations, records, blocked = answers
         accounts = [(app, name) for app in apps for name in names]
         return AccountsRead(
             {(app, name): _devices(app, fields) for (app, name), fields in zip(accounts, registrations, strict=True)},
             frozenset(name for name, is_blocked in zip(names, blocked, strict=True) if is_blocked),
             {name: preferences_or_strictest(record) for name, record in zip(names, records, strict=True) if record},
+            frozenset(name for name, mark in zip(names, present, strict=False) if mark),
         )
 
     async def destinations(self, lane: Lane, jobs: Sequence[Job]) -> LaneRead:

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -70,12 +71,16 @@ def test_what_accounts_have_set_is_read_with_their_devices_and_what_is_unreadabl
     for account in ("ben", "cai"):
         book_of_web.write("main", account, muted, None)
     raw(store, "SET", keys.preferences(app_id, "cai"), b'{"v":99}')
+    apps: list[str]
     for apps in (["main"], []):  # the latter: where accounts are the addresses
-        found = with_redis(
-            store_url, lambda redis, apps=apps: book(redis, app_id).read_accounts(app_id, apps, ["ghost", "ben", "cai"])
-        )
+        asked = partial(_read, app_id, apps, ["ghost", "ben", "cai"])
+        found = with_redis(store_url, asked)
         assert found.preferences == {"ben": muted, "cai": UNREADABLE}
         assert len(found.devices) == 3 * len(apps)
+
+
+async def _read(app_id: str, apps: Sequence[str], names: Sequence[str], redis: Any) -> AccountsRead:
+    return await book(redis, app_id).read_accounts(app_id, apps, names)
 
 
 def test_a_pause_of_the_lane_is_read_with_the_destinations(store_url: str, app_id: str) -> None:
