@@ -39,8 +39,7 @@ def check_config(ctx: click.Context, config: Path | None, offline: bool, account
 
 def _summarise(settings: Settings) -> None:
     for name, app in settings.apps.items():
-        channels = [channel for channel in ("apns", "mipush") if getattr(app, channel) is not None]
-        alerts = f"alerts through {' and '.join(channels)}" if channels else "tokens only, no alerts"
+        alerts = f"alerts through {' and '.join(app.channels)}" if app.channels else "tokens only, no alerts"
         click.echo(f"{_MARKS['ok']}apps.{name}: appId {app.app_id}, {alerts}")
 
 

@@ -121,6 +121,11 @@ def platform_of(channel: str) -> str:
     return Platform.APNS.value if channel == APNS_SANDBOX else channel
 
 
+def channels_of(platform: str) -> tuple[str, ...]:
+    """The channels that reach devices of a platform."""
+    return (platform, APNS_SANDBOX) if platform == Platform.APNS else (platform,)
+
+
 def fingerprint(push_token: str) -> str:
     """Eight hex digits that distinguish two push tokens in a log, and reveal neither."""
     return hashlib.sha256(push_token.encode()).hexdigest()[:8]

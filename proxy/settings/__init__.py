@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
+from proxy.settings.channels import ChannelSettings
 from proxy.settings.fields import (
     AppleId,
     BindAddress,
@@ -50,6 +51,7 @@ __all__ = [
     "AppSettings",
     "AuthSettings",
     "CallbackSettings",
+    "ChannelSettings",
     "DeviceSettings",
     "Faults",
     "FileSecret",
@@ -135,7 +137,7 @@ class ApnsKey:
     file: Path
 
 
-class ApnsSettings(Section):
+class ApnsSettings(ChannelSettings):
     """One iOS app: the team's .p8 key and the bundle id. The addresses are Apple's unless a test says otherwise.
 
     `sandbox` False: devices of APNs' sandbox are refused. `sandbox_key_file`, `sandbox_key_id` None: one key for both
@@ -187,7 +189,7 @@ class TemplateSettings(Section):
     fallback: Annotated[str, Field(min_length=1, max_length=128)] = "[message]"
 
 
-class MipushSettings(Section):
+class MipushSettings(ChannelSettings):
     """One Android app. `address` says whether appAccount itself is the address, or registered regIds are."""
 
     app_secret: Secret
@@ -216,6 +218,10 @@ class MipushSettings(Section):
             ]
         )
         return self
+
+    @property
+    def by_account(self) -> bool:
+        return self.address == "account"
 
     @property
     def risks(self) -> list[tuple[str, str]]:
@@ -253,6 +259,12 @@ class AppSettings(Section):
     messages: MessageSettings = MessageSettings()
     apns: ApnsSettings | None = None
     mipush: MipushSettings | None = None
+
+    @property
+    def channels(self) -> dict[str, ChannelSettings]:
+        """The sections of the channels that are open, by platform."""
+        sections = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: section for name, section in sections.items() if isinstance(section, ChannelSettings)}
 
 
 def _sections_agree(apps: dict[str, AppSettings]) -> dict[str, AppSettings]:

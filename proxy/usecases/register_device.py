@@ -12,6 +12,11 @@ from proxy.settings import ApnsSettings, AppSettings
 _MEMBERS = {"app", "platform", "push_token", "environment", "locale", "resource", "preview"}
 _REG_ID = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,64}")  # several are joined by commas; longer ones the channel refuses
 _HEX = re.compile(r"(?:[0-9a-fA-F]{2}){8,200}")  # Apple promises no length
+_PUSH_TOKENS: Mapping[Platform, tuple[re.Pattern[str], str]] = {
+    Platform.APNS: (_HEX, "the device token, 16 to 400 hex digits, an even number"),
+    Platform.MIPUSH: (_REG_ID, "the regId, at most 64 characters, no comma or blank"),
+}
+_PLATFORMS = " or ".join(f'"{platform}"' for platform in Platform)
 _LOCALE = re.compile(r"[A-Za-z0-9_-]{0,35}")
 
 
@@ -26,10 +31,10 @@ def read_registration(
 ) -> Device:
     """A Device from the client's JSON object.
 
-    Members: "platform" ("apns" or "mipush"), "push_token", and optional "app" (the section), "environment" (APNs:
-    "production" or, unless the section has it off, "sandbox"), "locale", "resource", "preview" ("full", "sender" or
-    "none"). Raises BadRequest naming the first member of another shape, NotFound (a section that is not configured),
-    NotAllowed (another than the session's) and NotPossible (the section cannot reach such a device).
+    Members: "platform", "push_token", and optional "app" (the section), "environment" (APNs: "production" or, unless
+    the section has it off, "sandbox"), "locale", "resource", "preview" ("full", "sender" or "none"). Raises BadRequest
+    naming the first member of another shape, NotFound (a section that is not configured), NotAllowed (another than the
+    session's) and NotPossible (the section cannot reach such a device).
     """
     if asked.keys() - _MEMBERS:
         raise BadRequest("body", expected=f"no members but {', '.join(sorted(_MEMBERS))}", got=dict(asked))
@@ -77,25 +82,22 @@ def _platform(value: object) -> Platform:
     try:
         return Platform(value)  # type: ignore[arg-type]  # whatever is not one of its values is a ValueError
     except ValueError:
-        raise BadRequest("platform", expected='"apns" or "mipush"', got=value) from None
+        raise BadRequest("platform", expected=_PLATFORMS, got=value) from None
 
 
 def _require_channel(app: AppSettings, platform: Platform) -> None:
-    settings = app.apns if platform is Platform.APNS else app.mipush
-    if settings is None:
+    section = app.channels.get(platform)
+    if section is None:
         raise NotPossible(f"platform: the app has no {platform} section in this service's settings")
-    if platform is Platform.MIPUSH and app.mipush is not None and app.mipush.address == "account":
-        raise NotPossible("platform: this app's Xiaomi devices are addressed by account; subscribe it on the phone")
+    if section.by_account:
+        raise NotPossible(f"platform: this app's {platform} devices are addressed by account; none registers here")
 
 
 def _push_token(value: object, platform: Platform) -> str:
-    if platform is Platform.APNS:
-        if not isinstance(value, str) or not _HEX.fullmatch(value):
-            raise BadRequest("push_token", expected="the device token, 16 to 400 hex digits, an even number", got=value)
-        return value.lower()
-    if not isinstance(value, str) or not _REG_ID.fullmatch(value):
-        raise BadRequest("push_token", expected="the regId, at most 64 characters, no comma or blank", got=value)
-    return value
+    shape, expected = _PUSH_TOKENS[platform]
+    if not isinstance(value, str) or not shape.fullmatch(value):
+        raise BadRequest("push_token", expected=expected, got=value)
+    return value.lower() if platform is Platform.APNS else value
 
 
 def _environment(value: object, apns: ApnsSettings | None) -> ApnsEnvironment:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from proxy.channels import APNS, APNS_SANDBOX, MIPUSH
+from proxy.domain.devices import channels_of
 from proxy.domain.lanes import Lane
 from proxy.metrics import clock_skew
 from proxy.settings import Settings
@@ -23,8 +23,8 @@ def lanes_of(settings: Settings) -> list[Lane]:
     return [
         Lane(app.app_id, name, channel)
         for name, app in settings.apps.items()
-        for channel, section in ((APNS, app.apns), (APNS_SANDBOX, app.apns), (MIPUSH, app.mipush))
-        if section is not None
+        for platform in app.channels
+        for channel in channels_of(platform)
     ]
 
 

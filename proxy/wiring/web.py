@@ -13,7 +13,7 @@ from proxy.auth.accounts_db import open_accounts
 from proxy.auth.block_user import mend_blocks
 from proxy.auth.passwords import Argon2Passwords
 from proxy.auth.sign_in import SignIns
-from proxy.channels import MIPUSH
+from proxy.domain.devices import platform_of
 from proxy.domain.lanes import Lane
 from proxy.domain.service_state import BreakerRules
 from proxy.domain.times import TOLERATED_SKEW
@@ -171,9 +171,8 @@ def built_in_accounts(settings: AccountsSettings | None, blocks: BlockMarks, at_
 
 
 def _lanes_by_account(settings: Settings, lanes: Sequence[Lane]) -> list[Lane]:
-    """The Mi Push lanes whose address is the account itself."""
-    sections = {name for name, app in settings.apps.items() if app.mipush and app.mipush.address == "account"}
-    return [lane for lane in lanes if lane.channel == MIPUSH and lane.app in sections]
+    """The lanes whose address is the account itself."""
+    return [lane for lane in lanes if settings.apps[lane.app].channels[platform_of(lane.channel)].by_account]
 
 
 def _breaker_rules(token: TokenSettings) -> BreakerRules:

@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from proxy.channels import APNS, APNS_SANDBOX
+from proxy.channels import APNS_SANDBOX
 from proxy.channels.apns.provider_token import fresh_enough, read_issued_at, sign_provider_token
 from proxy.channels.apns.wire import ApnsWire
 from proxy.channels.factory import TransportFactory
@@ -21,7 +21,7 @@ from proxy.channels.mipush.wire import MipushWire
 from proxy.channels.mipush.wire import authorization as mipush_authorization
 from proxy.channels.transfer import Limits
 from proxy.domain.decisions import Result, exponential_backoff
-from proxy.domain.devices import ApnsEnvironment, Device
+from proxy.domain.devices import ApnsEnvironment, Device, platform_of
 from proxy.domain.lanes import Lane, Route
 from proxy.garbage import look_for_cycles_seldom
 from proxy.metrics import connection_events_total, exposition, lost_details
@@ -225,10 +225,8 @@ def _lane_worker(lane: Lane, shared: _Shared) -> LaneWorker:
 
 
 def _route(lane: Lane, settings: Settings) -> Route:
-    mipush = settings.apps[lane.app].mipush
-    is_apns = lane.channel in (APNS, APNS_SANDBOX)
-    to_account = not is_apns and mipush is not None and mipush.address == "account"
-    return Route(lane, to_account, preview_of(lane, settings))
+    section = settings.apps[lane.app].channels[platform_of(lane.channel)]
+    return Route(lane, section.by_account, preview_of(lane, settings))
 
 
 def _is_on(lane: Lane, settings: Settings) -> bool:
@@ -237,10 +235,11 @@ def _is_on(lane: Lane, settings: Settings) -> bool:
 
 
 def _channel(lane: Lane, app: AppSettings, shared: _Shared) -> Channel:
-    if lane.channel in (APNS, APNS_SANDBOX) and app.apns is not None:
-        return _apns(lane, app.apns, shared)
-    if app.mipush is not None:
-        return _mipush(lane, app.mipush, shared)
+    match app.channels[platform_of(lane.channel)]:
+        case ApnsSettings() as section:
+            return _apns(lane, section, shared)
+        case MipushSettings() as section:
+            return _mipush(lane, section, shared)
     raise LookupError(lane.channel)
 
 
