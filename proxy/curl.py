@@ -11,6 +11,8 @@ from typing import Final
 import certifi
 import pycurl
 
+from proxy.public_addresses import AddressGuard
+
 # codes that pycurl has no name for
 HTTP2_STREAM: Final = 92
 PROXY: Final = 97
@@ -47,11 +49,14 @@ _REASONS: dict[int, str] = {
 class Route:
     """How a peer is reached: which roots are trusted, and through which proxy (loopback never goes through it).
 
-    Without a `ca_file` the roots are certifi's, which `requests` trusts too.
+    Without a `ca_file` the roots are certifi's, which `requests` trusts too. `guard` says which addresses a connection
+    may be made to; through a proxy it is the proxy that connects. `plain` lets http:// leave this machine.
     """
 
     ca_file: Path | None = None
     proxy: str | None = field(default=None, repr=False)  # may hold a password
+    guard: AddressGuard | None = None
+    plain: bool = False
 
     @property
     def trusted(self) -> Path:
@@ -90,9 +95,9 @@ def reason_of(code: int) -> str:
     return _REASONS.get(code, f"curl error {code}")
 
 
-def protocols_of(url: str) -> int:
-    """https:// alone, except to this machine, where the emulators are."""
-    return pycurl.PROTO_HTTPS | (pycurl.PROTO_HTTP if url.startswith(_PLAIN_LOOPBACK) else 0)
+def protocols_of(url: str, *, plain: bool = False) -> int:
+    """https:// alone, except to this machine, where the emulators are, and where `plain` allows it."""
+    return pycurl.PROTO_HTTPS | (pycurl.PROTO_HTTP if plain or url.startswith(_PLAIN_LOOPBACK) else 0)
 
 
 def parse_head(lines: Iterable[bytes]) -> dict[str, str]:

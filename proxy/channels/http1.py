@@ -1,4 +1,4 @@
-"""HTTP/1.1 for Mi Push: some kept connections, one request at a time on each."""
+"""HTTP/1.1: some kept connections, one request at a time on each."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,12 +15,12 @@ from proxy.domain.transfers import Request, Response, TransportFailure
 class Http1Transport:
     """Sends over at most `connections` HTTP/1.1 connections. A `proxy.ports.Transport`.
 
-    Plain http:// is spoken to loopback alone. The first request on a connection that the server has closed may end as
-    BROKEN: whether it arrived is unknown.
+    Plain http:// is spoken to loopback alone, unless the route allows it. The first request on a connection that the
+    server has closed may end as BROKEN: whether it arrived is unknown.
     """
 
     def __init__(self, route: Route, limits: Limits, connections: int, on_event: Callable[[str], None]) -> None:
-        self._on_event = on_event
+        self._on_event, self._plain = on_event, route.plain
         self._loop = asyncio.get_running_loop()
         # a compressed answer is read, also where the request's headers do not ask for one
         options = [(pycurl.ACCEPT_ENCODING, "gzip")]
@@ -54,7 +54,7 @@ class Http1Transport:
             return future
         transfer = self._transfers.take()
         transfer.load(request, leave_by, self, future)
-        transfer.curl.setopt(pycurl.PROTOCOLS, protocols_of(request.url))
+        transfer.curl.setopt(pycurl.PROTOCOLS, protocols_of(request.url, plain=self._plain))
         self._in_flight[transfer.curl] = transfer
         self._multi.add(transfer.curl)
         return future

@@ -1,10 +1,11 @@
 """One HTTP POST through libcurl: whether it has left, what came back, and how far it got."""
 
 import asyncio
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import pycurl
 
@@ -17,6 +18,7 @@ _BODY_LIMIT = 256 * 1024  # Mi Push may name a thousand bad targets
 _DAY_S = 86_400
 _BUFFER = 16 * 1024  # by default libcurl keeps 16 kB and 64 kB for each transfer
 _IDLE_TRANSFERS = 500
+_FORBIDDEN = TransportFailure("address not allowed", FailureKind.UNREACHABLE)
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,9 @@ class Transfer:
     `left_at` (monotonic) is when the request left, 0.0 before that.
     """
 
-    __slots__ = ("_body", "_head", "_leave_by", "_observer", "_room", "curl", "future", "left_at")
+    __slots__ = (
+        "_body", "_forbidden", "_guard", "_head", "_leave_by", "_observer", "_room", "curl", "future", "left_at",
+    )  # fmt: skip
 
     future: asyncio.Future[Response | TransportFailure]
 
@@ -63,6 +67,9 @@ class Transfer:
         self.curl.setopt(pycurl.HEADERFUNCTION, self._head.append)
         self.curl.setopt(pycurl.PREREQFUNCTION, self._leave)
         self.curl.setopt(pycurl.SOCKOPTFUNCTION, self._open_socket)
+        self._guard = None if route.proxy else route.guard
+        if self._guard is not None:
+            self.curl.setopt(pycurl.OPENSOCKETFUNCTION, self._make_socket)
 
     def load(
         self,
@@ -72,7 +79,7 @@ class Transfer:
         future: asyncio.Future[Response | TransportFailure],
     ) -> None:
         self._leave_by, self._observer, self._room, self.future = leave_by, observer, _BODY_LIMIT, future
-        self.left_at = 0.0
+        self.left_at, self._forbidden = 0.0, False
         self._body.clear()
         self._head.clear()
         curl = self.curl
@@ -91,6 +98,8 @@ class Transfer:
             status = self.curl.getinfo(pycurl.RESPONSE_CODE)
             if status >= 200:
                 return Response(status, Headers(self._head.copy()), b"".join(self._body))
+        if self._forbidden and code == pycurl.E_COULDNT_CONNECT:
+            return _FORBIDDEN
         if code == pycurl.E_OPERATION_TIMEDOUT and not self.left_at:
             return TransportFailure("no connection in time", FailureKind.UNREACHABLE)
         return TransportFailure(reason_of(code), self._kind(code))
@@ -119,6 +128,17 @@ class Transfer:
             self._observer.request_left(now)
         return pycurl.PREREQFUNC_OK
 
+    def _make_socket(self, _purpose: int, address: "_Address") -> "_Socket | int":
+        """libcurl asks for a socket before it connects to one of the addresses that the name has."""
+        family, kind, protocol, (host, *_) = address
+        self._forbidden = self._guard is not None and not self._guard.allows(host)
+        if self._forbidden:
+            return pycurl.SOCKET_BAD
+        try:
+            return _Socket(socket.socket(family, kind, protocol))
+        except OSError:  # no descriptor is free, or the machine has no such family
+            return pycurl.SOCKET_BAD
+
     def _open_socket(self, *_socket: object) -> int:
         self._observer.socket_opened(self)
         return pycurl.SOCKOPT_OK
@@ -127,6 +147,22 @@ class Transfer:
         self._body.append(part[: self._room])
         self._room -= len(part)
         return len(part) if self._room >= 0 else -1
+
+
+_Address = tuple[int, int, int, tuple[Any, ...]]  # family, type, protocol, and where: a numeric host, a port, ...
+
+
+class _Socket:
+    """What libcurl takes the descriptor of: it is copied, and ours closes with this object."""
+
+    def __init__(self, made: socket.socket) -> None:
+        self._made = made
+
+    def fileno(self) -> int:
+        return self._made.fileno()
+
+    def __del__(self) -> None:
+        self._made.close()
 
 
 class Headers(Mapping[str, str]):
