@@ -26,6 +26,7 @@ ROOT = Path(__file__).parent.parent
 KEY = "0123456789" * 5
 APP_SECRET = "app-secret-canary"
 PUSH_SECRET = "push-secret-canary"
+EMULATED_SENDER = "whsec_ZW11bGF0ZWQtc2VuZGVyLW9wZW5zLW5vdGhpbmctZWxzZQ=="
 URL_SECRET = "url-secret-canary-0123"
 CANARIES = (KEY, APP_SECRET, PUSH_SECRET, URL_SECRET)
 
@@ -122,7 +123,7 @@ def test_offline_asks_nobody_and_says_so(tmp_path: Path) -> None:
     result = run("check-config", "--offline", "--config", str(write_config(tmp_path)))
     assert result.exit_code == 0
     assert "apps.main: appId 2882303761517000001, tokens only, no alerts" in result.stdout
-    assert "offline: the store, MIMC, Apple and Xiaomi were not asked" in result.stdout
+    assert "offline: the store and the services were not asked" in result.stdout
 
 
 def test_what_xiaomi_will_not_deliver_is_said_with_its_dates(tmp_path: Path) -> None:
@@ -227,7 +228,7 @@ class Emulated:
 
 @pytest.fixture(scope="module")
 def emulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
-    """The three emulators of the shipped file, started as an operator would."""
+    """The emulators of the shipped file, started as an operator would."""
     folder = tmp_path_factory.mktemp("emulators")
     (folder / "config").mkdir()
     (folder / ".state").mkdir()
@@ -237,7 +238,7 @@ def emulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
     command = [sys.executable, "-c", "from proxy.cli import main; main()", "emulate", "--config", str(config), "--port"]
     children = {
         name: subprocess.Popen([*command, "0", name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for name in ("mimc", "apns", "mipush")
+        for name in ("mimc", "apns", "mipush", "http")
     }
     try:
         yield Emulated(
@@ -258,7 +259,14 @@ def store_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     stop_store(folder)
 
 
-def check(tmp_path: Path, emulated: Emulated, store_url: str, push_secret: str, trust: bool = True) -> Result:
+def check(
+    tmp_path: Path,
+    emulated: Emulated,
+    store_url: str,
+    push_secret: str,
+    sender_secret: str = EMULATED_SENDER,
+    trust: bool = True,
+) -> Result:
     apns = f"https://127.0.0.1:{emulated.facts['apns']['port']}"
     ca_file = f'ca_file = "{emulated.facts["apns"]["ca_file"]}"\n' if trust else ""
     config = write_config(
@@ -266,7 +274,9 @@ def check(tmp_path: Path, emulated: Emulated, store_url: str, push_secret: str, 
         f'base_url = "{emulated.facts["mimc"]["url"]}"\n{APNS}key_file = "{emulated.key_file}"\n{ca_file}'
         f'production_url = "{apns}"\nsandbox_url = "{apns}"\n'
         f'[apps.main.mipush]\npackage = "com.example.chat"\napp_secret = "{push_secret}"\n'
-        f'base_url = "{emulated.facts["mipush"]["url"]}"\n[store]\nurl = "{store_url}"\n',
+        f'base_url = "{emulated.facts["mipush"]["url"]}"\n'
+        f'[apps.main.http]\nurl = "{emulated.facts["http"]["url"]}/alerts"\nsecret = "{sender_secret}"\n'
+        f'[store]\nurl = "{store_url}"\n',
     )
     return run("check-config", "--config", str(config))
 
@@ -286,13 +296,17 @@ def test_settings_that_work_are_fit_for_service(tmp_path: Path, emulated: Emulat
         "ok      apps.main.apns.production_url",
         "ok      apps.main.apns.sandbox_url",
         "ok      apps.main.mipush.app_secret",
+        "ok      apps.main.http.url",
     }
 
 
 def test_who_refuses_us_or_is_not_trusted_is_a_fault(tmp_path: Path, emulated: Emulated, store_url: str) -> None:
-    result = check(tmp_path, emulated, store_url, PUSH_SECRET, trust=False)
+    another = f"whsec_{'A' * 32}"
+    result = check(tmp_path, emulated, store_url, PUSH_SECRET, another, trust=False)
     assert result.exit_code == 1
     assert "FAULT   apps.main.mipush.app_secret: Xiaomi refuses it" in result.stdout
+    assert "FAULT   apps.main.http.url: 127.0.0.1:" in result.stdout
+    assert "refuses the signature, HTTP 401: see secret" in result.stdout
     assert "FAULT   apps.main.apns.production_url: the TLS certificate of 127.0.0.1:" in result.stdout
 
 

@@ -20,6 +20,7 @@ from proxy.settings import (
     AuthSettings,
     CallbackSettings,
     DeviceSettings,
+    HttpSettings,
     IntrospectionSettings,
     JwtSettings,
     LimitSettings,
@@ -108,6 +109,7 @@ def sections_of_the_file() -> Iterator[tuple[type[Section], dict[str, Any]]]:
         (MipushSettings, app["mipush"]),
         (TemplateSettings, app["mipush"]["template"]),
         (TemplateSettings, app["mipush"]["group_template"]),
+        (HttpSettings, app["http"]),
         (TokenSettings, document["token"]),
         (LimitSettings, document["limits"]),
         (CallbackSettings, document["callbacks"]),
@@ -340,9 +342,10 @@ WRONG = [
 SECRET_PLACES = [
     ("auth", "jwt", "key"),
     *(("auth", "jwt", "own", key) for key in ("secret", "public_key_file", "jwks_url")),
-    *(("apps", "main", key) for key in ("app_id", "app_key", "app_secret", "url_secret", "apns", "mipush")),
+    *(("apps", "main", key) for key in ("app_id", "app_key", "app_secret", "url_secret", "apns", "mipush", "http")),
     ("apps", "main", "apns", "key_file"),
     ("apps", "main", "mipush", "app_secret"),
+    *(("apps", "main", "http", key) for key in ("url", "secret", "proxy")),
     ("store", "url"),
 ]
 

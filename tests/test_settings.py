@@ -7,10 +7,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
 from pydantic import ValidationError
 
+from proxy.configuration import fault_lines
 from proxy.settings import (
     ApnsSettings,
     AppSettings,
     AuthSettings,
+    HttpSettings,
     MipushSettings,
     RelaySettings,
     ServerSettings,
@@ -103,6 +105,60 @@ def test_the_sandbox_is_on_and_may_have_a_key_of_its_own(tmp_path: Path) -> None
     assert ApnsSettings.model_validate(APNS, context={"folder": tmp_path}).sandbox
     section = ApnsSettings.model_validate({**APNS, **own}, context={"folder": tmp_path})
     assert (section.sandbox_key_id, section.sandbox_key_file) == ("KLMNO12345", tmp_path / "key.p8")
+
+
+SENDER = {"url": "https://push.example.com/alerts", "secret": f"whsec_{'A' * 32}"}
+NO_ADDRESS = "url: expected an address like https://push.example.com/alerts"
+NO_SECRET = "expected whsec_ and 24 to 64 bytes in base64"
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        *(({"url": url}, NO_ADDRESS) for url in (
+            "push.example.com", "ftp://push.example.com/", "https:///alerts", "https://me:hunter2@push.example.com/",
+            "https://push.example.com/#a", "https://push.example.com\\@10.0.0.1/", "https://push.example.com/a b",
+            "https://push.example.com:0/", "https://[::1/", "https://push.example.com/" + "a" * 2048,
+        )),
+        ({"url": "http://push.example.com/"}, "url: must be https"),
+        ({"url": "http://127.example.com/"}, "url: must be https"),
+        *(({"url": f"https://{host}/"}, "url: is an address that is not public") for host in (
+            "10.0.0.5", "169.254.169.254", "[fd00::1]", "[::ffff:10.0.0.5]", "0.0.0.0",  # noqa: S104
+        )),
+        ({"url": "https://10.0.0.5/", "allowed_networks": ["192.168.0.0/16"]}, "url: is an address that is not public"),
+        ({"secret": None}, "secret: missing; or secrets"),
+        *(({"secret": secret}, NO_SECRET) for secret in ("A" * 32, "whsec_", "whsec_AAAA", "whsec_" + "A" * 100,
+                                                         "whsec_" + "*" * 32, "whsk_" + "A" * 32)),
+        ({"secrets": [f"whsec_{'A' * 32}"] * 9}, "secrets"),
+    ],
+)  # fmt: skip
+def test_a_section_of_ones_own_sender_is_refused_in_plain_words(changes: dict[str, object], problem: str) -> None:
+    with pytest.raises(ValidationError) as failure:
+        HttpSettings.model_validate({**SENDER, **changes})
+    assert any(problem in line for line in fault_lines(failure.value, HttpSettings, {}))
+    assert "hunter2" not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"url": "http://127.0.0.1:8605/alerts"},
+        {"url": "http://localhost:8605/alerts"},
+        {"url": "https://[::1]/alerts"},
+        {"url": "https://10.0.0.5/", "allowed_networks": ["10.0.0.0/8"]},
+        {"url": "http://sender.internal/", "allow_plain": True},
+        {"url": "https://8.8.8.8/alerts?key=s"},
+        {"secret": None, "secrets": [f"whsec_{'A' * 32}", f"whsec_{'B' * 86}=="]},
+    ],
+)
+def test_a_section_of_ones_own_sender_may_be_written_so(changes: dict[str, object]) -> None:
+    assert HttpSettings.model_validate({**SENDER, **changes}).all_secrets
+
+
+def test_the_sections_of_an_app_are_its_channels() -> None:
+    app = AppSettings.model_validate({**APP, "http": SENDER, "mipush": {"app_secret": "s", "package": "p"}})
+    assert {name: section.by_account for name, section in app.channels.items()} == {"mipush": True, "http": False}
 
 
 @pytest.mark.parametrize(

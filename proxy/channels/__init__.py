@@ -2,7 +2,7 @@
 
 Apple's sandbox is a channel of its own: its trouble is not production's.
 
-apns/  mipush/   the providers' languages, pure: wire.py
+apns/  mipush/  http/   the languages of the providers, and of the developer's own sender, pure: wire.py
 factory.py       one transport for each identity at a provider
 http2.py  http1.py  connection.py  places.py  transfer.py  multi.py   libcurl; they know no provider
 """
@@ -11,5 +11,6 @@ from proxy.domain.devices import APNS_SANDBOX, Platform
 
 APNS = Platform.APNS.value
 MIPUSH = Platform.MIPUSH.value
+HTTP = Platform.HTTP.value
 
-__all__ = ["APNS", "APNS_SANDBOX", "MIPUSH"]
+__all__ = ["APNS", "APNS_SANDBOX", "HTTP", "MIPUSH"]

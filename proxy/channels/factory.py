@@ -8,7 +8,7 @@ from proxy.channels.http2 import Http2Transport
 from proxy.channels.transfer import Limits
 from proxy.curl import Route
 from proxy.domain.devices import ApnsEnvironment
-from proxy.settings import ApnsSettings, MipushSettings
+from proxy.settings import ApnsSettings, HttpSettings, MipushSettings
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class TransportFactory:
     limits: Limits
     on_event: Callable[[str], None]
     _apns: dict[_Identity, Http2Transport] = field(default_factory=dict)
-    _mipush: list[Http1Transport] = field(default_factory=list)
+    _http1: list[Http1Transport] = field(default_factory=list)
 
     def apns(self, section: ApnsSettings, environment: ApnsEnvironment) -> Http2Transport:
         """One per team, key, host and route, whatever sections and lanes use it."""
@@ -45,13 +45,20 @@ class TransportFactory:
 
     def mipush(self, section: MipushSettings) -> Http1Transport:
         """One per section."""
-        route = Route(section.ca_file, section.proxy)
-        transport = Http1Transport(route, self.limits, section.connections, self.on_event)
-        self._mipush.append(transport)
+        return self._open_http1(Route(section.ca_file, section.proxy), section.connections)
+
+    def http(self, section: HttpSettings) -> Http1Transport:
+        """One per section."""
+        route = Route(section.ca_file, section.proxy, section.guard, section.allow_plain)
+        return self._open_http1(route, section.connections)
+
+    def _open_http1(self, route: Route, connections: int) -> Http1Transport:
+        transport = Http1Transport(route, self.limits, connections, self.on_event)
+        self._http1.append(transport)
         return transport
 
     async def aclose(self) -> None:
         for http2 in self._apns.values():
             await http2.aclose()
-        for http1 in self._mipush:
+        for http1 in self._http1:
             await http1.aclose()

@@ -21,8 +21,9 @@ _MARKS = {"ok": "ok      ", "warning": "warning ", "fault": "FAULT   "}
 def check_config(ctx: click.Context, config: Path | None, offline: bool, account: str) -> None:
     """Tell all faults of the settings, then ask the services.
 
-    No phone gets an alert. Apple is asked for a device that cannot exist, Xiaomi without a message, and MIMC for a
-    token only where --account or check_account names an account. Each line says what was not tried. Exit code 2: the
+    No phone gets an alert. Apple is asked for a device that cannot exist, Xiaomi without a message, your own
+    sender with an event of the type "check", and MIMC for a token only where --account or check_account names an
+    account. Each line says what was not tried. Exit code 2: the
     settings are wrong; 1: a service does not answer or refuses us; 0: fit for service (warnings are risks that you may
     take).
     """
@@ -30,7 +31,7 @@ def check_config(ctx: click.Context, config: Path | None, offline: bool, account
     _summarise(settings)
     findings = list(_told(inspect_files(settings)))
     if offline:
-        click.echo("offline: the store, MIMC, Apple and Xiaomi were not asked")
+        click.echo("offline: the store and the services were not asked")
     else:
         findings += _told(ask_services(settings, account))
     if any(finding.verdict == "fault" for finding in findings):

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from proxy.configuration import fault_lines
 from proxy.emulators.apns import ApnsConfig, serve_apns
+from proxy.emulators.http import SenderConfig, serve_sender
 from proxy.emulators.mimc import MimcConfig, serve_mimc
 from proxy.emulators.mipush import MipushConfig, serve_mipush
 from proxy.errors import BadSettings, ProxyError
@@ -20,7 +21,7 @@ _Config = TypeVar("_Config", bound=Section)
 
 
 @click.command()
-@click.argument("name", type=click.Choice(["mimc", "apns", "mipush"]))
+@click.argument("name", type=click.Choice(["mimc", "apns", "mipush", "http"]))
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
@@ -55,6 +56,8 @@ def emulate(name: str, config: Path, port: int | None, control_port: int | None,
                 serve_apns(_checked(ApnsConfig, name, section, config.parent), _announce)
             case "mipush":
                 serve_mipush(_checked(MipushConfig, name, section, config.parent), _announce)
+            case "http":
+                serve_sender(_checked(SenderConfig, name, section, config.parent), _announce)
     except OSError as error:
         raise ProxyError(f"the {name} emulator cannot serve: {error.strerror or type(error).__name__}") from error
 

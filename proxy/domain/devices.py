@@ -16,6 +16,7 @@ class Platform(StrEnum):
 
     APNS = "apns"
     MIPUSH = "mipush"
+    HTTP = "http"
 
 
 APNS_SANDBOX = "apns-sandbox"
@@ -32,9 +33,9 @@ class ApnsEnvironment(StrEnum):
 class Device:
     """One registration: a push token and its owner. `device_id` is unique within (app, account).
 
-    `push_token` is an APNs device token (hex, any length) or a MiPush regId; `registered_at` is aware UTC, of the last
-    registration; `invalid_reason` is why a provider called the address wrong since then; `preview` is how much of a
-    message it shows.
+    `push_token` is an APNs device token (hex, any length), a MiPush regId, or what the developer's own sender knows the
+    phone by; `registered_at` is aware UTC, of the last registration; `invalid_reason` is why a provider called the
+    address wrong since then; `preview` is how much of a message it shows.
     """
 
     app: str

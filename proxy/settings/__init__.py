@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from proxy.settings.channels import ChannelSettings
+from proxy.settings.channels import ChannelSettings, HttpSettings
 from proxy.settings.fields import (
     AppleId,
     BindAddress,
@@ -55,6 +55,7 @@ __all__ = [
     "DeviceSettings",
     "Faults",
     "FileSecret",
+    "HttpSettings",
     "IntrospectionSettings",
     "JwtSettings",
     "LimitSettings",
@@ -259,6 +260,7 @@ class AppSettings(Section):
     messages: MessageSettings = MessageSettings()
     apns: ApnsSettings | None = None
     mipush: MipushSettings | None = None
+    http: HttpSettings | None = None
 
     @property
     def channels(self) -> dict[str, ChannelSettings]:

@@ -12,9 +12,11 @@ from proxy.settings import ApnsSettings, AppSettings
 _MEMBERS = {"app", "platform", "push_token", "environment", "locale", "resource", "preview"}
 _REG_ID = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,64}")  # several are joined by commas; longer ones the channel refuses
 _HEX = re.compile(r"(?:[0-9a-fA-F]{2}){8,200}")  # Apple promises no length
+_ANY_TEXT = re.compile(r"[\x21-\x7e]{1,1024}")  # the developer's sender gives it a meaning
 _PUSH_TOKENS: Mapping[Platform, tuple[re.Pattern[str], str]] = {
     Platform.APNS: (_HEX, "the device token, 16 to 400 hex digits, an even number"),
     Platform.MIPUSH: (_REG_ID, "the regId, at most 64 characters, no comma or blank"),
+    Platform.HTTP: (_ANY_TEXT, "1 to 1024 printable ASCII characters without a blank"),
 }
 _PLATFORMS = " or ".join(f'"{platform}"' for platform in Platform)
 _LOCALE = re.compile(r"[A-Za-z0-9_-]{0,35}")

@@ -17,6 +17,7 @@ from proxy.channels import APNS_SANDBOX
 from proxy.channels.apns.provider_token import fresh_enough, read_issued_at, sign_provider_token
 from proxy.channels.apns.wire import ApnsWire
 from proxy.channels.factory import TransportFactory
+from proxy.channels.http.wire import HttpWire
 from proxy.channels.mipush.wire import MipushWire
 from proxy.channels.mipush.wire import authorization as mipush_authorization
 from proxy.channels.transfer import Limits
@@ -25,7 +26,7 @@ from proxy.domain.devices import ApnsEnvironment, Device, platform_of
 from proxy.domain.lanes import Lane, Route
 from proxy.garbage import look_for_cycles_seldom
 from proxy.metrics import connection_events_total, exposition, lost_details
-from proxy.settings import ApnsSettings, AppSettings, MipushSettings, Settings
+from proxy.settings import ApnsSettings, AppSettings, HttpSettings, MipushSettings, Settings
 from proxy.store import keys
 from proxy.store.connection import address_of, async_redis
 from proxy.store.devices.addresses import RedisAddresses
@@ -240,6 +241,8 @@ def _channel(lane: Lane, app: AppSettings, shared: _Shared) -> Channel:
             return _apns(lane, section, shared)
         case MipushSettings() as section:
             return _mipush(lane, section, shared)
+        case HttpSettings() as section:
+            return _http(lane, section, shared)
     raise LookupError(lane.channel)
 
 
@@ -273,6 +276,16 @@ def _mipush(lane: Lane, section: MipushSettings, shared: _Shared) -> Channel:
         shared.transports.mipush(section),
         FixedAuthorization(mipush_authorization(section)),
         replaces=True,
+    )
+
+
+def _http(lane: Lane, section: HttpSettings, shared: _Shared) -> Channel:
+    return Channel(
+        _route(lane, shared.settings),
+        HttpWire(section),
+        shared.transports.http(section),
+        FixedAuthorization(""),  # each request has a signature of its own
+        replaces=section.replaces,
     )
 
 

@@ -1,5 +1,6 @@
 """Pushes, alerts and settings for the tests of the wires."""
 
+import base64
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ from proxy.domain.callbacks import digest
 from proxy.domain.devices import ApnsEnvironment, Device, Platform
 from proxy.domain.jobs import Job, Push
 from proxy.domain.transfers import Response
-from proxy.settings import ApnsSettings, MipushSettings
+from proxy.settings import ApnsSettings, HttpSettings, MipushSettings
 
 RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 DEVICE_TOKEN = "0a1B" * 16
 SECRET = "vErYsEcReT"
+WEBHOOK_SECRET = "whsec_" + base64.b64encode(b"a-key-that-signs-webhooks").decode()
 
 
 def apns_settings(**changes: Any) -> ApnsSettings:
@@ -28,6 +30,11 @@ def apns_settings(**changes: Any) -> ApnsSettings:
 
 def mipush_settings(**changes: Any) -> MipushSettings:
     return MipushSettings.model_validate({"app_secret": SECRET, "package": "com.example.chat", **changes})
+
+
+def http_settings(**changes: Any) -> HttpSettings:
+    fixed = {"url": f"https://push.example.com/alerts?key={SECRET}", "secret": WEBHOOK_SECRET}
+    return HttpSettings.model_validate({**fixed, **changes})
 
 
 def an_alert(title: str = "Li Lei", body: str = "hello", conversation: str = "p2p:lilei", sequence: int = 7) -> Alert:

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.channels.apns.wire import ApnsWire
+from proxy.channels.http.wire import HttpWire
 from proxy.channels.mipush.wire import MipushWire
 from proxy.domain.alerts import Alert
-from proxy.domain.devices import ApnsEnvironment
+from proxy.domain.devices import ApnsEnvironment, Platform
 from proxy.domain.jobs import Push
 from proxy.domain.outcomes import Deferred, Impossible, Misaddressed, OurFault, Outcome, Rejected, Split
 from proxy.domain.transfers import Response
@@ -26,6 +27,7 @@ from tests.channels.pushes import (
     an_alert,
     answers,
     apns_settings,
+    http_settings,
     mipush_settings,
     to_account,
     to_device,
@@ -57,6 +59,16 @@ CASES = {
         MipushWire(mipush_settings(address="regid")),
         lambda alert, n: to_regid(f"regid+/={n}", alert),
         (to_regid(""), to_regid("one,two"), to_account("alice")),
+    ),
+    "http devices": Case(
+        HttpWire(http_settings()),
+        lambda alert, n: to_device(alert, f"{DEVICE_TOKEN}{n}", platform=Platform.HTTP),
+        (to_device(push_token="", platform=Platform.HTTP), to_account("alice")),
+    ),
+    "http accounts": Case(
+        HttpWire(http_settings(address="account")),
+        lambda alert, n: to_account(f"account{n}", alert),
+        (to_account(""), to_device(platform=Platform.HTTP)),
     ),
 }
 every_wire = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())

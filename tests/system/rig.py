@@ -51,10 +51,11 @@ URL_SECRET = {MAIN: "url-secret-of-main-0123456789abcdef", OTHER: "url-secret-of
 APP_SECRET = {MAIN: "bWFpbi1hcHAtc2VjcmV0LTAxMg==", OTHER: "b3RoZXItYXBwLXNlY3JldC0wMQ=="}
 PUSH_SECRET = {MAIN: "push-secret-of-main", OTHER: "push-secret-of-other"}
 TEAM = {MAIN: "TEAMMAIN01", OTHER: "TEAMOTHER1"}
+SENDER_KEY, SENDER_SECRET = "key-in-the-senders-address", "whsec_" + "c2VuZGVyIG9mIG90aGVy" * 2
 KEY_ID = {MAIN: "KEYMAIN001", OTHER: "KEYOTHER01"}
 TOPIC = {MAIN: "com.example.main", OTHER: "com.example.other"}
 CHANNELS = (APNS, MIPUSH)
-_LANES = (*CHANNELS, "apns-sandbox")
+_LANES = (*CHANNELS, "apns-sandbox", "http")
 SECTION = {MAIN: "main", OTHER: "other"}
 
 # lease 2 s, so that a takeover is seen in seconds; the relations are those of the defaults
@@ -102,7 +103,8 @@ class Process:
 class Rig:
     """See the module. `relay`, `apns`, `mipush`, `mimc` change what the defaults here are.
 
-    With `sandbox` APNs' sandbox is an emulator of its own; without, one emulated APNs serves both environments.
+    With `http` the app `other` has a sender of its own, too. With `sandbox` APNs' sandbox is an emulator of its own;
+    without, one emulated APNs serves both environments.
 
     `without` names emulators that are not started; their callers find no listener. `program` is the folder whose
     `proxy` package, `wsgi.py` and `config` are run; web and workers can each be started from another one. A program
@@ -118,6 +120,7 @@ class Rig:
         sandbox: Mapping[str, Any] | None = None,
         mipush: Mapping[str, Any] | None = None,
         mimc: Mapping[str, Any] | None = None,
+        http: Mapping[str, Any] | None = None,
         without: Sequence[str] = (),
         program: Path = ROOT,
     ) -> None:
@@ -127,6 +130,7 @@ class Rig:
         self._relay = {**SHORT_TIMES, **(relay or {})}
         emulators = {"apns": apns or {}, "mipush": mipush or {}, "mimc": mimc or {}}
         emulators |= {} if sandbox is None else {"sandbox": sandbox}
+        emulators |= {} if http is None else {"http": http}
         self._emulators = {name: own for name, own in emulators.items() if name not in without}
         self.output: int | None = None  # a file descriptor into which processes print from now on, instead of a log
         self._processes: list[Process] = []
@@ -437,6 +441,9 @@ class Rig:
                 f"[apps.{section}.mipush.template]", 'id = "P00001"',
                 'variables = { name = "sender", words = "text" }',
             ]  # fmt: skip
+        if "http" in self._emulators:
+            url = f"{self.facts['http']['url']}/alerts?key={SENDER_KEY}"
+            lines += ["[apps.other.http]", f'url = "{url}"', f'secret = "{SENDER_SECRET}"']
         return "\n".join(lines) + "\n"
 
     def _emulator_toml(self, name: str) -> str:
@@ -449,6 +456,8 @@ class Rig:
                     for app_id, section in SECTION.items()
                 )
                 return f'[apns]\nport = 0\ncontrol_port = 0\ntls_folder = "tls"\n{own}{teams}'
+            case "http":
+                return f'[http]\nport = 0\n{own}secrets = ["{SENDER_SECRET}"]\n'
             case "mipush":
                 apps = "".join(
                     f'[[mipush.apps]]\npackage = "{TOPIC[app_id]}"\napp_secret = "{PUSH_SECRET[app_id]}"\n'
@@ -531,7 +540,7 @@ def _answers(client: Any) -> bool:
 
 def _settings_secrets() -> dict[str, str]:
     """Text -> what it is."""
-    found = {JWT_KEY: "auth.jwt.own.secret"}
+    found = {JWT_KEY: "auth.jwt.own.secret", SENDER_KEY: "http.url", SENDER_SECRET: "http.secret"}
     for app_id, section in SECTION.items():
         found |= {f"key-of-{section}": "app_key", APP_SECRET[app_id]: "app_secret", URL_SECRET[app_id]: "url_secret"}
         found |= {PUSH_SECRET[app_id]: "mipush.app_secret"}

@@ -164,6 +164,24 @@ def test_a_reg_id_is_refused_where_accounts_are_the_address() -> None:
     assert "addressed by account" in json.loads(answer.data)["message"]
 
 
+def test_a_phone_of_the_developers_own_sender_registers_what_that_sender_knows_it_by() -> None:
+    own = {"url": "https://push.example.com/", "secret": f"whsec_{'A' * 32}"}
+    world = World(settings({"main": app_section(http=own)}))
+    for push_token in ("huawei:AbC", '{"endpoint":"https://push.example/1"}', "x" * 1024):
+        body = {"platform": "http", "push_token": push_token}
+        assert world.client.put(PHONE, headers=bearer(), json=body).status_code == 200
+        (device,) = world.devices.stored.values()
+        assert (device.platform, device.push_token) == ("http", push_token)
+    for wrong in ("", "x" * 1025, "a b", "a\n", "\u624b", 7):
+        refused = world.client.put(PHONE, headers=bearer(), json={"platform": "http", "push_token": wrong})
+        assert refused.status_code == 400
+    with_environment = {"platform": "http", "push_token": "x", "environment": "sandbox"}
+    assert world.client.put(PHONE, headers=bearer(), json=with_environment).status_code == 400
+    by_account = World(settings({"main": app_section(http=own | {"address": "account"})}))
+    refused = by_account.client.put(PHONE, headers=bearer(), json={"platform": "http", "push_token": "x"})
+    assert refused.status_code == 409
+
+
 def test_a_platform_that_the_app_has_no_section_for_is_refused() -> None:
     answer = World().client.put(PHONE, headers=bearer(), json=KEY)
     assert answer.status_code == 409

@@ -1,0 +1,91 @@
+"""What the emulated sender refuses: a signature that is not good, and a body that is no event as docs have it.
+
+Source: Standard Webhooks 1.0.0, and docs/channels-http.md of this project.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from werkzeug.datastructures import Headers
+
+_SECONDS = re.compile(r"[0-9]{1,12}")
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class Refused(Exception):
+    """The request is answered `status`, and the journal has the reason."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status, self.reason = status, reason
+
+
+def check_signature(headers: Headers, body: bytes, keys: Sequence[bytes], now_s: float, tolerance_s: float) -> None:
+    """Raises Refused."""
+    webhook_id, sent = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
+    if not _ID.fullmatch(webhook_id):
+        raise Refused(401, "webhook-id")
+    if not _SECONDS.fullmatch(sent) or abs(int(sent) - now_s) > tolerance_s:
+        raise Refused(401, "webhook-timestamp")
+    content = b".".join((webhook_id.encode(), sent.encode(), body))
+    good = {b"v1," + base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()) for key in keys}
+    shown = headers.get("webhook-signature", "").encode().split(b" ")
+    if not any(hmac.compare_digest(one, other) for one in shown for other in good):
+        raise Refused(401, "webhook-signature")
+
+
+def read_event(content_type: str, body: bytes) -> dict[str, Any]:
+    """The event, when it is one of the two kinds and whole. Raises Refused."""
+    if content_type.partition(";")[0].strip() != "application/json":
+        raise Refused(400, "content-type")
+    try:
+        event = json.loads(body.decode())
+    except (ValueError, RecursionError):
+        raise Refused(400, "no JSON") from None
+    if not isinstance(event, dict) or not isinstance(data := event.get("data"), dict):
+        raise Refused(422, "no event with data")
+    _require_time(event, "timestamp")
+    match event.get("type"):
+        case "check" if not data:
+            return event
+        case "alert":
+            _require_alert(data)
+            return event
+    raise Refused(422, "type")
+
+
+def _require_alert(data: dict[str, Any]) -> None:
+    for name in ("message_id", "app", "account", "title", "body"):
+        _require_text(data, name)
+    if "device" in data:
+        device = data["device"]
+        if not isinstance(device, dict) or device.keys() != {"id", "push_token", "locale"}:
+            raise Refused(422, "device")
+        for name in device:
+            _require_text(device, name, may_be_empty=name == "locale")
+    for name in {"conversation", "sequence"} & data.keys():
+        _require_text(data, name)
+    if not data.get("sequence", "0").isdecimal():
+        raise Refused(422, "sequence")
+    _require_time(data, "expires_at")
+
+
+def _require_text(members: dict[str, Any], name: str, *, may_be_empty: bool = False) -> None:
+    value = members.get(name)
+    if not isinstance(value, str) or not (value or may_be_empty):
+        raise Refused(422, name)
+
+
+def _require_time(members: dict[str, Any], name: str) -> None:
+    try:
+        when = datetime.fromisoformat(str(members.get(name)))
+    except ValueError:
+        raise Refused(422, name) from None
+    if when.tzinfo is None:
+        raise Refused(422, name)

@@ -1,0 +1,103 @@
+"""The channel `http`: alerts to a sender of the developer's own, over its emulator."""
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.system.rig import OTHER, SENDER_SECRET, Rig, offline
+
+PHONE = "oppo:phone-of-alice"
+
+
+@pytest.fixture(scope="module")
+def sender_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    with Rig(tmp_path_factory.mktemp("s") / "r", without=("mimc", "mipush", "apns"), http={}) as rig:
+        rig.start_web(workers=1)
+        yield rig
+
+
+def registered(rig: Rig, account: str, push_token: str) -> str:
+    answer = rig.register(account, "phone", push_token, app_id=OTHER, platform="http", locale="zh-Hans-CN")
+    assert answer.status_code == 200, answer.text
+    return push_token
+
+
+def post(rig: Rig, reader: str, text: str, sequence: int) -> None:
+    assert rig.post(offline("bob", reader, text, sequence, app_id=OTHER), OTHER).status_code == 200
+
+
+def requests_for(rig: Rig, push_token: str) -> list[dict[str, Any]]:
+    return [it for it in rig.journal("http") if it["push_token"] == push_token]
+
+
+def is_good(request: dict[str, Any]) -> bool:
+    """By the words of the scheme: HMAC-SHA256 over id, time and body, with dots between them."""
+    key = base64.b64decode(SENDER_SECRET.removeprefix("whsec_"))
+    content = f"{request['webhook_id']}.{request['webhook_timestamp']}.{request['content']}"
+    signature = base64.b64encode(hmac.new(key, content.encode(), hashlib.sha256).digest()).decode()
+    return f"v1,{signature}" in request["webhook_signature"].split(" ")
+
+
+def test_an_alert_is_one_signed_request_and_a_phone_that_is_gone_gets_no_more(sender_rig: Rig) -> None:
+    rig = sender_rig
+    alice, carol = registered(rig, "alice", PHONE), registered(rig, "carol", "oppo:phone-of-carol")
+    rig.fault("http", effect="gone", target=carol)
+    worker = rig.start_worker()
+    text = rig.secret("message text", "words that no log may have")
+    post(rig, "alice", text, 1)
+    post(rig, "carol", "hello", 2)
+    rig.settled(OTHER)
+    (request,) = requests_for(rig, alice)
+    assert request["outcome"] == "accepted"
+    assert is_good(request)
+    event = json.loads(request["content"])
+    assert abs(int(request["webhook_timestamp"]) - time.time()) < 60
+    data = event["data"]
+    assert (data["app"], data["account"], data["title"], data["body"]) == ("other", "alice", "bob", text)
+    assert data["device"] == {"id": "phone", "push_token": PHONE, "locale": "zh-Hans-CN"}
+    assert (data["conversation"], data["sequence"]) == ("p2p:bob", str(154503794553568001))
+
+    post(rig, "carol", "hello again", 3)
+    rig.settled(OTHER)
+    assert [it["outcome"] for it in requests_for(rig, carol)] == ["fault"]
+    headers = {"Authorization": f"Bearer {rig.bearer('carol')}"}
+    answer = rig.http.get(f"{rig.web}/api/devices/phone", params={"app": "other"}, headers=headers, timeout=5)
+    assert answer.status_code == 404
+    assert not rig.dead_letters(OTHER)
+    worker.stop()
+
+
+def test_a_sender_that_asks_for_time_gets_it(sender_rig: Rig) -> None:
+    rig = sender_rig
+    dave = registered(rig, "dave", "vivo:phone-of-dave")
+    rig.fault("http", effect="status", status=503, retry_after="1", target=dave, times=1)
+    worker = rig.start_worker()
+    post(rig, "dave", "hello", 4)
+    rig.settled(OTHER)
+    refused, accepted = requests_for(rig, dave)
+    assert (refused["outcome"], accepted["outcome"]) == ("fault", "accepted")
+    assert accepted["monotonic_ms"] - refused["monotonic_ms"] >= 1000
+    assert accepted["webhook_id"] == refused["webhook_id"]
+    assert is_good(accepted)
+    worker.stop()
+
+
+def test_a_killed_workers_alert_comes_again_under_the_same_identity(sender_rig: Rig) -> None:
+    """So that a sender which knows what it has taken shows it once."""
+    rig = sender_rig
+    erin = registered(rig, "erin", "honor:phone-of-erin")
+    rig.fault("http", effect="silence_after", target=erin, times=1)
+    first = rig.start_worker()
+    post(rig, "erin", "hello", 5)
+    rig.wait(lambda: requests_for(rig, erin), "the request")
+    first.kill()
+    rig.start_worker()
+    rig.settled(OTHER)
+    assert [it["outcome"] for it in requests_for(rig, erin)] == ["accepted", "repeated"]
+    assert len({it["webhook_id"] for it in requests_for(rig, erin)}) == 1
