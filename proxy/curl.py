@@ -3,6 +3,7 @@
 Every option is given: nothing is left to the environment (proxies, CA bundles), to a .netrc or to defaults that move.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,8 @@ HTTP2_STREAM: Final = 92
 PROXY: Final = 97
 
 _LOOPBACK = "localhost,127.0.0.0/8,::1"
-_PLAIN_LOOPBACK = ("http://127.", "http://localhost:", "http://localhost/", "http://[::1]")
+# whole: 127.example.com is a name of somebody else, and what is before an @ is no host
+_PLAIN_LOOPBACK = re.compile(r"http://(?:127(?:\.[0-9]{1,3}){3}|localhost|\[::1\])(?::[0-9]+)?(?:/|$)")
 _NO_MAXIMUM = 0
 
 # in words of ours: libcurl's texts name hosts and paths, and an APNs path is a push token
@@ -97,7 +99,7 @@ def reason_of(code: int) -> str:
 
 def protocols_of(url: str, *, plain: bool = False) -> int:
     """https:// alone, except to this machine, where the emulators are, and where `plain` allows it."""
-    return pycurl.PROTO_HTTPS | (pycurl.PROTO_HTTP if plain or url.startswith(_PLAIN_LOOPBACK) else 0)
+    return pycurl.PROTO_HTTPS | (pycurl.PROTO_HTTP if plain or _PLAIN_LOOPBACK.match(url) else 0)
 
 
 def parse_head(lines: Iterable[bytes]) -> dict[str, str]:

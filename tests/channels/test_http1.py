@@ -232,10 +232,16 @@ def test_a_closed_transport_answers_those_in_flight_those_who_wait_and_those_who
 def test_plain_http_is_spoken_to_this_machine_alone() -> None:
     async def scene(pool: Pool) -> None:
         assert isinstance(await pool.send(plain.post("/ok")), Response)
-        plain.origin = "http://203.0.113.1"  # TEST-NET-3: were it tried, it would time out
-        assert await pool.send(plain.post("/ok")) == TransportFailure("address of a forbidden kind", UNREACHABLE)
-        plain.origin = "file:///etc"
-        assert await pool.send(plain.post("/ok")) == TransportFailure("address of a forbidden kind", UNREACHABLE)
+        for origin in (
+            "http://203.0.113.1",  # TEST-NET-3: were it tried, it would time out
+            "http://127.example.invalid",
+            "http://localhost.example.invalid",
+            "http://127.0.0.1:80@example.invalid",
+            "http://[::1]@example.invalid",
+            "file:///etc",
+        ):
+            plain.origin = origin
+            assert await pool.send(plain.post("/ok")) == TransportFailure("address of a forbidden kind", UNREACHABLE)
 
     with serving(Provider()) as plain:
         play(plain, scene)
