@@ -170,6 +170,23 @@ def test_the_code_of_xiaomi_s_answer_tells_whether_the_secret_is_good(answer: An
     assert (seen[-1]["path"], seen[-1]["authorization"]) == ("v1/trace/quota/get", f"key={SECRET}")
 
 
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [(204, "ok"), (401, "fault"), (404, "fault"), (302, "fault"), (422, "warning"), (503, "warning")],
+)
+def test_an_own_senders_answer_to_a_check_tells_whether_it_takes_what_we_sign(status: int, verdict: str) -> None:
+    seen: list[dict[str, str]] = []
+    with served(("", status), seen) as url:
+        http = {"url": f"{url}/{SECRET}", "secret": f"whsec_{'A' * 32}"}
+        (finding,) = findings(url, http=http)["apps.main.http.url"]
+    assert finding.verdict == verdict
+    assert SECRET not in f"{finding}"
+    assert seen[-1]["path"] == SECRET
+    assert seen[-1]["webhook-signature"].startswith("v1,")
+    (finding,) = findings(url, http=http)["apps.main.http.url"]
+    assert (finding.verdict, finding.text.endswith("was not reached: connection refused")) == ("fault", True)
+
+
 def test_who_does_not_listen_is_a_fault() -> None:
     found = findings("http://127.0.0.1:1", account="alice")
     assert {one.verdict for ones in found.values() for one in ones} == {"fault"}

@@ -4,22 +4,28 @@ import base64
 import hashlib
 import hmac
 import json
+import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.system.rig import OTHER, SENDER_SECRET, Rig, offline
+from tests.system.rig import OTHER, SENDER_SECRET, Process, Rig, offline
 
 PHONE = "oppo:phone-of-alice"
 
 
 @pytest.fixture(scope="module")
-def sender_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    with Rig(tmp_path_factory.mktemp("s") / "r", without=("mimc", "mipush", "apns"), http={}) as rig:
+def started() -> Iterator[tuple[Rig, Process]]:
+    """All tests share it; each has people of its own."""
+    with (
+        tempfile.TemporaryDirectory(prefix="rig-", dir="/tmp") as folder,
+        Rig(Path(folder) / "r", without=("mimc", "mipush", "apns"), http={}) as rig,
+    ):
         rig.start_web(workers=1)
-        yield rig
+        yield rig, rig.start_worker()
 
 
 def registered(rig: Rig, account: str, push_token: str) -> str:
@@ -44,11 +50,10 @@ def is_good(request: dict[str, Any]) -> bool:
     return f"v1,{signature}" in request["webhook_signature"].split(" ")
 
 
-def test_an_alert_is_one_signed_request_and_a_phone_that_is_gone_gets_no_more(sender_rig: Rig) -> None:
-    rig = sender_rig
+def test_an_alert_is_one_signed_request_and_a_phone_that_is_gone_gets_no_more(started: tuple[Rig, Process]) -> None:
+    rig, _ = started
     alice, carol = registered(rig, "alice", PHONE), registered(rig, "carol", "oppo:phone-of-carol")
     rig.fault("http", effect="gone", target=carol)
-    worker = rig.start_worker()
     text = rig.secret("message text", "words that no log may have")
     post(rig, "alice", text, 1)
     post(rig, "carol", "hello", 2)
@@ -70,14 +75,12 @@ def test_an_alert_is_one_signed_request_and_a_phone_that_is_gone_gets_no_more(se
     answer = rig.http.get(f"{rig.web}/api/devices/phone", params={"app": "other"}, headers=headers, timeout=5)
     assert answer.status_code == 404
     assert not rig.dead_letters(OTHER)
-    worker.stop()
 
 
-def test_a_sender_that_asks_for_time_gets_it(sender_rig: Rig) -> None:
-    rig = sender_rig
+def test_a_sender_that_asks_for_time_gets_it(started: tuple[Rig, Process]) -> None:
+    rig, _ = started
     dave = registered(rig, "dave", "vivo:phone-of-dave")
     rig.fault("http", effect="status", status=503, retry_after="1", target=dave, times=1)
-    worker = rig.start_worker()
     post(rig, "dave", "hello", 4)
     rig.settled(OTHER)
     refused, accepted = requests_for(rig, dave)
@@ -85,18 +88,16 @@ def test_a_sender_that_asks_for_time_gets_it(sender_rig: Rig) -> None:
     assert accepted["monotonic_ms"] - refused["monotonic_ms"] >= 1000
     assert accepted["webhook_id"] == refused["webhook_id"]
     assert is_good(accepted)
-    worker.stop()
 
 
-def test_a_killed_workers_alert_comes_again_under_the_same_identity(sender_rig: Rig) -> None:
+def test_a_killed_workers_alert_comes_again_under_the_same_identity(started: tuple[Rig, Process]) -> None:
     """So that a sender which knows what it has taken shows it once."""
-    rig = sender_rig
+    rig, worker = started
     erin = registered(rig, "erin", "honor:phone-of-erin")
     rig.fault("http", effect="silence_after", target=erin, times=1)
-    first = rig.start_worker()
     post(rig, "erin", "hello", 5)
     rig.wait(lambda: requests_for(rig, erin), "the request")
-    first.kill()
+    worker.kill()
     rig.start_worker()
     rig.settled(OTHER)
     assert [it["outcome"] for it in requests_for(rig, erin)] == ["accepted", "repeated"]
