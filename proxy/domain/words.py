@@ -83,6 +83,11 @@ class Vocabulary:
         """The text with words where it has none. Its title stays empty where there is no name to be shown."""
         return text if text.body else replace(text, body=self.words(text.kind, locale))
 
+    def say_titled(self, text: AlertText, locale: str) -> AlertText:
+        """The same, for a channel that wants a title: where there is no name, the words for a new message."""
+        said = self.say(text, locale)
+        return said if said.title else replace(said, title=self.words(Kind.NEW, locale))
+
     def shown(self, text: AlertText) -> AlertText:
         """As much of it as the app shows: a job may be older than the setting, or come back from the dead letters."""
         return text.at(self._preview)

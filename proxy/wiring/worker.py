@@ -282,7 +282,7 @@ def _mipush(lane: Lane, section: MipushSettings, shared: _Shared) -> Channel:
 def _http(lane: Lane, section: HttpSettings, shared: _Shared) -> Channel:
     return Channel(
         _route(lane, shared.settings),
-        HttpWire(section),
+        HttpWire(section, vocabulary_of(shared.settings.apps[lane.app].messages)),
         shared.transports.http(section),
         FixedAuthorization(""),  # each request has a signature of its own
         replaces=section.replaces,

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,9 +13,10 @@ from hypothesis import given
 
 from proxy.channels.http.signatures import Signer, signer_of
 from proxy.channels.http.wire import HttpWire
-from proxy.domain.alerts import Alert
+from proxy.domain.alerts import Alert, AlertText
 from proxy.domain.devices import Platform
 from proxy.domain.jobs import Push
+from proxy.domain.kinds import Kind
 from proxy.domain.outcomes import (
     About,
     Accepted,
@@ -26,6 +28,7 @@ from proxy.domain.outcomes import (
     UnknownAccount,
     Unregistered,
 )
+from proxy.domain.previews import Preview
 from proxy.domain.transfers import Request, Response
 from tests.channels.pushes import (
     NOON,
@@ -69,8 +72,11 @@ def test_an_alert_is_one_event_about_one_phone() -> None:
             "device": {"id": "phone", "push_token": "huawei:abc", "locale": ""},
             "conversation": "p2p:lilei",
             "sequence": "7",
+            "kind": "text",
             "title": "Li Lei",
             "body": "hello",
+            "silent": False,
+            "urgent": False,
             "expires_at": "2026-11-24T12:00:00.000Z",
         },
     }
@@ -80,6 +86,22 @@ def test_an_alert_to_an_account_names_no_device() -> None:
     data = json.loads(built(to_account("alice"), address="account").body)["data"]
     assert data["account"] == "alice"
     assert "device" not in data
+
+
+def test_words_are_in_the_device_s_language_and_show_no_more_than_its_preview() -> None:
+    picture = replace(an_alert(), text=AlertText("Li Lei", "", Kind.PICTURE, "Family"), urgent=True, silent=True)
+    push = to_phone(picture)
+    assert push.device is not None
+    chinese = replace(push, device=replace(push.device, locale="zh-TW"))
+    data = json.loads(built(chinese).body)["data"]
+    assert (data["kind"], data["title"], data["group"], data["body"]) == ("picture", "Li Lei", "Family", "[圖片]")
+    assert (data["silent"], data["urgent"]) == (True, True)
+    private = replace(push, device=replace(push.device, preview=Preview.NONE))
+    body = built(private).body
+    data = json.loads(body)["data"]
+    assert (data["kind"], data["title"], data["body"]) == ("new", "New message", "New message")
+    assert b"Li Lei" not in body
+    assert b"Family" not in body
 
 
 def test_the_signature_is_that_of_the_scheme_by_its_own_example() -> None:

@@ -22,7 +22,8 @@ ALERT: dict[str, Any] = {
     "type": "alert",
     "timestamp": "2026-11-28T12:00:00Z",
     "data": {
-        "message_id": "m1", "app": "main", "account": "alice", "title": "bob", "body": "hello",
+        "message_id": "m1", "app": "main", "account": "alice", "kind": "text", "title": "bob",
+        "body": "hello", "silent": False, "urgent": False,
         "device": {"id": "phone", "push_token": "token", "locale": ""},
         "conversation": "p2p:bob", "sequence": "7", "expires_at": "2026-11-29T12:00:00Z",
     },

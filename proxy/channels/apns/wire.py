@@ -127,7 +127,7 @@ class ApnsWire:
         return Request(self._path + push.address, headers, payload_of(job.alert, text, self._sound))
 
     def variant(self, push: Push) -> Hashable:
-        """A request has one device, and never to be divided."""
+        """A request has one device, and is never divided."""
         return push.job.id
 
     def read(self, pushes: Sequence[Push], answer: Response, now: datetime) -> list[Outcome]:

@@ -22,6 +22,7 @@ from proxy.domain.outcomes import (
 )
 from proxy.domain.times import from_ms
 from proxy.domain.transfers import Request, Response
+from proxy.domain.words import Vocabulary
 from proxy.settings import HttpSettings
 from proxy.strict_json import object_or_none
 from proxy.text import cut, json_bytes
@@ -41,13 +42,19 @@ class HttpWire:
 
     batch_limit = 1
 
-    def __init__(self, settings: HttpSettings) -> None:
+    def __init__(self, settings: HttpSettings, vocabulary: Vocabulary | None = None) -> None:
+        """Without a `vocabulary`: our own words, in English."""
+        self._vocabulary = vocabulary or Vocabulary()
         self._url, self._by_account = settings.url, settings.by_account
         self._signer = signer_of(settings.all_secrets)
 
     def batch_key(self, job: Job) -> Hashable:
         """Never the same: a request is about one phone."""
         return job.id
+
+    def variant(self, push: Push) -> Hashable:  # noqa: ARG002  the port's
+        """All the same: no two pushes share a request."""
+        return None
 
     def refuse(self, push: Push) -> Outcome | None:
         if (push.device is None) != self._by_account:  # planned before the setting `address` was changed
@@ -57,7 +64,7 @@ class HttpWire:
     def build(self, pushes: Sequence[Push], authorization: str, now: datetime) -> Request:  # noqa: ARG002  the port's
         """The request for one push; the signature stands for `authorization`."""
         (push,) = pushes
-        alert = push.job.alert
+        alert, text = push.job.alert, self._vocabulary.say_titled(self._vocabulary.shown(push.text), push.locale)
         event = {
             "type": ALERT,
             "timestamp": _iso(from_ms(alert.order.accepted_at_ms)),
@@ -67,8 +74,12 @@ class HttpWire:
                 "account": push.job.account,
                 **_device(push.device),
                 **app_data(alert)["mimc"],
-                "title": cut(alert.text.title, _LONGEST_TITLE, json_bytes),
-                "body": cut(alert.text.body, _LONGEST_BODY, json_bytes),
+                "kind": text.kind,
+                "title": cut(text.title, _LONGEST_TITLE, json_bytes),
+                **({"group": cut(text.group, _LONGEST_TITLE, json_bytes)} if text.group else {}),
+                "body": cut(text.body, _LONGEST_BODY, json_bytes),
+                "silent": alert.silent,
+                "urgent": alert.urgent,
                 "expires_at": _iso(alert.expires_at),
             },
         }

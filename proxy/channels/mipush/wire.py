@@ -18,7 +18,6 @@ from proxy.channels.mipush.template import FALLBACK, LONGEST_VALUE, template_par
 from proxy.domain.alerts import Alert, AlertText
 from proxy.domain.callbacks import digest
 from proxy.domain.jobs import Job, Push
-from proxy.domain.kinds import Kind
 from proxy.domain.outcomes import About, Accepted, Deferred, Impossible, OurFault, Outcome, Rejected, Unregistered
 from proxy.domain.transfers import Request, Response
 from proxy.domain.words import Vocabulary
@@ -113,9 +112,7 @@ class MipushWire:
         return [Unregistered(None) if push.address in bad else Accepted() for push in pushes]
 
     def _said(self, push: Push) -> AlertText:
-        """In the device's language; a title is obligatory here."""
-        text = self._vocabulary.say(self._vocabulary.shown(push.text), push.locale)
-        return text if text.title else replace(text, title=self._vocabulary.words(Kind.NEW, push.locale))
+        return self._vocabulary.say_titled(self._vocabulary.shown(push.text), push.locale)
 
     def _message(self, alert: Alert, text: AlertText, now: datetime) -> dict[str, str]:
         time_to_live = min(alert.expires_at - now, self._longest_kept)

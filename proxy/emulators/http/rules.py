@@ -61,7 +61,7 @@ def read_event(content_type: str, body: bytes) -> dict[str, Any]:
 
 
 def _require_alert(data: dict[str, Any]) -> None:
-    for name in ("message_id", "app", "account", "title", "body"):
+    for name in ("message_id", "app", "account", "kind", "title", "body"):
         _require_text(data, name)
     if "device" in data:
         device = data["device"]
@@ -69,10 +69,13 @@ def _require_alert(data: dict[str, Any]) -> None:
             raise Refused(422, "device")
         for name in device:
             _require_text(device, name, may_be_empty=name == "locale")
-    for name in {"conversation", "sequence"} & data.keys():
+    for name in {"conversation", "group", "sequence"} & data.keys():
         _require_text(data, name)
     if not data.get("sequence", "0").isdecimal():
         raise Refused(422, "sequence")
+    for name in ("silent", "urgent"):
+        if not isinstance(data.get(name), bool):
+            raise Refused(422, name)
     _require_time(data, "expires_at")
 
 
