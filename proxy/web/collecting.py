@@ -9,6 +9,7 @@ never take different bytes for the next request.
 import io
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 from gunicorn.http import Request, errors  # type: ignore[import-untyped]  # gunicorn has no types
@@ -17,6 +18,8 @@ from gunicorn.http.unreader import Unreader  # type: ignore[import-untyped]
 
 _LONGEST_HEAD = 32 * 1024  # what nginx takes too
 _LONGEST_LINE = 1024  # of a chunk's size, with its extensions
+_OF_CALLBACKS = b"POST /callbacks/"
+_LONGEST_KEPT = 1024  # of 256 heads
 _CHUNKING = 64 * 1024  # all bytes of a chunked body that are not content: a body in thousands of chunks costs CPU
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 
@@ -102,10 +105,7 @@ class Collector:
             if is_lone:  # a line feed without a carriage return: the head will never end
                 self.end()
             return False
-        unreader = _Given(bytes(held[: end + 4]))
-        request = _Request(self._cfg, unreader, self._client)
-        if unreader.take_buffered():
-            raise EndsElsewhere
+        request = _parsed(self._cfg, bytes(held[: end + 4]), self._client)
         self._start, self._request = end + 4, request
         most, reader = self._longest_body(request), request.body.reader
         if isinstance(reader, ChunkedReader):
@@ -138,6 +138,35 @@ class _Request(Request):  # type: ignore[misc]
         return bool(self.cfg.forwarded_allow_ips or not isinstance(self.peer_addr, tuple)) and bool(
             super()._peer_is_trusted_proxy()
         )
+
+
+def _parsed(cfg: Any, head: bytes, client: Any) -> Any:
+    """gunicorn's Request, with its body still to come. Raises ParseException.
+
+    On kept connections the same few heads come again and again, which differ in Content-Length alone. Only those of
+    callbacks are kept: they name no user and hold no user's secret.
+    """
+    if not head.startswith(_OF_CALLBACKS) or len(head) > _LONGEST_KEPT or cfg.forwarded_allow_ips:
+        return _parse(cfg, head, client)
+    known = _parse_once(cfg, head, () if isinstance(client, tuple) else client)
+    if isinstance(known.body.reader, ChunkedReader):  # it reads on from where the head ends
+        return _parse(cfg, head, client)
+    request: Any = object.__new__(_Request)
+    vars(request).update(vars(known), peer_addr=client, remote_addr=client)
+    return request
+
+
+@lru_cache(maxsize=256)
+def _parse_once(cfg: Any, head: bytes, peer: Any) -> Any:
+    return _parse(cfg, head, peer)
+
+
+def _parse(cfg: Any, head: bytes, client: Any) -> Any:
+    unreader = _Given(head)
+    request = _Request(cfg, unreader, client)
+    if unreader.take_buffered():
+        raise EndsElsewhere
+    return request
 
 
 def _nothing(_: Any) -> int:

@@ -255,3 +255,33 @@ def test_a_plain_body_needs_no_decoding() -> None:
     assert request is not None
     decode_body(request)
     assert isinstance(request.body, io.BytesIO)
+
+
+@pytest.mark.parametrize(
+    ("fields", "body"),
+    [
+        (b"Content-Length: 5\r\n", b"hello"),
+        (b"Content-Length: 5\r\nConnection: close\r\n", b"hello"),
+        (b"Content-Length: 5\r\nExpect: 100-continue\r\n", b"hello"),
+        (b"Transfer-Encoding: chunked\r\n", b"5\r\nhello\r\n0\r\n\r\n"),
+        (b"Content-Length: 5\r\nContent-Length: 5\r\n", b"hello"),
+        (b"", b""),
+    ],
+)
+def test_a_callback_s_head_that_comes_again_is_read_as_the_first_time(fields: bytes, body: bytes) -> None:
+    head = b"POST /callbacks/mimc/%61?b=c HTTP/1.1\r\nHost: a.example\r\n" + fields + b"\r\n"
+    expected = parsed_by_gunicorn((head + body) * 2)
+    assert [collected([(head + body) * 2]) for _ in range(2)] == [expected] * 2
+    assert [collected([head, body, head, body]) for _ in range(2)] == [expected] * 2
+
+
+def test_each_of_two_callers_with_the_same_head_has_its_own_request() -> None:
+    head = b"POST /callbacks/mimc/a HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
+    for client in (CLIENT, ("192.0.2.7", 1), "a unix socket's"):
+        collector = Collector(CONFIG, client, lambda _: LIMIT)
+        assert collector.add(head) is None
+        assert collector.take_expectation()
+        assert not collector.take_expectation()
+        request = collector.add(b"hello")
+        assert request is not None
+        assert (request.peer_addr, request.remote_addr, request.body.read()) == (client, client, b"hello")
