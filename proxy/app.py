@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import structlog
 from flask import Flask, Request
-from werkzeug.routing import MapAdapter
+from werkzeug.routing import Map, MapAdapter
 
 from proxy.auth.block_user import mend_blocks
 from proxy.configuration import load_settings
@@ -24,7 +25,23 @@ from proxy.wiring.web import web_services
 
 log = structlog.get_logger()
 
+_CALLBACKS = "/callbacks/"
+_AS_FLASK_ASKS = {"return_rule": True}
 _PLAIN_HOST = re.compile(r"(?:[A-Za-z0-9-]{1,63}\.)*[A-Za-z0-9-]{1,63}(?::[0-9]{1,5})?")
+
+
+class _Routes(MapAdapter):
+    """Finds the route of a callback's path once, for one path is posted to with every message."""
+
+    def match(self, *args: Any, **options: Any) -> Any:
+        if self.path_info.startswith(_CALLBACKS) and not args and options == _AS_FLASK_ASKS:
+            return _route_of(self.map, self.path_info, self.default_method)
+        return super().match(*args, **options)
+
+
+@lru_cache(maxsize=64)
+def _route_of(routes: Map, path: str, method: str) -> Any:
+    return MapAdapter(routes, "", "/", "", "http", path, method).match(return_rule=True)
 
 
 class _App(Flask):
@@ -40,7 +57,7 @@ class _App(Flask):
         host = request.environ.get("HTTP_HOST", "")
         if not _PLAIN_HOST.fullmatch(host):
             return super().create_url_adapter(request)
-        return MapAdapter(self.url_map, host, request.root_path, "", request.scheme, request.path, request.method)
+        return _Routes(self.url_map, host, request.root_path, "", request.scheme, request.path, request.method)
 
 
 def create_app(services: Services | None = None) -> Flask:

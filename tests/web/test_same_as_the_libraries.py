@@ -56,7 +56,8 @@ def test_the_same_route_is_found_as_by_flask(method: str, upgrade: dict[str, str
     for host in HOSTS:
         for path in PATHS:
             theirs = found(lambda request: Flask.create_url_adapter(app, request), path, host)
-            assert found(app.create_url_adapter, path, host) == theirs, (path, host)
+            for _ in range(2):  # the second time it may be known
+                assert found(app.create_url_adapter, path, host) == theirs, (path, host)
 
 
 @pytest.mark.parametrize("cookie", [[], [("Set-Cookie", "a=b")]])
