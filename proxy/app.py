@@ -45,10 +45,18 @@ def _route_of(routes: Map, path: str, method: str) -> Any:
 
 
 class _App(Flask):
-    """Flask without what none of our routes has: coroutines, and hosts and subdomains that choose a route."""
+    """Flask without what none of our routes has: coroutines, hosts and subdomains that choose a route, and what is
+    done once more after an answer.
+    """
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         return func
+
+    def do_teardown_request(self, exc: object = None) -> None:
+        """None of our modules has any: to look for that takes Flask 2 us."""
+
+    def do_teardown_appcontext(self, exc: object = None) -> None:
+        """As above."""
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         """Flask's own would read and encode Host, twice; it still does where that may end in a refusal."""

@@ -43,10 +43,12 @@ class Together:
 
 
 class LaterAnswer(Response):
-    """Stands for an answer that `conclude` makes once it is asked for, when the request's context has gone."""
+    """Stands for an answer that `conclude` makes once it is asked for, when the request's context has gone.
+
+    It has no status, headers and body of its own, which would cost as much as the route's match.
+    """
 
     def __init__(self, conclude: Callable[[], Response]) -> None:
-        super().__init__()
         self._conclude = conclude
         self.concluded: Callable[[Response], None] = _nothing  # called with the answer
 

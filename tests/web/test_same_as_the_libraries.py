@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from flask import Flask, Response
+from flask import Flask, Response, appcontext_tearing_down, request_tearing_down
 from gunicorn.config import Config  # type: ignore[import-untyped]  # gunicorn has no types
 from gunicorn.http import wsgi  # type: ignore[import-untyped]
 from werkzeug.exceptions import HTTPException
@@ -128,3 +128,11 @@ def test_the_same_envelope_is_sent_as_by_werkzeug(method: str, status: int) -> N
         theirs[1],
         theirs[2].to_wsgi_list(),
     )
+
+
+def test_there_is_nothing_to_tear_down_after_a_request() -> None:
+    app = World().app
+    assert not app.teardown_request_funcs
+    assert not app.teardown_appcontext_funcs
+    assert not request_tearing_down.receivers
+    assert not appcontext_tearing_down.receivers
