@@ -11,7 +11,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -194,6 +196,27 @@ def test_one_connection_carries_callbacks_after_an_error(web: Web) -> None:
         statuses.append(answer.status)
     connection.close()
     assert statuses == [400, 404, 200]
+
+
+def test_callers_who_come_at_once_each_get_their_own_answer(web: Web) -> None:
+    """More of them than threads: some of their callbacks share a round trip to the store."""
+    good, unreadable = json.dumps(offline(4)), "{"
+    chunked = "5\r\nhello\r\n0\r\n\r\n"
+    kinds = [
+        (CALLBACK, f"Content-Length: {len(good)}", good, 200),
+        (CALLBACK, f"Content-Length: {len(unreadable)}", unreadable, 400),
+        ("/callbacks/mimc/wrong", f"Content-Length: {len(good)}", good, 404),
+        (CALLBACK, "Transfer-Encoding: chunked", chunked, 400),
+    ]
+    with ExitStack() as stack:
+        callers = [stack.enter_context(socket.create_connection(("127.0.0.1", web.public), 10)) for _ in range(64)]
+        for _ in range(2):  # on the same connections again
+            for caller, (path, field, body, _) in zip(callers, cycle(kinds), strict=False):
+                caller.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\n{field}\r\n\r\n{body}".encode())
+            for caller, (*_, status) in zip(callers, cycle(kinds), strict=False):
+                answer = http.client.HTTPResponse(caller)
+                answer.begin()
+                assert (answer.status, json.loads(answer.read())["code"]) == (status, status)
 
 
 HEAD = f"POST {CALLBACK} HTTP/1.1\r\nHost: x\r\n".encode()
