@@ -5,7 +5,7 @@ A language is a BCP 47 tag. No plural rules are needed: none of these words has 
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
 from proxy.domain.alerts import AlertText
@@ -65,14 +65,14 @@ class Vocabulary:
     ) -> None:
         """`language` is spoken to a device whose own we do not have; `own`: language -> kind or type -> words."""
         own = own or {}
-        spelled = {name.lower(): name for name in (*WORDS, *own)}
-        ours = WORDS.get(spelled.get(language.lower(), ""), WORDS["en"])
-        base = {**ours, **_of(own, language)}
         self.language, self._preview = language, preview
-        self.languages = tuple(dict.fromkeys(spelled.values()))
-        self._by_tag = {tag: {**base, **_of(WORDS, tag), **_of(own, tag)} for tag in spelled}
-        self._base = base
-        self._words_of = lru_cache(maxsize=_LOCALES_KEPT)(self._look_up)
+        self.languages = tuple({name.lower(): name for name in (*WORDS, *own)}.values())
+        self._layers = (
+            {tag.lower(): words for tag, words in WORDS.items()},
+            {tag.lower(): it for tag, it in own.items()},
+        )
+        self._base = self._over(WORDS["en"], language)
+        self._words_of = lru_cache(maxsize=_LOCALES_KEPT)(partial(self._over, self._base))
 
     def words(self, kind: str, locale: str) -> str:
         """What a device of that locale is told of a kind, or of a type of the app's own."""
@@ -92,8 +92,13 @@ class Vocabulary:
         """As much of it as the app shows: a job may be older than the setting, or come back from the dead letters."""
         return text.at(self._preview)
 
-    def _look_up(self, locale: str) -> Mapping[str, str]:
-        return next((self._by_tag[tag] for tag in fallbacks(locale) if tag in self._by_tag), self._base)
+    def _over(self, base: Mapping[str, str], locale: str) -> Mapping[str, str]:
+        """The words of the locale over these: each that is nearer goes over those that are farther."""
+        words = dict(base)
+        for tag in reversed(fallbacks(locale)):
+            for layer in self._layers:
+                words |= layer.get(tag, {})
+        return words
 
 
 def fallbacks(locale: str) -> list[str]:
@@ -108,10 +113,6 @@ def fallbacks(locale: str) -> list[str]:
         is_traditional = "hant" in parts or ("hans" not in parts and not _TRADITIONAL.isdisjoint(parts))
         tags[-1:] = ["zh-hant" if is_traditional else "zh-hans", "zh"]
     return tags
-
-
-def _of(words: Mapping[str, Mapping[str, str]], tag: str) -> Mapping[str, str]:
-    return next((words[name] for name in words if name.lower() == tag.lower()), {})
 
 
 ENGLISH: Final = WORDS["en"]

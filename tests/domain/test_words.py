@@ -58,6 +58,18 @@ def test_an_app_s_own_words_come_first_and_those_that_it_lacks_are_ours() -> Non
     assert vocabulary.words("ORDER_PAID", "zh") == "新消息"  # a type that has left the settings since
 
 
+@pytest.mark.parametrize("language", ["zh-TW", "zh-Hant-HK", "ZH-HANT"])
+def test_an_app_s_language_is_looked_up_as_a_locale_is(language: str) -> None:
+    assert Vocabulary(language).words(Kind.PICTURE, "fr") == "[圖片]"
+    assert Vocabulary(language, {"ZH-hant": {Kind.CALL: "響鈴"}}).words(Kind.PICTURE, "fr") == "[圖片]"
+
+
+def test_a_region_s_few_words_lie_over_those_of_its_language() -> None:
+    vocabulary = Vocabulary("en", {"zh-TW": {"GIFT": "禮物"}, "zh-Hant": {Kind.CALL: "響鈴"}})
+    assert [vocabulary.words(it, "zh-TW") for it in ("GIFT", Kind.CALL, Kind.PICTURE)] == ["禮物", "響鈴", "[圖片]"]
+    assert vocabulary.words("GIFT", "zh-HK") == "新訊息"
+
+
 def test_a_text_is_said_as_it_is_in_every_language() -> None:
     text = AlertText("ann", "hi there")
     assert Vocabulary().say(text, "zh-CN") is text
