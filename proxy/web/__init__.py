@@ -1,6 +1,7 @@
 """The web process: gunicorn's worker, and the application's blueprints.
 
-server  polling  collecting  crowd  shares  pages    from connections to whole requests, to the threads of their share
+server  connections  polling  collecting  crowd      from connections to whole requests
+shares  exchanges  answers  pages                    to the threads of their share, and back
 together                                             callbacks that wait for a thread share a round trip
 hooks  callers  guards  limits  listeners            around every view: which caller may call it, and how often
 tokens  callbacks  devices  preferences  sessions  health                        the routes

@@ -27,14 +27,14 @@ from gunicorn.workers.base import Worker as BaseWorker  # type: ignore[import-un
 from proxy.metrics import connections_ended_total
 from proxy.settings import Settings
 from proxy.web.addresses import is_within, network_of, peer_address
-from proxy.web.answers import Answer, Out, with_plain_settings
+from proxy.web.answers import Answer, with_plain_settings
 from proxy.web.collecting import Collector, decode_body
 from proxy.web.connections import Connection, Door, State
 from proxy.web.cors import shown_to
 from proxy.web.crowd import Crowd
-from proxy.web.envelope import trace_without_values
+from proxy.web.exchanges import Exchange, log_fault, log_refused, status_of_fault
 from proxy.web.listeners import ON_OPERATOR, Listener
-from proxy.web.pages import page, status_of
+from proxy.web.pages import page
 from proxy.web.polling import Poller, new_poller
 from proxy.web.shares import Pool, Share, longest_body, share_of
 from proxy.web.together import TOGETHER, Together
@@ -55,35 +55,6 @@ _FILES_FOR_OTHERS = 128  # the store, MIMC, logs, metrics
 _WARN_EVERY_S = 60.0
 _SOON = ("Retry-After", "1")
 _WAITING = frozenset({State.COLLECTING, State.WRITING, State.LINGERING})  # for their caller
-
-
-class Exchange:
-    """A request in the hands of a thread, and its answer; `content` None: there is nothing left to write."""
-
-    __slots__ = ("connection", "content", "out", "response")
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection, self.out = connection, Out(connection.sock)
-        self.response: Any = None
-        self.content: Iterable[bytes] | None = None
-
-    def write(self) -> None:
-        """All of the application's content, which it may make only now."""
-        content = self.content or ()
-        try:
-            for piece in content:
-                self.response.write(piece)
-            self.response.close()
-        finally:
-            if hasattr(content, "close"):
-                content.close()
-        self.connection.closes = bool(self.response.should_close())
-
-    def fail(self, error: BaseException) -> None:
-        status = _status_of(error)
-        if status != 500:
-            _log_refused(status, type(error).__name__)
-        self.connection.closes, self.out.pieces, self.content = True, [page(status)], None
 
 
 class Worker(BaseWorker):  # type: ignore[misc]
@@ -178,7 +149,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         try:
             handle(connection, now)
         except Exception as error:  # noqa: BLE001  no caller may end the thread that all callers need
-            _log_fault(error)
+            log_fault(error)
             self._cut_off(connection)
 
     def _cut_off(self, connection: Connection) -> None:
@@ -222,7 +193,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
             try:
                 self._let_in(sock, client, door, now)
             except Exception as error:  # noqa: BLE001  as in `_attend`
-                _log_fault(error)
+                log_fault(error)
                 if (connection := self._connections.get(sock.fileno())) is not None:
                     self._cut_off(connection)
                 sock.close()
@@ -352,13 +323,13 @@ class Worker(BaseWorker):  # type: ignore[misc]
             self._collect(connection, b"", now)
 
     def _refuse_fault(self, connection: Connection, error: Exception, now: float) -> None:
-        self._refuse(connection, _status_of(error), type(error).__name__, now)
+        self._refuse(connection, status_of_fault(error), type(error).__name__, now)
 
     def _refuse(
         self, connection: Connection, status: int, reason: str, now: float, headers: Iterable[tuple[str, str]] = ()
     ) -> None:
         """Answers without a thread, and ends the connection; what else comes on it is not read as a request."""
-        _log_refused(status, reason)
+        log_refused(status, reason)
         connections_ended_total.labels(str(status)).inc()
         if connection.state is State.ANSWERING:  # it was waiting for a thread
             connection.door.crowd.begin_waiting(connection, connection.address)
@@ -528,24 +499,6 @@ class Worker(BaseWorker):  # type: ignore[misc]
         else:
             with suppress(OSError):  # the poller has seen it already, and closed it
                 self._poller.arm(connection.fd, write=connection.state is State.WRITING)
-
-
-def _status_of(error: BaseException) -> int:
-    """What the caller did wrong, or 500, which is logged with its place."""
-    status = status_of(error)
-    if status == 500:
-        log.error("a request failed in the server", error=type(error).__name__, trace=trace_without_values(error))
-    return status
-
-
-def _log_fault(error: Exception) -> None:
-    log.error("a connection failed in the server", error=type(error).__name__, trace=trace_without_values(error))
-    connections_ended_total.labels("fault").inc()
-
-
-def _log_refused(status: int, reason: str) -> None:
-    """The line of a request that no application has seen."""
-    log.info("request", method="-", route="-", status=status, refused=reason)
 
 
 def _open_files() -> int:
