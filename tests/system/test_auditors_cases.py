@@ -72,6 +72,7 @@ def test_a_push_that_is_repeated_because_nobody_heard_of_it_is_shown_once(place:
         assert (verdict.delivered, verdict.pushes, verdict.excused) == (2, 4, {"unheard": 2})
 
 
+@pytest.mark.trial
 def test_a_worker_that_was_stopped_for_longer_than_its_lease_repeats_and_loses_nothing(place: Path) -> None:
     with AuditedRig(place, **SLOW) as rig:
         a_worker_sleeps_and_others_go_on(rig)

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.system.rig import MAIN, OTHER, Process, Rig, offline, push_token
 
 NO_MIMC = ("mimc", "mipush")
@@ -78,6 +80,7 @@ def test_an_apns_out_of_order_stands_its_lane_once_burns_nothing_and_is_spared_w
         rig.wait(lambda: "lane other/apns" not in rig.readiness(), "the end of the pause in /readyz")
 
 
+@pytest.mark.trial
 def test_the_time_that_a_provider_asks_for_is_kept_by_all_workers(place: Path) -> None:
     with Rig(place, without=NO_MIMC) as rig:
         rig.start_web(workers=1)
@@ -98,6 +101,7 @@ def test_the_time_that_a_provider_asks_for_is_kept_by_all_workers(place: Path) -
         assert [it["kind"] for it in logged(workers, "lane paused")] == ["rest"]
 
 
+@pytest.mark.trial
 def test_a_device_that_had_too_much_rests_for_all_workers_while_its_neighbours_ring(place: Path) -> None:
     with Rig(place, without=NO_MIMC) as rig:
         rig.start_web(workers=1)

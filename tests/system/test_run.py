@@ -148,6 +148,7 @@ def test_two_demos_at_once_both_play_the_main_job_whatever_the_environment(place
                 assert secret not in run.printed()
 
 
+@pytest.mark.trial
 def test_a_run_outlives_what_is_killed_and_nothing_outlives_the_run(place: Path) -> None:
     with running(place / "one") as first:
         first.until_up()

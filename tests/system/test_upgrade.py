@@ -117,6 +117,7 @@ def settled_by(rig: Rig, worker: Process) -> float:
     return rig.metric(worker, "app_proxy_jobs_settled_total", outcome="accepted")
 
 
+@pytest.mark.trial
 def test_what_runs_from_the_other_folder_is_the_program_that_lies_there(rig: Rig, tmp_path: Path) -> None:
     """A fresh copy has no bytecode; what imports it leaves some."""
     copy = lay_out(named_commit(), ROOT, tmp_path / "copy")
@@ -131,6 +132,7 @@ def test_what_runs_from_the_other_folder_is_the_program_that_lies_there(rig: Rig
     assert [*copy.glob("proxy/worker/__pycache__/*.pyc")]
 
 
+@pytest.mark.trial
 @pytest.mark.parametrize("new_writes", [True, False], ids=["new-writes", "earlier-writes"])
 def test_either_version_reads_what_the_other_wrote(earlier: Path, place: Path, new_writes: bool) -> None:
     """Each with its own tests/store/golden.py."""
@@ -152,6 +154,7 @@ def run_golden(program: Path, *order: str) -> str:
     return subprocess.run(command, env=environment, cwd=program, capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.trial
 @pytest.mark.parametrize("new_dies", [True, False], ids=["new-dies", "earlier-dies"])
 def test_workers_of_both_versions_share_the_work_and_what_a_killed_one_held_goes_to_the_other(
     rig: Rig, earlier: Path, new_dies: bool
@@ -193,6 +196,7 @@ def assert_each_message_reached_each_device(rig: Rig, messages: int, devices: in
     assert len(apns_ids(rig)) == len(found)
 
 
+@pytest.mark.trial
 @pytest.mark.parametrize("new_first", [True, False], ids=["new-postpones", "earlier-postpones"])
 def test_jobs_that_one_version_postponed_are_taken_by_the_other(
     patient_rig: Rig, earlier: Path, new_first: bool
