@@ -1,4 +1,4 @@
-"""Which addresses a request to a server of somebody else may reach: not this machine, nor a network of our own.
+"""Which addresses a request to another organisation's server may reach: not this machine, nor a network of our own.
 
 A name in a URL can be made to lead to the cloud's metadata service or to a database ("server-side request forgery"), so
 it is the address of the connection that is looked at, and not the name.

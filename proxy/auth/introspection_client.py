@@ -43,7 +43,7 @@ class Question:
 
 
 class IntrospectionClient:
-    """A pool of kept connections for all threads. No memory beside: nobody's Set-Cookie goes out again.
+    """A pool of kept connections for all threads, without cookies: one user's must not go out with another's question.
 
     urllib3 itself, for requests around it would cost 235 us of CPU a question and not 86: strangers with made-up
     bearers ask many.

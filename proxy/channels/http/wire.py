@@ -62,7 +62,7 @@ class HttpWire:
         return None if push.address else Impossible("empty address")
 
     def build(self, pushes: Sequence[Push], authorization: str, now: datetime) -> Request:  # noqa: ARG002  the port's
-        """The request for one push; the signature stands for `authorization`."""
+        """The request for one push; a signature takes the place of `authorization`."""
         (push,) = pushes
         alert, text = push.job.alert, self._vocabulary.say_titled(self._vocabulary.shown(push.text), push.locale)
         event = {
