@@ -524,14 +524,19 @@ def test_a_phone_that_makes_no_sense_is_refused(mipush: Emulator, phone: object)
 # --- receipts
 
 
-def test_receipts_are_posted_once_to_the_callback(mipush: Emulator) -> None:
-    mipush.control("PUT", "settings", {"unknown_targets": "ignore"})
-    posts: list[tuple[str, dict[str, list[str]]]] = []
+Receipts = list[tuple[str, dict[str, Any]]]  # with the content type of their posts, each post's values in a row
+
+
+@contextmanager
+def receiver() -> Iterator[tuple[str, Receipts]]:
+    """An address that receipts go to, and what came; it answers 500."""
+    came: Receipts = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            posts.append((self.headers["Content-Type"], parse_qs(body, strict_parsing=True)))
+            said = json.loads(parse_qs(body, strict_parsing=True)["data"][0])
+            came.extend((self.headers["Content-Type"], {"message_id": name} | one) for name, one in said.items())
             self.send_error(500)
 
         def log_message(self, *args: Any) -> None:
@@ -540,19 +545,58 @@ def test_receipts_are_posted_once_to_the_callback(mipush: Emulator) -> None:
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
-        changes = {"extra_callback": f"http://127.0.0.1:{server.server_port}/receipts", "extra_callback_type": "17"}
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/receipts", came
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def all_posted(mipush: Emulator) -> None:
+    while mipush.control("GET", "journal")["counters"]["pending"]:
+        """They are on their way."""
+
+
+def test_receipts_are_posted_once_to_the_callback(mipush: Emulator) -> None:
+    mipush.control("PUT", "settings", {"unknown_targets": "ignore"})
+    with receiver() as (url, came):
+        changes = {"extra_callback": url, "extra_callback_type": "17"}
         answer = mipush.accounts("1001,dave", **changes, extra_callback_param="opaque", extra_jobkey="j")
-        while mipush.control("GET", "journal")["counters"]["pending"]:
-            """Two receipts are on their way."""
-        server.shutdown()
-        thread.join()
-    assert {kind for kind, _ in posts} == {FORM}
-    receipts = [json.loads(form["data"][0])[answer["data"]["id"]] for _, form in posts]
-    assert [(r["type"], r["targets"], r["param"], r["jobkey"]) for r in receipts] == [
-        (1, "1001", "opaque", "j"),
-        (16, "dave", "opaque", "j"),
+        all_posted(mipush)
+    assert {kind for kind, _ in came} == {FORM}
+    assert [(r["message_id"], r["type"], r["targets"], r["param"], r["jobkey"]) for _, r in came] == [
+        (answer["data"]["id"], 1, "1001", "opaque", "j"),
+        (answer["data"]["id"], 16, "dave", "opaque", "j"),
     ]
-    assert all(isinstance(receipt["timestamp"], int) for receipt in receipts)
+    assert all(isinstance(receipt["timestamp"], int) for _, receipt in came)
+
+
+def test_a_receipt_says_what_became_of_the_message_at_its_phone(mipush: Emulator) -> None:
+    mipush.control("POST", "devices", [
+        {"phone": name, "accounts": [f"{name}-1"], "package": "com.example.chat", "state": state}
+        for name, state in (("lit", "on"), ("shut", "disabled"), ("far", "away"), ("more", "on"))
+    ])  # fmt: skip
+    spent = int(mipush.accounts("1001")["data"]["day_acked"])
+    with receiver() as (url, came):
+        mipush.control("PUT", "settings", {"day_quota": spent + 3})
+        changes = {"extra_callback": url, "extra_callback_type": str(1 + 2 + 16 + 32 + 128 + 1024)}
+        mipush.accounts("lit-1,shut-1,far-1,more-1", **changes)
+        assert mipush.control("POST", "phones/lit/click") == {"clicked": 1}
+        assert mipush.control("POST", "phones/lit/click") == {"clicked": 0}
+        all_posted(mipush)
+        assert mipush.accounts("lit-1", **changes)["code"] == 200001
+        mipush.control("PUT", "settings", {"day_quota": 1_000_000})
+        mipush.control("DELETE", "devices/lit")
+    receipts = {receipt["type"]: receipt for _, receipt in came}
+    assert {kind: receipt["targets"] for kind, receipt in receipts.items()} == {
+        1: "lit-1", 2: "lit-1", 32: "shut-1", 128: "more-1", 1024: "far-1",
+    }  # fmt: skip
+    assert receipts[128]["extra"] == {"quota": str(spent + 3), "ack": str(spent + 3)}
+
+
+@pytest.mark.parametrize("order", [{}, {"day_quota": -1}, {"day_quota": True}, {"day_quota": "9"}, {"other": 1}])
+def test_an_order_that_makes_no_sense_is_refused(mipush: Emulator, order: object) -> None:
+    assert mipush.session.put(f"{mipush.url}/_emulator/settings", json=order, timeout=60).status_code == 400
 
 
 # --- TLS, settings

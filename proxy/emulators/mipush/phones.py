@@ -1,4 +1,4 @@
-"""Emulated phones: which targets they answer to, and what they show.
+"""Emulated phones: which targets they answer to, what they show, and what the service hears of it.
 
 A phone shows only the first message with a given jobkey, and of those with one notify_id only the last.
 """
@@ -6,19 +6,26 @@ A phone shows only the first message with a given jobkey, and of those with one 
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 from proxy.emulators.mipush.rules import Notification
+
+PhoneState = Literal["on", "disabled", "away"]
 
 
 @dataclass
 class Phone:
-    """One app on one phone. `shown` holds what is in the notification bar, oldest first; `rings` counts."""
+    """One app on one phone. `shown` holds what is in the notification bar, oldest first; `rings` counts.
+
+    `state`: "on"; "disabled", its user switched the app's notifications off; "away", so long that what is sent to it
+    ends its life before it comes back.
+    """
 
     name: str
     package: str
     regid: str
     accounts: tuple[str, ...]
+    state: PhoneState = "on"
     shown: dict[int, dict[str, Any]] = field(default_factory=dict)
     dropped: list[dict[str, Any]] = field(default_factory=list)
     jobkeys: set[str] = field(default_factory=set)
@@ -29,8 +36,8 @@ class Phone:
         accounts = [(self.package, "user_account", account) for account in self.accounts]
         return [(self.package, "registration_id", self.regid), *accounts]
 
-    def receive(self, notification: Notification, message_id: str) -> bool:
-        """Whether the phone shows it: not if an earlier one had the same jobkey."""
+    def receive(self, notification: Notification, message_id: str, target: str) -> bool:
+        """Whether the phone shows it: not if an earlier one had the same jobkey. `target` is what it was reached by."""
         jobkey = notification.jobkey
         if jobkey is not None and jobkey in self.jobkeys:
             self.dropped.append({"message_id": message_id, "jobkey": jobkey})
@@ -46,6 +53,7 @@ class Phone:
             "payload": notification.payload,
             "message_id": message_id,
             "jobkey": jobkey,
+            "target": target,
         }
         self.rings += 1
         return True
@@ -53,7 +61,7 @@ class Phone:
     def describe(self) -> dict[str, Any]:
         return {
             "phone": self.name, "package": self.package, "regid": self.regid, "accounts": list(self.accounts),
-            "shown": list(self.shown.values()), "dropped": list(self.dropped), "rings": self.rings,
+            "state": self.state, "shown": list(self.shown.values()), "dropped": list(self.dropped), "rings": self.rings,
         }  # fmt: skip
 
 
@@ -71,7 +79,7 @@ class Phones:
             for phone in phones:
                 known = self._phones.setdefault((phone.package, phone.name), phone)
                 self._unlist(known)
-                known.regid, known.accounts = phone.regid, phone.accounts
+                known.regid, known.accounts, known.state = phone.regid, phone.accounts, phone.state
                 for address in known.addresses():
                     self._by_target.setdefault(address, {})[known.name] = known
 
@@ -89,9 +97,35 @@ class Phones:
     def deliver(self, package: str, notification: Notification, targets: Sequence[str], message_id: str) -> list[str]:
         """The names of the phones that show it."""
         with self._lock:
-            addresses = [(package, notification.target_kind, target) for target in targets]
-            reached = {name: phone for at in addresses for name, phone in self._by_target.get(at, {}).items()}
-            return [name for name, phone in reached.items() if phone.receive(notification, message_id)]
+            reached = {
+                name: (phone, target)
+                for target in targets
+                for name, phone in self._by_target.get((package, notification.target_kind, target), {}).items()
+                if phone.state == "on"
+            }
+            return [
+                name for name, (phone, target) in reached.items() if phone.receive(notification, message_id, target)
+            ]
+
+    def by_state(self, package: str, kind: str, targets: Sequence[str]) -> dict[PhoneState, list[str]]:
+        """These targets, by the state of their phones: one that has several is as well as the best of them."""
+        found: dict[PhoneState, list[str]] = {"on": [], "disabled": [], "away": []}
+        with self._lock:
+            for target in targets:
+                states = {phone.state for phone in self._by_target.get((package, kind, target), {}).values()}
+                best = next((state for state in found if state in states), None)
+                if best is not None:
+                    found[best].append(target)
+        return found
+
+    def click(self, name: str) -> list[dict[str, Any]]:
+        """The user of this phone taps all that it shows: what it was, which is gone from there now."""
+        with self._lock:
+            tapped = [one for phone in self._phones.values() if phone.name == name for one in phone.shown.values()]
+            for phone in self._phones.values():
+                if phone.name == name:
+                    phone.shown = {}
+        return tapped
 
     def describe(self) -> list[dict[str, Any]]:
         with self._lock:
@@ -113,7 +147,7 @@ def parse_phones(given: object, packages: Sequence[str]) -> list[Phone]:
 def _parse_phone(given: object, packages: Sequence[str]) -> Phone:
     if not isinstance(given, dict):
         raise ValueError("a phone is a JSON object")
-    if unknown := sorted(given.keys() - {"phone", "package", "regid", "accounts"}):
+    if unknown := sorted(given.keys() - {"phone", "package", "regid", "accounts", "state"}):
         raise ValueError(f"unknown members: {', '.join(unknown)}")
     name, accounts = given.get("phone"), given.get("accounts", [])
     if not isinstance(name, str) or not name:
@@ -126,4 +160,7 @@ def _parse_phone(given: object, packages: Sequence[str]) -> Phone:
     package = given.get("package", packages[0] if len(packages) == 1 else "")
     if package not in packages:
         raise ValueError(f"package: expected one of {', '.join(packages)}")
-    return Phone(name, package, regid, tuple(accounts))
+    state = given.get("state", "on")
+    if state not in get_args(PhoneState):
+        raise ValueError(f"state: expected one of {', '.join(get_args(PhoneState))}")
+    return Phone(name, package, regid, tuple(accounts), state)

@@ -2,10 +2,12 @@
 
     POST /v2/message/regid, /v2/message/user_account   as the real ones
     GET  /v1/trace/quota/get                           the allowance; too often: 10027
-    POST /_emulator/devices    {"phone": name, "regid"?, "accounts"?: [...], "package"?} or a list of them
+    POST /_emulator/devices    {"phone": name, "regid"?, "accounts"?: [...], "package"?, "state"?} or a list of them;
+                               state: "on", "disabled" or "away"
     DELETE /_emulator/devices[/<phone>]
     GET  /_emulator/phones     what each phone shows
-    PUT  /_emulator/settings   {"unknown_targets": "refuse" | "ignore" | "accept"}
+    POST /_emulator/phones/<phone>/click   its user taps all that it shows
+    PUT  /_emulator/settings   {"unknown_targets"?: "refuse" | "ignore" | "accept", "day_quota"?: n}
 
 besides faults and journal (control.py). A fault's target is an account, a registration id or a path. "code" answers
 `code` (10001) with `reason` and HTTP `status` (200), "status" the HTTP status alone (503), "not_json" a web page, each
@@ -71,12 +73,19 @@ def _add_controls(app: Flask, mipush: Mipush) -> None:
     def phones() -> ResponseReturnValue:
         return jsonify(phones=mipush.phones.describe())
 
+    @app.post("/_emulator/phones/<phone>/click")
+    def click(phone: str) -> ResponseReturnValue:
+        return jsonify(clicked=mipush.click(phone))
+
     @app.put("/_emulator/settings")
     def change_settings() -> ResponseReturnValue:
         given = given_json()
-        if not isinstance(given, dict) or list(given) != ["unknown_targets"]:
-            return jsonify(error="expected an object with unknown_targets"), 400
-        if given["unknown_targets"] not in get_args(UnknownTargets):
+        if not isinstance(given, dict) or not given or given.keys() - {"unknown_targets", "day_quota"}:
+            return jsonify(error="expected an object with unknown_targets, day_quota or both"), 400
+        unknown, quota = given.get("unknown_targets", mipush.unknown_targets), given.get("day_quota", mipush.day_quota)
+        if unknown not in get_args(UnknownTargets):
             return jsonify(error=f"unknown_targets: expected one of {', '.join(get_args(UnknownTargets))}"), 400
-        mipush.unknown_targets = given["unknown_targets"]
+        if not isinstance(quota, int) or isinstance(quota, bool) or quota < 0:
+            return jsonify(error="day_quota: expected a whole number"), 400
+        mipush.unknown_targets, mipush.day_quota = unknown, quota
         return jsonify(ok=True)

@@ -20,7 +20,8 @@ from proxy.emulators.webhook_sender import Attempt, BacklogFull, Webhook, Webhoo
 from proxy.emulators.wire_faults import WIRE_EFFECTS, apply_wire_fault, take_fault
 
 EFFECTS = WIRE_EFFECTS | {"code", "status", "not_json"}
-_DELIVERED, _INVALID_TARGET = 1, 16
+_DELIVERED, _CLICKED, _INVALID_TARGET, _DISABLED, _OVER_QUOTA, _EXPIRED = 1, 2, 16, 32, 128, 1024
+_CLICKABLE = 10_000  # messages whose receipts may still be asked for
 _WEB_PAGE = "<html><body><h1>Bad gateway</h1></body></html>"
 
 
@@ -35,6 +36,8 @@ class Mipush:
         self._lock = threading.Lock()
         self._delivering = threading.Lock()  # the journal's order is the phones'
         self._acknowledged = 0
+        self.day_quota = 1_000_000
+        self._sent: dict[str, Notification] = {}  # the latest by message id, for clicks
         self._quota_asked: dict[str, float] = {}
         self.webhooks = WebhookSender(
             self._note_receipt,
@@ -58,19 +61,29 @@ class Mipush:
             app = self._authorized(headers)
             notification = read_notification(form, app, kind, strict=self._config.require_template)
             known, bad = self._sort_targets(app.package, notification)
+            known, over = self._within_quota(known)
         except Refused as refused:
             return self._refuse(facts, refused)
         message_id = f"Xcm{secrets.token_hex(10)}"
         title, text = notification.shown_text()
         with self._delivering:
+            self._keep(message_id, notification)
             shown_on = self.phones.deliver(app.package, notification, known, message_id)
             self.journal.write(
                 **facts, outcome="accepted", status=200, code=0, message_id=message_id, bad_targets=bad,
                 template_params=dict(notification.template_params), shown_title=title, shown_description=text,
                 shown_on=shown_on,
             )  # fmt: skip
-        self._post_receipts(notification, message_id, known, bad)
+        self._post_receipts(app.package, notification, message_id, known, bad, over)
         return self._accepted(kind, message_id, known, bad)
+
+    def click(self, phone: str) -> int:
+        """The user of this phone taps all that it shows; how many that were."""
+        tapped = self.phones.click(phone)
+        for shown in tapped:
+            if sent := self._sent.get(shown["message_id"]):
+                self._post_receipt(sent, shown["message_id"], _CLICKED, [shown["target"]])
+        return len(tapped)
 
     def quota(self, environ: dict[str, Any], headers: Headers) -> Response:
         facts: dict[str, Any] = {"kind": "quota", **_whence(environ)}
@@ -118,9 +131,21 @@ class Mipush:
             raise Refused(20301, "No valid targets!")
         return known, bad
 
-    def _accepted(self, kind: str, message_id: str, known: list[str], bad: list[str]) -> Response:
+    def _keep(self, message_id: str, notification: Notification) -> None:
+        self._sent[message_id] = notification
+        if len(self._sent) > _CLICKABLE:
+            del self._sent[next(iter(self._sent))]
+
+    def _within_quota(self, known: list[str]) -> tuple[list[str], list[str]]:
+        """What today's allowance covers of them, which is counted, and the others. Raises Refused once it is spent."""
         with self._lock:
-            self._acknowledged += len(known)
+            room = max(self.day_quota - self._acknowledged, 0)
+            if known and not room:
+                raise Refused(200001, f"quota {self.day_quota}, delivered {self._acknowledged}")
+            self._acknowledged += len(known[:room])
+        return known[:room], known[room:]
+
+    def _accepted(self, kind: str, message_id: str, known: list[str], bad: list[str]) -> Response:
         data = {"id": message_id, **self._allowance()}
         if bad and kind == "registration_id":
             data["bad_regids"] = ",".join(bad)
@@ -135,23 +160,41 @@ class Mipush:
         return failure(refused.code, refused.reason)
 
     def _allowance(self) -> dict[str, str]:
-        return {"day_quota": "1000000", "day_acked": str(self._acknowledged)}
+        return {"day_quota": str(self.day_quota), "day_acked": str(self._acknowledged)}
 
-    def _post_receipts(self, notification: Notification, message_id: str, known: list[str], bad: list[str]) -> None:
+    def _post_receipts(
+        self,
+        package: str,
+        notification: Notification,
+        message_id: str,
+        known: list[str],
+        bad: list[str],
+        over: list[str],
+    ) -> None:
+        states = self.phones.by_state(package, notification.target_kind, known)
+        by_kind = {
+            _DELIVERED: states["on"], _INVALID_TARGET: bad, _DISABLED: states["disabled"], _OVER_QUOTA: over,
+            _EXPIRED: states["away"],
+        }  # fmt: skip
+        for kind, targets in by_kind.items():
+            if targets:
+                self._post_receipt(notification, message_id, kind, targets)
+
+    def _post_receipt(self, notification: Notification, message_id: str, kind: int, targets: list[str]) -> None:
+        """Nothing where the call asked for none of that kind."""
         url = notification.extras.get("callback")
-        if url is None:
+        if url is None or not int(notification.extras.get("callback.type", "3")) & kind:
             return
-        wanted = int(notification.extras.get("callback.type", "3"))
-        for kind, targets in ((_DELIVERED, known), (_INVALID_TARGET, bad)):
-            if targets and wanted & kind:
-                receipt = _receipt(notification, kind, targets)
-                content = urlencode({"data": json.dumps({message_id: receipt}, ensure_ascii=False)}).encode()
-                facts = {"message_id": message_id, "type": kind, "targets": targets}
-                webhook = Webhook(url, content, "application/x-www-form-urlencoded;charset=UTF-8", facts)
-                try:
-                    self.webhooks.send([webhook])
-                except BacklogFull:
-                    self.journal.write(kind="receipt", **facts, outcome="given up", status=None, error="BacklogFull")
+        receipt = _receipt(notification, kind, targets)
+        if kind == _OVER_QUOTA:
+            receipt["extra"] = {"quota": str(self.day_quota), "ack": str(self._acknowledged)}
+        content = urlencode({"data": json.dumps({message_id: receipt}, ensure_ascii=False)}).encode()
+        facts = {"message_id": message_id, "type": kind, "targets": targets}
+        webhook = Webhook(url, content, "application/x-www-form-urlencoded;charset=UTF-8", facts)
+        try:
+            self.webhooks.send([webhook])
+        except BacklogFull:
+            self.journal.write(kind="receipt", **facts, outcome="given up", status=None, error="BacklogFull")
 
     def _note_receipt(self, attempt: Attempt) -> None:
         outcome = "accepted" if attempt.accepted else "given up"
