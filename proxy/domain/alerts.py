@@ -58,6 +58,7 @@ class Alert:
     """One message as a person should see it. `message_id` and `conversation` are those of its callback.
 
     `urgent`: it may break through what holds others back, as a call may. `silent`: it arrives without a sound.
+    `mentioned`: the message names its reader.
     """
 
     message_id: str
@@ -67,6 +68,7 @@ class Alert:
     expires_at: datetime
     urgent: bool = False
     silent: bool = False
+    mentioned: bool = False
 
     @property
     def conversation_id(self) -> str:

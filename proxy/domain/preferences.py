@@ -48,11 +48,14 @@ class QuietHours:
 
 @dataclass(frozen=True)
 class Treatment:
-    """How one account is told of one message: not at all, without a sound, with as much as it may show."""
+    """How one account is told of one message: not at all, without a sound, with as much as it may show; and whether
+    the message names it.
+    """
 
     muted: bool = False
     silent: bool = False
     preview: Preview = Preview.FULL
+    mentioned: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ class Preferences:
             muted=mute is not None and mute.holds_at(now) and not (mentioned and mute.mentions_pass),
             silent=self._is_quiet(now, urgent=urgent),
             preview=self.preview,
+            mentioned=mentioned,
         )
 
     def at(self, now: datetime) -> "Preferences":

@@ -80,6 +80,7 @@ def dump_job(job: Job, *, with_text: bool = True) -> bytes:
         **({"tries": [[to_ms(past.at), past.reason] for past in job.history]} if job.history else {}),
         **({"tok": job.token_digest} if job.token_digest else {}),
         **({"silent": 1} if alert.silent else {}),
+        **({"mentioned": 1} if alert.mentioned else {}),
     })  # fmt: skip
 
 
@@ -121,8 +122,8 @@ def load_job(record: bytes) -> Job:
         _only(str, fields.get("tok", ""))
         _only(int, *fields["order"], fields["attempt"])
         order, expires_at = Order(*fields["order"]), _time(fields["until"])
-        is_urgent, is_silent = bool(fields.get("urgent", 0)), bool(fields.get("silent", 0))
-        alert = Alert(fields["message"], fields["conv"], _load_text(fields), order, expires_at, is_urgent, is_silent)
+        flags = (bool(fields.get(name, 0)) for name in ("urgent", "silent", "mentioned"))
+        alert = Alert(fields["message"], fields["conv"], _load_text(fields), order, expires_at, *flags)
         return Job(
             fields["app"], fields["channel"], fields["account"], fields["device"], alert, fields["attempt"],
             bool(fields["second"]), tuple(_load_try(at, reason) for at, reason in fields.get("tries", ())),

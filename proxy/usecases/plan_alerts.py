@@ -13,7 +13,7 @@ from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane, Route
 from proxy.domain.messages import Content
 from proxy.domain.offline_messages import OfflineMessage
-from proxy.domain.preferences import AS_USUAL, Preferences, Treatment
+from proxy.domain.preferences import AS_USUAL, DEFAULT, Preferences, Treatment
 from proxy.domain.previews import Preview, strictest
 
 Planned = tuple[Lane, Job]
@@ -56,13 +56,13 @@ def treatments_of(
     mentions: Collection[str],
     now: datetime,
 ) -> dict[str, Treatment]:
-    """How those of the readers who have set anything are told of it; `mentions` are accounts that the message names."""
+    """How those are told of it who have set anything, or whom the message names: `mentions` are accounts."""
     return {
-        account: preferences[account].treatment(
+        account: preferences.get(account, DEFAULT).treatment(
             alert.conversation, now, urgent=alert.urgent, mentioned=account in mentions
         )
         for account in (reader.account for reader in readers)
-        if account in preferences
+        if account in preferences or account in mentions
     }
 
 
@@ -94,7 +94,9 @@ def jobs_for(
 
 def _as_treated(alert: Alert, treatment: Treatment) -> Alert:
     shown = alert.at(treatment.preview)
-    return replace(shown, silent=True) if treatment.silent else shown
+    if treatment.silent or treatment.mentioned:
+        return replace(shown, silent=treatment.silent, mentioned=treatment.mentioned)
+    return shown
 
 
 def _jobs(

@@ -249,7 +249,7 @@ class PlanWorker:
         if present := found.present - found.blocked:
             plan.present += sum(reader.account in present for reader in readers)
             readers = [reader for reader in readers if reader.account not in present]
-        if not found.preferences:
+        if not found.preferences and not plan.mentions:
             return jobs_for(routes, plan.alert, readers, found.devices, found.blocked)
         treatments = treatments_of(plan.alert, readers, found.preferences, plan.mentions, self._now())
         plan.muted += sum(one.muted for account, one in treatments.items() if account not in found.blocked)

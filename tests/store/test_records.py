@@ -82,6 +82,9 @@ def test_a_job_whose_alert_sounds_says_nothing_of_silence() -> None:
     silent = replace(one, alert=replace(one.alert, silent=True))
     assert dump_job(silent) == dump_job(one)[:-1] + b',"silent":1}'
     assert load_job(dump_job(silent)) == silent
+    named = replace(one, alert=replace(one.alert, mentioned=True))
+    assert dump_job(named) == dump_job(one)[:-1] + b',"mentioned":1}'
+    assert load_job(dump_job(named)) == named
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,12 @@ def treated(*, readers: str = "ben cai", mentions: str = "", now: datetime = NOO
     return [job for _, job in jobs_for(ALL, ALERT, recipients, devices, frozenset(), treatments)]
 
 
+def test_whom_the_message_names_is_told_so_and_no_other_reader() -> None:
+    assert {job.account: job.alert.mentioned for job in treated(mentions="cai")} == {"ben": False, "cai": True}
+    shy = treated(mentions="cai", cai=Preferences(preview=Preview.SENDER))
+    assert {(job.alert.mentioned, job.alert.text.body) for job in shy if job.account == "cai"} == {(True, "")}
+
+
 def test_a_reader_who_muted_the_conversation_gets_no_job_in_any_lane_unless_they_are_mentioned() -> None:
     muted = Preferences({"topic:t1": Mute(NOON + DAY, mentions_pass=True)})
     assert {(job.channel, job.account) for job in treated(ben=muted)} == {("apns", "cai"), ("mipush", "cai")}
