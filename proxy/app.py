@@ -14,12 +14,13 @@ from proxy.configuration import load_settings
 from proxy.errors import StoreUnavailable
 from proxy.logs import configure_logs
 from proxy.metrics import count_lost_lines
-from proxy.web import callbacks, devices, health, preferences, sessions, tokens, wire
+from proxy.web import callbacks, devices, health, preferences, receipts, sessions, tokens, wire
 from proxy.web.cors import init_cors
 from proxy.web.draining import start_draining
 from proxy.web.envelope import answer_errors
 from proxy.web.guards import init_login
 from proxy.web.hooks import init_hooks
+from proxy.web.receiving import start_receiving
 from proxy.web.services import Services
 from proxy.wiring.web import web_services
 
@@ -81,13 +82,14 @@ def create_app(services: Services | None = None) -> Flask:
         services.monitor_store()
         if services.spool:
             start_draining(services.spool)
+        start_receiving(services.receipts.waiting)
     app = _App("proxy", static_folder=None)
     app.url_map.merge_slashes = False  # it would answer with a redirect that repeats the path
     wire(app, services)
     init_hooks(app)
     init_cors(app)
     init_login(app, services.settings.auth.accounts)
-    for module in (tokens, callbacks, devices, preferences, sessions, health):
+    for module in (tokens, callbacks, receipts, devices, preferences, sessions, health):
         app.register_blueprint(module.bp)
     answer_errors(app)
     return app

@@ -89,6 +89,31 @@ connections_ended_total = Counter(
     ["reason"],
     registry=WEB,
 )
+receipts_total = Counter(
+    "app_proxy_receipts_total",
+    "What a provider said of pushes that it had accepted, for each target; not ours: of no push of this service",
+    ["app", "channel", "what"],
+    registry=WEB,
+)
+receipts_dropped_total = Counter(
+    "app_proxy_receipts_dropped_total",
+    "Receipts that were counted and had no consequence, and why",
+    ["reason"],
+    registry=WEB,
+)
+delivery_seconds = Histogram(
+    "app_proxy_delivery_seconds",
+    "From sending a push to its phone, by the provider's receipt",
+    ["channel"],
+    buckets=_AGES,
+    registry=WEB,
+)
+quota_used = Gauge(
+    "app_proxy_mipush_quota_used", "Alerts that Xiaomi counts for today", ["app"], multiprocess_mode="mostrecent"
+)
+quota_allowed = Gauge(
+    "app_proxy_mipush_quota_allowed", "Alerts that Xiaomi allows today", ["app"], multiprocess_mode="mostrecent"
+)
 token_seconds = Histogram(
     "app_proxy_token_call_seconds", "Time of the call to MIMC's TokenService", buckets=_LATENCY, registry=WEB
 )

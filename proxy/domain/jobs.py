@@ -47,7 +47,7 @@ class Job:
     @cached_property
     def mark(self) -> str:
         """Names the target within a message: 20 hex digits."""
-        return digest("target", self.app, self.platform, self.account, self.device_id)[:20]
+        return target_mark(self.app, self.platform, self.account, self.device_id)
 
     @cached_property
     def id(self) -> str:
@@ -88,3 +88,8 @@ class Push:
     def text(self) -> AlertText:
         """What may be shown: the device may have become stricter since the plan."""
         return self.job.alert.text.at(self.device.preview) if self.device else self.job.alert.text
+
+
+def target_mark(app: str, platform: str, account: str, device_id: str) -> str:
+    """Names a target within a message, 20 hex digits. `device_id` "": the account is the address."""
+    return digest("target", app, platform, account, device_id)[:20]

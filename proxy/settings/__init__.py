@@ -11,6 +11,7 @@ from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
@@ -35,10 +36,12 @@ from proxy.settings.fields import (
     UrlSecret,
     WebAddress,
     digits,
+    is_loopback,
     refuse,
     rooted,
     seconds,
     store_address,
+    web_address,
     written_as,
 )
 from proxy.settings.messages import MessageSettings, TypeSettings, WordsSettings
@@ -190,8 +193,19 @@ class TemplateSettings(Section):
     fallback: Annotated[str, Field(min_length=1, max_length=128)] = "[message]"
 
 
+def _own_address(value: str) -> str:
+    """Receipts name phones, and their address holds a secret: they travel by https alone, but on this machine."""
+    if value and not (value.startswith("https://") or is_loopback(urlsplit(value).hostname)):
+        raise ValueError("must start with https://")
+    return web_address(value) if value else value
+
+
 class MipushSettings(ChannelSettings):
-    """One Android app. `address` says whether appAccount itself is the address, or registered regIds are."""
+    """One Android app. `address` says whether appAccount itself is the address, or registered regIds are.
+
+    `receipts`: this service's public address; "": Xiaomi is asked for no receipts. `receipt_secret` is the last part of
+    the path that they are posted to.
+    """
 
     app_secret: Secret
     package: Annotated[str, Field(min_length=1)]
@@ -201,9 +215,13 @@ class MipushSettings(ChannelSettings):
     ] = ""
     template: TemplateSettings | None = None
     group_template: TemplateSettings | None = None
+    mention_template: TemplateSettings | None = None
+    call_template: TemplateSettings | None = None
     notify_effect: Literal["1", "2", "3"] = "1"
     intent_uri: ClickAddress = ""
     web_uri: ClickAddress = ""
+    receipts: Annotated[str, Field(max_length=200), AfterValidator(_own_address)] = ""
+    receipt_secret: UrlSecret | None = None
     base_url: WebAddress = "https://api.xmpush.xiaomi.com"
     ca_file: ReadableFile | None = None
     proxy: ProxyAddress = None
@@ -216,6 +234,8 @@ class MipushSettings(ChannelSettings):
             [
                 ("intent_uri", "required with notify_effect 2") if effect == "2" and not self.intent_uri else None,
                 ("web_uri", "required with notify_effect 3") if effect == "3" and not self.web_uri else None,
+                ("receipt_secret", "required with receipts") if self.receipts and not self.receipt_secret else None,
+                ("receipts", "required with receipt_secret") if self.receipt_secret and not self.receipts else None,
             ]
         )
         return self
@@ -273,6 +293,7 @@ def _sections_agree(apps: dict[str, AppSettings]) -> dict[str, AppSettings]:
     """Sections of one appId share its credentials, and a URL secret leads to one section."""
     first: dict[str, tuple[str, AppSettings]] = {}
     secrets: dict[str, str] = {}
+    receipt_secrets: dict[str, str] = {}
     faults: list[tuple[str, str] | None] = []
     for name, app in apps.items():
         twin_name, twin = first.setdefault(app.app_id, (name, app))
@@ -284,6 +305,10 @@ def _sections_agree(apps: dict[str, AppSettings]) -> dict[str, AppSettings]:
             faults.append((f"{name}.messages", problem))
         if (owner := secrets.setdefault(app.url_secret.get_secret_value(), name)) != name:
             faults.append((f"{name}.url_secret", f"is also that of {owner}; each section needs its own"))
+        if app.mipush is not None and (own := app.mipush.receipt_secret) is not None:
+            owner = receipt_secrets.setdefault(own.get_secret_value(), name)
+            problem = f"is also that of {owner}; each section needs its own"
+            faults.append((f"{name}.mipush.receipt_secret", problem) if owner != name else None)
     refuse(faults)
     return apps
 

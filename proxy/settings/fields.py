@@ -114,7 +114,7 @@ def digits(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _web_address(value: str) -> str:
+def web_address(value: str) -> str:
     if not value.startswith(("http://", "https://")):
         raise ValueError("must start with http:// or https://")
     _refuse_what_is_no_url(value)
@@ -259,7 +259,7 @@ Secret = Annotated[SecretStr, BeforeValidator(follow_to_file), AfterValidator(no
 SigningSecret = Annotated[Secret, AfterValidator(_at_least(32, "openssl rand -base64 48"))]  # RFC 7518, 3.2
 UrlSecret = Annotated[Secret, AfterValidator(_at_least(16, "openssl rand -hex 24")), AfterValidator(_fit_for_a_path)]
 Digits = Annotated[str, written_as(r"[0-9]{1,20}", "1 to 20 digits"), BeforeValidator(digits), BeforeValidator(_follow)]
-WebAddress = Annotated[str, AfterValidator(_web_address)]
+WebAddress = Annotated[str, AfterValidator(web_address)]
 QuestionAddress = Annotated[str, AfterValidator(_question_address)]
 ProxyAddress = Annotated[WebAddress | None, Field(repr=False)]  # may hold a password
 HostName = Annotated[

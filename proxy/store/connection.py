@@ -3,7 +3,8 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -295,6 +296,18 @@ async def _exchange(connection: Any, commands: Sequence[Sequence[Any]]) -> tuple
             answers.append(error)
             is_demoted = is_demoted or is_a_replicas(error)
     return answers, is_demoted
+
+
+@asynccontextmanager
+async def lasting_redis(url: str, timeout_s: float) -> AsyncIterator[Any]:
+    """The store for an event loop that does one thing. Raises StoreUnavailable for whatever Redis does not do."""
+    redis = async_redis(url, timeout_s)
+    try:
+        yield redis
+    except RedisError as error:
+        raise StoreUnavailable(f"the store did not answer: {type(error).__name__}", address_of(url)) from None
+    finally:
+        await redis.aclose()
 
 
 def async_redis(url: str, timeout_s: float) -> AsyncStore:

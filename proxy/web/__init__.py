@@ -4,10 +4,10 @@ server  connections  polling  collecting  crowd      from connections to whole r
 shares  exchanges  answers  pages                    to the threads of their share, and back
 together                                             callbacks that wait for a thread share a round trip
 hooks  callers  guards  limits  listeners            around every view: which caller may call it, and how often
-tokens  callbacks  devices  preferences  sessions  health                        the routes
+tokens  callbacks  receipts  devices  preferences  sessions  health              the routes
 body  query  envelope  cookies  cors  addresses      what is read of a request, and what is said in an answer
 access                                               what a log says of a request
-services  draining                                   what views work with; the spool's way into the store
+services  draining  receiving                        what views work with; the spool's and receipts' way into the store
 
 `current_services()` is how a view reaches what `create_app` was given.
 """

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from proxy.auth import Authenticator
 from proxy.auth.sign_in import SignIns
+from proxy.channels.mipush.receipts import ReceiptReaders
 from proxy.mimc.senders import Senders
 from proxy.ports import (
     Admission,
@@ -21,7 +22,9 @@ from proxy.spool.drain import Drain
 from proxy.spool.folder import Spool
 from proxy.store.connection import Store
 from proxy.store.users.presence import RedisPresence
+from proxy.usecases.monitor_quota import QuotaMonitor
 from proxy.usecases.monitor_tokens import TokenMonitor
+from proxy.web.receiving import WaitingReceipts
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Services:
     store_now: Callable[[], datetime]  # the store's, for times that several machines share
     second_clock: Callable[[], datetime | None]  # beside the store's, which it must confirm; None: that is unknown yet
     monitor_store: Callable[[], None]
+    receipts: "ReceiptServices"
     presence: RedisPresence | None = None  # None: it is off
     sign_ins: SignIns | None = None  # None: the built-in accounts are off
     spool: "SpoolServices | None" = None  # None: it is off
@@ -56,3 +60,12 @@ class SpoolServices:
     spool: Spool
     drain: Drain
     store_metrics: StoreMetrics
+
+
+@dataclass(frozen=True)
+class ReceiptServices:
+    """What a provider says of pushes that it accepted: whose word counts, and what follows from it."""
+
+    readers: ReceiptReaders
+    waiting: WaitingReceipts
+    quota: QuotaMonitor

@@ -4,12 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from proxy.domain.devices import channels_of
+from proxy.domain.devices import Device, channels_of
 from proxy.domain.lanes import Lane
-from proxy.metrics import clock_skew
+from proxy.metrics import clock_skew, quota_allowed, quota_used
 from proxy.settings import Settings
+from proxy.store.devices.removal import RemovalGuard
 from proxy.store.server.identity import DataLoss, StoreIdentity
 from proxy.usecases.monitor_clock import ClockMonitor
+from proxy.usecases.monitor_quota import NamedUse, QuotaMonitor
 
 log = structlog.get_logger()
 
@@ -31,6 +33,30 @@ def lanes_of(settings: Settings) -> list[Lane]:
 def app_ids_of(settings: Settings) -> dict[str, str]:
     """The appId of each section."""
     return {name: app.app_id for name, app in settings.apps.items()}
+
+
+def risks_of(settings: Settings) -> dict[str, str]:
+    """What Xiaomi expects of the settings and does not find, by the setting's name."""
+    return {
+        f"apps.{name}.mipush.{key}": risk
+        for name, app in settings.apps.items()
+        for key, risk in (app.mipush.risks if app.mipush else ())
+    }
+
+
+def quota_monitor() -> QuotaMonitor:
+    return QuotaMonitor(_show_quota, _log_high_quota)
+
+
+def _show_quota(named: NamedUse) -> None:
+    app, use = named
+    quota_used.labels(app).set(use.used)
+    quota_allowed.labels(app).set(use.of)
+
+
+def _log_high_quota(named: NamedUse) -> None:
+    app, use = named
+    log.warning("four fifths of the day's Mi Push quota are spent", app=app, used=use.used, of=use.of)
 
 
 def clock_monitor() -> ClockMonitor:
@@ -61,3 +87,15 @@ def identity_of(settings: Settings) -> StoreIdentity:
 def log_loss(loss: DataLoss) -> None:
     if loss.is_news:
         log.error(loss.sentence, lost_at=loss.at.isoformat(timespec="seconds"))
+
+
+def removal_guard_of(settings: Settings) -> RemovalGuard:
+    return RemovalGuard(settings.devices.removal_guard_share, settings.devices.removal_guard_min)
+
+
+def log_held(device: Device, devices: int, total: int) -> None:
+    log.error(
+        "devices are not removed: a provider calls too many of them dead at once. Check topic, environment and "
+        "package; /readyz says how to go on",
+        app=device.app, channel=device.platform.value, devices=devices, of=total,
+    )  # fmt: skip

@@ -1,5 +1,6 @@
 """From Settings to the services of a web process."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -13,8 +14,10 @@ from proxy.auth.accounts_db import open_accounts
 from proxy.auth.block_user import mend_blocks
 from proxy.auth.passwords import Argon2Passwords
 from proxy.auth.sign_in import SignIns
+from proxy.channels.mipush.receipts import ReceiptReaders
 from proxy.domain.devices import platform_of
 from proxy.domain.lanes import Lane
+from proxy.domain.receipts import Delivery, DeliveryReceipt
 from proxy.domain.service_state import BreakerRules
 from proxy.domain.times import TOLERATED_SKEW
 from proxy.errors import SpoolRefused, StoreUnavailable
@@ -28,8 +31,10 @@ from proxy.spool.drain import Drain
 from proxy.spool.folder import open_spool
 from proxy.spool.health import SpoolHealth, SpoolMetrics
 from proxy.spool.inbox import SpoolingInbox
-from proxy.store.connection import Store
+from proxy.store.connection import Store, lasting_redis
+from proxy.store.devices.receipts import ReceiptEffects
 from proxy.store.devices.registry import RedisDeviceRegistry
+from proxy.store.devices.removal import DeviceRemoval
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.server.clocks import StoreClock, clock_commands
 from proxy.store.server.health import RedisHealth
@@ -44,9 +49,23 @@ from proxy.store.users.presence import RedisPresence
 from proxy.usecases.guarded_tokens import GuardedTokens
 from proxy.usecases.monitor_clock import ClockedTokens
 from proxy.usecases.monitor_tokens import TokenMonitor
+from proxy.usecases.noted_health import NotedHealth
 from proxy.usecases.remembered_health import RememberedHealth
-from proxy.web.services import Services, SpoolServices
-from proxy.wiring.common import app_ids_of, clock_monitor, identity_of, lanes_of, log_loss, log_store, utc_now
+from proxy.web.receiving import WaitingReceipts
+from proxy.web.services import ReceiptServices, Services, SpoolServices
+from proxy.wiring.common import (
+    app_ids_of,
+    clock_monitor,
+    identity_of,
+    lanes_of,
+    log_held,
+    log_loss,
+    log_store,
+    quota_monitor,
+    removal_guard_of,
+    risks_of,
+    utc_now,
+)
 
 log = structlog.get_logger()
 
@@ -120,16 +139,38 @@ def web_services(settings: Settings) -> Services:
         preferences=RedisPreferences(store, app_ids_of(settings)),
         store_metrics=RedisMetrics(store, lanes, clock.now),
         health=RememberedHealth(
-            SpoolHealth(RedisHealth(store, lanes, clock.now), store, spool.spool if spool else None, clock.now)
+            NotedHealth(
+                SpoolHealth(RedisHealth(store, lanes, clock.now), store, spool.spool if spool else None, clock.now),
+                risks_of(settings),
+            )
         ),
         now=utc_now,
         store_now=store_now,
         second_clock=lambda: utc_now() if clock.is_measured else None,
         monitor_store=monitor_store,
+        receipts=_receipts(settings, store_now),
         presence=_presence(settings, store),
         sign_ins=sign_ins,
         spool=spool,
     )
+
+
+def _receipts(settings: Settings, now: Callable[[], datetime]) -> ReceiptServices:
+    url, app_ids = settings.store.url.get_secret_value(), app_ids_of(settings)
+    guard, timeout_s = removal_guard_of(settings), settings.store.timeout.total_seconds()
+
+    def apply(receipts: Sequence[DeliveryReceipt]) -> None:
+        """On an event loop of its own, for removing devices is made for one; it ends with the receipts of a second."""
+        if any(receipt.what is Delivery.INVALID_TARGET for receipt in receipts):
+            asyncio.run(_apply(receipts))
+
+    async def _apply(receipts: Sequence[DeliveryReceipt]) -> None:
+        async with lasting_redis(url, timeout_s) as redis:
+            removal = DeviceRemoval(redis, app_ids, guard, log_held)
+            effects = ReceiptEffects(redis, app_ids, removal, settings.relay.unknown_account_ttl)
+            await effects.apply(receipts, now())
+
+    return ReceiptServices(ReceiptReaders(settings.apps), WaitingReceipts(apply), quota_monitor())
 
 
 def _presence(settings: Settings, store: Store) -> RedisPresence | None:

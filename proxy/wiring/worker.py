@@ -5,7 +5,7 @@ import platform
 import random
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -13,24 +13,26 @@ from typing import Any
 
 import structlog
 
-from proxy.channels import APNS_SANDBOX
+from proxy.channels import APNS_SANDBOX, MIPUSH
 from proxy.channels.apns.provider_token import fresh_enough, read_issued_at, sign_provider_token
 from proxy.channels.apns.wire import ApnsWire
 from proxy.channels.factory import TransportFactory
 from proxy.channels.http.wire import HttpWire
+from proxy.channels.mipush.receipts import quota_in
 from proxy.channels.mipush.wire import MipushWire
 from proxy.channels.mipush.wire import authorization as mipush_authorization
 from proxy.channels.transfer import Limits
 from proxy.domain.decisions import Result, exponential_backoff
-from proxy.domain.devices import ApnsEnvironment, Device, platform_of
+from proxy.domain.devices import ApnsEnvironment, platform_of
 from proxy.domain.lanes import Lane, Route
+from proxy.domain.transfers import Response
 from proxy.garbage import look_for_cycles_seldom
 from proxy.metrics import connection_events_total, exposition, lost_details
 from proxy.settings import ApnsSettings, AppSettings, HttpSettings, MipushSettings, Settings
 from proxy.store import keys
 from proxy.store.connection import address_of, async_redis
 from proxy.store.devices.addresses import RedisAddresses
-from proxy.store.devices.removal import DeviceRemoval, RemovalGuard
+from proxy.store.devices.removal import DeviceRemoval
 from proxy.store.provider_tokens import FixedAuthorization, SharedProviderToken
 from proxy.store.queue.conversation_locks import RedisConversationLocks
 from proxy.store.queue.lane_states import RedisLaneStates
@@ -40,7 +42,18 @@ from proxy.store.server.identity import AsyncIdentityMonitor
 from proxy.store.server.worker_states import WorkerStates
 from proxy.store.server.writes import CountedWrites
 from proxy.usecases.monitor_clock import ClockMonitor
-from proxy.wiring.common import app_ids_of, clock_monitor, identity_of, lanes_of, log_loss
+from proxy.usecases.monitor_quota import QuotaListener
+from proxy.wiring.common import (
+    app_ids_of,
+    clock_monitor,
+    identity_of,
+    lanes_of,
+    log_held,
+    log_loss,
+    quota_monitor,
+    removal_guard_of,
+    risks_of,
+)
 from proxy.wiring.messages import preview_of, reading_of_app, vocabulary_of
 from proxy.worker.consumer import SettleCall, StreamConsumer
 from proxy.worker.conversations import Conversations
@@ -50,7 +63,7 @@ from proxy.worker.event_loop_watchdog import EventLoopWatchdog
 from proxy.worker.handover import HandOver
 from proxy.worker.lane_control import LaneControl
 from proxy.worker.leases import Leases
-from proxy.worker.observer import RelayObserver, hear_clock
+from proxy.worker.observer import RelayObserver, hear_clock, hear_quota, hear_sandbox
 from proxy.worker.operator import serve_operator
 from proxy.worker.plan import PlanWorker
 from proxy.worker.process import Worker
@@ -68,9 +81,8 @@ async def run_worker(settings: Settings) -> None:
     """Work until SIGTERM; the operator's listener answers once it has begun."""
     worker = build_worker(settings)
     look_for_cycles_seldom()
-    for name, app in settings.apps.items():
-        for key, risk in app.mipush.risks if app.mipush else ():
-            log.warning("a setting that Xiaomi expects is missing", setting=f"apps.{name}.mipush.{key}", risk=risk)
+    for setting, risk in risks_of(settings).items():
+        log.warning("a setting that Xiaomi expects is missing", setting=setting, risk=risk)
 
     def ready() -> None:
         at = address_of(settings.store.url.get_secret_value())
@@ -129,7 +141,7 @@ def build_worker(settings: Settings) -> Worker:
             redis,
             app_ids,
             instance,
-            DeviceRemoval(redis, app_ids, _guard(settings), _log_held),
+            DeviceRemoval(redis, app_ids, removal_guard_of(settings), log_held),
             with_presence=bool(settings.alerts.present),
         ),
         lane_states=RedisLaneStates(redis, instance),
@@ -221,8 +233,18 @@ def _lane_worker(lane: Lane, shared: _Shared) -> LaneWorker:
         patience=2 * relay.push_timeout,
         now=shared.clock.now,
         clock=time.monotonic,
-        on_response=partial(hear_clock, shared.providers_clock, lane),
+        on_response=_listener(lane, shared),
     )
+
+
+def _listener(lane: Lane, shared: _Shared) -> Callable[[Response], None]:
+    """What else is learned from a provider's answers."""
+    if lane.channel == MIPUSH:
+        quota = QuotaListener(quota_in, partial(quota_monitor().used, lane.app), time.monotonic)
+        return partial(hear_quota, shared.providers_clock, lane, quota)
+    if lane.channel == APNS_SANDBOX:
+        return partial(hear_sandbox, shared.providers_clock, lane)
+    return partial(hear_clock, shared.providers_clock, lane)
 
 
 def _route(lane: Lane, settings: Settings) -> Route:
@@ -272,7 +294,7 @@ def _apns(lane: Lane, section: ApnsSettings, shared: _Shared) -> Channel:
 def _mipush(lane: Lane, section: MipushSettings, shared: _Shared) -> Channel:
     return Channel(
         _route(lane, shared.settings),
-        MipushWire(section, vocabulary_of(shared.settings.apps[lane.app].messages)),
+        MipushWire(section, vocabulary_of(shared.settings.apps[lane.app].messages), lane.app),
         shared.transports.mipush(section),
         FixedAuthorization(mipush_authorization(section)),
         replaces=True,
@@ -287,15 +309,3 @@ def _http(lane: Lane, section: HttpSettings, shared: _Shared) -> Channel:
         FixedAuthorization(""),  # each request has a signature of its own
         replaces=section.replaces,
     )
-
-
-def _guard(settings: Settings) -> RemovalGuard:
-    return RemovalGuard(settings.devices.removal_guard_share, settings.devices.removal_guard_min)
-
-
-def _log_held(device: Device, devices: int, total: int) -> None:
-    log.error(
-        "devices are not removed: a provider calls too many of them dead at once. Check topic, environment and "
-        "package; /readyz says how to go on",
-        app=device.app, channel=device.platform.value, devices=devices, of=total,
-    )  # fmt: skip

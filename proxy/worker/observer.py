@@ -3,6 +3,7 @@
 Labels are kept once made: finding them anew costs more than the counting. Nothing here may fail the work.
 """
 
+import re
 from datetime import datetime
 
 import structlog
@@ -19,9 +20,11 @@ from proxy.domain.transfers import Response
 from proxy.logs import log_event
 from proxy.text import first_characters
 from proxy.usecases.monitor_clock import ClockMonitor
+from proxy.usecases.monitor_quota import QuotaListener
 from proxy.usecases.plan_alerts import PlanResult
 from proxy.worker.store_outage import StoreOutage
 
+_UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 MOST_TOLD = 100  # impossible accounts of a lane; the others are only counted
 
 log = structlog.get_logger()
@@ -124,3 +127,17 @@ def hear_clock(clock: ClockMonitor, lane: Lane, response: Response) -> None:
     clock.heard(lane.channel, response)
     if response.status == 200 and lane.channel in (APNS, APNS_SANDBOX):
         clock.token_accepted()
+
+
+def hear_quota(clock: ClockMonitor, lane: Lane, quota: QuotaListener, response: Response) -> None:
+    """The same, and how much of the day's allowance is spent."""
+    hear_clock(clock, lane, response)
+    quota.heard(response)
+
+
+def hear_sandbox(clock: ClockMonitor, lane: Lane, response: Response) -> None:
+    """The same, and the name under which Apple's delivery log has the push: the sandbox alone says it."""
+    hear_clock(clock, lane, response)
+    named, job_id = (response.headers.get(name, "") for name in ("apns-unique-id", "apns-id"))
+    if _UUID.fullmatch(named):
+        log.info("push named by apns", apns_unique_id=named, job_id=job_id if _UUID.fullmatch(job_id) else "")

@@ -151,6 +151,44 @@ def test_a_group_has_a_template_of_its_own_where_one_is_set() -> None:
     assert "extra.template_id" not in form(an_alert(), only_groups)
 
 
+MENTION = {"id": "M12771", "variables": {"keywords1": "sender", "keywords2": "group"}}
+CALL = {"id": "M12764", "variables": {"keywords1": "sender"}}
+
+
+@pytest.mark.parametrize(
+    ("conversation", "kind", "mentioned", "template"),
+    [
+        ("p2p:ann", Kind.TEXT, True, "M12762"),
+        ("p2p:ann", Kind.CALL, False, "M12764"),
+        ("topic:1", Kind.TEXT, False, "M12763"),
+        ("topic:1", Kind.TEXT, True, "M12771"),
+        ("topic:1", Kind.CALL, True, "M12764"),
+    ],
+)
+def test_each_kind_of_alert_has_a_template_of_its_own_where_one_is_set(
+    conversation: str, kind: Kind, mentioned: bool, template: str
+) -> None:
+    groups = {"template": TEMPLATE, "group_template": GROUP_TEMPLATE}
+    wire = MipushWire(mipush_settings(**groups, mention_template=MENTION, call_template=CALL))
+    alert = replace(an_alert(conversation=conversation), mentioned=mentioned)
+    alert = replace(alert, text=replace(alert.text, kind=kind))
+    assert form(alert, wire)["extra.template_id"] == template
+
+    without = MipushWire(mipush_settings(**groups))
+    assert form(alert, without)["extra.template_id"] == ("M12763" if conversation.startswith("topic") else "M12762")
+
+
+def test_a_tap_leads_to_the_conversation_where_the_address_names_its_place() -> None:
+    uri = "intent:#Intent;component=a.b/.Chat;S.with={conversation};end"
+    wire = MipushWire(mipush_settings(notify_effect="2", intent_uri=uri))
+    opened = form(an_alert(conversation="p2p:li;lei#李 %"), wire)["extra.intent_uri"]
+    assert opened == uri.replace("{conversation}", "p2p%3Ali%3Blei%23%E6%9D%8E%20%25")  # Intent.parseUri decodes it
+    web = MipushWire(mipush_settings(notify_effect="3", web_uri="https://a.example/?c={conversation}"))
+    assert form(an_alert(conversation="topic:7"), web)["extra.web_uri"] == "https://a.example/?c=topic%3A7"
+    far = an_alert(conversation="p2p:" + "李" * 200)
+    assert form(far, wire)["extra.intent_uri"] == uri.replace("{conversation}", "")
+
+
 @pytest.mark.parametrize(
     ("settings", "extras"),
     [
@@ -273,7 +311,8 @@ def test_a_template_s_group_is_its_name_where_the_payload_has_one() -> None:
 
 def test_nine_long_variables_and_a_long_intent_keep_the_bound_of_the_newest_document() -> None:
     template = {"id": "M" * 64, "variables": {f"{n}" * 32: "text" for n in range(1, 10)}, "fallback": '"' * 128}
-    settings = {"notify_effect": "2", "intent_uri": "intent:" + "x" * 1017, "channel_id": "1" * 64}
+    settings = {"notify_effect": "2", "intent_uri": "intent:" + "x" * 1003 + "{conversation}", "channel_id": "1" * 64}
+    settings |= {"receipts": "https://" + "a" * 192, "receipt_secret": "s" * 48}
     for text in ('"' * 1000, "\\" * 1000, "👍" * 1000, "你" * 1000):
         sent = form(an_alert(text, text), MipushWire(mipush_settings(template=template, **settings)))
 

@@ -12,20 +12,24 @@ from flask.testing import FlaskClient
 
 from proxy.app import create_app
 from proxy.auth import build_authenticator
+from proxy.channels.mipush.receipts import ReceiptReaders
 from proxy.domain.callbacks import Receipt
 from proxy.domain.devices import Device, Registered
 from proxy.domain.limits import Admitted, Blocked, Budget, Exceeded
 from proxy.domain.monitoring import Health, Metric
 from proxy.domain.offline_messages import Letter, OfflineMessage
 from proxy.domain.preferences import DEFAULT, Preferences
+from proxy.domain.receipts import DeliveryReceipt
 from proxy.domain.transfers import Paused, Response, TransportFailure
 from proxy.errors import StoreUnavailable
 from proxy.mimc.senders import Senders
 from proxy.ports import BlockList, CallbackInbox
 from proxy.settings import Settings
+from proxy.usecases.monitor_quota import NamedUse, QuotaMonitor
 from proxy.usecases.monitor_tokens import TokenMonitor
 from proxy.web.listeners import ON_OPERATOR
-from proxy.web.services import Services
+from proxy.web.receiving import WaitingReceipts
+from proxy.web.services import ReceiptServices, Services
 
 Application = Callable[..., Any]
 
@@ -241,6 +245,8 @@ class World:
         self.inbox, self.devices, self.preferences = MemoryInbox(), MemoryDevices(), MemoryPreferences()
         self.tokens, self.state, self.blocks = ScriptedTokens(), MemoryState(), MemoryBlocks()
         self.admission = MemoryAdmission(self.blocks)
+        self.receipts: list[DeliveryReceipt] = []
+        self.quota, self.quota_warnings = list[NamedUse](), list[NamedUse]()
         self.services = Services(
             settings=self.settings,
             authenticator=build_authenticator(self.settings.auth),
@@ -257,6 +263,11 @@ class World:
             store_now=lambda: NOW,
             second_clock=lambda: NOW,
             monitor_store=lambda: None,
+            receipts=ReceiptServices(
+                ReceiptReaders(self.settings.apps),
+                WaitingReceipts(self.receipts.extend),
+                QuotaMonitor(self.quota.append, self.quota_warnings.append),
+            ),
         )
         self.app = create_app(self.services)
         self.app.wsgi_app = self._served(self.app.wsgi_app)  # type: ignore[method-assign]

@@ -1,1 +1,1 @@
-"""Mi Push: jobs to requests and answers to outcomes (wire, pure), its codes, and private message templates."""
+"""Mi Push: jobs to requests and answers to outcomes (wire, pure), its codes, its templates, and receipts."""

@@ -10,18 +10,20 @@ import zlib
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from proxy.channels.common import app_data, retry_after, to_json
 from proxy.channels.mipush.codes import outcome_of
+from proxy.channels.mipush.receipts import ReceiptRequest
 from proxy.channels.mipush.template import FALLBACK, LONGEST_VALUE, template_param
 from proxy.domain.alerts import Alert, AlertText
 from proxy.domain.callbacks import digest
 from proxy.domain.jobs import Job, Push
+from proxy.domain.kinds import Kind
 from proxy.domain.outcomes import About, Accepted, Deferred, Impossible, OurFault, Outcome, Rejected, Unregistered
 from proxy.domain.transfers import Request, Response
 from proxy.domain.words import Vocabulary
-from proxy.settings import MipushSettings
+from proxy.settings import MipushSettings, TemplateSettings
 from proxy.strict_json import object_or_none
 from proxy.text import cut, is_blank, utf16_units
 
@@ -29,8 +31,10 @@ from proxy.text import cut, is_blank, utf16_units
 # UTF-16 unit, which is never fewer than code points, so a text within it is short enough either way
 _LONGEST_TITLE, _LONGEST_DESCRIPTION = 49, 127
 _LONGEST_ADDRESS = 64
+CONVERSATION = "{conversation}"  # in intent_uri and web_uri
+_LONGEST_CLICK = 1024
 # the older documents allow 1024 characters of extras, the newest 2048: template values give way down to 16
-_EXTRAS_ROOM = 1024
+_EXTRAS_ROOM, _EXTRAS_MOST = 1024, 2048
 _VALUE_LENGTHS = (LONGEST_VALUE, 96, 64, 48, 32, 16)
 _ONE_MS = timedelta(milliseconds=1)
 # JSON or gzip, spoilt on the way: the push was probably accepted, so its repeats, under the same jobkey, are rare
@@ -50,8 +54,10 @@ class MipushWire:
 
     batch_limit = 1000
 
-    def __init__(self, settings: MipushSettings, vocabulary: Vocabulary | None = None) -> None:
+    def __init__(self, settings: MipushSettings, vocabulary: Vocabulary | None = None, section: str = "") -> None:
+        """`section` is named in what a push carries to ask for receipts."""
         self._settings = settings
+        self._receipts = ReceiptRequest(settings, section)
         self._vocabulary = vocabulary or Vocabulary()
         self._by_account = settings.address == "account"
         self._target = "user_account" if self._by_account else "registration_id"
@@ -128,31 +134,56 @@ class MipushWire:
             "notify_id": str(_notify_id(alert)),
             "time_to_live": str(max(time_to_live // _ONE_MS, 1)),  # 0 might mean "as long as you like"
             "payload": to_json(app_data(alert)).decode(),
-            **self._extras(alert, text),
+            **self._extras(alert, text, now),
         }
 
-    def _extras(self, alert: Alert, text: AlertText) -> dict[str, str]:
+    def _extras(self, alert: Alert, text: AlertText, now: datetime) -> dict[str, str]:
+        asked = self._receipts.extras(alert.message_id, now)
         for longest_value in _VALUE_LENGTHS:
             extras = self._extras_with(alert, text, longest_value)
-            if sum(len(name) + sum(map(utf16_units, value)) for name, value in extras.items()) < _EXTRAS_ROOM:
+            if _size(extras | asked) < _EXTRAS_ROOM:
                 break
-        return extras
+        return extras | asked if _size(extras | asked) < _EXTRAS_MOST else extras
 
     def _extras_with(self, alert: Alert, text: AlertText, longest_value: int) -> dict[str, str]:
         """Since 2024-09-30 a notification without a click action shows nothing, so `notify_effect` is always there."""
         settings = self._settings
         extras = {"extra.notify_effect": settings.notify_effect, "extra.jobkey": _jobkey(alert)}
         if settings.notify_effect == "2":
-            extras["extra.intent_uri"] = settings.intent_uri
+            extras["extra.intent_uri"] = _address_of(settings.intent_uri, alert)
         if settings.notify_effect == "3":
-            extras["extra.web_uri"] = settings.web_uri
+            extras["extra.web_uri"] = _address_of(settings.web_uri, alert)
         if settings.channel_id:
             extras["extra.channel_id"] = settings.channel_id
-        is_group = alert.conversation.startswith("topic:")
-        if template := (is_group and settings.group_template) or settings.template:
+        if template := self._template(alert, text):
             extras["extra.template_id"] = template.id
             extras["extra.template_param"] = template_param(template, alert, text, longest_value)
         return extras
+
+    def _template(self, alert: Alert, text: AlertText) -> TemplateSettings | None:
+        """That of its kind; where that one has none, the next."""
+        settings, found = self._settings, list[TemplateSettings | None]()
+        if text.kind == Kind.CALL:
+            found.append(settings.call_template)
+        if alert.conversation.startswith("topic:"):
+            found += [settings.mention_template] if alert.mentioned else []
+            found.append(settings.group_template)
+        return next((template for template in found if template is not None), settings.template)
+
+
+def _address_of(address: str, alert: Alert) -> str:
+    """Where a tap leads: `{conversation}` in it is the alert's, "p2p:<account>" or "topic:<id>", percent-encoded.
+
+    Nothing takes its place where the whole would be longer than the setting may be: no extras have room for more.
+    """
+    if CONVERSATION not in address:
+        return address
+    whole = address.replace(CONVERSATION, quote(alert.conversation, safe="", errors="replace"))
+    return whole if len(whole) <= _LONGEST_CLICK else address.replace(CONVERSATION, "")
+
+
+def _size(extras: dict[str, str]) -> int:
+    return sum(len(name) + sum(map(utf16_units, value)) for name, value in extras.items())
 
 
 def _why_impossible(address: str) -> str:

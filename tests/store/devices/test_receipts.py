@@ -1,0 +1,113 @@
+"""What receipts change: a dead push token goes, under the guard; an account that no phone has set is remembered."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from proxy.domain.callbacks import digest
+from proxy.domain.devices import Device, Platform
+from proxy.domain.jobs import target_mark
+from proxy.domain.lanes import Lane
+from proxy.domain.receipts import Delivery, DeliveryReceipt, ReceiptReference
+from proxy.store import keys
+from proxy.store.connection import Store
+from proxy.store.devices.receipts import ReceiptEffects
+from proxy.store.devices.registry import RedisDeviceRegistry
+from proxy.store.devices.removal import DeviceRemoval, RemovalGuard
+from tests.store.samples import DAY, NOON, device, with_redis
+
+TTL = timedelta(hours=6)
+SENT = NOON + DAY
+SOON = SENT + timedelta(seconds=2)
+MESSAGE = digest("message", "1")
+
+
+class World:
+    def __init__(self, store: Store, store_url: str, app_id: str) -> None:
+        self.store, self.url, self.app_id = store, store_url, app_id
+        self.devices = RedisDeviceRegistry(store, {"main": app_id})
+
+    def register(self, count: int = 1) -> list[Device]:
+        made = [device(f"user-{n}", platform=Platform.MIPUSH, push_token=f"reg-{n}") for n in range(count)]
+        for one in made:
+            self.devices.register(one)
+            self.plan(one.account, one.device_id)
+        return made
+
+    def plan(self, account: str, device_id: str = "") -> None:
+        mark = target_mark("main", "mipush", account, device_id)
+        self.store.call(lambda redis: redis.hset(keys.planned(self.app_id, MESSAGE), mark, "1"))
+
+    def hear(
+        self, targets: Sequence[str], *, by_account: bool = False, what: Delivery = Delivery.INVALID_TARGET,
+        message_id: str = MESSAGE, guard: RemovalGuard | None = None, after: timedelta = SOON - SENT,
+    ) -> None:  # fmt: skip
+        reference = ReceiptReference(message_id, SENT)
+        receipt = DeliveryReceipt("main", "mipush", what, reference, tuple(targets), by_account, SENT + after)
+
+        async def scenario(redis: Any) -> None:
+            ids = {"main": self.app_id}
+            effects = ReceiptEffects(redis, ids, DeviceRemoval(redis, ids, guard), TTL)
+            await effects.apply([receipt, receipt], SENT + after)
+
+        with_redis(self.url, scenario)
+
+    def accounts(self) -> set[str]:
+        return {one.account for one in self.devices.all_devices("main")}
+
+    def unknown_ms(self, account: str) -> int:
+        mark = keys.unknown(Lane(self.app_id, "main", "mipush"), account)
+        left: int = self.store.call(lambda redis: redis.pttl(mark))
+        return left
+
+
+@pytest.fixture
+def world(store: Store, store_url: str, app_id: str) -> World:
+    return World(store, store_url, app_id)
+
+
+def test_a_push_token_that_reaches_no_phone_goes_and_its_neighbours_stay(world: World) -> None:
+    world.register(2)
+    world.hear(["reg-0", "never-registered"])
+    assert world.accounts() == {"user-1"}
+
+
+@pytest.mark.parametrize("what", [it for it in Delivery if it is not Delivery.INVALID_TARGET])
+def test_nothing_else_removes_a_device(world: World, what: Delivery) -> None:
+    world.register()
+    world.hear(["reg-0"], what=what)
+    assert world.accounts() == {"user-0"}
+
+
+def test_a_token_that_the_message_was_not_planned_for_stays(world: World) -> None:
+    world.register()
+    world.hear(["reg-0"], message_id=digest("message", "another"))
+    assert world.accounts() == {"user-0"}
+
+
+def test_a_device_that_registered_after_the_push_stays(world: World) -> None:
+    (one,) = world.register()
+    world.devices.register(device(one.account, platform=Platform.MIPUSH, push_token="reg-0", registered_at=SOON))
+    world.hear(["reg-0"], after=timedelta(hours=1))
+    assert world.accounts() == {"user-0"}
+
+
+def test_a_flood_of_them_is_held_by_the_removal_guard(world: World) -> None:
+    world.register(10)
+    world.hear([f"reg-{n}" for n in range(10)], guard=RemovalGuard(share=0.2, at_least=3))
+    assert len(world.accounts()) >= 7
+
+
+def test_an_account_that_no_phone_has_set_is_remembered_as_long_as_from_its_push_on(world: World) -> None:
+    world.plan("carol")
+    world.hear(["carol", "never-written-to"], by_account=True, after=timedelta(hours=5))
+    assert 0 < world.unknown_ms("carol") <= 3_600_000
+    assert world.unknown_ms("never-written-to") == -2
+
+
+def test_a_receipt_about_an_account_that_comes_late_changes_nothing(world: World) -> None:
+    world.plan("carol")
+    world.hear(["carol"], by_account=True, after=timedelta(hours=6))
+    assert world.unknown_ms("carol") == -2
