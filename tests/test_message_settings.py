@@ -1,6 +1,8 @@
 """[apps.NAME.messages]: what may be said there, and what comes of it."""
 
+import json
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -11,7 +13,7 @@ from proxy.domain.messages import DEFAULT_READING, Content
 from proxy.domain.previews import Preview
 from proxy.settings import MessageSettings, Settings, WordsSettings
 from proxy.settings.messages import KindName
-from proxy.wiring.messages import reading_of, vocabulary_of
+from proxy.wiring.messages import reading_of, reading_of_app, vocabulary_of
 
 APP: dict[str, Any] = {"app_id": 2882303761517000001, "app_key": "k", "app_secret": "s"}
 
@@ -113,3 +115,33 @@ def test_a_word_in_the_settings_with_marks_of_a_format_is_said_as_it_is() -> Non
     words = "%s {0} {sender} <b>"
     messages = messages_of(types={"x": {"words": words}})
     assert vocabulary_of(messages).words("X", "") == words
+
+
+@pytest.mark.parametrize(
+    ("avatar", "taken"),
+    [
+        ("https://a.example/ann.png?x=1", True), ("http://a.example/ann.png", False), ("javascript:alert(1)", False),
+        ("https://a b", False), ("https://" + "a" * 504, True), ("https://" + "a" * 505, False), ("https://", False),
+    ],
+)  # fmt: skip
+def test_a_picture_is_an_https_address_and_read_for_iphones_alone(avatar: str, taken: bool) -> None:
+    messages, payload = messages_of(sender_avatar="from.face"), json.dumps({"from": {"face": avatar}}).encode()
+    assert reading_of(messages, tells_sender=True).read(payload, "").avatar == (avatar if taken else "")
+    assert reading_of(messages).read(payload, "").avatar == ""
+
+
+def test_who_writes_is_told_where_one_section_of_the_app_wants_it(tmp_path: Path) -> None:
+    key = tmp_path / "key.p8"
+    key.write_text("no key")
+    apns = {"team_id": "TEAM567890", "key_id": "KEY4567890", "key_file": str(key), "topic": "com.example.chat"}
+
+    def tells(*, communication: bool) -> bool:
+        sections = {
+            "main": {**APP, "url_secret": "m" * 16},
+            "more": {**APP, "url_secret": "n" * 16, "apns": apns | {"communication": communication}},
+        }
+        settings = Settings.model_validate({"auth": {"jwt": {"own": {"secret": "x" * 32}}}, "apps": sections})
+        return reading_of_app(settings, str(APP["app_id"])).tells_sender
+
+    assert tells(communication=True)
+    assert not tells(communication=False)

@@ -34,13 +34,16 @@ class AlertText:
 
     `title` "": the sender has no name to be shown; `body` "": words for `kind` are chosen in the reader's language when
     a push is built (words.py). `kind` is a Kind, or a type for which the app has words of its own. `group`: the name of
-    the group, where the payload has one.
+    the group, where the payload has one. `sender`: the account of who writes in a group, `avatar`: the https address of
+    their picture; both "" where no iPhone is to be told.
     """
 
     title: str = field(repr=False)
     body: str = field(repr=False)
     kind: str = Kind.TEXT
     group: str = field(default="", repr=False)
+    sender: str = field(default="", repr=False)
+    avatar: str = field(default="", repr=False)
 
     def at(self, preview: Preview) -> "AlertText":
         """As much of it as may be shown."""

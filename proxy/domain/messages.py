@@ -27,6 +27,7 @@ Path = tuple[str, ...]  # the names of members, one within the other
 OF_CALLBACK: Final = "bizType of the callback"
 _ABOUT: Final[Mapping[str, str]] = {Kind.READ: "read_msgId", Kind.RECALL: "recall_msgId"}  # MIMC's gitbook, 0504
 _PERCENT_ENCODED: Final = re.compile(r"(?:[A-Za-z0-9\-_.!~*'()]|%[0-9A-Fa-f]{2})+")  # what encodeURIComponent leaves
+_AVATAR: Final = re.compile(r"https://[!-~]{1,504}")
 _SMALL, _CAPITAL = re.compile("[a-z]"), re.compile("[A-Z]")
 _OVERRIDES: Final = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 
@@ -38,8 +39,9 @@ class Content:
     """What a payload says, cleaned. `sender_name` and `group_name` are "" where it names none.
 
     `kind` is a Kind, or the app's own type. `msg_id` is the app's own id of the message; `about` the one that a message
-    of kind READ or RECALL names. `silent`: no alert follows. Not frozen, because freezing costs each message a
-    microsecond.
+    of kind READ or RECALL names. `silent`: no alert follows. `avatar` is the https address of the sender's picture, and
+    `tells_sender` says that a group's alerts name the account of who writes: both for iPhones, where the settings want
+    it. Not frozen, because freezing costs each message a microsecond.
     """
 
     kind: str
@@ -52,10 +54,13 @@ class Content:
     silent: bool = False
     urgent: bool = False
     expiry: timedelta | None = None
+    avatar: str = field(default="", repr=False)
+    tells_sender: bool = False
 
     def alert_text(self, sender: str) -> AlertText:
         """`sender`: their account, for a payload that does not name them."""
-        return AlertText(self.sender_name or clean(sender, MAX_TITLE), self.text, self.kind, self.group_name)
+        title = self.sender_name or clean(sender, MAX_TITLE)
+        return AlertText(title, self.text, self.kind, self.group_name, avatar=self.avatar)
 
 
 @dataclass(slots=True)
@@ -79,6 +84,8 @@ class MessageReading:
     group_name: tuple[Path, ...] = ()
     message_id: tuple[Path, ...] = (("msgId",),)
     mentions: tuple[Path, ...] = ()
+    avatar: tuple[Path, ...] = ()
+    tells_sender: bool = False
     rules: Mapping[str, Rule] = field(default_factory=lambda: KNOWN_TYPES)
 
     def read(self, payload: bytes, biz_type: str) -> Content:
@@ -109,6 +116,8 @@ class MessageReading:
             silent=rule.silent,
             urgent=rule.urgent,
             expiry=rule.expiry,
+            avatar=_avatar(self.first(members, self.avatar).value) if self.avatar else "",
+            tells_sender=self.tells_sender,
         )
 
     def types(self, envelope: _Envelope | None, biz_type: str) -> list[Found]:
@@ -216,6 +225,11 @@ def _about(reading: MessageReading, members: _Envelope, kind: str) -> str:
     inside = [(*path, _ABOUT[kind]) for path in reading.text]
     named = reading.first(members, [*inside, *reading.text])
     return _id(Found(named.place, _decoded(named.value, encoder=False)))
+
+
+def _avatar(address: str) -> str:
+    """As it is, where a phone may fetch it: https alone, and no longer than a push has room for."""
+    return address if _AVATAR.fullmatch(address) else ""
 
 
 def _mentions(members: _Envelope, paths: Sequence[Path]) -> tuple[str, ...]:

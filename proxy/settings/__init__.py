@@ -144,7 +144,8 @@ class ApnsKey:
 class ApnsSettings(ChannelSettings):
     """One iOS app: the team's .p8 key and the bundle id. The addresses are Apple's unless a test says otherwise.
 
-    `sandbox` False: devices of APNs' sandbox are refused. `sandbox_key_file`, `sandbox_key_id` None: one key for both
+    `communication`: alerts carry who writes, for the app's service extension. `sandbox` False: devices of APNs' sandbox
+    are refused. `sandbox_key_file`, `sandbox_key_id` None: one key for both
     environments.
     """
 
@@ -161,6 +162,7 @@ class ApnsSettings(ChannelSettings):
     proxy: ProxyAddress = None
     sound: Annotated[str, Field(max_length=128)] = "default"
     localized: Literal["server", "device"] = "server"
+    communication: bool = False
 
     @model_validator(mode="after")
     def _sandbox_keys_are_complete(self) -> "ApnsSettings":

@@ -86,6 +86,7 @@ class MessageSettings(Section):
     text: MemberPaths = ("payload", "content")
     sender_name: MemberPaths = ()
     group_name: MemberPaths = ()
+    sender_avatar: MemberPaths = ()
     message_id: MemberPaths = ("msgId",)
     mentions: MemberPaths = ()
     language: Language = "en"

@@ -24,6 +24,7 @@ from proxy.errors import ProxyError
 
 FORMAT = 1
 _TEXT, _NO_NAME = Kind.TEXT, ENGLISH[Kind.NEW]
+_SELDOM = frozenset({"kind", "group", "by", "pic"})
 _DEVICES_KEPT = 4096  # a message is planned and soon delivered, and who gets one mostly gets more
 _PREFERENCES_KEPT = 1024
 _NOT_OURS = (KeyError, TypeError, ValueError, IndexError, RecursionError, OverflowError)  # the last: a year too far
@@ -91,8 +92,12 @@ def _text(alert: Alert) -> tuple[list[str], dict[str, str | int]]:
     no "kind".
     """
     text, extra = alert.text, dict[str, str | int]()
-    if text.kind == _TEXT and text.title and not text.group and not alert.urgent:
+    if text.kind == _TEXT and text.title and not (text.group or alert.urgent or text.sender or text.avatar):
         return [text.title, text.body], extra
+    if text.sender:
+        extra["by"] = text.sender
+    if text.avatar:
+        extra["pic"] = text.avatar
     if alert.urgent:
         extra["urgent"] = 1
     if text.group:
@@ -106,12 +111,14 @@ def _text(alert: Alert) -> tuple[list[str], dict[str, str | int]]:
 def _load_text(fields: dict[str, Any]) -> AlertText:
     title, body = fields["text"] or ("", "")
     _only(str, title, body)
-    if "kind" not in fields and "group" not in fields:
+    if fields.keys().isdisjoint(_SELDOM):
         return AlertText(title, body)
-    kind, group = fields.get("kind", _TEXT.value), fields.get("group", "")
-    _only(str, kind, group)
-    title = "" if title == _NO_NAME else title
-    return AlertText(title, "" if body == ENGLISH.get(kind, _NO_NAME) else body, kind, group)
+    kind = fields.get("kind", _TEXT.value)
+    rest = [fields.get(name, "") for name in ("group", "by", "pic")]
+    _only(str, kind, *rest)
+    if "kind" in fields or "group" in fields:
+        title, body = "" if title == _NO_NAME else title, "" if body == ENGLISH.get(kind, _NO_NAME) else body
+    return AlertText(title, body, kind, *rest)
 
 
 def load_job(record: bytes) -> Job:

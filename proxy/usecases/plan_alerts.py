@@ -40,7 +40,10 @@ def alert_of(message: OfflineMessage, content: Content, now: datetime, ttl: time
     if content.silent:
         return PlanResult.NO_TEXT
     life = ttl if content.expiry is None else min(ttl, content.expiry)
-    alert = message.alert(content.alert_text(message.sender), life, urgent=content.urgent)
+    text = content.alert_text(message.sender)
+    if content.tells_sender and message.conversation.startswith("topic:"):  # of two, the conversation names them
+        text = replace(text, sender=message.sender)
+    alert = message.alert(text, life, urgent=content.urgent)
     return alert if alert.expires_at > now else PlanResult.EXPIRED
 
 

@@ -10,8 +10,8 @@ from proxy.domain.words import Vocabulary
 from proxy.settings import MessageSettings, Settings, TypeSettings
 
 
-def reading_of(messages: MessageSettings) -> MessageReading:
-    """The app's own types come before those that every app is known to use."""
+def reading_of(messages: MessageSettings, *, tells_sender: bool = False) -> MessageReading:
+    """The app's own types come before those that every app is known to use. `tells_sender`: iPhones hear who writes."""
     own = {name.upper(): _rule(name.upper(), its) for name, its in messages.types.items()}
     return MessageReading(
         type=_paths(messages.type),
@@ -20,6 +20,8 @@ def reading_of(messages: MessageSettings) -> MessageReading:
         group_name=_paths(messages.group_name),
         message_id=_paths(messages.message_id),
         mentions=_paths(messages.mentions),
+        avatar=_paths(messages.sender_avatar) if tells_sender else (),
+        tells_sender=tells_sender,
         rules=KNOWN_TYPES | own,
     )
 
@@ -38,7 +40,9 @@ def vocabulary_of(messages: MessageSettings) -> Vocabulary:
 
 def reading_of_app(settings: Settings, app_id: str) -> MessageReading:
     """A message is read once for all sections of its appId, which agree about it."""
-    return reading_of(next(app.messages for app in settings.apps.values() if app.app_id == app_id))
+    sections = [app for app in settings.apps.values() if app.app_id == app_id]
+    tells_sender = any(section.apns and section.apns.communication for section in sections)
+    return reading_of(sections[0].messages, tells_sender=tells_sender)
 
 
 def preview_of(lane: Lane, settings: Settings) -> Preview:

@@ -332,3 +332,40 @@ def test_retry_after_is_honoured_up_to_an_hour(value: str, seconds: int) -> None
 def test_an_invented_reason_that_is_not_one_word_is_not_repeated(reason: str) -> None:
     assert read(400, refusal(reason)) == Rejected("unreadable reason")
     assert read(500, refusal(reason)) == Deferred("unreadable reason")
+
+
+# communication notifications
+
+GROUP_TEXT = AlertText("ann", "hi", Kind.TEXT, "The family", sender="1001", avatar="https://a.example/ann.png")
+
+
+def told_app(text: AlertText, conversation: str = "p2p:1001", **of: Any) -> tuple[object, dict[str, Any]]:
+    """`mutable-content`, and what the app's service extension reads."""
+    wire = ApnsWire(apns_settings(**of), ApnsEnvironment.PRODUCTION)
+    body = json.loads(wire.build([to_device(replace(an_alert(conversation=conversation), text=text))], "a", NOON).body)
+    return body["aps"].get("mutable-content"), body["mimc"]
+
+
+def test_the_service_extension_is_told_who_writes_where_that_is_set() -> None:
+    told = told_app(AlertText("ann", "hi"), communication=True)
+    assert told == (1, {"conversation": "p2p:1001", "sequence": "7", "group": False, "sender": "1001"})
+    told = told_app(GROUP_TEXT, "topic:7", communication=True)
+    assert told == (1, {"conversation": "topic:7", "sequence": "7", "group": True, "sender": "1001",
+                        "avatar": "https://a.example/ann.png"})  # fmt: skip
+    assert told_app(GROUP_TEXT, "topic:7") == (None, {"conversation": "topic:7", "sequence": "7"})
+
+
+def test_who_writes_is_told_to_nobody_whose_alerts_do_not_show_it() -> None:
+    quiet = GROUP_TEXT.at(Preview.NONE)
+    assert told_app(quiet, "topic:7", communication=True) == (None, {"conversation": "topic:7", "sequence": "7"})
+    assert told_app(GROUP_TEXT.at(Preview.SENDER), "topic:7", communication=True)[1]["sender"] == "1001"
+
+
+@RELAXED
+@given(alerts)
+def test_with_all_that_the_extension_is_told_no_payload_is_too_long(alert: Alert) -> None:
+    text = replace(alert.text, group=alert.text.title, sender=alert.text.title, avatar="https://" + "a" * 504)
+    wire = ApnsWire(apns_settings(communication=True, sound="s" * 128), ApnsEnvironment.PRODUCTION)
+    body = wire.build([to_device(replace(alert, text=text))], "a", NOON).body
+    assert len(body) <= 4096
+    json.loads(body)

@@ -82,6 +82,10 @@ def test_a_job_whose_alert_sounds_says_nothing_of_silence() -> None:
     silent = replace(one, alert=replace(one.alert, silent=True))
     assert dump_job(silent) == dump_job(one)[:-1] + b',"silent":1}'
     assert load_job(dump_job(silent)) == silent
+    seen = replace(one, alert=replace(one.alert, text=replace(one.alert.text, sender="1001", avatar="https://a/b")))
+    assert dump_job(seen) == dump_job(one)[:-1] + b',"by":"1001","pic":"https://a/b"}'
+    assert load_job(dump_job(seen)) == seen
+    assert b"1001" not in dump_job(seen, with_text=False)
     named = replace(one, alert=replace(one.alert, mentioned=True))
     assert dump_job(named) == dump_job(one)[:-1] + b',"mentioned":1}'
     assert load_job(dump_job(named)) == named

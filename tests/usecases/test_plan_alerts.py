@@ -80,6 +80,16 @@ def test_a_message_is_worth_showing_until_the_moment_when_it_expires() -> None:
     assert isinstance(alert_of(MESSAGE, CONTENT, NOON + DAY - timedelta(microseconds=1), DAY), Alert)
 
 
+def test_a_group_s_alert_names_the_account_of_who_writes_where_iphones_are_to_hear_it() -> None:
+    told = alert_of(MESSAGE, Content("text", "hi", tells_sender=True, avatar="https://a.example/x"), NOON, DAY)
+    assert isinstance(told, Alert)
+    assert (told.text.sender, told.text.avatar) == ("ann", "https://a.example/x")
+    assert told.text.at(Preview.NONE) == AlertText("", "", "new")
+    untold = alert_of(MESSAGE, CONTENT, NOON, DAY)
+    assert isinstance(untold, Alert)
+    assert (untold.text.sender, untold.text.avatar) == ("", "")
+
+
 def test_a_call_expires_when_it_has_stopped_ringing_and_an_alert_never_later_than_the_relay_says() -> None:
     call = replace(CONTENT, kind="call", urgent=True, expiry=timedelta(seconds=30))
     for expiry, life in ((30, timedelta(seconds=30)), (10**6, DAY)):

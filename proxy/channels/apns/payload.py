@@ -9,24 +9,37 @@ _LONGEST_NAME = 512
 _KEYS = "MIMC_"
 
 
-def payload_of(alert: Alert, text: AlertText, sound: str) -> bytes:
+def payload_of(alert: Alert, text: AlertText, sound: str, *, communication: bool = False) -> bytes:
     """The JSON payload in at most 4096 bytes: what is too long is cut and ends with "…", a long name first.
 
     `text` is what is said, in the device's language; where it has no body the app chooses the words, by a `loc-key`
     like "MIMC_PICTURE". `sound` is a file of the app or "default", at most 128 characters; "" for an alert without one.
-    App data is beside `aps`, as Apple asks. Source: Apple, "Generating a remote notification".
+    App data is beside `aps`, as Apple asks. With `communication` it says who writes and whether in a group, and the
+    app's service extension sees the alert first; not where the sender is not to be shown. Source: Apple, "Generating a
+    remote notification" and "Implementing communication notifications".
     """
+    told = _who(alert, text) if communication and text.title else {}
     title, group, body = text.title, text.group, text.body
     key = "" if body else f"{_KEYS}{text.kind.upper()}"
-    whole = _payload(alert, sound, title, group, body, key)
+    whole = _payload(alert, sound, told, title, group, body, key)
     if len(whole) <= LIMIT:
         return whole
     title, group = (cut(name, _LONGEST_NAME, json_bytes) for name in (title, group))
-    room = LIMIT - len(_payload(alert, sound, title, group, "", key))
-    return _payload(alert, sound, title, group, cut(body, room, json_bytes), key)
+    room = LIMIT - len(_payload(alert, sound, told, title, group, "", key))
+    return _payload(alert, sound, told, title, group, cut(body, room, json_bytes), key)
 
 
-def _payload(alert: Alert, sound: str, title: str, group: str, body: str, key: str) -> bytes:
+def _who(alert: Alert, text: AlertText) -> dict[str, object]:
+    """Under 1100 bytes. Their name is the alert's title, and the group's its subtitle."""
+    is_group = alert.conversation.startswith("topic:")
+    sender = text.sender if is_group else alert.conversation.removeprefix("p2p:")
+    told: dict[str, object] = {"group": is_group}
+    if 0 < sum(map(json_bytes, sender)) <= _LONGEST_NAME:
+        told["sender"] = sender
+    return told | ({"avatar": text.avatar} if text.avatar else {})
+
+
+def _payload(alert: Alert, sound: str, told: dict[str, object], title: str, group: str, body: str, key: str) -> bytes:
     shown = {"title": title} if title else {}  # without one iOS shows the app's name alone
     if group:
         shown["subtitle"] = group
@@ -36,4 +49,8 @@ def _payload(alert: Alert, sound: str, title: str, group: str, body: str, key: s
         aps["sound"] = sound
     if alert.silent or alert.urgent:
         aps["interruption-level"] = "passive" if alert.silent else "time-sensitive"  # iOS 15 and later
-    return to_json({"aps": aps, **app_data(alert)})
+    data: dict[str, object] = {**app_data(alert)["mimc"]}
+    if told:
+        aps["mutable-content"] = 1
+        data |= told
+    return to_json({"aps": aps, "mimc": data})

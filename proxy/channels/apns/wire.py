@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from proxy.channels.apns.payload import payload_of
 from proxy.channels.common import retry_after
@@ -84,7 +85,8 @@ class ApnsWire:
     def __init__(
         self, settings: ApnsSettings, environment: ApnsEnvironment, vocabulary: Vocabulary | None = None
     ) -> None:
-        self._sound, self._localized = settings.sound, settings.localized
+        self._payload = partial(payload_of, sound=settings.sound, communication=settings.communication)
+        self._localized = settings.localized
         self._vocabulary = vocabulary or Vocabulary()
         is_sandbox = environment is ApnsEnvironment.SANDBOX
         self._path = f"{settings.sandbox_url if is_sandbox else settings.production_url}/3/device/"
@@ -124,7 +126,7 @@ class ApnsWire:
         text = self._vocabulary.shown(push.text)
         if self._localized == "server":
             text = self._vocabulary.say(text, push.locale)
-        return Request(self._path + push.address, headers, payload_of(job.alert, text, self._sound))
+        return Request(self._path + push.address, headers, self._payload(job.alert, text))
 
     def variant(self, push: Push) -> Hashable:
         """A request has one device, and is never divided."""
