@@ -12,7 +12,7 @@ from proxy.configuration import load_settings
 from proxy.errors import BadSettings
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted(path.relative_to(ROOT) for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+PAGES = sorted(path.relative_to(ROOT) for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 FOLDERS = ["docs", "config", "README.md"]
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _TEXTS = (".md", ".toml", ".py", ".lua")

@@ -1,0 +1,5 @@
+package com.xiaomi.mimc;
+
+public interface MIMCTokenFetcher {
+    String fetchToken();
+}
