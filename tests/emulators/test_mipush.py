@@ -37,7 +37,7 @@ SETTINGS = f"""
     [[mipush.apps.channels.templates]]
     template_id = "M12762"
     parameters = ["keywords1", "keywords2"]
-    title = "{{{{keywords1}}}}"
+    title = "From {{{{keywords1}}}}"
     text = "wrote: {{{{keywords2}}}}"
     [[mipush.apps.channels]]
     channel_id = "777"
@@ -164,7 +164,7 @@ def test_an_accepted_call_is_answered_with_a_message_id_and_shown(mipush: Emulat
     assert all(isinstance(value, str) for value in answer["data"].values())
     for name in ("first", "second"):
         shown = mipush.phone(name)["shown"]
-        assert [(s["title"], s["description"]) for s in shown] == [("Li Lei", "wrote: hello")]
+        assert [(s["title"], s["description"]) for s in shown] == [("From Li Lei", "wrote: hello")]
 
 
 def test_a_call_of_libcurl_is_understood(mipush: Emulator) -> None:
@@ -622,7 +622,7 @@ def test_without_the_strict_setting_no_channel_is_needed(tmp_path: Path) -> None
 
 
 def test_all_faults_in_the_settings_are_named_and_no_secret_is_shown() -> None:
-    template = {"template_id": "M1", "parameters": ["a", ""]}
+    template = {"template_id": "M1", "parameters": ["a", ""], "title": " {a} wrote"}
     app = {
         "package": 5,
         "app_secret": SECRET,
@@ -632,6 +632,7 @@ def test_all_faults_in_the_settings_are_named_and_no_secret_is_shown() -> None:
         "apps.0.package: input should be a valid string",
         "apps.0.channels.0.kind: input should be 'private' or 'public'",
         "apps.0.channels.0.templates.0.parameters.1: string should have at least 1 character",
+        "apps.0.channels.0.templates.0.title: a title may not begin with a variable",
         "unknown_targets: input should be 'refuse', 'ignore' or 'accept'",
         "tls: unknown key",
     ]

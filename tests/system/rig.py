@@ -462,7 +462,7 @@ class Rig:
                 apps = "".join(
                     f'[[mipush.apps]]\npackage = "{TOPIC[app_id]}"\napp_secret = "{PUSH_SECRET[app_id]}"\n'
                     '[[mipush.apps.channels]]\nchannel_id = "104551"\n[[mipush.apps.channels.templates]]\n'
-                    'template_id = "P00001"\nparameters = ["name", "words"]\ntitle = "{name}"\ntext = "{words}"\n'
+                    'template_id = "P00001"\nparameters = ["name", "words"]\ntitle = "From {name}"\ntext = "{words}"\n'
                     for app_id in SECTION
                 )
                 return f"[mipush]\nport = 0\n{own}{apps}"

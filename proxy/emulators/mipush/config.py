@@ -10,12 +10,18 @@ from proxy.settings.fields import Section, refuse
 UnknownTargets = Literal["refuse", "ignore", "accept"]
 
 
+def _of_words_first(title: str) -> str:
+    if title.lstrip().startswith("{"):
+        raise ValueError("a title may not begin with a variable")
+    return title
+
+
 class Template(Section):
-    """A text of the console. `title` and `text` name their variables in braces: "{keywords1} wrote"."""
+    """A text of the console. `title` and `text` name their variables in braces: "From {keywords1}"."""
 
     template_id: Text
     parameters: Annotated[tuple[Text, ...], Field(max_length=9)] = ()
-    title: str = ""
+    title: Annotated[str, AfterValidator(_of_words_first)] = ""
     text: str = ""
 
 
