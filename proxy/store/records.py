@@ -129,8 +129,11 @@ def load_job(record: bytes) -> Job:
         _only(str, fields.get("tok", ""))
         _only(int, *fields["order"], fields["attempt"])
         order, expires_at = Order(*fields["order"]), _time(fields["until"])
-        flags = (bool(fields.get(name, 0)) for name in ("urgent", "silent", "mentioned"))
-        alert = Alert(fields["message"], fields["conv"], _load_text(fields), order, expires_at, *flags)
+        is_urgent, is_silent = bool(fields.get("urgent", 0)), bool(fields.get("silent", 0))
+        alert = Alert(
+            fields["message"], fields["conv"], _load_text(fields), order, expires_at, is_urgent, is_silent,
+            bool(fields.get("mentioned", 0)),
+        )  # fmt: skip
         return Job(
             fields["app"], fields["channel"], fields["account"], fields["device"], alert, fields["attempt"],
             bool(fields["second"]), tuple(_load_try(at, reason) for at, reason in fields.get("tries", ())),
