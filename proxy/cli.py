@@ -11,6 +11,7 @@ _FOUND_IN = {
     "run": "proxy.commands.running:run",
     "worker": "proxy.commands.worker:worker",
     "check-config": "proxy.commands.checking:check_config",
+    "explain": "proxy.commands.why:explain",
     "explain-payload": "proxy.commands.explaining:explain",
     "token": "proxy.commands.signing:token",
     "emulate": "proxy.commands.emulating:emulate",

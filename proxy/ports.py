@@ -8,6 +8,7 @@ from typing import Protocol
 from proxy.domain.callbacks import Receipt
 from proxy.domain.dead_letters import DeadLetter, PutBack
 from proxy.domain.devices import Device, Registered
+from proxy.domain.history import Noted
 from proxy.domain.jobs import Job, Push
 from proxy.domain.lanes import Lane
 from proxy.domain.limits import Admitted, Blocked, Budget, Exceeded
@@ -75,6 +76,12 @@ class PreferenceBook(Protocol):
     def read(self, app: str, account: str) -> tuple[Preferences, str]: ...
 
     def write(self, app: str, account: str, preferences: Preferences, expected: str | None) -> str | None: ...
+
+
+class AlertHistory(Protocol):
+    """How messages ended for an account. Raises StoreUnavailable. See store/queue/history.py."""
+
+    def of_account(self, app: str, account: str, since: datetime, most: int) -> list[Noted]: ...
 
 
 class BlockList(Protocol):

@@ -3,6 +3,7 @@
 check(job, where it goes now)  -> Push | Decision      before the request
 decide(job, outcome)           -> Decision             after the answer
 after_removal(job, result)     -> Decision             once the registration was removed, or was not
+noted(job, Decision)           -> Settlement           with what the history keeps of it
 """
 
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import assert_never
 
 from proxy.domain.dead_letters import Cause
 from proxy.domain.devices import Destination, RemovalResult
+from proxy.domain.history import note_of_job
 from proxy.domain.jobs import ClaimedJob, Job, Push
 from proxy.domain.lanes import Lane, PauseKind
 from proxy.domain.outcomes import (
@@ -30,6 +32,7 @@ from proxy.domain.outcomes import (
     Unregistered,
 )
 from proxy.domain.settlements import Bury, Finish, Move, Postpone, Settlement
+from proxy.domain.times import to_ms
 
 Backoff = Callable[[int], timedelta]
 _LONGEST_REST = timedelta(hours=1)
@@ -187,6 +190,31 @@ def after_removal(claimed: ClaimedJob, removal: RemovalResult, now: datetime) ->
 def bury(claimed: ClaimedJob, cause: Cause, reason: str) -> Decision:
     """The job ends here, kept for a person to look at."""
     return Decision(Bury(claimed.entry_id, cause, reason, claimed.job), Result.DEAD_LETTER, reason)
+
+
+def noted(
+    claimed: ClaimedJob, decision: Decision, pushed_at: datetime | None, now: datetime, why: str = ""
+) -> Settlement:
+    """The settlement of a decision with a note; of tries that were in vain only the first makes one.
+
+    `pushed_at` None: it was not sent. `why` is for the history alone, where the decision has no reason.
+    """
+    settlement = decision.settlement
+    if settlement is None:
+        raise ValueError("nothing to settle")
+    job = claimed.job
+    if isinstance(settlement, Postpone | Move):
+        job = claimed.put_off(settlement.job)
+        settlement = replace(settlement, job=job)
+        if isinstance(settlement, Move) or claimed.job.history:
+            return settlement
+    note = note_of_job(
+        job, decision.result, decision.reason or why, planned_at_ms=claimed.planned_at_ms,
+        pushed_at_ms=to_ms(pushed_at) if pushed_at else 0, answered_at_ms=to_ms(now) if pushed_at else 0,
+    )  # fmt: skip
+    if isinstance(settlement, Finish):  # nearly all of them, and `replace` costs three times as much
+        return Finish(settlement.entry_id, (note,))
+    return replace(settlement, notes=(note,))
 
 
 def _paused(claimed: ClaimedJob, pause: PauseLane, now: datetime, again: datetime | None = None) -> Decision:

@@ -1,7 +1,7 @@
 """One alert for one device: what is planned, waits, is tried, and is settled."""
 
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 
@@ -28,6 +28,7 @@ class Job:
     phone may have changed hands since. `attempt` counts answers that asked us to come back; `second_chance` is spent
     once, on a device that registered anew after its token had been called dead. `history` lists its tries, the oldest
     first. `token_digest` is the device's when the job was planned, "" where that is not known: it saves a look-up.
+    `planned_at_ms` is 0 until it is put off for the first time: before that its entry's id says it.
     """
 
     app: str
@@ -39,6 +40,7 @@ class Job:
     second_chance: bool = False
     history: tuple[Try, ...] = ()
     token_digest: str = ""
+    planned_at_ms: int = field(default=0, compare=False)
 
     @cached_property
     def platform(self) -> str:
@@ -66,6 +68,17 @@ class ClaimedJob:
 
     entry_id: bytes
     job: Job
+
+    @property
+    def planned_at_ms(self) -> int:
+        """A job's first entry is as old as its plan; 0 where its id is none of a stream's."""
+        at = self.entry_id.partition(b"-")[0]
+        return self.job.planned_at_ms or (int(at) if at.isdigit() else 0)
+
+    def put_off(self, job: "Job | None" = None) -> "Job":
+        """The job, or what has become of it, as it goes into another entry: it knows when it was planned."""
+        job = job or self.job
+        return job if job.planned_at_ms else replace(job, planned_at_ms=self.planned_at_ms)
 
 
 @dataclass(frozen=True)

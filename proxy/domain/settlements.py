@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from proxy.domain.dead_letters import Cause
+from proxy.domain.history import Note
 from proxy.domain.jobs import ClaimedJob, Job
 from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import OfflineMessage
@@ -27,9 +28,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Finish:
-    """The entry is done with and goes."""
+    """The entry is done with and goes. Of this and others `notes` are for the history."""
 
     entry_id: bytes
+    notes: Sequence[Note] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Postpone:
     entry_id: bytes
     job: Job
     when: datetime
+    notes: Sequence[Note] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class Bury:
     cause: Cause
     reason: str
     subject: Job | OfflineMessage | Entry
+    notes: Sequence[Note] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class Move:
     entry_id: bytes
     job: Job
     lane: Lane
+    notes: Sequence[Note] = field(default=(), compare=False)
 
 
 Settlement = Finish | Postpone | Bury | Move
@@ -69,11 +74,13 @@ class SettleResult:
 
     `foreign`: another worker has the entry, nothing was done. `buried`: the store refused this one settlement each time
     it was asked, so it became this dead letter instead. `failed`: it refused that too; the entry stays pending.
+    `unnoted`: why the history took no note of something that was settled.
     """
 
     foreign: list[bytes] = field(default_factory=list)
     failed: list[bytes] = field(default_factory=list)
     buried: list[Bury] = field(default_factory=list)
+    unnoted: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,10 @@ class Waiting:
 
 @dataclass(frozen=True)
 class PlanChunk:
-    """Some of a message's jobs. `last`: its callback is done with after them, or waits for the lanes that are full."""
+    """Some of a message's jobs. `last`: its callback is done with after them, or waits for the lanes that are full.
+
+    `notes` go into the history with the last ones: records with their buckets, see store/history_records.py.
+    """
 
     app_id: str
     message_id: str
@@ -94,6 +104,7 @@ class PlanChunk:
     jobs: Sequence[tuple[Lane, Job]]
     last: bool
     waiting: Waiting | None = None
+    notes: Sequence[tuple[int, bytes]] = ()
 
 
 @dataclass(frozen=True)
@@ -101,13 +112,14 @@ class ChunkResult:
     """For each job whether it was appended now; and the lanes that are full, which took nothing.
 
     `claimed`: by lane what was claimed in the same step. An entry that was appended earlier comes unread. `error`: what
-    the store said instead of all that.
+    the store said instead of all that. `unnoted`: why the history took no note.
     """
 
     new: list[bool]
     full: frozenset[Lane] = frozenset()
     claimed: Mapping[Lane, Sequence[ClaimedJob | Entry]] = field(default_factory=dict)
     error: Exception | None = None
+    unnoted: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -379,9 +379,14 @@ class DeviceSettings(Section):
 
 
 class AlertSettings(Section):
-    """When a person is left alone. `present` zero: an account that fetched a token just now is alerted as any other."""
+    """When a person is left alone, and what is kept to tell why there was no alert.
+
+    `present` zero: an account that fetched a token just now is alerted as any other. `history_max_bytes` is for the
+    histories of all apps together; zero: none is kept.
+    """
 
     present: Annotated[timedelta, seconds(ge=0, le=3600)] = Field(timedelta(0), alias="present_s")
+    history_max_bytes: Annotated[int, Field(ge=0, le=2**40)] = 256 * 2**20
 
 
 class RelaySettings(Section):

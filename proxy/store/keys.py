@@ -32,6 +32,7 @@ users' own names and may hold anything; they and push tokens enter a key as a di
     proxy:{appId}:brake:<app>:<platform>     hash    1 day            worker (deliver), cli the removal guard
     proxy:{<team>}:provider-token:<id>:<d>   string  1 hour           worker (deliver), cli the key's JWT for APNs
     ...:signing                              string  5 s              worker (deliver)      the lock of who signs it
+    proxy:{appId}:history:<bucket>           stream  7 days           worker (plan, settle) how messages ended
     proxy:{appId}:ready                      string  1 minute         web (health)          can the store be written?
     proxy:{store}:generation                 hash    for ever         web, worker           which store this is, loss
     proxy:{store}:clocks                     hash    1 hour           web, worker           clocks that are wrong
@@ -46,7 +47,7 @@ users' own names and may hold anything; they and push tokens enter a key as a di
 Preferences live on from each time that they are set or read, or a device of the account is registered.
 What deliver writes of removed devices, the guard and unknown accounts, the web writes too, where a receipt says so.
 What lives until it is planned, settled or due has a cap instead: callbacks and those that wait together one, a lane's
-jobs and retries together one.
+jobs and retries together one. The history has a cap in bytes too, of all its streams: `alerts.history_max_bytes`.
 <d> of limits and signed-in: the digest of an account, an address, or both. An account's counter, the blocked accounts,
 its sessions' marks and its unknown marks are one script's keys (admit.lua): with shards they will lie under its tag.
 <d> of shown, flying and sent: a target and conversation on a channel whose alerts replace each other on the phone.
@@ -65,6 +66,7 @@ WORKERS_TTL_S = 86_400
 REMOVAL_GUARD_TTL_S = 86_400
 PAUSE_TTL_S = 30 * 86_400
 SIGNED_IN_TTL_S = 90 * 86_400
+HISTORY_TTL_S = 8 * 86_400  # its notes go after 7 days; a stream that is no longer swept goes whole
 RESUMED_TTL_S = 15  # longer than the ramp to 5000 in flight takes
 PROVIDER_TOKEN_TTL_S = 3_600
 
@@ -233,6 +235,10 @@ def calls(limit: str, caller: str) -> str:
 
 def signed_in(account_name: str, network: str) -> str:
     return f"proxy:signed-in:{digest(account_name, network)}"
+
+
+def history(app_id: str, bucket: int) -> str:
+    return f"proxy:{{{app_id}}}:history:{bucket:02x}"
 
 
 def ready(app_id: str) -> str:

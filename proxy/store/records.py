@@ -82,6 +82,7 @@ def dump_job(job: Job, *, with_text: bool = True) -> bytes:
         **({"tok": job.token_digest} if job.token_digest else {}),
         **({"silent": 1} if alert.silent else {}),
         **({"mentioned": 1} if alert.mentioned else {}),
+        **({"plan": job.planned_at_ms} if job.planned_at_ms else {}),
     })  # fmt: skip
 
 
@@ -127,7 +128,7 @@ def load_job(record: bytes) -> Job:
         fields = _load(record)
         _only(str, *(fields[name] for name in ("app", "channel", "account", "device", "message", "conv")))
         _only(str, fields.get("tok", ""))
-        _only(int, *fields["order"], fields["attempt"])
+        _only(int, *fields["order"], fields["attempt"], fields.get("plan", 0))
         order, expires_at = Order(*fields["order"]), _time(fields["until"])
         is_urgent, is_silent = bool(fields.get("urgent", 0)), bool(fields.get("silent", 0))
         alert = Alert(
@@ -137,7 +138,7 @@ def load_job(record: bytes) -> Job:
         return Job(
             fields["app"], fields["channel"], fields["account"], fields["device"], alert, fields["attempt"],
             bool(fields["second"]), tuple(_load_try(at, reason) for at, reason in fields.get("tries", ())),
-            fields.get("tok", ""),
+            fields.get("tok", ""), fields.get("plan", 0),
         )  # fmt: skip
     except _NOT_OURS as error:
         raise UnreadableRecord(f"job record: {type(error).__name__}") from None

@@ -10,6 +10,7 @@ from proxy.channels.mipush.receipts import ReceiptReaders
 from proxy.mimc.senders import Senders
 from proxy.ports import (
     Admission,
+    AlertHistory,
     CallbackInbox,
     DeviceRegistry,
     HealthCheck,
@@ -40,6 +41,7 @@ class Services:
     inbox: CallbackInbox
     devices: DeviceRegistry
     preferences: PreferenceBook
+    history: AlertHistory
     store_metrics: StoreMetrics
     health: HealthCheck
     now: Callable[[], datetime]  # this machine's

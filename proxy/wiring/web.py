@@ -35,6 +35,7 @@ from proxy.store.connection import Store, lasting_redis
 from proxy.store.devices.receipts import ReceiptEffects
 from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.devices.removal import DeviceRemoval
+from proxy.store.queue.history import RedisHistory
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.server.clocks import StoreClock, clock_commands
 from proxy.store.server.health import RedisHealth
@@ -137,6 +138,7 @@ def web_services(settings: Settings) -> Services:
         token_monitor=token_monitor,
         devices=RedisDeviceRegistry(store, app_ids_of(settings), settings.devices.per_account),
         preferences=RedisPreferences(store, app_ids_of(settings)),
+        history=RedisHistory(store, app_ids_of(settings)),
         store_metrics=RedisMetrics(store, lanes, clock.now),
         health=RememberedHealth(
             NotedHealth(

@@ -35,6 +35,7 @@ from proxy.store.devices.addresses import RedisAddresses
 from proxy.store.devices.removal import DeviceRemoval
 from proxy.store.provider_tokens import FixedAuthorization, SharedProviderToken
 from proxy.store.queue.conversation_locks import RedisConversationLocks
+from proxy.store.queue.history import HistorySweep
 from proxy.store.queue.lane_states import RedisLaneStates
 from proxy.store.queue.streams import RedisQueue
 from proxy.store.server.clocks import StoreClock
@@ -136,6 +137,7 @@ def build_worker(settings: Settings) -> Worker:
             jobs_cap=settings.store.jobs_cap,
             dead_cap=settings.store.dead_letters_cap,
             writes=writes,
+            keeps_history=settings.alerts.history_max_bytes > 0,
         ),
         addresses=RedisAddresses(
             redis,
@@ -170,6 +172,7 @@ def build_worker(settings: Settings) -> Worker:
         leases=shared.leases,
         clock=shared.clock,
         states=WorkerStates(redis),
+        history=HistorySweep(redis, sorted(set(app_ids.values())), settings.alerts.history_max_bytes),
         readiness=Readiness(instance),
         monitor=StoreMonitor(
             redis, AsyncIdentityMonitor(redis, identity_of(settings), log_loss, writes), shared.providers_clock

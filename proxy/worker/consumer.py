@@ -196,6 +196,7 @@ class StreamConsumer:
             else:
                 self._observer.store.answered()
                 break
+        self._observer.unnoted(result.unnoted)
         if result.foreign:
             self._observer.leases_lost(self.stream, len(result.foreign))
         if result.failed:

@@ -23,8 +23,9 @@ import structlog
 from redis.exceptions import RedisError
 
 from proxy.domain.dead_letters import Cause
-from proxy.domain.decisions import Backoff, Decision, Result, bury, check, decide
+from proxy.domain.decisions import Backoff, Decision, Result, bury, check, decide, noted
 from proxy.domain.devices import Destination, LaneRead
+from proxy.domain.history import Note, note_of_job
 from proxy.domain.jobs import ClaimedJob, Push
 from proxy.domain.lanes import Lane, Route, StoredLane
 from proxy.domain.outcomes import About, CredentialsExpired, Deferred, Outcome, Split
@@ -138,7 +139,8 @@ class LaneWorker:
             return None
         if entry.deliveries > POISON_DELIVERIES:
             log.error("job is poison", job_id=job.id, app=job.app, channel=job.channel)
-            self.consumer.settle(Bury(entry.id, Cause.POISON, "poison", job))
+            note = note_of_job(job, Result.DEAD_LETTER, "poison", planned_at_ms=ClaimedJob(entry.id, job).planned_at_ms)
+            self.consumer.settle(Bury(entry.id, Cause.POISON, "poison", job, (note,)))
             return None
         return ClaimedJob(entry.id, job)
 
@@ -302,9 +304,9 @@ class LaneWorker:
         for claimed in acquired.superseded:
             self._settle(claimed, Decision(Finish(claimed.entry_id), Result.SUPERSEDED))
         for claimed in acquired.busy:
-            self.consumer.settle(Postpone(claimed.entry_id, claimed.job, now + _LOCK_BUSY))
+            self.consumer.settle(Postpone(claimed.entry_id, claimed.put_off(), now + _LOCK_BUSY))
         for claimed in acquired.early:
-            self.consumer.settle(Postpone(claimed.entry_id, claimed.job, now + _EARLY))
+            self.consumer.settle(Postpone(claimed.entry_id, claimed.put_off(), now + _EARLY))
         return {claimed.entry_id: push for claimed, push in acquired.ready}
 
     def _send(
@@ -444,7 +446,9 @@ class LaneWorker:
         for (claimed, _), how in zip(sent.addressed, endings, strict=True):
             covered, going = self._conversations.freed(claimed.job, accepted=how is Ending.ACCEPTED)
             for one in covered:
-                self._settle(one, Decision(Finish(one.entry_id), Result.SUPERSEDED))
+                self._settle(
+                    one, Decision(Finish(one.entry_id), Result.SUPERSEDED), why=f"by {claimed.job.alert.message_id}"
+                )
             self._waiting.put(batches_of(going, self._wire))
 
     # settling
@@ -458,17 +462,20 @@ class LaneWorker:
                 left.append(claimed.entry_id)
                 results.append(None)
             else:
-                self._settle(claimed, decision)
+                self._settle(claimed, decision, sent.at)
                 results.append(decision.result)
         if left:
             self._leave(left, self._trouble)
         return results
 
-    def _settle(self, claimed: ClaimedJob, decision: Decision) -> None:
+    def _settle(
+        self, claimed: ClaimedJob, decision: Decision, pushed_at: datetime | None = None, why: str = ""
+    ) -> None:
+        """`why`: for the history, where the decision has no reason."""
         if decision.settlement is not None and self.consumer.is_open(claimed.entry_id):
-            self._progress_at = self._clock()
-            self.consumer.settle(decision.settlement)
-            self._observer.settled(claimed.job, decision, self._now())
+            self._progress_at, now = self._clock(), self._now()
+            self.consumer.settle(noted(claimed, decision, pushed_at, now, why))
+            self._observer.settled(claimed.job, decision, now)
 
     def _put_back(self, batches: Sequence[Batch]) -> None:
         """The lane is paused: its jobs wait in the store, where any worker's probe finds them."""
@@ -476,7 +483,7 @@ class LaneWorker:
         for batch in batches:
             for claimed in batch.jobs:
                 if self.consumer.is_open(claimed.entry_id):
-                    self.consumer.settle(Postpone(claimed.entry_id, claimed.job, now))
+                    self.consumer.settle(Postpone(claimed.entry_id, claimed.put_off(), now, _note_of_pause(claimed)))
 
     def _is_ours(self, batch: Batch) -> bool:
         """False, and nothing is decided, where another worker may have taken the batch over."""
@@ -563,3 +570,10 @@ class LaneWorker:
         if self._trouble or self._under_way:
             return self._trouble or "no answer from the provider"
         return "no free connection" if self._waiting else "the store takes no outcome"
+
+
+def _note_of_pause(claimed: ClaimedJob) -> tuple[Note, ...]:
+    """For the history, unless the job was put off before."""
+    if claimed.job.planned_at_ms:
+        return ()
+    return (note_of_job(claimed.job, Result.PAUSED, "lane paused", planned_at_ms=claimed.planned_at_ms),)

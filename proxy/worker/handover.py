@@ -65,6 +65,10 @@ class HandOver:
             await offer.worker.hand_over(offer.room, some, destinations)
         return results
 
+    async def note(self, app_id: str, notes: Sequence[tuple[int, bytes]]) -> None:
+        """See RedisQueue.append_notes."""
+        await self._queue.append_notes(app_id, notes)
+
     def _offers(self, chunks: Sequence[PlanChunk]) -> list[_Offer]:
         jobs: dict[Lane, list[Job]] = {}
         for chunk in chunks:

@@ -4,6 +4,7 @@ Labels are kept once made: finding them anew costs more than the counting. Nothi
 """
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 
 import structlog
@@ -112,6 +113,11 @@ class RelayObserver:
 
     def buried(self, settlement: Bury) -> None:
         metrics.dead_letters_total.labels(self._app_id, self._app, self._channel, settlement.cause).inc()
+
+    def unnoted(self, errors: Sequence[str]) -> None:
+        """The history took no note of something that was done all the same."""
+        if errors:
+            metrics.history_lost_total.inc(len(errors))
 
     def taken_over(self, stream: str, count: int) -> None:
         metrics.taken_over_total.inc(count)

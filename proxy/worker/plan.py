@@ -21,15 +21,19 @@ from proxy.domain.alerts import Alert
 from proxy.domain.callbacks import Recipient
 from proxy.domain.dead_letters import Cause
 from proxy.domain.devices import AccountsRead
+from proxy.domain.history import Reason
 from proxy.domain.lanes import Lane, Route
 from proxy.domain.messages import DEFAULT_READING, MessageReading
 from proxy.domain.offline_messages import OfflineMessage
+from proxy.domain.preferences import Treatment
 from proxy.domain.previews import Preview
 from proxy.domain.settlements import Bury, Entry, PlanChunk, Waiting
 from proxy.store.connection import is_the_stores_own
 from proxy.store.devices.addresses import RedisAddresses
+from proxy.store.history_records import NotesOfMessage
 from proxy.store.queue.streams import lane_name
 from proxy.store.records import UnreadableRecord, load_offline_message
+from proxy.usecases.note_plan import note_of_reader, notes_of_all, notes_of_own, notes_of_some
 from proxy.usecases.plan_alerts import Planned, PlanResult, alert_of, jobs_for, readers_of, treatments_of
 from proxy.worker.consumer import POISON_DELIVERIES, StreamConsumer
 from proxy.worker.handover import HandOver
@@ -61,10 +65,14 @@ class Plan:
     muted: int = 0
     present: int = 0
     jobs: list[Planned] = field(default_factory=list)
+    notes: NotesOfMessage = field(default_factory=NotesOfMessage)
 
     def begin(self) -> None:
         """Another try: what the store has of it already, it does not take again."""
         self.full, self.blocked, self.muted, self.present = frozenset(), 0, 0, 0
+        self.notes = NotesOfMessage()
+        if not self.entry.tries and len(self.readers) < len(self.message.recipients):
+            self.notes.add(notes_of_own(self.message))
 
     @property
     def is_crowd(self) -> bool:
@@ -150,7 +158,8 @@ class PlanWorker:
             return None
         if entry.deliveries > POISON_DELIVERIES:
             log.error("callback is poison", message_id=message.message_id)
-            self.consumer.settle(Bury(entry.id, Cause.POISON, "poison callback", self._kept(message)))
+            notes = [note_of_reader(message, Reason.POISON, reader.account) for reader in readers_of(message)]
+            self.consumer.settle(Bury(entry.id, Cause.POISON, "poison callback", self._kept(message), notes))
             return None
         content = self._reading.read(message.payload, message.biz_type)
         alert = alert_of(message, content, self._now(), self._alert_ttl)
@@ -181,7 +190,16 @@ class PlanWorker:
         else:
             for plan in plans:
                 self._observer.planned(plan.message, plan.result, plan.appended)
+                self._note_planned_before(plan)
         self.consumer.release([plan.entry.id for plan in plans])
+
+    def _note_planned_before(self, plan: Plan) -> None:
+        """Only the store's answer says so. Nothing waits for it, and a kill now costs the note."""
+        if plan.result is PlanResult.KNOWN and not plan.entry.tries and plan.entry.deliveries == 1:
+            notes = NotesOfMessage()
+            accounts = dict.fromkeys(job.account for _, job in plan.jobs)
+            notes.add(note_of_reader(plan.message, Reason.PLANNED_BEFORE, account) for account in accounts)
+            self._tasks.start(self._hand_over.note(self._app_id, notes.records()))
 
     async def _with_patience(self, plans: Sequence[Plan]) -> None:
         """A store in trouble is waited for with the entries in hand: six leases of it would make them all poison."""
@@ -241,23 +259,30 @@ class PlanWorker:
         return await self._addresses.read_accounts(self._app_id, list(apps), list(names))
 
     def _jobs(self, plan: Plan, readers: Sequence[Recipient], found: AccountsRead) -> list[Planned]:
+        is_first = not plan.entry.tries
         if isinstance(plan.alert, PlanResult):
+            if is_first or plan.alert is PlanResult.EXPIRED:
+                plan.notes.add(notes_of_all(plan.message, plan.alert, readers))
             return []
         lanes = plan.entry.lanes
         routes = [route for route in self._routes if not lanes or lane_name(route.lane) in lanes]
+        all_readers, treatments = readers, dict[str, Treatment]()
         plan.blocked += sum(reader.account in found.blocked for reader in readers)
         if present := found.present - found.blocked:
             plan.present += sum(reader.account in present for reader in readers)
             readers = [reader for reader in readers if reader.account not in present]
-        if not found.preferences and not plan.mentions:
-            return jobs_for(routes, plan.alert, readers, found.devices, found.blocked)
-        treatments = treatments_of(plan.alert, readers, found.preferences, plan.mentions, self._now())
-        plan.muted += sum(one.muted for account, one in treatments.items() if account not in found.blocked)
-        return jobs_for(routes, plan.alert, readers, found.devices, found.blocked, treatments)
+        if found.preferences or plan.mentions:
+            treatments = treatments_of(plan.alert, readers, found.preferences, plan.mentions, self._now())
+            plan.muted += sum(one.muted for account, one in treatments.items() if account not in found.blocked)
+        jobs = jobs_for(routes, plan.alert, readers, found.devices, found.blocked, treatments)
+        if is_first:
+            plan.notes.add(notes_of_some(plan.message, all_readers, routes, found, treatments, jobs))
+        return jobs
 
     def _chunk(self, plan: Plan, jobs: Sequence[Planned], *, last: bool = False) -> PlanChunk:
         waiting = Waiting(plan.full, plan.entry.tries) if last else None
-        return PlanChunk(self._app_id, plan.message.message_id, plan.entry.id, jobs, last, waiting)
+        notes = plan.notes.records() if last else ()
+        return PlanChunk(self._app_id, plan.message.message_id, plan.entry.id, jobs, last, waiting, notes)
 
     async def _append(self, chunks: Sequence[tuple[Plan, PlanChunk]]) -> None:
         if not chunks:
@@ -266,6 +291,7 @@ class PlanWorker:
         for (plan, chunk), result in zip(chunks, results, strict=True):
             plan.appended += sum(result.new)
             plan.full |= result.full
+            self._observer.unnoted(result.unnoted)
             for (lane, _), is_new in zip(chunk.jobs, result.new, strict=result.error is None):
                 if is_new:
                     self._observer.job_planned(lane)

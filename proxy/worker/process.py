@@ -16,6 +16,7 @@ import structlog
 from redis.exceptions import RedisError, ResponseError
 
 from proxy.store.connection import is_the_stores_own
+from proxy.store.queue.history import HistorySweep
 from proxy.store.queue.lane_states import RedisLaneStates
 from proxy.store.queue.streams import RedisQueue
 from proxy.store.server.clocks import StoreClock
@@ -36,6 +37,7 @@ _MOVE_MOST = 500
 _LOOK_EVERY_S = 1.0
 _LAST_CLAIM_S = 2.0  # a blocking read and a little
 _SWEEP_EVERY_S = 600.0
+_SWEEP_HISTORY_EVERY_S = 60.0
 
 log = structlog.get_logger()
 Round = Callable[[], Awaitable[None]]
@@ -66,6 +68,7 @@ class Worker:
     leases: Leases
     clock: StoreClock
     states: WorkerStates
+    history: HistorySweep
     readiness: Readiness
     monitor: StoreMonitor
     outage: StoreOutage
@@ -120,7 +123,7 @@ class Worker:
         return [*(worker.claim for worker in self._workers), self._take_over, self._move_due]
 
     def _serving(self) -> list[Round]:
-        return [self._renew, self._look_for_pauses, self._sweep, self._monitor, self._report]
+        return [self._renew, self._look_for_pauses, self._sweep, self._sweep_history, self._monitor, self._report]
 
     async def _claim(self, stop: asyncio.Event, round_: Round) -> None:
         await self.monitor.admitted.wait()
@@ -156,6 +159,10 @@ class Worker:
             with suppress(ResponseError):  # a broken stream, which its own loop reports
                 await self.queue.remove_instances(worker.consumer.stream)
         await asyncio.sleep(_SWEEP_EVERY_S)
+
+    async def _sweep_history(self) -> None:
+        await asyncio.sleep(_SWEEP_HISTORY_EVERY_S)
+        await self.history.sweep(self.clock.now())
 
     async def _monitor(self) -> None:
         await self.clock.measure()

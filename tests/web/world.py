@@ -15,6 +15,7 @@ from proxy.auth import build_authenticator
 from proxy.channels.mipush.receipts import ReceiptReaders
 from proxy.domain.callbacks import Receipt
 from proxy.domain.devices import Device, Registered
+from proxy.domain.history import Noted
 from proxy.domain.limits import Admitted, Blocked, Budget, Exceeded
 from proxy.domain.monitoring import Health, Metric
 from proxy.domain.offline_messages import Letter, OfflineMessage
@@ -105,6 +106,16 @@ class MemoryDevices:
 
     def remove(self, app: str, account: str, device_id: str) -> bool:
         return self.stored.pop((app, account, device_id), None) is not None
+
+
+class MemoryHistory:
+    """Implements ports.AlertHistory."""
+
+    def __init__(self) -> None:
+        self.noted: dict[tuple[str, str], list[Noted]] = {}
+
+    def of_account(self, app: str, account: str, since: datetime, most: int) -> list[Noted]:
+        return [one for one in self.noted.get((app, account), []) if one.at >= since][-most:]
 
 
 @dataclass
@@ -243,6 +254,7 @@ class World:
     def __init__(self, configured: Settings | None = None) -> None:
         self.settings = configured or settings()
         self.inbox, self.devices, self.preferences = MemoryInbox(), MemoryDevices(), MemoryPreferences()
+        self.history = MemoryHistory()
         self.tokens, self.state, self.blocks = ScriptedTokens(), MemoryState(), MemoryBlocks()
         self.admission = MemoryAdmission(self.blocks)
         self.receipts: list[DeliveryReceipt] = []
@@ -257,6 +269,7 @@ class World:
             inbox=self.inbox,
             devices=self.devices,
             preferences=self.preferences,
+            history=self.history,
             store_metrics=self.state,
             health=self.state,
             now=lambda: NOW,

@@ -6,6 +6,7 @@ entries that are still this instance's, and say which are not. An entry that was
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, assert_never
@@ -13,6 +14,8 @@ from typing import Any, assert_never
 from redis.exceptions import RedisError
 
 from proxy.domain.dead_letters import Cause
+from proxy.domain.decisions import Result
+from proxy.domain.history import note_of_job
 from proxy.domain.jobs import ClaimedJob, Job
 from proxy.domain.lanes import Lane
 from proxy.domain.settlements import (
@@ -31,6 +34,7 @@ from proxy.domain.settlements import (
 from proxy.domain.times import from_ms, to_ms
 from proxy.store import keys
 from proxy.store.connection import is_the_stores_own
+from proxy.store.history_records import bucket_of, head_of, member_of
 from proxy.store.records import dump_dead_letter, dump_job
 from proxy.store.scripts import Argument, Command, ask, ask_strictly, script
 from proxy.store.server.writes import CountedWrites
@@ -40,6 +44,7 @@ _IDS_PER_CALL = 500  # Lua's unpack and the store's patience both have limits
 _WAIT_FIRST_MS, _WAIT_LONGEST_MS = 1_000, 30_000  # a message for a lane that is full
 _NOTHING_WAITS = Waiting()
 _NO_ROOMS: Mapping[Lane, int] = {}
+_RECORDS_OF_SETTLE = 5  # the place of their number in the arguments
 _FIELDS_OF_WAITING = (b"lanes", b"tries")
 
 
@@ -56,6 +61,7 @@ class RedisQueue:
         jobs_cap: int,
         dead_cap: int,
         writes: CountedWrites | None = None,
+        keeps_history: bool = True,
     ) -> None:
         self._redis = redis
         self._writes = writes or CountedWrites()
@@ -64,6 +70,7 @@ class RedisQueue:
         self._dedupe_ttl_ms = _milliseconds(dedupe_ttl)
         self._jobs_cap = jobs_cap
         self._dead_cap = dead_cap
+        self._keeps_history = keeps_history
 
     async def ensure_group(self, stream: str) -> None:
         """The stream and its group exist. A store that came back empty has neither."""
@@ -145,6 +152,13 @@ class RedisQueue:
         results = [_chunk_result(chunk, answer) for chunk, answer in zip(chunks, answers, strict=False)]
         return results, answers[len(chunks) :]
 
+    async def append_notes(self, app_id: str, notes: Sequence[tuple[int, bytes]]) -> None:
+        """Into the history: records with their buckets. Raises nothing: they are worth no message."""
+        if self._keeps_history:
+            adding = [("XADD", keys.history(app_id, bucket), "*", "r", record) for bucket, record in notes]
+            with suppress(RedisError):
+                await ask(self._redis, adding)
+
     async def length(self, stream: str) -> int:
         return (await self.lengths([stream]))[0]
 
@@ -195,15 +209,18 @@ class RedisQueue:
         names = [keys.callbacks(chunk.app_id), keys.planned(chunk.app_id, chunk.message_id), keys.waiting(chunk.app_id)]
         for lane in lanes:
             names += [keys.jobs(lane), keys.retries(lane)]
+        notes = self._planned_notes(chunk, names) if chunk.notes else ()
         args: list[Argument] = [
             keys.GROUP, chunk.entry_id, int(chunk.last), self._dedupe_ttl_ms, self._jobs_cap,
             now_ms + wait_ms, waiting.tries + 1, " ".join(sorted(map(lane_name, waiting.lanes))), self._instance,
+            len(lanes), len(notes) // 2,
         ]  # fmt: skip
         for lane in lanes:
             claims = min(counts[lane], rooms.get(lane, 0))
             args += [lane_name(lane), claims]
             if claims:
                 rooms[lane] -= claims
+        args += notes
         place = {lane: index for index, lane in enumerate(lanes)}
         for lane, job in chunk.jobs:
             args += [place[lane], job.mark, dump_job(job)]
@@ -215,8 +232,10 @@ class RedisQueue:
         ordered = sorted(settlements, key=lambda settlement: isinstance(settlement, Finish))
         refused = await self._settled(app_id, lane, ordered, result)
         instead = [
-            Bury(id_, Cause.INTERNAL, f"the store refuses it: {error}", subject)
-            for id_, error, subject in refused
+            Bury(id_, Cause.INTERNAL, why, subject, [note_of_job(subject, Result.DEAD_LETTER, why)])
+            for id_, why, subject in (
+                (id_, f"the store refuses it: {error}", subject) for id_, error, subject in refused
+            )
             if subject is not None
         ]
         if instead:
@@ -242,14 +261,23 @@ class RedisQueue:
                     raise answer
                 refused += [(settlement.entry_id, str(answer), None) for settlement in some]
                 continue
-            writes, foreign, errors = answer
+            writes, foreign, errors, unnoted = answer
             if writes:
                 self._writes.answered(app_id, known, writes)
             result.foreign.extend(foreign)
+            result.unnoted.extend(error.decode("utf-8", "replace") for error in unnoted)
             subjects = {it.entry_id: it.job for it in some if isinstance(it, Postpone | Move)}
             for id_, error in errors:
                 refused.append((id_, error.decode("utf-8", "replace").split(" ", 1)[0], subjects.get(id_)))
         return refused
+
+    def _planned_notes(self, chunk: PlanChunk, names: list[str]) -> list[Argument]:
+        """Places of streams, which are added to `names`, and records."""
+        args = list[Argument]()
+        for bucket, record in chunk.notes if self._keeps_history else ():
+            names.append(keys.history(chunk.app_id, bucket))
+            args += [len(names), record]
+        return args
 
     def _settlement(self, app_id: str, lane: Lane | None, settlements: Sequence[Settlement]) -> Command:
         streams = [keys.jobs(lane), keys.retries(lane)] if lane else [keys.callbacks(app_id)] * 2
@@ -260,11 +288,41 @@ class RedisQueue:
                 names.append(keys.jobs(settlement.lane))
                 place[settlement.lane] = len(names)
         args: list[Argument] = [
-            keys.GROUP, self._instance, self._dead_cap, keys.dead_words_prefix(app_id), self._dedupe_ttl_ms
+            keys.GROUP, self._instance, self._dead_cap, keys.dead_words_prefix(app_id), self._dedupe_ttl_ms, 0
         ]  # fmt: skip
-        for settlement in settlements:
+        notes = self._noted(app_id, settlements, names, args)
+        for settlement, some in zip(settlements, notes, strict=True):
             args += _spelled(settlement, lane, place)
+            args += some
         return script("settle").call(names, args)
+
+    def _noted(
+        self, app_id: str, settlements: Sequence[Settlement], names: list[str], args: list[Argument]
+    ) -> list[list[Argument]]:
+        """What follows each settlement: how many notes, and of each its record's place and its part.
+
+        The records are added to `args`, and their streams to `names`.
+        """
+        if not self._keeps_history:
+            return [[0]] * len(settlements)
+        places: dict[int, int] = {}
+        records: dict[tuple[int, bytes], int] = {}
+        noted = list[list[Argument]]()
+        for settlement in settlements:
+            some: list[Argument] = [len(settlement.notes)]
+            for note in settlement.notes:
+                bucket, head = bucket_of(note.account), head_of(note)
+                record = records.get((bucket, head))
+                if record is None:
+                    record = records[bucket, head] = len(records) + 1
+                    if bucket not in places:
+                        names.append(keys.history(app_id, bucket))
+                        places[bucket] = len(names)
+                    args += [places[bucket], head]
+                some += [record, member_of(note)]
+            noted.append(some)
+        args[_RECORDS_OF_SETTLE] = len(records)
+        return noted
 
 
 def lane_name(lane: Lane) -> str:
@@ -281,10 +339,10 @@ def _entry(id_: bytes, fields: Sequence[bytes], deliveries: int = 1) -> Entry:
     return Entry(id_, fields[1], deliveries, frozenset(lanes.decode().split()), int(tries or 0))
 
 
-def _chunk_result(chunk: PlanChunk, answer: tuple[Sequence[bytes | int], Sequence[Any]] | RedisError) -> ChunkResult:
+def _chunk_result(chunk: PlanChunk, answer: Sequence[Any] | RedisError) -> ChunkResult:
     if isinstance(answer, RedisError):
         return ChunkResult([], error=answer)
-    ends, claimed = answer
+    ends, claimed, unnoted = answer
     # by lane too: in one step all streams give the same ids
     jobs = {(lane, end): job for (lane, job), end in zip(chunk.jobs, ends, strict=True) if isinstance(end, bytes)}
     full = frozenset(lane for (lane, _), end in zip(chunk.jobs, ends, strict=True) if end == -1)
@@ -297,6 +355,7 @@ def _chunk_result(chunk: PlanChunk, answer: tuple[Sequence[bytes | int], Sequenc
             for lane, entries in zip(lanes, claimed, strict=True)
             if entries
         },
+        unnoted=tuple(error.decode("utf-8", "replace") for error in unnoted),
     )
 
 

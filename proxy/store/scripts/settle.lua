@@ -1,9 +1,11 @@
--- End the claim on entries that are still ours. Returns {writes counted so far, ids that another worker has, and
--- {id, error} for each settlement that the store refuses}: one that fails does not hinder those behind it. Where the
--- store can take nothing at all that is the answer; the caller puts first what needs room, so that nothing was done.
--- KEYS  1 stream   2 retries   3 dead letters   4 writes   5.. streams that jobs are moved to
+-- End the claim on entries that are still ours. Returns {writes counted so far, ids that another worker has, {id, error}
+-- for each settlement that the store refuses, and the errors of the history}: one that fails does not hinder those
+-- behind it. Where the store can take nothing at all that is the answer; the caller puts first what needs room, so that
+-- nothing was done. What was settled is noted in the history, and a history that cannot be written hinders nothing.
+-- KEYS  1 stream   2 retries   3 dead letters   4 writes   5.. streams that jobs are moved to, and of the history
 -- ARGV  1 group   2 consumer   3 cap of the dead letters   4 prefix of their words' keys   5 TTL of the words, ms
---       then per entry: id, verb and what the verb takes
+--       6 records of the history; then of each: the place of its stream in KEYS, its head
+--       then per entry: id, verb and what the verb takes; notes; then of each: the place of its record, its part of it
 --         done
 --         retry  due time in ms, record                  try again
 --         move   place of the stream in KEYS, record     appended there
@@ -27,11 +29,14 @@ local function can_take_nothing(err)
   return false
 end
 
-local foreign, refused = {}, {}
-local i = 6
+local foreign, refused, noted = {}, {}, {}
+local records = tonumber(ARGV[6])
+local i = 7 + 2 * records
 while i <= #ARGV do
   local id, verb = ARGV[i], ARGV[i + 1]
   local pending = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1)
+  local first = i + 3 + takes[verb]
+  local last = first + 2 * tonumber(ARGV[first - 1]) - 2
   if pending[1] and pending[1][2] == ARGV[2] then
     local answer = carry_out[verb](i + 2)
     if type(answer) == 'table' and answer.err then
@@ -40,11 +45,23 @@ while i <= #ARGV do
     else
       redis.call('XACK', KEYS[1], ARGV[1], id)
       redis.call('XDEL', KEYS[1], id)
+      for note = first, last, 2 do
+        local record = tonumber(ARGV[note])
+        noted[record] = (noted[record] or ARGV[6 + 2 * record]) .. ARGV[note + 1]
+      end
     end
   else
     foreign[#foreign + 1] = id
   end
-  i = i + 2 + takes[verb]
+  i = last + 2
+end
+
+local unnoted = {}
+for record = 1, records do
+  if noted[record] then
+    local answer = redis.pcall('XADD', KEYS[tonumber(ARGV[5 + 2 * record])], '*', 'r', noted[record])
+    if type(answer) == 'table' then unnoted[#unnoted + 1] = answer.err end
+  end
 end
 local writes = redis.pcall('INCR', KEYS[4]) -- without room for it entries are finished all the same
-return {type(writes) == 'number' and writes or 0, foreign, refused}
+return {type(writes) == 'number' and writes or 0, foreign, refused, unnoted}

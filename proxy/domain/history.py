@@ -1,0 +1,79 @@
+"""How each message ended for each account and device: what is kept to answer "why was there no alert?".
+
+A note is made when something has ended, or when a job is put off for the first time. What has not ended needs none: it
+lies in the store as a callback or a job.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from proxy.domain.jobs import Job, Try
+
+KEPT = timedelta(days=7)
+
+
+class Reason(StrEnum):
+    """Why there is no job, or none yet. How a job ended says decisions.Result; the values are kept in the store."""
+
+    KIND_IS_SILENT = "its type is not shown"
+    OWN_MESSAGE = "own message"
+    EXPIRED = "expired"
+    NO_DEVICE = "no device"
+    BLOCKED = "blocked"
+    PRESENT = "has the app open"
+    MUTED = "conversation is muted"
+    ONLINE = "login was online"
+    CHANNEL_OFF = "channel is off"
+    PLANNED_BEFORE = "planned before"
+    POISON = "poison callback"
+    WAITS_FOR_PLAN = "waits for its plan"
+    WAITS_FOR_ROOM = "waits for a full lane"
+    WAITS_FOR_TRY = "waits for its next try"
+    WAITS_IN_LANE = "waits in its lane"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """How one message ended for one account; `device_id` "": for none of its devices alone. Never with text.
+
+    `result` is a Reason or a decisions.Result, or what another version of this program says; `reason` is the provider's
+    word, or ours. Of the times (ms; 0: unknown, or it did not come so far) `sent_at_ms` is MIMC's as it was given, the
+    others are the store's. `silent`: it arrives without a sound.
+    """
+
+    message_id: str
+    conversation: str
+    accepted_at_ms: int
+    sent_at_ms: int
+    result: str
+    account: str
+    device_id: str = ""
+    app: str = ""
+    channel: str = ""
+    reason: str = ""
+    silent: bool = False
+    urgent: bool = False
+    planned_at_ms: int = 0
+    pushed_at_ms: int = 0
+    answered_at_ms: int = 0
+    tries: tuple[Try, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A note, and when the store took it (aware UTC)."""
+
+    at: datetime
+    note: Note
+
+
+def note_of_job(
+    job: Job, result: str, reason: str = "", *, planned_at_ms: int = 0, pushed_at_ms: int = 0, answered_at_ms: int = 0
+) -> Note:
+    alert, order = job.alert, job.alert.order
+    return Note(
+        alert.message_id, alert.conversation, order.accepted_at_ms, order.sent_at_ms, result, job.account,
+        job.device_id, job.app, job.channel, reason, alert.silent, alert.urgent, planned_at_ms or job.planned_at_ms,
+        pushed_at_ms, answered_at_ms, job.history,
+    )  # fmt: skip

@@ -1,0 +1,74 @@
+"""Why readers of a message got no job, for the history. Pure. Whoever got one is noted when the job ends."""
+
+from collections.abc import Mapping, Sequence
+
+from proxy.domain.callbacks import Recipient
+from proxy.domain.devices import AccountsRead
+from proxy.domain.history import Note, Reason
+from proxy.domain.jobs import Job
+from proxy.domain.lanes import Lane, Route
+from proxy.domain.offline_messages import OfflineMessage
+from proxy.domain.preferences import AS_USUAL, Treatment
+from proxy.domain.times import to_ms
+from proxy.usecases.plan_alerts import PlanResult
+
+
+def note_of_reader(
+    message: OfflineMessage, result: str, account: str, device_id: str = "", lane: Lane | None = None
+) -> Note:
+    app, channel = (lane.app, lane.channel) if lane else ("", "")
+    return Note(
+        message.message_id, message.conversation, to_ms(message.accepted_at), message.sent_at_ms, result, account,
+        device_id, app, channel,
+    )  # fmt: skip
+
+
+def notes_of_own(message: OfflineMessage) -> list[Note]:
+    """The sender of a message to a group may be among its recipients."""
+    is_own = any(it.account == message.sender for it in message.recipients)
+    return [note_of_reader(message, Reason.OWN_MESSAGE, message.sender)] if is_own else []
+
+
+def notes_of_all(message: OfflineMessage, alert: PlanResult, readers: Sequence[Recipient]) -> list[Note]:
+    """None of them got an alert."""
+    reason = Reason.KIND_IS_SILENT if alert is PlanResult.NO_TEXT else Reason.EXPIRED
+    return [note_of_reader(message, reason, reader.account) for reader in readers]
+
+
+def notes_of_some(
+    message: OfflineMessage,
+    readers: Sequence[Recipient],
+    routes: Sequence[Route],
+    found: AccountsRead,
+    treatments: Mapping[str, Treatment],
+    jobs: Sequence[tuple[Lane, Job]],
+) -> list[Note]:
+    """Of readers and of their devices: all that are not in `jobs`, which were made with these `routes`."""
+    alerted = {(job.app, job.account, job.device_id) for _, job in jobs}
+    reached = {job.account for _, job in jobs}
+    lanes = {route.lane for route in routes}
+    places = {(route.lane.app_id, route.lane.app) for route in routes if not route.to_account}
+    notes = list[Note]()
+    for account in (reader.account for reader in readers):
+        if (reason := _of_account(account, found, treatments)) is not None:
+            notes.append(note_of_reader(message, reason, account))
+            continue
+        has_device = account in reached
+        for app_id, app in places:
+            for device in found.devices.get((app, account), ()):
+                has_device = True
+                if (app, account, device.device_id) not in alerted:
+                    lane = Lane(app_id, app, device.channel)
+                    reason = Reason.ONLINE if lane in lanes else Reason.CHANNEL_OFF
+                    notes.append(note_of_reader(message, reason, account, device.device_id, lane))
+        if not has_device:
+            notes.append(note_of_reader(message, Reason.NO_DEVICE, account))
+    return notes
+
+
+def _of_account(account: str, found: AccountsRead, treatments: Mapping[str, Treatment]) -> Reason | None:
+    if account in found.blocked:
+        return Reason.BLOCKED
+    if account in found.present:
+        return Reason.PRESENT
+    return Reason.MUTED if treatments.get(account, AS_USUAL).muted else None

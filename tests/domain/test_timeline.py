@@ -1,0 +1,72 @@
+"""Notes as a story: the order of its lines is the order in which things happened."""
+
+from dataclasses import replace
+
+from proxy.domain.history import Note, Noted, Reason
+from proxy.domain.jobs import Try
+from proxy.domain.timeline import Step, stories
+from proxy.domain.times import to_ms
+from tests.store.samples import MS, NOON, SECOND
+
+NOON_MS = to_ms(NOON)
+ACCEPTED = Note(
+    "m1", "p2p:ann", NOON_MS, NOON_MS - 900, "accepted", "ben", "phone", "main", "apns",
+    planned_at_ms=NOON_MS + 5, pushed_at_ms=NOON_MS + 9, answered_at_ms=NOON_MS + 70,
+)  # fmt: skip
+
+
+def told(*noted: Noted) -> list[tuple[Step, str, str]]:
+    (story,) = stories(noted)
+    return [(event.step, event.device_id, event.says) for event in story.events]
+
+
+def test_an_alert_that_was_accepted() -> None:
+    assert told(Noted(NOON + SECOND, ACCEPTED)) == [
+        (Step.SENT, "", ""),
+        (Step.ACCEPTED, "", ""),
+        (Step.PLANNED, "phone", ""),
+        (Step.PUSHED, "phone", ""),
+        (Step.ANSWERED, "phone", "accepted"),
+    ]
+
+
+def test_one_that_was_late_tells_each_try_and_what_held_it_up_once() -> None:
+    tries = (Try(NOON + SECOND, "503 ServiceUnavailable"), Try(NOON + 3 * SECOND, "no answer in time"))
+    late = replace(ACCEPTED, pushed_at_ms=NOON_MS + 7000, answered_at_ms=NOON_MS + 7100, tries=tries, silent=True)
+    first = replace(ACCEPTED, result="retry", reason=tries[0].reason, tries=tries[:1])
+    assert told(Noted(NOON + SECOND, first), Noted(NOON + 8 * SECOND, late))[2:] == [
+        (Step.PLANNED, "phone", ""),
+        (Step.TRIED, "phone", "503 ServiceUnavailable"),
+        (Step.TRIED, "phone", "no answer in time"),
+        (Step.PUSHED, "phone", "without a sound"),
+        (Step.ANSWERED, "phone", "accepted"),
+    ]
+
+
+def test_a_pause_of_the_lane_is_told_and_one_that_still_waits_says_so() -> None:
+    paused = replace(ACCEPTED, result="paused", reason="lane paused", pushed_at_ms=0, answered_at_ms=0)
+    waits = replace(paused, result=Reason.WAITS_IN_LANE, reason="the lane is paused (fault): InvalidProviderToken")
+    assert told(Noted(NOON + SECOND, paused))[-1] == (Step.WAITS, "phone", "paused: lane paused")
+    assert [says for _, _, says in told(Noted(NOON + SECOND, paused), Noted(NOON + 2 * SECOND, waits))[3:]] == [
+        "paused: lane paused",
+        "waits in its lane: the lane is paused (fault): InvalidProviderToken",
+    ]
+
+
+def test_each_target_of_a_message_has_lines_of_its_own_and_messages_come_in_order() -> None:
+    none = Note("m1", "p2p:ann", NOON_MS, 0, Reason.ONLINE, "ben", "pad", "main", "apns")
+    later = Note("m2", "topic:7", NOON_MS + 1, 0, Reason.MUTED, "ben")
+    first, second = stories([Noted(NOON + MS, later), Noted(NOON + MS, none), Noted(NOON + SECOND, ACCEPTED)])
+    assert [(first.message_id, second.message_id), (first.conversation, second.conversation)] == [
+        ("m1", "m2"),
+        ("p2p:ann", "topic:7"),
+    ]
+    assert [event.device_id for event in first.events] == ["", "pad", "phone", "phone", "phone"]
+    assert [(event.step, event.says) for event in second.events] == [
+        (Step.ACCEPTED, ""),
+        (Step.ENDED, "conversation is muted"),
+    ]
+
+
+def test_a_result_of_a_later_version_is_no_silence() -> None:
+    assert "does not know" in told(Noted(NOON, replace(ACCEPTED, result="")))[-1][2]
