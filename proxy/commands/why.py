@@ -12,7 +12,7 @@ from proxy.commands import as_json, config_option, store_clock, store_of
 from proxy.commands.time_params import Moment
 from proxy.configuration import load_settings
 from proxy.domain.devices import Device
-from proxy.domain.history import KEPT, Note, Noted
+from proxy.domain.history import KEPT, Note, Noted, shortened
 from proxy.domain.preferences import Preferences
 from proxy.domain.previews import Preview
 from proxy.domain.timeline import Event, stories
@@ -75,7 +75,7 @@ class Question:
 
     def is_about(self, note: Note) -> bool:
         return (
-            self.message in (None, note.message_id)
+            (self.message is None or shortened(self.message) == note.message_id)
             and self.account in (None, note.account)
             and self.device in (None, note.device_id)
         )

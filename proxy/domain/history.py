@@ -11,6 +11,7 @@ from enum import StrEnum
 from proxy.domain.jobs import Job, Try
 
 KEPT = timedelta(days=7)
+_SHORT = 16
 
 
 class Reason(StrEnum):
@@ -37,9 +38,10 @@ class Reason(StrEnum):
 class Note:
     """How one message ended for one account; `device_id` "": for none of its devices alone. Never with text.
 
-    `result` is a Reason or a decisions.Result, or what another version of this program says; `reason` is the provider's
-    word, or ours. Of the times (ms; 0: unknown, or it did not come so far) `sent_at_ms` is MIMC's as it was given, the
-    others are the store's. `silent`: it arrives without a sound.
+    `message_id` is shortened: every message of 7 days has a note. `result` is a Reason or a decisions.Result, or what
+    another version of this program says; `reason` the provider's word, or ours. Of the times (ms; 0: unknown, or it did
+    not come so far) `sent_at_ms` is MIMC's as it was given, the others are the store's. `silent`: it arrives without a
+    sound.
     """
 
     message_id: str
@@ -68,12 +70,17 @@ class Noted:
     note: Note
 
 
+def shortened(message_id: str) -> str:
+    """The first 16 hex digits: 64 bits tell the messages of a week apart."""
+    return message_id[:_SHORT]
+
+
 def note_of_job(
     job: Job, result: str, reason: str = "", *, planned_at_ms: int = 0, pushed_at_ms: int = 0, answered_at_ms: int = 0
 ) -> Note:
     alert, order = job.alert, job.alert.order
     return Note(
-        alert.message_id, alert.conversation, order.accepted_at_ms, order.sent_at_ms, result, job.account,
+        shortened(alert.message_id), alert.conversation, order.accepted_at_ms, order.sent_at_ms, result, job.account,
         job.device_id, job.app, job.channel, reason, alert.silent, alert.urgent, planned_at_ms or job.planned_at_ms,
         pushed_at_ms, answered_at_ms, job.history,
     )  # fmt: skip

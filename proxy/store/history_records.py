@@ -1,10 +1,12 @@
 """Notes of the history as bytes. A record is a head, which notes of one message and result share, and members.
 
     head    version, result, flags            1 byte each
-            message id                        16 bytes (a text where it is not 32 hex digits)
+            message id, shortened             8 bytes (a text where it is not 16 hex digits)
             accepted at                       6 bytes, ms since 1970
             MIMC's own time                   difference to that
-            conversation, "app:channel", reason   texts
+            conversation                      text
+            channel, app                      a number (a text follows 0), a text; of no app the number is 1
+            reason                            text
     member  account                           text
             device id                         text; 17 bytes where it is a UUID
             planned, pushed, answered at      each the difference to the one before
@@ -20,6 +22,7 @@ from collections.abc import Iterable, Iterator
 from zlib import crc32
 
 from proxy.domain.decisions import Result
+from proxy.domain.devices import APNS_SANDBOX, Platform
 from proxy.domain.history import Note, Reason
 from proxy.domain.jobs import Try
 from proxy.domain.times import from_ms, to_ms
@@ -35,6 +38,10 @@ _RESULTS = (
     *(Result.SANDBOX_OFF, Reason.KIND_IS_SILENT, Reason.OWN_MESSAGE, Reason.EXPIRED, Reason.NO_DEVICE, Reason.PRESENT),
     *(Reason.MUTED, Reason.ONLINE, Reason.CHANNEL_OFF, Reason.PLANNED_BEFORE, Reason.POISON),
 )
+# the same; a channel that is not among them costs its name in each record
+_CHANNELS = (Platform.APNS.value, APNS_SANDBOX, Platform.MIPUSH.value, Platform.HTTP.value)
+_NO_APP, _FIRST_CHANNEL = 1, 2
+_ID_BYTES = 8
 _CODES = {str(result): code for code, result in enumerate(_RESULTS)}
 _SILENT, _URGENT, _P2P, _TEXT_ID = 1, 2, 4, 8
 _PEER = "p2p:"
@@ -56,7 +63,7 @@ def head_of(note: Note) -> bytes:
         max(note.accepted_at_ms, 0).to_bytes(6, "big"),
         _difference(note.sent_at_ms, note.accepted_at_ms),
         _text(note.conversation[len(_PEER) :] if is_p2p else note.conversation),
-        _text(f"{note.app}:{note.channel}" if note.app else ""),
+        _place(note.app, note.channel),
         _text(note.reason),
     ))  # fmt: skip
 
@@ -76,7 +83,7 @@ def member_of(note: Note) -> bytes:
 
 
 def sign_of_message(message_id: str) -> bytes:
-    """Bytes that are in each record of the message, and seldom in another."""
+    """Bytes that are in each record of the message (its id shortened), and seldom in another."""
     return _id(message_id) or _text(message_id)
 
 
@@ -124,11 +131,11 @@ class _Reading:
         version, code, flags = self._take(3)
         if version != VERSION:
             raise ValueError("version")
-        message_id = self._text() if flags & _TEXT_ID else self._take(16).hex()
+        message_id = self._text() if flags & _TEXT_ID else self._take(_ID_BYTES).hex()
         accepted = int.from_bytes(self._take(6), "big")
         sent = self._time(accepted)
         conversation = (_PEER if flags & _P2P else "") + self._text()
-        app, _, channel = self._text().partition(":")
+        app, channel = self._app_and_channel()
         reason, result = self._text(), str(_RESULTS[code]) if code < len(_RESULTS) else ""
         while self._place < len(self._record):
             account, device_id = self._text(), self._device()
@@ -168,6 +175,13 @@ class _Reading:
         text = str(uuid.UUID(bytes=self._take(16)))
         return text if number == _UUID_SMALL[0] else text.upper()
 
+    def _app_and_channel(self) -> tuple[str, str]:
+        code = self._number()
+        if code == _NO_APP:
+            return "", ""
+        channel = _CHANNELS[code - _FIRST_CHANNEL] if code >= _FIRST_CHANNEL else self._text()
+        return self._text(), channel
+
     def _time(self, before: int) -> int:
         number = self._number()
         if number == 0:
@@ -177,13 +191,21 @@ class _Reading:
 
 
 def _id(message_id: str) -> bytes:
-    if len(message_id) != 32:
+    if len(message_id) != 2 * _ID_BYTES:
         return b""
     try:
         raw = bytes.fromhex(message_id)
     except ValueError:
         return b""
     return raw if raw.hex() == message_id else b""
+
+
+def _place(app: str, channel: str) -> bytes:
+    if not app:
+        return _number(_NO_APP)
+    if channel in _CHANNELS:
+        return _number(_FIRST_CHANNEL + _CHANNELS.index(channel)) + _text(app)
+    return b"\0" + _text(channel) + _text(app)
 
 
 def _device(device_id: str) -> bytes:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from proxy.domain.callbacks import Recipient
 from proxy.domain.devices import AccountsRead
-from proxy.domain.history import Note, Reason
+from proxy.domain.history import Note, Reason, shortened
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane, Route
 from proxy.domain.offline_messages import OfflineMessage
@@ -18,8 +18,8 @@ def note_of_reader(
 ) -> Note:
     app, channel = (lane.app, lane.channel) if lane else ("", "")
     return Note(
-        message.message_id, message.conversation, to_ms(message.accepted_at), message.sent_at_ms, result, account,
-        device_id, app, channel,
+        shortened(message.message_id), message.conversation, to_ms(message.accepted_at), message.sent_at_ms, result,
+        account, device_id, app, channel,
     )  # fmt: skip
 
 

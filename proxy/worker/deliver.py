@@ -25,7 +25,7 @@ from redis.exceptions import RedisError
 from proxy.domain.dead_letters import Cause
 from proxy.domain.decisions import Backoff, Decision, Result, bury, check, decide, noted
 from proxy.domain.devices import Destination, LaneRead
-from proxy.domain.history import Note, note_of_job
+from proxy.domain.history import Note, note_of_job, shortened
 from proxy.domain.jobs import ClaimedJob, Push
 from proxy.domain.lanes import Lane, Route, StoredLane
 from proxy.domain.outcomes import About, CredentialsExpired, Deferred, Outcome, Split
@@ -447,7 +447,9 @@ class LaneWorker:
             covered, going = self._conversations.freed(claimed.job, accepted=how is Ending.ACCEPTED)
             for one in covered:
                 self._settle(
-                    one, Decision(Finish(one.entry_id), Result.SUPERSEDED), why=f"by {claimed.job.alert.message_id}"
+                    one,
+                    Decision(Finish(one.entry_id), Result.SUPERSEDED),
+                    why=f"by {shortened(claimed.job.alert.message_id)}",
                 )
             self._waiting.put(batches_of(going, self._wire))
 

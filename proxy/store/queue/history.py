@@ -10,7 +10,7 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from proxy.domain.history import KEPT, Noted
+from proxy.domain.history import KEPT, Noted, shortened
 from proxy.domain.times import from_ms, to_ms
 from proxy.store import keys
 from proxy.store.connection import Store
@@ -45,8 +45,9 @@ class RedisHistory:
         return list(islice((one for one in found if one.note.account == account), most))[::-1]
 
     def of_message(self, app: str, message_id: str, since: datetime) -> list[Noted]:
-        found = self._all(app, since, sign_of_message(message_id))
-        return [one for one in found if one.note.message_id == message_id]
+        """`message_id` as the log lines have it, or shortened."""
+        short = shortened(message_id)
+        return [one for one in self._all(app, since, sign_of_message(short)) if one.note.message_id == short]
 
     def of_device(self, app: str, device_id: str, since: datetime) -> list[Noted]:
         """Of all accounts whose device has this id."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from proxy.domain.history import Note, Noted, Reason, note_of_job
+from proxy.domain.history import Note, Noted, Reason, note_of_job, shortened
 from proxy.domain.lanes import Lane
 from proxy.domain.times import from_ms, to_ms
 from proxy.store import keys
@@ -78,7 +78,14 @@ def _of_message(record: bytes, at: datetime, result: Reason) -> Iterator[Noted]:
             accepted_ms = to_ms(message.accepted_at)
             yield Noted(
                 at,
-                Note(message.message_id, message.conversation, accepted_ms, message.sent_at_ms, result, reader.account),
+                Note(
+                    shortened(message.message_id),
+                    message.conversation,
+                    accepted_ms,
+                    message.sent_at_ms,
+                    result,
+                    reader.account,
+                ),
             )
 
 

@@ -1,0 +1,294 @@
+"""The history: noted once, by whoever ends an entry; read by account, message and device; bounded in age and size."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from proxy.domain.dead_letters import Cause
+from proxy.domain.decisions import Result
+from proxy.domain.history import KEPT, Note, Noted, Reason, note_of_job
+from proxy.domain.settlements import Bury, Finish, PlanChunk
+from proxy.domain.times import from_ms, to_ms
+from proxy.store import keys
+from proxy.store.connection import Store
+from proxy.store.history_records import BUCKETS, NotesOfMessage, bucket_of
+from proxy.store.queue.history import HistorySweep, RedisHistory
+from proxy.store.queue.inbox import RedisInbox
+from proxy.store.queue.streams import RedisQueue
+from proxy.store.queue.unended import RedisUnended
+from proxy.store.records import load_job
+from tests.store.samples import (
+    DAY,
+    LEASE,
+    NO_WAIT,
+    NOON,
+    SECOND,
+    alert,
+    apns_lane,
+    callback,
+    for_inbox,
+    job,
+    put_jobs,
+    queue_of,
+    raw,
+    with_redis,
+)
+
+NOON_MS = to_ms(NOON)
+MESSAGE = "000000000000000a"
+LONG_AGO = NOON - 30 * DAY
+
+
+def note(account: str = "ben", message_id: str = MESSAGE, **of: Any) -> Note:
+    return replace(Note(message_id, "p2p:ann", NOON_MS, 0, Reason.NO_DEVICE, account), **of)
+
+
+def records(*notes: Note) -> list[tuple[int, bytes]]:
+    together = NotesOfMessage()
+    together.add(notes)
+    return together.records()
+
+
+def history_of(store: Store, app_id: str) -> RedisHistory:
+    return RedisHistory(store, {"main": app_id})
+
+
+def written(redis_url: str, app_id: str, *notes: Note) -> None:
+    with_redis(redis_url, lambda redis: queue_of(redis).append_notes(app_id, records(*notes)))
+
+
+def streams(store: Store, app_id: str) -> list[bytes]:
+    return list(raw(store, "KEYS", f"proxy:{{{app_id}}}:history:*"))
+
+
+async def claimed_jobs(redis: Any, queue: RedisQueue, app_id: str, accounts: Sequence[str]) -> list[Finish]:
+    lane = apns_lane(app_id)
+    await queue.ensure_group(keys.jobs(lane))
+    await put_jobs(redis, lane, [job(lane, account, of=alert(MESSAGE)) for account in accounts])
+    entries = await queue.claim(keys.jobs(lane), 100, NO_WAIT)
+    return [
+        Finish(entry.id, (note_of_job(load_job(entry.record), Result.ACCEPTED, pushed_at_ms=1, answered_at_ms=2),))
+        for entry in entries
+    ]
+
+
+def test_whoever_settles_a_job_notes_how_it_ended_and_whoever_lost_it_does_not(
+    store_url: str, store: Store, app_id: str
+) -> None:
+    async def scenario(redis: Any) -> None:
+        first, second = queue_of(redis, "worker-1"), queue_of(redis, "worker-2", lease=timedelta(0))
+        lost = await claimed_jobs(redis, first, app_id, ["ben", "cai"])
+        await second.take_over(keys.jobs(apns_lane(app_id)), 100, suspect=False)
+        assert (await first.settle_jobs(apns_lane(app_id), lost)).foreign == [it.entry_id for it in lost]
+        assert streams(store, app_id) == []
+        for _ in range(2):  # the second time it is no longer theirs
+            await second.settle_jobs(apns_lane(app_id), lost)
+
+    with_redis(store_url, scenario)
+    (noted,) = history_of(store, app_id).of_account("main", "ben", LONG_AGO, 9)
+    assert (noted.note.result, noted.note.device_id, noted.note.message_id) == ("accepted", "phone", MESSAGE)
+
+
+def test_those_of_one_message_with_one_result_share_a_record_in_a_bucket(
+    store_url: str, store: Store, app_id: str
+) -> None:
+    accounts = [f"user-{n}" for n in range(300)]
+
+    async def scenario(redis: Any) -> None:
+        queue = queue_of(redis)
+        for start in range(0, 300, 100):
+            settlements = await claimed_jobs(redis, queue, app_id, accounts[start : start + 100])
+            result = await queue.settle_jobs(apns_lane(app_id), settlements)
+            assert result.unnoted == []
+
+    with_redis(store_url, scenario)
+    entries = [raw(store, "XLEN", name) for name in streams(store, app_id)]
+    assert len(entries) <= BUCKETS
+    assert sum(entries) <= 3 * BUCKETS < 300
+    found = history_of(store, app_id).of_message("main", MESSAGE, LONG_AGO)
+    assert sorted(one.note.account for one in found) == sorted(accounts)
+
+
+def test_plan_notes_with_its_acknowledgement_and_only_then(store_url: str, store: Store, app_id: str) -> None:
+    RedisInbox(store, DAY, 10).accept(*for_inbox(callback(app_id), NOON))
+
+    async def scenario(redis: Any) -> None:
+        queue = queue_of(redis)
+        await queue.ensure_group(keys.callbacks(app_id))
+        (entry,) = await queue.claim(keys.callbacks(app_id), 9, NO_WAIT)
+        notes = records(note("ben"), note("cai", result=Reason.MUTED))
+        jobs = [(apns_lane(app_id), job(apns_lane(app_id), "dan"))]
+        for last in (False, True, True):  # the third time its callback is no longer there
+            await queue.append_planned(
+                [PlanChunk(app_id, "m1", entry.id, jobs, last, notes=notes if last else ())], NOON
+            )
+            assert bool(streams(store, app_id)) is last
+
+    with_redis(store_url, scenario)
+    found = history_of(store, app_id).of_message("main", MESSAGE, LONG_AGO)
+    assert sorted((one.note.account, one.note.result) for one in found) == [
+        ("ben", "no device"),
+        ("cai", "conversation is muted"),
+    ]
+
+
+def test_a_history_that_cannot_be_written_hinders_nothing_and_is_counted(
+    store_url: str, store: Store, app_id: str
+) -> None:
+    for bucket in range(BUCKETS):
+        raw(store, "SET", keys.history(app_id, bucket), "no stream")
+
+    async def scenario(redis: Any) -> None:
+        queue, lane = queue_of(redis), apns_lane(app_id)
+        settlements = await claimed_jobs(redis, queue, app_id, ["ben"])
+        result = await queue.settle_jobs(lane, settlements)
+        assert (result.failed, result.foreign, len(result.unnoted)) == ([], [], 1)
+        assert await queue.length(keys.jobs(lane)) == 0
+        assert await HistorySweep(redis, [app_id], 1000).sweep(NOON) == 0
+
+    with_redis(store_url, scenario)
+
+
+def test_where_none_is_kept_none_is_written(store_url: str, store: Store, app_id: str) -> None:
+    async def scenario(redis: Any) -> None:
+        queue = RedisQueue(
+            redis, "w", lease=LEASE, dedupe_ttl=DAY, jobs_cap=10, dead_cap=9, keeps_history=False
+        )  # fmt: skip
+        settlements = await claimed_jobs(redis, queue, app_id, ["ben"])
+        await queue.settle_jobs(apns_lane(app_id), settlements)
+        await queue.append_notes(app_id, records(note()))
+
+    with_redis(store_url, scenario)
+    assert streams(store, app_id) == []
+
+
+def test_a_dead_letter_is_noted_without_its_words(store_url: str, store: Store, app_id: str) -> None:
+    async def scenario(redis: Any) -> None:
+        queue, lane = queue_of(redis), apns_lane(app_id)
+        (it,) = await claimed_jobs(redis, queue, app_id, ["ben"])
+        noted = (note_of_job(job(lane, of=alert(MESSAGE)), Result.DEAD_LETTER, "BadTopic"),)
+        await queue.settle_jobs(lane, [Bury(it.entry_id, Cause.REJECTED, "BadTopic", job(lane), noted)])
+
+    with_redis(store_url, scenario)
+    (noted,) = history_of(store, app_id).of_device("main", "phone", LONG_AGO)
+    assert (noted.note.result, noted.note.reason) == ("dead letter", "BadTopic")
+    (entry,) = raw(store, "XRANGE", keys.history(app_id, bucket_of("ben")), "-", "+")
+    assert b"words" not in entry[1][b"r"]
+
+
+def test_notes_are_found_by_account_message_and_device_the_latest_of_an_account_alone(
+    store_url: str, store: Store, app_id: str
+) -> None:
+    for n in range(5):
+        written(store_url, app_id, note("ben", f"{n:016x}", device_id="phone"), note("cai", f"{n:016x}"))
+    history = history_of(store, app_id)
+    assert [it.note.message_id[-1] for it in history.of_account("main", "ben", LONG_AGO, 3)] == ["2", "3", "4"]
+    assert [it.note.account for it in history.of_message("main", f"{3:016x}", LONG_AGO)] in (
+        ["ben", "cai"],
+        ["cai", "ben"],
+    )
+    assert {it.note.account for it in history.of_device("main", "phone", LONG_AGO)} == {"ben"}
+    (first, *_) = history.of_account("main", "ben", LONG_AGO, 9)
+    assert history.of_account("main", "ben", first.at + DAY, 9) == []
+    assert history.of_account("main", "dan", LONG_AGO, 9) == []
+    assert history.reaches_back_to("main") is not None
+    assert RedisHistory(store, {"main": "no such"}).reaches_back_to("main") is None
+
+
+def test_what_is_older_than_a_week_goes_and_a_stream_without_notes_goes_whole(
+    store_url: str, store: Store, app_id: str
+) -> None:
+    name = keys.history(app_id, bucket_of("ben"))
+    for at in (NOON - KEPT - SECOND, NOON - KEPT + SECOND):
+        raw(store, "XADD", name, to_ms(at), "r", records(note())[0][1])
+
+    async def scenario(redis: Any) -> None:
+        sweep = HistorySweep(redis, [app_id], 10**9)
+        assert await sweep.sweep(NOON) > 0
+        assert [it.at for it in history_of(store, app_id).of_account("main", "ben", LONG_AGO, 9)] == [
+            NOON - KEPT + SECOND
+        ]
+        assert 0 < raw(store, "TTL", name) <= keys.HISTORY_TTL_S
+        assert await sweep.sweep(NOON + DAY) == 0
+
+    with_redis(store_url, scenario)
+    assert streams(store, app_id) == []
+
+
+def test_beyond_its_size_the_oldest_go_whatever_their_bucket(store_url: str, store: Store, app_id: str) -> None:
+    def fill(redis: Any) -> None:
+        pipe = redis.pipeline(transaction=False)
+        for n in range(20_000):  # the later the more: half of the time holds less than half of the bytes
+            account, at = f"user-{n}", NOON - DAY + timedelta(seconds=int(86_400 * (n / 20_000) ** 0.5))
+            pipe.xadd(
+                keys.history(app_id, bucket_of(account)), {"r": records(note(account))[0][1]}, id=f"{to_ms(at)}-*"
+            )
+        pipe.execute()
+
+    store.call(fill)
+
+    async def scenario(redis: Any) -> None:
+        whole = await HistorySweep(redis, [app_id], 10**9).sweep(NOON)
+        most = whole // 2
+        left = await HistorySweep(redis, [app_id], most).sweep(NOON)
+        assert most // 3 < left <= most
+        firsts = [raw(store, "XRANGE", name, "-", "+", "COUNT", 1)[0][0] for name in streams(store, app_id)]
+        at = sorted(from_ms(int(id_.partition(b"-")[0])) for id_ in firsts)
+        assert len(at) == BUCKETS
+        assert at[-1] - at[0] < timedelta(hours=1)
+
+    with_redis(store_url, scenario)
+
+
+def test_what_waits_for_its_plan_in_a_lane_or_for_a_try_is_told_with_the_lanes_pause(
+    store_url: str, store: Store, app_id: str
+) -> None:
+    lane = apns_lane(app_id)
+    RedisInbox(store, DAY, 10).accept(*for_inbox(callback(app_id), NOON))
+    raw(store, "HSET", keys.pause(lane), "reason", "InvalidProviderToken", "since", NOON_MS, "kind", "fault")
+    with_redis(store_url, lambda redis: put_jobs(redis, lane, [job(lane, "ben")]))
+    raw(store, "ZADD", keys.retries(lane), NOON_MS + 5, _record(store, lane))
+
+    def is_bens(note: Note) -> bool:
+        return note.account == "ben"
+
+    found: list[Noted] = RedisUnended(store, [lane]).notes(app_id, NOON, is_bens)
+    assert [(it.note.result, it.note.reason) for it in found] == [
+        ("waits for its plan", ""),
+        ("waits in its lane", "the lane is paused (fault): InvalidProviderToken"),
+        ("waits for its next try", "the lane is paused (fault): InvalidProviderToken"),
+    ]
+    assert RedisUnended(store, [lane]).notes(app_id, NOON, lambda note: note.account == "cai") == []
+
+
+def _record(store: Store, lane: Any) -> bytes:
+    ((_, fields),) = raw(store, "XRANGE", keys.jobs(lane), "-", "+")
+    assert json.loads(fields[b"r"])["account"] == "ben"
+    return bytes(fields[b"r"])
+
+
+def test_a_message_between_two_people_takes_at_most_100_bytes(store_url: str, store: Store, app_id: str) -> None:
+    """Of many; each stream begins with 4 KiB of its own."""
+    messages = 20_000
+
+    def used() -> int:
+        return int(sum(raw(store, "MEMORY", "USAGE", name, "SAMPLES", 0) for name in streams(store, app_id)))
+
+    def fill(redis: Any) -> None:
+        pipe = redis.pipeline(transaction=False)
+        for n in range(messages):
+            account = f"user-{n % 5000:07}"
+            one = note(
+                account, f"{n:016x}", conversation=f"p2p:user-{n % 977:07}", sent_at_ms=NOON_MS - 1200,
+                result=Result.ACCEPTED, device_id="F00DF00D-1234-4ABC-8DEF-0123456789AB", app="main", channel="apns",
+                planned_at_ms=NOON_MS + 20, pushed_at_ms=NOON_MS + 40, answered_at_ms=NOON_MS + 140,
+            )  # fmt: skip
+            ((bucket, record),) = records(one)
+            at: datetime = NOON + timedelta(milliseconds=200 * n)
+            pipe.xadd(keys.history(app_id, bucket), {"r": record}, id=f"{to_ms(at)}-*")
+        pipe.execute()
+
+    store.call(fill)
+    assert used() / messages <= 100
