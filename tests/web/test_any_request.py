@@ -15,6 +15,7 @@ PATHS = [
     "/api/devices/phone",
     "/api/devices",
     "/api/preferences",
+    "/api/alerts",
     "/readyz",
 ]
 MEMBERS = ["msgType", "appId", "toAppId", "fromAccount", "toAccounts", "timestamp", "appAccount", "platform", "app"]
