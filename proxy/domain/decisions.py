@@ -208,10 +208,8 @@ def noted(
         settlement = replace(settlement, job=job)
         if isinstance(settlement, Move) or claimed.job.history:
             return settlement
-    note = note_of_job(
-        job, decision.result, decision.reason or why, planned_at_ms=claimed.planned_at_ms,
-        pushed_at_ms=to_ms(pushed_at) if pushed_at else 0, answered_at_ms=to_ms(now) if pushed_at else 0,
-    )  # fmt: skip
+    times = (to_ms(pushed_at), to_ms(now)) if pushed_at else (0, 0)
+    note = note_of_job(job, decision.result, decision.reason or why, claimed.planned_at_ms, *times)
     if isinstance(settlement, Finish):  # nearly all of them, and `replace` costs three times as much
         return Finish(settlement.entry_id, (note,))
     return replace(settlement, notes=(note,))

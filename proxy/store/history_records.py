@@ -18,7 +18,8 @@ that live for 7 days, so that JSON's names alone would cost more than all of thi
 """
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from zlib import crc32
 
 from proxy.domain.decisions import Result
@@ -57,28 +58,29 @@ def head_of(note: Note) -> bytes:
     """What the note shares with others about the same message and outcome."""
     is_p2p, id_ = note.conversation.startswith(_PEER), _id(note.message_id)
     flags = (_SILENT * note.silent) | (_URGENT * note.urgent) | (_P2P * is_p2p) | (0 if id_ else _TEXT_ID)
+    accepted = max(note.accepted_at_ms, 0)
     return b"".join((
         bytes((VERSION, _CODES.get(note.result, 0), flags)),
         id_ or _text(note.message_id),
-        max(note.accepted_at_ms, 0).to_bytes(6, "big"),
-        _difference(note.sent_at_ms, note.accepted_at_ms),
+        accepted.to_bytes(6, "big"),
+        _difference(note.sent_at_ms, accepted),
         _text(note.conversation[len(_PEER) :] if is_p2p else note.conversation),
         _place(note.app, note.channel),
-        _text(note.reason),
+        _text(note.reason) if note.reason else b"\0",
     ))  # fmt: skip
 
 
 def member_of(note: Note) -> bytes:
     """What is the note's alone."""
-    planned = note.planned_at_ms or note.accepted_at_ms
+    accepted = note.accepted_at_ms
+    planned = note.planned_at_ms or accepted
     return b"".join((
         _text(note.account),
         _device(note.device_id),
-        _difference(note.planned_at_ms, note.accepted_at_ms),
+        _difference(note.planned_at_ms, accepted),
         _difference(note.pushed_at_ms, planned),
         _difference(note.answered_at_ms, note.pushed_at_ms or planned),
-        _number(len(note.tries)),
-        *(_difference(to_ms(it.at), note.accepted_at_ms) + _text(it.reason) for it in note.tries),
+        _tries(note.tries, accepted) if note.tries else b"\0",
     ))  # fmt: skip
 
 
@@ -200,6 +202,12 @@ def _id(message_id: str) -> bytes:
     return raw if raw.hex() == message_id else b""
 
 
+def _tries(tries: Sequence[Try], accepted_at_ms: int) -> bytes:
+    told = (_difference(to_ms(it.at), accepted_at_ms) + _text(it.reason) for it in tries)
+    return _number(len(tries)) + b"".join(told)
+
+
+@lru_cache
 def _place(app: str, channel: str) -> bytes:
     if not app:
         return _number(_NO_APP)
@@ -227,20 +235,29 @@ def _difference(time_ms: int, before_ms: int) -> bytes:
     if time_ms <= 0:
         return b"\0"
     difference = time_ms - before_ms
-    return _number(1 + (2 * difference if difference >= 0 else -2 * difference - 1))
+    return _number(2 * difference + 1 if difference >= 0 else -2 * difference)
 
 
 def _text(text: str) -> bytes:
-    raw = text.encode("utf-8", "surrogatepass")[:_MAX_TEXT]
+    raw = text.encode("utf-8", "surrogatepass")
+    if len(raw) > _MAX_TEXT:
+        raw = raw[:_MAX_TEXT]
     return _number(len(raw)) + raw
 
 
 def _number(number: int) -> bytes:
-    if number < 128:
-        return bytes((number,))
+    if number < 16_384:  # nearly all: kept ready
+        return _SMALL_NUMBERS[number]
+    return _written(number)
+
+
+def _written(number: int) -> bytes:
     taken = bytearray()
     while number > 127:
         taken.append(number & 127 | 128)
         number >>= 7
     taken.append(number)
     return bytes(taken)
+
+
+_SMALL_NUMBERS = tuple(map(_written, range(16_384)))

@@ -44,6 +44,8 @@ def notes_of_some(
     jobs: Sequence[tuple[Lane, Job]],
 ) -> list[Note]:
     """Of readers and of their devices: all that are not in `jobs`, which were made with these `routes`."""
+    if len(readers) == 1 and _has_all(readers[0].account, routes, found, jobs):
+        return []
     alerted = {(job.app, job.account, job.device_id) for _, job in jobs}
     reached = {job.account for _, job in jobs}
     lanes = {route.lane for route in routes}
@@ -64,6 +66,14 @@ def notes_of_some(
         if not has_device:
             notes.append(note_of_reader(message, Reason.NO_DEVICE, account))
     return notes
+
+
+def _has_all(account: str, routes: Sequence[Route], found: AccountsRead, jobs: Sequence[tuple[Lane, Job]]) -> bool:
+    """There is a job for each of the account's devices: so it is with most messages between two people."""
+    devices = sum(
+        len(found.devices.get((app, account), ())) for app in {it.lane.app for it in routes if not it.to_account}
+    )
+    return 0 < len(jobs) == devices + sum(it.to_account for it in routes)
 
 
 def _of_account(account: str, found: AccountsRead, treatments: Mapping[str, Treatment]) -> Reason | None:

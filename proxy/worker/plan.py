@@ -21,7 +21,7 @@ from proxy.domain.alerts import Alert
 from proxy.domain.callbacks import Recipient
 from proxy.domain.dead_letters import Cause
 from proxy.domain.devices import AccountsRead
-from proxy.domain.history import Reason
+from proxy.domain.history import Note, Reason
 from proxy.domain.lanes import Lane, Route
 from proxy.domain.messages import DEFAULT_READING, MessageReading
 from proxy.domain.offline_messages import OfflineMessage
@@ -65,14 +65,19 @@ class Plan:
     muted: int = 0
     present: int = 0
     jobs: list[Planned] = field(default_factory=list)
-    notes: NotesOfMessage = field(default_factory=NotesOfMessage)
+    notes: NotesOfMessage | None = None  # mostly none: who gets a job is noted when that ends
 
     def begin(self) -> None:
         """Another try: what the store has of it already, it does not take again."""
         self.full, self.blocked, self.muted, self.present = frozenset(), 0, 0, 0
-        self.notes = NotesOfMessage()
+        self.notes = None
         if not self.entry.tries and len(self.readers) < len(self.message.recipients):
-            self.notes.add(notes_of_own(self.message))
+            self.note(notes_of_own(self.message))
+
+    def note(self, notes: Sequence[Note]) -> None:
+        if notes:
+            self.notes = self.notes or NotesOfMessage()
+            self.notes.add(notes)
 
     @property
     def is_crowd(self) -> bool:
@@ -262,7 +267,7 @@ class PlanWorker:
         is_first = not plan.entry.tries
         if isinstance(plan.alert, PlanResult):
             if is_first or plan.alert is PlanResult.EXPIRED:
-                plan.notes.add(notes_of_all(plan.message, plan.alert, readers))
+                plan.note(notes_of_all(plan.message, plan.alert, readers))
             return []
         lanes = plan.entry.lanes
         routes = [route for route in self._routes if not lanes or lane_name(route.lane) in lanes]
@@ -276,12 +281,12 @@ class PlanWorker:
             plan.muted += sum(one.muted for account, one in treatments.items() if account not in found.blocked)
         jobs = jobs_for(routes, plan.alert, readers, found.devices, found.blocked, treatments)
         if is_first:
-            plan.notes.add(notes_of_some(plan.message, all_readers, routes, found, treatments, jobs))
+            plan.note(notes_of_some(plan.message, all_readers, routes, found, treatments, jobs))
         return jobs
 
     def _chunk(self, plan: Plan, jobs: Sequence[Planned], *, last: bool = False) -> PlanChunk:
         waiting = Waiting(plan.full, plan.entry.tries) if last else None
-        notes = plan.notes.records() if last else ()
+        notes = plan.notes.records() if last and plan.notes else ()
         return PlanChunk(self._app_id, plan.message.message_id, plan.entry.id, jobs, last, waiting, notes)
 
     async def _append(self, chunks: Sequence[tuple[Plan, PlanChunk]]) -> None:

@@ -69,6 +69,16 @@ def test_an_account_that_is_its_own_address_needs_no_device() -> None:
     assert notes_of_some(MESSAGE, [Recipient("ben")], routes, AccountsRead({}, frozenset()), {}, jobs) == []
 
 
+def test_one_that_has_devices_and_is_an_address_too_has_a_reason_for_the_device_that_was_left_out() -> None:
+    by_account = Lane("77", "main", "mipush")
+    routes = [Route(APNS, to_account=False), Route(by_account, to_account=True)]
+    found, reader = AccountsRead({("main", "ben"): [PHONE, PAD]}, frozenset()), Recipient("ben", ("r1",))
+    jobs = jobs_for(routes, alert(), [reader], found.devices, found.blocked)
+    assert len(jobs) == 2
+    notes = notes_of_some(MESSAGE, [reader], routes, found, {}, jobs)
+    assert [(note.result, note.device_id) for note in notes] == [(Reason.ONLINE, "pad")]
+
+
 def test_the_sender_is_told_apart_from_the_readers() -> None:
     assert [(note.result, note.account) for note in notes_of_own(MESSAGE)] == [(Reason.OWN_MESSAGE, "ann")]
 
