@@ -31,6 +31,15 @@ def shown(rig: Rig, phone: str, count: int) -> list[dict[str, Any]]:
     return [push["payload"]["aps"] for push in rig.accepted(phone)]
 
 
+def told(rig: Rig, account: str) -> list[tuple[str, str, bool]]:
+    """What their own page says became of the messages for them, Mi Push left out."""
+    answer = rig.http.get(
+        f"{rig.web}/api/alerts?app=main", headers={"Authorization": f"Bearer {rig.bearer(account)}"}, timeout=10
+    )
+    alerts = answer.json()["data"]["alerts"]
+    return [(it["conversation"], it["result"], it["silent"]) for it in alerts if it["channel"] != "mipush"]
+
+
 def planned(rig: Rig, worker: Process, result: str) -> float:
     return rig.metric(worker, "app_proxy_messages_planned_total", result=result)
 
@@ -68,4 +77,12 @@ def test_a_muted_conversation_rings_no_phone_quiet_hours_make_no_sound_and_a_pre
     rig.post(offline("bob", "alice", "again", 4))
     assert shown(rig, phone, 4)[3]["sound"] == "default"
     rig.settled()
+    assert told(rig, "alice") == [  # the newest first, and what is muted in its place
+        ("p2p:bob", "accepted", False),
+        ("p2p:bob", "accepted", True),
+        (f"topic:{GROUP}", "accepted", False),
+        (f"topic:{GROUP}", "conversation is muted", False),
+        ("p2p:carl", "accepted", False),
+        ("p2p:bob", "conversation is muted", False),
+    ]
     assert "muted words" not in repr([rig.journal("apns"), rig.journal("mipush")])
