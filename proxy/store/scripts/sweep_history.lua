@@ -8,4 +8,6 @@ if not oldest then
   return {0, ''}
 end
 redis.call('EXPIRE', KEYS[1], ARGV[2])
-return {redis.call('MEMORY', 'USAGE', KEYS[1]), string.match(oldest[1], '^%d+')}
+local size = redis.pcall('MEMORY', 'USAGE', KEYS[1])
+if type(size) ~= 'number' then size = 100 * redis.call('XLEN', KEYS[1]) end -- a managed store may forbid it
+return {size, string.match(oldest[1], '^%d+')}

@@ -242,6 +242,17 @@ def test_beyond_its_size_the_oldest_go_whatever_their_bucket(store_url: str, sto
     with_redis(store_url, scenario)
 
 
+def test_a_store_that_tells_no_sizes_is_bounded_by_a_guess(store_url: str, store: Store, app_id: str) -> None:
+    written(store_url, app_id, note())
+    raw(store, "ACL", "SETUSER", "sizeless", "on", ">x", "~*", "&*", "+@all", "-memory")
+    url = store_url.replace("unix://", "unix://sizeless@") + "?password=x"
+
+    async def scenario(redis: Any) -> None:
+        assert await HistorySweep(redis, [app_id], 10**9).sweep(NOON) == 100
+
+    with_redis(url, scenario)
+
+
 def test_what_waits_for_its_plan_in_a_lane_or_for_a_try_is_told_with_the_lanes_pause(
     store_url: str, store: Store, app_id: str
 ) -> None:
