@@ -91,6 +91,16 @@ def test_a_job_whose_alert_sounds_says_nothing_of_silence() -> None:
     assert load_job(dump_job(named)) == named
 
 
+def test_a_job_that_was_put_off_knows_when_it_was_planned_and_any_other_is_written_as_before() -> None:
+    one = job(apns_lane("77"))
+    assert load_job(dump_job(one)).planned_at_ms == 0
+    put_off = replace(one, planned_at_ms=1795435200000)
+    assert dump_job(put_off) == dump_job(one)[:-1] + b',"plan":1795435200000}'
+    assert load_job(dump_job(put_off)).planned_at_ms == 1795435200000
+    with pytest.raises(UnreadableRecord):
+        load_job(dump_job(one)[:-1] + b',"plan":"soon"}')
+
+
 @pytest.mark.parametrize(
     "record",
     [
