@@ -46,6 +46,7 @@ _ID_BYTES = 8
 _CODES = {str(result): code for code, result in enumerate(_RESULTS)}
 _SILENT, _URGENT, _P2P, _TEXT_ID = 1, 2, 4, 8
 _PEER = "p2p:"
+_NO_TIMES = b"\0\0\0\0"  # nor tries
 _UUID_SMALL, _UUID_CAPITAL = b"\x01", b"\x03"  # an even number is twice the length of a text
 
 
@@ -72,6 +73,8 @@ def head_of(note: Note) -> bytes:
 
 def member_of(note: Note) -> bytes:
     """What is the note's alone."""
+    if not (note.planned_at_ms or note.pushed_at_ms or note.answered_at_ms or note.tries):
+        return _text(note.account) + _device(note.device_id) + _NO_TIMES
     accepted = note.accepted_at_ms
     planned = note.planned_at_ms or accepted
     return b"".join((
@@ -217,6 +220,8 @@ def _place(app: str, channel: str) -> bytes:
 
 
 def _device(device_id: str) -> bytes:
+    if not device_id:
+        return b"\0"
     if len(device_id) == 36:
         try:
             raw = uuid.UUID(device_id)

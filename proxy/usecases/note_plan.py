@@ -50,10 +50,12 @@ def notes_of_some(
     reached = {job.account for _, job in jobs}
     lanes = {route.lane for route in routes}
     places = {(route.lane.app_id, route.lane.app) for route in routes if not route.to_account}
+    facts = shortened(message.message_id), message.conversation, to_ms(message.accepted_at), message.sent_at_ms
     notes = list[Note]()
-    for account in (reader.account for reader in readers):
+    for reader in readers:
+        account = reader.account
         if (reason := _of_account(account, found, treatments)) is not None:
-            notes.append(note_of_reader(message, reason, account))
+            notes.append(Note(*facts, reason, account))
             continue
         has_device = account in reached
         for app_id, app in places:
@@ -64,7 +66,7 @@ def notes_of_some(
                     reason = Reason.ONLINE if lane in lanes else Reason.CHANNEL_OFF
                     notes.append(note_of_reader(message, reason, account, device.device_id, lane))
         if not has_device:
-            notes.append(note_of_reader(message, Reason.NO_DEVICE, account))
+            notes.append(Note(*facts, Reason.NO_DEVICE, account))
     return notes
 
 
