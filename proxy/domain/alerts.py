@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from enum import StrEnum
 
 from proxy.domain.callbacks import digest
 from proxy.domain.kinds import Kind
@@ -51,9 +52,21 @@ class AlertText:
             case Preview.FULL:
                 return self
             case Preview.SENDER:
-                return replace(self, body="", kind=Kind.NEW)
+                return replace(self, body="", kind=self._kind_shown)
             case Preview.NONE:
-                return AlertText("", "", Kind.NEW)
+                return AlertText("", "", self._kind_shown)
+
+    @property
+    def _kind_shown(self) -> str:
+        """That a message was recalled says nothing of it."""
+        return Kind.RECALL if self.kind == Kind.RECALL else Kind.NEW
+
+
+class Withdrawal(StrEnum):
+    """Why the alert of a message is taken back."""
+
+    RECALL = "recall"  # the one who wrote the message did
+    READ = "read"  # the reader has seen it elsewhere
 
 
 @dataclass(frozen=True)
@@ -62,6 +75,7 @@ class Alert:
 
     `urgent`: it may break through what holds others back, as a call may. `silent`: it arrives without a sound.
     `mentioned`: the message names its reader.
+    `withdrawal`: the alert that this message had is taken back; None: this is the alert itself.
     """
 
     message_id: str
@@ -72,6 +86,7 @@ class Alert:
     urgent: bool = False
     silent: bool = False
     mentioned: bool = False
+    withdrawal: Withdrawal | None = None
 
     @property
     def conversation_id(self) -> str:

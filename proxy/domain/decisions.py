@@ -31,7 +31,7 @@ from proxy.domain.outcomes import (
     UnknownAccount,
     Unregistered,
 )
-from proxy.domain.settlements import Bury, Finish, Move, Postpone, Settlement
+from proxy.domain.settlements import Bury, Finish, Move, Postpone, Settlement, Shown
 from proxy.domain.times import to_ms
 
 Backoff = Callable[[int], timedelta]
@@ -46,6 +46,7 @@ class Result(StrEnum):
     PAUSED = "paused"
     DEAD_LETTER = "dead letter"
     SUPERSEDED = "superseded"
+    WITHDRAWN = "withdrawn"
     BLOCKED = "blocked"
     DEVICE_MOVED = "device moved"
     DEVICE_GONE = "device gone"
@@ -109,6 +110,8 @@ class Decision:
 def check(claimed: ClaimedJob, destination: Destination, lane: Lane, now: datetime) -> Push | Decision:
     """Whether the job can be sent as its registration is now."""
     job, entry_id, device = claimed.job, claimed.entry_id, destination.device
+    if destination.withdrawn:
+        return withdrawn(claimed, may_be_shown=claimed.taken_over or bool(job.history))
     if job.alert.expires_at <= now:
         return bury(claimed, Cause.EXPIRED, "too late: expired while waiting")
     if destination.blocked:
@@ -187,6 +190,12 @@ def after_removal(claimed: ClaimedJob, removal: RemovalResult, now: datetime) ->
     return _again(claimed, replace(claimed.job, second_chance=True), now, now, "registered again")
 
 
+def withdrawn(claimed: ClaimedJob, *, may_be_shown: bool) -> Decision:
+    """The job ends here; where it may have reached the phone before, its withdrawal follows."""
+    entry_id = claimed.entry_id
+    return Decision(Shown(entry_id, claimed.job) if may_be_shown else Finish(entry_id), Result.WITHDRAWN)
+
+
 def bury(claimed: ClaimedJob, cause: Cause, reason: str) -> Decision:
     """The job ends here, kept for a person to look at."""
     return Decision(Bury(claimed.entry_id, cause, reason, claimed.job), Result.DEAD_LETTER, reason)
@@ -196,6 +205,7 @@ def noted(
     claimed: ClaimedJob, decision: Decision, pushed_at: datetime | None, now: datetime, why: str = ""
 ) -> Settlement:
     """The settlement of a decision with a note; of tries that were in vain only the first makes one.
+    A withdrawal makes none.
 
     `pushed_at` None: it was not sent. `why` is for the history alone, where the decision has no reason.
     """
@@ -203,6 +213,8 @@ def noted(
     if settlement is None:
         raise ValueError("nothing to settle")
     job = claimed.job
+    if job.alert.withdrawal is not None:
+        return settlement
     if isinstance(settlement, Postpone | Move):
         job = claimed.put_off(settlement.job)
         settlement = replace(settlement, job=job)

@@ -1,10 +1,12 @@
 """Where a person can be reached."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, StrEnum, auto
 from functools import cached_property
+from typing import Any
 
 from proxy.domain.callbacks import digest
 from proxy.domain.preferences import Preferences
@@ -78,13 +80,14 @@ class Destination:
     """Where a job goes as things are now. `device` None: gone, or of another owner; or the account is the address.
 
     `rests`: so long the device takes no more, says the provider. `blocked`: the account is. `unknown`: the provider
-    knows no such account.
+    knows no such account. `withdrawn`: the job's alert was taken back.
     """
 
     device: Device | None = None
     rests: timedelta = timedelta(0)
     blocked: bool = False
     unknown: bool = False
+    withdrawn: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,12 +95,14 @@ class AccountsRead:
     """The devices of each (app section, account) that was asked for; and which of the accounts are blocked.
 
     `preferences` of those accounts that have set any; `present` are those that have the app open, where that is asked.
+    `besides`: the answers to what was asked in the same round trip.
     """
 
     devices: dict[tuple[str, str], list[Device]]
     blocked: frozenset[str]
     preferences: dict[str, Preferences] = field(default_factory=dict)
     present: frozenset[str] = frozenset()
+    besides: Sequence[Any] = ()
 
 
 @dataclass(frozen=True)

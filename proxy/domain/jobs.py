@@ -54,7 +54,9 @@ class Job:
     @cached_property
     def id(self) -> str:
         """The same for every try and every plan of this message for this target: a UUID in canonical form."""
-        return str(uuid.UUID(digest("job", self.alert.message_id, self.mark)))
+        alert = self.alert
+        what = ("withdrawal", alert.withdrawal) if alert.withdrawal else ("job",)
+        return str(uuid.UUID(digest(*what, alert.message_id, self.mark)))
 
     def tried(self, at: datetime, reason: str) -> "Job":
         """The same with one more try in its history: of many the first one stays, and the latest."""
@@ -64,10 +66,11 @@ class Job:
 
 @dataclass(frozen=True)
 class ClaimedJob:
-    """A claimed job and the stream entry that holds it."""
+    """A claimed job and the stream entry that holds it. `taken_over`: another worker may have sent it."""
 
     entry_id: bytes
     job: Job
+    taken_over: bool = False
 
     @property
     def planned_at_ms(self) -> int:

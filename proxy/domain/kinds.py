@@ -31,6 +31,7 @@ class Kind(StrEnum):
 
 WITH_TEXT: Final = frozenset({Kind.TEXT, Kind.REPLY})
 SILENT: Final = frozenset({Kind.READ, Kind.RECALL, Kind.SIGNAL})
+WITHDRAWING: Final = frozenset({Kind.READ, Kind.RECALL})
 SAID: Final = tuple(kind for kind in Kind if kind not in SILENT)  # those that words can be chosen for
 
 

@@ -10,12 +10,13 @@ from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from proxy import strict_json
 from proxy.domain.alerts import AlertText
-from proxy.domain.kinds import KNOWN_TYPES, SILENT, UNKNOWN_TYPE, WITH_TEXT, Kind, Rule
+from proxy.domain.kinds import KNOWN_TYPES, SILENT, UNKNOWN_TYPE, WITH_TEXT, WITHDRAWING, Kind, Rule
 from proxy.text import ELLIPSIS, code_points, cut, first_characters
 
 MAX_BODY: Final = 1000  # characters
@@ -25,6 +26,7 @@ MAX_MENTIONS: Final = 100
 
 Path = tuple[str, ...]  # the names of members, one within the other
 OF_CALLBACK: Final = "bizType of the callback"
+_JSON_IN_BASE64: Final = b"eyJ"  # of {\"
 _ABOUT: Final[Mapping[str, str]] = {Kind.READ: "read_msgId", Kind.RECALL: "recall_msgId"}  # MIMC's gitbook, 0504
 _PERCENT_ENCODED: Final = re.compile(r"(?:[A-Za-z0-9\-_.!~*'()]|%[0-9A-Fa-f]{2})+")  # what encodeURIComponent leaves
 _AVATAR: Final = re.compile(r"https://[!-~]{1,504}")
@@ -101,7 +103,14 @@ class MessageReading:
         members: _Envelope = envelope or {}
         msg_id = _id(self.first(members, self.message_id))
         if rule.kind in SILENT:
-            return Content(rule.kind, msg_id=msg_id, about=_about(self, members, rule.kind), silent=True)
+            return Content(
+                rule.kind,
+                sender_name=self.name(members, self.sender_name),
+                group_name=self.name(members, self.group_name),
+                msg_id=msg_id,
+                about=_about(self, members, rule.kind),
+                silent=True,
+            )
         kind, text = rule.kind, ""
         if kind in WITH_TEXT:
             text = clean(self.content(payload, envelope, types).value, MAX_BODY)
@@ -119,6 +128,32 @@ class MessageReading:
             avatar=_avatar(self.first(members, self.avatar).value) if self.avatar else "",
             tells_sender=self.tells_sender,
         )
+
+    def withdrawing(self, payload: bytes, biz_type: str) -> Content | None:
+        """What a READ or RECALL says that names a message; None for any other.
+
+        Cheap for those: of a type that MIMC's bizType names the payload is not looked at, and it is only parsed where
+        one of the spellings is in it.
+        """
+        rule = self.rules.get(_spelling(biz_type))
+        if rule is None:
+            text = payload if not payload.startswith(_JSON_IN_BASE64) else _from_base64(payload) or b""
+            text = text.upper()
+            if not any(sign in text for sign in self._withdrawing_signs):
+                return None
+        elif rule.kind not in WITHDRAWING:
+            return None
+        content = self.read(payload, biz_type)
+        return content if content.kind in WITHDRAWING and content.about else None
+
+    @cached_property
+    def _withdrawing_signs(self) -> tuple[bytes, ...]:
+        """One of them is in any payload whose type is a READ or RECALL; few, for the end of one serves for several."""
+        spellings = [name for name, rule in self.rules.items() if rule.kind in WITHDRAWING]
+        if not all(name.isascii() and name.isprintable() and not {'"', "\\", "/"} & set(name) for name in spellings):
+            return (b"",)  # JSON may spell it in several ways
+        signs = {name.encode() if name.isdigit() else f'{name}"'.encode() for name in spellings}
+        return tuple(sorted(sign for sign in signs if not any(other in sign for other in signs - {sign})))
 
     def types(self, envelope: _Envelope | None, biz_type: str) -> list[Found]:
         """All that could be the type, the first to be believed first; MIMC's own is always there."""

@@ -35,6 +35,18 @@ class Finish:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """The entry goes, and its alert may be on the phone from here on.
+
+    Where it was withdrawn meanwhile the withdrawal goes into the lane in its place.
+    """
+
+    entry_id: bytes
+    job: Job
+    notes: Sequence[Note] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True)
 class Postpone:
     """The entry goes; its job comes back to the lane at `when`."""
 
@@ -65,7 +77,7 @@ class Move:
     notes: Sequence[Note] = field(default=(), compare=False)
 
 
-Settlement = Finish | Postpone | Bury | Move
+Settlement = Finish | Shown | Postpone | Bury | Move
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         Kind.FRIEND_REQUEST: "Wants to be friends",
         Kind.CALL: "Incoming call",
         Kind.NEW: "New message",
+        Kind.RECALL: "Message recalled",
     },
     "zh-Hans": {
         Kind.REPLY: "[回复]",
@@ -34,6 +35,7 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         Kind.FRIEND_REQUEST: "请求添加你为好友",
         Kind.CALL: "来电",
         Kind.NEW: "新消息",
+        Kind.RECALL: "消息已撤回",
     },
     "zh-Hant": {
         Kind.REPLY: "[回覆]",
@@ -45,6 +47,7 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         Kind.FRIEND_REQUEST: "想加你為好友",
         Kind.CALL: "來電",
         Kind.NEW: "新訊息",
+        Kind.RECALL: "訊息已收回",
     },
 }
 _TRADITIONAL: Final = frozenset({"tw", "hk", "mo"})

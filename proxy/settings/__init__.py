@@ -163,6 +163,7 @@ class ApnsSettings(ChannelSettings):
     sound: Annotated[str, Field(max_length=128)] = "default"
     localized: Literal["server", "device"] = "server"
     communication: bool = False
+    recall: Literal["replace", "background"] = "replace"
 
     @model_validator(mode="after")
     def _sandbox_keys_are_complete(self) -> "ApnsSettings":
@@ -379,13 +380,15 @@ class DeviceSettings(Section):
 
 
 class AlertSettings(Section):
-    """When a person is left alone, and what is kept to tell why there was no alert.
+    """When a person is left alone, whether alerts are taken back, and what is kept to tell why there was no alert.
 
-    `present` zero: an account that fetched a token just now is alerted as any other. `history_max_bytes` is for the
-    histories of all apps together; zero: none is kept.
+    `present` zero: an account that fetched a token just now is alerted as any other. `withdraw`: an alert goes when its
+    message is recalled, or read elsewhere. `history_max_bytes` is for the histories of all apps together; zero: none is
+    kept.
     """
 
     present: Annotated[timedelta, seconds(ge=0, le=3600)] = Field(timedelta(0), alias="present_s")
+    withdraw: bool = False
     history_max_bytes: Annotated[int, Field(ge=0, le=2**40)] = 256 * 2**20
 
 

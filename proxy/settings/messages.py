@@ -74,6 +74,7 @@ class WordsSettings(Section):
     call: Words | None = None
     custom: Words | None = None
     new: Words | None = None
+    recall: Words | None = None
 
 
 class MessageSettings(Section):

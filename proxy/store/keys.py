@@ -8,7 +8,8 @@ users' own names and may hold anything; they and push tokens enter a key as a di
     proxy:{appId}:waiting                    zset    until due        worker (plan)         a message for full lanes
     proxy:{appId}:writes                     string  for ever         web, worker           accepted and settled so far
     proxy:{appId}:seen:<callback id>         string  dedupe TTL       web (accept)          this callback is stored
-    proxy:{appId}:planned:<message id>       hash    dedupe TTL       worker (plan)         a field per planned target
+    proxy:{appId}:planned:<message id>       hash    dedupe TTL       worker                each target's alert: where
+    proxy:{appId}:said:<d>                   zset    dedupe TTL       worker (plan)         messages by the app's msgId
     proxy:{appId}:jobs:<app>:<channel>       stream  until settled    worker (plan, move)   a lane's jobs
     proxy:{appId}:retries:<app>:<channel>    zset    until due        worker (settle)       jobs by due time, ms
     proxy:{appId}:pause:<app>:<channel>      hash    30 days          worker (deliver)      why it is paused
@@ -50,6 +51,8 @@ What lives until it is planned, settled or due has a cap instead: callbacks and 
 jobs and retries together one. The history has a cap in bytes too, of all its streams: `alerts.history_max_bytes`.
 <d> of limits and signed-in: the digest of an account, an address, or both. An account's counter, the blocked accounts,
 its sessions' marks and its unknown marks are one script's keys (admit.lua): with shards they will lie under its tag.
+<d> of said: a group, or a talk and its reader; with alerts.withdraw alone. A field of planned is "1", and what
+withdraw.lua says from then on; an earlier program asks whether it is there.
 <d> of shown, flying and sent: a target and conversation on a channel whose alerts replace each other on the phone.
 Some words are older than ours: forgotten, aside (removed devices), brake (removal guard), flying (conversation lock).
 """
@@ -130,6 +133,10 @@ def seen(app_id: str, callback_id: str) -> str:
 
 def planned(app_id: str, message_id: str) -> str:
     return f"proxy:{{{app_id}}}:planned:{message_id}"
+
+
+def said(app_id: str, conversation_digest: str) -> str:
+    return f"proxy:{{{app_id}}}:said:{conversation_digest}"
 
 
 def dead_letters(app_id: str) -> str:

@@ -1,10 +1,13 @@
 """What of a callback is taken for good, or why there is nothing to take."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from proxy.domain.callbacks import Callback, Ignored, Receipt
+from proxy.domain.kinds import Kind
+from proxy.domain.messages import MessageReading
 from proxy.domain.offline_messages import Letter, offline_message
 
 
@@ -26,16 +29,22 @@ def judge_callback(
     now: datetime,
     second_clock: Callable[[], datetime | None],
     dedupe_ttl: timedelta,
+    reading: MessageReading | None = None,
 ) -> Acceptance | Letter:
     """What is put in the inbox, for it may become an alert; or why nothing is.
 
     A callback older than `dedupe_ttl` is stale: the store would no longer know that it had it. A wrong clock must lose
-    none, so `second_clock` has to say so too; it gives None where `now` cannot be relied on.
+    none, so `second_clock` has to say so too; it gives None where `now` cannot be relied on. `reading`: instant
+    callbacks that say that messages were read or recalled are taken, too; None: there is no use for them.
     """
     if isinstance(callback, Ignored):
         return Acceptance.IGNORED
     if not callback.kind.is_offline:  # MIMC posts the same message again where it misses a reader
-        return Acceptance.INSTANT
+        content = reading.withdrawing(callback.payload, callback.biz_type) if reading else None
+        if content is None:
+            return Acceptance.INSTANT
+        if content.kind == Kind.READ and callback.topic_id:  # it is about its sender's phones alone
+            callback = replace(callback, recipients=callback.recipients[:1])
     if not callback.recipients:
         return Acceptance.NO_RECIPIENTS
     if callback.sent_at is not None and now - callback.sent_at > dedupe_ttl:

@@ -33,6 +33,8 @@ class PlanResult(StrEnum):
     PRESENT = "readers have the app open"
     MUTED = "readers have muted the conversation"
     KNOWN = "planned before"
+    RECALLED = "recalled before it was planned"
+    WITHDRAWS = "takes alerts back"
 
 
 def alert_of(message: OfflineMessage, content: Content, now: datetime, ttl: timedelta) -> Alert | PlanResult:

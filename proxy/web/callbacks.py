@@ -47,7 +47,11 @@ def receive_callback(url_secret: str) -> Response:
         services.senders.check(sender, callback.origin)
         now = services.store_now()
         judged = judge_callback(
-            callback, now=now, second_clock=services.second_clock, dedupe_ttl=services.settings.relay.dedupe_ttl
+            callback,
+            now=now,
+            second_clock=services.second_clock,
+            dedupe_ttl=services.settings.relay.dedupe_ttl,
+            reading=services.withdrawing.get(callback.app_id) if isinstance(callback, Callback) else None,
         )
         if isinstance(callback, Callback) and is_from_the_future(callback, now):
             callbacks_from_the_future_total.inc()

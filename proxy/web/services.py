@@ -1,12 +1,13 @@
 """All that the views of a web process work with; `wiring/web.py` fills it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from proxy.auth import Authenticator
 from proxy.auth.sign_in import SignIns
 from proxy.channels.mipush.receipts import ReceiptReaders
+from proxy.domain.messages import MessageReading
 from proxy.mimc.senders import Senders
 from proxy.ports import (
     Admission,
@@ -52,6 +53,7 @@ class Services:
     presence: RedisPresence | None = None  # None: it is off
     sign_ins: SignIns | None = None  # None: the built-in accounts are off
     spool: "SpoolServices | None" = None  # None: it is off
+    withdrawing: Mapping[str, MessageReading] = field(default_factory=dict)  # by appId; empty: it is off
 
 
 @dataclass(frozen=True)

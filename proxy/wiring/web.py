@@ -17,6 +17,7 @@ from proxy.auth.sign_in import SignIns
 from proxy.channels.mipush.receipts import ReceiptReaders
 from proxy.domain.devices import platform_of
 from proxy.domain.lanes import Lane
+from proxy.domain.messages import MessageReading
 from proxy.domain.receipts import Delivery, DeliveryReceipt
 from proxy.domain.service_state import BreakerRules
 from proxy.domain.times import TOLERATED_SKEW
@@ -67,6 +68,7 @@ from proxy.wiring.common import (
     risks_of,
     utc_now,
 )
+from proxy.wiring.messages import reading_of_app
 
 log = structlog.get_logger()
 
@@ -154,7 +156,13 @@ def web_services(settings: Settings) -> Services:
         presence=_presence(settings, store),
         sign_ins=sign_ins,
         spool=spool,
+        withdrawing=_withdrawing(settings),
     )
+
+
+def _withdrawing(settings: Settings) -> dict[str, MessageReading]:
+    app_ids = set(app_ids_of(settings).values()) if settings.alerts.withdraw else ()
+    return {app_id: reading_of_app(settings, app_id) for app_id in app_ids}
 
 
 def _receipts(settings: Settings, now: Callable[[], datetime]) -> ReceiptServices:

@@ -38,6 +38,7 @@ from proxy.store.queue.conversation_locks import RedisConversationLocks
 from proxy.store.queue.history import HistorySweep
 from proxy.store.queue.lane_states import RedisLaneStates
 from proxy.store.queue.streams import RedisQueue
+from proxy.store.queue.withdrawals import RedisWithdrawals
 from proxy.store.server.clocks import StoreClock
 from proxy.store.server.identity import AsyncIdentityMonitor
 from proxy.store.server.worker_states import WorkerStates
@@ -71,6 +72,7 @@ from proxy.worker.process import Worker
 from proxy.worker.readiness import Readiness
 from proxy.worker.store_monitor import StoreMonitor
 from proxy.worker.store_outage import StoreOutage
+from proxy.worker.withdrawals import PlanWithdrawals
 
 log = structlog.get_logger()
 _LONGEST_BLOCK = timedelta(seconds=2)
@@ -145,6 +147,7 @@ def build_worker(settings: Settings) -> Worker:
             instance,
             DeviceRemoval(redis, app_ids, removal_guard_of(settings), log_held),
             with_presence=bool(settings.alerts.present),
+            with_withdrawals=settings.alerts.withdraw,
         ),
         lane_states=RedisLaneStates(redis, instance),
         locks=RedisConversationLocks(redis, instance),
@@ -191,16 +194,26 @@ def _plan_worker(app_id: str, shared: _Shared, lanes: Sequence[LaneWorker]) -> P
     settle = partial(shared.queue.settle_callbacks, app_id)
     consumer = shared.consumer(keys.callbacks(app_id), settle, observer, _PLANS_IN_FLIGHT)
     mine = [worker for worker in lanes if worker.lane.app_id == app_id and _is_on(worker.lane, shared.settings)]
+    routes = [_route(worker.lane, shared.settings) for worker in mine]
     return PlanWorker(
         app_id,
         consumer,
-        [_route(worker.lane, shared.settings) for worker in mine],
+        routes,
         shared.addresses,
         HandOver(shared.queue, shared.addresses, mine, time.monotonic),
         observer,
         reading=reading_of_app(shared.settings, app_id),
         alert_ttl=shared.settings.relay.alert_ttl,
         now=shared.clock.now,
+        withdrawals=_withdrawals(app_id, shared, routes) if shared.settings.alerts.withdraw else None,
+    )
+
+
+def _withdrawals(app_id: str, shared: _Shared, routes: Sequence[Route]) -> PlanWithdrawals:
+    relay, store = shared.settings.relay, shared.settings.store
+    kept = RedisWithdrawals(shared.redis, ttl=relay.dedupe_ttl, jobs_cap=store.jobs_cap)
+    return PlanWithdrawals(
+        app_id, kept, shared.addresses, shared.queue, routes, alert_ttl=relay.alert_ttl, now=shared.clock.now
     )
 
 
@@ -290,6 +303,7 @@ def _apns(lane: Lane, section: ApnsSettings, shared: _Shared) -> Channel:
         ApnsWire(section, environment, vocabulary_of(shared.settings.apps[lane.app].messages)),
         shared.transports.apns(section, environment),
         token,
+        withdraws=shared.settings.alerts.withdraw,
         off=None if _is_on(lane, shared.settings) else Result.SANDBOX_OFF,
     )
 
@@ -301,6 +315,7 @@ def _mipush(lane: Lane, section: MipushSettings, shared: _Shared) -> Channel:
         shared.transports.mipush(section),
         FixedAuthorization(mipush_authorization(section)),
         replaces=True,
+        withdraws=shared.settings.alerts.withdraw,
     )
 
 
@@ -311,4 +326,5 @@ def _http(lane: Lane, section: HttpSettings, shared: _Shared) -> Channel:
         shared.transports.http(section),
         FixedAuthorization(""),  # each request has a signature of its own
         replaces=section.replaces,
+        withdraws=shared.settings.alerts.withdraw,
     )

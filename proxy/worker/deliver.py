@@ -23,13 +23,13 @@ import structlog
 from redis.exceptions import RedisError
 
 from proxy.domain.dead_letters import Cause
-from proxy.domain.decisions import Backoff, Decision, Result, bury, check, decide, noted
+from proxy.domain.decisions import Backoff, Decision, Result, bury, check, decide, noted, withdrawn
 from proxy.domain.devices import Destination, LaneRead
 from proxy.domain.history import Note, note_of_job, shortened
 from proxy.domain.jobs import ClaimedJob, Push
 from proxy.domain.lanes import Lane, Route, StoredLane
 from proxy.domain.outcomes import About, CredentialsExpired, Deferred, Outcome, Split
-from proxy.domain.settlements import Bury, Entry, Finish, Postpone
+from proxy.domain.settlements import Bury, Entry, Finish, Postpone, Settlement, Shown
 from proxy.domain.transfers import FailureKind, Response, TransportFailure
 from proxy.ports import Authorization, Transport, Wire
 from proxy.store.connection import is_the_stores_own
@@ -55,7 +55,8 @@ Prepared = tuple[Batch, tuple[Addressed, ...]]
 class Channel:
     """All that delivers the jobs of one lane. `replaces`: its alerts of one conversation replace each other.
 
-    `off` settles every job so: the operator switched the channel off while jobs were waiting.
+    `withdraws`: an alert may be taken back. `off` settles every job so: the operator switched the channel off while
+    jobs were waiting.
     """
 
     route: Route
@@ -63,6 +64,7 @@ class Channel:
     transport: Transport
     authorization: Authorization
     replaces: bool = False
+    withdraws: bool = False
     off: Result | None = None
 
 
@@ -142,7 +144,7 @@ class LaneWorker:
             note = note_of_job(job, Result.DEAD_LETTER, "poison", planned_at_ms=ClaimedJob(entry.id, job).planned_at_ms)
             self.consumer.settle(Bury(entry.id, Cause.POISON, "poison", job, (note,)))
             return None
-        return ClaimedJob(entry.id, job)
+        return ClaimedJob(entry.id, job, taken_over=entry.deliveries > 1)
 
     def _make_room(self) -> None:
         """What is held back behind another is not in flight: after an outage it need not wait for its turn."""
@@ -246,6 +248,7 @@ class LaneWorker:
                 self._waiting.put_first(batches)
                 return []
         addressed, now = dict[bytes, Push](), self._now()
+        arrived = {id_ for batch in batches if batch.may_have_arrived for id_ in batch.entry_ids}
         for one, destination in zip(claimed, looked_up.destinations, strict=True):
             try:
                 checked = self._check(one, destination, now)
@@ -255,6 +258,8 @@ class LaneWorker:
             if isinstance(checked, Push):
                 addressed[one.entry_id] = checked
             else:
+                if checked.result is Result.WITHDRAWN and one.entry_id in arrived:
+                    checked = withdrawn(one, may_be_shown=True)
                 (decision,) = await self._effects.apply([(one, Push(one.job, destination.device))], [checked])
                 if isinstance(decision, RedisError):
                     raise decision
@@ -476,8 +481,15 @@ class LaneWorker:
         """`why`: for the history, where the decision has no reason."""
         if decision.settlement is not None and self.consumer.is_open(claimed.entry_id):
             self._progress_at, now = self._clock(), self._now()
-            self.consumer.settle(noted(claimed, decision, pushed_at, now, why))
+            settlement = noted(claimed, decision, pushed_at, now, why)
+            self.consumer.settle(self._noting_shown(claimed, settlement, decision.result))
             self._observer.settled(claimed.job, decision, now)
+
+    def _noting_shown(self, claimed: ClaimedJob, settlement: Settlement, result: Result) -> Settlement:
+        """An accepted alert may be taken back from now on; one that was meanwhile is followed by its withdrawal."""
+        if self._channel.withdraws and result is Result.ACCEPTED and claimed.job.alert.withdrawal is None:
+            return Shown(claimed.entry_id, claimed.job, settlement.notes)
+        return settlement
 
     def _put_back(self, batches: Sequence[Batch]) -> None:
         """The lane is paused: its jobs wait in the store, where any worker's probe finds them."""

@@ -10,9 +10,11 @@ back its own jobs alone: the store keeps the message for that lane, and gives it
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeVar
 
 import structlog
 from redis.exceptions import RedisError
@@ -22,6 +24,7 @@ from proxy.domain.callbacks import Recipient
 from proxy.domain.dead_letters import Cause
 from proxy.domain.devices import AccountsRead
 from proxy.domain.history import Note, Reason
+from proxy.domain.kinds import WITHDRAWING
 from proxy.domain.lanes import Lane, Route
 from proxy.domain.messages import DEFAULT_READING, MessageReading
 from proxy.domain.offline_messages import OfflineMessage
@@ -33,12 +36,14 @@ from proxy.store.devices.addresses import RedisAddresses
 from proxy.store.history_records import NotesOfMessage
 from proxy.store.queue.streams import lane_name
 from proxy.store.records import UnreadableRecord, load_offline_message
+from proxy.store.scripts import Command
 from proxy.usecases.note_plan import note_of_reader, notes_of_all, notes_of_own, notes_of_some
 from proxy.usecases.plan_alerts import Planned, PlanResult, alert_of, jobs_for, readers_of, treatments_of
 from proxy.worker.consumer import POISON_DELIVERIES, StreamConsumer
 from proxy.worker.handover import HandOver
 from proxy.worker.observer import RelayObserver
 from proxy.worker.tasks import Tasks
+from proxy.worker.withdrawals import Notice, PlanWithdrawals
 
 JOBS_PER_CHUNK = 50  # the store is busy for half a millisecond a chunk; 1,000 at once would be 6 to 10
 CROWD = 50  # a message with more readers than this is planned by itself
@@ -48,6 +53,7 @@ _STORE_AWAY_S = 0.5
 _GATHER_S = 0.006
 
 log = structlog.get_logger()
+_T = TypeVar("_T")
 
 
 @dataclass
@@ -59,6 +65,7 @@ class Plan:
     alert: Alert | PlanResult
     readers: list[Recipient]
     mentions: Sequence[str] = ()
+    msg_id: str = ""
     appended: int = 0
     full: frozenset[Lane] = frozenset()
     blocked: int = 0
@@ -117,11 +124,13 @@ class PlanWorker:
         alert_ttl: timedelta,
         now: Callable[[], datetime],
         reading: MessageReading = DEFAULT_READING,
+        withdrawals: PlanWithdrawals | None = None,
     ) -> None:
+        """`withdrawals` None: nothing is taken back."""
         self.consumer = consumer
         self._app_id, self._routes, self._addresses, self._hand_over = app_id, routes, addresses, hand_over
         self._observer, self._alert_ttl, self._now = observer, alert_ttl, now
-        self._reading = reading
+        self._reading, self._withdrawals = reading, withdrawals
         self._keeps_words = any(route.preview is not Preview.NONE for route in routes)
         self._tasks = Tasks()
 
@@ -147,14 +156,18 @@ class PlanWorker:
         await self._tasks.cancel()
 
     async def _begin(self, entries: Sequence[Entry]) -> None:
-        plans = [plan for entry in entries if (plan := self._read(entry)) is not None]
+        notices = list[Notice]()
+        plans = [plan for entry in entries if (plan := self._read(entry, notices)) is not None]
         for plan in plans:
             if plan.is_crowd:
                 self._tasks.start(self._plan([plan]))
         for together in _portions([plan for plan in plans if not plan.is_crowd]):
             await self._plan(together)
+        if notices:
+            await self._withdraw(notices)
 
-    def _read(self, entry: Entry) -> Plan | None:
+    def _read(self, entry: Entry, notices: list[Notice]) -> Plan | None:
+        """None where there is nothing to plan: what takes alerts back is added to `notices`."""
         try:
             message = load_offline_message(entry.record)
         except UnreadableRecord as error:
@@ -167,8 +180,11 @@ class PlanWorker:
             self.consumer.settle(Bury(entry.id, Cause.POISON, "poison callback", self._kept(message), notes))
             return None
         content = self._reading.read(message.payload, message.biz_type)
+        if self._withdrawals is not None and content.kind in WITHDRAWING and content.about:
+            notices.append(Notice(entry, message, content))
+            return None
         alert = alert_of(message, content, self._now(), self._alert_ttl)
-        return Plan(entry, message, alert, readers_of(message), content.mentions)
+        return Plan(entry, message, alert, readers_of(message), content.mentions, content.msg_id)
 
     def _kept(self, message: OfflineMessage) -> OfflineMessage:
         """What may be kept of a message as a dead letter: where no alert of the app shows words, only its type."""
@@ -206,12 +222,28 @@ class PlanWorker:
             notes.add(note_of_reader(plan.message, Reason.PLANNED_BEFORE, account) for account in accounts)
             self._tasks.start(self._hand_over.note(self._app_id, notes.records()))
 
+    async def _withdraw(self, notices: Sequence[Notice]) -> None:
+        """Take back what they say. What fails of them is left for a later try, as with plans."""
+        assert self._withdrawals is not None  # noqa: S101  for mypy: without them there are no notices
+        done = list[tuple[Notice, int]]()
+        try:
+            done = await self._patiently([it.entry.id for it in notices], partial(self._withdrawals.withdraw, notices))
+        except (RedisError, OverflowError, ValueError) as error:
+            log.warning("callback left for a later try", error=type(error).__name__)
+        except Exception:
+            log.exception("withdrawing failed")
+        for notice, jobs in done:
+            self._observer.planned(notice.message, PlanResult.WITHDRAWS if jobs else PlanResult.NO_TEXT, jobs)
+        self.consumer.release([notice.entry.id for notice in notices])
+
     async def _with_patience(self, plans: Sequence[Plan]) -> None:
+        await self._patiently([plan.entry.id for plan in plans], partial(self._append_all, plans))
+
+    async def _patiently(self, ids: Sequence[bytes], work: Callable[[], Awaitable[_T]]) -> _T:
         """A store in trouble is waited for with the entries in hand: six leases of it would make them all poison."""
-        ids = [plan.entry.id for plan in plans]
         while True:
             try:
-                await self._append_all(plans)
+                done = await work()
             except RedisError as error:
                 if not (is_the_stores_own(error) and self.consumer.may_act(ids)):
                     raise
@@ -219,7 +251,7 @@ class PlanWorker:
                 await asyncio.sleep(_STORE_AWAY_S)
             else:
                 self._observer.store.answered()
-                return
+                return done
 
     async def _append_all(self, plans: Sequence[Plan]) -> None:
         if len(plans) == 1 and plans[0].is_crowd:
@@ -261,7 +293,23 @@ class PlanWorker:
         )
         if not names:
             return AccountsRead({}, frozenset())
-        return await self._addresses.read_accounts(self._app_id, list(apps), list(names))
+        saying = self._saying(asked)
+        commands = [command for _, command in saying]
+        found = await self._addresses.read_accounts(self._app_id, list(apps), list(names), commands)
+        for (plan, _), is_recalled in zip(saying, found.besides, strict=True):
+            if is_recalled:
+                plan.alert = PlanResult.RECALLED
+        return found
+
+    def _saying(self, asked: Sequence[tuple[Plan, Sequence[Recipient]]]) -> list[tuple[Plan, Command]]:
+        """For each message that a READ or RECALL may name later: that it was said."""
+        if self._withdrawals is None:
+            return []
+        return [
+            (plan, self._withdrawals.saying(plan.message, plan.msg_id))
+            for plan, readers in asked
+            if plan.msg_id and readers and isinstance(plan.alert, Alert)
+        ]
 
     def _jobs(self, plan: Plan, readers: Sequence[Recipient], found: AccountsRead) -> list[Planned]:
         is_first = not plan.entry.tries

@@ -108,6 +108,7 @@ class LaneBench:
         in_flight: int = 100,
         batch_limit: int = 1,
         replaces: bool = False,
+        withdraws: bool = False,
         guard: RemovalGuard | None = None,
         off: Result | None = None,
         instance: str = "worker-1",
@@ -121,7 +122,9 @@ class LaneBench:
         # the store's own lease is short, so that take-overs need no waiting; ours follows the clock above
         self.queue = Settling(redis, instance, lease=MS, dedupe_ttl=DAY, jobs_cap=5000, dead_cap=2000)
         app_ids = {"main": lane.app_id}
-        self.addresses = Reading(redis, app_ids, instance, DeviceRemoval(redis, app_ids, guard))
+        self.addresses = Reading(
+            redis, app_ids, instance, DeviceRemoval(redis, app_ids, guard), with_withdrawals=withdraws
+        )
         self.registry = RedisDeviceRegistry(store, app_ids)
         self.lane_states = RedisLaneStates(redis, instance)
         self.leases = Leases(LEASE.total_seconds(), self.clock)
@@ -138,7 +141,9 @@ class LaneBench:
         )  # fmt: skip
         route = Route(lane, to_account=lane.channel == "mipush")
         self.worker = LaneWorker(
-            Channel(route, self.wire, self.transport, self.authorization, replaces=replaces, off=off),
+            Channel(
+                route, self.wire, self.transport, self.authorization, replaces=replaces, withdraws=withdraws, off=off
+            ),
             self.consumer,
             self.addresses,
             self.control,

@@ -32,6 +32,7 @@ from proxy.store.devices.addresses import RedisAddresses
 from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.queue.streams import RedisQueue
+from proxy.store.queue.withdrawals import RedisWithdrawals
 from proxy.store.records import load_job, load_offline_message
 from proxy.store.scripts import Command
 from proxy.store.users.blocks import RedisBlocks
@@ -44,6 +45,7 @@ from proxy.worker.handover import HandOver
 from proxy.worker.leases import Leases
 from proxy.worker.observer import RelayObserver
 from proxy.worker.plan import JOBS_PER_CHUNK, READERS_TOGETHER, PlanWorker
+from proxy.worker.withdrawals import PlanWithdrawals
 from tests.channels.pushes import apns_settings, mipush_settings
 from tests.store.samples import (
     DAY,
@@ -105,17 +107,25 @@ class Instance:
             in_flight=128,
             block=NO_WAIT,
         )
+        routes = [Route(lane, to_account=lane.channel == "mipush", preview=relay.preview) for lane in lanes]
         self.worker = PlanWorker(
             relay.app_id,
             self.consumer,
-            [Route(lane, to_account=lane.channel == "mipush", preview=relay.preview) for lane in lanes],
+            routes,
             addresses,
             HandOver(self.queue, addresses, [], time.monotonic),
             observer,
             alert_ttl=DAY,
             now=lambda: relay.now,
             reading=relay.reading,
+            withdrawals=self._withdrawals(relay, addresses, redis, routes) if relay.withdraws else None,
         )
+
+    def _withdrawals(
+        self, relay: "Relay", addresses: RedisAddresses, redis: Any, routes: list[Route]
+    ) -> PlanWithdrawals:
+        kept = RedisWithdrawals(redis, ttl=DAY, jobs_cap=relay.jobs_cap)
+        return PlanWithdrawals(relay.app_id, kept, addresses, self.queue, routes, alert_ttl=DAY, now=lambda: relay.now)
 
     async def turn(self) -> None:
         """One claim, to its end."""
@@ -134,6 +144,7 @@ class Relay:
 
     jobs_cap = 50_000
     with_presence = False
+    withdraws = False
     preview = Preview.FULL
     reading = DEFAULT_READING
 
@@ -156,7 +167,8 @@ class Relay:
             self.devices.register(device(name, device_id, f"{name}-{device_id}", resource=resource))
 
     def accept(self, one: Callback, now: datetime = NOON) -> Acceptance:
-        judged = judge_callback(one, now=now, second_clock=lambda: now, dedupe_ttl=DAY)
+        reading = self.reading if self.withdraws else None
+        judged = judge_callback(one, now=now, second_clock=lambda: now, dedupe_ttl=DAY, reading=reading)
         if isinstance(judged, Acceptance):
             return judged
         return acceptance_of(RedisInbox(self.store, DAY, 1000).accept(*judged))

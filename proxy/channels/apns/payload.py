@@ -39,6 +39,16 @@ def _who(alert: Alert, text: AlertText) -> dict[str, object]:
     return told | ({"avatar": text.avatar} if text.avatar else {})
 
 
+def withdrawal_payload(alert: Alert) -> bytes:
+    """What wakes the app in the background, so that it removes the alert; docs/callbacks.md tells it how.
+
+    `message` is the identifier of the notification on the phone. Source: Apple, "Pushing background updates to your
+    app"; UNNotificationRequest.identifier, which is the apns-collapse-id.
+    """
+    data = app_data(alert)["mimc"] | {"withdrawn": str(alert.withdrawal), "message": alert.message_id}
+    return to_json({"aps": {"content-available": 1}, "mimc": data})
+
+
 def _payload(alert: Alert, sound: str, told: dict[str, object], title: str, group: str, body: str, key: str) -> bytes:
     shown = {"title": title} if title else {}  # without one iOS shows the app's name alone
     if group:

@@ -9,8 +9,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from proxy.channels.apns.payload import payload_of
+from proxy.channels.apns.payload import payload_of, withdrawal_payload
 from proxy.channels.common import retry_after
+from proxy.domain.alerts import Withdrawal
 from proxy.domain.devices import ApnsEnvironment
 from proxy.domain.jobs import Job, Push
 from proxy.domain.outcomes import (
@@ -90,15 +91,16 @@ class ApnsWire:
         self._vocabulary = vocabulary or Vocabulary()
         is_sandbox = environment is ApnsEnvironment.SANDBOX
         self._path = f"{settings.sandbox_url if is_sandbox else settings.production_url}/3/device/"
-        self._fixed_headers = (
+        self._replaces_recalled = settings.recall == "replace"
+        fixed = (
             f"apns-topic: {settings.topic}",
-            "apns-push-type: alert",
-            "apns-priority: 10",
             # an empty one keeps libcurl from sending its own
             "content-type:",
             "user-agent:",
             "accept:",
         )
+        self._of_alerts = ("apns-push-type: alert", "apns-priority: 10", *fixed)
+        self._in_background = ("apns-push-type: background", "apns-priority: 5", *fixed)
 
     def batch_key(self, job: Job) -> Hashable:
         """Never the same: APNs takes one device a request."""
@@ -114,15 +116,14 @@ class ApnsWire:
     def build(self, pushes: Sequence[Push], authorization: str, now: datetime) -> Request:
         """The request for one push; `authorization` is "bearer " and the provider token."""
         (push,) = pushes
-        job = push.job
+        job, withdrawal = push.job, push.job.alert.withdrawal
         expires_at = min(job.alert.expires_at, now + _LONGEST_STORED)
-        headers = (
-            f"authorization: {authorization}",
-            f"apns-id: {job.id}",
-            f"apns-collapse-id: {job.alert.message_id}",
-            f"apns-expiration: {int(expires_at.timestamp())}",
-            *self._fixed_headers,
-        )
+        # APNs keeps one push of an app for a phone that is off: a withdrawal there would displace an alert
+        expiration = 0 if withdrawal else int(expires_at.timestamp())
+        ids = f"authorization: {authorization}", f"apns-id: {job.id}", f"apns-expiration: {expiration}"
+        if withdrawal and not (withdrawal is Withdrawal.RECALL and self._replaces_recalled):
+            return Request(self._path + push.address, (*ids, *self._in_background), withdrawal_payload(job.alert))
+        headers = (*ids, f"apns-collapse-id: {job.alert.message_id}", *self._of_alerts)
         text = self._vocabulary.shown(push.text)
         if self._localized == "server":
             text = self._vocabulary.say(text, push.locale)

@@ -27,7 +27,7 @@ from proxy.settings import HttpSettings
 from proxy.strict_json import object_or_none
 from proxy.text import cut, json_bytes
 
-ALERT, CHECK = "alert", "check"
+ALERT, WITHDRAWAL, CHECK = "alert", "withdrawal", "check"
 # Standard Webhooks asks for bodies under 20 kB
 _LONGEST_TITLE, _LONGEST_BODY = 512, 4096
 # the scheme gives 410 the meaning "this endpoint wants no more", and a wrong path answers 404: only with this word is
@@ -65,15 +65,21 @@ class HttpWire:
         """The request for one push; a signature takes the place of `authorization`."""
         (push,) = pushes
         alert, text = push.job.alert, self._vocabulary.say_titled(self._vocabulary.shown(push.text), push.locale)
+        whose = {
+            "message_id": alert.message_id,
+            "app": push.job.app,
+            "account": push.job.account,
+            **_device(push.device),
+            **app_data(alert)["mimc"],
+        }
+        if alert.withdrawal:
+            data = {**whose, "reason": str(alert.withdrawal), "expires_at": _iso(alert.expires_at)}
+            return self._request(push.job.id, {"type": WITHDRAWAL, "timestamp": _iso(now), "data": data}, now)
         event = {
             "type": ALERT,
             "timestamp": _iso(from_ms(alert.order.accepted_at_ms)),
             "data": {
-                "message_id": alert.message_id,
-                "app": push.job.app,
-                "account": push.job.account,
-                **_device(push.device),
-                **app_data(alert)["mimc"],
+                **whose,
                 "kind": text.kind,
                 "title": cut(text.title, _LONGEST_TITLE, json_bytes),
                 **({"group": cut(text.group, _LONGEST_TITLE, json_bytes)} if text.group else {}),

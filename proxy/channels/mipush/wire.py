@@ -62,13 +62,17 @@ class MipushWire:
         self._by_account = settings.address == "account"
         self._target = "user_account" if self._by_account else "registration_id"
         self._url = f"{settings.base_url}/v2/message/{'user_account' if self._by_account else 'regid'}"
+        self._revoke_url = f"{settings.base_url}/v3/message/{'user_account' if self._by_account else 'regid'}/revoke"
         self._fallback = settings.template.fallback if settings.template else FALLBACK
         # kept at most: private messages 10 days, others one, since 2024-09-03
         self._longest_kept = timedelta(days=10 if settings.channel_id else 1)
 
     def batch_key(self, job: Job) -> Hashable:
-        """The alert: a request says nothing else but its targets, in words of one language (`variant`)."""
-        return job.alert
+        """The alert: a request says nothing else but its targets, in words of one language (`variant`).
+
+        A withdrawal goes alone: nothing says that one may name several targets.
+        """
+        return job.id if job.alert.withdrawal else job.alert
 
     def variant(self, push: Push) -> Hashable:
         """How a device is told of the alert: in its language, and as much as it may show."""
@@ -84,7 +88,6 @@ class MipushWire:
     def build(self, pushes: Sequence[Push], authorization: str, now: datetime) -> Request:
         """One form POST for pushes of one batch key; `authorization` is "key=" and the AppSecret."""
         alert = pushes[0].job.alert
-        text = self._said(pushes[0])
         headers = (
             f"authorization: {authorization}",
             "content-type: application/x-www-form-urlencoded;charset=UTF-8",
@@ -94,7 +97,11 @@ class MipushWire:
             "expect:",
             "accept-encoding:",
         )
-        form = {self._target: ",".join(push.address for push in pushes), **self._message(alert, text, now)}
+        form = {self._target: ",".join(push.address for push in pushes)}
+        if alert.withdrawal:  # of what the conversation shows
+            form |= {"restricted_package_name": self._settings.package, "notify_id": str(_notify_id(alert))}
+            return Request(self._revoke_url, headers, urlencode(form, errors="replace").encode())
+        form |= self._message(alert, self._said(pushes[0]), now)
         return Request(self._url, headers, urlencode(form, errors="replace").encode())
 
     def read(self, pushes: Sequence[Push], answer: Response, now: datetime) -> list[Outcome]:

@@ -41,7 +41,7 @@ def check_signature(headers: Headers, body: bytes, keys: Sequence[bytes], now_s:
 
 
 def read_event(content_type: str, body: bytes) -> dict[str, Any]:
-    """The event, when it is one of the two kinds and whole. Raises Refused."""
+    """The event, when it is one of the three kinds and whole. Raises Refused."""
     if content_type.partition(";")[0].strip() != "application/json":
         raise Refused(400, "content-type")
     try:
@@ -57,11 +57,33 @@ def read_event(content_type: str, body: bytes) -> dict[str, Any]:
         case "alert":
             _require_alert(data)
             return event
+        case "withdrawal":
+            _require_withdrawal(data)
+            return event
     raise Refused(422, "type")
 
 
 def _require_alert(data: dict[str, Any]) -> None:
-    for name in ("message_id", "app", "account", "kind", "title", "body"):
+    for name in ("kind", "title", "body"):
+        _require_text(data, name)
+    _require_whose(data)
+    if "group" in data:
+        _require_text(data, "group")
+    for name in ("silent", "urgent"):
+        if not isinstance(data.get(name), bool):
+            raise Refused(422, name)
+    _require_time(data, "expires_at")
+
+
+def _require_withdrawal(data: dict[str, Any]) -> None:
+    _require_whose(data)
+    if data.get("reason") not in ("recall", "read"):
+        raise Refused(422, "reason")
+    _require_time(data, "expires_at")
+
+
+def _require_whose(data: dict[str, Any]) -> None:
+    for name in ("message_id", "app", "account"):
         _require_text(data, name)
     if "device" in data:
         device = data["device"]
@@ -69,14 +91,10 @@ def _require_alert(data: dict[str, Any]) -> None:
             raise Refused(422, "device")
         for name in device:
             _require_text(device, name, may_be_empty=name == "locale")
-    for name in {"conversation", "group", "sequence"} & data.keys():
+    for name in {"conversation", "sequence"} & data.keys():
         _require_text(data, name)
     if not data.get("sequence", "0").isdecimal():
         raise Refused(422, "sequence")
-    for name in ("silent", "urgent"):
-        if not isinstance(data.get(name), bool):
-            raise Refused(422, name)
-    _require_time(data, "expires_at")
 
 
 def _require_text(members: dict[str, Any], name: str, *, may_be_empty: bool = False) -> None:

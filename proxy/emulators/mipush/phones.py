@@ -127,6 +127,13 @@ class Phones:
                     phone.shown = {}
         return tapped
 
+    def revoke(self, package: str, kind: str, targets: Sequence[str], notify_id: int) -> list[str]:
+        """The names of the phones that showed it until now."""
+        with self._lock:
+            addresses = [(package, kind, target) for target in targets]
+            reached = {name: phone for at in addresses for name, phone in self._by_target.get(at, {}).items()}
+            return [name for name, phone in reached.items() if phone.shown.pop(notify_id, None) is not None]
+
     def describe(self) -> list[dict[str, Any]]:
         with self._lock:
             return [phone.describe() for phone in self._phones.values()]

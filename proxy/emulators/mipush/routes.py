@@ -1,6 +1,7 @@
 """The emulated Xiaomi push over HTTP.
 
     POST /v2/message/regid, /v2/message/user_account   as the real ones
+    POST /v3/message/.../revoke                        what is shown under a notify_id goes
     GET  /v1/trace/quota/get                           the allowance; too often: 10027
     POST /_emulator/devices    {"phone": name, "regid"?, "accounts"?: [...], "package"?, "state"?} or a list of them;
                                state: "on", "disabled" or "away"
@@ -37,6 +38,10 @@ def mipush_app(mipush: Mipush) -> Flask:
     @app.post("/v2/message/<any(regid, user_account):kind>")
     def send(kind: str) -> ResponseReturnValue:
         return mipush.send(_TARGET_KINDS[kind], request.environ, request.headers, request.get_data())
+
+    @app.post("/v3/message/<any(regid, user_account):kind>/revoke")
+    def revoke(kind: str) -> ResponseReturnValue:
+        return mipush.revoke(_TARGET_KINDS[kind], request.environ, request.headers, request.get_data())
 
     @app.get("/v1/trace/quota/get")
     def quota() -> ResponseReturnValue:

@@ -114,6 +114,18 @@ def read_notification(form: Mapping[str, str], app: MipushApp, target_kind: str,
     )
 
 
+def read_revocation(form: Mapping[str, str], app: MipushApp, target_kind: str) -> tuple[tuple[str, ...], int]:
+    """The targets, and the notify_id of what they are to show no longer. Raises Refused."""
+    if unknown := sorted(form.keys() - {"restricted_package_name", "notify_id", target_kind}):
+        raise Refused(BAD_VALUE, f"unknown parameters: {', '.join(unknown)}")
+    if form.get("restricted_package_name") != app.package:
+        raise Refused(BAD_PACKAGE, "restricted_package_name: not the package of this app")
+    notify_id = _number(form, "notify_id", 0, 2**31 - 1)
+    if notify_id is None:
+        raise Refused(MISSING_PARAMETER, "notify_id: missing")
+    return _targets(form, target_kind), notify_id
+
+
 def _targets(form: Mapping[str, str], kind: str) -> tuple[str, ...]:
     others = _TARGETS & form.keys() - {kind}
     if others:

@@ -15,7 +15,7 @@ from werkzeug.datastructures import Headers
 from proxy.emulators.control import Fault, FaultBook, Journal
 from proxy.emulators.mipush.config import MipushApp, MipushConfig, UnknownTargets
 from proxy.emulators.mipush.phones import Phone, Phones
-from proxy.emulators.mipush.rules import Notification, Refused, read_form, read_notification
+from proxy.emulators.mipush.rules import Notification, Refused, read_form, read_notification, read_revocation
 from proxy.emulators.webhook_sender import Attempt, BacklogFull, Webhook, WebhookSender
 from proxy.emulators.wire_faults import WIRE_EFFECTS, apply_wire_fault, take_fault
 
@@ -84,6 +84,21 @@ class Mipush:
             if sent := self._sent.get(shown["message_id"]):
                 self._post_receipt(sent, shown["message_id"], _CLICKED, [shown["target"]])
         return len(tapped)
+
+    def revoke(self, kind: str, environ: dict[str, Any], headers: Headers, body: bytes) -> Response:
+        facts: dict[str, Any] = {"kind": "revoke", **_whence(environ)}
+        try:
+            form = read_form(headers.get("Content-Type", ""), body)
+            targets, notify_id = read_revocation(form, app := self._authorized(headers), kind)
+        except Refused as refused:
+            return self._refuse(facts, refused)
+        facts |= {"targets": targets, "notify_id": notify_id}
+        if wrong := self._fault(facts, environ, targets):
+            return wrong
+        with self._delivering:
+            gone_from = self.phones.revoke(app.package, kind, targets, notify_id)
+            self.journal.write(**facts, outcome="accepted", status=200, code=0, gone_from=gone_from)
+        return _answer({"result": "ok", "trace_id": _trace_id(), "code": 0, "description": "成功", "data": {}})
 
     def quota(self, environ: dict[str, Any], headers: Headers) -> Response:
         facts: dict[str, Any] = {"kind": "quota", **_whence(environ)}

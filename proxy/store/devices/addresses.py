@@ -1,6 +1,7 @@
 """Registrations as the worker needs them: read in batches, removed in one step."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from proxy.domain.times import MS
 from proxy.store import keys
 from proxy.store.devices.registry import registration_parts
 from proxy.store.devices.removal import DeviceRemoval
+from proxy.store.queue.withdrawals import is_withdrawn
 from proxy.store.records import device_or_none, preferences_or_strictest
 from proxy.store.scripts import Argument, Command, ask_strictly, script
 from proxy.store.users.blocks import account_mark
@@ -28,17 +30,22 @@ class RedisAddresses:
         removal: DeviceRemoval | None = None,
         *,
         with_presence: bool = False,
+        with_withdrawals: bool = False,
     ) -> None:
-        """`with_presence`: accounts are also asked whether they are present."""
-        self._with_presence = with_presence
+        """`with_presence`: accounts are also asked whether they are present; `with_withdrawals`: alerts, whether they
+        were taken back."""
+        self._with_presence, self._with_withdrawals = with_presence, with_withdrawals
         self._redis = redis
         self._app_ids = app_ids
         self._instance = instance
         self._removal = removal or DeviceRemoval(redis, app_ids)
 
-    async def read_accounts(self, app_id: str, apps: Sequence[str], names: Sequence[str]) -> AccountsRead:
+    async def read_accounts(
+        self, app_id: str, apps: Sequence[str], names: Sequence[str], besides: Sequence[Command] = ()
+    ) -> AccountsRead:
         """The devices of these accounts in each of the sections `apps`, by the account's own list; which of them are
         blocked; what they have set: one round trip. `names` not empty, each once; `apps` are sections of `app_id`.
+        `besides` is asked first in it.
 
         Ownership is checked when delivering. A record of a later version, or damaged, is no device.
         """
@@ -53,7 +60,8 @@ class RedisAddresses:
         if self._with_presence:
             prefix = keys.present_prefix(app_id)
             commands.append(("MGET", *[prefix + one for one in digests]))
-        answers = await ask_strictly(self._redis, commands)
+        answers = await ask_strictly(self._redis, [*besides, *commands] if besides else commands)
+        said, answers = (answers[: len(besides)], answers[len(besides) :]) if besides else ((), answers)
         present = answers.pop() if self._with_presence else ()
         *registrations, records, blocked = answers
         accounts = [(app, name) for app in apps for name in names]
@@ -62,6 +70,7 @@ class RedisAddresses:
             frozenset(name for name, is_blocked in zip(names, blocked, strict=True) if is_blocked),
             {name: preferences_or_strictest(record) for name, record in zip(names, records, strict=True) if record},
             frozenset(name for name, mark in zip(names, present, strict=False) if mark),
+            said,
         )
 
     async def destinations(self, lane: Lane, jobs: Sequence[Job]) -> LaneRead:
@@ -79,9 +88,8 @@ class RedisAddresses:
             rows = iter(await ask_strictly(self._redis, asked))
             for index, _, record in others:
                 owner, rests_ms, former = next(rows), next(rows), found.destinations[index]
-                found.destinations[index] = _destination(
-                    lane.app, jobs[index], record, owner, rests_ms, blocked=former.blocked
-                )
+                its_own = _destination(lane.app, jobs[index], record, owner, rests_ms)
+                found.destinations[index] = replace(its_own, blocked=former.blocked, withdrawn=former.withdrawn)
         return found
 
     def question(self, lane: Lane, jobs: Sequence[Job]) -> list[Command]:
@@ -106,24 +114,33 @@ class RedisAddresses:
         paused, blocked, *rest = answers
         rows = iter(rest)
         for index, (job, is_blocked) in enumerate(zip(jobs, blocked, strict=True)):
+            withdrawn = self._asks_withdrawn(job) and is_withdrawn(next(rows))
             if not job.device_id:
-                found.append(Destination(blocked=bool(is_blocked), unknown=bool(next(rows))))
+                found.append(Destination(blocked=bool(is_blocked), unknown=bool(next(rows)), withdrawn=withdrawn))
                 continue
             registration, owner, rests_ms = next(rows), next(rows), next(rows)
             owner_key, record = registration_parts(registration) if registration else ("", b"")
             if owner_key and owner_key != self._owner_key(lane, job):
                 others.append((index, owner_key, record))
-                found.append(Destination(blocked=bool(is_blocked)))
+                found.append(Destination(blocked=bool(is_blocked), withdrawn=withdrawn))
                 continue
-            found.append(_destination(lane.app, job, record, owner, rests_ms, blocked=bool(is_blocked)))
+            found.append(
+                _destination(lane.app, job, record, owner, rests_ms, blocked=bool(is_blocked), withdrawn=withdrawn)
+            )
         return LaneRead(found, bool(paused)), others
 
+    def _asks_withdrawn(self, job: Job) -> bool:
+        return self._with_withdrawals and job.alert.withdrawal is None
+
     def _look_up(self, lane: Lane, job: Job) -> list[Command]:
-        app_id = self._app_ids[lane.app]
+        app_id, asked = self._app_ids[lane.app], list[Command]()
+        if self._asks_withdrawn(job):
+            asked = [("HGET", keys.planned(app_id, job.alert.message_id), job.mark)]
         if not job.device_id:
-            return [("EXISTS", keys.unknown(lane, job.account))]
+            return [*asked, ("EXISTS", keys.unknown(lane, job.account))]
         owner_key = self._owner_key(lane, job)
         return [
+            *asked,
             ("HGET", keys.account(app_id, lane.app, job.account), job.device_id),
             ("HMGET", owner_key, "account", "device"),
             ("PTTL", keys.rest_of(owner_key)),
@@ -161,8 +178,15 @@ def _devices(app: str, fields: Sequence[bytes]) -> list[Device]:
 
 
 def _destination(
-    app: str, job: Job, record: bytes, owner: Sequence[bytes | None], rests_ms: int, *, blocked: bool
+    app: str,
+    job: Job,
+    record: bytes,
+    owner: Sequence[bytes | None],
+    rests_ms: int,
+    *,
+    blocked: bool = False,
+    withdrawn: bool = False,
 ) -> Destination:
     is_owner = list(owner) == [digest(job.account).encode(), job.device_id.encode()]
     device = device_or_none(app, job.device_id, record) if record and is_owner else None
-    return Destination(device, max(rests_ms, 0) * MS, blocked)
+    return Destination(device, max(rests_ms, 0) * MS, blocked, withdrawn=withdrawn)

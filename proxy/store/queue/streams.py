@@ -29,6 +29,7 @@ from proxy.domain.settlements import (
     Postpone,
     Settlement,
     SettleResult,
+    Shown,
     Waiting,
 )
 from proxy.domain.times import from_ms, to_ms
@@ -282,17 +283,18 @@ class RedisQueue:
     def _settlement(self, app_id: str, lane: Lane | None, settlements: Sequence[Settlement]) -> Command:
         streams = [keys.jobs(lane), keys.retries(lane)] if lane else [keys.callbacks(app_id)] * 2
         names = [*streams, keys.dead_letters(app_id), keys.writes(app_id)]
-        place: dict[Lane, int] = {}
+        place: dict[str, int] = {}
         for settlement in settlements:
-            if isinstance(settlement, Move) and settlement.lane not in place:
-                names.append(keys.jobs(settlement.lane))
-                place[settlement.lane] = len(names)
+            key = _key_of(settlement, app_id)
+            if key and key not in place:
+                names.append(key)
+                place[key] = len(names)
         args: list[Argument] = [
             keys.GROUP, self._instance, self._dead_cap, keys.dead_words_prefix(app_id), self._dedupe_ttl_ms, 0
         ]  # fmt: skip
         notes = self._noted(app_id, settlements, names, args)
         for settlement, some in zip(settlements, notes, strict=True):
-            args += _spelled(settlement, lane, place)
+            args += _spelled(settlement, lane, place.get(_key_of(settlement, app_id), 0))
             args += some
         return script("settle").call(names, args)
 
@@ -381,15 +383,28 @@ def _milliseconds(span: timedelta) -> int:
     return span // timedelta(milliseconds=1)
 
 
-def _spelled(settlement: Settlement, lane: Lane | None, place: Mapping[Lane, int]) -> list[Argument]:
-    """Id, verb and what it takes, for settle.lua."""
+def _key_of(settlement: Settlement, app_id: str) -> str:
+    """The key that it touches beside those of its own lane; "" for none."""
+    match settlement:
+        case Move():
+            return keys.jobs(settlement.lane)
+        case Shown():
+            return keys.planned(app_id, settlement.job.alert.message_id)
+        case _:
+            return ""
+
+
+def _spelled(settlement: Settlement, lane: Lane | None, place: int) -> list[Argument]:
+    """Id, verb and what it takes, for settle.lua; `place` is that of its key."""
     match settlement:
         case Finish(entry_id):
             return [entry_id, "done"]
+        case Shown(entry_id, job):
+            return [entry_id, "shown", place, job.mark]
         case Postpone(entry_id, job, when):
             return [entry_id, "retry", to_ms(when), dump_job(job)]
         case Move(entry_id, job, target):
-            return [entry_id, "move", place[target], dump_job(replace(job, channel=target.channel))]
+            return [entry_id, "move", place, dump_job(replace(job, channel=target.channel))]
         case Bury(entry_id, cause, reason, subject):
             return [entry_id, "dead", reason, cause, *dump_dead_letter(subject, lane)]
         case _:

@@ -2,17 +2,32 @@
 -- for each settlement that the store refuses, and the errors of the history}: one that fails does not hinder those
 -- behind it. Where the store can take nothing at all that is the answer; the caller puts first what needs room, so that
 -- nothing was done. What was settled is noted in the history, and a history that cannot be written hinders nothing.
--- KEYS  1 stream   2 retries   3 dead letters   4 writes   5.. streams that jobs are moved to, and of the history
+-- KEYS  1 stream   2 retries   3 dead letters   4 writes   5.. streams that jobs are moved to, and of the history, and
+--       planned:<message id>
 -- ARGV  1 group   2 consumer   3 cap of the dead letters   4 prefix of their words' keys   5 TTL of the words, ms
 --       6 records of the history; then of each: the place of its stream in KEYS, its head
 --       then per entry: id, verb and what the verb takes; notes; then of each: the place of its record, its part of it
 --         done
+--         shown  place of planned:<message id> in KEYS, mark   the alert may be shown: where it was taken back meanwhile
+--                                                              the record that withdraw.lua left is appended to KEYS 1
 --         retry  due time in ms, record                  try again
 --         move   place of the stream in KEYS, record     appended there
 --         dead   reason, cause, kind, record, words      kept for an operator; only the last of them has people's words
-local takes = {done = 0, retry = 2, move = 2, dead = 5}
+local takes = {done = 0, shown = 2, retry = 2, move = 2, dead = 5}
 local carry_out = {
   done = function() return {} end,
+  shown = function(i)
+    local planned, mark = KEYS[tonumber(ARGV[i])], ARGV[i + 1]
+    local state = redis.pcall('HGET', planned, mark)
+    if state == '1' then
+      redis.pcall('HSET', planned, mark, 's') -- without room for it the entry is finished all the same
+    elseif type(state) == 'string' and string.sub(state, 1, 1) == 'w' then
+      local withdrawal = redis.pcall('XADD', KEYS[1], '*', 'r', string.sub(state, 2))
+      if type(withdrawal) ~= 'string' then return withdrawal end
+      redis.pcall('HSET', planned, mark, 'W')
+    end
+    return {}
+  end,
   retry = function(i) return redis.pcall('ZADD', KEYS[2], ARGV[i], ARGV[i + 1]) end,
   move = function(i) return redis.pcall('XADD', KEYS[tonumber(ARGV[i])], '*', 'r', ARGV[i + 1]) end,
   dead = function(i)

@@ -1,0 +1,121 @@
+"""Alerts that are taken back: which message a READ or RECALL names, and how far its alerts came.
+
+Messages are found by the app's own msgId in their conversation: a group, or one person's messages to another. Only what
+may still be shown is kept, and of each conversation the latest. Scripts: say, find_said, withdraw, "shown" of settle.
+"""
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from proxy.domain.alerts import Order, Withdrawal
+from proxy.domain.callbacks import digest
+from proxy.domain.jobs import Job
+from proxy.domain.lanes import Lane
+from proxy.domain.offline_messages import OfflineMessage
+from proxy.domain.times import MS, to_ms
+from proxy.store import keys
+from proxy.store.records import dump_job
+from proxy.store.scripts import Argument, Command, ask_strictly, script
+
+MOST_SAID = 127  # messages of a conversation; with one more than that each would take twice the memory
+MOST_BEFORE = 32  # of them are withdrawn together with the one that was read
+_MEMBER = struct.Struct(">8s8s16sQQ")  # msgId, writer, message id, sequence, sent at: short enough for a listpack
+_MOST = 1 << 64
+
+
+@dataclass(frozen=True)
+class Said:
+    """A message that was planned, as far as it is remembered."""
+
+    message_id: str
+    order: Order
+
+
+def is_withdrawn(mark: bytes | None) -> bool:
+    """What a target's mark of a message says."""
+    return mark is not None and mark[:1] in (b"w", b"W")
+
+
+class RedisWithdrawals:
+    """For the worker. `ttl`: how long a message can be taken back; `jobs_cap` is that of a lane."""
+
+    def __init__(self, redis: Any, *, ttl: timedelta, jobs_cap: int) -> None:
+        self._redis, self._ttl_ms, self._jobs_cap = redis, ttl // MS, jobs_cap
+
+    def saying(self, message: OfflineMessage, msg_id: str) -> Command:
+        """Remembers a message; answered 1 where it was recalled before it came."""
+        who = _named(msg_id) + _writer(message.sender)
+        order = message.order
+        member = _MEMBER.pack(
+            who[:8], who[8:], bytes.fromhex(message.message_id), _unsigned(order.sequence), _unsigned(order.sent_at_ms)
+        )
+        key = keys.said(message.app_id, _conversation(message.conversation, message.recipients[0].account))
+        return script("say").call([key], [who, member, order.accepted_at_ms, MOST_SAID, self._ttl_ms])
+
+    async def find(self, asked: Sequence[tuple[OfflineMessage, Withdrawal, str]]) -> list[list[Said]]:
+        """For each READ or RECALL the message that it names by this msgId, and for a READ those before; one round trip.
+
+        None where no such message is known, or where one who did not write it recalls it.
+        """
+        return [_all_said(answer) for answer in await ask_strictly(self._redis, [self._finding(*one) for one in asked])]
+
+    async def withdraw(
+        self, app_id: str, messages: Sequence[Said], jobs: Sequence[tuple[Lane, Job]], then: Sequence[Command] = ()
+    ) -> frozenset[Lane]:
+        """Take the alerts of these messages back at the targets of these jobs, which are the withdrawals.
+
+        Returns the lanes that are full: their targets are as they were.
+        """
+        lanes = sorted({lane for lane, _ in jobs})
+        names = [keys.planned(app_id, message.message_id) for message in messages]
+        for lane in lanes:
+            names += [keys.jobs(lane), keys.retries(lane)]
+        args: list[Argument] = [len(messages), self._jobs_cap, self._ttl_ms]
+        for lane, job in jobs:
+            args += [lanes.index(lane), job.mark, dump_job(job)]
+        (places, *_) = await ask_strictly(self._redis, [script("withdraw").call(names, args), *then])
+        return frozenset(lanes[place] for place in places)
+
+    def _finding(self, notice: OfflineMessage, why: Withdrawal, msg_id: str) -> Command:
+        is_recall = why is Withdrawal.RECALL
+        others = notice.recipients[0].account if notice.recipients else ""
+        if is_recall or notice.conversation.startswith("topic:"):
+            conversation = _conversation(notice.conversation, others)
+        else:  # what the one wrote to whom the READ goes, and the one read who sends it
+            conversation = _conversation(f"p2p:{others}", notice.sender)
+        named = _named(msg_id) + (_writer(notice.sender) if is_recall else b"")
+        args: list[Argument] = [
+            named, 0 if is_recall else MOST_BEFORE, to_ms(notice.accepted_at) if is_recall else "", MOST_SAID,
+            self._ttl_ms,
+        ]  # fmt: skip
+        return script("find_said").call([keys.said(notice.app_id, conversation)], args)
+
+
+def _conversation(conversation: str, reader: str) -> str:
+    """A group is one for all its members; between two people each is the other's reader."""
+    return digest("said", conversation, "" if conversation.startswith("topic:") else reader)
+
+
+def _named(msg_id: str) -> bytes:
+    return bytes.fromhex(digest("msgId", msg_id))[:8]
+
+
+def _writer(account: str) -> bytes:
+    return bytes.fromhex(digest("writer", account))[:8]
+
+
+def _unsigned(number: int) -> int:
+    """0, as where there is none, for what does not fit: the next measure of order counts then."""
+    return number if 0 <= number < _MOST else 0
+
+
+def _all_said(answer: Sequence[bytes]) -> list[Said]:
+    found = list[Said]()
+    for member, accepted_at_ms in zip(answer[::2], answer[1::2], strict=True):
+        if len(member) == _MEMBER.size:
+            _, _, message_id, sequence, sent_at_ms = _MEMBER.unpack(member)
+            found.append(Said(message_id.hex(), Order(sequence, sent_at_ms, int(float(accepted_at_ms)))))
+    return found

@@ -1,0 +1,124 @@
+"""READ and RECALL at work: which alerts they take back, at whose devices.
+
+    notices -> the messages that they name -> devices of those who are concerned -> withdraw.lua and the acknowledgement
+
+A RECALL is about the recipients of a message, and only its writer's counts; a READ about its own sender's devices.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from proxy.domain.alerts import Alert, AlertText, Withdrawal
+from proxy.domain.callbacks import Recipient
+from proxy.domain.kinds import Kind
+from proxy.domain.lanes import Lane, Route
+from proxy.domain.messages import Content
+from proxy.domain.offline_messages import OfflineMessage
+from proxy.domain.preferences import Treatment
+from proxy.domain.settlements import Entry, PlanChunk, Waiting
+from proxy.store.devices.addresses import RedisAddresses
+from proxy.store.queue.streams import RedisQueue, lane_name
+from proxy.store.queue.withdrawals import RedisWithdrawals, Said
+from proxy.store.scripts import Command
+from proxy.usecases.plan_alerts import Planned, jobs_for, readers_of
+
+_ACCOUNTS_AT_ONCE = 50  # the store is busy for half a millisecond with them
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A callback that takes alerts back: its message, and what that says."""
+
+    entry: Entry
+    message: OfflineMessage
+    content: Content
+
+    @property
+    def why(self) -> Withdrawal:
+        return Withdrawal.RECALL if self.content.kind == Kind.RECALL else Withdrawal.READ
+
+    @property
+    def readers(self) -> list[Recipient]:
+        """Those whose devices are concerned."""
+        return readers_of(self.message) if self.why is Withdrawal.RECALL else [Recipient(self.message.sender)]
+
+
+class PlanWithdrawals:
+    """Takes back the alerts of one app's messages. `routes` are the app's lanes, of all its sections."""
+
+    def __init__(
+        self,
+        app_id: str,
+        kept: RedisWithdrawals,
+        addresses: RedisAddresses,
+        queue: RedisQueue,
+        routes: Sequence[Route],
+        *,
+        alert_ttl: timedelta,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._app_id, self._kept, self._addresses, self._queue = app_id, kept, addresses, queue
+        self._routes, self._alert_ttl, self._now = routes, alert_ttl, now
+
+    def saying(self, message: OfflineMessage, msg_id: str) -> Command:
+        """See RedisWithdrawals.saying."""
+        return self._kept.saying(message, msg_id)
+
+    async def withdraw(self, notices: Sequence[Notice]) -> list[tuple[Notice, int]]:
+        """Carry them out, and acknowledge them; returns at how many targets each was about. Raises RedisError.
+
+        A notice whose lane is full waits for that lane, as a message does.
+        """
+        found = await self._kept.find([(it.message, it.why, it.content.about) for it in notices])
+        done, ends = list[tuple[Notice, int]](), list[PlanChunk]()
+        for notice, messages in zip(notices, found, strict=True):
+            targets, full = await self._withdraw(notice, messages) if messages else (0, frozenset[Lane]())
+            done.append((notice, targets))
+            ends.append(self._end_of(notice, full))
+        results, _ = await self._queue.append_planned(ends, self._now())
+        for result in results:
+            if result.error is not None:
+                raise result.error
+        return done
+
+    async def _withdraw(self, notice: Notice, messages: Sequence[Said]) -> tuple[int, frozenset[Lane]]:
+        readers, targets, full = notice.readers, 0, frozenset[Lane]()
+        for start in range(0, len(readers), _ACCOUNTS_AT_ONCE):
+            jobs = await self._jobs(notice, messages[0], readers[start : start + _ACCOUNTS_AT_ONCE])
+            if jobs:
+                full |= await self._kept.withdraw(self._app_id, messages, jobs)
+                targets += len(jobs)
+        return targets, full
+
+    async def _jobs(self, notice: Notice, about: Said, readers: Sequence[Recipient]) -> list[Planned]:
+        lanes = notice.entry.lanes
+        routes = [route for route in self._routes if not lanes or lane_name(route.lane) in lanes]
+        alert = self._alert(notice, about)
+        if alert.expires_at <= self._now():
+            return []
+        apps = dict.fromkeys(route.lane.app for route in routes if not route.to_account)
+        names = dict.fromkeys(reader.account for reader in readers)
+        found = await self._addresses.read_accounts(self._app_id, list(apps), list(names))
+        previews = {name: Treatment(preview=it.preview) for name, it in found.preferences.items()}
+        # whichever login missed it, and whoever is muted now
+        everywhere = [Recipient(name) for name in names]
+        return jobs_for(routes, alert, everywhere, found.devices, found.blocked, previews)
+
+    def _alert(self, notice: Notice, about: Said) -> Alert:
+        message, why = notice.message, notice.why
+        text = AlertText("", "", Kind.READ)
+        if why is Withdrawal.RECALL:
+            text = notice.content.alert_text(message.sender)
+        elif not message.conversation.startswith("topic:"):  # the reader's own side of the talk
+            message = replace(message, conversation=_other_side(message))
+        alert = message.alert(text, self._alert_ttl)
+        return replace(alert, message_id=about.message_id, order=about.order, silent=True, withdrawal=why)
+
+    def _end_of(self, notice: Notice, full: frozenset[Lane]) -> PlanChunk:
+        entry, waiting = notice.entry, Waiting(full, notice.entry.tries)
+        return PlanChunk(self._app_id, notice.message.message_id, entry.id, [], last=True, waiting=waiting)
+
+
+def _other_side(message: OfflineMessage) -> str:
+    return f"p2p:{message.recipients[0].account}" if message.recipients else message.conversation

@@ -1,0 +1,364 @@
+"""READ and RECALL on a real store: whose alerts they take back, wherever those are."""
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+
+from proxy.domain.alerts import Withdrawal
+from proxy.domain.callbacks import Callback, Kind
+from proxy.domain.jobs import Job
+from proxy.domain.lanes import Lane
+from proxy.domain.settlements import Shown
+from proxy.store import keys
+from proxy.store.connection import Store
+from proxy.store.queue.withdrawals import RedisWithdrawals, Said
+from proxy.store.records import load_job
+from proxy.usecases.accept_callback import Acceptance
+from tests.store.samples import MS, NO_WAIT, NOON, SECOND, callback, mipush_lane, queue_of, with_redis
+from tests.worker.lane_bench import LaneBench, OnLane, on_bench
+from tests.worker.test_plan import Logged, Relay, readers, results
+
+OnRelay = Callable[[Callable[["Withdrawing"], Awaitable[None]]], None]
+
+
+class Withdrawing(Relay):
+    """A relay that takes alerts back; ann writes to ben, or in the group t1 to ben and cai."""
+
+    withdraws = True
+
+    def say(
+        self, msg_id: str, type_: str = "TEXT", content: str = "the words of ann", *, topic_id: str | None = None,
+        sender: str = "ann", to: Sequence[str] = ("ben",), sequence: int = 7, instant: bool = False, biz_type: str = "",
+    ) -> Acceptance:  # fmt: skip
+        """A callback about it, with the app's own JSON inside."""
+        payload = json.dumps({"msgId": msg_id, "msgType": type_, "payload": content}).encode()
+        one: Callback = callback(self.app_id, readers(to), str(sequence), topic_id)
+        kinds = (Kind.NORMAL_TOPIC_MSG, Kind.NORMAL_MSG) if instant else (Kind.OFFLINE_TOPIC_MSG, Kind.OFFLINE_MSG)
+        kind = kinds[0] if topic_id else kinds[1]
+        return self.accept(
+            replace(one, kind=kind, from_account=sender, payload=payload, biz_type=biz_type), now=self.now
+        )
+
+    def recall(self, about: str, **of: Any) -> Acceptance:
+        return self.say(f"recall of {about}", "TEXT_RECALL", about, **{"sequence": 99, "instant": True, **of})
+
+    def read(self, about: str, sender: str = "ben", **of: Any) -> Acceptance:
+        given = {"sequence": 98, "instant": True, "to": ["ann"], **of}
+        return self.say(f"read of {about}", "TEXT_READ", about, sender=sender, **given)
+
+    async def push_all(self, lane: Lane) -> list[Job]:
+        """Deliver pushes what is in the lane, and all is accepted."""
+        queue, stream = queue_of(self.redis, "deliver"), keys.jobs(lane)
+        await queue.ensure_group(stream)
+        entries = await queue.claim(stream, 1000, NO_WAIT)
+        jobs = [load_job(entry.record) for entry in entries]
+        await queue.settle_jobs(lane, [Shown(entry.id, job) for entry, job in zip(entries, jobs, strict=True)])
+        return jobs
+
+    async def withdrawn(self, lane: Lane) -> list[tuple[str, str | None]]:
+        """For whom the lane has which withdrawals."""
+        return sorted((one.account, one.alert.withdrawal) for one in await self.jobs(lane) if one.alert.withdrawal)
+
+    async def marks(self, message_id: str) -> list[bytes]:
+        return [mark[:1] for mark in await self.redis.hvals(keys.planned(self.app_id, message_id))]
+
+
+@pytest.fixture
+def on_relay(store_url: str, store: Store, app_id: str) -> OnRelay:
+    def run(scenario: Callable[[Withdrawing], Awaitable[None]]) -> None:
+        async def to_its_end(redis: Any) -> None:
+            relay = Withdrawing(redis, store, app_id, store_url)
+            try:
+                await scenario(relay)
+            finally:
+                await relay.end()
+
+        with_redis(store_url, to_its_end)
+
+    return run
+
+
+# what comes in
+
+
+def test_of_instant_callbacks_only_those_that_read_or_recall_a_message_are_taken(on_relay: OnRelay) -> None:
+    async def scenario(relay: Withdrawing) -> None:
+        assert relay.say("m1", instant=True) is Acceptance.INSTANT
+        assert relay.say("m1", content="already TEXT_RECALL", instant=True) is Acceptance.INSTANT
+        assert relay.say("m1", "TEXT_RECALL", "m0", biz_type="TEXT", instant=True) is Acceptance.INSTANT
+        assert relay.recall("m1") is Acceptance.ACCEPTED
+        assert relay.read("m1") is Acceptance.ACCEPTED
+        assert relay.recall("m1", biz_type="TEXT_RECALL", sequence=100) is Acceptance.ACCEPTED
+        relay.withdraws = False
+        assert relay.recall("m1", sequence=101) is Acceptance.INSTANT
+
+    on_relay(scenario)
+
+
+# recall
+
+
+def test_a_recall_sends_a_withdrawal_after_each_alert_that_was_pushed(on_relay: OnRelay, logged: Logged) -> None:
+    async def scenario(relay: Withdrawing) -> None:
+        relay.register(["ben", "cai"])
+        relay.register(["ben"], "pad")
+        relay.say("m1", topic_id="t1", to=["ben", "cai"])
+        await relay.plan(relay.phones)
+        (first, *_) = await relay.push_all(relay.phones)
+        relay.recall("m1", topic_id="t1", to=["ann", "ben", "cai"])
+        await relay.plan(relay.phones)
+        assert await relay.withdrawn(relay.phones) == [("ben", "recall"), ("ben", "recall"), ("cai", "recall")]
+        for job in await relay.jobs(relay.phones):
+            assert (job.alert.message_id, job.alert.conversation) == (first.alert.message_id, "topic:t1")
+            assert (job.alert.order, job.alert.silent, job.alert.text.title) == (first.alert.order, True, "ann")
+        relay.recall("m1", topic_id="t1", to=["ben", "cai"], sequence=100)  # once more
+        await relay.plan(relay.phones)
+        assert len(await relay.jobs(relay.phones)) == 3
+        assert await relay.left() == (0, 0)
+        assert results(logged) == ["planned", "takes alerts back", "takes alerts back"]
+
+    on_relay(scenario)
+
+
+def test_only_its_writer_may_recall_a_message(on_relay: OnRelay) -> None:
+    async def scenario(relay: Withdrawing) -> None:
+        relay.register(["ben", "cai"])
+        relay.say("m1", topic_id="t1", to=["ben", "cai"])
+        relay.say("m1", to=["ben"])
+        await relay.plan(relay.phones)
+        await relay.push_all(relay.phones)
+        relay.recall("m1", topic_id="t1", sender="cai", to=["ann", "ben"])
+        relay.recall("m1", sender="cai", to=["ben"])
+        relay.recall("m1", sender="ben", to=["ann"])
+        relay.recall("m1", topic_id="t2", to=["ben", "cai"])
+        await relay.plan(relay.phones)
+        assert await relay.jobs(relay.phones) == []
+
+    on_relay(scenario)
+
+
+def test_an_alert_that_waits_is_left_out_and_nothing_follows_it(on_relay: OnRelay) -> None:
+    async def scenario(relay: Withdrawing) -> None:
+        relay.register(["ben"])
+        relay.say("m1")
+        await relay.plan(relay.phones)
+        relay.recall("m1")
+        await relay.plan(relay.phones)
+        (job,) = await relay.jobs(relay.phones)
+        assert await relay.marks(job.alert.message_id) == [b"w"]
+
+    on_relay(scenario)
+
+
+def test_an_alert_that_is_accepted_after_its_recall_is_followed_by_the_withdrawal(on_relay: OnRelay) -> None:
+    async def scenario(relay: Withdrawing) -> None:
+        relay.register(["ben"])
+        relay.say("m1")
+        await relay.plan(relay.phones)
+        queue, stream = queue_of(relay.redis, "deliver"), keys.jobs(relay.phones)
+        await queue.ensure_group(stream)
+        (entry,) = await queue.claim(stream, 10, NO_WAIT)  # it is on the wire
+        relay.recall("m1")
+        await relay.plan(relay.phones)
+        assert await relay.withdrawn(relay.phones) == []
+        await queue.settle_jobs(relay.phones, [Shown(entry.id, load_job(entry.record))])
+        assert await relay.withdrawn(relay.phones) == [("ben", "recall")]
+        assert await relay.marks(load_job(entry.record).alert.message_id) == [b"W"]
+
+    on_relay(scenario)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_message_recalled_before_it_is_planned_alerts_no_phone(
+    on_relay: OnRelay, logged: Logged, together: bool
+) -> None:
+    async def scenario(relay: Withdrawing) -> None:
+        relay.register(["ben"])
+        relay.recall("m1")
+        if not together:
+            await relay.plan(relay.phones)
+        relay.say("m1")
+        await relay.plan(relay.phones)
+        jobs = await relay.jobs(relay.phones)
+        assert jobs == [] or await relay.marks(jobs[0].alert.message_id) == [b"w"]
+        assert ("recalled before it was planned" in results(logged)) is not together
+
+    on_relay(scenario)
+
+
+def test_a_recall_waits_for_a_full_lane_as_a_message_does(on_relay: OnRelay) -> None:
+    async def scenario(relay: Withdrawing) -> None:
+        relay.jobs_cap = 1
+        relay.register(["ben"])
+        relay.say("m1")
+        await relay.plan(relay.phones)
+        await relay.push_all(relay.phones)
+        relay.say("m2", sequence=8)
+        await relay.plan(relay.phones)
+        relay.recall("m1")
+        await relay.plan(relay.phones)
+        assert await relay.withdrawn(relay.phones) == []
+        await relay.push_all(relay.phones)
+        assert await relay.move_due(NOON + 5 * SECOND) == 1
+        await relay.plan(relay.phones)
+        assert await relay.withdrawn(relay.phones) == [("ben", "recall")]
+
+    on_relay(scenario)
+
+
+def test_a_recall_taken_over_from_a_dead_worker_withdraws_once(on_relay: OnRelay) -> None:
+    async def scenario(relay: Withdrawing) -> None:
+        relay.register(["ben"])
+        relay.say("m1")
+        await relay.plan(relay.phones)
+        await relay.push_all(relay.phones)
+        relay.recall("m1")
+        dying = relay.instance(relay.phones, name="dying")
+        dying.queue.fault = RuntimeError("killed before the acknowledgement")
+        await dying.worker.claim()
+        assert await relay.left() == (1, 1)
+        await relay.instance(relay.phones, name="heir").take_over()
+        assert await relay.withdrawn(relay.phones) == [("ben", "recall")]
+        assert await relay.left() == (0, 0)
+
+    on_relay(scenario)
+
+
+# read
+
+
+def test_a_read_withdraws_that_message_and_those_before_it_at_the_readers_devices_alone(on_relay: OnRelay) -> None:
+    async def scenario(relay: Withdrawing) -> None:
+        relay.register(["ben", "cai"])
+        for number in (1, 2, 3):
+            relay.now = NOON + number * SECOND
+            relay.say(f"m{number}", topic_id="t1", to=["ben", "cai"], sequence=number)
+            await relay.plan(relay.phones)
+        jobs = await relay.push_all(relay.phones)
+        relay.read("m2", topic_id="t1", to=["ann", "ben", "cai"])
+        await relay.plan(relay.phones)
+        (withdrawal,) = await relay.jobs(relay.phones)
+        assert (withdrawal.account, withdrawal.alert.withdrawal) == ("ben", Withdrawal.READ)
+        by_sequence = {job.alert.order.sequence: job.alert.message_id for job in jobs}
+        assert withdrawal.alert.message_id == by_sequence[2]
+        states = [sorted(await relay.marks(by_sequence[number])) for number in (1, 2, 3)]
+        assert states == [[b"W", b"s"], [b"W", b"s"], [b"s", b"s"]]
+
+    on_relay(scenario)
+
+
+def test_a_read_between_two_people_is_about_the_readers_side_of_the_talk(on_relay: OnRelay) -> None:
+    async def scenario(relay: Withdrawing) -> None:
+        relay.register(["ben", "ann"])
+        relay.say("m1")
+        relay.say("m1", sender="ben", to=["ann"], sequence=8)
+        await relay.plan(relay.phones)
+        await relay.push_all(relay.phones)
+        relay.read("m1")
+        await relay.plan(relay.phones)
+        (withdrawal,) = await relay.jobs(relay.phones)
+        assert (withdrawal.account, withdrawal.alert.conversation) == ("ben", "p2p:ann")
+
+    on_relay(scenario)
+
+
+# what is kept, and what it costs
+
+
+def test_of_a_conversation_a_bounded_number_of_messages_is_remembered(on_relay: OnRelay) -> None:
+    async def scenario(relay: Withdrawing) -> None:
+        for number in range(140):
+            relay.now = NOON + number * MS
+            relay.say(f"m{number}", sequence=number + 1)
+        for _ in range(2):
+            await relay.plan(relay.accounts)
+        (key,) = await relay.redis.keys(f"proxy:{{{relay.app_id}}}:said:*")
+        assert await relay.redis.zcard(key) == 127
+        assert await relay.redis.object("encoding", key) == b"listpack"
+        assert 0 < await relay.redis.pttl(key) <= 86_400_000
+
+    on_relay(scenario)
+
+
+def test_nothing_is_kept_or_asked_where_alerts_are_never_taken_back(on_relay: OnRelay) -> None:
+    async def scenario(relay: Withdrawing) -> None:
+        relay.withdraws = False
+        relay.register(["ben"])
+        relay.say("m1")
+        relay.recall("m1", instant=False)
+        await relay.plan(relay.phones)
+        assert await relay.redis.keys(f"proxy:{{{relay.app_id}}}:said:*") == []
+
+    on_relay(scenario)
+
+
+# in the lane
+
+
+@pytest.fixture
+def on_lane(store_url: str, store: Store, app_id: str, logged: Logged) -> OnLane:
+    """A lane to Mi Push accounts, whose alerts replace each other."""
+    run = on_bench(store_url, store, mipush_lane(app_id), logged)
+    return partial(run, withdraws=True, replaces=True)
+
+
+async def withdraw(bench: LaneBench, job: Job) -> Job:
+    """As plan does it. Returns the withdrawal."""
+    alert = replace(job.alert, withdrawal=Withdrawal.RECALL, silent=True)
+    withdrawal = replace(job, alert=alert)
+    bench.accounts[withdrawal.id] = f"{job.account} back"
+    kept = RedisWithdrawals(bench.redis, ttl=SECOND * 100, jobs_cap=100)
+    said = Said(alert.message_id, alert.order)
+    await kept.withdraw(bench.lane.app_id, [said], [(bench.lane, withdrawal)])
+    return withdrawal
+
+
+def test_a_job_that_waits_is_settled_as_withdrawn_and_not_pushed(on_lane: OnLane) -> None:
+    async def scenario(bench: LaneBench) -> None:
+        job = bench.job("ben")
+        await bench.put(job)
+        await withdraw(bench, job)
+        await bench.turn()
+        assert (bench.results, bench.sent) == ([("ben", "withdrawn")], [])
+        await bench.nothing_is_left()
+
+    on_lane(scenario)
+
+
+def test_a_job_that_may_have_arrived_is_followed_by_its_withdrawal(on_lane: OnLane) -> None:
+    async def scenario(bench: LaneBench) -> None:
+        job = bench.job("ben")
+        await bench.put(job)
+        other = queue_of(bench.redis, "dead worker", lease=MS)
+        (entry,) = await other.claim(bench.stream, 1, NO_WAIT)  # which may have pushed it
+        assert entry
+        await withdraw(bench, job)
+        await bench.take_over()
+        await bench.turn()
+        assert bench.results == [("ben", "withdrawn"), ("ben back", "accepted")]
+        assert len(bench.sent) == 1
+
+    on_lane(scenario)
+
+
+def test_the_withdrawal_goes_out_only_while_its_message_is_the_one_shown(on_lane: OnLane) -> None:
+    async def scenario(bench: LaneBench) -> None:
+        first, second = bench.job("ben", message_id="m1", sequence=1), bench.job("ben", message_id="m2", sequence=2)
+        await bench.put(first)
+        await bench.turn()
+        await bench.put(second)
+        await bench.turn()
+        await withdraw(bench, first)
+        await bench.turn()
+        assert bench.results[2:] == [("ben back", "superseded")]
+        await withdraw(bench, second)
+        await bench.turn()
+        assert bench.results[3:] == [("ben back", "accepted")]
+        assert len(bench.sent) == 3
+        await bench.nothing_is_left()
+
+    on_lane(scenario)
