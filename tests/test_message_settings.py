@@ -33,7 +33,8 @@ def test_without_settings_a_payload_is_read_as_the_table_of_known_types_has_it()
 
 def test_the_names_of_kinds_are_those_of_the_domain() -> None:
     assert list(get_args(KindName)) == [kind.value for kind in Kind]
-    assert [*WordsSettings.model_fields] == [kind.value for kind in SAID if kind is not Kind.TEXT]
+    said = [kind.value for kind in SAID if kind is not Kind.TEXT]
+    assert [*WordsSettings.model_fields] == [*said, "recall"]
     assert get_args(MessageSettings.model_fields["preview"].annotation) == tuple(it.value for it in Preview)
 
 

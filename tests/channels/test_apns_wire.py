@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from proxy.channels.apns.wire import ApnsWire
-from proxy.domain.alerts import Alert, AlertText
+from proxy.domain.alerts import Alert, AlertText, Withdrawal
 from proxy.domain.devices import ApnsEnvironment
 from proxy.domain.kinds import Kind
 from proxy.domain.outcomes import (
@@ -369,3 +369,26 @@ def test_with_all_that_the_extension_is_told_no_payload_is_too_long(alert: Alert
     body = wire.build([to_device(replace(alert, text=text))], "a", NOON).body
     assert len(body) <= 4096
     json.loads(body)
+
+
+@pytest.mark.parametrize("recall", ["replace", "background"])
+@pytest.mark.parametrize("why", Withdrawal)
+def test_a_withdrawal_replaces_a_recalled_alert_or_wakes_the_app_and_is_never_kept(
+    why: Withdrawal, recall: str
+) -> None:
+    alert = an_alert()
+    withdrawal = replace(alert, withdrawal=why, silent=True, text=AlertText("Li Lei", "", Kind.RECALL))
+    pushes = to_device(alert), to_device(withdrawal)
+    wire = ApnsWire(apns_settings(recall=recall), ApnsEnvironment.PRODUCTION)
+    first, then = (wire.build([push], "bearer t", NOON) for push in pushes)
+    assert header(first.headers, "apns-id") != header(then.headers, "apns-id")
+    assert header(then.headers, "apns-expiration") == "0"
+    body = json.loads(then.body)
+    if (why, recall) == (Withdrawal.RECALL, "replace"):
+        assert header(then.headers, "apns-collapse-id") == header(first.headers, "apns-collapse-id")
+        assert body["aps"]["alert"] == {"title": "Li Lei", "body": "Message recalled"}
+        assert "sound" not in body["aps"]
+        return
+    assert (header(then.headers, "apns-push-type"), header(then.headers, "apns-priority")) == ("background", "5")
+    assert body["aps"] == {"content-available": 1}
+    assert (body["mimc"]["withdrawn"], body["mimc"]["message"]) == (why, alert.message_id)

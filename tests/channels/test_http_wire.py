@@ -13,7 +13,7 @@ from hypothesis import given
 
 from proxy.channels.http.signatures import Signer, signer_of
 from proxy.channels.http.wire import HttpWire
-from proxy.domain.alerts import Alert, AlertText
+from proxy.domain.alerts import Alert, AlertText, Withdrawal
 from proxy.domain.devices import Platform
 from proxy.domain.jobs import Push
 from proxy.domain.kinds import Kind
@@ -197,3 +197,17 @@ def test_neither_key_nor_address_is_in_a_repr() -> None:
     assert "vErYsEcReT" not in shown
     assert WEBHOOK_SECRET.removeprefix("whsec_") not in shown
     assert "a-key-that-signs" not in shown
+
+
+def test_a_withdrawal_is_an_event_without_a_text() -> None:
+    push = to_account()
+    alert = replace(push.job.alert, withdrawal=Withdrawal.READ)
+    request = HttpWire(http_settings(address="account")).build(
+        [replace(push, job=replace(push.job, alert=alert))], "", NOON
+    )
+    event = json.loads(request.body)
+    assert event["type"] == "withdrawal"
+    assert event["data"] == {
+        "message_id": alert.message_id, "app": "main", "account": "alice", "conversation": "p2p:lilei",
+        "sequence": "7", "reason": "read", "expires_at": "2026-11-24T12:00:00.000Z",
+    }  # fmt: skip

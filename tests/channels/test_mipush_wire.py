@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from proxy.channels.mipush.codes import next_day_in_china
 from proxy.channels.mipush.template import clean
 from proxy.channels.mipush.wire import MipushWire, authorization
-from proxy.domain.alerts import Alert, AlertText
+from proxy.domain.alerts import Alert, AlertText, Withdrawal
 from proxy.domain.jobs import Push
 from proxy.domain.kinds import Kind
 from proxy.domain.outcomes import (
@@ -534,3 +534,18 @@ def test_the_longer_of_their_wait_and_ours_counts() -> None:
 def test_allowances_are_renewed_at_the_next_midnight_in_china(now: str, midnight: str) -> None:
     assert next_day_in_china(datetime.fromisoformat(now)) == datetime.fromisoformat(midnight)
     assert next_day_in_china(datetime.fromisoformat(now)).tzinfo == UTC
+
+
+@pytest.mark.parametrize(
+    ("push", "target"), [(to_account("alice"), "user_account"), (to_regid("reg1"), "registration_id")]
+)
+def test_a_withdrawal_revokes_what_the_conversation_shows(push: Push, target: str) -> None:
+    address = "account" if push.device is None else "regid"
+    wire = MipushWire(mipush_settings(address=address))
+    withdrawal = replace(push, job=replace(push.job, alert=replace(push.job.alert, withdrawal=Withdrawal.RECALL)))
+    sent, revoked = (wire.build([one], "key=s", NOON) for one in (push, withdrawal))
+    kind = "user_account" if push.device is None else "regid"
+    assert revoked.url.endswith(f"/v3/message/{kind}/revoke")
+    form, shown = (dict(parse_qsl(it.body.decode())) for it in (revoked, sent))
+    assert form == {name: shown[name] for name in (target, "restricted_package_name", "notify_id")}
+    assert wire.batch_key(withdrawal.job) != wire.batch_key(replace(withdrawal.job, account="ben"))
