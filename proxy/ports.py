@@ -84,6 +84,14 @@ class AlertHistory(Protocol):
     def of_account(self, app: str, account: str, since: datetime, most: int) -> list[Noted]: ...
 
 
+class Unread(Protocol):
+    """The messages that users have not read. Raises StoreUnavailable. See store/users/unread.py."""
+
+    def clear(
+        self, app: str, account: str, conversation: str, now: datetime, jobs: Sequence[tuple[Lane, Job]]
+    ) -> int: ...
+
+
 class BlockList(Protocol):
     """Accounts and sessions that may do nothing any more. Raises StoreUnavailable. See store/users/blocks.py."""
 

@@ -62,11 +62,12 @@ class AlertText:
         return Kind.RECALL if self.kind == Kind.RECALL else Kind.NEW
 
 
-class Withdrawal(StrEnum):
-    """Why the alert of a message is taken back."""
+class Update(StrEnum):
+    """What is told of alerts that a phone may show already."""
 
-    RECALL = "recall"  # the one who wrote the message did
-    READ = "read"  # the reader has seen it elsewhere
+    RECALL = "recall"  # one goes, for the message was taken back by the one who wrote it
+    READ = "read"  # one goes, and those before it, for the reader has seen them elsewhere
+    BADGE = "badge"  # their number has changed
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Alert:
 
     `urgent`: it may break through what holds others back, as a call may. `silent`: it arrives without a sound.
     `mentioned`: the message names its reader.
-    `withdrawal`: the alert that this message had is taken back; None: this is the alert itself.
+    `update`: this is about the alert that the message had; None: this is the alert itself.
     """
 
     message_id: str
@@ -86,7 +87,7 @@ class Alert:
     urgent: bool = False
     silent: bool = False
     mentioned: bool = False
-    withdrawal: Withdrawal | None = None
+    update: Update | None = None
 
     @property
     def conversation_id(self) -> str:

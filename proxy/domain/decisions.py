@@ -119,7 +119,7 @@ def check(claimed: ClaimedJob, destination: Destination, lane: Lane, now: dateti
     if destination.unknown:
         return Decision(Finish(entry_id), Result.UNKNOWN_ACCOUNT)
     if not job.device_id:  # the account itself is the address
-        return Push(job, None)
+        return Push(job, None, destination.badge)
     if device is None:
         return Decision(Finish(entry_id), Result.DEVICE_MOVED)
     if device.channel != lane.channel:
@@ -129,7 +129,7 @@ def check(claimed: ClaimedJob, destination: Destination, lane: Lane, now: dateti
         return Decision(Move(entry_id, job, other), Result.OTHER_ENVIRONMENT)
     if destination.rests:
         return Decision(Postpone(entry_id, job, now + destination.rests), Result.RETRY, "device rests")
-    return Push(job, device)
+    return Push(job, device, destination.badge)
 
 
 def decide(
@@ -213,7 +213,7 @@ def noted(
     if settlement is None:
         raise ValueError("nothing to settle")
     job = claimed.job
-    if job.alert.withdrawal is not None:
+    if job.alert.update is not None:
         return settlement
     if isinstance(settlement, Postpone | Move):
         job = claimed.put_off(settlement.job)

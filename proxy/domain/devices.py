@@ -80,7 +80,8 @@ class Destination:
     """Where a job goes as things are now. `device` None: gone, or of another owner; or the account is the address.
 
     `rests`: so long the device takes no more, says the provider. `blocked`: the account is. `unknown`: the provider
-    knows no such account. `withdrawn`: the job's alert was taken back.
+    knows no such account. `withdrawn`: the job's alert was taken back. `badge`: how many messages the
+    account has not read, None: that was not asked.
     """
 
     device: Device | None = None
@@ -88,6 +89,7 @@ class Destination:
     blocked: bool = False
     unknown: bool = False
     withdrawn: bool = False
+    badge: int | None = None
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class Job:
     def id(self) -> str:
         """The same for every try and every plan of this message for this target: a UUID in canonical form."""
         alert = self.alert
-        what = ("withdrawal", alert.withdrawal) if alert.withdrawal else ("job",)
+        what = ("update", alert.update) if alert.update else ("job",)
         return str(uuid.UUID(digest(*what, alert.message_id, self.mark)))
 
     def tried(self, at: datetime, reason: str) -> "Job":
@@ -86,10 +86,14 @@ class ClaimedJob:
 
 @dataclass(frozen=True)
 class Push:
-    """A job with its address, ready to be sent. `device` is None where the account is the address."""
+    """A job with its address, ready to be sent. `device` is None where the account is the address.
+
+    `badge`: how many messages the account has not read; None: the phone is not told.
+    """
 
     job: Job
     device: Device | None
+    badge: int | None = None
 
     @property
     def address(self) -> str:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, assert_never
 
 from proxy.compact_json import compact_json
-from proxy.domain.alerts import Alert, AlertText, Order, Withdrawal
+from proxy.domain.alerts import Alert, AlertText, Order, Update
 from proxy.domain.callbacks import Recipient
 from proxy.domain.dead_letters import Unread
 from proxy.domain.devices import ApnsEnvironment, Device, Platform
@@ -23,7 +23,7 @@ from proxy.domain.words import ENGLISH
 from proxy.errors import ProxyError
 
 FORMAT = 1
-_WITHDRAWALS = 2  # an earlier program must not take one for an alert
+_UPDATES = 2  # of alerts: an earlier program must not take one for an alert
 _TEXT, _NO_NAME = Kind.TEXT, ENGLISH[Kind.NEW]
 _SELDOM = frozenset({"kind", "group", "by", "pic"})
 _DEVICES_KEPT = 4096  # a message is planned and soon delivered, and who gets one mostly gets more
@@ -75,7 +75,7 @@ def dump_job(job: Job, *, with_text: bool = True) -> bytes:
     alert, order = job.alert, job.alert.order
     text, extra = _text(alert) if with_text else (None, {})
     return _dump({
-        "v": _WITHDRAWALS if alert.withdrawal else FORMAT,
+        "v": _UPDATES if alert.update else FORMAT,
         "app": job.app, "channel": job.channel, "account": job.account, "device": job.device_id,
         "message": alert.message_id, "conv": alert.conversation, "text": text,
         "order": [order.sequence, order.sent_at_ms, order.accepted_at_ms], "until": to_ms(alert.expires_at),
@@ -85,7 +85,7 @@ def dump_job(job: Job, *, with_text: bool = True) -> bytes:
         **({"silent": 1} if alert.silent else {}),
         **({"mentioned": 1} if alert.mentioned else {}),
         **({"plan": job.planned_at_ms} if job.planned_at_ms else {}),
-        **({"withdrawal": alert.withdrawal} if alert.withdrawal else {}),
+        **({"update": alert.update} if alert.update else {}),
     })  # fmt: skip
 
 
@@ -128,17 +128,17 @@ def _load_text(fields: dict[str, Any]) -> AlertText:
 def load_job(record: bytes) -> Job:
     """Raises UnreadableRecord."""
     try:
-        fields = _load(record, _WITHDRAWALS)
+        fields = _load(record, _UPDATES)
         _only(str, *(fields[name] for name in ("app", "channel", "account", "device", "message", "conv")))
         _only(str, fields.get("tok", ""))
         _only(int, *fields["order"], fields["attempt"], fields.get("plan", 0))
         order, expires_at = Order(*fields["order"]), _time(fields["until"])
         is_urgent, is_silent = bool(fields.get("urgent", 0)), bool(fields.get("silent", 0))
-        withdrawal = Withdrawal(fields["withdrawal"]) if fields["v"] == _WITHDRAWALS else None
+        update = Update(fields["update"]) if fields["v"] == _UPDATES else None
         text = _load_text(fields)
         alert = Alert(
             fields["message"], fields["conv"], text, order, expires_at, is_urgent, is_silent,
-            bool(fields.get("mentioned", 0)), withdrawal,
+            bool(fields.get("mentioned", 0)), update,
         )  # fmt: skip
         return Job(
             fields["app"], fields["channel"], fields["account"], fields["device"], alert, fields["attempt"],

@@ -56,10 +56,10 @@ def _mute(asked: Mapping[str, object], field: str, now: datetime) -> tuple[str, 
     _only(asked, field, _OF_A_MUTE)
     until = _until(asked.get("until"), f"{field}.until", now)
     mentions_pass = _flag(asked.get("mentions"), f"{field}.mentions", default=False)
-    return _conversation(asked, field), Mute(until, mentions_pass)
+    return conversation_of(asked, field), Mute(until, mentions_pass)
 
 
-def _conversation(asked: Mapping[str, object], field: str) -> str:
+def conversation_of(asked: Mapping[str, object], field: str) -> str:
     """As clients know it: the other person, or the group's topicId."""
     if ("account" in asked) is ("topic_id" in asked):
         raise BadRequest(field, expected="either account or topic_id", got=dict(asked))

@@ -18,6 +18,7 @@ from proxy.ports import (
     PreferenceBook,
     StoreMetrics,
     TokenService,
+    Unread,
 )
 from proxy.settings import Settings
 from proxy.spool.drain import Drain
@@ -51,6 +52,7 @@ class Services:
     monitor_store: Callable[[], None]
     receipts: "ReceiptServices"
     presence: RedisPresence | None = None  # None: it is off
+    unread: Unread | None = None  # None: badges are off
     sign_ins: SignIns | None = None  # None: the built-in accounts are off
     spool: "SpoolServices | None" = None  # None: it is off
     withdrawing: Mapping[str, MessageReading] = field(default_factory=dict)  # by appId; empty: it is off

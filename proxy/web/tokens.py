@@ -2,18 +2,21 @@
 
 import math
 import time
+from contextlib import suppress
 from functools import cache
 
 from flask import Blueprint
 from flask import Response as WebResponse
 
 from proxy.domain.transfers import Paused, Response, TransportFailure
+from proxy.errors import StoreUnavailable
 from proxy.metrics import bounded_reason, token_answers_total, token_seconds, tokens_total
 from proxy.mimc.client import TIMED_OUT
 from proxy.mimc.token_answer import reason_of
 from proxy.usecases.choose_app import choose_app
 from proxy.web import current_request, current_services
 from proxy.web.access import add_log_context, audit
+from proxy.web.badge import clear_badge
 from proxy.web.body import read_object
 from proxy.web.callers import Caller, current_user, require
 from proxy.web.cors import require_origin
@@ -41,6 +44,9 @@ def give_token() -> WebResponse:
     why_none = None if isinstance(answer, Paused) else _note(section, answer)
     if services.presence and isinstance(answer, Response) and why_none is None:
         services.presence.note(section, user.app_account)
+    if services.settings.alerts.badge_at_token and isinstance(answer, Response) and why_none is None:
+        with suppress(StoreUnavailable):  # the number is right again after the next
+            clear_badge(services, section, user.app_account)
     refused = {"refused": why_none} if why_none else {}
     audit("token asked", account=user.app_account, app=section, backend=user.backend, status=status, **refused)
     match answer:

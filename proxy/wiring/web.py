@@ -48,6 +48,7 @@ from proxy.store.users.admission import RedisAdmission
 from proxy.store.users.blocks import RedisBlocks
 from proxy.store.users.preferences import RedisPreferences
 from proxy.store.users.presence import RedisPresence
+from proxy.store.users.unread import RedisUnread
 from proxy.usecases.guarded_tokens import GuardedTokens
 from proxy.usecases.monitor_clock import ClockedTokens
 from proxy.usecases.monitor_tokens import TokenMonitor
@@ -154,6 +155,7 @@ def web_services(settings: Settings) -> Services:
         monitor_store=monitor_store,
         receipts=_receipts(settings, store_now),
         presence=_presence(settings, store),
+        unread=RedisUnread(store, app_ids_of(settings)) if settings.alerts.badge else None,
         sign_ins=sign_ins,
         spool=spool,
         withdrawing=_withdrawing(settings),
@@ -161,7 +163,8 @@ def web_services(settings: Settings) -> Services:
 
 
 def _withdrawing(settings: Settings) -> dict[str, MessageReading]:
-    app_ids = set(app_ids_of(settings).values()) if settings.alerts.withdraw else ()
+    is_on = settings.alerts.withdraw or settings.alerts.badge
+    app_ids = set(app_ids_of(settings).values()) if is_on else ()
     return {app_id: reading_of_app(settings, app_id) for app_id in app_ids}
 
 

@@ -140,6 +140,7 @@ def build_worker(settings: Settings) -> Worker:
             dead_cap=settings.store.dead_letters_cap,
             writes=writes,
             keeps_history=settings.alerts.history_max_bytes > 0,
+            counts_unread=settings.alerts.badge,
         ),
         addresses=RedisAddresses(
             redis,
@@ -148,6 +149,7 @@ def build_worker(settings: Settings) -> Worker:
             DeviceRemoval(redis, app_ids, removal_guard_of(settings), log_held),
             with_presence=bool(settings.alerts.present),
             with_withdrawals=settings.alerts.withdraw,
+            with_badges=settings.alerts.badge,
         ),
         lane_states=RedisLaneStates(redis, instance),
         locks=RedisConversationLocks(redis, instance),
@@ -205,15 +207,25 @@ def _plan_worker(app_id: str, shared: _Shared, lanes: Sequence[LaneWorker]) -> P
         reading=reading_of_app(shared.settings, app_id),
         alert_ttl=shared.settings.relay.alert_ttl,
         now=shared.clock.now,
-        withdrawals=_withdrawals(app_id, shared, routes) if shared.settings.alerts.withdraw else None,
+        withdrawals=_withdrawals(app_id, shared, routes),
     )
 
 
-def _withdrawals(app_id: str, shared: _Shared, routes: Sequence[Route]) -> PlanWithdrawals:
-    relay, store = shared.settings.relay, shared.settings.store
+def _withdrawals(app_id: str, shared: _Shared, routes: Sequence[Route]) -> PlanWithdrawals | None:
+    relay, store, alerts = shared.settings.relay, shared.settings.store, shared.settings.alerts
+    if not (alerts.withdraw or alerts.badge):
+        return None
     kept = RedisWithdrawals(shared.redis, ttl=relay.dedupe_ttl, jobs_cap=store.jobs_cap)
     return PlanWithdrawals(
-        app_id, kept, shared.addresses, shared.queue, routes, alert_ttl=relay.alert_ttl, now=shared.clock.now
+        app_id,
+        kept,
+        shared.addresses,
+        shared.queue,
+        routes,
+        alert_ttl=relay.alert_ttl,
+        now=shared.clock.now,
+        withdraws=alerts.withdraw,
+        counts=alerts.badge,
     )
 
 

@@ -487,7 +487,7 @@ class LaneWorker:
 
     def _noting_shown(self, claimed: ClaimedJob, settlement: Settlement, result: Result) -> Settlement:
         """An accepted alert may be taken back from now on; one that was meanwhile is followed by its withdrawal."""
-        if self._channel.withdraws and result is Result.ACCEPTED and claimed.job.alert.withdrawal is None:
+        if self._channel.withdraws and result is Result.ACCEPTED and claimed.job.alert.update is None:
             return Shown(claimed.entry_id, claimed.job, settlement.notes)
         return settlement
 

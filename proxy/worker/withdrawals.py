@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from proxy.domain.alerts import Alert, AlertText, Withdrawal
+from proxy.domain.alerts import Alert, AlertText, Update
 from proxy.domain.callbacks import Recipient
+from proxy.domain.devices import Platform
 from proxy.domain.kinds import Kind
 from proxy.domain.lanes import Lane, Route
 from proxy.domain.messages import Content
@@ -21,8 +22,10 @@ from proxy.store.devices.addresses import RedisAddresses
 from proxy.store.queue.streams import RedisQueue, lane_name
 from proxy.store.queue.withdrawals import RedisWithdrawals, Said
 from proxy.store.scripts import Command
+from proxy.store.users.unread import uncounting
 from proxy.usecases.plan_alerts import Planned, jobs_for, readers_of
 
+_WORDLESS = AlertText("", "", Kind.NEW)
 _ACCOUNTS_AT_ONCE = 50  # the store is busy for half a millisecond with them
 
 
@@ -35,17 +38,20 @@ class Notice:
     content: Content
 
     @property
-    def why(self) -> Withdrawal:
-        return Withdrawal.RECALL if self.content.kind == Kind.RECALL else Withdrawal.READ
+    def why(self) -> Update:
+        return Update.RECALL if self.content.kind == Kind.RECALL else Update.READ
 
     @property
     def readers(self) -> list[Recipient]:
         """Those whose devices are concerned."""
-        return readers_of(self.message) if self.why is Withdrawal.RECALL else [Recipient(self.message.sender)]
+        return readers_of(self.message) if self.why is Update.RECALL else [Recipient(self.message.sender)]
 
 
 class PlanWithdrawals:
-    """Takes back the alerts of one app's messages. `routes` are the app's lanes, of all its sections."""
+    """Takes back the alerts of one app's messages. `routes` are the app's lanes, of all its sections.
+
+    `withdraws` False: alerts stay. `counts`: what is read or recalled is no longer among the unread messages.
+    """
 
     def __init__(
         self,
@@ -57,9 +63,12 @@ class PlanWithdrawals:
         *,
         alert_ttl: timedelta,
         now: Callable[[], datetime],
+        withdraws: bool = True,
+        counts: bool = False,
     ) -> None:
         self._app_id, self._kept, self._addresses, self._queue = app_id, kept, addresses, queue
         self._routes, self._alert_ttl, self._now = routes, alert_ttl, now
+        self._withdraws, self._counts = withdraws, counts
 
     def saying(self, message: OfflineMessage, msg_id: str) -> Command:
         """See RedisWithdrawals.saying."""
@@ -85,11 +94,30 @@ class PlanWithdrawals:
     async def _withdraw(self, notice: Notice, messages: Sequence[Said]) -> tuple[int, frozenset[Lane]]:
         readers, targets, full = notice.readers, 0, frozenset[Lane]()
         for start in range(0, len(readers), _ACCOUNTS_AT_ONCE):
-            jobs = await self._jobs(notice, messages[0], readers[start : start + _ACCOUNTS_AT_ONCE])
-            if jobs:
-                full |= await self._kept.withdraw(self._app_id, messages, jobs)
-                targets += len(jobs)
+            some = readers[start : start + _ACCOUNTS_AT_ONCE]
+            jobs = await self._jobs(notice, messages[0], some)
+            uncounts = self._uncounts(notice, messages[0], some, jobs) if self._counts else []
+            full |= await self._kept.withdraw(self._app_id, messages, jobs if self._withdraws else [], uncounts)
+            targets += len(jobs)
         return targets, full
+
+    def _uncounts(
+        self, notice: Notice, about: Said, readers: Sequence[Recipient], jobs: Sequence[Planned]
+    ) -> list[Command]:
+        """The messages are not unread any more; the iPhones of each account are told the number that is left."""
+        now, by_account = self._now(), dict[str, list[Planned]]()
+        for lane, job in jobs:
+            if job.platform == Platform.APNS:
+                number = replace(job.alert, text=_WORDLESS, update=Update.BADGE)
+                by_account.setdefault(job.account, []).append((lane, replace(job, alert=number)))
+        conversation, is_recall = self._alert(notice, about).conversation, notice.why is Update.RECALL
+        return [
+            uncounting(
+                self._app_id, name, conversation, now, by_account.get(name, []),
+                message_id=about.message_id if is_recall else "", up_to_ms=about.order.accepted_at_ms,
+            )
+            for name in dict.fromkeys(reader.account for reader in readers)
+        ]  # fmt: skip
 
     async def _jobs(self, notice: Notice, about: Said, readers: Sequence[Recipient]) -> list[Planned]:
         lanes = notice.entry.lanes
@@ -105,19 +133,19 @@ class PlanWithdrawals:
         everywhere = [Recipient(name) for name in names]
         return jobs_for(routes, alert, everywhere, found.devices, found.blocked, previews)
 
+    def _end_of(self, notice: Notice, full: frozenset[Lane]) -> PlanChunk:
+        entry, waiting = notice.entry, Waiting(full, notice.entry.tries)
+        return PlanChunk(self._app_id, notice.message.message_id, entry.id, [], last=True, waiting=waiting)
+
     def _alert(self, notice: Notice, about: Said) -> Alert:
         message, why = notice.message, notice.why
         text = AlertText("", "", Kind.READ)
-        if why is Withdrawal.RECALL:
+        if why is Update.RECALL:
             text = notice.content.alert_text(message.sender)
         elif not message.conversation.startswith("topic:"):  # the reader's own side of the talk
             message = replace(message, conversation=_other_side(message))
         alert = message.alert(text, self._alert_ttl)
-        return replace(alert, message_id=about.message_id, order=about.order, silent=True, withdrawal=why)
-
-    def _end_of(self, notice: Notice, full: frozenset[Lane]) -> PlanChunk:
-        entry, waiting = notice.entry, Waiting(full, notice.entry.tries)
-        return PlanChunk(self._app_id, notice.message.message_id, entry.id, [], last=True, waiting=waiting)
+        return replace(alert, message_id=about.message_id, order=about.order, silent=True, update=why)
 
 
 def _other_side(message: OfflineMessage) -> str:

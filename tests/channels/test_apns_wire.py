@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from proxy.channels.apns.wire import ApnsWire
-from proxy.domain.alerts import Alert, AlertText, Withdrawal
+from proxy.domain.alerts import Alert, AlertText, Update
 from proxy.domain.devices import ApnsEnvironment
 from proxy.domain.kinds import Kind
 from proxy.domain.outcomes import (
@@ -372,19 +372,17 @@ def test_with_all_that_the_extension_is_told_no_payload_is_too_long(alert: Alert
 
 
 @pytest.mark.parametrize("recall", ["replace", "background"])
-@pytest.mark.parametrize("why", Withdrawal)
-def test_a_withdrawal_replaces_a_recalled_alert_or_wakes_the_app_and_is_never_kept(
-    why: Withdrawal, recall: str
-) -> None:
+@pytest.mark.parametrize("why", Update)
+def test_a_withdrawal_replaces_a_recalled_alert_or_wakes_the_app_and_is_never_kept(why: Update, recall: str) -> None:
     alert = an_alert()
-    withdrawal = replace(alert, withdrawal=why, silent=True, text=AlertText("Li Lei", "", Kind.RECALL))
+    withdrawal = replace(alert, update=why, silent=True, text=AlertText("Li Lei", "", Kind.RECALL))
     pushes = to_device(alert), to_device(withdrawal)
     wire = ApnsWire(apns_settings(recall=recall), ApnsEnvironment.PRODUCTION)
     first, then = (wire.build([push], "bearer t", NOON) for push in pushes)
     assert header(first.headers, "apns-id") != header(then.headers, "apns-id")
     assert header(then.headers, "apns-expiration") == "0"
     body = json.loads(then.body)
-    if (why, recall) == (Withdrawal.RECALL, "replace"):
+    if (why, recall) == (Update.RECALL, "replace"):
         assert header(then.headers, "apns-collapse-id") == header(first.headers, "apns-collapse-id")
         assert body["aps"]["alert"] == {"title": "Li Lei", "body": "Message recalled"}
         assert "sound" not in body["aps"]

@@ -13,7 +13,7 @@ from hypothesis import given
 
 from proxy.channels.http.signatures import Signer, signer_of
 from proxy.channels.http.wire import HttpWire
-from proxy.domain.alerts import Alert, AlertText, Withdrawal
+from proxy.domain.alerts import Alert, AlertText, Update
 from proxy.domain.devices import Platform
 from proxy.domain.jobs import Push
 from proxy.domain.kinds import Kind
@@ -201,7 +201,7 @@ def test_neither_key_nor_address_is_in_a_repr() -> None:
 
 def test_a_withdrawal_is_an_event_without_a_text() -> None:
     push = to_account()
-    alert = replace(push.job.alert, withdrawal=Withdrawal.READ)
+    alert = replace(push.job.alert, update=Update.READ)
     request = HttpWire(http_settings(address="account")).build(
         [replace(push, job=replace(push.job, alert=alert))], "", NOON
     )

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from proxy.channels.mipush.codes import next_day_in_china
 from proxy.channels.mipush.template import clean
 from proxy.channels.mipush.wire import MipushWire, authorization
-from proxy.domain.alerts import Alert, AlertText, Withdrawal
+from proxy.domain.alerts import Alert, AlertText, Update
 from proxy.domain.jobs import Push
 from proxy.domain.kinds import Kind
 from proxy.domain.outcomes import (
@@ -542,7 +542,7 @@ def test_allowances_are_renewed_at_the_next_midnight_in_china(now: str, midnight
 def test_a_withdrawal_revokes_what_the_conversation_shows(push: Push, target: str) -> None:
     address = "account" if push.device is None else "regid"
     wire = MipushWire(mipush_settings(address=address))
-    withdrawal = replace(push, job=replace(push.job, alert=replace(push.job.alert, withdrawal=Withdrawal.RECALL)))
+    withdrawal = replace(push, job=replace(push.job, alert=replace(push.job.alert, update=Update.RECALL)))
     sent, revoked = (wire.build([one], "key=s", NOON) for one in (push, withdrawal))
     kind = "user_account" if push.device is None else "regid"
     assert revoked.url.endswith(f"/v3/message/{kind}/revoke")

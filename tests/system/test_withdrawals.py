@@ -91,3 +91,24 @@ def test_an_alert_that_waits_for_its_provider_is_withdrawn_and_never_pushed(star
     # the one try that failed may have arrived for all that we know: what follows it has no text
     assert "words to be recalled" not in json.dumps([it["payload"] for it in rig.accepted(alice)])
     assert mipush_shows(rig, "alice") == []
+
+
+@pytest.mark.trial  # phones are told after 5 s
+def test_the_badge_is_the_number_of_unread_messages_and_follows_a_read(rig: Rig) -> None:
+    rig.start_web(workers=1, APP_PROXY_ALERTS__BADGE="true")
+    rig.start_worker(APP_PROXY_ALERTS__BADGE="true")
+    phone = push_token()
+    assert rig.register("alice", "phone", phone).status_code == 200
+    for sequence in (1, 2, 3):
+        assert rig.post(offline("bob", "alice", "hello", sequence)).status_code == 200
+        assert rig.post(offline("bob", "alice", "hello", sequence)).status_code == 200
+        assert pushes(rig, phone, sequence)[-1]["payload"]["aps"]["badge"] == sequence
+    read = about(offline("alice", "bob", "", 104), "TEXT_READ", 2)
+    assert rig.post(read).status_code == 200
+    told = pushes(rig, phone, 4)[3]
+    assert (told["payload"], told["push_type"]) == ({"aps": {"badge": 1}}, "alert")
+    assert (told["priority"], told["expiration"]) == ("5", "0")
+    headers = {"Authorization": f"Bearer {rig.bearer('alice')}"}
+    answer = rig.http.post(f"{rig.web}/api/badge", json={"app": "main"}, headers=headers, timeout=10)
+    assert answer.json()["data"]["badge"] == 0
+    assert pushes(rig, phone, 5)[4]["payload"] == {"aps": {"badge": 0}}

@@ -106,6 +106,12 @@ ROUTES = (
             CANARY: {},
         },
     ),
+    Route(
+        "POST",
+        "/api/badge",
+        {"conversation": {"account": "ann"}},
+        {"app": {"null": 404} | dict.fromkeys(ANY_TEXT, 404), "conversation": {"null": 404}},
+    ),
     Route("POST", "/auth/refresh", {}, {"refresh_token": dict.fromkeys(ANY_TEXT, 401)}),
     Route("POST", "/auth/logout", {}, {"device_id": dict.fromkeys(("null", *WELL_NAMED), 200)}),
 )

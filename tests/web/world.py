@@ -16,6 +16,8 @@ from proxy.channels.mipush.receipts import ReceiptReaders
 from proxy.domain.callbacks import Receipt
 from proxy.domain.devices import Device, Registered
 from proxy.domain.history import Noted
+from proxy.domain.jobs import Job
+from proxy.domain.lanes import Lane
 from proxy.domain.limits import Admitted, Blocked, Budget, Exceeded
 from proxy.domain.monitoring import Health, Metric
 from proxy.domain.offline_messages import Letter, OfflineMessage
@@ -133,6 +135,28 @@ class MemoryPreferences:
             return None
         self.stored[app, account] = preferences
         return self.read(app, account)[1]
+
+
+@dataclass
+class MemoryUnread:
+    """Implements ports.Unread: what each account has not read, by conversation."""
+
+    stored: dict[tuple[str, str], dict[str, int]] = field(default_factory=dict)
+    told: list[Job] = field(default_factory=list)
+
+    def clear(
+        self,
+        app: str,
+        account: str,
+        conversation: str,
+        now: datetime,  # noqa: ARG002  the port's
+        jobs: Sequence[tuple[Lane, Job]],
+    ) -> int:
+        unread = self.stored.get((app, account), {})
+        for name in [conversation] if conversation else list(unread):
+            if unread.pop(name, 0):
+                self.told += [job for _, job in jobs]
+        return sum(unread.values())
 
 
 @dataclass
@@ -255,6 +279,7 @@ class World:
         self.settings = configured or settings()
         self.inbox, self.devices, self.preferences = MemoryInbox(), MemoryDevices(), MemoryPreferences()
         self.history = MemoryHistory()
+        self.unread = MemoryUnread()
         self.tokens, self.state, self.blocks = ScriptedTokens(), MemoryState(), MemoryBlocks()
         self.admission = MemoryAdmission(self.blocks)
         self.receipts: list[DeliveryReceipt] = []
@@ -281,6 +306,7 @@ class World:
                 WaitingReceipts(self.receipts.extend),
                 QuotaMonitor(self.quota.append, self.quota_warnings.append),
             ),
+            unread=self.unread if self.settings.alerts.badge else None,
         )
         self.app = create_app(self.services)
         self.app.wsgi_app = self._served(self.app.wsgi_app)  # type: ignore[method-assign]

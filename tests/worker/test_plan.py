@@ -72,8 +72,10 @@ class Faulty(RedisQueue):
     fault: Exception | None = None
     from_call = 0
 
-    def __init__(self, redis: Any, instance: str, jobs_cap: int) -> None:
-        super().__init__(redis, instance, lease=MS, dedupe_ttl=DAY, jobs_cap=jobs_cap, dead_cap=100)
+    def __init__(self, redis: Any, instance: str, jobs_cap: int, *, counts_unread: bool = False) -> None:
+        super().__init__(
+            redis, instance, lease=MS, dedupe_ttl=DAY, jobs_cap=jobs_cap, dead_cap=100, counts_unread=counts_unread
+        )
         self.sizes: list[int] = []  # of the chunks
         self.together: list[int] = []  # jobs of the chunks that came in one call
 
@@ -95,7 +97,7 @@ class Instance:
     """One worker instance's plan."""
 
     def __init__(self, relay: "Relay", name: str, redis: Any, lanes: Sequence[Lane]) -> None:
-        self.queue = Faulty(redis, name, relay.jobs_cap)
+        self.queue = Faulty(redis, name, relay.jobs_cap, counts_unread=relay.counts)
         addresses = RedisAddresses(redis, {"main": relay.app_id}, name, with_presence=relay.with_presence)
         observer = RelayObserver(relay.app_id)
         self.consumer = StreamConsumer(
@@ -118,14 +120,17 @@ class Instance:
             alert_ttl=DAY,
             now=lambda: relay.now,
             reading=relay.reading,
-            withdrawals=self._withdrawals(relay, addresses, redis, routes) if relay.withdraws else None,
+            withdrawals=self._withdrawals(relay, addresses, redis, routes) if relay.withdraws or relay.counts else None,
         )
 
     def _withdrawals(
         self, relay: "Relay", addresses: RedisAddresses, redis: Any, routes: list[Route]
     ) -> PlanWithdrawals:
         kept = RedisWithdrawals(redis, ttl=DAY, jobs_cap=relay.jobs_cap)
-        return PlanWithdrawals(relay.app_id, kept, addresses, self.queue, routes, alert_ttl=DAY, now=lambda: relay.now)
+        return PlanWithdrawals(
+            relay.app_id, kept, addresses, self.queue, routes, alert_ttl=DAY, now=lambda: relay.now,
+            withdraws=relay.withdraws, counts=relay.counts,
+        )  # fmt: skip
 
     async def turn(self) -> None:
         """One claim, to its end."""
@@ -144,7 +149,7 @@ class Relay:
 
     jobs_cap = 50_000
     with_presence = False
-    withdraws = False
+    withdraws = counts = False
     preview = Preview.FULL
     reading = DEFAULT_READING
 
@@ -167,7 +172,7 @@ class Relay:
             self.devices.register(device(name, device_id, f"{name}-{device_id}", resource=resource))
 
     def accept(self, one: Callback, now: datetime = NOON) -> Acceptance:
-        reading = self.reading if self.withdraws else None
+        reading = self.reading if self.withdraws or self.counts else None
         judged = judge_callback(one, now=now, second_clock=lambda: now, dedupe_ttl=DAY, reading=reading)
         if isinstance(judged, Acceptance):
             return judged

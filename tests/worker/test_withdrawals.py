@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from proxy.domain.alerts import Withdrawal
+from proxy.domain.alerts import Update
 from proxy.domain.callbacks import Callback, Kind
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
@@ -61,7 +61,7 @@ class Withdrawing(Relay):
 
     async def withdrawn(self, lane: Lane) -> list[tuple[str, str | None]]:
         """For whom the lane has which withdrawals."""
-        return sorted((one.account, one.alert.withdrawal) for one in await self.jobs(lane) if one.alert.withdrawal)
+        return sorted((one.account, one.alert.update) for one in await self.jobs(lane) if one.alert.update)
 
     async def marks(self, message_id: str) -> list[bytes]:
         return [mark[:1] for mark in await self.redis.hvals(keys.planned(self.app_id, message_id))]
@@ -242,7 +242,7 @@ def test_a_read_withdraws_that_message_and_those_before_it_at_the_readers_device
         relay.read("m2", topic_id="t1", to=["ann", "ben", "cai"])
         await relay.plan(relay.phones)
         (withdrawal,) = await relay.jobs(relay.phones)
-        assert (withdrawal.account, withdrawal.alert.withdrawal) == ("ben", Withdrawal.READ)
+        assert (withdrawal.account, withdrawal.alert.update) == ("ben", Update.READ)
         by_sequence = {job.alert.order.sequence: job.alert.message_id for job in jobs}
         assert withdrawal.alert.message_id == by_sequence[2]
         states = [sorted(await relay.marks(by_sequence[number])) for number in (1, 2, 3)]
@@ -308,7 +308,7 @@ def on_lane(store_url: str, store: Store, app_id: str, logged: Logged) -> OnLane
 
 async def withdraw(bench: LaneBench, job: Job) -> Job:
     """As plan does it. Returns the withdrawal."""
-    alert = replace(job.alert, withdrawal=Withdrawal.RECALL, silent=True)
+    alert = replace(job.alert, update=Update.RECALL, silent=True)
     withdrawal = replace(job, alert=alert)
     bench.accounts[withdrawal.id] = f"{job.account} back"
     kept = RedisWithdrawals(bench.redis, ttl=SECOND * 100, jobs_cap=100)

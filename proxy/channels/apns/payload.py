@@ -9,11 +9,14 @@ _LONGEST_NAME = 512
 _KEYS = "MIMC_"
 
 
-def payload_of(alert: Alert, text: AlertText, sound: str, *, communication: bool = False) -> bytes:
+def payload_of(
+    alert: Alert, text: AlertText, sound: str, badge: int | None = None, *, communication: bool = False
+) -> bytes:
     """The JSON payload in at most 4096 bytes: what is too long is cut and ends with "…", a long name first.
 
     `text` is what is said, in the device's language; where it has no body the app chooses the words, by a `loc-key`
     like "MIMC_PICTURE". `sound` is a file of the app or "default", at most 128 characters; "" for an alert without one.
+    `badge` is the number on the app's icon, None: it stays as it is.
     App data is beside `aps`, as Apple asks. With `communication` it says who writes and whether in a group, and the
     app's service extension sees the alert first; not where the sender is not to be shown. Source: Apple, "Generating a
     remote notification" and "Implementing communication notifications".
@@ -21,12 +24,12 @@ def payload_of(alert: Alert, text: AlertText, sound: str, *, communication: bool
     told = _who(alert, text) if communication and text.title else {}
     title, group, body = text.title, text.group, text.body
     key = "" if body else f"{_KEYS}{text.kind.upper()}"
-    whole = _payload(alert, sound, told, title, group, body, key)
+    whole = _payload(alert, sound, told, title, group, body, key, badge)
     if len(whole) <= LIMIT:
         return whole
     title, group = (cut(name, _LONGEST_NAME, json_bytes) for name in (title, group))
-    room = LIMIT - len(_payload(alert, sound, told, title, group, "", key))
-    return _payload(alert, sound, told, title, group, cut(body, room, json_bytes), key)
+    room = LIMIT - len(_payload(alert, sound, told, title, group, "", key, badge))
+    return _payload(alert, sound, told, title, group, cut(body, room, json_bytes), key, badge)
 
 
 def _who(alert: Alert, text: AlertText) -> dict[str, object]:
@@ -45,11 +48,18 @@ def withdrawal_payload(alert: Alert) -> bytes:
     `message` is the identifier of the notification on the phone. Source: Apple, "Pushing background updates to your
     app"; UNNotificationRequest.identifier, which is the apns-collapse-id.
     """
-    data = app_data(alert)["mimc"] | {"withdrawn": str(alert.withdrawal), "message": alert.message_id}
+    data = app_data(alert)["mimc"] | {"withdrawn": str(alert.update), "message": alert.message_id}
     return to_json({"aps": {"content-available": 1}, "mimc": data})
 
 
-def _payload(alert: Alert, sound: str, told: dict[str, object], title: str, group: str, body: str, key: str) -> bytes:
+def badge_payload(badge: int) -> bytes:
+    """Nothing but the number on the app's icon."""
+    return to_json({"aps": {"badge": badge}})
+
+
+def _payload(
+    alert: Alert, sound: str, told: dict[str, object], title: str, group: str, body: str, key: str, badge: int | None
+) -> bytes:
     shown = {"title": title} if title else {}  # without one iOS shows the app's name alone
     if group:
         shown["subtitle"] = group
@@ -57,6 +67,8 @@ def _payload(alert: Alert, sound: str, told: dict[str, object], title: str, grou
     aps: dict[str, object] = {"alert": shown, "thread-id": alert.conversation_id}
     if sound and not alert.silent:
         aps["sound"] = sound
+    if badge is not None:
+        aps["badge"] = badge
     if alert.silent or alert.urgent:
         aps["interruption-level"] = "passive" if alert.silent else "time-sensitive"  # iOS 15 and later
     data: dict[str, object] = {**app_data(alert)["mimc"]}

@@ -9,9 +9,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from proxy.channels.apns.payload import payload_of, withdrawal_payload
+from proxy.channels.apns.payload import badge_payload, payload_of, withdrawal_payload
 from proxy.channels.common import retry_after
-from proxy.domain.alerts import Withdrawal
+from proxy.domain.alerts import Update
 from proxy.domain.devices import ApnsEnvironment
 from proxy.domain.jobs import Job, Push
 from proxy.domain.outcomes import (
@@ -100,6 +100,7 @@ class ApnsWire:
             "accept:",
         )
         self._of_alerts = ("apns-push-type: alert", "apns-priority: 10", *fixed)
+        self._of_badges = ("apns-push-type: alert", "apns-priority: 5", *fixed)
         self._in_background = ("apns-push-type: background", "apns-priority: 5", *fixed)
 
     def batch_key(self, job: Job) -> Hashable:
@@ -116,18 +117,20 @@ class ApnsWire:
     def build(self, pushes: Sequence[Push], authorization: str, now: datetime) -> Request:
         """The request for one push; `authorization` is "bearer " and the provider token."""
         (push,) = pushes
-        job, withdrawal = push.job, push.job.alert.withdrawal
+        job, update = push.job, push.job.alert.update
         expires_at = min(job.alert.expires_at, now + _LONGEST_STORED)
-        # APNs keeps one push of an app for a phone that is off: a withdrawal there would displace an alert
-        expiration = 0 if withdrawal else int(expires_at.timestamp())
+        # APNs keeps one push of an app for a phone that is off: an update there would displace an alert
+        expiration = 0 if update else int(expires_at.timestamp())
         ids = f"authorization: {authorization}", f"apns-id: {job.id}", f"apns-expiration: {expiration}"
-        if withdrawal and not (withdrawal is Withdrawal.RECALL and self._replaces_recalled):
+        if update is Update.BADGE:
+            return Request(self._path + push.address, (*ids, *self._of_badges), badge_payload(push.badge or 0))
+        if update and not (update is Update.RECALL and self._replaces_recalled):
             return Request(self._path + push.address, (*ids, *self._in_background), withdrawal_payload(job.alert))
         headers = (*ids, f"apns-collapse-id: {job.alert.message_id}", *self._of_alerts)
         text = self._vocabulary.shown(push.text)
         if self._localized == "server":
             text = self._vocabulary.say(text, push.locale)
-        return Request(self._path + push.address, headers, self._payload(job.alert, text))
+        return Request(self._path + push.address, headers, self._payload(job.alert, text, badge=push.badge))
 
     def variant(self, push: Push) -> Hashable:
         """A request has one device, and is never divided."""

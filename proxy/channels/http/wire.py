@@ -72,8 +72,8 @@ class HttpWire:
             **_device(push.device),
             **app_data(alert)["mimc"],
         }
-        if alert.withdrawal:
-            data = {**whose, "reason": str(alert.withdrawal), "expires_at": _iso(alert.expires_at)}
+        if alert.update:
+            data = {**whose, "reason": str(alert.update), "expires_at": _iso(alert.expires_at)}
             return self._request(push.job.id, {"type": WITHDRAWAL, "timestamp": _iso(now), "data": data}, now)
         event = {
             "type": ALERT,
@@ -84,6 +84,7 @@ class HttpWire:
                 "title": cut(text.title, _LONGEST_TITLE, json_bytes),
                 **({"group": cut(text.group, _LONGEST_TITLE, json_bytes)} if text.group else {}),
                 "body": cut(text.body, _LONGEST_BODY, json_bytes),
+                **({} if push.badge is None else {"badge": push.badge}),
                 "silent": alert.silent,
                 "urgent": alert.urgent,
                 "expires_at": _iso(alert.expires_at),

@@ -72,7 +72,7 @@ class MipushWire:
 
         A withdrawal goes alone: nothing says that one may name several targets.
         """
-        return job.id if job.alert.withdrawal else job.alert
+        return job.id if job.alert.update else job.alert
 
     def variant(self, push: Push) -> Hashable:
         """How a device is told of the alert: in its language, and as much as it may show."""
@@ -98,7 +98,7 @@ class MipushWire:
             "accept-encoding:",
         )
         form = {self._target: ",".join(push.address for push in pushes)}
-        if alert.withdrawal:  # of what the conversation shows
+        if alert.update:  # of what the conversation shows
             form |= {"restricted_package_name": self._settings.package, "notify_id": str(_notify_id(alert))}
             return Request(self._revoke_url, headers, urlencode(form, errors="replace").encode())
         form |= self._message(alert, self._said(pushes[0]), now)

@@ -69,6 +69,9 @@ def _require_alert(data: dict[str, Any]) -> None:
     _require_whose(data)
     if "group" in data:
         _require_text(data, "group")
+    badge = data.get("badge", 0)
+    if isinstance(badge, bool) or not isinstance(badge, int) or badge < 0:
+        raise Refused(422, "badge")
     for name in ("silent", "urgent"):
         if not isinstance(data.get(name), bool):
             raise Refused(422, name)

@@ -5,8 +5,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from proxy.domain.alerts import Update
 from proxy.domain.callbacks import digest
-from proxy.domain.devices import AccountsRead, Destination, Device, LaneRead, RemovalResult
+from proxy.domain.devices import AccountsRead, Destination, Device, LaneRead, Platform, RemovalResult
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
 from proxy.domain.times import MS
@@ -17,6 +18,7 @@ from proxy.store.queue.withdrawals import is_withdrawn
 from proxy.store.records import device_or_none, preferences_or_strictest
 from proxy.store.scripts import Argument, Command, ask_strictly, script
 from proxy.store.users.blocks import account_mark
+from proxy.store.users.unread import asking, number
 
 
 class RedisAddresses:
@@ -31,10 +33,11 @@ class RedisAddresses:
         *,
         with_presence: bool = False,
         with_withdrawals: bool = False,
+        with_badges: bool = False,
     ) -> None:
         """`with_presence`: accounts are also asked whether they are present; `with_withdrawals`: alerts, whether they
-        were taken back."""
-        self._with_presence, self._with_withdrawals = with_presence, with_withdrawals
+        were taken back; `with_badges`: accounts, how many messages they have not read."""
+        self._with_presence, self._with_withdrawals, self._with_badges = with_presence, with_withdrawals, with_badges
         self._redis = redis
         self._app_ids = app_ids
         self._instance = instance
@@ -89,7 +92,9 @@ class RedisAddresses:
             for index, _, record in others:
                 owner, rests_ms, former = next(rows), next(rows), found.destinations[index]
                 its_own = _destination(lane.app, jobs[index], record, owner, rests_ms)
-                found.destinations[index] = replace(its_own, blocked=former.blocked, withdrawn=former.withdrawn)
+                found.destinations[index] = replace(
+                    its_own, blocked=former.blocked, withdrawn=former.withdrawn, badge=former.badge
+                )
         return found
 
     def question(self, lane: Lane, jobs: Sequence[Job]) -> list[Command]:
@@ -115,27 +120,38 @@ class RedisAddresses:
         rows = iter(rest)
         for index, (job, is_blocked) in enumerate(zip(jobs, blocked, strict=True)):
             withdrawn = self._asks_withdrawn(job) and is_withdrawn(next(rows))
+            badge = number(next(rows)) if self._asks_badge(job) else None
             if not job.device_id:
-                found.append(Destination(blocked=bool(is_blocked), unknown=bool(next(rows)), withdrawn=withdrawn))
+                is_unknown = bool(next(rows))
+                found.append(
+                    Destination(blocked=bool(is_blocked), unknown=is_unknown, withdrawn=withdrawn, badge=badge)
+                )
                 continue
             registration, owner, rests_ms = next(rows), next(rows), next(rows)
             owner_key, record = registration_parts(registration) if registration else ("", b"")
             if owner_key and owner_key != self._owner_key(lane, job):
                 others.append((index, owner_key, record))
-                found.append(Destination(blocked=bool(is_blocked), withdrawn=withdrawn))
+                found.append(Destination(blocked=bool(is_blocked), withdrawn=withdrawn, badge=badge))
                 continue
-            found.append(
-                _destination(lane.app, job, record, owner, rests_ms, blocked=bool(is_blocked), withdrawn=withdrawn)
-            )
+            its_own = _destination(lane.app, job, record, owner, rests_ms, blocked=bool(is_blocked))
+            if withdrawn or badge is not None:
+                its_own = replace(its_own, withdrawn=withdrawn, badge=badge)
+            found.append(its_own)
         return LaneRead(found, bool(paused)), others
 
     def _asks_withdrawn(self, job: Job) -> bool:
-        return self._with_withdrawals and job.alert.withdrawal is None
+        return self._with_withdrawals and job.alert.update is None
+
+    def _asks_badge(self, job: Job) -> bool:
+        """Mi Push has no number of ours, and what wakes an app in the background may carry none."""
+        return self._with_badges and job.platform != Platform.MIPUSH and job.alert.update is not Update.READ
 
     def _look_up(self, lane: Lane, job: Job) -> list[Command]:
         app_id, asked = self._app_ids[lane.app], list[Command]()
         if self._asks_withdrawn(job):
-            asked = [("HGET", keys.planned(app_id, job.alert.message_id), job.mark)]
+            asked.append(("HGET", keys.planned(app_id, job.alert.message_id), job.mark))
+        if self._asks_badge(job):
+            asked.append(asking(app_id, job.account))
         if not job.device_id:
             return [*asked, ("EXISTS", keys.unknown(lane, job.account))]
         owner_key = self._owner_key(lane, job)
@@ -185,8 +201,7 @@ def _destination(
     rests_ms: int,
     *,
     blocked: bool = False,
-    withdrawn: bool = False,
 ) -> Destination:
     is_owner = list(owner) == [digest(job.account).encode(), job.device_id.encode()]
     device = device_or_none(app, job.device_id, record) if record and is_owner else None
-    return Destination(device, max(rests_ms, 0) * MS, blocked, withdrawn=withdrawn)
+    return Destination(device, max(rests_ms, 0) * MS, blocked)

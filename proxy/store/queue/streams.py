@@ -39,6 +39,7 @@ from proxy.store.history_records import bucket_of, head_of, member_of
 from proxy.store.records import dump_dead_letter, dump_job
 from proxy.store.scripts import Argument, Command, ask, ask_strictly, script
 from proxy.store.server.writes import CountedWrites
+from proxy.store.users.unread import counting
 
 _GONE_MS = 3_600_000
 _IDS_PER_CALL = 500  # Lua's unpack and the store's patience both have limits
@@ -63,8 +64,10 @@ class RedisQueue:
         dead_cap: int,
         writes: CountedWrites | None = None,
         keeps_history: bool = True,
+        counts_unread: bool = False,
     ) -> None:
-        self._redis = redis
+        """`counts_unread`: what is planned counts as unread."""
+        self._redis, self._counts_unread = redis, counts_unread
         self._writes = writes or CountedWrites()
         self._instance = instance
         self._lease_ms = _milliseconds(lease)
@@ -149,7 +152,7 @@ class RedisQueue:
         """
         left = dict(rooms)
         commands = [self._planned(chunk, to_ms(now), left) for chunk in chunks]
-        answers = await ask(self._redis, [*commands, *then])
+        answers = await ask(self._redis, commands, then)
         results = [_chunk_result(chunk, answer) for chunk, answer in zip(chunks, answers, strict=False)]
         return results, answers[len(chunks) :]
 
@@ -210,11 +213,16 @@ class RedisQueue:
         names = [keys.callbacks(chunk.app_id), keys.planned(chunk.app_id, chunk.message_id), keys.waiting(chunk.app_id)]
         for lane in lanes:
             names += [keys.jobs(lane), keys.retries(lane)]
+        accounts = dict.fromkeys(job.account for _, job in chunk.jobs) if self._counts_unread else {}
+        counted: list[Argument] = []
+        if accounts:
+            its_names, counted = counting(chunk.app_id, chunk.jobs[0][1].alert, list(accounts), now_ms)
+            names += its_names
         notes = self._planned_notes(chunk, names) if chunk.notes else ()
         args: list[Argument] = [
             keys.GROUP, chunk.entry_id, int(chunk.last), self._dedupe_ttl_ms, self._jobs_cap,
             now_ms + wait_ms, waiting.tries + 1, " ".join(sorted(map(lane_name, waiting.lanes))), self._instance,
-            len(lanes), len(notes) // 2,
+            len(lanes), len(notes) // 2, len(accounts),
         ]  # fmt: skip
         for lane in lanes:
             claims = min(counts[lane], rooms.get(lane, 0))
@@ -223,6 +231,12 @@ class RedisQueue:
                 rooms[lane] -= claims
         args += notes
         place = {lane: index for index, lane in enumerate(lanes)}
+        if accounts:
+            args += counted
+            places = {account: index for index, account in enumerate(accounts)}
+            for lane, job in chunk.jobs:
+                args += [place[lane], job.mark, dump_job(job), places[job.account]]
+            return script("plan_chunk").call(names, args)
         for lane, job in chunk.jobs:
             args += [place[lane], job.mark, dump_job(job)]
         return script("plan_chunk").call(names, args)

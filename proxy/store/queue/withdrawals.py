@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from proxy.domain.alerts import Order, Withdrawal
+from proxy.domain.alerts import Order, Update
 from proxy.domain.callbacks import digest
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
@@ -55,7 +55,7 @@ class RedisWithdrawals:
         key = keys.said(message.app_id, _conversation(message.conversation, message.recipients[0].account))
         return script("say").call([key], [who, member, order.accepted_at_ms, MOST_SAID, self._ttl_ms])
 
-    async def find(self, asked: Sequence[tuple[OfflineMessage, Withdrawal, str]]) -> list[list[Said]]:
+    async def find(self, asked: Sequence[tuple[OfflineMessage, Update, str]]) -> list[list[Said]]:
         """For each READ or RECALL the message that it names by this msgId, and for a READ those before; one round trip.
 
         None where no such message is known, or where one who did not write it recalls it.
@@ -67,8 +67,11 @@ class RedisWithdrawals:
     ) -> frozenset[Lane]:
         """Take the alerts of these messages back at the targets of these jobs, which are the withdrawals.
 
-        Returns the lanes that are full: their targets are as they were.
+        Returns the lanes that are full: their targets are as they were. `then` is asked in the same round trip.
         """
+        if not jobs:
+            await ask_strictly(self._redis, then)
+            return frozenset()
         lanes = sorted({lane for lane, _ in jobs})
         names = [keys.planned(app_id, message.message_id) for message in messages]
         for lane in lanes:
@@ -79,8 +82,8 @@ class RedisWithdrawals:
         (places, *_) = await ask_strictly(self._redis, [script("withdraw").call(names, args), *then])
         return frozenset(lanes[place] for place in places)
 
-    def _finding(self, notice: OfflineMessage, why: Withdrawal, msg_id: str) -> Command:
-        is_recall = why is Withdrawal.RECALL
+    def _finding(self, notice: OfflineMessage, why: Update, msg_id: str) -> Command:
+        is_recall = why is Update.RECALL
         others = notice.recipients[0].account if notice.recipients else ""
         if is_recall or notice.conversation.startswith("topic:"):
             conversation = _conversation(notice.conversation, others)

@@ -43,25 +43,29 @@ def script(name: str) -> Script:
     return found
 
 
-async def ask(redis: Any, commands: Sequence[Command]) -> list[Any]:
+async def ask(redis: Any, commands: Sequence[Command], then: Sequence[Command] = ()) -> list[Any]:
     """The answers to all commands, in one round trip, as the server gives them.
 
     What the server says against one command is its answer, a ResponseError; the others are carried out. Scripts that it
-    does not know are sent whole in a second round trip. Raises RedisError where there is no answer.
+    does not know are sent whole in a second round trip. `then` are plain reads of what the scripts leave: they are
+    answered last, and asked again where a script had to be. Raises RedisError where there is no answer.
     """
     if not commands:
         return []
-    answers: list[Any] = await redis.round_trips.ask(commands)
+    answers: list[Any] = await redis.round_trips.ask([*commands, *then] if then else commands)
     for place, answer in enumerate(answers):
         if isinstance(answer, NoScriptError):
-            return await _with_scripts(redis, commands, answers, place)
+            return await _with_scripts(redis, commands, answers, place, then)
     return answers
 
 
-async def _with_scripts(redis: Any, commands: Sequence[Command], answers: list[Any], first: int) -> list[Any]:
+async def _with_scripts(
+    redis: Any, commands: Sequence[Command], answers: list[Any], first: int, then: Sequence[Command]
+) -> list[Any]:
     """Send the scripts whole that the server did not know; `first` is the place of the first."""
     unknown, whole = _unknown_scripts(commands, answers, first)
-    for place, answer in zip(unknown, await redis.round_trips.ask(whole), strict=True):
+    places = [*unknown, *range(len(commands), len(answers))]
+    for place, answer in zip(places, await redis.round_trips.ask([*whole, *then]), strict=True):
         answers[place] = answer
     return answers
 

@@ -1,0 +1,86 @@
+"""How many messages an account has not read: the number on its phones. With `alerts.badge` alone.
+
+A message counts once its first alert for the account is planned (plan_chunk.lua), until it is read or recalled
+(uncount.lua), for 7 days at most. One set for each account and conversation, and their sizes in one hash.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from proxy.domain.alerts import Alert
+from proxy.domain.jobs import Job
+from proxy.domain.lanes import Lane
+from proxy.domain.times import MS, to_ms
+from proxy.store import keys
+from proxy.store.connection import Store
+from proxy.store.records import dump_job
+from proxy.store.scripts import Argument, Command, ask_now, script
+
+MOST_UNREAD = 999  # of a conversation
+MOST_CONVERSATIONS = 1000
+UNREAD_TTL = timedelta(days=7)
+WINDOW = timedelta(seconds=5)  # in which an account's phones are told once
+_UNREAD_TTL_MS, _WINDOW_MS = UNREAD_TTL // MS, WINDOW // MS
+
+
+def counting(app_id: str, alert: Alert, accounts: Sequence[str], now_ms: int) -> tuple[list[str], list[Argument]]:
+    """Keys and arguments for plan_chunk.lua, which counts the message of this alert for these accounts."""
+    names = [name for it in accounts for name in (keys.unread(app_id, it, alert.conversation), keys.badge(app_id, it))]
+    conversation, member = keys.conversation_part(alert.conversation), _member(alert.message_id)
+    at_ms = alert.order.accepted_at_ms
+    return names, [conversation, member, at_ms, now_ms, _UNREAD_TTL_MS, MOST_UNREAD, MOST_CONVERSATIONS]
+
+
+def uncounting(
+    app_id: str,
+    account: str,
+    conversation: str,
+    now: datetime,
+    jobs: Sequence[tuple[Lane, Job]],
+    *,
+    message_id: str = "",
+    up_to_ms: int = 0,
+) -> Command:
+    """One message, or where none is named those accepted up to that time, are unread no longer.
+
+    `conversation` "": of all of them. `jobs` tell the account's phones the number.
+    """
+    unread = keys.unread(app_id, account, conversation) if conversation else keys.badge(app_id, account)
+    names = [keys.badge(app_id, account), keys.badge_due(app_id, account), unread]
+    names += [keys.retries(lane) for lane, _ in jobs]
+    args: list[Argument] = [
+        keys.conversation_part(conversation) if conversation else "", _member(message_id) if message_id else b"",
+        up_to_ms, _WINDOW_MS, to_ms(now) + _WINDOW_MS, _UNREAD_TTL_MS,
+    ]  # fmt: skip
+    return script("uncount").call(names, [*args, *(dump_job(job) for _, job in jobs)])
+
+
+def asking(app_id: str, account: str) -> Command:
+    """How many the account has not read; `number` reads the answer."""
+    return ("HGET", keys.badge(app_id, account), "total")
+
+
+def number(answer: bytes | None) -> int:
+    return max(int(answer or 0), 0)
+
+
+class RedisUnread:
+    """For the web. `app_ids` maps a section's name to its appId."""
+
+    def __init__(self, store: Store, app_ids: Mapping[str, str]) -> None:
+        self._store, self._app_ids = store, app_ids
+
+    def clear(self, app: str, account: str, conversation: str, now: datetime, jobs: Sequence[tuple[Lane, Job]]) -> int:
+        """The account has read this conversation ("": all of them) up to now. Returns how many are left unread."""
+        app_id = self._app_ids[app]
+        command = uncounting(app_id, account, conversation, now, jobs, up_to_ms=to_ms(now))
+        ((_, left),) = self._store.call(lambda redis: ask_now(redis, [command]))
+        return max(int(left), 0)
+
+
+def _member(message_id: str) -> bytes:
+    """Our ids are hex; as bytes they take half the room."""
+    try:
+        return bytes.fromhex(message_id)
+    except ValueError:
+        return message_id.encode("utf-8", "surrogatepass")

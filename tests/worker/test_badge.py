@@ -1,0 +1,147 @@
+"""Unread messages on a real store: counted with their first job, until they are read, recalled or old."""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from proxy.domain.alerts import Update
+from proxy.domain.jobs import Job
+from proxy.store import keys
+from proxy.store.connection import Store
+from proxy.store.devices.addresses import RedisAddresses
+from proxy.store.records import load_job
+from proxy.store.scripts import ask_strictly
+from proxy.store.users.unread import RedisUnread, asking, number
+from proxy.usecases.clear_badge import badge_jobs
+from tests.store.samples import DAY, NOON, SECOND, device, with_redis
+from tests.worker.test_withdrawals import Withdrawing
+
+OnRelay = Callable[[Callable[["Counting"], Awaitable[None]]], None]
+
+
+class Counting(Withdrawing):
+    """A relay that counts unread messages too; ben has a phone."""
+
+    counts = True
+
+    async def unread(self, account: str = "ben") -> int:
+        return number((await ask_strictly(self.redis, [asking(self.app_id, account)]))[0])
+
+    async def told(self) -> list[tuple[Job, float]]:
+        """Which badge updates wait, and for how many seconds from NOON."""
+        found = await self.redis.zrange(keys.retries(self.phones), 0, -1, withscores=True)
+        return [(load_job(record), round(score / 1000 - NOON.timestamp(), 3)) for record, score in found]
+
+    async def say_all(self, count: int, **of: Any) -> None:
+        for index in range(count):
+            self.now += SECOND
+            self.say(f"m{index + 1}", sequence=index + 1, **of)
+        await self.plan(self.phones)
+
+
+@pytest.fixture
+def on_relay(store_url: str, store: Store, app_id: str) -> OnRelay:
+    def run(scenario: Callable[[Counting], Awaitable[None]]) -> None:
+        async def to_its_end(redis: Any) -> None:
+            relay = Counting(redis, store, app_id, store_url)
+            relay.register(["ben"])
+            try:
+                await scenario(relay)
+            finally:
+                await relay.end()
+
+        with_redis(store_url, to_its_end)
+
+    return run
+
+
+def test_a_message_counts_once_however_often_it_comes_and_on_however_many_devices(on_relay: OnRelay) -> None:
+    async def scenario(relay: Counting) -> None:
+        relay.register(["ben"], "pad")
+        await relay.say_all(2)
+        await relay.say_all(3, topic_id="t1", to=["ben", "cai"])
+        await relay.say_all(3, topic_id="t1", to=["ben", "cai", "dan"])  # repeats, with one more reader
+        assert await relay.unread() == 5
+        assert await relay.unread("cai") == 0  # no device: no badge
+
+    on_relay(scenario)
+
+
+def test_a_read_counts_the_messages_up_to_it_no_longer_and_a_repeat_does_not_bring_them_back(
+    on_relay: OnRelay,
+) -> None:
+    async def scenario(relay: Counting) -> None:
+        relay.register(["cai"])
+        await relay.say_all(3, topic_id="t1", to=["ben", "cai"])
+        await relay.say_all(1)
+        relay.read("m2", topic_id="t1", to=["ann", "ben", "cai"])
+        await relay.plan(relay.phones)
+        assert (await relay.unread(), await relay.unread("cai")) == (2, 3)
+        relay.say("m2", sequence=2, topic_id="t1", to=["ben", "cai", "dan"])
+        await relay.plan(relay.phones)
+        assert await relay.unread() == 2
+
+    on_relay(scenario)
+
+
+def test_a_recalled_message_counts_no_longer(on_relay: OnRelay) -> None:
+    async def scenario(relay: Counting) -> None:
+        await relay.say_all(3)
+        relay.recall("m2")
+        await relay.plan(relay.phones)
+        assert await relay.unread() == 2
+
+    on_relay(scenario)
+
+
+def test_phones_are_told_once_in_a_window_and_the_number_is_read_when_they_are(on_relay: OnRelay) -> None:
+    async def scenario(relay: Counting) -> None:
+        relay.withdraws = False
+        await relay.say_all(3)
+        for sequence, name in ((90, "m1"), (91, "m2"), (92, "m2")):
+            relay.read(name, sequence=sequence)
+            await relay.plan(relay.phones)
+        ((job, due),) = await relay.told()
+        assert (job.account, job.device_id, job.alert.update, due) == ("ben", "phone", Update.BADGE, 8.0)
+        addresses = RedisAddresses(relay.redis, {"main": relay.app_id}, "deliver", with_badges=True)
+        found = await addresses.destinations(relay.phones, [job])
+        assert (found.destinations[0].badge, found.destinations[0].device is not None) == (1, True)
+
+    on_relay(scenario)
+
+
+def test_an_account_that_says_it_has_read_all_has_and_later_messages_count_again(on_relay: OnRelay) -> None:
+    async def scenario(relay: Counting) -> None:
+        await relay.say_all(2)
+        await relay.say_all(2, topic_id="t1")
+        book, jobs = RedisUnread(relay.store, {"main": relay.app_id}), badge_jobs(relay.app_id, [device()], relay.now)
+        assert book.clear("main", "ben", "p2p:ann", relay.now, jobs) == 2
+        assert book.clear("main", "ben", "", relay.now, jobs) == 0
+        assert len(await relay.told()) == 1
+        relay.now += SECOND
+        relay.say("m9", sequence=9)
+        await relay.plan(relay.phones)
+        assert await relay.unread() == 1
+
+    on_relay(scenario)
+
+
+def test_what_was_not_read_for_a_week_counts_no_longer(on_relay: OnRelay) -> None:
+    async def scenario(relay: Counting) -> None:
+        await relay.say_all(2, topic_id="t1")
+        await relay.say_all(2)
+        relay.now += timedelta(days=4)
+        relay.say("m7", sequence=7)
+        await relay.plan(relay.phones)
+        assert await relay.unread() == 5
+        relay.now += 4 * DAY
+        relay.say("m8", sequence=8)
+        await relay.plan(relay.phones)
+        assert await relay.unread() == 2
+        for pattern in ("unread", "badge"):
+            for key in await relay.redis.keys(f"proxy:{{{relay.app_id}}}:{pattern}:*"):
+                assert 0 < await relay.redis.pttl(key) <= 7 * 86_400_000
+
+    on_relay(scenario)
