@@ -178,12 +178,8 @@ def present(app_id: str, account_name: str) -> str:
     return present_prefix(app_id) + digest(account_name)
 
 
-def conversation_part(conversation: str) -> str:
-    return digest("conversation", conversation)[:16]
-
-
-def unread(app_id: str, account_name: str, conversation: str) -> str:
-    return f"proxy:{{{app_id}}}:unread:{digest(account_name)}:{conversation_part(conversation)}"
+def unread(app_id: str, account_name: str, conversation_digest: str) -> str:
+    return f"proxy:{{{app_id}}}:unread:{digest(account_name)}:{conversation_digest}"
 
 
 def badge(app_id: str, account_name: str) -> str:

@@ -372,7 +372,7 @@ def test_with_all_that_the_extension_is_told_no_payload_is_too_long(alert: Alert
 
 
 @pytest.mark.parametrize("recall", ["replace", "background"])
-@pytest.mark.parametrize("why", Update)
+@pytest.mark.parametrize("why", [Update.RECALL, Update.READ])
 def test_a_withdrawal_replaces_a_recalled_alert_or_wakes_the_app_and_is_never_kept(why: Update, recall: str) -> None:
     alert = an_alert()
     withdrawal = replace(alert, update=why, silent=True, text=AlertText("Li Lei", "", Kind.RECALL))
@@ -390,3 +390,16 @@ def test_a_withdrawal_replaces_a_recalled_alert_or_wakes_the_app_and_is_never_ke
     assert (header(then.headers, "apns-push-type"), header(then.headers, "apns-priority")) == ("background", "5")
     assert body["aps"] == {"content-available": 1}
     assert (body["mimc"]["withdrawn"], body["mimc"]["message"]) == (why, alert.message_id)
+
+
+def test_the_number_of_unread_messages_is_in_the_alert_or_all_that_there_is() -> None:
+    wire, alert = ApnsWire(apns_settings(), ApnsEnvironment.PRODUCTION), an_alert()
+    told = replace(to_device(replace(alert, update=Update.BADGE)), badge=3)
+    shown, number, none = (
+        wire.build([it], "bearer t", NOON) for it in (replace(to_device(alert), badge=3), told, to_device(alert))
+    )
+    assert json.loads(shown.body)["aps"]["badge"] == 3
+    assert "badge" not in json.loads(none.body)["aps"]
+    assert json.loads(number.body) == {"aps": {"badge": 3}}
+    headers = [header(number.headers, f"apns-{name}") for name in ("push-type", "priority", "expiration")]
+    assert headers == ["alert", "5", "0"]

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from proxy.domain.alerts import Alert, AlertText, Order
+from proxy.domain import kinds
+from proxy.domain.alerts import Alert, AlertText, Order, Update
 from proxy.domain.callbacks import Callback, CallbackOrigin, Kind, Recipient
 from proxy.domain.conversations import LockRelease
 from proxy.domain.dead_letters import Cause
@@ -34,6 +35,7 @@ from proxy.domain.offline_messages import offline_message
 from proxy.domain.preferences import Mute, Preferences, QuietHours
 from proxy.domain.previews import Preview
 from proxy.domain.settlements import Bury, PlanChunk, Postpone, Waiting
+from proxy.domain.times import from_ms
 from proxy.spool import format as spool
 from proxy.store import keys
 from proxy.store.connection import Store, async_redis
@@ -45,7 +47,10 @@ from proxy.store.queue.conversation_locks import RedisConversationLocks
 from proxy.store.queue.dead_letters import RedisDeadLetters
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.queue.lane_states import RedisLaneStates
+from proxy.store.queue.streams import RedisQueue
+from proxy.store.queue.withdrawals import RedisWithdrawals
 from proxy.store.records import dump_offline_message, load_job, load_offline_message
+from proxy.store.scripts import ask_strictly
 from proxy.store.server.clocks import clock_commands
 from proxy.store.server.embedded import ensure_store, stop_store
 from proxy.store.server.health import RedisHealth
@@ -55,6 +60,7 @@ from proxy.store.server.worker_states import WorkerStates
 from proxy.store.users.blocks import RedisBlocks
 from proxy.store.users.preferences import RedisPreferences
 from proxy.store.users.presence import RedisPresence
+from proxy.store.users.unread import uncounting
 from tests.store.samples import DAY, MS, NO_WAIT, NOON, SECOND, for_inbox, pauses, queue_of
 
 APP_ID = "2882303761517000009"
@@ -196,7 +202,7 @@ def restore(url: str, kept: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
                 case "hash":
                     redis.hset(key, mapping=value)
                 case "zset":
-                    redis.zadd(key, dict(value))
+                    redis.zadd(key, {_raw(member): score for member, score in value})
                 case "set":
                     redis.sadd(key, *value)
                 case _:
@@ -280,7 +286,27 @@ async def _work(redis: Any) -> None:
     await locks.mark_sent(MIPUSH, [("4e5f", ORDER)], DAY)
     await locks.release(MIPUSH, [LockRelease(LINE, ORDER, accepted=True, over=True)], DAY)
     await _provider_token(redis).current()
+    await _count_and_withdraw(redis)
     await WorkerStates(redis).write("machine-1-17-0a1b2c3d", {"state": "ok"}, NOON)
+
+
+async def _count_and_withdraw(redis: Any) -> None:
+    lane, message = Lane(APP_ID, "main", "http"), offline_message(TO_A_GROUP, NOON)
+    alert = Alert(message.message_id, message.conversation, AlertText("小 米", "words of ann"), ORDER, NOON + DAY)
+    job = Job("main", "http", "cai", "phone-7", alert)
+    counting = RedisQueue(redis, "worker-1", lease=DAY, dedupe_ttl=DAY, jobs_cap=9, dead_cap=9, counts_unread=True)
+    at = from_ms(ORDER.accepted_at_ms)
+    await counting.append_planned(
+        [PlanChunk(APP_ID, id_, b"0-1", [(lane, replace(job, alert=replace(alert, message_id=id_)))], last=False)
+         for id_ in (message.message_id, "f" * 32)],
+        at,
+    )  # fmt: skip
+    kept = RedisWithdrawals(redis, ttl=DAY, jobs_cap=9)
+    told = replace(job, alert=replace(alert, text=AlertText("", "", kinds.Kind.NEW), update=Update.BADGE))
+    read = uncounting(APP_ID, "cai", message.conversation, at, [(lane, told)], message_id=message.message_id)
+    await ask_strictly(redis, [kept.saying(message, "TEXT_1"), read])
+    others = keys.jobs(lane), keys.retries(lane), *(keys.planned(APP_ID, it) for it in (message.message_id, "f" * 32))
+    await redis.delete(*others)  # golden records have those of other jobs
 
 
 async def _look(redis: Any) -> dict[str, Any]:
@@ -352,11 +378,22 @@ def _typed(redis: Any, name: bytes) -> tuple[str, Any]:
         case "hash":
             return type_, _texts(redis.hgetall(name))
         case "zset":
-            return type_, [[member.decode(), score] for member, score in redis.zrange(name, 0, -1, withscores=True)]
+            return type_, [[_readable(member), score] for member, score in redis.zrange(name, 0, -1, withscores=True)]
         case "set":
             return type_, sorted(it.decode() for it in redis.smembers(name))
         case _:
             return type_, redis.get(name).decode()
+
+
+def _readable(member: bytes) -> str:
+    try:
+        return member.decode()
+    except UnicodeDecodeError:
+        return f"hex:{member.hex()}"
+
+
+def _raw(member: str) -> str | bytes:
+    return bytes.fromhex(member[4:]) if member.startswith("hex:") else member
 
 
 def _texts(fields: Mapping[bytes, bytes]) -> dict[str, str]:

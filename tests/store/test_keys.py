@@ -61,6 +61,10 @@ SAMPLES: dict[str, Callable[[], str]] = {
     "writes": lambda: keys.writes("77"),
     "seen": lambda: keys.seen("77", "c1"),
     "planned": lambda: keys.planned("77", "m1"),
+    "said": lambda: keys.said("77", "3f2a"),
+    "unread": lambda: keys.unread("77", "ben", "3f2a"),
+    "badge": lambda: keys.badge("77", "ben"),
+    "badge_due": lambda: keys.badge_due("77", "ben"),
     "dead_letters": lambda: keys.dead_letters("77"),
     "dead_words": lambda: keys.dead_words("77", "1793534400000-0"),
     "account": lambda: keys.account("77", "main", "ben"),
@@ -102,7 +106,7 @@ SHARED = {
 def catalogue() -> list[re.Pattern[str]]:
     """The rows of the module's docstring, each <placeholder> standing for any text without a colon."""
     rows = re.findall(r"^    (proxy:\S*(?: d>\S*| id>\S*)?)", inspect.getdoc(keys) or "", re.MULTILINE)
-    assert len(rows) == 38
+    assert len(rows) == 42
     row_texts = [re.escape(row).replace(r"\ ", " ") for row in rows]
     texts = [
         text.replace(re.escape("{appId}"), r"\{77\}").replace(re.escape("{<team>}"), r"\{TEAM\}") for text in row_texts
@@ -139,6 +143,8 @@ def test_all_keys_of_an_app_carry_its_hash_tag(name: str) -> None:
         lambda text: keys.push_token("77", "main", "apns", text),
         lambda text: keys.removed_registration("77", "main", "apns", text),
         lambda text: keys.removed_of_account("77", "main", text),
+        lambda text: keys.badge("77", text),
+        lambda text: keys.badge_due("77", text),
         lambda text: keys.unknown(LANE, text),
         lambda text: keys.calls("token_per_account", text),
         lambda text: keys.signed_in(text, "203.0.113.7"),

@@ -92,16 +92,16 @@ class ApnsWire:
         is_sandbox = environment is ApnsEnvironment.SANDBOX
         self._path = f"{settings.sandbox_url if is_sandbox else settings.production_url}/3/device/"
         self._replaces_recalled = settings.recall == "replace"
-        fixed = (
-            f"apns-topic: {settings.topic}",
+        plain = (
             # an empty one keeps libcurl from sending its own
             "content-type:",
             "user-agent:",
             "accept:",
         )
-        self._of_alerts = ("apns-push-type: alert", "apns-priority: 10", *fixed)
-        self._of_badges = ("apns-push-type: alert", "apns-priority: 5", *fixed)
-        self._in_background = ("apns-push-type: background", "apns-priority: 5", *fixed)
+        topic = f"apns-topic: {settings.topic}"
+        self._of_alerts = (topic, "apns-push-type: alert", "apns-priority: 10", *plain)
+        self._of_badges = (topic, "apns-push-type: alert", "apns-priority: 5", *plain)
+        self._in_background = (topic, "apns-push-type: background", "apns-priority: 5", *plain)
 
     def batch_key(self, job: Job) -> Hashable:
         """Never the same: APNs takes one device a request."""
@@ -121,12 +121,14 @@ class ApnsWire:
         expires_at = min(job.alert.expires_at, now + _LONGEST_STORED)
         # APNs keeps one push of an app for a phone that is off: an update there would displace an alert
         expiration = 0 if update else int(expires_at.timestamp())
-        ids = f"authorization: {authorization}", f"apns-id: {job.id}", f"apns-expiration: {expiration}"
+        ids, until = (f"authorization: {authorization}", f"apns-id: {job.id}"), f"apns-expiration: {expiration}"
         if update is Update.BADGE:
-            return Request(self._path + push.address, (*ids, *self._of_badges), badge_payload(push.badge or 0))
+            return Request(self._path + push.address, (*ids, until, *self._of_badges), badge_payload(push.badge or 0))
         if update and not (update is Update.RECALL and self._replaces_recalled):
-            return Request(self._path + push.address, (*ids, *self._in_background), withdrawal_payload(job.alert))
-        headers = (*ids, f"apns-collapse-id: {job.alert.message_id}", *self._of_alerts)
+            return Request(
+                self._path + push.address, (*ids, until, *self._in_background), withdrawal_payload(job.alert)
+            )
+        headers = (*ids, f"apns-collapse-id: {job.alert.message_id}", until, *self._of_alerts)
         text = self._vocabulary.shown(push.text)
         if self._localized == "server":
             text = self._vocabulary.say(text, push.locale)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from proxy.domain.alerts import Alert
+from proxy.domain.callbacks import digest
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
 from proxy.domain.times import MS, to_ms
@@ -25,8 +26,8 @@ _UNREAD_TTL_MS, _WINDOW_MS = UNREAD_TTL // MS, WINDOW // MS
 
 def counting(app_id: str, alert: Alert, accounts: Sequence[str], now_ms: int) -> tuple[list[str], list[Argument]]:
     """Keys and arguments for plan_chunk.lua, which counts the message of this alert for these accounts."""
-    names = [name for it in accounts for name in (keys.unread(app_id, it, alert.conversation), keys.badge(app_id, it))]
-    conversation, member = keys.conversation_part(alert.conversation), _member(alert.message_id)
+    conversation, member = _conversation(alert.conversation), _member(alert.message_id)
+    names = [name for it in accounts for name in (keys.unread(app_id, it, conversation), keys.badge(app_id, it))]
     at_ms = alert.order.accepted_at_ms
     return names, [conversation, member, at_ms, now_ms, _UNREAD_TTL_MS, MOST_UNREAD, MOST_CONVERSATIONS]
 
@@ -45,11 +46,12 @@ def uncounting(
 
     `conversation` "": of all of them. `jobs` tell the account's phones the number.
     """
-    unread = keys.unread(app_id, account, conversation) if conversation else keys.badge(app_id, account)
+    which = _conversation(conversation) if conversation else ""
+    unread = keys.unread(app_id, account, which) if which else keys.badge(app_id, account)
     names = [keys.badge(app_id, account), keys.badge_due(app_id, account), unread]
     names += [keys.retries(lane) for lane, _ in jobs]
     args: list[Argument] = [
-        keys.conversation_part(conversation) if conversation else "", _member(message_id) if message_id else b"",
+        which, _member(message_id) if message_id else b"",
         up_to_ms, _WINDOW_MS, to_ms(now) + _WINDOW_MS, _UNREAD_TTL_MS,
     ]  # fmt: skip
     return script("uncount").call(names, [*args, *(dump_job(job) for _, job in jobs)])
@@ -76,6 +78,10 @@ class RedisUnread:
         command = uncounting(app_id, account, conversation, now, jobs, up_to_ms=to_ms(now))
         ((_, left),) = self._store.call(lambda redis: ask_now(redis, [command]))
         return max(int(left), 0)
+
+
+def _conversation(conversation: str) -> str:
+    return digest("conversation", conversation)[:16]
 
 
 def _member(message_id: str) -> bytes:
