@@ -45,6 +45,7 @@ class Result(StrEnum):
     RETRY = "retry"
     PAUSED = "paused"
     DEAD_LETTER = "dead letter"
+    DROPPED = "dropped"  # an update of alerts, of which none is kept for a person
     SUPERSEDED = "superseded"
     WITHDRAWN = "withdrawn"
     BLOCKED = "blocked"
@@ -168,6 +169,8 @@ def decide(
             return _retry(claimed, outcome, now, backoff)
         case CredentialsExpired():  # the consumer has renewed them once already
             return _paused(claimed, PauseLane("provider token expired", PauseKind.FAULT), now)
+        case OurFault(reason) if claimed.job.alert.update is not None and not is_paused:
+            return bury(claimed, Cause.REJECTED, reason)  # a provider may refuse these alone: alerts go on
         case OurFault(reason, until):
             return _paused(claimed, PauseLane(reason, PauseKind.FAULT, until), now)
         case Split(reason):  # of one: there is nothing left to halve
@@ -197,7 +200,9 @@ def withdrawn(claimed: ClaimedJob, *, may_be_shown: bool) -> Decision:
 
 
 def bury(claimed: ClaimedJob, cause: Cause, reason: str) -> Decision:
-    """The job ends here, kept for a person to look at."""
+    """The job ends here, kept for a person to look at; but of updates of alerts only the last ones matter."""
+    if claimed.job.alert.update is not None:
+        return Decision(Finish(claimed.entry_id), Result.DROPPED, reason)
     return Decision(Bury(claimed.entry_id, cause, reason, claimed.job), Result.DEAD_LETTER, reason)
 
 

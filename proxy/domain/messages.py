@@ -133,7 +133,7 @@ class MessageReading:
         """What a READ or RECALL says that names a message; None for any other.
 
         Cheap for those: of a type that MIMC's bizType names the payload is not looked at, and it is only parsed where
-        one of the spellings is in it.
+        one of the spellings is in it, without blanks around it.
         """
         rule = self.rules.get(_spelling(biz_type))
         if rule is None:

@@ -394,6 +394,12 @@ class AlertSettings(Section):
     badge_at_token: bool = False
     history_max_bytes: Annotated[int, Field(ge=0, le=2**40)] = 256 * 2**20
 
+    @model_validator(mode="after")
+    def _badges_are_on(self) -> "AlertSettings":
+        is_idle = self.badge_at_token and not self.badge
+        refuse([("badge_at_token", "has no use while badge is false") if is_idle else None])
+        return self
+
 
 class RelaySettings(Section):
     """The relay's times. The defaults fit together; the start refuses those that do not."""

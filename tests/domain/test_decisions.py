@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.domain.alerts import Alert, AlertText, Order
+from proxy.domain.alerts import Alert, AlertText, Order, Update
 from proxy.domain.dead_letters import Cause
 from proxy.domain.decisions import (
     Decision,
@@ -39,7 +39,7 @@ from proxy.domain.outcomes import (
     UnknownAccount,
     Unregistered,
 )
-from proxy.domain.settlements import Bury, Finish, Move, Postpone
+from proxy.domain.settlements import Bury, Finish, Move, Postpone, Shown
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -319,3 +319,27 @@ def test_every_outcome_settles_its_own_entry_and_none_comes_back_after_its_alert
     assert decision.settlement.entry_id == ENTRY
     if isinstance(decision.settlement, Postpone) and decision.result is not Result.PAUSED:
         assert now < decision.settlement.when < ALERT.expires_at
+
+
+def test_a_job_whose_alert_was_taken_back_ends_and_where_it_may_be_shown_its_withdrawal_follows() -> None:
+    back = Destination(PHONE, withdrawn=True)
+    assert check(ClaimedJob(ENTRY, JOB), back, APNS, NOON) == Decision(Finish(ENTRY), Result.WITHDRAWN)
+    late = NOON + 2 * DAY
+    assert check(ClaimedJob(ENTRY, JOB), back, APNS, late) == Decision(Finish(ENTRY), Result.WITHDRAWN)
+    tried = JOB.tried(NOON, "no answer in time")
+    for claimed in (ClaimedJob(ENTRY, tried), ClaimedJob(ENTRY, JOB, taken_over=True)):
+        decision = Decision(Shown(ENTRY, claimed.job), Result.WITHDRAWN)
+        assert check(claimed, back, APNS, NOON) == decision
+
+
+@pytest.mark.parametrize("outcome", [Rejected("Teapot"), OurFault("forbidden"), Split("no")])
+def test_an_update_that_a_provider_refuses_is_no_dead_letter_and_pauses_nothing(outcome: Outcome) -> None:
+    claimed = ClaimedJob(ENTRY, replace(JOB, alert=replace(ALERT, update=Update.RECALL)))
+    decision = decide(claimed, outcome, sent_at=SENT, now=NOON, backoff=ten_seconds)
+    assert (decision.settlement, decision.result, decision.effect) == (Finish(ENTRY), Result.DROPPED, None)
+
+
+def test_an_update_that_probes_a_paused_lane_leaves_it_paused_where_it_is_refused() -> None:
+    claimed = ClaimedJob(ENTRY, replace(JOB, alert=replace(ALERT, update=Update.READ)))
+    decision = decide(claimed, OurFault("wrong key"), sent_at=SENT, now=NOON, backoff=ten_seconds, is_paused=True)
+    assert decision.result is Result.PAUSED

@@ -433,3 +433,30 @@ def test_a_hostile_payload_is_a_short_line_without_controls_or_a_general_word(
     assert 0 < len(shown.body) <= MAX_BODY
     assert not any(unicodedata.category(it) in ("Cc", "Cs") or it in "\u202e\u2066" for it in shown.body)
     json.dumps(shown.body, ensure_ascii=False).encode()
+
+
+TYPES = st.sampled_from([row.spelling for row in MESSAGE_TYPES] + ["text_Read", "105", "unread", ""])
+
+
+@given(
+    st.dictionaries(st.sampled_from(["msgType", "type", "payload", "content", "msgId"]), TYPES | st.integers(90, 120)),
+    TYPES,
+    st.sampled_from(["plain", "base64", "spaced"]),
+)
+def test_what_reads_or_recalls_a_message_is_found_without_reading_every_payload(
+    members: dict[str, Any], biz_type: str, form: str
+) -> None:
+    payload = json.dumps(members, indent=1 if form == "spaced" else None).encode()
+    payload = base64.b64encode(payload) if form == "base64" else payload
+    content = DEFAULT_READING.read(payload, biz_type)
+    takes_back = content.kind in (Kind.READ, Kind.RECALL) and content.about
+    assert DEFAULT_READING.withdrawing(payload, biz_type) == (content if takes_back else None)
+
+
+def test_types_of_an_app_s_own_take_messages_back_too() -> None:
+    rules = {name: Rule(Kind.RECALL, True, False, None, "own") for name in ("撤回", "UNSENT")}
+    reading = MessageReading(rules=rules)
+    for name in ("撤回", "unsent"):
+        found = reading.withdrawing(json.dumps({"msgType": name, "payload": "TEXT_1"}).encode(), "")
+        assert found is not None
+        assert (found.kind, found.about) == (Kind.RECALL, "TEXT_1")

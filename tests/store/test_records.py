@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.domain.alerts import Alert, AlertText, Order
+from proxy.domain.alerts import Alert, AlertText, Order, Update
 from proxy.domain.callbacks import Recipient
 from proxy.domain.devices import ApnsEnvironment, Device, Platform
 from proxy.domain.jobs import Job, Try
@@ -43,7 +43,10 @@ messages = st.builds(
     OfflineMessage, words, words, words, words, st.lists(recipients, max_size=4).map(tuple), st.binary(), words, words,
     counts, moments,
 )  # fmt: skip
-alerts = st.builds(Alert, words, words, st.builds(AlertText, words, words), orders, moments, silent=st.booleans())
+alerts = st.builds(
+    Alert, words, words, st.builds(AlertText, words, words), orders, moments, silent=st.booleans(),
+    update=st.none() | st.sampled_from(Update),
+)  # fmt: skip
 tries = st.lists(st.builds(Try, moments, words), max_size=3).map(tuple)
 jobs = st.builds(Job, words, words, words, words, alerts, counts, st.booleans(), tries)
 mutes = st.dictionaries(words, st.builds(Mute, st.none() | moments.filter(to_ms), st.booleans()), max_size=3)
@@ -148,6 +151,13 @@ def test_a_sequence_of_thousands_of_digits_is_unreadable() -> None:
 
 def test_a_job_that_was_never_tried_in_vain_says_nothing_of_tries() -> None:
     assert b"tries" not in dump_job(job(apns_lane("7")))
+
+
+@pytest.mark.parametrize("update", Update)
+def test_an_earlier_program_takes_no_update_for_an_alert(update: Update) -> None:
+    one = job(apns_lane("77"))
+    assert json.loads(dump_job(one))["v"] == 1
+    assert json.loads(dump_job(replace(one, alert=replace(one.alert, update=update))))["v"] == 2
 
 
 def test_a_job_of_a_text_says_nothing_of_its_kind() -> None:
