@@ -145,3 +145,35 @@ def test_what_was_not_read_for_a_week_counts_no_longer(on_relay: OnRelay) -> Non
                 assert 0 < await relay.redis.pttl(key) <= 7 * 86_400_000
 
     on_relay(scenario)
+
+
+def test_a_plan_that_a_dead_worker_left_half_done_counts_each_account_once(on_relay: OnRelay) -> None:
+    async def scenario(relay: Counting) -> None:
+        people = [f"user-{number}" for number in range(60)]
+        relay.say("m1", topic_id="t1", to=people)
+        await relay.ensure_group()
+        dying = relay.instance(relay.accounts, name="dying")
+        dying.queue.fault, dying.queue.from_call = RuntimeError("killed"), 1
+        await dying.turn()
+        counted = [await relay.unread(name) for name in people]
+        assert sum(counted) == 50
+        await relay.instance(relay.accounts, name="heir").take_over()
+        assert [await relay.unread(name) for name in people] == [1] * 60
+        assert await relay.left() == (0, 0)
+
+    on_relay(scenario)
+
+
+def test_a_read_that_a_dead_worker_left_uncounts_and_tells_once(on_relay: OnRelay) -> None:
+    async def scenario(relay: Counting) -> None:
+        await relay.say_all(3)
+        relay.read("m2")
+        dying = relay.instance(relay.phones, name="dying")
+        dying.queue.fault = RuntimeError("killed before the acknowledgement")
+        await dying.turn()
+        assert await relay.left() == (1, 1)
+        await relay.instance(relay.phones, name="heir").take_over()
+        assert (await relay.unread(), len(await relay.told())) == (1, 1)
+        assert await relay.left() == (0, 0)
+
+    on_relay(scenario)
