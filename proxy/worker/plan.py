@@ -228,10 +228,15 @@ class PlanWorker:
         done = list[tuple[Notice, int]]()
         try:
             done = await self._patiently([it.entry.id for it in notices], partial(self._withdrawals.withdraw, notices))
-        except (RedisError, OverflowError, ValueError) as error:
-            log.warning("callback left for a later try", error=type(error).__name__)
-        except Exception:
-            log.exception("withdrawing failed")
+        except Exception as error:
+            if len(notices) > 1:  # each by itself: one of them is the cause
+                for notice in notices:
+                    await self._withdraw([notice])
+                return
+            if isinstance(error, RedisError | OverflowError | ValueError):
+                log.warning("callback left for a later try", error=type(error).__name__)
+            else:
+                log.exception("withdrawing failed")
         for notice, jobs in done:
             self._observer.planned(notice.message, PlanResult.WITHDRAWS if jobs else PlanResult.NO_TEXT, jobs)
         self.consumer.release([notice.entry.id for notice in notices])
@@ -308,7 +313,7 @@ class PlanWorker:
         return [
             (plan, self._withdrawals.saying(plan.message, plan.msg_id))
             for plan, readers in asked
-            if plan.msg_id and readers and isinstance(plan.alert, Alert)
+            if plan.msg_id and isinstance(plan.alert, Alert) and readers[:1] == plan.readers[:1]  # a crowd's first page
         ]
 
     def _jobs(self, plan: Plan, readers: Sequence[Recipient], found: AccountsRead) -> list[Planned]:

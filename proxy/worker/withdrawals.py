@@ -5,13 +5,14 @@
 A RECALL is about the recipients of a message, and only its writer's counts; a READ about its own sender's devices.
 """
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from proxy.domain.alerts import Alert, AlertText, Update
 from proxy.domain.callbacks import Recipient
-from proxy.domain.devices import Platform
+from proxy.domain.devices import AccountsRead, Platform
 from proxy.domain.kinds import Kind
 from proxy.domain.lanes import Lane, Route
 from proxy.domain.messages import Content
@@ -80,58 +81,59 @@ class PlanWithdrawals:
         A notice whose lane is full waits for that lane, as a message does.
         """
         found = await self._kept.find([(it.message, it.why, it.content.about) for it in notices])
-        done, ends = list[tuple[Notice, int]](), list[PlanChunk]()
-        for notice, messages in zip(notices, found, strict=True):
-            targets, full = await self._withdraw(notice, messages) if messages else (0, frozenset[Lane]())
-            done.append((notice, targets))
-            ends.append(self._end_of(notice, full))
+        targets, full = Counter[bytes](), dict[bytes, frozenset[Lane]]()
+        for together in _portions(_pages(zip(notices, found, strict=True))):
+            await self._withdraw(together, targets, full)
+        ends = [self._end_of(it, full.get(it.entry.id, frozenset())) for it in notices]
         results, _ = await self._queue.append_planned(ends, self._now())
         for result in results:
             if result.error is not None:
                 raise result.error
-        return done
+        return [(it, targets[it.entry.id]) for it in notices]
 
-    async def _withdraw(self, notice: Notice, messages: Sequence[Said]) -> tuple[int, frozenset[Lane]]:
-        readers, targets, full = notice.readers, 0, frozenset[Lane]()
-        for start in range(0, len(readers), _ACCOUNTS_AT_ONCE):
-            some = readers[start : start + _ACCOUNTS_AT_ONCE]
-            jobs = await self._jobs(notice, messages[0], some)
-            uncounts = self._uncounts(notice, messages[0], some, jobs) if self._counts else []
-            full |= await self._kept.withdraw(self._app_id, messages, jobs if self._withdraws else [], uncounts)
-            targets += len(jobs)
-        return targets, full
+    async def _withdraw(
+        self, pages: Sequence["_Page"], targets: Counter[bytes], full: dict[bytes, frozenset[Lane]]
+    ) -> None:
+        """Two round trips: devices, and what is done. Adds to `targets` and `full`, by entry."""
+        apps = dict.fromkeys(route.lane.app for route in self._routes if not route.to_account)
+        names = dict.fromkeys(name for page in pages for name in page.accounts)
+        read = await self._addresses.read_accounts(self._app_id, list(apps), list(names))
+        jobs = [self._jobs(page, read) for page in pages]
+        asked = [(page.messages, some if self._withdraws else []) for page, some in zip(pages, jobs, strict=True)]
+        uncounts = [it for page, some in zip(pages, jobs, strict=True) for it in self._uncounts(page, some)]
+        lanes = await self._kept.withdraw(self._app_id, asked, uncounts)
+        for page, some, those in zip(pages, jobs, lanes, strict=True):
+            targets[page.notice.entry.id] += len(some)
+            full[page.notice.entry.id] = full.get(page.notice.entry.id, frozenset()) | those
 
-    def _uncounts(
-        self, notice: Notice, about: Said, readers: Sequence[Recipient], jobs: Sequence[Planned]
-    ) -> list[Command]:
+    def _uncounts(self, page: "_Page", jobs: Sequence[Planned]) -> list[Command]:
         """The messages are not unread any more; the iPhones of each account are told the number that is left."""
+        if not self._counts:
+            return []
         now, by_account = self._now(), dict[str, list[Planned]]()
         for lane, job in jobs:
             if job.platform == Platform.APNS:
                 number = replace(job.alert, text=_WORDLESS, update=Update.BADGE)
                 by_account.setdefault(job.account, []).append((lane, replace(job, alert=number)))
+        notice, about = page.notice, page.messages[0]
         conversation, is_recall = self._alert(notice, about).conversation, notice.why is Update.RECALL
         return [
             uncounting(
                 self._app_id, name, conversation, now, by_account.get(name, []),
                 message_id=about.message_id if is_recall else "", up_to_ms=about.order.accepted_at_ms,
             )
-            for name in dict.fromkeys(reader.account for reader in readers)
+            for name in page.accounts
         ]  # fmt: skip
 
-    async def _jobs(self, notice: Notice, about: Said, readers: Sequence[Recipient]) -> list[Planned]:
-        lanes = notice.entry.lanes
-        routes = [route for route in self._routes if not lanes or lane_name(route.lane) in lanes]
-        alert = self._alert(notice, about)
+    def _jobs(self, page: "_Page", read: AccountsRead) -> list[Planned]:
+        lanes, alert = page.notice.entry.lanes, self._alert(page.notice, page.messages[0])
         if alert.expires_at <= self._now():
             return []
-        apps = dict.fromkeys(route.lane.app for route in routes if not route.to_account)
-        names = dict.fromkeys(reader.account for reader in readers)
-        found = await self._addresses.read_accounts(self._app_id, list(apps), list(names))
-        previews = {name: Treatment(preview=it.preview) for name, it in found.preferences.items()}
+        routes = [route for route in self._routes if not lanes or lane_name(route.lane) in lanes]
+        previews = {name: Treatment(preview=it.preview) for name, it in read.preferences.items()}
         # whichever login missed it, and whoever is muted now
-        everywhere = [Recipient(name) for name in names]
-        return jobs_for(routes, alert, everywhere, found.devices, found.blocked, previews)
+        everywhere = [Recipient(name) for name in page.accounts]
+        return jobs_for(routes, alert, everywhere, read.devices, read.blocked, previews)
 
     def _end_of(self, notice: Notice, full: frozenset[Lane]) -> PlanChunk:
         entry, waiting = notice.entry, Waiting(full, notice.entry.tries)
@@ -146,6 +148,36 @@ class PlanWithdrawals:
             message = replace(message, conversation=_other_side(message))
         alert = message.alert(text, self._alert_ttl)
         return replace(alert, message_id=about.message_id, order=about.order, silent=True, update=why)
+
+
+@dataclass(frozen=True)
+class _Page:
+    """What is withdrawn in one step: messages, of which a notice names the first, for some of those concerned."""
+
+    notice: Notice
+    messages: Sequence[Said]
+    accounts: Sequence[str]
+
+
+def _pages(found: Iterable[tuple[Notice, Sequence[Said]]]) -> Iterator[_Page]:
+    """None of a notice that names no message that is known."""
+    for notice, messages in found:
+        names = list(dict.fromkeys(reader.account for reader in notice.readers)) if messages else []
+        for start in range(0, len(names), _ACCOUNTS_AT_ONCE):
+            yield _Page(notice, messages, names[start : start + _ACCOUNTS_AT_ONCE])
+
+
+def _portions(pages: Iterable[_Page]) -> Iterator[list[_Page]]:
+    """In order, for _ACCOUNTS_AT_ONCE at most in each."""
+    portion, accounts = list[_Page](), 0
+    for page in pages:
+        if portion and accounts + len(page.accounts) > _ACCOUNTS_AT_ONCE:
+            yield portion
+            portion, accounts = [], 0
+        portion.append(page)
+        accounts += len(page.accounts)
+    if portion:
+        yield portion
 
 
 def _other_side(message: OfflineMessage) -> str:

@@ -14,12 +14,13 @@ from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
 from proxy.domain.settlements import Shown
 from proxy.store import keys
-from proxy.store.connection import Store
+from proxy.store.connection import Store, async_redis
 from proxy.store.queue.withdrawals import RedisWithdrawals, Said
 from proxy.store.records import load_job
 from proxy.usecases.accept_callback import Acceptance
 from tests.store.samples import MS, NO_WAIT, NOON, SECOND, callback, mipush_lane, queue_of, with_redis
 from tests.worker.lane_bench import LaneBench, OnLane, on_bench
+from tests.worker.round_trips import counted_round_trips
 from tests.worker.test_plan import Logged, Relay, readers, results
 
 OnRelay = Callable[[Callable[["Withdrawing"], Awaitable[None]]], None]
@@ -313,7 +314,7 @@ async def withdraw(bench: LaneBench, job: Job) -> Job:
     bench.accounts[withdrawal.id] = f"{job.account} back"
     kept = RedisWithdrawals(bench.redis, ttl=SECOND * 100, jobs_cap=100)
     said = Said(alert.message_id, alert.order)
-    await kept.withdraw(bench.lane.app_id, [said], [(bench.lane, withdrawal)])
+    await kept.withdraw(bench.lane.app_id, [([said], [(bench.lane, withdrawal)])])
     return withdrawal
 
 
@@ -362,3 +363,62 @@ def test_the_withdrawal_goes_out_only_while_its_message_is_the_one_shown(on_lane
         await bench.nothing_is_left()
 
     on_lane(scenario)
+
+
+async def trips_of(relay: Withdrawing, say: Callable[[], None]) -> int:
+    """How many round trips the plan of what this says takes. The store knows the scripts before."""
+    async with counted_round_trips(relay.store_url) as trips:
+        redis = async_redis(trips.url, timeout_s=5.0)
+        one = relay.instance(relay.phones, name="counted", redis=redis)
+        await redis.ping()
+        say()
+        before = trips.count
+        await one.turn()
+        took = trips.count - before
+        await redis.aclose()
+    return took
+
+
+def test_neither_a_message_nor_many_reads_take_a_round_trip_each(on_relay: OnRelay) -> None:
+    async def scenario(relay: Withdrawing) -> None:
+        relay.counts = True
+        people = [f"user-{number}" for number in range(20)]
+        relay.register(people)
+
+        def say(sequence: int) -> None:
+            relay.say(f"m{sequence}", topic_id="t1", to=people, sequence=sequence)
+
+        def read(sequence: int) -> None:
+            for place, name in enumerate(people):
+                number = 100 * sequence + place
+                relay.read(f"m{sequence}", sender=name, topic_id="t1", to=["ann"], sequence=number)
+
+        await relay.ensure_group()
+        for sequence in (1, 2):  # the first makes the scripts known
+            assert await trips_of(relay, lambda: say(sequence)) <= (9, 3)[sequence - 1]  # noqa: B023  called here
+            await relay.push_all(relay.phones)
+            # claim, messages, devices, withdrawals, acknowledgements
+            assert await trips_of(relay, lambda: read(sequence)) <= (9, 5)[sequence - 1]  # noqa: B023
+            assert {account for account, _ in await relay.withdrawn(relay.phones)} == set(people)
+            await relay.push_all(relay.phones)
+        assert await relay.left() == (0, 0)
+
+    on_relay(scenario)
+
+
+def test_one_notice_that_cannot_be_carried_out_does_not_hold_up_others(on_relay: OnRelay) -> None:
+    async def scenario(relay: Withdrawing) -> None:
+        relay.register(["ben"])
+        relay.say("m1")
+        relay.say("m2", topic_id="t1", sequence=8)
+        await relay.plan(relay.phones)
+        jobs = await relay.push_all(relay.phones)
+        broken = next(job for job in jobs if job.alert.conversation == "topic:t1").alert.message_id
+        await relay.redis.set(keys.planned(relay.app_id, broken), "of another type")
+        relay.recall("m2", topic_id="t1")
+        relay.recall("m1")
+        await relay.plan(relay.phones)
+        assert await relay.withdrawn(relay.phones) == [("ben", "recall")]
+        assert await relay.left() == (1, 1)
+
+    on_relay(scenario)

@@ -63,24 +63,30 @@ class RedisWithdrawals:
         return [_all_said(answer) for answer in await ask_strictly(self._redis, [self._finding(*one) for one in asked])]
 
     async def withdraw(
-        self, app_id: str, messages: Sequence[Said], jobs: Sequence[tuple[Lane, Job]], then: Sequence[Command] = ()
-    ) -> frozenset[Lane]:
-        """Take the alerts of these messages back at the targets of these jobs, which are the withdrawals.
+        self,
+        app_id: str,
+        asked: Sequence[tuple[Sequence[Said], Sequence[tuple[Lane, Job]]]],
+        then: Sequence[Command] = (),
+    ) -> list[frozenset[Lane]]:
+        """Take alerts of messages back at the targets of jobs, which are the withdrawals: in order, one round trip.
 
-        Returns the lanes that are full: their targets are as they were. `then` is asked in the same round trip.
+        Returns for each the lanes that are full: their targets are as they were. `then` is asked after all of that.
         """
-        if not jobs:
-            await ask_strictly(self._redis, then)
-            return frozenset()
-        lanes = sorted({lane for lane, _ in jobs})
+        lanes = [sorted({lane for lane, _ in jobs}) for _, jobs in asked]
+        commands = [self._withdrawing(app_id, *one, its) for one, its in zip(asked, lanes, strict=True) if its]
+        answers = iter(await ask_strictly(self._redis, [*commands, *then]))
+        return [frozenset(its[place] for place in next(answers)) if its else frozenset() for its in lanes]
+
+    def _withdrawing(
+        self, app_id: str, messages: Sequence[Said], jobs: Sequence[tuple[Lane, Job]], lanes: Sequence[Lane]
+    ) -> Command:
         names = [keys.planned(app_id, message.message_id) for message in messages]
         for lane in lanes:
             names += [keys.jobs(lane), keys.retries(lane)]
         args: list[Argument] = [len(messages), self._jobs_cap, self._ttl_ms]
         for lane, job in jobs:
             args += [lanes.index(lane), job.mark, dump_job(job)]
-        (places, *_) = await ask_strictly(self._redis, [script("withdraw").call(names, args), *then])
-        return frozenset(lanes[place] for place in places)
+        return script("withdraw").call(names, args)
 
     def _finding(self, notice: OfflineMessage, why: Update, msg_id: str) -> Command:
         is_recall = why is Update.RECALL
