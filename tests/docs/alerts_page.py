@@ -13,11 +13,11 @@ from urllib.parse import parse_qsl
 
 from proxy.channels.apns.wire import ApnsWire
 from proxy.channels.mipush.wire import MipushWire
-from proxy.domain.alerts import Alert
+from proxy.domain.alerts import Alert, AlertText, Update
 from proxy.domain.callbacks import Recipient
 from proxy.domain.devices import ApnsEnvironment, Device, Platform
 from proxy.domain.jobs import Job, Push
-from proxy.domain.kinds import SAID
+from proxy.domain.kinds import SAID, Kind
 from proxy.domain.offline_messages import OfflineMessage
 from proxy.domain.previews import Preview
 from proxy.domain.words import WORDS
@@ -44,7 +44,7 @@ message is ann's to ben, and its text, where it has one, is "hi there". How a pa
 
 
 def page() -> str:
-    return "\n".join([HEAD, *_apns(), *_apns_device(), *_mipush()]) + "\n"
+    return "\n".join([HEAD, *_apns(), *_apns_device(), *_mipush(), *_updates()]) + "\n"
 
 
 def _apns() -> Iterator[str]:
@@ -75,6 +75,47 @@ def _mipush() -> Iterator[str]:
         form = dict(parse_qsl(wire.build([_push(kind, language)], "key=...", NOON).body.decode()))
         shown = (form["title"], form["description"], form["time_to_live"])
         yield f"| {preview} | {kind} | {language} | {' | '.join(f'`{it}`' for it in shown)} |"
+
+
+def _updates() -> Iterator[str]:
+    yield from (
+        "",
+        "## Updates of an alert",
+        "",
+        "With `alerts.withdraw` and `alerts.badge`, once the alert was pushed.",
+        "",
+    )
+    yield from ("| update | language | APNs: `aps` |", "|---|---|---|")
+    for recall, update in (("replace", Update.RECALL), ("background", Update.RECALL), ("replace", Update.READ)):
+        for language in WORDS if (recall, update) == ("replace", Update.RECALL) else ("any",):
+            how = f'{update}, `apns.recall = "{recall}"`' if update is Update.RECALL else str(update)
+            request = _apns_of(recall).build([_updating(update, language)], "...", NOON)
+            yield f"| {how} | {language} | `{_aps(request.body)}` |"
+    for title, update in (("That it was read, or with `background` that it was recalled", Update.READ),
+                          ("The number alone", Update.BADGE)):  # fmt: skip
+        yield from (
+            "",
+            f"{title}, at APNs:",
+            "",
+            "```text",
+            *_whole(_apns_of("replace"), _updating(update, "en")),
+            "```",
+        )
+    wire = MipushWire(MIPUSH, vocabulary_of(MessageSettings()))
+    yield from ("", "Either, at Mi Push, while the alert is the one shown:", "", "```text")
+    yield from (*_whole(wire, _updating(Update.RECALL, "en")), "```")
+
+
+def _apns_of(recall: str) -> ApnsWire:
+    settings = APNS.model_copy(update={"recall": recall})
+    return ApnsWire(settings, ApnsEnvironment.PRODUCTION, vocabulary_of(MessageSettings()))
+
+
+def _updating(update: Update, language: str) -> Push:
+    push = _push("text", language)
+    text = AlertText("ann", "", Kind.RECALL)
+    alert = replace(push.job.alert, text=text, silent=True, update=update)
+    return replace(push, job=replace(push.job, alert=alert), badge=2 if update is Update.BADGE else None)
 
 
 def _rows() -> Iterator[tuple[Preview, str, str]]:
