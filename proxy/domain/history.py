@@ -20,6 +20,7 @@ class Reason(StrEnum):
     KIND_IS_SILENT = "its type is not shown"
     OWN_MESSAGE = "own message"
     EXPIRED = "expired"
+    RECALLED = "recalled before it was planned"
     NO_DEVICE = "no device"
     BLOCKED = "blocked"
     PRESENT = "has the app open"

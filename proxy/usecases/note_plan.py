@@ -12,6 +12,12 @@ from proxy.domain.preferences import AS_USUAL, Treatment
 from proxy.domain.times import to_ms
 from proxy.usecases.plan_alerts import PlanResult
 
+_OF_ALL = {
+    PlanResult.NO_TEXT: Reason.KIND_IS_SILENT,
+    PlanResult.EXPIRED: Reason.EXPIRED,
+    PlanResult.RECALLED: Reason.RECALLED,
+}
+
 
 def note_of_reader(
     message: OfflineMessage, result: str, account: str, device_id: str = "", lane: Lane | None = None
@@ -31,8 +37,7 @@ def notes_of_own(message: OfflineMessage) -> list[Note]:
 
 def notes_of_all(message: OfflineMessage, alert: PlanResult, readers: Sequence[Recipient]) -> list[Note]:
     """None of them got an alert."""
-    reason = Reason.KIND_IS_SILENT if alert is PlanResult.NO_TEXT else Reason.EXPIRED
-    return [note_of_reader(message, reason, reader.account) for reader in readers]
+    return [note_of_reader(message, _OF_ALL[alert], reader.account) for reader in readers]
 
 
 def notes_of_some(
