@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import median
+from typing import Any
 
 from proxy.domain.devices import Device, Platform
 from proxy.store.devices.registry import RedisDeviceRegistry
@@ -22,7 +23,7 @@ from tests.bench.intake import authentication
 from tests.bench.processes import SinkRig, cores, cpu_seconds, pin, store_of
 from tests.bench.size import Size
 from tests.bench.web import Target, fire
-from tests.system.rig import APP_SECRET, MAIN, SECTION, URL_SECRET, Rig, offline, push_token
+from tests.system.rig import APP_SECRET, MAIN, SECTION, URL_SECRET, Rig, offline, offline_topic, push_token
 
 DELAYS_MS = (0, 30)
 CALLERS, PER_SECOND = 128, 100
@@ -47,10 +48,11 @@ class Trip:
 class WholeBench:
     """Processes, readers and rounds. Every round has messages of its own."""
 
-    def __init__(self, rig: SinkRig) -> None:
+    def __init__(self, rig: SinkRig, **variables: str) -> None:
+        """`variables` are settings of web and worker."""
         self._rig = rig
-        web = rig.start_web(1, APP_PROXY_APPS__MAIN__AUTHENTICATION="required")
-        rig.start_worker()
+        web = rig.start_web(1, APP_PROXY_APPS__MAIN__AUTHENTICATION="required", **variables)
+        rig.start_worker(**variables)
         measured, self._others = cores()
         for names, allowed in ((_MEASURED, measured), (_OTHERS, self._others)):
             for name in names:
@@ -82,6 +84,21 @@ class WholeBench:
             p99_ms=waits_ms[int(count * 0.99)],
             shares={name: used_s / took * 100 for name, used_s in spent.items()},
         )
+
+    def round_of_groups(self, count: int, members: int) -> dict[str, float]:
+        """Messages to a group of these members, one caller; CPU us of each process for an alert."""
+        first, alerts = self._sent, count * members
+        self._sent += count
+        bodies = [_group_body(message, members) for message in range(first, self._sent)]
+        self._rig.sink.begin(0)
+        before = self._used()
+        fire(self._target, bodies, 1, 0.0, self._others)
+        self._rig.wait(lambda: self._rig.sink.count() >= alerts, "all pushes", _MOST_SECONDS)
+        time.sleep(_SETTLED_S)
+        used = self._used()
+        if self._rig.sink.count() != alerts:
+            raise AssertionError(f"{alerts} alerts, {self._rig.sink.count()} pushes")
+        return {name: (used[name] - before[name]) / alerts * 1e6 for name in used}
 
     def _used(self) -> dict[str, float]:
         return {name: cpu_seconds(self._rig.processes[name]) for name in (*_MEASURED, *_OTHERS)}
@@ -140,6 +157,14 @@ def _cpu_row(of: str, trips: list[Trip]) -> Row:
 
 def _body(message: int) -> str:
     text = f"See you at seven at the north gate ~{message}~"
-    body = offline("li", f"reader-{message % _READERS}", text, message, resources=["phone"])
+    return _signed(offline("li", f"reader-{message % _READERS}", text, message, resources=["phone"]))
+
+
+def _group_body(message: int, members: int) -> str:
+    readers = [f"reader-{reader}" for reader in range(members)]
+    return _signed(offline_topic("li", readers, "See you at seven at the north gate", message))
+
+
+def _signed(body: dict[str, Any]) -> str:
     body["authentication"] = authentication(body["timestamp"], MAIN, APP_SECRET[MAIN])
     return json.dumps(body)
