@@ -27,7 +27,6 @@ users' own names and may hold anything; they and push tokens enter a key as a di
     proxy:{appId}:present:<account d>        string  alerts.present_s web (tokens)          it fetched a token just now
     proxy:{appId}:badge:<account d>          hash    7 days           worker, web           unread, by conversation
     proxy:{appId}:badge-due:<account d>      string  5 s              worker, web           its phones will be told
-    proxy:{appId}:unread:<account d>:<d>     zset    7 days           worker, web           unread of a conversation
     proxy:{appId}:token:<app>:<platform>:<d> hash    400 days         web (devices)         the push token's owner
     proxy:{appId}:forgotten:<app>:<platform> zset    7 days           worker (deliver)      removed devices, by ms
     proxy:{appId}:aside:<app>:<platform>:<d> hash    7 days           worker (deliver)      a removed registration
@@ -176,10 +175,6 @@ def present_prefix(app_id: str) -> str:
 
 def present(app_id: str, account_name: str) -> str:
     return present_prefix(app_id) + digest(account_name)
-
-
-def unread(app_id: str, account_name: str, conversation_digest: str) -> str:
-    return f"proxy:{{{app_id}}}:unread:{digest(account_name)}:{conversation_digest}"
 
 
 def badge(app_id: str, account_name: str) -> str:

@@ -200,7 +200,7 @@ def restore(url: str, kept: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
                     for fields in value:
                         redis.xadd(key, fields)
                 case "hash":
-                    redis.hset(key, mapping=value)
+                    redis.hset(key, mapping={name: _raw(text) for name, text in value.items()})
                 case "zset":
                     redis.zadd(key, {_raw(member): score for member, score in value})
                 case "set":
@@ -303,7 +303,8 @@ async def _count_and_withdraw(redis: Any) -> None:
     )  # fmt: skip
     kept = RedisWithdrawals(redis, ttl=DAY, jobs_cap=9)
     told = replace(job, alert=replace(alert, text=AlertText("", "", kinds.Kind.NEW), update=Update.BADGE))
-    read = uncounting(APP_ID, "cai", message.conversation, at, [(lane, told)], message_id=message.message_id)
+    read = uncounting(APP_ID, "cai", message.conversation, at, [(lane, told)],
+                      message_id=message.message_id, up_to_ms=ORDER.accepted_at_ms)  # fmt: skip
     await ask_strictly(redis, [kept.saying(message, "TEXT_1"), read])
     others = keys.jobs(lane), keys.retries(lane), *(keys.planned(APP_ID, it) for it in (message.message_id, "f" * 32))
     await redis.delete(*others)  # golden records have those of other jobs
@@ -397,7 +398,7 @@ def _raw(member: str) -> str | bytes:
 
 
 def _texts(fields: Mapping[bytes, bytes]) -> dict[str, str]:
-    return {name.decode(): value.decode() for name, value in sorted(fields.items())}
+    return {name.decode(): _readable(value) for name, value in sorted(fields.items())}
 
 
 if __name__ == "__main__":

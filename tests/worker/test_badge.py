@@ -13,7 +13,7 @@ from proxy.store.connection import Store
 from proxy.store.devices.addresses import RedisAddresses
 from proxy.store.records import load_job
 from proxy.store.scripts import ask_strictly
-from proxy.store.users.unread import RedisUnread, asking, number
+from proxy.store.users.unread import MOST_CONVERSATIONS, MOST_UNREAD, RedisUnread, asking, number
 from proxy.usecases.clear_badge import badge_jobs
 from tests.store.samples import DAY, NOON, SECOND, device, with_redis
 from tests.worker.test_withdrawals import Withdrawing
@@ -140,9 +140,37 @@ def test_what_was_not_read_for_a_week_counts_no_longer(on_relay: OnRelay) -> Non
         relay.say("m8", sequence=8)
         await relay.plan(relay.phones)
         assert await relay.unread() == 2
-        for pattern in ("unread", "badge"):
+        for pattern in ("badge",):
             for key in await relay.redis.keys(f"proxy:{{{relay.app_id}}}:{pattern}:*"):
                 assert 0 < await relay.redis.pttl(key) <= 7 * 86_400_000
+
+    on_relay(scenario)
+
+
+def test_of_a_conversation_the_latest_count_up_to_a_limit_and_a_read_still_finds_them(on_relay: OnRelay) -> None:
+    async def scenario(relay: Counting) -> None:
+        await relay.say_all(MOST_UNREAD + 3)
+        assert await relay.unread() == MOST_UNREAD
+        relay.read(f"m{MOST_UNREAD}")
+        await relay.plan(relay.phones)
+        assert await relay.unread() == 3
+
+    on_relay(scenario)
+
+
+def test_of_too_many_conversations_the_one_that_was_silent_longest_counts_no_longer(on_relay: OnRelay) -> None:
+    async def scenario(relay: Counting) -> None:
+        for index in range(MOST_CONVERSATIONS + 1):
+            relay.now += SECOND
+            relay.say(f"m{index}", sequence=index + 1, sender=f"friend-{index}")
+            if index % 50 == 0:
+                await relay.plan(relay.phones)
+                await relay.push_all(relay.phones)
+        await relay.plan(relay.phones)
+        assert await relay.unread() == MOST_CONVERSATIONS
+        book = RedisUnread(relay.store, {"main": relay.app_id})
+        assert book.clear("main", "ben", "p2p:friend-0", relay.now, []) == MOST_CONVERSATIONS
+        assert book.clear("main", "ben", "p2p:friend-1", relay.now, []) == MOST_CONVERSATIONS - 1
 
     on_relay(scenario)
 

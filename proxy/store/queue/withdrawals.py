@@ -22,7 +22,9 @@ from proxy.store.scripts import Argument, Command, ask_strictly, script
 
 MOST_SAID = 127  # messages of a conversation; with one more than that each would take twice the memory
 MOST_BEFORE = 32  # of them are withdrawn together with the one that was read
-_MEMBER = struct.Struct(">8s8s16sQQ")  # msgId, writer, message id, sequence, sent at: short enough for a listpack
+# msgId and writer; message id; its sequence, or where it has none its time; which. Short, for each message has one
+_MEMBER = struct.Struct(">10s16sQ?")
+_MSG_ID, _WRITER = 6, 4  # bytes of their digests; only those in one conversation could be mistaken for each other
 _MOST = 1 << 64
 
 
@@ -47,10 +49,10 @@ class RedisWithdrawals:
 
     def saying(self, message: OfflineMessage, msg_id: str) -> Command:
         """Remembers a message; answered 1 where it was recalled before it came."""
-        who = _named(msg_id) + _writer(message.sender)
-        order = message.order
+        who, order = _named(msg_id) + _writer(message.sender), message.order
+        sequence = _unsigned(order.sequence)
         member = _MEMBER.pack(
-            who[:8], who[8:], bytes.fromhex(message.message_id), _unsigned(order.sequence), _unsigned(order.sent_at_ms)
+            who, bytes.fromhex(message.message_id), sequence or _unsigned(order.sent_at_ms), bool(sequence)
         )
         key = keys.said(message.app_id, _conversation(message.conversation, message.recipients[0].account))
         return script("say").call([key], [who, member, order.accepted_at_ms, MOST_SAID, self._ttl_ms])
@@ -109,11 +111,11 @@ def _conversation(conversation: str, reader: str) -> str:
 
 
 def _named(msg_id: str) -> bytes:
-    return bytes.fromhex(digest("msgId", msg_id))[:8]
+    return bytes.fromhex(digest("msgId", msg_id))[:_MSG_ID]
 
 
 def _writer(account: str) -> bytes:
-    return bytes.fromhex(digest("writer", account))[:8]
+    return bytes.fromhex(digest("writer", account))[:_WRITER]
 
 
 def _unsigned(number: int) -> int:
@@ -125,6 +127,7 @@ def _all_said(answer: Sequence[bytes]) -> list[Said]:
     found = list[Said]()
     for member, accepted_at_ms in zip(answer[::2], answer[1::2], strict=True):
         if len(member) == _MEMBER.size:
-            _, _, message_id, sequence, sent_at_ms = _MEMBER.unpack(member)
+            _, message_id, number, is_sequence = _MEMBER.unpack(member)
+            sequence, sent_at_ms = (number, 0) if is_sequence else (0, number)
             found.append(Said(message_id.hex(), Order(sequence, sent_at_ms, int(float(accepted_at_ms)))))
     return found

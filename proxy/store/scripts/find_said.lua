@@ -3,7 +3,7 @@
 -- KEYS  1 said
 -- ARGV  1 digests of msgId and writer; of msgId alone where anybody may have written it   2 so many messages before it
 --       3 when the recall was accepted, ms ('': it is none)   4 at most so many messages   5 TTL, ms
-local RECALLED_FIRST = 16 -- bytes: the digests alone
+local RECALLED_FIRST = 10 -- bytes: the digests alone
 local all, found = redis.call('ZREVRANGE', KEYS[1], 0, -1, 'WITHSCORES'), {}
 for i = 1, #all, 2 do
   local member = all[i]

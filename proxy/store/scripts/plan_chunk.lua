@@ -9,14 +9,14 @@
 -- errors of the history}.
 -- KEYS  1 callbacks   2 planned:<message id>   3 waiting
 --       then per lane: jobs, retries, which both count towards its cap
---       then per account for which the message is counted: its unread messages of the conversation, its badge
+--       then per account for which the message is counted: its badge
 --       then streams of the history
 -- ARGV  1 group   2 callback entry id   3 last chunk (0/1)   4 TTL of the marks, ms   5 cap of a lane
 --       6 when a message that waits is due, ms   7 how often it waited then   8 full lanes of earlier chunks, "a:b c:d"
 --       9 consumer   10 lanes   11 records of the history   12 how many accounts the message is counted for
 --       then per lane: its name, "a:b"; how many entries to claim
 --       then per record of the history: the place of its stream in KEYS, the record
---       then, where it is counted: conversation; message; when it was accepted, now and TTL, ms; at most so many unread
+--       then, where it is counted: conversation; entry; when it was accepted, now and TTL, ms; at most so many unread
 --       messages of a conversation, and conversations
 --       then per job: its lane's place, from 0; target mark; record; where it is counted its account's place, from 0
 local lanes, notes, accounts = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
@@ -34,38 +34,62 @@ for lane = 0, lanes - 1 do
 end
 
 -- The message is unread from its first job for the account on. What was read stays read, for a repeat makes no new job.
-local function count(account)
-  local conversation, message, at = ARGV[first_count], ARGV[first_count + 1], tonumber(ARGV[first_count + 2])
-  local now, ttl = tonumber(ARGV[first_count + 3]), tonumber(ARGV[first_count + 4])
-  local unread, badge = KEYS[4 + 2 * lanes + 2 * account], KEYS[5 + 2 * lanes + 2 * account]
-  local floor = math.max(tonumber(redis.call('HGET', badge, 'floor') or 0), now - ttl)
-  if at <= floor then return end
-  redis.call('ZADD', unread, 'NX', at, message)
-  redis.call('ZREMRANGEBYSCORE', unread, '-inf', floor)
-  redis.call('ZREMRANGEBYRANK', unread, 0, -tonumber(ARGV[first_count + 5]) - 1)
-  redis.call('PEXPIRE', unread, ttl)
-  local counted = tonumber(string.match(redis.call('HGET', badge, conversation) or '0', '^%d+'))
-  local number = redis.call('ZCARD', unread)
-  redis.call('HSET', badge, conversation, string.format('%d %.0f', number, now))
-  redis.call('HINCRBY', badge, 'total', number - counted)
-  redis.call('PEXPIRE', badge, ttl)
-  local is_many = redis.call('HLEN', badge) > tonumber(ARGV[first_count + 6]) + 3
-  if is_many or now > tonumber(redis.call('HGET', badge, 'sweep') or 0) then -- once a day, or the oldest goes
-    local all, oldest, oldest_at = redis.call('HGETALL', badge), nil, now
-    redis.call('HSET', badge, 'sweep', string.format('%.0f', now + 86400000))
-    for i = 1, #all, 2 do
-      local its, newest = string.match(all[i + 1], '^(%d+) (%d+)$')
-      if its and tonumber(newest) <= now - ttl then
+local ENTRY = 8 -- bytes: when the message was accepted, in ms, 6; and who it is, 2
+local function time_at(entries, i)
+  local a, b, c, d, e, f = string.byte(entries, i, i + 5)
+  return ((((a * 256 + b) * 256 + c) * 256 + d) * 256 + e) * 256 + f
+end
+local function fresh(entries, floor)
+  local kept = {}
+  for i = 1, #entries, ENTRY do
+    if time_at(entries, i) > floor then kept[#kept + 1] = string.sub(entries, i, i + ENTRY - 1) end
+  end
+  return table.concat(kept)
+end
+local function has(entries, entry)
+  local from = string.find(entries, entry, 1, true)
+  while from and from % ENTRY ~= 1 do from = string.find(entries, entry, from + 1, true) end
+  return from ~= nil
+end
+local function sweep(badge, now, floor, most) -- once a day, and where there are too many conversations
+  local all, counted, total = redis.call('HGETALL', badge), {}, 0
+  for i = 1, #all, 2 do
+    local entries = all[i + 1]
+    if #all[i] == 16 then -- a conversation
+      local kept = fresh(entries, floor)
+      if kept == '' then
         redis.call('HDEL', badge, all[i])
-        redis.call('HINCRBY', badge, 'total', -its)
-      elseif its and tonumber(newest) < oldest_at then
-        oldest, oldest_at = i, tonumber(newest)
+      else
+        if kept ~= entries then redis.call('HSET', badge, all[i], kept) end
+        counted[#counted + 1] = {all[i], #kept / ENTRY, time_at(kept, #kept - ENTRY + 1)}
+        total = total + #kept / ENTRY
       end
     end
-    if is_many and oldest then
-      redis.call('HDEL', badge, all[oldest])
-      redis.call('HINCRBY', badge, 'total', -string.match(all[oldest + 1], '^%d+'))
-    end
+  end
+  if #counted > most then
+    table.sort(counted, function(a, b) return a[3] < b[3] end)
+    redis.call('HDEL', badge, counted[1][1])
+    total = total - counted[1][2]
+  end
+  redis.call('HSET', badge, 'total', total, 'sweep', string.format('%.0f', now + 86400000))
+end
+local function count(account)
+  local badge, conversation, entry = KEYS[4 + 2 * lanes + account], ARGV[first_count], ARGV[first_count + 1]
+  local at, now, ttl = tonumber(ARGV[first_count + 2]), tonumber(ARGV[first_count + 3]), tonumber(ARGV[first_count + 4])
+  local known = redis.call('HMGET', badge, conversation, 'total', 'floor', 'sweep')
+  local entries, floor = known[1] or '', math.max(tonumber(known[3] or 0), now - ttl)
+  if at <= floor or has(entries, entry) then return end
+  local total = tonumber(known[2] or 0)
+  if #entries < ENTRY * tonumber(ARGV[first_count + 5]) then
+    total = total + 1
+  else
+    entries = string.sub(entries, ENTRY + 1)
+  end
+  redis.call('HSET', badge, conversation, entries .. entry, 'total', total)
+  redis.call('PEXPIRE', badge, ttl)
+  local most = tonumber(ARGV[first_count + 6]) -- beside total, sweep and perhaps floor
+  if now > tonumber(known[4] or 0) or (not known[1] and redis.call('HLEN', badge) > most + (known[3] and 3 or 2)) then
+    sweep(badge, now, floor, most)
   end
 end
 
