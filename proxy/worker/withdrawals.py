@@ -120,7 +120,8 @@ class PlanWithdrawals:
         return [
             uncounting(
                 self._app_id, name, conversation, now, by_account.get(name, []),
-                message_id=about.message_id if is_recall else "", up_to_ms=about.order.accepted_at_ms,
+                message_ids=[it.message_id for it in page.messages],
+                up_to_ms=0 if is_recall else about.order.accepted_at_ms,
             )
             for name in page.accounts
         ]  # fmt: skip

@@ -303,8 +303,7 @@ async def _count_and_withdraw(redis: Any) -> None:
     )  # fmt: skip
     kept = RedisWithdrawals(redis, ttl=DAY, jobs_cap=9)
     told = replace(job, alert=replace(alert, text=AlertText("", "", kinds.Kind.NEW), update=Update.BADGE))
-    read = uncounting(APP_ID, "cai", message.conversation, at, [(lane, told)],
-                      message_id=message.message_id, up_to_ms=ORDER.accepted_at_ms)  # fmt: skip
+    read = uncounting(APP_ID, "cai", message.conversation, at, [(lane, told)], message_ids=[message.message_id])
     await ask_strictly(redis, [kept.saying(message, "TEXT_1"), read])
     others = keys.jobs(lane), keys.retries(lane), *(keys.planned(APP_ID, it) for it in (message.message_id, "f" * 32))
     await redis.delete(*others)  # golden records have those of other jobs

@@ -34,10 +34,10 @@ for lane = 0, lanes - 1 do
 end
 
 -- The message is unread from its first job for the account on. What was read stays read, for a repeat makes no new job.
-local ENTRY = 8 -- bytes: when the message was accepted, in ms, 6; and who it is, 2
+local ENTRY, TIME = 8, 5 -- bytes of an unread message: when it was accepted, ms since the epoch of unread.py; then its id
 local function time_at(entries, i)
-  local a, b, c, d, e, f = string.byte(entries, i, i + 5)
-  return ((((a * 256 + b) * 256 + c) * 256 + d) * 256 + e) * 256 + f
+  local a, b, c, d, e = string.byte(entries, i, i + 4)
+  return (((a * 256 + b) * 256 + c) * 256 + d) * 256 + e
 end
 local function fresh(entries, floor)
   local kept = {}
@@ -46,9 +46,9 @@ local function fresh(entries, floor)
   end
   return table.concat(kept)
 end
-local function has(entries, entry)
-  local from = string.find(entries, entry, 1, true)
-  while from and from % ENTRY ~= 1 do from = string.find(entries, entry, from + 1, true) end
+local function has(entries, id) -- another callback about the same message came at a time of its own
+  local from = string.find(entries, id, 1, true)
+  while from and from % ENTRY ~= TIME + 1 do from = string.find(entries, id, from + 1, true) end
   return from ~= nil
 end
 local function sweep(badge, now, floor, most) -- once a day, and where there are too many conversations
@@ -78,7 +78,7 @@ local function count(account)
   local at, now, ttl = tonumber(ARGV[first_count + 2]), tonumber(ARGV[first_count + 3]), tonumber(ARGV[first_count + 4])
   local known = redis.call('HMGET', badge, conversation, 'total', 'floor', 'sweep')
   local entries, floor = known[1] or '', math.max(tonumber(known[3] or 0), now - ttl)
-  if at <= floor or has(entries, entry) then return end
+  if at <= floor or has(entries, string.sub(entry, TIME + 1)) then return end
   local total = tonumber(known[2] or 0)
   if #entries < ENTRY * tonumber(ARGV[first_count + 5]) then
     total = total + 1

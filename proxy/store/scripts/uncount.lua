@@ -2,13 +2,14 @@
 -- they are told, by one job each when the window ends, in which no other is made: the number is read when it is pushed.
 -- Returns how many of them were unread, and how many messages still are.
 -- KEYS  1 badge   2 badge-due   then per job: retries of its lane
--- ARGV  1 conversation, '' for all   2 entry of the message, '' for those up to   3 when they were accepted, ms
+-- ARGV  1 conversation, '' for all   2 ids of messages, one after the other   3 and those accepted up to then, ms
 --       4 window, ms   5 when it ends, ms   6 TTL, ms   then per job: record
-local ENTRY = 8 -- bytes, see plan_chunk.lua
+local ENTRY, TIME = 8, 5 -- see plan_chunk.lua
+local is_named = {}
+for i = 1, #ARGV[2], ENTRY - TIME do is_named[string.sub(ARGV[2], i, i + ENTRY - TIME - 1)] = true end
 local function is_gone(entry)
-  if ARGV[2] ~= '' then return entry == ARGV[2] end
-  local a, b, c, d, e, f = string.byte(entry, 1, 6)
-  return ((((a * 256 + b) * 256 + c) * 256 + d) * 256 + e) * 256 + f <= tonumber(ARGV[3])
+  local a, b, c, d, e = string.byte(entry, 1, TIME)
+  return is_named[string.sub(entry, TIME + 1)] or (((a * 256 + b) * 256 + c) * 256 + d) * 256 + e <= tonumber(ARGV[3])
 end
 
 local known = redis.call('HMGET', KEYS[1], 'total', ARGV[1])

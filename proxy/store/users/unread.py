@@ -23,15 +23,16 @@ MOST_CONVERSATIONS = 1000
 UNREAD_TTL = timedelta(days=7)
 WINDOW = timedelta(seconds=5)  # in which an account's phones are told once
 _UNREAD_TTL_MS, _WINDOW_MS = UNREAD_TTL // MS, WINDOW // MS
+_EPOCH_MS = 1_600_000_000_000  # September 2020: five bytes of milliseconds since then last until 2055
 
 
 def counting(app_id: str, alert: Alert, accounts: Sequence[str], now_ms: int) -> tuple[list[str], list[Argument]]:
     """Keys and arguments for plan_chunk.lua, which counts the message of this alert for these accounts."""
-    at_ms = alert.order.accepted_at_ms
-    entry = _entry(alert.message_id, at_ms)
+    at = _since_epoch(alert.order.accepted_at_ms)
+    entry = at.to_bytes(5, "big") + _id(alert.message_id)
     names = [keys.badge(app_id, it) for it in accounts]
     limits = MOST_UNREAD, MOST_CONVERSATIONS
-    return names, [_conversation(alert.conversation), entry, at_ms, now_ms, _UNREAD_TTL_MS, *limits]
+    return names, [_conversation(alert.conversation), entry, at, now_ms - _EPOCH_MS, _UNREAD_TTL_MS, *limits]
 
 
 def uncounting(
@@ -41,17 +42,18 @@ def uncounting(
     now: datetime,
     jobs: Sequence[tuple[Lane, Job]],
     *,
-    message_id: str = "",
+    message_ids: Sequence[str] = (),
     up_to_ms: int = 0,
 ) -> Command:
-    """One message accepted at that time, or where none is named those up to it, are unread no longer.
+    """These messages, and those accepted up to that time, are unread no longer.
 
-    `conversation` "": of all of them. `jobs` tell the account's phones the number.
+    `conversation` "": of all of them. `jobs` tell the account's phones the number. A message that is read is named too:
+    for this account it may have been accepted later, by a callback of its own.
     """
     names = [keys.badge(app_id, account), keys.badge_due(app_id, account), *(keys.retries(lane) for lane, _ in jobs)]
     args: list[Argument] = [
-        _conversation(conversation) if conversation else "", _entry(message_id, up_to_ms) if message_id else b"",
-        up_to_ms, _WINDOW_MS, to_ms(now) + _WINDOW_MS, _UNREAD_TTL_MS,
+        _conversation(conversation) if conversation else "", b"".join(map(_id, message_ids)), _since_epoch(up_to_ms),
+        _WINDOW_MS, to_ms(now) + _WINDOW_MS, _UNREAD_TTL_MS,
     ]  # fmt: skip
     return script("uncount").call(names, [*args, *(dump_job(job) for _, job in jobs)])
 
@@ -83,6 +85,10 @@ def _conversation(conversation: str) -> str:
     return digest("conversation", conversation)[:16]
 
 
-def _entry(message_id: str, accepted_at_ms: int) -> bytes:
-    """A message among those of its conversation: its time, and its id's first bytes."""
-    return max(accepted_at_ms, 0).to_bytes(6, "big") + bytes.fromhex(message_id[:4])
+def _id(message_id: str) -> bytes:
+    """Three bytes tell it from the other messages of its conversation."""
+    return bytes.fromhex(message_id[:6])
+
+
+def _since_epoch(at_ms: int) -> int:
+    return min(max(at_ms - _EPOCH_MS, 0), (1 << 40) - 1)
