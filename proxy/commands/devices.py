@@ -118,16 +118,19 @@ def _removed_devices(settings: Settings) -> RedisRemovedDevices:
     return RedisRemovedDevices(store_of(settings), _app_ids(settings), settings.devices.per_account)
 
 
-def _shown(device: Device) -> dict[str, str]:
+def _shown(device: Device) -> dict[str, Any]:
     shown = {
         "app": device.app, "account": device.account, "device_id": device.device_id, "platform": device.platform,
         "push_token_fingerprint": fingerprint(device.push_token), "environment": device.environment,
         "registered_at": device.registered_at.isoformat(timespec="seconds"), "resource": device.resource,
         "locale": device.locale, "preview": "" if device.preview is Preview.FULL else device.preview.value,
         "invalid_reason": device.invalid_reason,
+        "fallbacks": [
+            {"platform": it.platform, "push_token_fingerprint": fingerprint(it.push_token)} for it in device.fallbacks
+        ],
     }  # fmt: skip
     return {name: value for name, value in shown.items() if value}
 
 
-def _removal(removed: RemovedDevice) -> dict[str, str]:
+def _removal(removed: RemovedDevice) -> dict[str, Any]:
     return {**_shown(removed.device), "removed_at": removed.at.isoformat(timespec="seconds")}

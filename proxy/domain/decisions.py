@@ -54,6 +54,7 @@ class Result(StrEnum):
     UNKNOWN_ACCOUNT = "unknown account"
     IMPOSSIBLE = "impossible target"
     OTHER_ENVIRONMENT = "other environment"
+    FALLBACK = "goes to a fallback"
     SANDBOX_OFF = "sandbox is off"
 
 
@@ -124,10 +125,15 @@ def check(claimed: ClaimedJob, destination: Destination, lane: Lane, now: dateti
     if device is None:
         return Decision(Finish(entry_id), Result.DEVICE_MOVED)
     if device.channel != lane.channel:
-        if device.platform != job.platform:
+        other = replace(lane, channel=device.channel)
+        if device.platform == job.platform:  # registered anew for the other environment
+            return Decision(Move(entry_id, job, other), Result.OTHER_ENVIRONMENT)
+        if device.marked_as != job.marked_as:
             return Decision(Finish(entry_id), Result.DEVICE_MOVED)
-        other = replace(lane, channel=device.channel)  # registered anew for the other environment
-        return Decision(Move(entry_id, job, other), Result.OTHER_ENVIRONMENT)
+        its_own = replace(
+            job, channel=device.channel, token_digest=device.token_digest, first_platform=device.first_platform
+        )
+        return Decision(Move(entry_id, its_own, other), Result.FALLBACK)
     if destination.rests:
         return Decision(Postpone(entry_id, job, now + destination.rests), Result.RETRY, "device rests")
     return Push(job, device, destination.badge)
@@ -179,13 +185,18 @@ def decide(
             assert_never(outcome)
 
 
-def after_removal(claimed: ClaimedJob, removal: RemovalResult, now: datetime) -> Decision:
+def after_removal(
+    claimed: ClaimedJob, removal: RemovalResult, now: datetime, *, has_fallbacks: bool = False
+) -> Decision:
     """What becomes of a job whose push token the provider called dead.
 
-    A device that registered again since then has one more chance, once.
+    A device that registered again since then has one more chance, once. One that has fallbacks is looked up again: the
+    next address has taken the place of the dead one.
     """
     if removal is RemovalResult.HELD:
         return bury(claimed, Cause.UNREGISTERED, "unregistered, and kept: too many at once")
+    if removal is not RemovalResult.KEPT and has_fallbacks:
+        return _again(claimed, claimed.job, now, now, f"{claimed.job.channel}: unregistered, on to the next address")
     if removal is not RemovalResult.KEPT:
         return Decision(Finish(claimed.entry_id), Result.DEVICE_GONE)
     if claimed.job.second_chance:

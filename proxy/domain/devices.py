@@ -1,8 +1,8 @@
 """Where a person can be reached."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum, StrEnum, auto
 from functools import cached_property
@@ -31,6 +31,22 @@ class ApnsEnvironment(StrEnum):
     SANDBOX = "sandbox"
 
 
+FALLBACKS_MOST = 3
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a phone is reached: a push token of a platform."""
+
+    platform: Platform
+    push_token: str = field(repr=False)
+    environment: ApnsEnvironment = ApnsEnvironment.PRODUCTION
+
+    @property
+    def channel(self) -> str:
+        return _channel(self.platform, self.environment)
+
+
 @dataclass(frozen=True)
 class Device:
     """One registration: a push token and its owner. `device_id` is unique within (app, account).
@@ -38,6 +54,10 @@ class Device:
     `push_token` is an APNs device token (hex, any length), a MiPush regId, or what the developer's own sender knows the
     phone by; `registered_at` is aware UTC, of the last registration; `invalid_reason` is why a provider called the
     address wrong since then; `preview` is how much of a message it shows.
+
+    `fallbacks` are its further addresses, in the order in which they take the place of one that its provider calls
+    dead. `first_platform` is that of the address that was registered first, "" where it is `platform`: a message's mark
+    for the device is the same whichever address it goes to.
     """
 
     app: str
@@ -51,17 +71,48 @@ class Device:
     resource: str = ""
     invalid_reason: str = ""
     preview: Preview = Preview.FULL
+    fallbacks: tuple[Address, ...] = ()
+    first_platform: str = ""
 
     @property
     def channel(self) -> str:
         """The channel that reaches it; Apple's sandbox is one of its own."""
-        is_sandbox = self.platform is Platform.APNS and self.environment is ApnsEnvironment.SANDBOX
-        return APNS_SANDBOX if is_sandbox else self.platform.value
+        return _channel(self.platform, self.environment)
 
     @cached_property
     def token_digest(self) -> str:
         """Names the push token in the store, and gives it away nowhere."""
         return digest(self.push_token)
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """All of them, the present one first."""
+        return (Address(self.platform, self.push_token, self.environment), *self.fallbacks)
+
+    @property
+    def marked_as(self) -> str:
+        """The platform by which a message's mark names it."""
+        return self.first_platform or self.platform
+
+    def reached_by(self, channels: Container[str]) -> "Device | None":
+        """The same at the first of its addresses that one of these channels reaches; None where none does."""
+        place = next((place for place, it in enumerate(self.addresses) if it.channel in channels), None)
+        return None if place is None else self.at(place)
+
+    def at(self, place: int) -> "Device":
+        """The same with its address of this place as the present one; the others follow in their order."""
+        if place == 0:
+            return self
+        rest = list(self.addresses)
+        chosen = rest.pop(place)
+        return replace(
+            self,
+            platform=chosen.platform,
+            push_token=chosen.push_token,
+            environment=chosen.environment,
+            fallbacks=tuple(rest),
+            first_platform="" if self.marked_as == chosen.platform else self.marked_as,
+        )
 
 
 @dataclass(frozen=True)
@@ -122,6 +173,11 @@ class RemovalResult(Enum):
     KEPT = auto()  # registered again after the moment in question
     GONE = auto()  # it has another owner by now, or none
     HELD = auto()  # too many of the app's would go at once: more likely a fault than their end
+
+
+def _channel(platform: Platform, environment: ApnsEnvironment) -> str:
+    is_sandbox = platform is Platform.APNS and environment is ApnsEnvironment.SANDBOX
+    return APNS_SANDBOX if is_sandbox else platform.value
 
 
 def platform_of(channel: str) -> str:

@@ -28,7 +28,8 @@ class Job:
     phone may have changed hands since. `attempt` counts answers that asked us to come back; `second_chance` is spent
     once, on a device that registered anew after its token had been called dead. `history` lists its tries, the oldest
     first. `token_digest` is the device's when the job was planned, "" where that is not known: it saves a look-up.
-    `planned_at_ms` is 0 until it is put off for the first time: before that its entry's id says it.
+    `planned_at_ms` is 0 until it is put off for the first time: before that its entry's id says it. `first_platform` is
+    the device's, "" where its channel is of that platform.
     """
 
     app: str
@@ -41,6 +42,7 @@ class Job:
     history: tuple[Try, ...] = ()
     token_digest: str = ""
     planned_at_ms: int = field(default=0, compare=False)
+    first_platform: str = ""
 
     @cached_property
     def platform(self) -> str:
@@ -48,8 +50,12 @@ class Job:
 
     @cached_property
     def mark(self) -> str:
-        """Names the target within a message: 20 hex digits."""
-        return target_mark(self.app, self.platform, self.account, self.device_id)
+        """Names the target within a message: 20 hex digits. The same at each address of the device."""
+        return target_mark(self.app, self.marked_as, self.account, self.device_id)
+
+    @property
+    def marked_as(self) -> str:
+        return self.first_platform or self.platform
 
     @cached_property
     def id(self) -> str:

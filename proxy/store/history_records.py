@@ -38,7 +38,7 @@ _RESULTS = (
     *(Result.DEVICE_MOVED, Result.DEVICE_GONE, Result.UNKNOWN_ACCOUNT, Result.IMPOSSIBLE, Result.OTHER_ENVIRONMENT),
     *(Result.SANDBOX_OFF, Reason.KIND_IS_SILENT, Reason.OWN_MESSAGE, Reason.EXPIRED, Reason.NO_DEVICE, Reason.PRESENT),
     *(Reason.MUTED, Reason.ONLINE, Reason.CHANNEL_OFF, Reason.PLANNED_BEFORE, Reason.POISON, Reason.RECALLED),
-    *(Result.WITHDRAWN, Result.DROPPED),
+    *(Result.WITHDRAWN, Result.DROPPED, Result.FALLBACK),
 )
 # the same; a channel that is not among them costs its name in each record
 _CHANNELS = (Platform.APNS.value, APNS_SANDBOX, Platform.MIPUSH.value, Platform.HTTP.value)

@@ -10,7 +10,7 @@ from proxy.compact_json import compact_json
 from proxy.domain.alerts import Alert, AlertText, Order, Update
 from proxy.domain.callbacks import Recipient
 from proxy.domain.dead_letters import Unread
-from proxy.domain.devices import ApnsEnvironment, Device, Platform
+from proxy.domain.devices import Address, ApnsEnvironment, Device, Platform
 from proxy.domain.jobs import Job, Try
 from proxy.domain.kinds import Kind
 from proxy.domain.lanes import Lane
@@ -25,6 +25,7 @@ from proxy.errors import ProxyError
 FORMAT = 1
 _UPDATES = 2  # of alerts: an earlier program must not take one for an alert
 _TEXT, _NO_NAME = Kind.TEXT, ENGLISH[Kind.NEW]
+_ADDRESS = ("platform", "token", "env")
 _SELDOM = frozenset({"kind", "group", "by", "pic"})
 _DEVICES_KEPT = 4096  # a message is planned and soon delivered, and who gets one mostly gets more
 _PREFERENCES_KEPT = 1024
@@ -86,6 +87,7 @@ def dump_job(job: Job, *, with_text: bool = True) -> bytes:
         **({"mentioned": 1} if alert.mentioned else {}),
         **({"plan": job.planned_at_ms} if job.planned_at_ms else {}),
         **({"update": alert.update} if alert.update else {}),
+        **({"first": job.first_platform} if job.first_platform else {}),
     })  # fmt: skip
 
 
@@ -130,7 +132,7 @@ def load_job(record: bytes) -> Job:
     try:
         fields = _load(record, _UPDATES)
         _only(str, *(fields[name] for name in ("app", "channel", "account", "device", "message", "conv")))
-        _only(str, fields.get("tok", ""))
+        _only(str, fields.get("tok", ""), fields.get("first", ""))
         _only(int, *fields["order"], fields["attempt"], fields.get("plan", 0))
         order, expires_at = Order(*fields["order"]), _time(fields["until"])
         is_urgent, is_silent = bool(fields.get("urgent", 0)), bool(fields.get("silent", 0))
@@ -143,7 +145,7 @@ def load_job(record: bytes) -> Job:
         return Job(
             fields["app"], fields["channel"], fields["account"], fields["device"], alert, fields["attempt"],
             bool(fields["second"]), tuple(_load_try(at, reason) for at, reason in fields.get("tries", ())),
-            fields.get("tok", ""), fields.get("plan", 0),
+            fields.get("tok", ""), fields.get("plan", 0), fields.get("first", ""),
         )  # fmt: skip
     except _NOT_OURS as error:
         raise UnreadableRecord(f"job record: {type(error).__name__}") from None
@@ -204,7 +206,32 @@ def dump_device(device: Device) -> bytes:
         "at": to_ms(device.registered_at), "env": device.environment, "locale": device.locale,
         "resource": device.resource,
         **({"preview": device.preview} if device.preview is not Preview.FULL else {}),
+        **({"more": [[it.platform, it.push_token, it.environment] for it in device.fallbacks]}
+           if device.fallbacks else {}),
+        **({"first": device.first_platform} if device.first_platform else {}),
     })  # fmt: skip
+
+
+def without_address(record: bytes, platform: str, push_token: str) -> bytes | None:
+    """A device's record without this address: where it was the first, the next one takes its place.
+
+    Members that only a later version knows stay. None: the record is unreadable, has no such address, or no other.
+    """
+    try:
+        fields = _load(record)
+        addresses = [[fields[name] for name in _ADDRESS], *fields.get("more", [])]
+        first, *more = left = [it for it in addresses if it[:2] != [platform, push_token]]
+        former = fields.get("first", fields["platform"])
+        rest = {name: value for name, value in fields.items() if name not in ("more", "first")}
+        if len(left) == len(addresses):
+            return None
+        return _dump({
+            **rest, **dict(zip(_ADDRESS, first, strict=True)),
+            **({"more": more} if more else {}),
+            **({"first": former} if former != first[0] else {}),
+        })  # fmt: skip
+    except _NOT_OURS:
+        return None
 
 
 @lru_cache(maxsize=_DEVICES_KEPT)
@@ -212,14 +239,23 @@ def load_device(app: str, device_id: str, record: bytes, invalid_reason: str = "
     """Raises UnreadableRecord."""
     try:
         fields = _load(record)
-        _only(str, fields["account"], fields["token"], fields["locale"], fields["resource"])
+        _only(str, fields["account"], fields["token"], fields["locale"], fields["resource"], fields.get("first", ""))
         return Device(
             app, fields["account"], device_id, Platform(fields["platform"]), fields["token"], _time(fields["at"]),
             ApnsEnvironment(fields["env"]), fields["locale"], fields["resource"], invalid_reason,
-            Preview(fields.get("preview", Preview.FULL)),
+            Preview(fields.get("preview", Preview.FULL)), _load_addresses(fields["more"]) if "more" in fields else (),
+            fields.get("first", ""),
         )  # fmt: skip
     except _NOT_OURS as error:
         raise UnreadableRecord(f"device record: {type(error).__name__}") from None
+
+
+def _load_addresses(found: list[list[str]]) -> tuple[Address, ...]:
+    addresses = list[Address]()
+    for platform, push_token, environment in found:
+        _only(str, push_token)
+        addresses.append(Address(Platform(platform), push_token, ApnsEnvironment(environment)))
+    return tuple(addresses)
 
 
 def device_or_none(app: str, device_id: str, record: bytes, invalid_reason: str = "") -> Device | None:

@@ -131,4 +131,7 @@ def missed_it(device: Device, reader: Recipient) -> bool:
 
 
 def _job_for(lane: Lane, device: Device, alert: Alert) -> Job:
-    return Job(lane.app, lane.channel, device.account, device.device_id, alert, token_digest=device.token_digest)
+    return Job(
+        lane.app, lane.channel, device.account, device.device_id, alert,
+        token_digest=device.token_digest, first_platform=device.first_platform,
+    )  # fmt: skip

@@ -3,7 +3,7 @@
 from flask import Blueprint, Response
 
 from proxy.auth import Authenticated
-from proxy.domain.devices import Device, Platform, fingerprint
+from proxy.domain.devices import Address, Device, Platform, fingerprint
 from proxy.errors import NotFound
 from proxy.metrics import push_tokens_moved_total
 from proxy.usecases.register_device import check_device_id, choose_section, read_registration
@@ -44,6 +44,8 @@ def register(device_id: str) -> Response:
         "platform": device.platform.value,
         "fingerprint": fingerprint(device.push_token),
     }
+    if device.fallbacks:
+        facts["fallbacks"] = " ".join(f"{it.platform}:{fingerprint(it.push_token)}" for it in device.fallbacks)
     add_log_context(**facts)
     audit("device registered", account=user.app_account, backend=user.backend, device_id=device_id, **facts)
     for oldest in registered.gone:
@@ -95,12 +97,19 @@ def _shown(device: Device) -> dict[str, object]:
     return {
         "app": device.app,
         "device_id": device.device_id,
-        "platform": device.platform.value,
-        "push_token_fingerprint": fingerprint(device.push_token),
-        "environment": device.environment.value if device.platform is Platform.APNS else None,
+        **_shown_address(device.addresses[0]),
+        "fallbacks": [_shown_address(it) for it in device.fallbacks],
         "locale": device.locale,
         "resource": device.resource,
         "preview": device.preview.value,
         "registered_at": device.registered_at.isoformat(timespec="seconds"),
         "invalid_reason": device.invalid_reason or None,
+    }
+
+
+def _shown_address(address: Address) -> dict[str, object]:
+    return {
+        "platform": address.platform.value,
+        "push_token_fingerprint": fingerprint(address.push_token),
+        "environment": address.environment.value if address.platform is Platform.APNS else None,
     }

@@ -150,6 +150,10 @@ def build_worker(settings: Settings) -> Worker:
             with_presence=bool(settings.alerts.present),
             with_withdrawals=settings.alerts.withdraw,
             with_badges=settings.alerts.badge,
+            channels={
+                name: frozenset(it.channel for it in lanes_of(settings) if it.app == name and _is_on(it, settings))
+                for name in settings.apps
+            },
         ),
         lane_states=RedisLaneStates(redis, instance),
         locks=RedisConversationLocks(redis, instance),

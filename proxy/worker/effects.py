@@ -71,7 +71,8 @@ class Effects:
             case RemoveDevice(before):
                 if device is None:
                     return Decision(Finish(claimed.entry_id), Result.DEVICE_GONE)
-                return after_removal(claimed, await self._addresses.remove(device, before, now), now)
+                removal = await self._addresses.remove(device, before, now)
+                return after_removal(claimed, removal, now, has_fallbacks=bool(device.fallbacks))
             case RestDevice(until) if device is not None:
                 await self._addresses.rest(device, until - now)
             case MarkInvalid(reason) if device is not None:

@@ -22,7 +22,7 @@ from proxy.domain.decisions import (
     decide,
     exponential_backoff,
 )
-from proxy.domain.devices import ApnsEnvironment, Destination, Device, Platform, RemovalResult
+from proxy.domain.devices import Address, ApnsEnvironment, Destination, Device, Platform, RemovalResult
 from proxy.domain.jobs import ClaimedJob, Job, Push
 from proxy.domain.lanes import Lane, PauseKind
 from proxy.domain.outcomes import (
@@ -244,6 +244,34 @@ def test_a_device_that_registered_again_since_its_token_died_has_one_more_chance
     job: Job, removal: RemovalResult, decision: Decision
 ) -> None:
     assert after_removal(claimed(job), removal, NOON) == decision
+
+
+HTTP = Lane("77", "main", "http")
+WITH_FALLBACK = replace(PHONE, fallbacks=(Address(Platform.HTTP, "fcm:1"),))
+ON_FALLBACK = replace(WITH_FALLBACK.at(1), fallbacks=())
+
+
+@pytest.mark.parametrize("removal", [RemovalResult.REMOVED, RemovalResult.GONE])  # by this job, or by another
+def test_a_job_whose_address_is_dead_goes_on_where_there_is_a_fallback(removal: RemovalResult) -> None:
+    reason = "apns: unregistered, on to the next address"
+    again = Decision(Postpone(ENTRY, JOB.tried(NOON, reason), NOON), Result.RETRY, reason)
+    assert after_removal(claimed(), removal, NOON, has_fallbacks=True) == again
+
+
+def test_a_job_follows_its_device_to_a_fallback_as_the_same_job_with_the_same_mark() -> None:
+    decision = check(claimed(), Destination(ON_FALLBACK), APNS, NOON)
+    assert isinstance(decision, Decision)
+    move = decision.settlement
+    assert isinstance(move, Move)
+    assert (move.lane, decision.result) == (HTTP, Result.FALLBACK)
+    assert (move.job.channel, move.job.token_digest) == ("http", ON_FALLBACK.token_digest)
+    assert (move.job.id, move.job.mark) == (JOB.id, JOB.mark)
+    moved = claimed(move.job)
+    assert check(moved, Destination(ON_FALLBACK), HTTP, NOON) == Push(move.job, ON_FALLBACK)
+    back = check(moved, Destination(PHONE), HTTP, NOON)  # it was registered anew for its first address meanwhile
+    assert isinstance(back, Decision)
+    assert isinstance(back.settlement, Move)
+    assert (back.settlement.lane, back.settlement.job.mark) == (APNS, JOB.mark)
 
 
 def test_a_second_chance_is_worth_it_until_the_alert_expires() -> None:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from proxy.domain.devices import fingerprint
 from proxy.metrics import WEB
 from tests.web.world import World, app_section, bearer, mipush_section, other_section, settings
 
@@ -31,6 +32,7 @@ def test_a_registration_is_kept_and_shown_without_its_push_token(world: World) -
         "resource": "ios 1",
         "app": "main",
         "preview": "none",
+        "fallbacks": [{"platform": "mipush", "push_token": "reg-of-it"}, KEY | {"push_token": "cd" * 32}],
     }
     answer = world.client.put(PHONE, headers=bearer(), json=body)
     assert answer.status_code == 200
@@ -39,12 +41,21 @@ def test_a_registration_is_kept_and_shown_without_its_push_token(world: World) -
     for shown in (answer, world.client.get(PHONE, headers=bearer())):
         assert shown.status_code == 200
         assert TOKEN.lower() not in shown.text.lower()
+        assert "reg-of-it" not in shown.text
         assert json.loads(shown.data)["data"] == {
             "app": "main",
             "device_id": "phone",
             "platform": "apns",
             "push_token_fingerprint": "271a413b",
             "environment": "sandbox",
+            "fallbacks": [
+                {"platform": "mipush", "push_token_fingerprint": fingerprint("reg-of-it"), "environment": None},
+                {
+                    "platform": "apns",
+                    "push_token_fingerprint": fingerprint("cd" * 32),
+                    "environment": "production",
+                },
+            ],
             "locale": "zh-Hans-CN",
             "resource": "ios 1",
             "preview": "none",
@@ -116,6 +127,15 @@ def test_no_device_route_answers_without_a_proof(world: World, method: str) -> N
         ({"preview": []}, "preview"),
         ({"resource": "a" * 129}, "resource"),
         ({"app": 1}, "app"),
+        ({"fallbacks": {}}, "fallbacks"),
+        ({"fallbacks": [{"platform": "mipush", "push_token": f"r{n}"} for n in range(4)]}, "fallbacks"),
+        ({"fallbacks": [7]}, "fallbacks[0]"),
+        ({"fallbacks": [{"platform": "mipush", "push_token": "r", "locale": "en"}]}, "fallbacks[0]"),
+        ({"fallbacks": [{"platform": "mipush", "push_token": "r"}, {"platform": "pager"}]}, "fallbacks[1].platform"),
+        ({"fallbacks": [{"platform": "mipush", "push_token": "a b"}]}, "fallbacks[0].push_token"),
+        ({"fallbacks": [KEY | {"environment": "staging"}]}, "fallbacks[0].environment"),
+        ({"fallbacks": [KEY]}, "fallbacks[0].push_token"),  # the first again
+        ({"fallbacks": [{"platform": "mipush", "push_token": "r"}] * 2}, "fallbacks[1].push_token"),
         ({"enviroment": "sandbox"}, "body"),
     ],
 )
@@ -186,6 +206,14 @@ def test_a_platform_that_the_app_has_no_section_for_is_refused() -> None:
     answer = World().client.put(PHONE, headers=bearer(), json=KEY)
     assert answer.status_code == 409
     assert "no apns section" in json.loads(answer.data)["message"]
+
+
+def test_a_fallback_needs_a_section_as_the_first_address_does(apns: dict[str, object]) -> None:
+    world = World(settings({"main": app_section(apns=apns)}))
+    body = KEY | {"fallbacks": [{"platform": "mipush", "push_token": "r"}]}
+    answer = world.client.put(PHONE, headers=bearer(), json=body)
+    assert answer.status_code == 409
+    assert json.loads(answer.data)["message"].startswith("fallbacks[0].platform: the app has no mipush section")
 
 
 def test_with_several_apps_the_caller_says_which(apns: dict[str, object]) -> None:

@@ -13,7 +13,7 @@ from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from proxy.domain.dead_letters import Cause, DeadLetter, revived
 from proxy.domain.decisions import Result
-from proxy.domain.devices import ApnsEnvironment, Platform
+from proxy.domain.devices import Address, ApnsEnvironment, Platform
 from proxy.domain.jobs import Push
 from proxy.domain.lanes import Pause, PauseKind
 from proxy.domain.outcomes import (
@@ -732,6 +732,36 @@ def test_a_device_that_registered_between_push_and_answer_is_kept_and_gets_the_a
         await bench.turn()
         assert bench.reasons[1:] == ["unregistered, yet registered again"]
         assert [one.registered_at for one in bench.registry.devices_of("main", "ben")] == [NOON + 5 * SECOND]
+
+    on_phones(scenario)
+
+
+def test_an_alert_whose_address_is_dead_goes_to_the_fallback_once(on_phones: OnLane) -> None:
+    """Another that waits for the dead address follows, and one with a fallback in the same lane stays in it."""
+
+    async def scenario(bench: LaneBench) -> None:
+        phone = replace(
+            device("ben", push_token="ben-token"),
+            fallbacks=(Address(Platform.APNS, "b0"), Address(Platform.HTTP, "fcm:1")),
+        )
+        bench.now = NOON + SECOND
+        bench.register(phone)
+        bench.wire.verdict = always(Unregistered(None))
+        await bench.put(bench.job("ben", message_id="m1"), bench.job("ben", message_id="m2", conversation="p2p:cai"))
+        await bench.turn()  # both to the first address
+        await bench.move_due()
+        await bench.turn()  # to the second
+        await bench.move_due()
+        await bench.turn()  # on to the third, in its own lane
+        assert bench.sent == [["ben-token"], ["ben-token"], ["b0"], ["b0"]]
+        http = keys.jobs(replace(bench.lane, channel="http"))
+        moved = [load_job(fields[b"r"]) for _, fields in await bench.redis.xrange(http)]
+        assert [(one.alert.message_id, one.channel, one.first_platform) for one in moved] == [
+            ("m1", "http", "apns"), ("m2", "http", "apns"),
+        ]  # fmt: skip
+        assert {one.reason for one in moved[0].history} == {"apns: unregistered, on to the next address"}
+        assert await bench.dead_letters() == []
+        await bench.nothing_is_left()
 
     on_phones(scenario)
 

@@ -1,6 +1,6 @@
 """Registrations as the worker needs them: read in batches, removed in one step."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -34,12 +34,15 @@ class RedisAddresses:
         with_presence: bool = False,
         with_withdrawals: bool = False,
         with_badges: bool = False,
+        channels: Mapping[str, Container[str]] | None = None,
     ) -> None:
         """`with_presence`: accounts are also asked whether they are present; `with_withdrawals`: alerts, whether they
-        were taken back; `with_badges`: accounts, how many messages they have not read."""
+        were taken back; `with_badges`: accounts, how many messages they have not read. `channels`: those that are on
+        in each section, None: all; a device is seen at the first of its addresses that one of them reaches."""
         self._with_presence, self._with_withdrawals, self._with_badges = with_presence, with_withdrawals, with_badges
         self._redis = redis
         self._app_ids = app_ids
+        self._channels = channels
         self._instance = instance
         self._removal = removal or DeviceRemoval(redis, app_ids)
 
@@ -68,8 +71,9 @@ class RedisAddresses:
         present = answers.pop() if self._with_presence else ()
         *registrations, records, blocked = answers
         accounts = [(app, name) for app in apps for name in names]
+        devices = [self._devices(app, fields) for (app, _), fields in zip(accounts, registrations, strict=True)]
         return AccountsRead(
-            {(app, name): _devices(app, fields) for (app, name), fields in zip(accounts, registrations, strict=True)},
+            dict(zip(accounts, devices, strict=True)),
             frozenset(name for name, is_blocked in zip(names, blocked, strict=True) if is_blocked),
             {name: preferences_or_strictest(record) for name, record in zip(names, records, strict=True) if record},
             frozenset(name for name, mark in zip(names, present, strict=False) if mark),
@@ -91,7 +95,7 @@ class RedisAddresses:
             rows = iter(await ask_strictly(self._redis, asked))
             for index, _, record in others:
                 owner, rests_ms, former = next(rows), next(rows), found.destinations[index]
-                its_own = _destination(lane.app, jobs[index], record, owner, rests_ms)
+                its_own = self._destination(lane.app, jobs[index], record, owner, rests_ms)
                 found.destinations[index] = replace(
                     its_own, blocked=former.blocked, withdrawn=former.withdrawn, badge=former.badge
                 )
@@ -129,11 +133,14 @@ class RedisAddresses:
                 continue
             registration, owner, rests_ms = next(rows), next(rows), next(rows)
             owner_key, record = registration_parts(registration) if registration else ("", b"")
-            if owner_key and owner_key != self._owner_key(lane, job):
+            mine = self._owner_key(lane, job)
+            if owner_key and owner_key != mine:
+                owner_key = self._key_of_reached(lane, job, owner_key, record)
+            if owner_key and owner_key != mine:
                 others.append((index, owner_key, record))
                 found.append(Destination(blocked=bool(is_blocked), withdrawn=withdrawn, badge=badge))
                 continue
-            its_own = _destination(lane.app, job, record, owner, rests_ms, blocked=bool(is_blocked))
+            its_own = self._destination(lane.app, job, record, owner, rests_ms, blocked=bool(is_blocked))
             if withdrawn or badge is not None:
                 its_own = replace(its_own, withdrawn=withdrawn, badge=badge)
             found.append(its_own)
@@ -165,6 +172,39 @@ class RedisAddresses:
     def _owner_key(self, lane: Lane, job: Job) -> str:
         return keys.push_token_prefix(self._app_ids[lane.app], lane.app, job.platform) + job.token_digest
 
+    def _key_of_reached(self, lane: Lane, job: Job, owner_key: str, record: bytes) -> str:
+        """That of the owner of the push token that is in use: mostly the registration's first."""
+        device = device_or_none(lane.app, job.device_id, record)
+        if device is None or not device.fallbacks or (reached := self._reached(device)) is None:
+            return owner_key
+        return keys.push_token(self._app_ids[lane.app], lane.app, reached.platform, reached.push_token)
+
+    def _reached(self, device: Device) -> Device | None:
+        if self._channels is None or not (device.fallbacks or device.first_platform):
+            return device
+        return device.reached_by(self._channels[device.app])
+
+    def _devices(self, app: str, fields: Sequence[bytes]) -> list[Device]:
+        found = (
+            device_or_none(app, device_id.decode(), registration_parts(registration)[1])
+            for device_id, registration in zip(fields[::2], fields[1::2], strict=True)
+        )
+        return [(device.fallbacks and self._reached(device)) or device for device in found if device]
+
+    def _destination(
+        self,
+        app: str,
+        job: Job,
+        record: bytes,
+        owner: Sequence[bytes | None],
+        rests_ms: int,
+        *,
+        blocked: bool = False,
+    ) -> Destination:
+        is_owner = list(owner) == [digest(job.account).encode(), job.device_id.encode()]
+        device = device_or_none(app, job.device_id, record) if record and is_owner else None
+        return Destination(device and self._reached(device), max(rests_ms, 0) * MS, blocked)
+
     async def rest(self, device: Device, span: timedelta) -> None:
         """Nothing goes to the device for so long."""
         await script("rest_device").run_async(self._redis, [self._rest_key(device)], [max(span // MS, 1)])
@@ -183,25 +223,3 @@ class RedisAddresses:
 
     def _rest_key(self, device: Device) -> str:
         return keys.rest_of(keys.push_token(self._app_ids[device.app], device.app, device.platform, device.push_token))
-
-
-def _devices(app: str, fields: Sequence[bytes]) -> list[Device]:
-    found = (
-        device_or_none(app, device_id.decode(), registration_parts(registration)[1])
-        for device_id, registration in zip(fields[::2], fields[1::2], strict=True)
-    )
-    return [device for device in found if device]
-
-
-def _destination(
-    app: str,
-    job: Job,
-    record: bytes,
-    owner: Sequence[bytes | None],
-    rests_ms: int,
-    *,
-    blocked: bool = False,
-) -> Destination:
-    is_owner = list(owner) == [digest(job.account).encode(), job.device_id.encode()]
-    device = device_or_none(app, job.device_id, record) if record and is_owner else None
-    return Destination(device, max(rests_ms, 0) * MS, blocked)

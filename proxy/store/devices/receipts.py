@@ -49,7 +49,7 @@ class ReceiptEffects:
 
     async def _remove(self, receipt: DeliveryReceipt, push_token: str, now: datetime) -> None:
         device = await self._owner(receipt, push_token)
-        if device is not None and await self._was_planned(receipt, device.account, device.device_id):
+        if device is not None and await self._was_planned(receipt, device.account, device.device_id, device.marked_as):
             await self._removal.remove(device, receipt.reference.sent_at, now)
 
     async def _owner(self, receipt: DeliveryReceipt, push_token: str) -> Device | None:
@@ -61,10 +61,12 @@ class ReceiptEffects:
         registration = await self._redis.hget(keys.account_prefix(app_id, app) + account.decode(), device_id)
         record = registration_parts(registration)[1] if registration else b""
         device = device_or_none(app, device_id.decode(), record) if record else None
-        is_its = device is not None and device.push_token == push_token and digest(device.account) == account.decode()
-        return device if is_its else None
+        if device is None or digest(device.account) != account.decode():
+            return None
+        tokens = [it.push_token if it.platform == receipt.channel else "" for it in device.addresses]
+        return device.at(tokens.index(push_token)) if push_token in tokens else None
 
-    async def _was_planned(self, receipt: DeliveryReceipt, account: str, device_id: str) -> bool:
+    async def _was_planned(self, receipt: DeliveryReceipt, account: str, device_id: str, platform: str = "") -> bool:
         marks = keys.planned(self._app_ids[receipt.app], receipt.reference.message_id)
-        mark = target_mark(receipt.app, receipt.channel, account, device_id)
+        mark = target_mark(receipt.app, platform or receipt.channel, account, device_id)
         return bool(await self._redis.hexists(marks, mark))

@@ -26,13 +26,16 @@ class RedisDeviceRegistry:
 
     def register(self, device: Device) -> Registered:
         app_id = self._app_ids[device.app]
+        first, *fallbacks = owner_keys(app_id, device)
         names = [
             keys.account(app_id, device.app, device.account),
-            _owner_key(app_id, device),
+            first,
             keys.removed_registration(app_id, device.app, device.platform, device.push_token),
             keys.removed_of_account(app_id, device.app, device.account),
             keys.preferences(app_id, device.account),
         ]
+        for owner_key, it in zip(fallbacks, device.fallbacks, strict=True):
+            names += [owner_key, keys.removed_registration(app_id, device.app, it.platform, it.push_token)]
         args: list[Argument] = [
             digest(device.account), device.device_id, dump_device(device), to_ms(device.registered_at),
             keys.DEVICE_TTL_S, keys.account_prefix(app_id, device.app), self._per_account,
@@ -79,5 +82,6 @@ def _owned(redis: Commands, app: str, account_key: str, account_digest: str) -> 
     return [device for device in found if device]
 
 
-def _owner_key(app_id: str, device: Device) -> str:
-    return keys.push_token(app_id, device.app, device.platform, device.push_token)
+def owner_keys(app_id: str, device: Device) -> list[str]:
+    """The key of the owner of each of its push tokens, in their order."""
+    return [keys.push_token(app_id, device.app, it.platform, it.push_token) for it in device.addresses]

@@ -18,16 +18,20 @@ from proxy.domain.callbacks import digest
 from proxy.domain.devices import Device, RemovalResult
 from proxy.domain.times import to_ms
 from proxy.store import keys
+from proxy.store.devices.registry import owner_keys, registration_parts
+from proxy.store.records import UnreadableRecord, load_device, without_address
 from proxy.store.scripts import Argument, script
 
 _COUNT_FIRST = 5
 _BEGINS = 4
+_CHANGED = 6
 _REMOVALS = {
     0: RemovalResult.KEPT,
     1: RemovalResult.REMOVED,
     2: RemovalResult.GONE,
     3: RemovalResult.HELD,
     _BEGINS: RemovalResult.HELD,
+    _CHANGED: RemovalResult.KEPT,
 }
 _HOUR = timedelta(hours=1)
 _A_SCAN = 1000  # names looked at in one call: 0.2 ms of the store's time
@@ -67,7 +71,10 @@ class DeviceRemoval:
         self._counting: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def remove(self, device: Device, before: datetime, now: datetime) -> RemovalResult:
-        """Remove the registration if it was made before that moment, is still this device's and the guard allows it."""
+        """Remove the registration if it was made before that moment, is still this device's and the guard allows it.
+
+        Of a device with fallbacks only this address goes: the next one takes its place in the same step.
+        """
         answer = await self._ask(device, before, now)
         if answer[0] == _COUNT_FIRST:
             async with self._counting[device.app, device.platform]:  # concurrent callers wait for the same count
@@ -95,8 +102,27 @@ class DeviceRemoval:
             digest(device.account), device.device_id, to_ms(before), to_ms(now), self._guard.share,
             self._guard.at_least,
         ]  # fmt: skip
+        if device.fallbacks:
+            args += await self._successor(device)
         answer: list[int] = await script("forget_device").run_async(self._redis, names, args)
         return answer
+
+    async def _successor(self, device: Device) -> list[Argument]:
+        """The registration as it is now, the same without this address, and its owners' keys behind the first.
+
+        Empty where that address is none of it, or the only one.
+        """
+        app, app_id = device.app, self._app_ids[device.app]
+        registration = await self._redis.hget(keys.account(app_id, app, device.account), device.device_id)
+        record = registration_parts(registration)[1] if registration else b""
+        left = without_address(record, device.platform, device.push_token)
+        try:
+            if left is None:
+                return []
+            first, *others = owner_keys(app_id, load_device(app, device.device_id, left))
+        except UnreadableRecord:
+            return []
+        return [registration, f"{first}\n".encode() + left, "\n".join(others)]
 
     async def _count(self, app: str, platform: str, now: datetime) -> None:
         """The app's devices on the channel, with those that went within this hour; as exact as a scan can be."""

@@ -11,7 +11,11 @@ local registration = redis.call('HGET', KEYS[1], ARGV[2])
 if not registration then return 0 end
 redis.call('HDEL', KEYS[1], ARGV[2])
 local token_key = string.match(registration, '^[^\n]*')
-local owner = redis.call('HMGET', token_key, 'account', 'device')
+local owner = redis.call('HMGET', token_key, 'account', 'device', 'others')
 if owner[1] ~= ARGV[1] or owner[2] ~= ARGV[2] then return 0 end
 redis.call('DEL', token_key)
+for other in string.gmatch(owner[3] or '', '[^\n]+') do
+  local of = redis.call('HMGET', other, 'account', 'device')
+  if of[1] == ARGV[1] and of[2] == ARGV[2] then redis.call('DEL', other) end
+end
 return 1
