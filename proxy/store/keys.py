@@ -48,6 +48,7 @@ users' own names and may hold anything; they and push tokens enter a key as a di
     proxy:signed-in:<d>                      string  90 days          web (sign-in)         account signed in from here
 
 Preferences live on from each time that they are set or read, or a device of the account is registered.
+The owner of a device's first push token also names those of its fallbacks, as "others".
 What deliver writes of removed devices, the guard and unknown accounts, the web writes too, where a receipt says so.
 What lives until it is planned, settled or due has a cap instead: callbacks and those that wait together one, a lane's
 jobs and retries together one. The history has a cap in bytes too, of all its streams: `alerts.history_max_bytes`.

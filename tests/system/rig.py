@@ -277,7 +277,7 @@ class Rig:
         return self._token("bearer", jwt.encode({"sub": account, "exp": int(time.time()) + 600}, JWT_KEY, "HS256"))
 
     def register(
-        self, account: str, device_id: str, push_token: str, *, app_id: str = MAIN, platform: str = "apns", **more: str
+        self, account: str, device_id: str, push_token: str, *, app_id: str = MAIN, platform: str = "apns", **more: Any
     ) -> requests.Response:
         self._token("push token", push_token)
         body = {"app": SECTION[app_id], "platform": platform, "push_token": push_token, **more}

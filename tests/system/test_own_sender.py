@@ -6,13 +6,14 @@ import hmac
 import json
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.system.rig import OTHER, SENDER_SECRET, Process, Rig, offline
+from tests.system.rig import OTHER, SENDER_SECRET, Process, Rig, offline, push_token
 
 PHONE = "oppo:phone-of-alice"
 
@@ -22,7 +23,7 @@ def started() -> Iterator[tuple[Rig, Process]]:
     """All tests share it; each has people of its own."""
     with (
         tempfile.TemporaryDirectory(prefix="rig-", dir="/tmp") as folder,
-        Rig(Path(folder) / "r", without=("mimc", "mipush", "apns"), http={}) as rig,
+        Rig(Path(folder) / "r", without=("mimc", "mipush"), http={}) as rig,
     ):
         rig.start_web(workers=1)
         yield rig, rig.start_worker()
@@ -74,6 +75,31 @@ def test_an_alert_is_one_signed_request_and_a_phone_that_is_gone_gets_no_more(st
     headers = {"Authorization": f"Bearer {rig.bearer('carol')}"}
     answer = rig.http.get(f"{rig.web}/api/devices/phone", params={"app": "other"}, headers=headers, timeout=5)
     assert answer.status_code == 404
+    assert not rig.dead_letters(OTHER)
+
+
+def test_a_phone_that_its_vendor_calls_dead_gets_the_alert_at_its_fallback_once(started: tuple[Rig, Process]) -> None:
+    rig, _ = started
+    iphone, fallback = push_token(), rig.secret("push token", "fcm:phone-of-frank")
+    fallbacks = [{"platform": "http", "push_token": fallback}]
+    answer = rig.register("frank", "phone", iphone, app_id=OTHER, fallbacks=fallbacks)
+    assert answer.status_code == 200, answer.text
+    post(rig, "frank", "to the vendor", 10)
+    rig.settled(OTHER)
+    rig.fault("apns", effect="answer", reason="Unregistered", code=time.time_ns() // 1_000_000 + 60_000, target=iphone)
+    post(rig, "frank", "to the fallback", 11)
+    rig.settled(OTHER)
+    assert rig.post(offline("bob", "frank", "to the fallback", 11, app_id=OTHER), OTHER).json()["data"]["duplicate"]
+    post(rig, "frank", "to the fallback too", 12)
+    rig.settled(OTHER)
+    bodies = [json.loads(it["content"])["data"]["body"] for it in requests_for(rig, fallback)]
+    assert bodies == ["to the fallback", "to the fallback too"]
+    assert [it["reason"] for it in rig.journal("apns") if it["device_token"] == iphone] == [None, "Unregistered"]
+    headers = {"Authorization": f"Bearer {rig.bearer('frank')}"}
+    told = rig.http.get(f"{rig.web}/api/alerts", params={"app": "other"}, headers=headers, timeout=5).json()["data"]
+    assert Counter((it["channel"], it["result"]) for it in told["alerts"]) == {
+        ("apns", "accepted"): 1, ("apns", "retry"): 1, ("http", "accepted"): 2,
+    }  # fmt: skip
     assert not rig.dead_letters(OTHER)
 
 

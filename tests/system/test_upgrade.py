@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
@@ -194,6 +195,29 @@ def assert_each_message_reached_each_device(rig: Rig, messages: int, devices: in
     assert len(found) == messages * devices
     assert len({message for message, _ in found}) == messages
     assert len(apns_ids(rig)) == len(found)
+
+
+@pytest.mark.trial
+def test_an_earlier_worker_sends_to_the_address_in_use_of_a_device_with_fallbacks(rig: Rig, earlier: Path) -> None:
+    """Before an address has gone, and after; a dead one takes the device along, for it knows no other."""
+    rig.start_web(workers=1)
+    first, second = push_token(), push_token()
+    fallbacks = [{"platform": "apns", "push_token": second}]
+    assert rig.register("alice", "phone", first, app_id=OTHER, fallbacks=fallbacks).status_code == 200
+    worker = rig.start_worker(program=earlier)
+    assert rig.post(message(1), OTHER).status_code == 200
+    rig.settled(OTHER)
+    assert worker.stop() == 0
+    worker = rig.start_worker()
+    rig.fault("apns", effect="answer", reason="Unregistered", code=time.time_ns() // 1_000_000 + 60_000, target=first)
+    assert rig.post(message(2), OTHER).status_code == 200
+    rig.settled(OTHER)
+    assert worker.stop() == 0
+    rig.start_worker(program=earlier)
+    assert rig.post(message(3), OTHER).status_code == 200
+    rig.settled(OTHER)
+    assert [it["device_token"] for it in rig.accepted()] == [first, second, second]
+    assert rig.dead_letters(OTHER) == []
 
 
 @pytest.mark.trial
