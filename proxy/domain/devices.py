@@ -22,6 +22,8 @@ class Platform(StrEnum):
 
 
 APNS_SANDBOX = "apns-sandbox"
+BADGED = frozenset({Platform.APNS, Platform.HTTP})  # their alerts carry the number of unread messages
+BADGED_ALONE = frozenset({Platform.APNS})  # and the number can go without an alert
 
 
 class ApnsEnvironment(StrEnum):

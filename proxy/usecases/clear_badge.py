@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from proxy.domain.alerts import Alert, AlertText, Order, Update
 from proxy.domain.callbacks import digest
-from proxy.domain.devices import Device, Platform
+from proxy.domain.devices import BADGED_ALONE, Device
 from proxy.domain.jobs import Job
 from proxy.domain.kinds import Kind
 from proxy.domain.lanes import Lane
@@ -54,5 +54,5 @@ def badge_jobs(app_id: str, devices: Sequence[Device], now: datetime) -> list[tu
             ),
         )
         for device in devices
-        if device.platform is Platform.APNS
+        if device.platform in BADGED_ALONE
     ]

@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from proxy.channels import APNS_SANDBOX, MIPUSH
+from proxy.channels import APNS, APNS_SANDBOX, MIPUSH
 from proxy.channels.apns.provider_token import fresh_enough, read_issued_at, sign_provider_token
 from proxy.channels.apns.wire import ApnsWire
 from proxy.channels.factory import TransportFactory
@@ -65,7 +65,7 @@ from proxy.worker.event_loop_watchdog import EventLoopWatchdog
 from proxy.worker.handover import HandOver
 from proxy.worker.lane_control import LaneControl
 from proxy.worker.leases import Leases
-from proxy.worker.observer import RelayObserver, hear_clock, hear_quota, hear_sandbox
+from proxy.worker.observer import RelayObserver, hear_apns, hear_clock, hear_quota, hear_sandbox
 from proxy.worker.operator import serve_operator
 from proxy.worker.plan import PlanWorker
 from proxy.worker.process import Worker
@@ -274,6 +274,8 @@ def _listener(lane: Lane, shared: _Shared) -> Callable[[Response], None]:
     if lane.channel == MIPUSH:
         quota = QuotaListener(quota_in, partial(quota_monitor().used, lane.app), time.monotonic)
         return partial(hear_quota, shared.providers_clock, lane, quota)
+    if lane.channel == APNS:
+        return partial(hear_apns, shared.providers_clock, lane)
     if lane.channel == APNS_SANDBOX:
         return partial(hear_sandbox, shared.providers_clock, lane)
     return partial(hear_clock, shared.providers_clock, lane)

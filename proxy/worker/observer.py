@@ -11,7 +11,6 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from proxy import metrics
-from proxy.channels import APNS, APNS_SANDBOX
 from proxy.domain.decisions import Decision, PauseLane, Result
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
@@ -129,21 +128,26 @@ class RelayObserver:
 
 
 def hear_clock(clock: ClockMonitor, lane: Lane, response: Response) -> None:
-    """An answer carries the provider's time; a push that APNs accepted shows that our provider token's is right."""
+    """An answer carries the provider's time."""
     clock.heard(lane.channel, response)
-    if response.status == 200 and lane.channel in (APNS, APNS_SANDBOX):
+
+
+def hear_apns(clock: ClockMonitor, lane: Lane, response: Response) -> None:
+    """The same; a push that APNs accepted shows that the time in our provider token is right."""
+    hear_clock(clock, lane, response)
+    if response.status == 200:
         clock.token_accepted()
 
 
 def hear_quota(clock: ClockMonitor, lane: Lane, quota: QuotaListener, response: Response) -> None:
-    """The same, and how much of the day's allowance is spent."""
+    """The provider's time, and how much of the day's allowance is spent."""
     hear_clock(clock, lane, response)
     quota.heard(response)
 
 
 def hear_sandbox(clock: ClockMonitor, lane: Lane, response: Response) -> None:
     """The same, and the name under which Apple's delivery log has the push: the sandbox alone says it."""
-    hear_clock(clock, lane, response)
+    hear_apns(clock, lane, response)
     named, job_id = (response.headers.get(name, "") for name in ("apns-unique-id", "apns-id"))
     if _UUID.fullmatch(named):
         log.info("push named by apns", apns_unique_id=named, job_id=job_id if _UUID.fullmatch(job_id) else "")

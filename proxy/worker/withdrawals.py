@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from proxy.domain.alerts import Alert, AlertText, Update
 from proxy.domain.callbacks import Recipient
-from proxy.domain.devices import AccountsRead, Platform
+from proxy.domain.devices import BADGED_ALONE, AccountsRead
 from proxy.domain.kinds import Kind
 from proxy.domain.lanes import Lane, Route
 from proxy.domain.messages import Content
@@ -112,7 +112,7 @@ class PlanWithdrawals:
             return []
         now, by_account = self._now(), dict[str, list[Planned]]()
         for lane, job in jobs:
-            if job.platform == Platform.APNS:
+            if job.platform in BADGED_ALONE:
                 number = replace(job.alert, text=_WORDLESS, update=Update.BADGE)
                 by_account.setdefault(job.account, []).append((lane, replace(job, alert=number)))
         notice, about = page.notice, page.messages[0]

@@ -7,7 +7,7 @@ from typing import Any
 
 from proxy.domain.alerts import Update
 from proxy.domain.callbacks import digest
-from proxy.domain.devices import AccountsRead, Destination, Device, LaneRead, Platform, RemovalResult
+from proxy.domain.devices import BADGED, AccountsRead, Destination, Device, LaneRead, RemovalResult
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
 from proxy.domain.times import MS
@@ -150,8 +150,8 @@ class RedisAddresses:
         return self._with_withdrawals and job.alert.update is None
 
     def _asks_badge(self, job: Job) -> bool:
-        """Mi Push has no number of ours, and what wakes an app in the background may carry none."""
-        return self._with_badges and job.platform != Platform.MIPUSH and job.alert.update is not Update.READ
+        """What wakes an app in the background may carry none."""
+        return self._with_badges and job.platform in BADGED and job.alert.update is not Update.READ
 
     def _look_up(self, lane: Lane, job: Job) -> list[Command]:
         app_id, asked = self._app_ids[lane.app], list[Command]()
