@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import pytest
@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from proxy.channels.apns.wire import ApnsWire
 from proxy.channels.http.wire import HttpWire
 from proxy.channels.mipush.wire import MipushWire
-from proxy.domain.alerts import Alert
+from proxy.domain.alerts import Alert, Update
 from proxy.domain.devices import ApnsEnvironment, Platform
 from proxy.domain.jobs import Push
 from proxy.domain.outcomes import Deferred, Impossible, Misaddressed, OurFault, Outcome, Rejected, Split
+from proxy.domain.previews import Preview
 from proxy.domain.transfers import Response
 from proxy.ports import Wire
 from tests.channels.pushes import (
@@ -127,6 +128,20 @@ def test_any_alert_becomes_a_request(case: Case, alert: Alert) -> None:
         assert line.isascii()
         assert line.isprintable()
         assert line.split(":")[0] == line.split(":")[0].lower()
+
+
+@every_wire
+@pytest.mark.parametrize("update", [None, *Update])
+def test_an_alert_and_each_update_of_it_say_nothing_that_is_not_to_be_shown(case: Case, update: Update | None) -> None:
+    alert = replace(an_alert("WHO WRITES", "WHAT THEY WRITE"), update=update)
+    hidden = case.push(alert.at(Preview.NONE), 1)
+    told = replace(case.push(alert, 1), device=hidden.device and replace(hidden.device, preview=Preview.NONE))
+    for push in (hidden, told) if hidden.device else (hidden,):
+        request = case.wire.build([replace(push, badge=2)], "key=k", NOON)
+        said = " ".join((request.url, *request.headers, request.body.decode()))
+        assert request.url.startswith("https://")
+        assert "WHO" not in said
+        assert "WHAT" not in said
 
 
 @every_wire

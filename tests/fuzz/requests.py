@@ -1,6 +1,9 @@
 """Requests to our own routes and to the emulators' control routes: none may end in an error of ours."""
 
 import asyncio
+import base64
+import hashlib
+import hmac
 import io
 import json
 import tempfile
@@ -17,6 +20,7 @@ from werkzeug.test import create_environ, run_wsgi_app
 from proxy.emulators.apns import ApnsConfig
 from proxy.emulators.apns.control import control_app
 from proxy.emulators.apns.shared import Shared
+from proxy.emulators.http import Sender, SenderConfig, sender_app
 from proxy.emulators.mimc.config import MimcApp, MimcConfig
 from proxy.emulators.mimc.routes import mimc_app
 from proxy.emulators.mimc.service import Mimc
@@ -25,7 +29,7 @@ from proxy.emulators.mipush.routes import mipush_app
 from proxy.emulators.mipush.service import Mipush
 from tests.emulators.apns_peer import section
 from tests.fuzz.loop import Target
-from tests.web.world import APP_ID, URL_SECRET, World, bearer
+from tests.web.world import APP_ID, URL_SECRET, World, app_section, bearer, mipush_section, settings
 
 _METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD")
 _ANEW = 100  # requests to one application: what was ordered must not pile up
@@ -79,6 +83,36 @@ def mipush_control() -> Target:
     return _target("mipush_control", make, seeds, [b"ignore", b"refuse", b"not_json", b"status"])
 
 
+def sender() -> Target:
+    """What a worker posts, and the control routes: each request is signed, so that more than the signature is read."""
+    key = base64.b64encode(bytes(range(32))).decode()
+
+    def sign(body: bytes) -> dict[str, str]:
+        webhook_id, sent = "msg_1", str(int(time.time()))
+        content = b".".join((webhook_id.encode(), sent.encode(), body))
+        signature = base64.b64encode(hmac.new(base64.b64decode(key), content, hashlib.sha256).digest()).decode()
+        return {
+            "HTTP_WEBHOOK_ID": webhook_id, "HTTP_WEBHOOK_TIMESTAMP": sent, "HTTP_WEBHOOK_SIGNATURE": f"v1,{signature}",
+        }  # fmt: skip
+
+    at = "2026-11-23T12:00:00.000Z"
+    whose = {
+        "message_id": "m1", "app": "main", "account": "ben", "conversation": "p2p:ann", "sequence": "7",
+        "device": {"id": "phone", "push_token": "fcm:1", "locale": "en"}, "expires_at": at,
+    }  # fmt: skip
+    said = {"kind": "text", "title": "ann", "body": "hi", "badge": 2, "silent": False, "urgent": False}
+    seeds = [
+        _post("alerts", {"type": "alert", "timestamp": at, "data": whose | said}),
+        _post("alerts", {"type": "withdrawal", "timestamp": at, "data": whose | {"reason": "recall"}}),
+        _post("alerts", {"type": "check", "timestamp": at, "data": {}}),
+        _post("_emulator/faults", {"effect": "gone", "target": "fcm:1", "times": 1}),
+        _post("_emulator/faults", {"effect": "status", "status": 503, "retry_after": "1"}),
+    ]
+    config = SenderConfig.model_validate({"secrets": [f"whsec_{key}"]})
+    words = [b'"group"', b'"reason"', b'"read"', b"_emulator/", b"not_json", b"null"]
+    return _target("sender", lambda: sender_app(Sender(config)), seeds, words, "/", sign=sign)
+
+
 def apns_control() -> Target:
     config = ApnsConfig.model_validate(section(Path(tempfile.gettempdir())))  # no certificate is made
     loop = asyncio.new_event_loop()
@@ -111,11 +145,15 @@ def web() -> Target:
         _post(f"callbacks/mimc/{URL_SECRET}", callback | {"payload": "aGk=", "timestamp": "1795435200000"}),
         _post("api/account/token", {"appAccount": "1000", "appId": APP_ID}),
         _post("api/devices/phone", {"platform": "apns", "push_token": "a1b2", "environment": "sandbox"}, "PUT"),
+        _post("api/devices/phone", {"platform": "mipush", "push_token": "r", "locale": "en", "preview": "none",
+                                    "fallbacks": [{"platform": "http", "push_token": "fcm:1"}]}, "PUT"),
         _post("api/preferences", {"mutes": [{"topic_id": "7"}], "quiet_hours": None, "preview": "none"}, "PUT"),
         b"GET api/devices\n", b"DELETE api/devices/phone?app=main\n", b"GET readyz\n", b"OPTIONS api/account/token\n",
     ]  # fmt: skip
     words = [b"locale", b"resource", b"mipush", b"push_token", b"?app=", b"%00", b"//", b"metrics", b"healthz"]
-    return _target("web", lambda: World().app, seeds, words, "/", headers)
+    own = {"url": "https://push.example.com/", "secret": f"whsec_{'A' * 32}"}
+    configured = settings({"main": app_section(mipush=mipush_section(), http=own)})
+    return _target("web", lambda: World(configured).app, seeds, [*words, b'"fallbacks"', b"http"], "/", headers)
 
 
 def _target(
@@ -125,8 +163,9 @@ def _target(
     words: list[bytes],
     start: str = "/_emulator/",
     headers: dict[str, str] | None = None,
+    sign: Callable[[bytes], dict[str, str]] | None = None,
 ) -> Target:
-    """A request is a line `METHOD path?query` and a body."""
+    """A request is a line `METHOD path?query` and a body. `sign`: headers that depend on the body."""
     applications: list[Flask] = []
     asked = 0
 
@@ -136,7 +175,8 @@ def _target(
             applications[:] = [make()]
             applications[0].config["PROPAGATE_EXCEPTIONS"] = True
         asked += 1
-        status = _status(applications[0], start, content, headers or {})
+        signed = sign(content.partition(b"\n")[2]) if sign else {}
+        status = _status(applications[0], start, content, {**(headers or {}), **signed})
         assert status < 500 or status == 503, status  # the latter: no room
 
     common = [b"GET ", b"POST ", b"PUT ", b"DELETE ", b"faults", b"journal?after=", b'"effect"', b'"share"', b"devices"]

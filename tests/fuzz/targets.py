@@ -8,7 +8,8 @@ from tests.fuzz.loop import Target
 TARGETS: Mapping[str, Callable[[], Target]] = {
     make.__name__: make
     for make in (
-        texts.callbacks, texts.authentication, texts.payloads, texts.records, texts.spool_files, bearers.bearers,
-        requests.mimc_control, requests.mipush_control, requests.apns_control, requests.web,
+        texts.callbacks, texts.authentication, texts.payloads, texts.records, texts.answers, texts.spool_files,
+        bearers.bearers, requests.mimc_control, requests.mipush_control, requests.apns_control, requests.sender,
+        requests.web,
     )
 }  # fmt: skip

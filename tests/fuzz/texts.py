@@ -4,13 +4,18 @@ import hashlib
 import json
 from base64 import b64encode
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from proxy.domain.callbacks import Callback, CallbackOrigin
+from proxy.domain.decisions import decide
+from proxy.domain.devices import Address, Platform
+from proxy.domain.jobs import ClaimedJob
 from proxy.domain.messages import DEFAULT_READING, MAX_BODY, MAX_TITLE
 from proxy.domain.offline_messages import offline_message
+from proxy.domain.transfers import Response
 from proxy.domain.words import Vocabulary
 from proxy.errors import BadCallback
 from proxy.mimc.authentication import authentic, is_authentic
@@ -25,8 +30,11 @@ from proxy.store.records import (
     load_device,
     load_job,
     load_offline_message,
+    without_address,
 )
 from proxy.usecases.accept_callback import judge_callback
+from tests.channels.pushes import an_alert
+from tests.channels.test_contract import CASES
 from tests.fuzz.loop import Target
 from tests.store import golden
 
@@ -60,9 +68,16 @@ def records() -> Target:
         dump_offline_message(message),
         dump_offline_message(message, with_payload=False),
         dump_device(golden.IPHONE),
+        dump_device(replace(golden.IPHONE, fallbacks=(Address(Platform.HTTP, "fcm:1"),)).at(1)),
     ]
     seeds += [dump_job(job) for job in golden.jobs()]
     return Target("records", _record, seeds, [b'"v":1', b'"v":2', b'"text"', b'"order"', b'"to"', b"null"])
+
+
+def answers() -> Target:
+    """What a provider, a sender or whoever stands between says to a push: a channel, a status, headers and a body."""
+    seeds = [f"{channel}\n{status}\n{headers}\n".encode() + body for channel, status, headers, body in _ANSWERS]
+    return Target("answers", _answer, seeds, [b"http", b"mipush", b"410", b"retry-after: 3", b'"reason"', b'"code"'])
 
 
 def spool_files() -> Target:
@@ -129,9 +144,23 @@ def _record(record: bytes) -> None:
         assert load_job(dump_job(job)) == job
         assert job.id
     with suppress(UnreadableRecord):
-        load_device("main", "phone", record)
+        device = load_device("main", "phone", record)
+        assert load_device("main", "phone", dump_device(device)) == device
+        left = without_address(record, device.platform, device.push_token)
+        assert left is None or load_device("main", "phone", left).registered_at == device.registered_at
     for kind in ("job", "callback", "record", ""):
         load_dead_letter(kind, record)
+
+
+def _answer(content: bytes) -> None:
+    channel, status, headers, body = (*content.split(b"\n", 3), b"", b"", b"", b"")[:4]
+    case = _WIRES.get(channel.decode("latin-1"), _WIRES["http"])
+    lines = [line.partition(": ") for line in headers.decode("latin-1").split("; ")]
+    named = {name: value for name, _, value in lines}
+    response = Response(int(status) if status.isdigit() and len(status) < 4 else 200, named, body)
+    for push in case.push(an_alert(), 1), case.push(an_alert(), 2):
+        (outcome,) = case.wire.read([push], response, NOW)
+        decide(ClaimedJob(b"0-1", push.job), outcome, sent_at=NOW, now=NOW, backoff=lambda _: DAY)
 
 
 def _spool_file(data: bytes) -> None:
@@ -170,6 +199,15 @@ _CALLBACKS: list[dict[str, object]] = [
     {"msgType": "NORMAL_TOPIC_MSG", "appId": "1", "topicId": "77", "toAccounts": ["ben"], **_NEW},
     {"msgType": "UCTOPIC_MSG", "appId": "1", "timestamp": 1795435000},
 ]  # fmt: skip
+_WIRES = {name.partition(" ")[0]: case for name, case in CASES.items()}
+_ANSWERS = [
+    ("apns", 410, "apns-id: 1", b'{"reason":"Unregistered","timestamp":1793534400000}'),
+    ("apns", 429, "retry-after: 3", b'{"reason":"TooManyRequests"}'),
+    ("mipush", 200, "", b'{"code":0,"data":{"id":"1","bad_regids":"r"},"result":"ok"}'),
+    ("mipush", 200, "", b'{"code":10017,"reason":"x","trace_id":"1"}'),
+    ("http", 410, "", b'{"reason":"unregistered"}'),
+    ("http", 503, "retry-after: Mon, 23 Nov 2026 12:00:03 GMT", b"<html>"),
+]
 _PAYLOADS = [
     ("TEXT", "ann", b"hi there"),
     ("TEXT", "ann", b'{"version":0,"msgId":"1","timestamp":1,"payload":"5L2g5aW9"}'),
