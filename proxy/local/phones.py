@@ -39,6 +39,7 @@ class Phones:
         self._journals = {
             f"http://127.0.0.1:{ports.apns_control}/_emulator/journal": _iphone_alerts,
             f"http://127.0.0.1:{ports.mipush}/_emulator/journal": _xiaomi_alerts,
+            f"http://127.0.0.1:{ports.sender}/_emulator/journal": _other_alerts,
         }
         self._last = {url: self._read(url, _END)["last"] for url in self._journals}
 
@@ -86,3 +87,8 @@ def _xiaomi_alerts(entry: dict[str, Any]) -> Iterator[ShownAlert]:
     if entry.get("kind") == "send" and entry.get("outcome") == "accepted":
         for phone in entry["shown_on"]:
             yield ShownAlert(phone, entry["shown_title"], entry["shown_description"])
+
+
+def _other_alerts(entry: dict[str, Any]) -> Iterator[ShownAlert]:
+    if entry.get("outcome") == "accepted" and entry.get("type") == "alert":
+        yield ShownAlert(entry["device_id"] or entry["account"], entry["title"], entry["body"])

@@ -1,7 +1,8 @@
 """The whole service on this machine: which processes there are, in which order, and what each is given.
 
-In a demo the emulators stand in for MIMC, Apple and Xiaomi; the keys, made at the first start, lie in the state
-folder and open nothing else. With a configuration of the operator's own only store, web and worker are started.
+In a demo the emulators stand in for MIMC, Apple, Xiaomi and a sender of the developer's own; the keys, made at the
+first start, lie in the state folder and open nothing else. With a configuration of the operator's own only store, web
+and worker are started.
 """
 
 import json
@@ -42,6 +43,7 @@ _PORTS = {
     "apns": 8602,
     "apns_control": 8604,
     "mipush": 8603,
+    "sender": 8605,
 }
 
 
@@ -60,6 +62,7 @@ class Ports:
     apns: int
     apns_control: int
     mipush: int
+    sender: int
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ class DemoEnvironment:
             f"{app}__APNS__PRODUCTION_URL": apns,
             f"{app}__APNS__SANDBOX_URL": apns,
             f"{app}__MIPUSH__BASE_URL": f"http://{_HOST}:{ports.mipush}",
+            f"{app}__HTTP__URL": f"http://{_HOST}:{ports.sender}/alerts",
         }
 
 
@@ -123,14 +127,16 @@ def prepare_demo(state: Path, port: int | None) -> DemoEnvironment:
 def start_demo(supervisor: Supervisor, environment: DemoEnvironment) -> None:
     """Everything runs and is ready when this returns. Raises ChildFailed."""
     _start_store(supervisor, environment.state)
-    ports = environment.ports
+    ports, emulators = environment.ports, list[Child]()
     for name, options in (
         ("mimc", ["--port", str(ports.mimc), "--callback-url", environment.callback_url]),
         ("apns", ["--port", str(ports.apns), "--control-port", str(ports.apns_control)]),
         ("mipush", ["--port", str(ports.mipush)]),
+        ("http", ["--port", str(ports.sender)]),
     ):
         argv = [*_app_proxy(), "emulate", name, "--config", str(EMULATORS.resolve()), *options]
-        supervisor.start(Child(f"emulated-{name}", argv, ready=Announced(_ANNOUNCED)))
+        emulators.append(Child(f"emulated-{name}", argv, ready=Announced(_ANNOUNCED)))
+    supervisor.start_together(emulators)
     web, worker = f"{_HOST}:{ports.operator}", f"{_HOST}:{ports.worker}"
     _start_service(supervisor, environment.variables(), web, worker, RelaySettings().drain)
 

@@ -41,7 +41,7 @@ def run_demo(state: Path, port: int | None, say: Say, *, stay_up: bool) -> int:
             scenario = Scenario(environment, say)
             scenario.run()
             if not stay_up:
-                say("done: both phones show what they should")
+                say("done: all phones show what they should")
                 return 0
             say(how_to(environment))
             with following(Phones(environment), say):

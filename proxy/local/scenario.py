@@ -1,4 +1,4 @@
-"""The main job once, step by step: a token through the broker, an offline message to two phones."""
+"""The main job once, step by step: a token through the broker, offline messages to three phones."""
 
 import json
 import secrets
@@ -15,6 +15,7 @@ from proxy.local.processes import APP, DemoEnvironment
 
 ALICE_PHONE = "alices-iphone"
 CAROL_PHONE = "carols-xiaomi"
+DORA_PHONE = "doras-oppo"
 _PATIENCE_S = 60.0
 _BEARER_LIFE_S = 3600
 
@@ -34,7 +35,7 @@ class Alert:
 
 
 class Scenario:
-    """Plays alice, bob and carol. `say` gets one line at a time."""
+    """Plays alice, bob, carol and dora. `say` gets one line at a time."""
 
     def __init__(self, environment: DemoEnvironment, say: Callable[[str], None]) -> None:
         self._environment = environment
@@ -53,9 +54,9 @@ class Scenario:
             {ALICE_PHONE},
         )
         self._message(
-            "4. bob writes into the group of alice, bob and carol; both friends are offline",
-            {"from_account": "bob", "members": ["alice", "bob", "carol"], "text": "Dinner at eight?"},
-            {ALICE_PHONE, CAROL_PHONE},
+            "4. bob writes into the group of alice, bob, carol and dora; his friends are offline",
+            {"from_account": "bob", "members": ["alice", "bob", "carol", "dora"], "text": "Dinner at eight?"},
+            {ALICE_PHONE, CAROL_PHONE, DORA_PHONE},
         )
 
     def bearer(self, account: str) -> str:
@@ -74,13 +75,18 @@ class Scenario:
         self._say(f"   {shortened(answer.json())}")
 
     def _show_phones(self) -> None:
-        self._say("2. alice's iPhone registers its push token; carol's Xiaomi phone has set its user account")
-        body = {"app": APP, "platform": "apns", "push_token": self._iphone, "environment": "sandbox"}
-        url = f"{self._environment.web}/api/devices/{ALICE_PHONE}"
-        self._expect(self._http.put(url, json=body, headers=self._as("alice"), timeout=30), "registering the iPhone")
+        self._say("2. alice's iPhone registers its push token, and dora's OPPO what your own sender knows it by;")
+        self._say("   carol's Xiaomi phone has set its user account")
+        self._register("alice", ALICE_PHONE, platform="apns", push_token=self._iphone, environment="sandbox")
+        self._register("dora", DORA_PHONE, platform="http", push_token=f"oppo:{self._iphone[:8]}")
         phone = {"phone": CAROL_PHONE, "accounts": ["carol"]}
         self._expect(self._http.post(f"{self._mipush}/_emulator/devices", json=phone, timeout=30), "carol's phone")
-        self._say(f"   PUT /api/devices/{ALICE_PHONE} -> 200")
+        self._say(f"   PUT /api/devices/{ALICE_PHONE} -> 200, PUT /api/devices/{DORA_PHONE} -> 200")
+
+    def _register(self, account: str, device_id: str, **members: str) -> None:
+        url = f"{self._environment.web}/api/devices/{device_id}"
+        answer = self._http.put(url, json={"app": APP, **members}, headers=self._as(account), timeout=30)
+        self._expect(answer, f"registering {device_id}")
 
     def _message(self, headline: str, order: dict[str, Any], phones: set[str]) -> None:
         self._say(headline)
@@ -113,6 +119,9 @@ class Scenario:
         for phone in self._read(f"{self._mipush}/_emulator/phones")["phones"]:
             for item in phone["shown"] if phone["phone"] == CAROL_PHONE else []:
                 yield Alert(CAROL_PHONE, item["title"], item["description"], elapsed)
+        for event in self._read(f"{self._sender}/_emulator/journal")["entries"]:
+            if event["outcome"] == "accepted" and event["device_id"] == DORA_PHONE:
+                yield Alert(DORA_PHONE, event["title"], event["body"], elapsed)
 
     def _wait(self, look: Callable[[], list[Any]], enough: Callable[[list[Any]], bool], what: str) -> list[Any]:
         until = time.monotonic() + _PATIENCE_S
@@ -143,6 +152,10 @@ class Scenario:
         return f"http://127.0.0.1:{self._environment.ports.mipush}"
 
     @property
+    def _sender(self) -> str:
+        return f"http://127.0.0.1:{self._environment.ports.sender}"
+
+    @property
     def _apns_control(self) -> str:
         return f"http://127.0.0.1:{self._environment.ports.apns_control}"
 
@@ -157,7 +170,9 @@ def shortened(token_answer: dict[str, Any]) -> str:
 def how_to(environment: DemoEnvironment) -> str:
     """Where everything listens, and each step by hand."""
     ports, state = environment.ports, environment.state
-    mimc, phones, pushes = (f"http://127.0.0.1:{port}" for port in (ports.mimc, ports.mipush, ports.apns_control))
+    mimc, phones, pushes, sender = (
+        f"http://127.0.0.1:{port}" for port in (ports.mimc, ports.mipush, ports.apns_control, ports.sender)
+    )
     return f"""
 Everything is up. Ctrl-C stops it all.
 
@@ -166,6 +181,7 @@ Everything is up. Ctrl-C stops it all.
   emulated MIMC     {mimc}   /_emulator/messages  /_emulator/journal
   emulated APNs     https://127.0.0.1:{ports.apns}  its journal: {pushes}/_emulator/journal
   emulated Mi Push  {phones}   /_emulator/phones  /_emulator/journal
+  emulated sender   {sender}   /alerts  /_emulator/journal
   logs              {state}/logs/
 
 Each step by hand, in another terminal, in this folder. What the phones show appears here.

@@ -148,9 +148,19 @@ class Supervisor:
 
         Returns what it announced ("" when `ready` is a function). Raises ChildFailed.
         """
-        self._state.fresh_log(child.name)
-        with self._changing:
-            running = self._spawn(child)
+        (announced,) = self.start_together([child])
+        return announced
+
+    def start_together(self, children: Sequence[Child]) -> list[str]:
+        """The same of several that need not wait for each other."""
+        begun = list[tuple[Child, _Running]]()
+        for child in children:
+            self._state.fresh_log(child.name)
+            with self._changing:
+                begun.append((child, self._spawn(child)))
+        return [self._until_ready(child, running) for child, running in begun]
+
+    def _until_ready(self, child: Child, running: _Running) -> str:
         deadline = time.monotonic() + child.ready_within.total_seconds()
         while (announced := self._announcement(child)) is None and running.process.poll() is None:
             if time.monotonic() > deadline:
