@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from proxy.cli import cli
-from proxy.domain.devices import Device, Platform, fingerprint
+from proxy.domain.devices import Address, Device, Platform, fingerprint
 from proxy.domain.preferences import Mute, Preferences
 from proxy.store.connection import Store, async_redis
 from proxy.store.devices.registry import RedisDeviceRegistry
@@ -55,7 +56,7 @@ class Operator:
         assert TOKEN not in result.output
         return result
 
-    def lines(self, *arguments: str) -> list[dict[str, str]]:
+    def lines(self, *arguments: str) -> list[dict[str, Any]]:
         result = self.run(*arguments)
         assert result.exit_code == 0, result.output
         return [json.loads(line) for line in result.stdout.splitlines()]
@@ -69,7 +70,7 @@ def operator(tmp_path: Path, store_url: str, app_id: str) -> Operator:
     return made
 
 
-def accounts(lines: list[dict[str, str]]) -> list[str]:
+def accounts(lines: list[dict[str, Any]]) -> list[str]:
     return [line["account"] for line in lines]
 
 
@@ -83,6 +84,21 @@ def test_removed_devices_are_listed_until_they_are_registered_again(operator: Op
     operator.register("bob")
     assert accounts(operator.lines("removed", "--since", "3d", "--app", "main")) == ["carl"]
     assert accounts(operator.lines("list")) == ["bob"]
+
+
+def test_a_device_is_shown_with_its_fallbacks_and_an_address_that_went_comes_back(operator: Operator) -> None:
+    fallback = Address(Platform.HTTP, f"{TOKEN}-fcm")
+    dora = replace(operator.register("dora"), fallbacks=(fallback,))
+    operator.devices.register(dora)
+    operator.remove(dora, operator.now)
+    shown = {"platform": "http", "push_token_fingerprint": fingerprint(fallback.push_token)}
+    (used,) = operator.lines("list", "--account", "dora")
+    assert {name: used.get(name) for name in (*shown, "fallbacks")} == {**shown, "fallbacks": None}
+    (gone,) = operator.lines("removed", "--account", "dora")
+    assert (gone["platform"], gone["fallbacks"]) == ("apns", [shown])
+    assert [line["result"] for line in operator.lines("restore", "--account", "dora")] == ["restored"]
+    (again,) = operator.lines("list", "--account", "dora")
+    assert (again["platform"], again["fallbacks"]) == ("apns", [shown])
 
 
 def test_restoring_can_be_tried_first_and_brings_back_what_was_chosen(operator: Operator) -> None:

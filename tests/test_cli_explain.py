@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from proxy.cli import cli
-from proxy.domain.devices import Device, Platform
+from proxy.domain.devices import Address, Device, Platform
 from proxy.domain.history import Note, Reason
 from proxy.domain.jobs import Try
 from proxy.domain.lanes import Lane
@@ -127,6 +127,17 @@ def test_4_it_came_minutes_late(operator: Operator) -> None:
     told = operator.told()
     assert "tried     " in told
     assert "503 ServiceUnavailable" in told
+
+
+def test_an_alert_that_went_to_a_fallback_tells_which_address_was_dead(operator: Operator) -> None:
+    operator.register(fallbacks=(Address(Platform.HTTP, "canary-fcm"), Address(Platform.APNS, "canary-iphone")))
+    reason = "apns: unregistered, on to the next address"
+    operator.noted(result="retry", reason=reason)
+    operator.noted(channel="http", tries=(Try(operator.now - timedelta(seconds=2), reason),))
+    told = operator.told()
+    assert "fallbacks http apns" in told
+    assert told.count(reason) == 1
+    assert "main/http phone  accepted" in told
 
 
 def test_5_it_came_twice(operator: Operator) -> None:

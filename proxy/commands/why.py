@@ -132,7 +132,7 @@ def _device(device: Device) -> dict[str, str]:
         "app": device.app, "device_id": device.device_id, "channel": device.channel,
         "registered_at": device.registered_at.isoformat(timespec="seconds"), "locale": device.locale,
         "resource": device.resource, "preview": "" if device.preview is Preview.FULL else device.preview.value,
-        "invalid_reason": device.invalid_reason,
+        "invalid_reason": device.invalid_reason, "fallbacks": " ".join(it.channel for it in device.fallbacks),
     }  # fmt: skip
     return {name: value for name, value in shown.items() if value}
 

@@ -1,13 +1,14 @@
 """What receipts change: a dead push token goes, under the guard; an account that no phone has set is remembered."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from proxy.domain.callbacks import digest
-from proxy.domain.devices import Device, Platform
+from proxy.domain.devices import Address, Device, Platform
 from proxy.domain.jobs import target_mark
 from proxy.domain.lanes import Lane
 from proxy.domain.receipts import Delivery, DeliveryReceipt, ReceiptReference
@@ -72,6 +73,19 @@ def test_a_push_token_that_reaches_no_phone_goes_and_its_neighbours_stay(world: 
     world.register(2)
     world.hear(["reg-0", "never-registered"])
     assert world.accounts() == {"user-1"}
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_of_a_device_with_fallbacks_the_address_goes_that_reaches_no_phone(world: World, place: int) -> None:
+    first, second = Address(Platform.HTTP, "own:1"), Address(Platform.MIPUSH, "reg-0")
+    phone = replace(device("user-0", platform=Platform.HTTP, push_token="own:1"), fallbacks=(second,))
+    one = phone.at(place)
+    world.devices.register(one)
+    mark = target_mark("main", one.marked_as, "user-0", "phone")
+    world.store.call(lambda redis: redis.hset(keys.planned(world.app_id, MESSAGE), mark, "1"))
+    world.hear(["reg-0"])
+    (left,) = world.devices.devices_of("main", "user-0")
+    assert left.addresses == (first,)
 
 
 @pytest.mark.parametrize("what", [it for it in Delivery if it is not Delivery.INVALID_TARGET])
