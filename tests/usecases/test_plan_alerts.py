@@ -10,7 +10,7 @@ import pytest
 
 from proxy.domain.alerts import Alert, AlertText, Order
 from proxy.domain.callbacks import Recipient
-from proxy.domain.devices import ApnsEnvironment, Device, Platform
+from proxy.domain.devices import Address, ApnsEnvironment, Device, Platform
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane, Route
 from proxy.domain.messages import DEFAULT_READING, Content
@@ -137,6 +137,20 @@ def test_a_job_carries_its_alert_and_the_digest_of_its_push_token_but_not_the_to
     (job,) = (job for _, job in jobs_for(ALL[:1], ALERT, [Recipient("ben")], {("main", "ben"): [phone()]}, ()))
     assert job == Job("main", "apns", "ben", "phone", ALERT, token_digest=phone().token_digest)
     assert "ben-phone" not in repr(job)
+
+
+def test_a_message_has_one_mark_for_a_device_whichever_of_its_addresses_is_in_use() -> None:
+    """Another callback about the message, once the first address has gone, makes no second alert."""
+    first = phone(fallbacks=(Address(Platform.HTTP, "fcm:1"),))
+    routes = [*ALL, Route(Lane("77", "main", "http"), to_account=False)]
+    jobs = [
+        job
+        for device in (first, first.at(1))
+        for _, job in jobs_for(routes, ALERT, [Recipient("ben")], {("main", "ben"): [device]}, frozenset())
+        if job.device_id
+    ]
+    assert [job.channel for job in jobs] == ["apns", "http"]
+    assert len({(job.mark, job.id) for job in jobs}) == 1
 
 
 def test_a_device_of_apples_sandbox_is_alerted_through_the_sandboxs_own_lane() -> None:
