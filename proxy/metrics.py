@@ -150,6 +150,9 @@ alert_seconds = Histogram(
 )
 taken_over_total = Counter("app_proxy_leases_taken_over_total", "Entries taken over from a worker that fell silent")
 lost_total = Counter("app_proxy_leases_lost_total", "Entries that another worker took over from this one")
+profile_answers_total = Counter(
+    "app_proxy_profile_answers_total", "Names that were asked for at profiles.url, and the answers", ["app", "answer"]
+)
 history_lost_total = Counter("app_proxy_history_lost_total", "Records of the history that the store did not take")
 connection_events_total = Counter(
     "app_proxy_connection_events_total", "Connections opened, left as silent, recalled pushes", ["event"]

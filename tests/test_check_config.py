@@ -187,6 +187,28 @@ def test_an_own_senders_answer_to_a_check_tells_whether_it_takes_what_we_sign(st
     assert (finding.verdict, finding.text.endswith("was not reached: connection refused")) == ("fault", True)
 
 
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [
+        (('{"name": "A"}', 200), "ok"),
+        (("", 404), "ok"),
+        (("", 401), "fault"),
+        (("hello", 200), "fault"),
+        (("", 500), "fault"),
+    ],
+)
+def test_a_server_of_names_is_asked_as_a_worker_asks(answer: tuple[str, int], verdict: str) -> None:
+    seen: list[dict[str, str]] = []
+    with served(answer, seen) as url:
+        profiles = {"url": f"{url}/{SECRET}", "secret": f"whsec_{'A' * 32}", "timeout_s": 2}
+        (finding,) = findings(url, profiles=profiles)["apps.main.profiles.url"]
+    assert finding.verdict == verdict
+    assert SECRET not in f"{finding}"
+    assert seen[-1]["webhook-signature"].startswith("v1,")
+    (finding,) = findings(url, profiles=profiles)["apps.main.profiles.url"]
+    assert (finding.verdict, finding.text.endswith("connection refused")) == ("fault", True)
+
+
 def test_who_does_not_listen_is_a_fault() -> None:
     found = findings("http://127.0.0.1:1", account="alice")
     assert {one.verdict for ones in found.values() for one in ones} == {"fault"}

@@ -14,6 +14,7 @@ from proxy.settings import (
     AuthSettings,
     HttpSettings,
     MipushSettings,
+    ProfileSettings,
     RelaySettings,
     ServerSettings,
     Settings,
@@ -133,10 +134,11 @@ NO_SECRET = "expected whsec_ and 24 to 64 bytes in base64"
     ],
 )  # fmt: skip
 def test_a_section_of_ones_own_sender_is_refused_in_plain_words(changes: dict[str, object], problem: str) -> None:
-    with pytest.raises(ValidationError) as failure:
-        HttpSettings.model_validate({**SENDER, **changes})
-    assert any(problem in line for line in fault_lines(failure.value, HttpSettings, {}))
-    assert "hunter2" not in str(failure.value)
+    for section in (HttpSettings, ProfileSettings):
+        with pytest.raises(ValidationError) as failure:
+            section.model_validate({**SENDER, **changes})
+        assert any(problem in line for line in fault_lines(failure.value, section, {}))
+        assert "hunter2" not in str(failure.value)
 
 
 @pytest.mark.parametrize(
@@ -154,10 +156,12 @@ def test_a_section_of_ones_own_sender_is_refused_in_plain_words(changes: dict[st
 )
 def test_a_section_of_ones_own_sender_may_be_written_so(changes: dict[str, object]) -> None:
     assert HttpSettings.model_validate({**SENDER, **changes}).all_secrets
+    assert ProfileSettings.model_validate({**SENDER, **changes}).all_secrets
 
 
 def test_the_sections_of_an_app_are_its_channels() -> None:
-    app = AppSettings.model_validate({**APP, "http": SENDER, "mipush": {"app_secret": "s", "package": "p"}})
+    sections = {"http": SENDER, "profiles": SENDER, "mipush": {"app_secret": "s", "package": "p"}}
+    app = AppSettings.model_validate({**APP, **sections})
     assert {name: section.by_account for name, section in app.channels.items()} == {"mipush": True, "http": False}
 
 
@@ -297,6 +301,14 @@ def test_an_issuer_is_bound_to_an_app_that_exists() -> None:
 def test_without_any_proof_of_a_user_nothing_starts() -> None:
     with pytest.raises(ValidationError, match=r"add the section \[auth.jwt.NAME\]"):
         AuthSettings()
+
+
+def test_of_several_sections_of_one_app_id_one_names_the_server_of_names() -> None:
+    sections = {"main": {**APP, "profiles": SENDER}, "twin": {**APP, "url_secret": "t" * 16}}
+    assert Settings.model_validate({"auth": JWT, "apps": sections}).apps["twin"].profiles is None
+    sections["twin"]["profiles"] = SENDER
+    with pytest.raises(ValidationError, match=r"twin\.profiles: main, which has the same app_id, has the section"):
+        Settings.model_validate({"auth": JWT, "apps": sections})
 
 
 def test_sections_of_one_app_id_share_its_credentials_and_nothing_shares_a_url_secret() -> None:

@@ -8,7 +8,7 @@ from proxy.channels.http2 import Http2Transport
 from proxy.channels.transfer import Limits
 from proxy.curl import Route
 from proxy.domain.devices import ApnsEnvironment
-from proxy.settings import ApnsSettings, HttpSettings, MipushSettings
+from proxy.settings import ApnsSettings, HttpSettings, MipushSettings, ProfileSettings
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,15 @@ class TransportFactory:
         route = Route(section.ca_file, section.proxy, section.guard, section.allow_plain)
         return self._open_http1(route, section.connections)
 
-    def _open_http1(self, route: Route, connections: int) -> Http1Transport:
-        transport = Http1Transport(route, self.limits, connections, self.on_event)
+    def profiles(self, section: ProfileSettings) -> Http1Transport:
+        """One per section, with a time limit of its own: a message waits for the answer."""
+        timeout_s = section.timeout.total_seconds()
+        limits = Limits(push_timeout_s=timeout_s, connect_timeout_s=timeout_s, silence_min_s=timeout_s / 2)
+        route = Route(section.ca_file, section.proxy, section.guard, section.allow_plain)
+        return self._open_http1(route, section.connections, limits)
+
+    def _open_http1(self, route: Route, connections: int, limits: Limits | None = None) -> Http1Transport:
+        transport = Http1Transport(route, limits or self.limits, connections, self.on_event)
         self._http1.append(transport)
         return transport
 

@@ -1,4 +1,5 @@
-"""Does the developer's own sender take what a worker sends? Asked with an event that is about no phone."""
+"""Do the developer's own servers take what a worker sends? The sender is asked with an event that is about no phone,
+the server of names about an account that nobody has."""
 
 import asyncio
 import secrets
@@ -10,8 +11,10 @@ from proxy.channels.http.wire import HttpWire
 from proxy.channels.transfer import Limits
 from proxy.check_config.addresses import TIMEOUT_S, host_of
 from proxy.check_config.finding import Finding
-from proxy.domain.transfers import Response, TransportFailure
-from proxy.settings import HttpSettings
+from proxy.domain.profiles import Question
+from proxy.domain.transfers import Request, Response, TransportFailure
+from proxy.profiles.wire import ProfileWire
+from proxy.settings import HttpSettings, ProfileSettings
 
 _NO_PHONE = "an alert for a phone"
 
@@ -32,6 +35,31 @@ def ask_http(place: str, http: HttpSettings, now: datetime) -> Finding:
         case status:
             text = f'{host} answers HTTP {status} to an event of the type "check", which asks for 2xx'
             return Finding("warning", place, text, _NO_PHONE)
+
+
+def ask_profiles(place: str, profiles: ProfileSettings, now: datetime) -> Finding:
+    """One signed question, sent as a worker sends it."""
+    host, place = host_of(profiles.url.get_secret_value()), f"{place}.url"
+    wire, question = ProfileWire(profiles), Question("check-config")
+    answer = asyncio.run(_ask(profiles, wire.build(question, secrets.token_hex(16), now)))
+    if isinstance(answer, TransportFailure):
+        limit = f"{profiles.timeout.total_seconds():g} s"
+        return Finding("fault", place, f"{host} was not reached, or did not answer in {limit}: {answer.reason}")
+    if answer.status in {401, 403}:
+        return Finding("fault", place, f"{host} refuses the signature, HTTP {answer.status}: see secret")
+    if wire.read(question, answer) is None:
+        return Finding("fault", place, f"{host} answers HTTP {answer.status} without names: see docs/profiles.md")
+    return Finding("ok", place, f"{host} accepts a signed question", "a name")
+
+
+async def _ask(profiles: ProfileSettings, request: Request) -> Response | TransportFailure:
+    transports = TransportFactory(Limits(), lambda _event: None)
+    try:
+        transport = transports.profiles(profiles)
+        await transport.reserve(1)
+        return await transport.send(request, time.monotonic() + TIMEOUT_S)
+    finally:
+        await transports.aclose()
 
 
 async def _send_check(http: HttpSettings, now: datetime) -> Response | TransportFailure:

@@ -10,7 +10,7 @@ from proxy.auth.jwt_keys import jwks_keys
 from proxy.check_config.addresses import TIMEOUT_S, host_of
 from proxy.check_config.apns import ask_apns
 from proxy.check_config.finding import Finding
-from proxy.check_config.http import ask_http
+from proxy.check_config.http import ask_http, ask_profiles
 from proxy.check_config.tokens import ask_for_token
 from proxy.errors import StoreUnavailable
 from proxy.settings import JwtSettings, MipushSettings, Settings
@@ -46,6 +46,8 @@ def ask_services(settings: Settings, account: str = "") -> Iterator[Finding]:
             yield _ask_mipush(f"{place}.mipush.app_secret", app.mipush)
         if app.http is not None:
             yield ask_http(f"{place}.http", app.http, clock.now())
+        if app.profiles is not None:
+            yield ask_profiles(f"{place}.profiles", app.profiles, clock.now())
 
 
 def _is_new(asked: set[tuple[str, ...]], *question: str) -> bool:

@@ -125,7 +125,7 @@ class MessageReading:
             silent=rule.silent,
             urgent=rule.urgent,
             expiry=rule.expiry,
-            avatar=_avatar(self.first(members, self.avatar).value) if self.avatar else "",
+            avatar=avatar_address(self.first(members, self.avatar).value) if self.avatar else "",
             tells_sender=self.tells_sender,
         )
 
@@ -262,7 +262,7 @@ def _about(reading: MessageReading, members: _Envelope, kind: str) -> str:
     return _id(Found(named.place, _decoded(named.value, encoder=False)))
 
 
-def _avatar(address: str) -> str:
+def avatar_address(address: str) -> str:
     """As it is, where a phone may fetch it: https alone, and no longer than a push has room for."""
     return address if _AVATAR.fullmatch(address) else ""
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from proxy.settings.channels import ChannelSettings, HttpSettings
+from proxy.settings.channels import ChannelSettings, HttpSettings, ProfileSettings
 from proxy.settings.fields import (
     AppleId,
     BindAddress,
@@ -65,6 +65,7 @@ __all__ = [
     "LogSettings",
     "MessageSettings",
     "MipushSettings",
+    "ProfileSettings",
     "RelaySettings",
     "Section",
     "ServerSettings",
@@ -284,6 +285,7 @@ class AppSettings(Section):
     apns: ApnsSettings | None = None
     mipush: MipushSettings | None = None
     http: HttpSettings | None = None
+    profiles: ProfileSettings | None = None
 
     @property
     def channels(self) -> dict[str, ChannelSettings]:
@@ -297,6 +299,7 @@ def _sections_agree(apps: dict[str, AppSettings]) -> dict[str, AppSettings]:
     first: dict[str, tuple[str, AppSettings]] = {}
     secrets: dict[str, str] = {}
     receipt_secrets: dict[str, str] = {}
+    profiles: dict[str, str] = {}
     faults: list[tuple[str, str] | None] = []
     for name, app in apps.items():
         twin_name, twin = first.setdefault(app.app_id, (name, app))
@@ -306,6 +309,8 @@ def _sections_agree(apps: dict[str, AppSettings]) -> dict[str, AppSettings]:
         if twin.messages.reading != app.messages.reading:
             problem = f"paths and types differ from those of {twin_name}, which has the same app_id"
             faults.append((f"{name}.messages", problem))
+        if app.profiles is not None and (owner := profiles.setdefault(app.app_id, name)) != name:
+            faults.append((f"{name}.profiles", f"{owner}, which has the same app_id, has the section for both"))
         if (owner := secrets.setdefault(app.url_secret.get_secret_value(), name)) != name:
             faults.append((f"{name}.url_secret", f"is also that of {owner}; each section needs its own"))
         if app.mipush is not None and (own := app.mipush.receipt_secret) is not None:

@@ -1,19 +1,18 @@
-"""What the sections of all channels have in common; and the section of the developer's own sender."""
+"""What the sections of all channels have in common; and the sections that name a server of the developer's."""
 
-import base64
-import binascii
 import re
-from typing import Annotated, Literal
+from datetime import timedelta
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from proxy.public_addresses import AddressGuard, is_address
-from proxy.settings.fields import Network, ProxyAddress, ReadableFile, Secret, Section, is_loopback, refuse
+from proxy.settings.fields import Network, ProxyAddress, ReadableFile, Secret, Section, is_loopback, refuse, seconds
+from proxy.signatures import signing_key
 
-_PREFIX = "whsec_"
-_PLAIN = "must be https: alerts would travel readable; in a network of your own set allow_plain = true"
-_PRIVATE = "is an address that is not public; if your sender is there, name its network in allowed_networks"
+_PLAIN = "must be https: names and texts would travel readable; in a network of your own set allow_plain = true"
+_PRIVATE = "is an address that is not public; if your server is there, name its network in allowed_networks"
 
 
 class ChannelSettings(Section):
@@ -25,29 +24,12 @@ class ChannelSettings(Section):
         return False
 
 
-def signing_key(secret: SecretStr) -> bytes:
-    """The key inside a secret of the Standard Webhooks scheme: "whsec_" and 24 to 64 bytes in base64.
-
-    Raises ValueError.
-    """
-    text = secret.get_secret_value()
-    try:
-        key = base64.b64decode(text.removeprefix(_PREFIX), validate=True)
-    except (binascii.Error, ValueError):
-        key = b""
-    if not text.startswith(_PREFIX) or not 24 <= len(key) <= 64:
-        raise ValueError(
-            "expected whsec_ and 24 to 64 bytes in base64; make one: echo whsec_$(openssl rand -base64 32)"
-        )
-    return key
-
-
 def _with_key(secret: SecretStr) -> SecretStr:
     signing_key(secret)
     return secret
 
 
-def _sender_address(value: SecretStr) -> SecretStr:
+def _server_address(value: SecretStr) -> SecretStr:
     text = value.get_secret_value()
     try:
         parts = urlsplit(text)
@@ -62,18 +44,12 @@ def _sender_address(value: SecretStr) -> SecretStr:
 WebhookSecret = Annotated[Secret, AfterValidator(_with_key)]
 
 
-class HttpSettings(ChannelSettings):
-    """The developer's own sender, for phones that no other channel reaches. `url` may hold a secret, and is one here.
+class SignedRequests(Section):
+    """Where a server of the developer's is called, and what signs. `url` may hold a secret, and is one here."""
 
-    `address` says whether appAccount itself is the address, or registered devices are. `replaces`: of one
-    conversation's alerts the phone shows the latest, so that one at a time is sent, and none that a later one covers.
-    """
-
-    url: Annotated[Secret, AfterValidator(_sender_address)]
+    url: Annotated[Secret, AfterValidator(_server_address)]
     secret: WebhookSecret | None = None
     secrets: Annotated[tuple[WebhookSecret, ...], Field(max_length=8)] = ()
-    address: Literal["device", "account"] = "device"
-    replaces: bool = False
     allow_plain: bool = False
     allowed_networks: tuple[Network, ...] = ()
     ca_file: ReadableFile | None = None
@@ -81,7 +57,7 @@ class HttpSettings(ChannelSettings):
     connections: Annotated[int, Field(ge=1, le=64)] = 16
 
     @model_validator(mode="after")
-    def _address_may_be_called(self) -> "HttpSettings":
+    def _address_may_be_called(self) -> Self:
         is_plain = urlsplit(self.url.get_secret_value()).scheme == "http"
         is_forbidden = is_address(self._host) and not self.guard.allows(self._host)
         refuse(
@@ -92,10 +68,6 @@ class HttpSettings(ChannelSettings):
             ]
         )
         return self
-
-    @property
-    def by_account(self) -> bool:
-        return self.address == "account"
 
     @property
     def all_secrets(self) -> tuple[SecretStr, ...]:
@@ -109,3 +81,28 @@ class HttpSettings(ChannelSettings):
     @property
     def _host(self) -> str:
         return urlsplit(self.url.get_secret_value()).hostname or ""
+
+
+class HttpSettings(ChannelSettings, SignedRequests):
+    """The developer's own sender, for phones that no other channel reaches.
+
+    `address` says whether appAccount itself is the address, or registered devices are. `replaces`: of one
+    conversation's alerts the phone shows the latest, so that one at a time is sent, and none that a later one covers.
+    """
+
+    address: Literal["device", "account"] = "device"
+    replaces: bool = False
+
+    @property
+    def by_account(self) -> bool:
+        return self.address == "account"
+
+
+class ProfileSettings(SignedRequests):
+    """Where the developer's server tells names that payloads lack. `timeout` bounds all that a message waits for it.
+
+    `cache` is how long a name is remembered.
+    """
+
+    timeout: Annotated[timedelta, seconds(ge=0.02, le=2)] = Field(timedelta(seconds=0.3), alias="timeout_s")
+    cache: Annotated[timedelta, seconds(ge=1, le=86_400)] = Field(timedelta(minutes=10), alias="cache_s")

@@ -27,7 +27,9 @@ from proxy.domain.devices import ApnsEnvironment, platform_of
 from proxy.domain.lanes import Lane, Route
 from proxy.domain.transfers import Response
 from proxy.garbage import look_for_cycles_seldom
-from proxy.metrics import connection_events_total, exposition, lost_details
+from proxy.metrics import connection_events_total, exposition, lost_details, profile_answers_total
+from proxy.profiles.lookup import ProfileLookup
+from proxy.profiles.wire import ProfileWire
 from proxy.settings import ApnsSettings, AppSettings, HttpSettings, MipushSettings, Settings
 from proxy.store import keys
 from proxy.store.connection import address_of, async_redis
@@ -212,6 +214,28 @@ def _plan_worker(app_id: str, shared: _Shared, lanes: Sequence[LaneWorker]) -> P
         alert_ttl=shared.settings.relay.alert_ttl,
         now=shared.clock.now,
         withdrawals=_withdrawals(app_id, shared, routes),
+        profiles=_profiles(app_id, shared),
+    )
+
+
+def _profiles(app_id: str, shared: _Shared) -> ProfileLookup | None:
+    """Asked once for all sections of an appId."""
+    sections = [
+        (name, app.profiles) for name, app in shared.settings.apps.items() if app.app_id == app_id and app.profiles
+    ]
+    if not sections:
+        return None
+    ((name, section),) = sections
+    return ProfileLookup(
+        ProfileWire(section),
+        shared.transports.profiles(section),
+        timeout_s=section.timeout.total_seconds(),
+        keep_s=section.cache.total_seconds(),
+        now=shared.clock.now,
+        clock=time.monotonic,
+        chance=random.random,
+        on_answer=lambda answer: profile_answers_total.labels(name, answer).inc(),
+        on_pause=lambda: log.warning("names are not asked for a while: profiles.url fails", app=name),
     )
 
 

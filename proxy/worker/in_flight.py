@@ -12,6 +12,10 @@ class InFlightLimit:
         self._freed = asyncio.Event()
 
     @property
+    def most(self) -> int:
+        return self._most
+
+    @property
     def free(self) -> int:
         """Below 0 after the limit was lowered."""
         return self._most - self._used

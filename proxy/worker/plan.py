@@ -26,11 +26,13 @@ from proxy.domain.devices import AccountsRead
 from proxy.domain.history import Note, Reason
 from proxy.domain.kinds import WITHDRAWING
 from proxy.domain.lanes import Lane, Route
-from proxy.domain.messages import DEFAULT_READING, MessageReading
+from proxy.domain.messages import DEFAULT_READING, Content, MessageReading
 from proxy.domain.offline_messages import OfflineMessage
 from proxy.domain.preferences import Treatment
 from proxy.domain.previews import Preview
+from proxy.domain.profiles import NOT_KNOWN, Profile, named, question_about
 from proxy.domain.settlements import Bury, Entry, PlanChunk, Waiting
+from proxy.profiles.lookup import ProfileLookup
 from proxy.store.connection import is_the_stores_own
 from proxy.store.devices.addresses import RedisAddresses
 from proxy.store.history_records import NotesOfMessage
@@ -41,6 +43,7 @@ from proxy.usecases.note_plan import note_of_reader, notes_of_all, notes_of_own,
 from proxy.usecases.plan_alerts import Planned, PlanResult, alert_of, jobs_for, readers_of, treatments_of
 from proxy.worker.consumer import POISON_DELIVERIES, StreamConsumer
 from proxy.worker.handover import HandOver
+from proxy.worker.naming import Naming, Unnamed
 from proxy.worker.observer import RelayObserver
 from proxy.worker.tasks import Tasks
 from proxy.worker.withdrawals import Notice, PlanWithdrawals
@@ -64,8 +67,7 @@ class Plan:
     message: OfflineMessage
     alert: Alert | PlanResult
     readers: list[Recipient]
-    mentions: Sequence[str] = ()
-    msg_id: str = ""
+    content: Content
     appended: int = 0
     full: frozenset[Lane] = frozenset()
     blocked: int = 0
@@ -125,14 +127,18 @@ class PlanWorker:
         now: Callable[[], datetime],
         reading: MessageReading = DEFAULT_READING,
         withdrawals: PlanWithdrawals | None = None,
+        profiles: ProfileLookup | None = None,
     ) -> None:
-        """`withdrawals` None: nothing is taken back."""
+        """`withdrawals` None: nothing is taken back; `profiles` None: names are those of payloads."""
         self.consumer = consumer
         self._app_id, self._routes, self._addresses, self._hand_over = app_id, routes, addresses, hand_over
         self._observer, self._alert_ttl, self._now = observer, alert_ttl, now
         self._reading, self._withdrawals = reading, withdrawals
         self._keeps_words = any(route.preview is not Preview.NONE for route in routes)
         self._tasks = Tasks()
+        self._naming: Naming[Plan] | None = None
+        if profiles is not None and self._keeps_words:
+            self._naming = Naming(profiles, self._go_on, consumer.in_flight, self._tasks)
 
     async def claim(self) -> None:
         """One round: read what there is room for, and plan it."""
@@ -158,13 +164,35 @@ class PlanWorker:
     async def _begin(self, entries: Sequence[Entry]) -> None:
         notices = list[Notice]()
         plans = [plan for entry in entries if (plan := self._read(entry, notices)) is not None]
+        if self._naming is None:
+            await self._plan_all(plans)
+        else:
+            await self._go_on(self._naming.sort([self._unnamed(plan) for plan in plans]))
+        if notices:
+            waiting = self._naming.waiting if self._naming else []
+            if waiting:  # what they take back may be among them
+                self._tasks.start(self._withdraw_behind(waiting, notices))
+            else:
+                await self._withdraw(notices)
+
+    def _unnamed(self, plan: Plan) -> Unnamed[Plan]:
+        message, is_shown = plan.message, isinstance(plan.alert, Alert) and plan.readers
+        question = question_about(message.sender, message.conversation, plan.content) if is_shown else None
+        return Unnamed(plan, message.conversation, question)
+
+    async def _go_on(self, found: Sequence[tuple[Plan, Profile]]) -> None:
+        for plan, profile in found:
+            if profile != NOT_KNOWN:
+                plan.content = named(plan.content, profile)
+                plan.alert = alert_of(plan.message, plan.content, self._now(), self._alert_ttl)
+        await self._plan_all([plan for plan, _ in found])
+
+    async def _plan_all(self, plans: Sequence[Plan]) -> None:
         for plan in plans:
             if plan.is_crowd:
                 self._tasks.start(self._plan([plan]))
         for together in _portions([plan for plan in plans if not plan.is_crowd]):
             await self._plan(together)
-        if notices:
-            await self._withdraw(notices)
 
     def _read(self, entry: Entry, notices: list[Notice]) -> Plan | None:
         """None where there is nothing to plan: what takes alerts back is added to `notices`."""
@@ -184,7 +212,7 @@ class PlanWorker:
             notices.append(Notice(entry, message, content))
             return None
         alert = alert_of(message, content, self._now(), self._alert_ttl)
-        return Plan(entry, message, alert, readers_of(message), content.mentions, content.msg_id)
+        return Plan(entry, message, alert, readers_of(message), content)
 
     def _kept(self, message: OfflineMessage) -> OfflineMessage:
         """What may be kept of a message as a dead letter: where no alert of the app shows words, only its type."""
@@ -221,6 +249,10 @@ class PlanWorker:
             accounts = dict.fromkeys(job.account for _, job in plan.jobs)
             notes.add(note_of_reader(plan.message, Reason.PLANNED_BEFORE, account) for account in accounts)
             self._tasks.start(self._hand_over.note(self._app_id, notes.records()))
+
+    async def _withdraw_behind(self, waiting: "list[asyncio.Future[None]]", notices: Sequence[Notice]) -> None:
+        await asyncio.wait(waiting)
+        await self._withdraw(notices)
 
     async def _withdraw(self, notices: Sequence[Notice]) -> None:
         """Take back what they say. What fails of them is left for a later try, as with plans."""
@@ -311,9 +343,11 @@ class PlanWorker:
         if self._withdrawals is None:
             return []
         return [
-            (plan, self._withdrawals.saying(plan.message, plan.msg_id))
+            (plan, self._withdrawals.saying(plan.message, plan.content.msg_id))
             for plan, readers in asked
-            if plan.msg_id and isinstance(plan.alert, Alert) and readers[:1] == plan.readers[:1]  # a crowd's first page
+            if plan.content.msg_id
+            and isinstance(plan.alert, Alert)
+            and readers[:1] == plan.readers[:1]  # a crowd's first page
         ]
 
     def _jobs(self, plan: Plan, readers: Sequence[Recipient], found: AccountsRead) -> list[Planned]:
@@ -329,8 +363,8 @@ class PlanWorker:
         if present := found.present - found.blocked:
             plan.present += sum(reader.account in present for reader in readers)
             readers = [reader for reader in readers if reader.account not in present]
-        if found.preferences or plan.mentions:
-            treatments = treatments_of(plan.alert, readers, found.preferences, plan.mentions, self._now())
+        if found.preferences or plan.content.mentions:
+            treatments = treatments_of(plan.alert, readers, found.preferences, plan.content.mentions, self._now())
             plan.muted += sum(one.muted for account, one in treatments.items() if account not in found.blocked)
         jobs = jobs_for(routes, plan.alert, readers, found.devices, found.blocked, treatments)
         if is_first:

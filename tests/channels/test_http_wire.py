@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from proxy.channels.http.signatures import Signer, signer_of
 from proxy.channels.http.wire import HttpWire
 from proxy.domain.alerts import Alert, AlertText, Update
 from proxy.domain.devices import Platform
@@ -30,6 +29,7 @@ from proxy.domain.outcomes import (
 )
 from proxy.domain.previews import Preview
 from proxy.domain.transfers import Request, Response
+from proxy.signatures import Signer, signer_of
 from tests.channels.pushes import (
     NOON,
     RELAXED,

@@ -35,7 +35,7 @@ class Client:
         self.url, self.http = url, requests.Session()
         self.http.trust_env = False
 
-    def post(self, event: object = None, **headers: str) -> requests.Response:
+    def post(self, event: object = None, path: str = "/alerts", **headers: str) -> requests.Response:
         """A good request, but for the headers that are given."""
         body = event if isinstance(event, bytes) else json.dumps(ALERT if event is None else event).encode()
         stamped = headers.pop("stamped", str(int(time.time())))
@@ -46,7 +46,7 @@ class Client:
             "Content-Type": "application/json",
         }  # fmt: skip
         given = {name.replace("_", "-"): value for name, value in headers.items()}
-        return self.http.post(f"{self.url}/alerts", data=body, headers=good | given, timeout=20)
+        return self.http.post(f"{self.url}{path}", data=body, headers=good | given, timeout=20)
 
     def journal(self) -> list[dict[str, Any]]:
         entries: list[dict[str, Any]] = self.http.get(f"{self.url}/_emulator/journal", timeout=20).json()["entries"]
@@ -95,7 +95,8 @@ def test_what_is_not_signed_so_or_not_whole_is_refused_with_its_reason(client: C
         (None, {"Content-Type": "text/plain"}, 400, "content-type"),
         (b"{", {}, 400, "no JSON"),
         (b"[" * 100_000, {}, 400, "no JSON"),
-        ([], {}, 422, "no event with data"),
+        ([], {}, 422, "no object"),
+        ({}, {}, 422, "no event with data"),
         ({**ALERT, "type": "other"}, {}, 422, "type"),
         ({**ALERT, "timestamp": "noon"}, {}, 422, "timestamp"),
         (without("account"), {}, 422, "account"),
@@ -107,6 +108,18 @@ def test_what_is_not_signed_so_or_not_whole_is_refused_with_its_reason(client: C
         answer = client.post(event, **headers)
         assert (answer.status_code, answer.json()) == (status, {"reason": reason}), headers
     assert {it["outcome"] for it in client.journal()} == {"refused"}
+
+
+def test_names_are_told_to_signed_questions(client: Client) -> None:
+    assert client.post({"account": "alice"}, "/names").json() == {"name": "Alice"}
+    both = client.post({"account": "bob", "group": "21351198708203521"}, "/names").json()
+    assert both == {"name": "Bob", "group_name": "Group 3521"}
+    assert client.post({"account": "alice"}, "/names", webhook_signature="v1,AAAA").status_code == 401
+    for wrong in ({}, {"account": ""}, {"account": "alice", "text": "hello"}, {"account": "alice", "group": 7}):
+        assert client.post(wrong, "/names").status_code == 422
+    client.fault(effect="status", status=500, target="alice")
+    assert client.post({"account": "alice"}, "/names").status_code == 500
+    assert [it["outcome"] for it in client.journal()] == ["told", "told", *["refused"] * 5, "fault"]
 
 
 def test_faults_hit_one_phone_or_all(client: Client) -> None:

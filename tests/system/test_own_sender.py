@@ -26,7 +26,8 @@ def started() -> Iterator[tuple[Rig, Process]]:
         Rig(Path(folder) / "r", without=("mimc", "mipush"), http={}) as rig,
     ):
         rig.start_web(workers=1)
-        yield rig, rig.start_worker()
+        names = {"URL": f"{rig.facts['http']['url']}/names", "SECRET": SENDER_SECRET, "TIMEOUT_S": "2"}
+        yield rig, rig.start_worker(**{f"APP_PROXY_APPS__OTHER__PROFILES__{key}": text for key, text in names.items()})
 
 
 def registered(rig: Rig, account: str, push_token: str) -> str:
@@ -40,7 +41,7 @@ def post(rig: Rig, reader: str, text: str, sequence: int) -> None:
 
 
 def requests_for(rig: Rig, push_token: str) -> list[dict[str, Any]]:
-    return [it for it in rig.journal("http") if it["push_token"] == push_token]
+    return [it for it in rig.journal("http") if it.get("push_token") == push_token]
 
 
 def is_good(request: dict[str, Any]) -> bool:
@@ -59,13 +60,14 @@ def test_an_alert_is_one_signed_request_and_a_phone_that_is_gone_gets_no_more(st
     post(rig, "alice", text, 1)
     post(rig, "carol", "hello", 2)
     rig.settled(OTHER)
+    assert [it["account"] for it in rig.journal("http") if it.get("type") == "names"] == ["bob"]  # asked once
     (request,) = requests_for(rig, alice)
     assert request["outcome"] == "accepted"
     assert is_good(request)
     event = json.loads(request["content"])
     assert abs(int(request["webhook_timestamp"]) - time.time()) < 60
     data = event["data"]
-    assert (data["app"], data["account"], data["title"], data["body"]) == ("other", "alice", "bob", text)
+    assert (data["app"], data["account"], data["title"], data["body"]) == ("other", "alice", "Bob", text)
     assert data["device"] == {"id": "phone", "push_token": PHONE, "locale": "zh-Hans-CN"}
     assert (data["conversation"], data["sequence"]) == ("p2p:bob", str(154503794553568001))
 

@@ -26,6 +26,7 @@ from proxy.domain.offline_messages import offline_message
 from proxy.domain.preferences import Mute, Preferences
 from proxy.domain.previews import Preview
 from proxy.domain.settlements import ChunkResult, Finish, PlanChunk
+from proxy.profiles.lookup import ProfileLookup
 from proxy.store import keys
 from proxy.store.connection import Store, async_redis
 from proxy.store.devices.addresses import RedisAddresses
@@ -121,6 +122,7 @@ class Instance:
             now=lambda: relay.now,
             reading=relay.reading,
             withdrawals=self._withdrawals(relay, addresses, redis, routes) if relay.withdraws or relay.counts else None,
+            profiles=relay.profiles,
         )
 
     def _withdrawals(
@@ -152,6 +154,7 @@ class Relay:
     withdraws = counts = False
     preview = Preview.FULL
     reading = DEFAULT_READING
+    profiles: ProfileLookup | None = None
 
     def __init__(self, redis: Any, store: Store, app_id: str, store_url: str) -> None:
         self.redis, self.store, self.app_id, self.store_url = redis, store, app_id, store_url

@@ -1,1 +1,1 @@
-"""The developer's own sender: alerts to signed requests and answers to outcomes (wire), signatures; all pure."""
+"""The developer's own sender: alerts to signed requests and answers to outcomes (wire); pure."""

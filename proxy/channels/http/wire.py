@@ -7,7 +7,6 @@ from collections.abc import Hashable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from proxy.channels.common import app_data, retry_after, to_json
-from proxy.channels.http.signatures import signer_of
 from proxy.domain.devices import Device
 from proxy.domain.jobs import Job, Push
 from proxy.domain.outcomes import (
@@ -24,6 +23,7 @@ from proxy.domain.times import from_ms
 from proxy.domain.transfers import Request, Response
 from proxy.domain.words import Vocabulary
 from proxy.settings import HttpSettings
+from proxy.signatures import signer_of
 from proxy.strict_json import object_or_none
 from proxy.text import cut, json_bytes
 
@@ -115,14 +115,7 @@ class HttpWire:
 
     def _request(self, webhook_id: str, event: Mapping[str, object], now: datetime) -> Request:
         body = to_json(event)
-        headers = (
-            *self._signer.headers(webhook_id, body, now),
-            "content-type: application/json",
-            "user-agent: mimc-app-proxy",
-            # an empty one keeps libcurl from sending its own
-            "accept:",
-            "expect:",
-        )
+        headers = self._signer.request_headers(webhook_id, body, now)
         return Request(self._url.get_secret_value(), headers, body)
 
 

@@ -1,6 +1,7 @@
 """The emulated sender over HTTP.
 
     POST /alerts    one event, signed
+    POST /names     the names of an account and a group, signed
 
 besides faults and journal (control.py). It answers 200, 401 to a signature that is not good, 400 and 422 to what is no
 event. An event whose webhook-id was accepted before is "repeated" in the journal. A fault's target is an account, a
@@ -22,5 +23,9 @@ def sender_app(sender: Sender) -> Flask:
     @app.post("/alerts")
     def take() -> ResponseReturnValue:
         return sender.take(request.environ, request.headers, request.get_data())
+
+    @app.post("/names")
+    def tell() -> ResponseReturnValue:
+        return sender.tell(request.environ, request.headers, request.get_data())
 
     return app

@@ -1,6 +1,7 @@
-"""What the emulated sender refuses: a signature that is not good, and a body that is no event as docs have it.
+"""What the emulated sender refuses: a signature that is not good, and a body that is neither event nor question as
+docs have it.
 
-Source: Standard Webhooks 1.0.0, and docs/channels-http.md of this project.
+Source: Standard Webhooks 1.0.0, and docs/channels-http.md and docs/profiles.md of this project.
 """
 
 import base64
@@ -42,13 +43,8 @@ def check_signature(headers: Headers, body: bytes, keys: Sequence[bytes], now_s:
 
 def read_event(content_type: str, body: bytes) -> dict[str, Any]:
     """The event, when it is one of the three kinds and whole. Raises Refused."""
-    if content_type.partition(";")[0].strip() != "application/json":
-        raise Refused(400, "content-type")
-    try:
-        event = json.loads(body.decode())
-    except (ValueError, RecursionError):
-        raise Refused(400, "no JSON") from None
-    if not isinstance(event, dict) or not isinstance(data := event.get("data"), dict):
+    event = _read_object(content_type, body)
+    if not isinstance(data := event.get("data"), dict):
         raise Refused(422, "no event with data")
     _require_time(event, "timestamp")
     match event.get("type"):
@@ -61,6 +57,28 @@ def read_event(content_type: str, body: bytes) -> dict[str, Any]:
             _require_withdrawal(data)
             return event
     raise Refused(422, "type")
+
+
+def read_question(content_type: str, body: bytes) -> dict[str, Any]:
+    """The account, and the group where there is one. Raises Refused."""
+    question = _read_object(content_type, body)
+    if not question.keys() <= {"account", "group"}:
+        raise Refused(422, "members")
+    for name in {"account"} | question.keys():
+        _require_text(question, name)
+    return question
+
+
+def _read_object(content_type: str, body: bytes) -> dict[str, Any]:
+    if content_type.partition(";")[0].strip() != "application/json":
+        raise Refused(400, "content-type")
+    try:
+        found = json.loads(body.decode())
+    except (ValueError, RecursionError):
+        raise Refused(400, "no JSON") from None
+    if not isinstance(found, dict):
+        raise Refused(422, "no object")
+    return found
 
 
 def _require_alert(data: dict[str, Any]) -> None:

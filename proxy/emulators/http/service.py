@@ -9,7 +9,7 @@ from werkzeug.datastructures import Headers
 
 from proxy.emulators.control import Fault, FaultBook, Journal
 from proxy.emulators.http.config import SenderConfig, key_of
-from proxy.emulators.http.rules import Refused, check_signature, read_event
+from proxy.emulators.http.rules import Refused, check_signature, read_event, read_question
 from proxy.emulators.wire_faults import WIRE_EFFECTS, apply_wire_fault, take_fault
 
 EFFECTS = WIRE_EFFECTS | {"gone", "status"}
@@ -51,6 +51,22 @@ class Sender:
             self._accepted.add(facts["webhook_id"])
         self.journal.write(**facts, outcome="repeated" if again else "accepted", status=200)
         return _answer(200)
+
+    def tell(self, environ: dict[str, Any], headers: Headers, body: bytes) -> Response:
+        """Names made of the ids: "alice" is "Alice", and a group "Group" with its last four digits."""
+        facts: dict[str, Any] = {"path": environ["PATH_INFO"], "type": "names"}
+        try:
+            check_signature(headers, body, self._keys, time.time(), self._tolerance_s)
+            question = read_question(headers.get("Content-Type", ""), body)
+        except Refused as refused:
+            self.journal.write(**facts, outcome="refused", status=refused.status, reason=refused.reason)
+            return _answer(refused.status, refused.reason)
+        facts |= question
+        if wrong := self._fault(facts, environ):
+            return wrong
+        self.journal.write(**facts, outcome="told", status=200)
+        group = {"group_name": f"Group {question['group'][-4:]}"} if "group" in question else {}
+        return jsonify({"name": question["account"].capitalize(), **group})
 
     def _fault(self, facts: dict[str, Any], environ: dict[str, Any]) -> Response | None:
         targets = {str(facts[name]) for name in ("account", "push_token", "path") if facts.get(name)}
