@@ -1,5 +1,6 @@
 """What we do with a job, before it is sent and once the provider has answered. Pure.
 
+as_shown_now(job, where ...)   -> the job              with no more text than its reader wants shown by now
 check(job, where it goes now)  -> Push | Decision      before the request
 decide(job, outcome)           -> Decision             after the answer
 after_removal(job, result)     -> Decision             once the registration was removed, or was not
@@ -31,6 +32,7 @@ from proxy.domain.outcomes import (
     UnknownAccount,
     Unregistered,
 )
+from proxy.domain.previews import Preview, strictest
 from proxy.domain.settlements import Bury, Finish, Move, Postpone, Settlement, Shown
 from proxy.domain.times import to_ms
 
@@ -107,6 +109,14 @@ class Decision:
     result: Result
     reason: str = ""
     effect: Effect | None = None
+
+
+def as_shown_now(claimed: ClaimedJob, destination: Destination) -> ClaimedJob:
+    """The job with as much text as account and device show by now, whatever they did when it was planned: so nothing
+    that follows, be it another try or a dead letter, has more."""
+    device = destination.device
+    preview = destination.preview if device is None else strictest(destination.preview, device.preview)
+    return claimed if preview is Preview.FULL else replace(claimed, job=claimed.job.at(preview))
 
 
 def check(claimed: ClaimedJob, destination: Destination, lane: Lane, now: datetime) -> Push | Decision:

@@ -134,7 +134,7 @@ class Destination:
 
     `rests`: so long the device takes no more, says the provider. `blocked`: the account is. `unknown`: the provider
     knows no such account. `withdrawn`: the job's alert was taken back. `badge`: how many messages the
-    account has not read, None: that was not asked.
+    account has not read, None: that was not asked. `preview`: how much the account shows of a message by now.
     """
 
     device: Device | None = None
@@ -143,6 +143,7 @@ class Destination:
     unknown: bool = False
     withdrawn: bool = False
     badge: int | None = None
+    preview: Preview = Preview.FULL
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from functools import cached_property
 from proxy.domain.alerts import Alert, AlertText
 from proxy.domain.callbacks import digest
 from proxy.domain.devices import Device, platform_of
+from proxy.domain.previews import Preview
 
 HISTORY_MOST = 10
 
@@ -64,6 +65,10 @@ class Job:
         what = ("update", alert.update) if alert.update else ("job",)
         return str(uuid.UUID(digest(*what, alert.message_id, self.mark)))
 
+    def at(self, preview: Preview) -> "Job":
+        """The same with as much of its text as may be shown."""
+        return self if preview is Preview.FULL else replace(self, alert=self.alert.at(preview))
+
     def tried(self, at: datetime, reason: str) -> "Job":
         """The same with one more try in its history: of many the first one stays, and the latest."""
         history = (*self.history, Try(at, reason))
@@ -112,7 +117,7 @@ class Push:
 
     @property
     def text(self) -> AlertText:
-        """What may be shown: the device may have become stricter since the plan."""
+        """What may be shown on this device."""
         return self.job.alert.text.at(self.device.preview) if self.device else self.job.alert.text
 
 

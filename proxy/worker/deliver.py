@@ -15,6 +15,7 @@ leave for reasons of ours goes back to the batches that wait.
 """
 
 import asyncio
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -23,7 +24,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from proxy.domain.dead_letters import Cause
-from proxy.domain.decisions import Backoff, Decision, Result, bury, check, decide, noted, withdrawn
+from proxy.domain.decisions import Backoff, Decision, Result, as_shown_now, bury, check, decide, noted, withdrawn
 from proxy.domain.devices import Destination, LaneRead
 from proxy.domain.history import Note, note_of_job, shortened
 from proxy.domain.jobs import ClaimedJob, Push
@@ -247,6 +248,7 @@ class LaneWorker:
             if self._control.is_paused:
                 self._waiting.put_first(batches)
                 return []
+        claimed, batches = _as_shown_now(claimed, batches, looked_up)
         addressed, now = dict[bytes, Push](), self._now()
         arrived = {id_ for batch in batches if batch.may_have_arrived for id_ in batch.entry_ids}
         for one, destination in zip(claimed, looked_up.destinations, strict=True):
@@ -584,6 +586,17 @@ class LaneWorker:
         if self._trouble or self._under_way:
             return self._trouble or "no answer from the provider"
         return "no free connection" if self._waiting else "the store takes no outcome"
+
+
+def _as_shown_now(
+    claimed: list[ClaimedJob], batches: Sequence[Batch], looked_up: LaneRead
+) -> tuple[list[ClaimedJob], Sequence[Batch]]:
+    """The same jobs, alone and in their batches; mostly those very ones."""
+    shown = [as_shown_now(one, destination) for one, destination in zip(claimed, looked_up.destinations, strict=True)]
+    if all(map(operator.is_, shown, claimed)):
+        return claimed, batches
+    now = {one.entry_id: one for one in shown}
+    return shown, [replace(it, jobs=tuple(now.get(one.entry_id, one) for one in it.jobs)) for it in batches]
 
 
 def _note_of_pause(claimed: ClaimedJob) -> tuple[Note, ...]:

@@ -97,6 +97,19 @@ def for_inbox(callback: Callback, accepted_at: datetime) -> tuple[OfflineMessage
     return offline_message(callback, accepted_at), callback.callback_id
 
 
+async def all_that_is_stored(redis: Any, app_id: str) -> bytes:
+    """Of an app, as it was written: DUMP would compress it."""
+    reads = {
+        b"string": redis.get,
+        b"hash": redis.hgetall,
+        b"set": redis.smembers,
+        b"stream": redis.xrange,
+        b"zset": lambda name: redis.zrange(name, 0, -1),
+    }
+    names = [name async for name in redis.scan_iter(match=f"*{app_id}*")]
+    return b"".join([repr(await reads[await redis.type(name)](name)).encode() for name in names])
+
+
 def raw(store: Store, command: str, *args: Any) -> Any:
     """One command's answer, as the server gives it."""
     return store.call(lambda redis: redis.execute_command(command, *args))

@@ -11,6 +11,7 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
+from proxy.domain.alerts import AlertText
 from proxy.domain.dead_letters import Cause, DeadLetter, revived
 from proxy.domain.decisions import Result
 from proxy.domain.devices import Address, ApnsEnvironment, Platform
@@ -30,6 +31,8 @@ from proxy.domain.outcomes import (
     UnknownAccount,
     Unregistered,
 )
+from proxy.domain.preferences import Preferences
+from proxy.domain.previews import Preview
 from proxy.domain.transfers import TransportFailure
 from proxy.store import keys
 from proxy.store.connection import Store
@@ -37,6 +40,7 @@ from proxy.store.devices.removal import RemovalGuard
 from proxy.store.queue.lane_states import RedisLaneStates
 from proxy.store.records import load_job
 from proxy.store.users.blocks import RedisBlocks
+from proxy.store.users.preferences import RedisPreferences
 from proxy.worker.observer import MOST_TOLD
 from tests.store.samples import (
     DAY,
@@ -45,6 +49,7 @@ from tests.store.samples import (
     NO_WAIT,
     NOON,
     SECOND,
+    all_that_is_stored,
     apns_lane,
     device,
     mipush_lane,
@@ -220,6 +225,37 @@ def test_a_blocked_account_gets_nothing_that_was_planned_before(on_lane: OnLane,
         assert bench.sent == [["cai"]]
 
     on_lane(scenario)
+
+
+@pytest.mark.parametrize("becomes", ["accepted", "retried", "expired", "rejected"])
+def test_what_a_user_shows_no_longer_is_in_no_request_and_nothing_that_is_kept(
+    on_phones: OnLane, store: Store, becomes: str
+) -> None:
+    """A job may wait for hours, and be planned before an account or a device became stricter."""
+    seen = list[AlertText]()
+    outcomes: dict[str, Outcome] = {"retried": OUT, "rejected": Rejected("bad")}
+
+    def verdict(pushes: Sequence[Push], _authorization: str) -> list[Outcome]:
+        seen.extend(push.text for push in pushes)
+        return [outcomes.get(becomes, Accepted())] * len(pushes)
+
+    async def scenario(bench: LaneBench) -> None:
+        bench.wire.verdict = verdict
+        life = timedelta(0) if becomes == "expired" else DAY
+        await bench.put(*(bench.job(name, life=life) for name in ("ben", "dan")))
+        assert b"the words of ann" in await all_that_is_stored(bench.redis, bench.lane.app_id)
+        preferences = RedisPreferences(store, {"main": bench.lane.app_id})
+        preferences.write("main", "ben", Preferences(preview=Preview.NONE), None)
+        bench.register(replace(device("dan", push_token="dan-token"), preview=Preview.SENDER))
+        await bench.turn()
+        if becomes != "expired":
+            assert sorted(text.title for text in seen) == ["", "ann"]
+            assert {(text.body, text.kind) for text in seen} == {("", "new")}
+        assert b"the words of ann" not in await all_that_is_stored(bench.redis, bench.lane.app_id)
+        assert len(await bench.dead_letters()) == (2 if becomes in ("expired", "rejected") else 0)
+        assert len(await bench.retries()) == (2 if becomes == "retried" else 0)
+
+    on_phones(scenario)
 
 
 def test_a_job_whose_device_changed_its_environment_goes_to_the_other_lane(on_phones: OnLane) -> None:

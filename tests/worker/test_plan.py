@@ -54,6 +54,7 @@ from tests.store.samples import (
     NO_WAIT,
     NOON,
     SECOND,
+    all_that_is_stored,
     apns_lane,
     callback,
     device,
@@ -680,19 +681,6 @@ TOLD = b'{"type":"TEXT","payload":"canary-text","nick":"canary-nick","group":"ca
 CANARIES = (b"canary-text", b"canary-nick", b"canary-group", b64encode(TOLD)[:60])
 
 
-async def all_that_is_stored(relay: Relay) -> bytes:
-    """As it was written: DUMP would compress it."""
-    reads = {
-        b"string": relay.redis.get,
-        b"hash": relay.redis.hgetall,
-        b"set": relay.redis.smembers,
-        b"stream": relay.redis.xrange,
-        b"zset": lambda name: relay.redis.zrange(name, 0, -1),
-    }
-    names = [name async for name in relay.redis.scan_iter(match=f"*{relay.app_id}*")]
-    return b"".join([repr(await reads[await relay.redis.type(name)](name)).encode() for name in names])
-
-
 def secretive(relay: Relay) -> None:
     relay.preview = Preview.NONE
     relay.reading = replace(relay.reading, sender_name=(("nick",),), group_name=(("group",),))
@@ -705,7 +693,7 @@ def test_where_an_app_shows_nothing_no_job_and_no_request_has_a_byte_of_text_or_
         secretive(relay)
         relay.register(["ben"])
         relay.accept(replace(callback(relay.app_id), payload=TOLD, biz_type=""))
-        assert CANARIES[-1] in await all_that_is_stored(relay)  # until it is planned
+        assert CANARIES[-1] in await all_that_is_stored(relay.redis, relay.app_id)  # until it is planned
         await relay.plan()
         (phone,), (account,) = await relay.jobs(relay.phones), await relay.jobs(relay.accounts)
         apns, mipush = ApnsWire(apns_settings(), ApnsEnvironment.PRODUCTION), MipushWire(mipush_settings())
@@ -713,7 +701,8 @@ def test_where_an_app_shows_nothing_no_job_and_no_request_has_a_byte_of_text_or_
             apns.build([Push(phone, device("ben", "phone", "ab"))], "bearer", NOON),
             mipush.build([Push(account, None)], "key", NOON),
         ]
-        everything = b"".join([await all_that_is_stored(relay), repr(logged).encode(), *(it.body for it in requests)])
+        stored = await all_that_is_stored(relay.redis, relay.app_id)
+        everything = b"".join([stored, repr(logged).encode(), *(it.body for it in requests)])
         assert [it for it in CANARIES if it in everything] == []
         assert b"New message" in requests[0].body
 
@@ -730,7 +719,7 @@ def test_where_an_app_shows_nothing_a_dead_letter_keeps_the_type_alone(on_relay:
         await one.turn()
         for _ in range(6):
             await one.take_over()
-        everything = await all_that_is_stored(relay)
+        everything = await all_that_is_stored(relay.redis, relay.app_id)
         assert await relay.left() == (0, 0)
         assert [it for it in CANARIES if it in everything] == []
         ((id_, _),) = await relay.redis.xrange(keys.dead_letters(relay.app_id))

@@ -83,11 +83,15 @@ class RedisAddresses:
     async def destinations(self, lane: Lane, jobs: Sequence[Job]) -> LaneRead:
         """Where these jobs of a lane go now, and whether the lane is paused: one round trip.
 
-        A second one where a registration names another push token than its job does.
+        A second one where a registration names another push token than its job does. What the accounts show is read
+        too, for a job may have waited; one that the plan hands over has not, and is spared this (`question`).
         """
         if not jobs:
             return LaneRead([], False)
-        found, others = self.read(lane, jobs, await ask_strictly(self._redis, self.question(lane, jobs)))
+        prefix = keys.preferences_prefix(lane.app_id)
+        asked_first: Command = ("MGET", *(prefix + digest(job.account) for job in jobs))
+        preferences, *answers = await ask_strictly(self._redis, [asked_first, *self.question(lane, jobs)])
+        found, others = self.read(lane, jobs, answers)
         if others:
             asked: list[Command] = []
             for _, owner_key, _ in others:
@@ -99,6 +103,10 @@ class RedisAddresses:
                 found.destinations[index] = replace(
                     its_own, blocked=former.blocked, withdrawn=former.withdrawn, badge=former.badge
                 )
+        for index, record in enumerate(preferences):
+            if record:
+                preview = preferences_or_strictest(record).preview
+                found.destinations[index] = replace(found.destinations[index], preview=preview)
         return found
 
     def question(self, lane: Lane, jobs: Sequence[Job]) -> list[Command]:
