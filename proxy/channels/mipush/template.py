@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Mapping
 
 from proxy.channels.common import to_json
-from proxy.domain.alerts import Alert, AlertText
+from proxy.domain.alerts import AlertText
 from proxy.settings import TemplateSettings
 from proxy.text import ZERO_WIDTH_JOINER, cut, is_blank, utf16_units
 
@@ -21,11 +21,8 @@ _JOINER_AND_KEYCAP = frozenset({ZERO_WIDTH_JOINER, "\u20e3"})
 _VARIATION_SELECTORS_AND_TAGS = (("\ufe00", "\ufe0f"), ("\U000e0020", "\U000e007f"), ("\U000e0100", "\U000e01ef"))
 
 
-def template_param(
-    template: TemplateSettings, alert: Alert, text: AlertText, longest_value: int = LONGEST_VALUE
-) -> str:
-    """The variables as JSON text, of what `text` says. `group` is the group's name, else its id."""
-    group = text.group or alert.conversation.partition(":")[2]
+def template_param(template: TemplateSettings, text: AlertText, group: str, longest_value: int = LONGEST_VALUE) -> str:
+    """The variables as JSON text, of what `text` says. `group`: what stands for the group; "": the fallback."""
     texts = {"sender": text.title, "text": text.body, "group": group}
     values: Mapping[str, str] = {
         variable: clean(texts[source], template.fallback, longest_value)

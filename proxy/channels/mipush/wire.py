@@ -101,7 +101,8 @@ class MipushWire:
         if alert.update:  # of what the conversation shows
             form |= {"restricted_package_name": self._settings.package, "notify_id": str(_notify_id(alert))}
             return Request(self._revoke_url, headers, urlencode(form, errors="replace").encode())
-        form |= self._message(alert, self._said(pushes[0]), now)
+        group = _group(self._vocabulary.shown(pushes[0].text), alert.conversation)
+        form |= self._message(alert, self._said(pushes[0]), group, now)
         return Request(self._url, headers, urlencode(form, errors="replace").encode())
 
     def read(self, pushes: Sequence[Push], answer: Response, now: datetime) -> list[Outcome]:
@@ -127,7 +128,7 @@ class MipushWire:
     def _said(self, push: Push) -> AlertText:
         return self._vocabulary.say_titled(self._vocabulary.shown(push.text), push.locale)
 
-    def _message(self, alert: Alert, text: AlertText, now: datetime) -> dict[str, str]:
+    def _message(self, alert: Alert, text: AlertText, group: str, now: datetime) -> dict[str, str]:
         time_to_live = min(alert.expires_at - now, self._longest_kept)
         return {
             "restricted_package_name": self._settings.package,
@@ -141,18 +142,18 @@ class MipushWire:
             "notify_id": str(_notify_id(alert)),
             "time_to_live": str(max(time_to_live // _ONE_MS, 1)),  # 0 might mean "as long as you like"
             "payload": to_json(app_data(alert)).decode(),
-            **self._extras(alert, text, now),
+            **self._extras(alert, text, group, now),
         }
 
-    def _extras(self, alert: Alert, text: AlertText, now: datetime) -> dict[str, str]:
+    def _extras(self, alert: Alert, text: AlertText, group: str, now: datetime) -> dict[str, str]:
         asked = self._receipts.extras(alert.message_id, now)
         for longest_value in _VALUE_LENGTHS:
-            extras = self._extras_with(alert, text, longest_value)
+            extras = self._extras_with(alert, text, group, longest_value)
             if _size(extras | asked) < _EXTRAS_ROOM:
                 break
         return extras | asked if _size(extras | asked) < _EXTRAS_MOST else extras
 
-    def _extras_with(self, alert: Alert, text: AlertText, longest_value: int) -> dict[str, str]:
+    def _extras_with(self, alert: Alert, text: AlertText, group: str, longest_value: int) -> dict[str, str]:
         """Since 2024-09-30 a notification without a click action shows nothing, so `notify_effect` is always there."""
         settings = self._settings
         extras = {"extra.notify_effect": settings.notify_effect, "extra.jobkey": _jobkey(alert)}
@@ -164,7 +165,7 @@ class MipushWire:
             extras["extra.channel_id"] = settings.channel_id
         if template := self._template(alert, text):
             extras["extra.template_id"] = template.id
-            extras["extra.template_param"] = template_param(template, alert, text, longest_value)
+            extras["extra.template_param"] = template_param(template, text, group, longest_value)
         return extras
 
     def _template(self, alert: Alert, text: AlertText) -> TemplateSettings | None:
@@ -176,6 +177,12 @@ class MipushWire:
             found += [settings.mention_template] if alert.mentioned else []
             found.append(settings.group_template)
         return next((template for template in found if template is not None), settings.template)
+
+
+def _group(shown: AlertText, conversation: str) -> str:
+    """The group's name, else its id; in a chat of two the sender. "" where no name may be shown."""
+    kind, _, id_ = conversation.partition(":")
+    return shown.group or (id_ if kind == "topic" and shown.title else shown.title)
 
 
 def _address_of(address: str, alert: Alert) -> str:
