@@ -56,6 +56,12 @@ def test_a_payload_is_told_in_each_language_with_its_reasons(config: Path) -> No
     ]
 
 
+def test_a_name_that_the_payload_lacks_is_said_to_be_asked_for(tmp_path: Path) -> None:
+    profiles = f'[apps.main.profiles]\nurl = "https://chat.example.com/names"\nsecret = "whsec_{"A" * 32}"\n'
+    sender = why(facts(write_config(tmp_path, OWN + profiles), {"type": "PIC_FILE"}))["sender"]
+    assert sender == "asked for at profiles.url, else the account, for no path names the sender"
+
+
 def test_a_type_of_the_app_s_own_is_told_with_where_its_rule_is_from(config: Path) -> None:
     found = facts(config, {"msgType": "order_paid", "type": "TEXT", "payload": "42"}, "--sender", "shop")
     assert (found["type"], found["kind"], found["urgent"], found["expiry_s"]) == ("ORDER_PAID", "ORDER_PAID", True, 60)

@@ -32,9 +32,17 @@ def explain(config: Path | None, app: str | None, biz_type: str, sender: str, in
     Nothing is sent or stored.
     """
     settings = load_settings(config)
-    messages = settings.apps[_section(settings, app)].messages
+    section = settings.apps[_section(settings, app)]
+    messages, twins = section.messages, [it for it in settings.apps.values() if it.app_id == section.app_id]
     payload, biz_type, sender = _read(file.read(MAX_BODY), biz_type, sender)
-    told = explain_payload(payload, biz_type, sender, reading_of(messages), vocabulary_of(messages))
+    told = explain_payload(
+        payload,
+        biz_type,
+        sender,
+        reading_of(messages),
+        vocabulary_of(messages),
+        asks_names=any(twin.profiles for twin in twins),
+    )
     click.echo(as_json(_facts(told)) if in_json else printable("\n".join(_lines(told)), keep="\n"))
 
 

@@ -23,9 +23,16 @@ class Explanation:
 
 
 def explain_payload(
-    payload: bytes, biz_type: str, sender: str, reading: MessageReading, vocabulary: Vocabulary
+    payload: bytes,
+    biz_type: str,
+    sender: str,
+    reading: MessageReading,
+    vocabulary: Vocabulary,
+    *,
+    asks_names: bool = False,
 ) -> Explanation:
-    """The same reading as the plan's, with its reasons. `sender` is their account."""
+    """The same reading as the plan's, with its reasons. `sender` is their account; `asks_names`: the plan asks a server
+    for names that the payload lacks, which is not done here."""
     content = reading.read(payload, biz_type)
     envelope = envelope_of(payload)
     members = envelope or {}
@@ -44,7 +51,9 @@ def explain_payload(
         reasons.append(("text", f"from {found.place}{how}" if found.value else _nowhere(reading.text)))
     if rule.kind not in SILENT:
         name = reading.first(members, reading.sender_name)
-        reasons.append(("sender", _from(name) if content.sender_name else "the account, for no path names the sender"))
+        otherwise = "asked for at profiles.url, else the account" if asks_names else "the account"
+        nowhere = f"{otherwise}, for no path names the sender"
+        reasons.append(("sender", _from(name) if content.sender_name else nowhere))
         if content.group_name:
             reasons.append(("group", _from(reading.first(members, reading.group_name))))
     says = {}

@@ -57,6 +57,8 @@ def test_an_alert_is_one_signed_request_and_a_phone_that_is_gone_gets_no_more(st
     alice, carol = registered(rig, "alice", PHONE), registered(rig, "carol", "oppo:phone-of-carol")
     rig.fault("http", effect="gone", target=carol)
     text = rig.secret("message text", "words that no log may have")
+    name = rig.secret("name that the server of names tells", "Bob of no log")
+    rig.fault("http", effect="raw", body=json.dumps({"name": name}), target="bob")
     post(rig, "alice", text, 1)
     post(rig, "carol", "hello", 2)
     rig.settled(OTHER)
@@ -67,7 +69,7 @@ def test_an_alert_is_one_signed_request_and_a_phone_that_is_gone_gets_no_more(st
     event = json.loads(request["content"])
     assert abs(int(request["webhook_timestamp"]) - time.time()) < 60
     data = event["data"]
-    assert (data["app"], data["account"], data["title"], data["body"]) == ("other", "alice", "Bob", text)
+    assert (data["app"], data["account"], data["title"], data["body"]) == ("other", "alice", name, text)
     assert data["device"] == {"id": "phone", "push_token": PHONE, "locale": "zh-Hans-CN"}
     assert (data["conversation"], data["sequence"]) == ("p2p:bob", str(154503794553568001))
 
