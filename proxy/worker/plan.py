@@ -10,7 +10,7 @@ back its own jobs alone: the store keeps the message for that lane, and gives it
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -19,7 +19,7 @@ from typing import TypeVar
 import structlog
 from redis.exceptions import RedisError
 
-from proxy.domain.alerts import Alert
+from proxy.domain.alerts import Alert, AlertText
 from proxy.domain.callbacks import Recipient
 from proxy.domain.dead_letters import Cause
 from proxy.domain.devices import AccountsRead
@@ -204,8 +204,7 @@ class PlanWorker:
             return None
         if entry.deliveries > POISON_DELIVERIES:
             log.error("callback is poison", message_id=message.message_id)
-            notes = [note_of_reader(message, Reason.POISON, reader.account) for reader in readers_of(message)]
-            self.consumer.settle(Bury(entry.id, Cause.POISON, "poison callback", self._kept(message), notes))
+            self._tasks.start(self._bury(entry, message))
             return None
         content = self._reading.read(message.payload, message.biz_type)
         if self._withdrawals is not None and content.kind in WITHDRAWING and content.about:
@@ -214,11 +213,28 @@ class PlanWorker:
         alert = alert_of(message, content, self._now(), self._alert_ttl)
         return Plan(entry, message, alert, readers_of(message), content)
 
-    def _kept(self, message: OfflineMessage) -> OfflineMessage:
-        """What may be kept of a message as a dead letter: where no alert of the app shows words, only its type."""
-        if self._keeps_words:
-            return message
-        return replace(message, payload=b"{}", biz_type=self._reading.type_of(message.payload, message.biz_type))
+    async def _bury(self, entry: Entry, message: OfflineMessage) -> None:
+        """A dead letter keeps only the message's type where none of its alerts would show words."""
+        readers = readers_of(message)
+        if not (self._keeps_words and await self._is_shown_to_any(message, readers)):
+            type_ = self._reading.type_of(message.payload, message.biz_type)
+            message = replace(message, payload=b"{}", biz_type=type_)
+        notes = [note_of_reader(message, Reason.POISON, reader.account) for reader in readers]
+        self.consumer.settle(Bury(entry.id, Cause.POISON, "poison callback", message, notes))
+
+    async def _is_shown_to_any(self, message: OfflineMessage, readers: Sequence[Recipient]) -> bool:
+        """False where it is known that no alert of it would have words. Of a crowd one will."""
+        if not 0 < len(readers) <= CROWD:
+            return True
+        try:
+            found = await self._read_accounts(dict.fromkeys(reader.account for reader in readers))
+        except Exception:  # noqa: BLE001  it may be what makes the callback poison: once that is mended the message rings
+            return True
+        hiding = {name for name, its in found.preferences.items() if its.preview is Preview.NONE}
+        open_ = [reader for reader in readers if reader.account not in hiding]
+        alert = message.alert(AlertText(message.sender, ""), self._alert_ttl)
+        jobs = jobs_for(self._routes, alert, open_, found.devices, ())
+        return any(job.alert.text.title for _, job in jobs) if jobs else bool(open_)
 
     async def _plan(self, plans: Sequence[Plan]) -> None:
         """Plan them together; where one of them fails, each by itself, for it must not hold up the others."""
@@ -324,7 +340,6 @@ class PlanWorker:
 
     async def _look_up(self, asked: Sequence[tuple[Plan, Sequence[Recipient]]]) -> AccountsRead:
         """The devices of all these readers in all sections, which of them are blocked, and what they have set."""
-        apps = {route.lane.app for route in self._routes if not route.to_account}
         names = dict.fromkeys(
             reader.account for plan, readers in asked if isinstance(plan.alert, Alert) for reader in readers
         )
@@ -332,11 +347,15 @@ class PlanWorker:
             return AccountsRead({}, frozenset())
         saying = self._saying(asked)
         commands = [command for _, command in saying]
-        found = await self._addresses.read_accounts(self._app_id, list(apps), list(names), commands)
+        found = await self._read_accounts(names, commands)
         for (plan, _), is_recalled in zip(saying, found.besides, strict=True):
             if is_recalled:
                 plan.alert = PlanResult.RECALLED
         return found
+
+    async def _read_accounts(self, names: Iterable[str], besides: Sequence[Command] = ()) -> AccountsRead:
+        apps = {route.lane.app for route in self._routes if not route.to_account}
+        return await self._addresses.read_accounts(self._app_id, list(apps), list(names), besides)
 
     def _saying(self, asked: Sequence[tuple[Plan, Sequence[Recipient]]]) -> list[tuple[Plan, Command]]:
         """For each message that a READ or RECALL may name later: that it was said."""

@@ -709,18 +709,25 @@ def test_where_an_app_shows_nothing_no_job_and_no_request_has_a_byte_of_text_or_
     on_relay(scenario)
 
 
-def test_where_an_app_shows_nothing_a_dead_letter_keeps_the_type_alone(on_relay: OnRelay) -> None:
+@pytest.mark.parametrize("hides", ["the app", "its one reader", "their one phone"])
+def test_where_no_alert_would_show_words_a_dead_letter_keeps_the_type_alone(on_relay: OnRelay, hides: str) -> None:
     async def scenario(relay: Relay) -> None:
-        secretive(relay)
+        if hides == "the app":
+            secretive(relay)
+        preview = Preview.NONE if hides == "their one phone" else Preview.FULL
+        relay.devices.register(replace(device("ben", "phone", "ben-phone"), preview=preview))
+        if hides == "its one reader":
+            book = RedisPreferences(relay.store, {"main": relay.app_id})
+            book.write("main", "ben", Preferences(preview=Preview.NONE), None)
         relay.accept(replace(callback(relay.app_id), payload=TOLD, biz_type=""))
         await relay.ensure_group()
-        one = relay.instance(relay.accounts)
+        one = relay.instance(relay.phones)
         one.queue.fault = KeyError("a bug of ours")
         await one.turn()
         for _ in range(6):
             await one.take_over()
         everything = await all_that_is_stored(relay.redis, relay.app_id)
-        assert await relay.left() == (0, 0)
+        assert await relay.left() == (0, 0), hides
         assert [it for it in CANARIES if it in everything] == []
         ((id_, _),) = await relay.redis.xrange(keys.dead_letters(relay.app_id))
         kept = load_offline_message(await relay.redis.get(keys.dead_words(relay.app_id, id_.decode())))
