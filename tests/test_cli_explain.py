@@ -47,7 +47,7 @@ class Operator:
         now_ms = to_ms(self.now)
         self.note = Note(
             "00000000000000aa", "p2p:ann", now_ms - 5000, now_ms - 6000, "accepted", "bob", "phone", "main", "apns",
-            planned_at_ms=now_ms - 4990, pushed_at_ms=now_ms - 4980, answered_at_ms=now_ms - 4900,
+            planned_at_ms=now_ms - 4990, pushed_at_ms=now_ms - 4980, ended_at_ms=now_ms - 4900,
         )  # fmt: skip
 
     def register(self, device_id: str = "phone", **of: Any) -> None:
@@ -58,7 +58,7 @@ class Operator:
         """A note with its times where they are not changed; without them where it got no job."""
         one = replace(self.note, **changes)
         if "result" in changes:
-            one = replace(one, planned_at_ms=0, pushed_at_ms=0, answered_at_ms=0)
+            one = replace(one, planned_at_ms=0, pushed_at_ms=0, ended_at_ms=0)
         notes = NotesOfMessage()
         notes.add([one])
         self.with_redis(lambda redis: queue_of(redis).append_notes(self.app_id, notes.records()))
@@ -213,7 +213,7 @@ def test_a_message_an_account_or_a_device_is_asked_for_as_json(operator: Operato
     (note,) = app["notes"]
     assert note["result"] == "accepted"
     assert (note["account"], note["device_id"], note["message_id"]) == ("bob", "phone", "00000000000000aa")
-    assert note["sent_at"] < note["accepted_at"] < note["planned_at"] < note["pushed_at"] < note["answered_at"]
+    assert note["sent_at"] < note["accepted_at"] < note["planned_at"] < note["pushed_at"] < note["ended_at"]
 
 
 def test_the_lines_are_in_the_order_of_things(operator: Operator) -> None:

@@ -164,7 +164,7 @@ def _note(noted: Noted) -> dict[str, Any]:
     note = noted.note
     times = {
         "sent_at": note.sent_at_ms, "accepted_at": note.accepted_at_ms, "planned_at": note.planned_at_ms,
-        "pushed_at": note.pushed_at_ms, "answered_at": note.answered_at_ms,
+        "pushed_at": note.pushed_at_ms, "ended_at": note.ended_at_ms,
     }  # fmt: skip
     texts = {
         "message_id": note.message_id, "conversation": note.conversation, "account": note.account,

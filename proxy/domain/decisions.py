@@ -13,9 +13,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import assert_never
 
+from proxy.domain.alerts import Update
 from proxy.domain.dead_letters import Cause
 from proxy.domain.devices import Destination, RemovalResult
-from proxy.domain.history import note_of_job
+from proxy.domain.history import JobEnd, Reason
 from proxy.domain.jobs import ClaimedJob, Job, Push
 from proxy.domain.lanes import Lane, PauseKind
 from proxy.domain.outcomes import (
@@ -38,6 +39,7 @@ from proxy.domain.times import to_ms
 
 Backoff = Callable[[int], timedelta]
 _LONGEST_REST = timedelta(hours=1)
+_TAKEN_BACK = {Update.RECALL: "recalled", Update.READ: "read elsewhere"}
 
 
 class Result(StrEnum):
@@ -231,26 +233,38 @@ def noted(
     claimed: ClaimedJob, decision: Decision, pushed_at: datetime | None, now: datetime, why: str = ""
 ) -> Settlement:
     """The settlement of a decision with a note; of tries that were in vain only the first makes one.
-    A withdrawal makes none.
 
     `pushed_at` None: it was not sent. `why` is for the history alone, where the decision has no reason.
     """
     settlement = decision.settlement
     if settlement is None:
         raise ValueError("nothing to settle")
-    job = claimed.job
+    job, reason = claimed.job, decision.reason or why
     if job.alert.update is not None:
-        return settlement
+        return _noted_of_alert(settlement, job, decision.result, reason, now)
     if isinstance(settlement, Postpone | Move):
+        is_first = not claimed.job.history
         job = claimed.put_off(settlement.job)
         settlement = replace(settlement, job=job)
-        if isinstance(settlement, Move) or claimed.job.history:
+        if isinstance(settlement, Move):
+            reason = settlement.lane.channel
+        elif not is_first:
             return settlement
-    times = (to_ms(pushed_at), to_ms(now)) if pushed_at else (0, 0)
-    note = note_of_job(job, decision.result, decision.reason or why, claimed.planned_at_ms, *times)
+    end = JobEnd(job, decision.result, reason, claimed.planned_at_ms, to_ms(pushed_at) if pushed_at else 0, to_ms(now))
     if isinstance(settlement, Finish):  # nearly all of them, and `replace` costs three times as much
-        return Finish(settlement.entry_id, (note,))
-    return replace(settlement, notes=(note,))
+        return Finish(settlement.entry_id, (end,))
+    return replace(settlement, notes=(end,))
+
+
+def _noted_of_alert(settlement: Settlement, update: Job, result: Result, reason: str, now: datetime) -> Settlement:
+    """The alert that an update is about was taken back, or was not, and why; of its number nothing is said."""
+    if update.alert.update not in _TAKEN_BACK or not isinstance(settlement, Finish):
+        return settlement
+    why = _TAKEN_BACK[update.alert.update]
+    end = JobEnd(update, Reason.TAKEN_BACK, why, ended_at_ms=to_ms(now))
+    if result is not Result.ACCEPTED:
+        end.result, end.reason = Reason.NOT_TAKEN_BACK, f"{why}, but {result}{reason and ': '}{reason}"
+    return Finish(settlement.entry_id, (end,))
 
 
 def _paused(claimed: ClaimedJob, pause: PauseLane, now: datetime, again: datetime | None = None) -> Decision:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from types import MappingProxyType
 
 
 class Delivery(StrEnum):
@@ -16,6 +17,14 @@ class Delivery(StrEnum):
     OVER_QUOTA = "over quota"
     EXPIRED = "expired"
     OTHER = "other"  # of a kind that is newer than this program
+
+
+# how the history says it: "expired" alone is what we say of a message
+NOTED = MappingProxyType({
+    **{what: str(what) for what in Delivery},
+    Delivery.EXPIRED: "expired at the provider",
+    Delivery.OTHER: "receipt of another kind",
+})  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from proxy.domain.dead_letters import Cause
-from proxy.domain.history import Note
+from proxy.domain.history import JobEnd, Note
 from proxy.domain.jobs import ClaimedJob, Job
 from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import OfflineMessage
@@ -31,7 +31,7 @@ class Finish:
     """The entry is done with and goes. Of this and others `notes` are for the history."""
 
     entry_id: bytes
-    notes: Sequence[Note] = field(default=(), compare=False)
+    notes: Sequence[Note | JobEnd] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Shown:
 
     entry_id: bytes
     job: Job
-    notes: Sequence[Note] = field(default=(), compare=False)
+    notes: Sequence[Note | JobEnd] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Postpone:
     entry_id: bytes
     job: Job
     when: datetime
-    notes: Sequence[Note] = field(default=(), compare=False)
+    notes: Sequence[Note | JobEnd] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Bury:
     cause: Cause
     reason: str
     subject: Job | OfflineMessage | Entry
-    notes: Sequence[Note] = field(default=(), compare=False)
+    notes: Sequence[Note | JobEnd] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Move:
     entry_id: bytes
     job: Job
     lane: Lane
-    notes: Sequence[Note] = field(default=(), compare=False)
+    notes: Sequence[Note | JobEnd] = field(default=(), compare=False)
 
 
 Settlement = Finish | Shown | Postpone | Bury | Move
@@ -107,7 +107,7 @@ class Waiting:
 class PlanChunk:
     """Some of a message's jobs. `last`: its callback is done with after them, or waits for the lanes that are full.
 
-    `notes` go into the history with the last ones: records with their buckets, see store/history_records.py.
+    `notes` go into the history with the last ones: records, see store/history_records.py.
     """
 
     app_id: str
@@ -116,7 +116,7 @@ class PlanChunk:
     jobs: Sequence[tuple[Lane, Job]]
     last: bool
     waiting: Waiting | None = None
-    notes: Sequence[tuple[int, bytes]] = ()
+    notes: bytes = b""
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,13 @@ from datetime import datetime
 from enum import StrEnum
 
 from proxy.domain.history import Note, Noted, Reason
+from proxy.domain.receipts import NOTED
 from proxy.domain.times import from_ms
 
 _WAITS = (Reason.WAITS_FOR_PLAN, Reason.WAITS_FOR_ROOM, Reason.WAITS_FOR_TRY, Reason.WAITS_IN_LANE)
-_PUT_OFF = ("retry", "paused")
+_PUT_OFF = ("retry", "paused", "other environment")
+_TAKEN_BACK = (Reason.TAKEN_BACK, Reason.NOT_TAKEN_BACK)
+_RECEIPTS = frozenset(NOTED.values())
 
 
 class Step(StrEnum):
@@ -23,6 +26,10 @@ class Step(StrEnum):
     ANSWERED = "answered"
     ENDED = "ended"  # without a push
     WAITS = "waits"
+    DELIVERED = "delivered"  # this and the next two by the provider's clock, as it was given
+    CLICKED = "clicked"
+    REPORTED = "reported"  # what else the provider says of the phone
+    TAKEN_BACK = "taken back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +54,19 @@ class Story:
 
 
 def stories(noted: Iterable[Noted]) -> list[Story]:
-    """By message, in the order of acceptance."""
+    """By message, in the order of acceptance; of those about which only receipts are left, of the push."""
     by_message: dict[str, list[Noted]] = {}
     for one in noted:
         by_message.setdefault(one.note.message_id, []).append(one)
-    told = sorted(by_message.values(), key=lambda some: min(one.note.accepted_at_ms for one in some))
+    told = sorted(by_message.values(), key=lambda some: min(_began(one.note) for one in some))
     return [_story(some) for some in told]
 
 
 def _story(noted: Sequence[Noted]) -> Story:
-    first = min(noted, key=lambda one: one.note.accepted_at_ms).note
+    first = min(noted, key=lambda one: (not one.note.accepted_at_ms, one.note.accepted_at_ms)).note
     events = [Event(from_ms(first.sent_at_ms), Step.SENT)] if first.sent_at_ms else []
-    events.append(Event(from_ms(first.accepted_at_ms), Step.ACCEPTED))
+    if first.accepted_at_ms:
+        events.append(Event(from_ms(first.accepted_at_ms), Step.ACCEPTED))
     by_target: dict[tuple[str, str, str], list[Noted]] = {}
     for one in noted:
         by_target.setdefault((one.note.account, one.note.app, one.note.device_id), []).append(one)
@@ -67,8 +75,22 @@ def _story(noted: Sequence[Noted]) -> Story:
     return Story(first.message_id, first.conversation, events)
 
 
+def _began(note: Note) -> int:
+    return note.accepted_at_ms or note.pushed_at_ms
+
+
 def _of_target(noted: Sequence[Noted]) -> list[Event]:
+    """What happened up to the push, then what came of it: a provider's clock may be behind ours, and it says things
+    twice."""
+    of_job = [one for one in noted if not _is_later(one.note)]
+    later = dict.fromkeys(_later(one) for one in noted if _is_later(one.note))
+    return [*_of_job(of_job), *later]
+
+
+def _of_job(noted: Sequence[Noted]) -> list[Event]:
     """What a later note says of the time before is left out: it has all tries."""
+    if not noted:
+        return []
     last = noted[-1].note
     events = list[Event]()
     if last.planned_at_ms:
@@ -92,8 +114,22 @@ def _end(noted: Noted) -> list[Event]:
         return [_event(noted.at, Step.ENDED, note, says(note))]
     return [
         _event(from_ms(note.pushed_at_ms), Step.PUSHED, note, "without a sound" if note.silent else ""),
-        _event(from_ms(note.answered_at_ms), Step.ANSWERED, note, says(note)),
+        _event(from_ms(note.ended_at_ms), Step.ANSWERED, note, says(note)),
     ]
+
+
+def _is_later(note: Note) -> bool:
+    return note.result in _RECEIPTS or note.result in _TAKEN_BACK
+
+
+def _later(noted: Noted) -> Event:
+    note = noted.note
+    if note.result in _TAKEN_BACK:
+        return _event(noted.at, Step.TAKEN_BACK, note, note.reason if note.result == Reason.TAKEN_BACK else says(note))
+    if note.result in (Step.DELIVERED, Step.CLICKED):
+        took_s = max(note.ended_at_ms - note.pushed_at_ms, 0) / 1000 if note.pushed_at_ms else 0
+        return _event(noted.at, Step(note.result), note, f"{took_s:.3f} s after it was sent" if took_s else "")
+    return _event(noted.at, Step.REPORTED, note, says(note))
 
 
 def says(note: Note) -> str:

@@ -1,36 +1,40 @@
 """Notes of the history as bytes. A record is a head, which notes of one message and result share, and members.
 
-    head    version, result, flags            1 byte each
+    record  bucket                            1 byte
+            its head, its members             each its length in bytes before it
+    head    version and flags, result         1 byte each
             message id, shortened             8 bytes (a text where it is not 16 hex digits)
-            accepted at                       6 bytes, ms since 1970
+            accepted at                       6 bytes, ms since 1970; of a receipt when its push was sent
             MIMC's own time                   difference to that
             conversation                      text
             channel, app                      a number (a text follows 0), a text; of no app the number is 1
-            reason                            text
+            reason                            text, where a flag says so
     member  account                           text
             device id                         text; 17 bytes where it is a UUID
-            planned, pushed, answered at      each the difference to the one before
+            planned, pushed, ended at         each the difference to the one before
             tries                             their number; of each the difference to the first time, and the reason
 
 A number is a varint (7 bits a byte, the lowest first); a difference 0 where the time is unknown, else 1 + its zigzag
 form (0, -1, 1, -2 ... as 0, 1, 2, 3 ...); a text its length in bytes and UTF-8. Every message makes a record or more
-that live for 7 days, so that JSON's names alone would cost more than all of this.
+that live for 7 days, so that JSON's names alone would cost more than all of this. What is filed together is deflated.
 """
 
 import uuid
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from zlib import crc32
 
 from proxy.domain.decisions import Result
 from proxy.domain.devices import APNS_SANDBOX, Platform
-from proxy.domain.history import Note, Reason
+from proxy.domain.history import JobEnd, Note, Reason
 from proxy.domain.jobs import Try
+from proxy.domain.receipts import NOTED, Delivery
 from proxy.domain.times import from_ms, to_ms
 from proxy.store.records import UnreadableRecord
 
-VERSION = 1
 BUCKETS = 64  # of each appId; a multiple of any sensible number of shards, so that a bucket lies in one of them
+RECORDS, DEFLATED = b"r", b"z"  # names of an entry's only field, which say how its records lie in it
+_VERSION = 1  # times _VERSIONS, beside the flags
 _MAX_TEXT = 256  # bytes of a text whose length others decide
 # the place is the code: add at the end alone
 _RESULTS = (
@@ -38,54 +42,90 @@ _RESULTS = (
     *(Result.DEVICE_MOVED, Result.DEVICE_GONE, Result.UNKNOWN_ACCOUNT, Result.IMPOSSIBLE, Result.OTHER_ENVIRONMENT),
     *(Result.SANDBOX_OFF, Reason.KIND_IS_SILENT, Reason.OWN_MESSAGE, Reason.EXPIRED, Reason.NO_DEVICE, Reason.PRESENT),
     *(Reason.MUTED, Reason.ONLINE, Reason.CHANNEL_OFF, Reason.PLANNED_BEFORE, Reason.POISON, Reason.RECALLED),
-    *(Result.WITHDRAWN, Result.DROPPED, Result.FALLBACK),
+    *(Result.WITHDRAWN, Result.DROPPED, Reason.NAMES_NONE, Reason.TAKEN_BACK, Reason.NOT_TAKEN_BACK),
+    *(NOTED[Delivery.DELIVERED], NOTED[Delivery.CLICKED], NOTED[Delivery.INVALID_TARGET]),
+    *(NOTED[Delivery.BLOCKED_BY_USER], NOTED[Delivery.FILTERED], NOTED[Delivery.OVER_QUOTA]),
+    *(NOTED[Delivery.EXPIRED], NOTED[Delivery.OTHER]),
+    Result.FALLBACK,
 )
 # the same; a channel that is not among them costs its name in each record
 _CHANNELS = (Platform.APNS.value, APNS_SANDBOX, Platform.MIPUSH.value, Platform.HTTP.value)
 _NO_APP, _FIRST_CHANNEL = 1, 2
 _ID_BYTES = 8
 _CODES = {str(result): code for code, result in enumerate(_RESULTS)}
-_SILENT, _URGENT, _P2P, _TEXT_ID = 1, 2, 4, 8
+_SILENT, _P2P, _TEXT_ID, _REASON, _RECEIPT, _VERSIONS = 1, 2, 4, 8, 16, 32
 _PEER = "p2p:"
-_NO_TIMES = b"\0\0\0\0"  # nor tries
+_NO_TRIES = b"\0"
 _UUID_SMALL, _UUID_CAPITAL = b"\x01", b"\x03"  # an even number is twice the length of a text
+_WORTH_DEFLATING = 160  # bytes
+_WINDOW_BITS, _MEMORY_LEVEL = -12, 5  # 4 KiB of raw deflate: setting up more costs more than it saves
 
 
 def bucket_of(account: str) -> int:
     """The bucket that holds an account's notes."""
-    return crc32(account.encode("utf-8", "surrogatepass")) % BUCKETS
+    return zlib.crc32(account.encode("utf-8", "surrogatepass")) % BUCKETS
 
 
-def head_of(note: Note) -> bytes:
-    """What the note shares with others about the same message and outcome."""
-    is_p2p, id_ = note.conversation.startswith(_PEER), _id(note.message_id)
-    flags = (_SILENT * note.silent) | (_URGENT * note.urgent) | (_P2P * is_p2p) | (0 if id_ else _TEXT_ID)
-    accepted = max(note.accepted_at_ms, 0)
-    return b"".join((
-        bytes((VERSION, _CODES.get(note.result, 0), flags)),
-        id_ or _text(note.message_id),
-        accepted.to_bytes(6, "big"),
-        _difference(note.sent_at_ms, accepted),
-        _text(note.conversation[len(_PEER) :] if is_p2p else note.conversation),
-        _place(note.app, note.channel),
-        _text(note.reason) if note.reason else b"\0",
-    ))  # fmt: skip
+def record_of(noted: Note | JobEnd) -> bytes:
+    """One note, as whoever makes it hands it to the store."""
+    note = noted.note if isinstance(noted, JobEnd) else noted
+    head, member = _head(note), _member(note)
+    return b"%c%b%b%b%b" % (bucket_of(note.account), _number(len(head)), head, _number(len(member)), member)
 
 
-def member_of(note: Note) -> bytes:
-    """What is the note's alone."""
-    if not (note.planned_at_ms or note.pushed_at_ms or note.answered_at_ms or note.tries):
-        return _text(note.account) + _device(note.device_id) + _NO_TIMES
-    accepted = note.accepted_at_ms
-    planned = note.planned_at_ms or accepted
-    return b"".join((
-        _text(note.account),
-        _device(note.device_id),
-        _difference(note.planned_at_ms, accepted),
-        _difference(note.pushed_at_ms, planned),
-        _difference(note.answered_at_ms, note.pushed_at_ms or planned),
-        _tries(note.tries, accepted) if note.tries else b"\0",
-    ))  # fmt: skip
+class NotesOfMessage:
+    """Collects the notes of one message, made at the same time (ms); those with a head in common share a record.
+
+    For thousands of readers.
+    """
+
+    def __init__(self, at_ms: int = 0) -> None:
+        self._at_ms = at_ms
+        self._heads: dict[tuple[str, ...], bytes] = {}
+        self._members: dict[tuple[int, bytes], list[bytes]] = {}
+
+    def add(self, notes: Iterable[Note]) -> None:
+        for note in notes:
+            shared = note.result, note.app, note.channel, note.reason
+            head = self._heads.get(shared)
+            if head is None:
+                head = self._heads[shared] = _head(note)
+            note.ended_at_ms = note.ended_at_ms or self._at_ms
+            self._members.setdefault((bucket_of(note.account), head), []).append(_member(note))
+
+    def records(self) -> bytes:
+        return b"".join(_records(self._members))
+
+
+def filed(records: Iterable[bytes]) -> dict[int, tuple[bytes, bytes]]:
+    """The same by bucket, for an entry each: its field's name and value."""
+    members: dict[tuple[int, bytes], list[bytes]] = {}
+    for some in records:
+        for bucket, head, those in _split(some):
+            members.setdefault((bucket, head), []).append(those)
+    by_bucket: dict[int, list[bytes]] = {}
+    for record in _records(members):
+        by_bucket.setdefault(record[0], []).append(record)
+    return {bucket: _deflated(b"".join(parts)) for bucket, parts in by_bucket.items()}
+
+
+def unfiled(name: bytes, value: bytes) -> bytes:
+    """The records of an entry of the history. Raises UnreadableRecord."""
+    if name == RECORDS:
+        return value
+    try:
+        return zlib.decompress(value, _WINDOW_BITS)
+    except zlib.error as error:
+        raise UnreadableRecord(f"history entry: {type(error).__name__}") from None
+
+
+def load_notes(records: bytes) -> Iterator[Note]:
+    """What cannot be read of them is left out: another version of this program may have written it."""
+    for _, head, members in _split(records):
+        try:
+            yield from _Reading(head).notes(members)
+        except (IndexError, ValueError, OverflowError):  # the last: a year too far
+            continue
 
 
 def sign_of_message(message_id: str) -> bytes:
@@ -101,75 +141,128 @@ def sign_of_device(device_id: str) -> bytes:
     return _device(device_id)
 
 
-class NotesOfMessage:
-    """Collects the notes of one message; those that have a head in common share a record. For thousands of readers."""
-
-    def __init__(self) -> None:
-        self._heads: dict[tuple[str, ...], bytes] = {}
-        self._members: dict[tuple[int, bytes], list[bytes]] = {}
-
-    def add(self, notes: Iterable[Note]) -> None:
-        for note in notes:
-            shared = note.result, note.app, note.channel, note.reason
-            head = self._heads.get(shared)
-            if head is None:
-                head = self._heads[shared] = head_of(note)
-            self._members.setdefault((bucket_of(note.account), head), []).append(member_of(note))
-
-    def records(self) -> list[tuple[int, bytes]]:
-        """Each with its bucket."""
-        return [(bucket, head + b"".join(members)) for (bucket, head), members in self._members.items()]
+def _records(members: dict[tuple[int, bytes], list[bytes]]) -> Iterator[bytes]:
+    for (bucket, head), parts in members.items():
+        those = parts[0] if len(parts) == 1 else b"".join(parts)
+        yield b"%c%b%b%b%b" % (bucket, _number(len(head)), head, _number(len(those)), those)
 
 
-def load_notes(record: bytes) -> Iterator[Note]:
-    """Raises UnreadableRecord, after those that could be read."""
+def _split(records: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """Bucket, head and members of each, as far as they are whole."""
+    place, end = 0, len(records)
     try:
-        yield from _Reading(record).notes()
-    except (IndexError, ValueError, OverflowError) as error:  # the last: a year too far
-        raise UnreadableRecord(f"history record: {type(error).__name__}") from None
+        while place < end:
+            size, first = _number_at(records, place + 1)
+            rest, start = _number_at(records, first + size)
+            if start + rest > end:
+                return
+            yield records[place] % BUCKETS, records[first : first + size], records[start : start + rest]
+            place = start + rest
+    except IndexError:
+        return
+
+
+def _number_at(raw: bytes, place: int) -> tuple[int, int]:
+    """A number, and the place after it."""
+    byte = raw[place]
+    if byte < 128:
+        return byte, place + 1
+    number, shift = byte & 127, 7
+    while True:
+        place += 1
+        byte = raw[place]
+        number |= (byte & 127) << shift
+        if byte < 128:
+            return number, place + 1
+        shift += 7
+
+
+def _deflated(records: bytes) -> tuple[bytes, bytes]:
+    if len(records) < _WORTH_DEFLATING:
+        return RECORDS, records
+    packer = zlib.compressobj(1, zlib.DEFLATED, _WINDOW_BITS, _MEMORY_LEVEL)
+    packed = packer.compress(records) + packer.flush()
+    return (DEFLATED, packed) if len(packed) < len(records) else (RECORDS, records)
+
+
+def _head(note: Note) -> bytes:
+    """What the note shares with others about the same message and outcome."""
+    conversation, message_id, reason = note.conversation, note.message_id, note.reason
+    accepted = note.accepted_at_ms
+    flags = _VERSION * _VERSIONS
+    if note.silent:
+        flags |= _SILENT
+    if conversation.startswith(_PEER):
+        flags |= _P2P
+        conversation = conversation[4:]
+    if not (id_ := _id(message_id)):
+        flags |= _TEXT_ID
+        id_ = _text(message_id)
+    if accepted <= 0:
+        flags |= _RECEIPT
+        accepted = note.pushed_at_ms
+    code, sent = _CODES.get(note.result, 0), _difference(note.sent_at_ms, accepted)
+    place, at = _place(note.app, note.channel), accepted.to_bytes(6, "big")
+    if not reason:
+        return b"%c%c%b%b%b%b%b" % (flags, code, id_, at, sent, _text(conversation), place)
+    return b"%c%c%b%b%b%b%b%b" % (flags | _REASON, code, id_, at, sent, _text(conversation), place, _text(reason))
+
+
+def _member(note: Note) -> bytes:
+    """What is the note's alone."""
+    accepted, pushed = note.accepted_at_ms, note.pushed_at_ms
+    if accepted <= 0:
+        accepted, pushed = pushed, 0
+    planned, tries = note.planned_at_ms, note.tries
+    before = planned or accepted
+    return b"%b%b%b%b%b%b" % (
+        _text(note.account),
+        _device(note.device_id),
+        _difference(planned, accepted),
+        _difference(pushed, before),
+        _difference(note.ended_at_ms, pushed or before),
+        _tries(tries, accepted) if tries else _NO_TRIES,
+    )
 
 
 class _Reading:
-    def __init__(self, record: bytes) -> None:
-        self._record, self._place = record, 0
+    def __init__(self, raw: bytes) -> None:
+        self._raw, self._place = raw, 0
 
-    def notes(self) -> Iterator[Note]:
-        version, code, flags = self._take(3)
-        if version != VERSION:
+    def notes(self, members: bytes) -> Iterator[Note]:
+        """What was written so far is a head. Of members that end too early those before are notes."""
+        flags, code = self._take(2)
+        if flags // _VERSIONS != _VERSION:
             raise ValueError("version")
         message_id = self._text() if flags & _TEXT_ID else self._take(_ID_BYTES).hex()
         accepted = int.from_bytes(self._take(6), "big")
         sent = self._time(accepted)
         conversation = (_PEER if flags & _P2P else "") + self._text()
         app, channel = self._app_and_channel()
-        reason, result = self._text(), str(_RESULTS[code]) if code < len(_RESULTS) else ""
-        while self._place < len(self._record):
+        reason, result = self._text() if flags & _REASON else "", str(_RESULTS[code]) if code < len(_RESULTS) else ""
+        is_receipt = flags & _RECEIPT
+        self._raw, self._place = members, 0
+        while self._place < len(self._raw):
             account, device_id = self._text(), self._device()
             planned = self._time(accepted)
             pushed = self._time(planned or accepted)
-            answered = self._time(pushed or planned or accepted)
+            ended = self._time(pushed or planned or accepted)
             tries = tuple(Try(from_ms(self._time(accepted)), self._text()) for _ in range(self._number()))
             yield Note(
-                message_id, conversation, accepted, sent, result, account, device_id, app, channel, reason,
-                bool(flags & _SILENT), bool(flags & _URGENT), planned, pushed, answered, tries,
+                message_id, conversation, 0 if is_receipt else accepted, sent, result, account, device_id, app, channel,
+                reason, bool(flags & _SILENT), planned, accepted if is_receipt else pushed, ended, tries,
             )  # fmt: skip
 
     def _take(self, size: int) -> bytes:
-        taken = self._record[self._place : self._place + size]
+        taken = self._raw[self._place : self._place + size]
         if len(taken) < size:
             raise IndexError("end")
         self._place += size
         return taken
 
     def _number(self) -> int:
-        number = shift = 0
-        while True:
-            byte = self._record[self._place]
-            self._place += 1
-            number |= (byte & 127) << shift
-            if byte < 128:
-                return number
-            shift += 7
+        number, self._place = _number_at(self._raw, self._place)
+        return number
 
     def _text(self) -> str:
         return self._take(self._number()).decode("utf-8", "replace")
@@ -223,24 +316,33 @@ def _place(app: str, channel: str) -> bytes:
 def _device(device_id: str) -> bytes:
     if not device_id:
         return b"\0"
-    if len(device_id) == 36:
-        try:
-            raw = uuid.UUID(device_id)
-        except ValueError:
-            pass
-        else:
-            if (text := str(raw)) == device_id:
-                return _UUID_SMALL + raw.bytes
-            if text.upper() == device_id:
-                return _UUID_CAPITAL + raw.bytes
-    text_ = device_id.encode("utf-8", "surrogatepass")[:_MAX_TEXT]
-    return _number(2 * len(text_)) + text_
+    if len(device_id) == 36 and (packed := _uuid(device_id)):
+        return packed
+    text = device_id.encode("utf-8", "surrogatepass")[:_MAX_TEXT]
+    return _number(2 * len(text)) + text
+
+
+def _uuid(text: str) -> bytes:
+    """In canonical form, with small or capital letters; else b""."""
+    digits = text.replace("-", "")
+    try:
+        raw = bytes.fromhex(digits)
+    except ValueError:
+        return b""
+    if text != f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}" or len(raw) != 16:
+        return b""
+    small = raw.hex()
+    if digits == small:
+        return _UUID_SMALL + raw
+    return _UUID_CAPITAL + raw if digits == small.upper() else b""
 
 
 def _difference(time_ms: int, before_ms: int) -> bytes:
     if time_ms <= 0:
         return b"\0"
     difference = time_ms - before_ms
+    if 0 <= difference < 8192:  # nearly all: kept ready
+        return _SMALL_NUMBERS[2 * difference + 1]
     return _number(2 * difference + 1 if difference >= 0 else -2 * difference)
 
 

@@ -35,7 +35,8 @@ users' own names and may hold anything; they and push tokens enter a key as a di
     proxy:{appId}:brake:<app>:<platform>     hash    1 day            worker (deliver), cli the removal guard
     proxy:{<team>}:provider-token:<id>:<d>   string  1 hour           worker (deliver), cli the key's JWT for APNs
     ...:signing                              string  5 s              worker (deliver)      the lock of who signs it
-    proxy:{appId}:history:<bucket>           stream  7 days           worker (plan, settle) how messages ended
+    proxy:{appId}:history:new                stream  a minute         worker, web           how messages ended
+    proxy:{appId}:history:<bucket>           stream  7 days           worker (file)         the same, by account
     proxy:{appId}:ready                      string  1 minute         web (health)          can the store be written?
     proxy:{store}:generation                 hash    for ever         web, worker           which store this is, loss
     proxy:{store}:clocks                     hash    1 hour           web, worker           clocks that are wrong
@@ -253,6 +254,11 @@ def calls(limit: str, caller: str) -> str:
 
 def signed_in(account_name: str, network: str) -> str:
     return f"proxy:signed-in:{digest(account_name, network)}"
+
+
+def history_new(app_id: str) -> str:
+    """What was noted and is not filed yet."""
+    return f"proxy:{{{app_id}}}:history:new"
 
 
 def history(app_id: str, bucket: int) -> str:

@@ -26,11 +26,12 @@ from redis.exceptions import RedisError
 from proxy.domain.dead_letters import Cause
 from proxy.domain.decisions import Backoff, Decision, Result, as_shown_now, bury, check, decide, noted, withdrawn
 from proxy.domain.devices import Destination, LaneRead
-from proxy.domain.history import Note, note_of_job, shortened
+from proxy.domain.history import JobEnd, shortened
 from proxy.domain.jobs import ClaimedJob, Push
 from proxy.domain.lanes import Lane, Route, StoredLane
 from proxy.domain.outcomes import About, CredentialsExpired, Deferred, Outcome, Split
 from proxy.domain.settlements import Bury, Entry, Finish, Postpone, Settlement, Shown
+from proxy.domain.times import to_ms
 from proxy.domain.transfers import FailureKind, Response, TransportFailure
 from proxy.ports import Authorization, Transport, Wire
 from proxy.store.connection import is_the_stores_own
@@ -142,8 +143,10 @@ class LaneWorker:
             return None
         if entry.deliveries > POISON_DELIVERIES:
             log.error("job is poison", job_id=job.id, app=job.app, channel=job.channel)
-            note = note_of_job(job, Result.DEAD_LETTER, "poison", planned_at_ms=ClaimedJob(entry.id, job).planned_at_ms)
-            self.consumer.settle(Bury(entry.id, Cause.POISON, "poison", job, (note,)))
+            planned_at_ms = ClaimedJob(entry.id, job).planned_at_ms
+            end = JobEnd(job, Result.DEAD_LETTER, "poison", planned_at_ms, ended_at_ms=to_ms(self._now()))
+            notes = (end,) if job.alert.update is None else ()
+            self.consumer.settle(Bury(entry.id, Cause.POISON, "poison", job, notes))
             return None
         return ClaimedJob(entry.id, job, taken_over=entry.deliveries > 1)
 
@@ -499,7 +502,9 @@ class LaneWorker:
         for batch in batches:
             for claimed in batch.jobs:
                 if self.consumer.is_open(claimed.entry_id):
-                    self.consumer.settle(Postpone(claimed.entry_id, claimed.put_off(), now, _note_of_pause(claimed)))
+                    self.consumer.settle(
+                        Postpone(claimed.entry_id, claimed.put_off(), now, _note_of_pause(claimed, now))
+                    )
 
     def _is_ours(self, batch: Batch) -> bool:
         """False, and nothing is decided, where another worker may have taken the batch over."""
@@ -599,8 +604,8 @@ def _as_shown_now(
     return shown, [replace(it, jobs=tuple(now.get(one.entry_id, one) for one in it.jobs)) for it in batches]
 
 
-def _note_of_pause(claimed: ClaimedJob) -> tuple[Note, ...]:
+def _note_of_pause(claimed: ClaimedJob, now: datetime) -> tuple[JobEnd, ...]:
     """For the history, unless the job was put off before."""
-    if claimed.job.planned_at_ms:
+    if claimed.job.planned_at_ms or claimed.job.alert.update is not None:
         return ()
-    return (note_of_job(claimed.job, Result.PAUSED, "lane paused", planned_at_ms=claimed.planned_at_ms),)
+    return (JobEnd(claimed.job, Result.PAUSED, "lane paused", claimed.planned_at_ms, ended_at_ms=to_ms(now)),)

@@ -65,7 +65,7 @@ class HandOver:
             await offer.worker.hand_over(offer.room, some, destinations)
         return results
 
-    async def note(self, app_id: str, notes: Sequence[tuple[int, bytes]]) -> None:
+    async def note(self, app_id: str, notes: bytes) -> None:
         """See RedisQueue.append_notes."""
         await self._queue.append_notes(app_id, notes)
 

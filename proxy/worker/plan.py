@@ -32,6 +32,7 @@ from proxy.domain.preferences import Treatment
 from proxy.domain.previews import Preview
 from proxy.domain.profiles import NOT_KNOWN, Profile, named, question_about
 from proxy.domain.settlements import Bury, Entry, PlanChunk, Waiting
+from proxy.domain.times import to_ms
 from proxy.profiles.lookup import ProfileLookup
 from proxy.store.connection import is_the_stores_own
 from proxy.store.devices.addresses import RedisAddresses
@@ -75,9 +76,11 @@ class Plan:
     present: int = 0
     jobs: list[Planned] = field(default_factory=list)
     notes: NotesOfMessage | None = None  # mostly none: who gets a job is noted when that ends
+    at: datetime | None = None
 
-    def begin(self) -> None:
+    def begin(self, now: datetime) -> None:
         """Another try: what the store has of it already, it does not take again."""
+        self.at = now
         self.full, self.blocked, self.muted, self.present = frozenset(), 0, 0, 0
         self.notes = None
         if not self.entry.tries and len(self.readers) < len(self.message.recipients):
@@ -85,7 +88,7 @@ class Plan:
 
     def note(self, notes: Sequence[Note]) -> None:
         if notes:
-            self.notes = self.notes or NotesOfMessage()
+            self.notes = self.notes or NotesOfMessage(to_ms(self.at) if self.at else 0)
             self.notes.add(notes)
 
     @property
@@ -261,7 +264,7 @@ class PlanWorker:
     def _note_planned_before(self, plan: Plan) -> None:
         """Only the store's answer says so. Nothing waits for it, and a kill now costs the note."""
         if plan.result is PlanResult.KNOWN and not plan.entry.tries and plan.entry.deliveries == 1:
-            notes = NotesOfMessage()
+            notes = NotesOfMessage(to_ms(self._now()))
             accounts = dict.fromkeys(job.account for _, job in plan.jobs)
             notes.add(note_of_reader(plan.message, Reason.PLANNED_BEFORE, account) for account in accounts)
             self._tasks.start(self._hand_over.note(self._app_id, notes.records()))
@@ -313,7 +316,7 @@ class PlanWorker:
         found = await self._look_up([(plan, plan.readers) for plan in plans])
         chunks = list[tuple[Plan, PlanChunk]]()
         for plan in plans:
-            plan.begin()
+            plan.begin(self._now())
             plan.jobs = self._jobs(plan, plan.readers, found)
             parts = [plan.jobs[i : i + JOBS_PER_CHUNK] for i in range(0, len(plan.jobs), JOBS_PER_CHUNK)] or [[]]
             *others, last = parts
@@ -323,7 +326,7 @@ class PlanWorker:
         await self._append([(plan, self._chunk(plan, plan.jobs, last=True)) for plan in plans])
 
     async def _append_crowd(self, plan: Plan) -> None:
-        plan.begin()
+        plan.begin(self._now())
         waiting, plan.jobs = list[Planned](), []
         for start in range(0, len(plan.readers), CROWD):
             page = plan.readers[start : start + CROWD]
@@ -392,7 +395,7 @@ class PlanWorker:
 
     def _chunk(self, plan: Plan, jobs: Sequence[Planned], *, last: bool = False) -> PlanChunk:
         waiting = Waiting(plan.full, plan.entry.tries) if last else None
-        notes = plan.notes.records() if last and plan.notes else ()
+        notes = plan.notes.records() if last and plan.notes else b""
         return PlanChunk(self._app_id, plan.message.message_id, plan.entry.id, jobs, last, waiting, notes)
 
     async def _append(self, chunks: Sequence[tuple[Plan, PlanChunk]]) -> None:

@@ -15,6 +15,7 @@ from typing import Protocol
 import structlog
 from redis.exceptions import RedisError, ResponseError
 
+from proxy import metrics
 from proxy.store.connection import is_the_stores_own
 from proxy.store.queue.history import HistorySweep
 from proxy.store.queue.lane_states import RedisLaneStates
@@ -162,6 +163,7 @@ class Worker:
 
     async def _sweep_history(self) -> None:
         await asyncio.sleep(_SWEEP_HISTORY_EVERY_S)
+        metrics.history_lost_total.inc(await self.history.file())
         await self.history.sweep(self.clock.now())
 
     async def _monitor(self) -> None:

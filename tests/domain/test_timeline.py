@@ -11,7 +11,7 @@ from tests.store.samples import MS, NOON, SECOND
 NOON_MS = to_ms(NOON)
 ACCEPTED = Note(
     "m1", "p2p:ann", NOON_MS, NOON_MS - 900, "accepted", "ben", "phone", "main", "apns",
-    planned_at_ms=NOON_MS + 5, pushed_at_ms=NOON_MS + 9, answered_at_ms=NOON_MS + 70,
+    planned_at_ms=NOON_MS + 5, pushed_at_ms=NOON_MS + 9, ended_at_ms=NOON_MS + 70,
 )  # fmt: skip
 
 
@@ -32,7 +32,7 @@ def test_an_alert_that_was_accepted() -> None:
 
 def test_one_that_was_late_tells_each_try_and_what_held_it_up_once() -> None:
     tries = (Try(NOON + SECOND, "503 ServiceUnavailable"), Try(NOON + 3 * SECOND, "no answer in time"))
-    late = replace(ACCEPTED, pushed_at_ms=NOON_MS + 7000, answered_at_ms=NOON_MS + 7100, tries=tries, silent=True)
+    late = replace(ACCEPTED, pushed_at_ms=NOON_MS + 7000, ended_at_ms=NOON_MS + 7100, tries=tries, silent=True)
     first = replace(ACCEPTED, result="retry", reason=tries[0].reason, tries=tries[:1])
     assert told(Noted(NOON + SECOND, first), Noted(NOON + 8 * SECOND, late))[2:] == [
         (Step.PLANNED, "phone", ""),
@@ -44,7 +44,7 @@ def test_one_that_was_late_tells_each_try_and_what_held_it_up_once() -> None:
 
 
 def test_a_pause_of_the_lane_is_told_and_one_that_still_waits_says_so() -> None:
-    paused = replace(ACCEPTED, result="paused", reason="lane paused", pushed_at_ms=0, answered_at_ms=0)
+    paused = replace(ACCEPTED, result="paused", reason="lane paused", pushed_at_ms=0, ended_at_ms=0)
     waits = replace(paused, result=Reason.WAITS_IN_LANE, reason="the lane is paused (fault): InvalidProviderToken")
     assert told(Noted(NOON + SECOND, paused))[-1] == (Step.WAITS, "phone", "paused: lane paused")
     assert [says for _, _, says in told(Noted(NOON + SECOND, paused), Noted(NOON + 2 * SECOND, waits))[3:]] == [

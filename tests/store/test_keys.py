@@ -76,6 +76,7 @@ SAMPLES: dict[str, Callable[[], str]] = {
     "held": lambda: keys.held("77", "main", "apns"),
     "removal_guard": lambda: keys.removal_guard("77", "main", "apns"),
     "provider_token": lambda: keys.provider_token("TEAM", "KEY", b"PEM"),
+    "history_new": lambda: keys.history_new("77"),
     "history": lambda: keys.history("77", 63),
     "ready": lambda: keys.ready("77"),
     "identity": keys.identity,
@@ -105,7 +106,7 @@ SHARED = {
 def catalogue() -> list[re.Pattern[str]]:
     """The rows of the module's docstring, each <placeholder> standing for any text without a colon."""
     rows = re.findall(r"^    (proxy:\S*(?: d>\S*| id>\S*)?)", inspect.getdoc(keys) or "", re.MULTILINE)
-    assert len(rows) == 41
+    assert len(rows) == 42
     row_texts = [re.escape(row).replace(r"\ ", " ") for row in rows]
     texts = [
         text.replace(re.escape("{appId}"), r"\{77\}").replace(re.escape("{<team>}"), r"\{TEAM\}") for text in row_texts

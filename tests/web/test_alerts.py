@@ -30,7 +30,7 @@ def test_without_any_there_are_none_and_only_a_user_may_ask() -> None:
 
 
 def test_the_callers_own_come_newest_first_without_a_providers_reason() -> None:
-    bad = replace(NOTE, result="dead letter", reason="InvalidProviderToken", pushed_at_ms=0, answered_at_ms=0)
+    bad = replace(NOTE, result="dead letter", reason="InvalidProviderToken", pushed_at_ms=0, ended_at_ms=0)
     world = world_with(Noted(NOW - KEPT, NOTE), Noted(NOW, bad))
     first, second = told(world.client.get(PATH, headers=bearer("1000")))["alerts"]
     assert first["at"] > second["at"]

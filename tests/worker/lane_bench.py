@@ -112,6 +112,7 @@ class LaneBench:
         guard: RemovalGuard | None = None,
         off: Result | None = None,
         instance: str = "worker-1",
+        keeps_history: bool = True,
     ) -> None:
         self.redis, self.lane, self.logged = redis, lane, logged
         self.stream = keys.jobs(lane)
@@ -120,7 +121,9 @@ class LaneBench:
         self.transport = ScriptedTransport(self.clock)
         self.authorization = Keys()
         # the store's own lease is short, so that take-overs need no waiting; ours follows the clock above
-        self.queue = Settling(redis, instance, lease=MS, dedupe_ttl=DAY, jobs_cap=5000, dead_cap=2000)
+        self.queue = Settling(
+            redis, instance, lease=MS, dedupe_ttl=DAY, jobs_cap=5000, dead_cap=2000, keeps_history=keeps_history
+        )
         app_ids = {"main": lane.app_id}
         self.addresses = Reading(
             redis, app_ids, instance, DeviceRemoval(redis, app_ids, guard), with_withdrawals=withdraws

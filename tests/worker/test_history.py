@@ -190,7 +190,7 @@ def test_how_a_job_ended_is_noted_with_its_times(
     (note,) = notes(store, app_id, "ben")
     assert (note.result, note.reason) == told
     assert (note.device_id, note.app, note.channel) == ("phone", "main", "apns")
-    assert (note.pushed_at_ms, note.answered_at_ms) == (to_ms(NOON), to_ms(NOON))
+    assert (note.pushed_at_ms, note.ended_at_ms) == (to_ms(NOON), to_ms(NOON))
     assert note.planned_at_ms > to_ms(NOON)  # by the store's own clock
 
 
@@ -246,7 +246,7 @@ def test_what_is_not_sent_has_its_reason_and_no_time_of_a_push(
 
     on_bench(store_url, store, apns_lane(app_id), logged)(scenario, off=off)
     (note,) = notes(store, app_id, "zoe")
-    assert (note.result, note.pushed_at_ms, note.answered_at_ms) == (told, 0, 0)
+    assert (note.result, note.pushed_at_ms, note.ended_at_ms) == (told, 0, to_ms(NOON))
 
 
 def test_an_expired_job_says_so(store_url: str, store: Store, app_id: str, logged: Logged) -> None:

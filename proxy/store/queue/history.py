@@ -1,9 +1,12 @@
-"""The history: read by who asks why there was no alert, swept by the workers. Its writers are plan and settle.
+"""The history: read by who asks why there was no alert, filed and swept by the workers.
 
-Notes lie by account in buckets, each a stream. So an account's are found in one of many, a message's in all of them.
+    plan, settle, receipts -> new notes -> once a minute: filed by account in buckets, each a stream
+
+So an account's are found in one of many buckets and among the new ones, a message's in all of them. What is filed
+together shares a stream's entry, heads, and what can be deflated: each note by itself would take twice the room.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -17,15 +20,19 @@ from proxy.store.connection import Store
 from proxy.store.history_records import (
     BUCKETS,
     bucket_of,
+    filed,
     load_notes,
     sign_of_account,
     sign_of_device,
     sign_of_message,
+    unfiled,
 )
 from proxy.store.records import UnreadableRecord
-from proxy.store.scripts import Command, ask, ask_now, script
+from proxy.store.scripts import Argument, Command, ask, ask_now, script
 
-_PAGE = 1000  # notes that the store hands out at once, in half a millisecond
+_PAGE = 1000  # entries that the store hands out at once, in some milliseconds
+_FILED_TOGETHER = 64 * 1024  # bytes: about a thousand notes, for two or three milliseconds
+_FILED_AT_ONCE = 500_000  # entries; what is left waits for another minute
 _TOGETHER = 512  # buckets swept in one round trip
 _ROUNDS = 20
 _FULL_AGAIN = 0.95  # of the cap is left, so that not each sweep has to cut
@@ -41,8 +48,9 @@ class RedisHistory:
 
     def of_account(self, app: str, account: str, since: datetime, most: int) -> list[Noted]:
         """The latest `most` of an account in the appId of a section, the oldest first."""
-        found = self._newest_first(app, bucket_of(account), since, sign_of_account(account))
-        return list(islice((one for one in found if one.note.account == account), most))[::-1]
+        names = keys.history_new(self._app_ids[app]), keys.history(self._app_ids[app], bucket_of(account))
+        found = (one for name in names for one in self._newest_first(name, since, sign_of_account(account)))
+        return _in_order(islice((one for one in found if one.note.account == account), most))
 
     def of_message(self, app: str, message_id: str, since: datetime) -> list[Noted]:
         """`message_id` as the log lines have it, or shortened."""
@@ -55,23 +63,23 @@ class RedisHistory:
 
     def reaches_back_to(self, app: str) -> datetime | None:
         """When the oldest note was written; None where there is none."""
-        names = [keys.history(self._app_ids[app], bucket) for bucket in range(BUCKETS)]
+        names = _streams(self._app_ids[app])
         asked: list[Command] = [("XRANGE", name, "-", "+", "COUNT", 1) for name in names]
         answers = self._store.call(lambda redis: ask_now(redis, asked))
         return min((_time(entries[0][0]) for entries in answers if entries), default=None)
 
     def _all(self, app: str, since: datetime, sign: bytes) -> list[Noted]:
-        found = [one for bucket in range(BUCKETS) for one in self._newest_first(app, bucket, since, sign)]
-        return sorted(found, key=lambda noted: noted.at)
+        names = _streams(self._app_ids[app])
+        return _in_order(one for name in names for one in self._newest_first(name, since, sign))
 
-    def _newest_first(self, app: str, bucket: int, since: datetime, sign: bytes) -> Iterator[Noted]:
-        """Page by page, of records that have `sign` in them; what this program cannot read is left out."""
-        name, last, first = keys.history(self._app_ids[app], bucket), "+", str(to_ms(since))
+    def _newest_first(self, name: str, since: datetime, sign: bytes) -> Iterator[Noted]:
+        """Page by page, of entries that have `sign` in them; what this program cannot read is left out."""
+        last, first = "+", str(to_ms(since))  # an entry is never older than its notes
         while True:
             entries = self._page(("XREVRANGE", name, last, first, "COUNT", _PAGE))
             for id_, fields in entries:
-                if sign in fields[1]:
-                    yield from _noted(id_, fields[1])
+                found = [one for one in _noted(id_, fields, sign) if one.at >= since]
+                yield from reversed(found)
             if len(entries) < _PAGE:
                 return
             last = f"({entries[-1][0].decode()}"
@@ -81,14 +89,42 @@ class RedisHistory:
 
 
 class HistorySweep:
-    """Drops what is older than 7 days, and the oldest of what all apps' histories hold beyond `max_bytes`.
+    """Files the new notes; drops what is older than 7 days, and the oldest of what all apps' hold beyond `max_bytes`.
 
     For the worker, about once a minute: in between they may grow beyond it.
     """
 
     def __init__(self, redis: Any, app_ids: Sequence[str], max_bytes: int) -> None:
-        self._redis, self._max_bytes = redis, max_bytes
-        self._names = [keys.history(app_id, bucket) for app_id in app_ids for bucket in range(BUCKETS)]
+        self._redis, self._app_ids, self._max_bytes = redis, app_ids, max_bytes
+        self._names = [name for app_id in app_ids for name in _streams(app_id)]
+
+    async def file(self) -> int:
+        """Returns how many entries the store did not take. Several workers may do so: each note is filed once."""
+        return sum([await self._file(app_id) for app_id in self._app_ids])
+
+    async def _file(self, app_id: str) -> int:
+        name, lost, left = keys.history_new(app_id), 0, _FILED_AT_ONCE
+        while left > 0:
+            asked = [("XRANGE", name, "-", "+", "COUNT", _PAGE)]
+            (entries,) = await ask(self._redis, asked)
+            if isinstance(entries, ResponseError) or not entries:  # a key of another type is as if it were empty
+                return lost
+            for portion in _portions(entries):
+                lost += await self._file_portion(app_id, portion)
+            left -= len(entries)
+            if len(entries) < _PAGE:
+                return lost
+        return lost
+
+    async def _file_portion(self, app_id: str, entries: Sequence[tuple[bytes, Sequence[bytes]]]) -> int:
+        by_bucket = filed(fields[1] for _, fields in entries)
+        names, args = [keys.history_new(app_id)], list[Argument]()
+        for bucket, (field, value) in by_bucket.items():
+            names.append(keys.history(app_id, bucket))
+            args += [field, value]
+        return int(
+            await script("file_history").run_async(self._redis, names, [entries[0][0], _after(entries[-1][0]), *args])
+        )
 
     async def sweep(self, now: datetime) -> int:
         """Returns how many bytes are left."""
@@ -119,14 +155,41 @@ class HistorySweep:
         return size, min(oldest, default=None)
 
 
-def _noted(id_: bytes, record: bytes) -> Iterator[Noted]:
-    at, notes = _time(id_), load_notes(record)
-    while True:
-        try:
-            note = next(notes)
-        except (StopIteration, UnreadableRecord):
-            return
-        yield Noted(at, note)
+def _streams(app_id: str) -> list[str]:
+    return [keys.history_new(app_id), *(keys.history(app_id, bucket) for bucket in range(BUCKETS))]
+
+
+def _in_order(newest_first: Iterable[Noted]) -> list[Noted]:
+    oldest_first = list(newest_first)[::-1]
+    return sorted(oldest_first, key=lambda noted: noted.at)
+
+
+def _portions(entries: Sequence[tuple[bytes, Sequence[bytes]]]) -> Iterator[list[tuple[bytes, Sequence[bytes]]]]:
+    portion, size = list[tuple[bytes, Sequence[bytes]]](), 0
+    for entry in entries:
+        portion.append(entry)
+        size += len(entry[1][1])
+        if size >= _FILED_TOGETHER:
+            yield portion
+            portion, size = [], 0
+    if portion:
+        yield portion
+
+
+def _noted(id_: bytes, fields: Sequence[bytes], sign: bytes) -> Iterator[Noted]:
+    try:
+        records = unfiled(fields[0], fields[1])
+    except UnreadableRecord:
+        return
+    if sign in records:
+        for note in load_notes(records):
+            yield Noted(from_ms(note.ended_at_ms) if note.ended_at_ms else _time(id_), note)
+
+
+def _after(id_: bytes) -> str:
+    """The least id that is greater."""
+    ms, _, sequence = id_.decode().partition("-")
+    return f"{ms}-{int(sequence) + 1}"
 
 
 def _time(id_: bytes) -> datetime:

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from proxy.domain.dead_letters import Cause
 from proxy.domain.decisions import Result
-from proxy.domain.history import note_of_job
+from proxy.domain.history import JobEnd
 from proxy.domain.jobs import ClaimedJob, Job
 from proxy.domain.lanes import Lane
 from proxy.domain.settlements import (
@@ -35,7 +35,7 @@ from proxy.domain.settlements import (
 from proxy.domain.times import from_ms, to_ms
 from proxy.store import keys
 from proxy.store.connection import is_the_stores_own
-from proxy.store.history_records import bucket_of, head_of, member_of
+from proxy.store.history_records import record_of
 from proxy.store.records import dump_dead_letter, dump_job
 from proxy.store.scripts import Argument, Command, ask, ask_strictly, script
 from proxy.store.server.writes import CountedWrites
@@ -46,7 +46,6 @@ _IDS_PER_CALL = 500  # Lua's unpack and the store's patience both have limits
 _WAIT_FIRST_MS, _WAIT_LONGEST_MS = 1_000, 30_000  # a message for a lane that is full
 _NOTHING_WAITS = Waiting()
 _NO_ROOMS: Mapping[Lane, int] = {}
-_RECORDS_OF_SETTLE = 5  # the place of their number in the arguments
 _FIELDS_OF_WAITING = (b"lanes", b"tries")
 
 
@@ -156,12 +155,11 @@ class RedisQueue:
         results = [_chunk_result(chunk, answer) for chunk, answer in zip(chunks, answers, strict=False)]
         return results, answers[len(chunks) :]
 
-    async def append_notes(self, app_id: str, notes: Sequence[tuple[int, bytes]]) -> None:
-        """Into the history: records with their buckets. Raises nothing: they are worth no message."""
+    async def append_notes(self, app_id: str, notes: bytes) -> None:
+        """Into the history: records. Raises nothing: they are worth no message."""
         if self._keeps_history:
-            adding = [("XADD", keys.history(app_id, bucket), "*", "r", record) for bucket, record in notes]
             with suppress(RedisError):
-                await ask(self._redis, adding)
+                await ask(self._redis, [("XADD", keys.history_new(app_id), "*", "r", notes)])
 
     async def length(self, stream: str) -> int:
         return (await self.lengths([stream]))[0]
@@ -218,18 +216,19 @@ class RedisQueue:
         if accounts:
             its_names, counted = counting(chunk.app_id, chunk.jobs[0][1].alert, list(accounts), now_ms)
             names += its_names
-        notes = self._planned_notes(chunk, names) if chunk.notes else ()
+        notes = chunk.notes if self._keeps_history else b""
+        if notes:
+            names.append(keys.history_new(chunk.app_id))
         args: list[Argument] = [
             keys.GROUP, chunk.entry_id, int(chunk.last), self._dedupe_ttl_ms, self._jobs_cap,
             now_ms + wait_ms, waiting.tries + 1, " ".join(sorted(map(lane_name, waiting.lanes))), self._instance,
-            len(lanes), len(notes) // 2, len(accounts),
+            len(lanes), notes, len(accounts),
         ]  # fmt: skip
         for lane in lanes:
             claims = min(counts[lane], rooms.get(lane, 0))
             args += [lane_name(lane), claims]
             if claims:
                 rooms[lane] -= claims
-        args += notes
         place = {lane: index for index, lane in enumerate(lanes)}
         if accounts:
             args += counted
@@ -247,7 +246,7 @@ class RedisQueue:
         ordered = sorted(settlements, key=lambda settlement: isinstance(settlement, Finish))
         refused = await self._settled(app_id, lane, ordered, result)
         instead = [
-            Bury(id_, Cause.INTERNAL, why, subject, [note_of_job(subject, Result.DEAD_LETTER, why)])
+            Bury(id_, Cause.INTERNAL, why, subject, [JobEnd(subject, Result.DEAD_LETTER, why)])
             for id_, why, subject in (
                 (id_, f"the store refuses it: {error}", subject) for id_, error, subject in refused
             )
@@ -286,17 +285,9 @@ class RedisQueue:
                 refused.append((id_, error.decode("utf-8", "replace").split(" ", 1)[0], subjects.get(id_)))
         return refused
 
-    def _planned_notes(self, chunk: PlanChunk, names: list[str]) -> list[Argument]:
-        """Places of streams, which are added to `names`, and records."""
-        args = list[Argument]()
-        for bucket, record in chunk.notes if self._keeps_history else ():
-            names.append(keys.history(chunk.app_id, bucket))
-            args += [len(names), record]
-        return args
-
     def _settlement(self, app_id: str, lane: Lane | None, settlements: Sequence[Settlement]) -> Command:
         streams = [keys.jobs(lane), keys.retries(lane)] if lane else [keys.callbacks(app_id)] * 2
-        names = [*streams, keys.dead_letters(app_id), keys.writes(app_id)]
+        names = [*streams, keys.dead_letters(app_id), keys.writes(app_id), keys.history_new(app_id)]
         place: dict[str, int] = {}
         for settlement in settlements:
             key = _key_of(settlement, app_id)
@@ -304,41 +295,13 @@ class RedisQueue:
                 names.append(key)
                 place[key] = len(names)
         args: list[Argument] = [
-            keys.GROUP, self._instance, self._dead_cap, keys.dead_words_prefix(app_id), self._dedupe_ttl_ms, 0
+            keys.GROUP, self._instance, self._dead_cap, keys.dead_words_prefix(app_id), self._dedupe_ttl_ms
         ]  # fmt: skip
-        notes = self._noted(app_id, settlements, names, args)
-        for settlement, some in zip(settlements, notes, strict=True):
-            args += _spelled(settlement, lane, place.get(_key_of(settlement, app_id), 0))
-            args += some
-        return script("settle").call(names, args)
-
-    def _noted(
-        self, app_id: str, settlements: Sequence[Settlement], names: list[str], args: list[Argument]
-    ) -> list[list[Argument]]:
-        """What follows each settlement: how many notes, and of each its record's place and its part.
-
-        The records are added to `args`, and their streams to `names`.
-        """
-        if not self._keeps_history:
-            return [[0]] * len(settlements)
-        places: dict[int, int] = {}
-        records: dict[tuple[int, bytes], int] = {}
-        noted = list[list[Argument]]()
+        keeps = self._keeps_history
         for settlement in settlements:
-            some: list[Argument] = [len(settlement.notes)]
-            for note in settlement.notes:
-                bucket, head = bucket_of(note.account), head_of(note)
-                record = records.get((bucket, head))
-                if record is None:
-                    record = records[bucket, head] = len(records) + 1
-                    if bucket not in places:
-                        names.append(keys.history(app_id, bucket))
-                        places[bucket] = len(names)
-                    args += [places[bucket], head]
-                some += [record, member_of(note)]
-            noted.append(some)
-        args[_RECORDS_OF_SETTLE] = len(records)
-        return noted
+            args += _spelled(settlement, lane, place.get(_key_of(settlement, app_id), 0))
+            args.append(b"".join(map(record_of, settlement.notes)) if keeps and settlement.notes else b"")
+        return script("settle").call(names, args)
 
 
 def lane_name(lane: Lane) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from proxy.domain.history import Note, Noted, Reason, note_of_job, shortened
+from proxy.domain.history import JobEnd, Note, Noted, Reason, shortened
 from proxy.domain.lanes import Lane
 from proxy.domain.times import from_ms, to_ms
 from proxy.store import keys
@@ -94,7 +94,8 @@ def _of_job(record: bytes, at: datetime, result: Reason, why: str, planned_at_ms
         job = load_job(record)
     except UnreadableRecord:
         return
-    yield Noted(at, note_of_job(job, result, why, planned_at_ms=job.planned_at_ms or planned_at_ms))
+    if job.alert.update is None:
+        yield Noted(at, JobEnd(job, result, why, job.planned_at_ms or planned_at_ms).note)
 
 
 def _ms(id_: bytes) -> int:

@@ -10,18 +10,16 @@
 -- KEYS  1 callbacks   2 planned:<message id>   3 waiting
 --       then per lane: jobs, retries, which both count towards its cap
 --       then per account for which the message is counted: its badge
---       then streams of the history
+--       last, where there are notes: the new ones of the history
 -- ARGV  1 group   2 callback entry id   3 last chunk (0/1)   4 TTL of the marks, ms   5 cap of a lane
 --       6 when a message that waits is due, ms   7 how often it waited then   8 full lanes of earlier chunks, "a:b c:d"
---       9 consumer   10 lanes   11 records of the history   12 how many accounts the message is counted for
+--       9 consumer   10 lanes   11 notes for the history ('': none)   12 how many accounts the message is counted for
 --       then per lane: its name, "a:b"; how many entries to claim
---       then per record of the history: the place of its stream in KEYS, the record
 --       then, where it is counted: conversation; entry; when it was accepted, now and TTL, ms; at most so many unread
 --       messages of a conversation, and conversations
 --       then per job: its lane's place, from 0; target mark; record; where it is counted its account's place, from 0
-local lanes, notes, accounts = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
-local first_note = 13 + 2 * lanes -- in ARGV, as below
-local first_count = first_note + 2 * notes
+local lanes, accounts = tonumber(ARGV[10]), tonumber(ARGV[12])
+local first_count = 13 + 2 * lanes -- in ARGV, as below
 local first_job, step = first_count, 3
 if accounts > 0 then first_job, step = first_count + 7, 4 end
 local is_full, waits_for = {}, {}
@@ -121,11 +119,9 @@ if ARGV[3] ~= '0' then
   end
   local ended = redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
   redis.call('XDEL', KEYS[1], ARGV[2])
-  if ended == 1 then -- another worker that planned it too has noted it
-    for i = first_note, first_count - 2, 2 do
-      local answer = redis.pcall('XADD', KEYS[tonumber(ARGV[i])], '*', 'r', ARGV[i + 1])
-      if type(answer) == 'table' then unnoted[#unnoted + 1] = answer.err end
-    end
+  if ended == 1 and ARGV[11] ~= '' then -- another worker that planned it too has noted it
+    local answer = redis.pcall('XADD', KEYS[#KEYS], '*', 'r', ARGV[11])
+    if type(answer) == 'table' then unnoted[1] = answer.err end
   end
 end
 

@@ -2,11 +2,10 @@
 -- for each settlement that the store refuses, and the errors of the history}: one that fails does not hinder those
 -- behind it. Where the store can take nothing at all that is the answer; the caller puts first what needs room, so that
 -- nothing was done. What was settled is noted in the history, and a history that cannot be written hinders nothing.
--- KEYS  1 stream   2 retries   3 dead letters   4 writes   5.. streams that jobs are moved to, and of the history, and
---       planned:<message id>
+-- KEYS  1 stream   2 retries   3 dead letters   4 writes   5 new notes of the history
+--       6.. streams that jobs are moved to, and planned:<message id>
 -- ARGV  1 group   2 consumer   3 cap of the dead letters   4 prefix of their words' keys   5 TTL of the words, ms
---       6 records of the history; then of each: the place of its stream in KEYS, its head
---       then per entry: id, verb and what the verb takes; notes; then of each: the place of its record, its part of it
+--       then per entry: id, verb and what the verb takes, its notes for the history
 --         done
 --         shown  place of planned:<message id> in KEYS, mark   the alert may be shown: where it was taken back meanwhile
 --                                                              the record that withdraw.lua left is appended to KEYS 1
@@ -44,14 +43,12 @@ local function can_take_nothing(err)
   return false
 end
 
-local foreign, refused, noted = {}, {}, {}
-local records = tonumber(ARGV[6])
-local i = 7 + 2 * records
+local foreign, refused, notes = {}, {}, {}
+local i = 6
 while i <= #ARGV do
   local id, verb = ARGV[i], ARGV[i + 1]
   local pending = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1)
-  local first = i + 3 + takes[verb]
-  local last = first + 2 * tonumber(ARGV[first - 1]) - 2
+  local last = i + 2 + takes[verb]
   if pending[1] and pending[1][2] == ARGV[2] then
     local answer = carry_out[verb](i + 2)
     if type(answer) == 'table' and answer.err then
@@ -60,23 +57,18 @@ while i <= #ARGV do
     else
       redis.call('XACK', KEYS[1], ARGV[1], id)
       redis.call('XDEL', KEYS[1], id)
-      for note = first, last, 2 do
-        local record = tonumber(ARGV[note])
-        noted[record] = (noted[record] or ARGV[6 + 2 * record]) .. ARGV[note + 1]
-      end
+      notes[#notes + 1] = ARGV[last]
     end
   else
     foreign[#foreign + 1] = id
   end
-  i = last + 2
+  i = last + 1
 end
 
-local unnoted = {}
-for record = 1, records do
-  if noted[record] then
-    local answer = redis.pcall('XADD', KEYS[tonumber(ARGV[5 + 2 * record])], '*', 'r', noted[record])
-    if type(answer) == 'table' then unnoted[#unnoted + 1] = answer.err end
-  end
+local unnoted, noted = {}, table.concat(notes)
+if noted ~= '' then
+  local answer = redis.pcall('XADD', KEYS[5], '*', 'r', noted)
+  if type(answer) == 'table' then unnoted[1] = answer.err end
 end
 local writes = redis.pcall('INCR', KEYS[4]) -- without room for it entries are finished all the same
 return {type(writes) == 'number' and writes or 0, foreign, refused, unnoted}
