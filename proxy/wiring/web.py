@@ -22,7 +22,7 @@ from proxy.domain.receipts import Delivery, DeliveryReceipt
 from proxy.domain.service_state import BreakerRules
 from proxy.domain.times import TOLERATED_SKEW
 from proxy.errors import SpoolRefused, StoreUnavailable
-from proxy.metrics import keys_fetched, token_echoes_total
+from proxy.metrics import history_lost_total, keys_fetched, token_echoes_total
 from proxy.mimc.client import TokenClient
 from proxy.mimc.echo import Echo
 from proxy.mimc.senders import Senders
@@ -33,6 +33,7 @@ from proxy.spool.folder import open_spool
 from proxy.spool.health import SpoolHealth, SpoolMetrics
 from proxy.spool.inbox import SpoolingInbox
 from proxy.store.connection import Store, lasting_redis
+from proxy.store.devices.receipt_notes import ReceiptNotes
 from proxy.store.devices.receipts import ReceiptEffects
 from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.devices.removal import DeviceRemoval
@@ -153,7 +154,7 @@ def web_services(settings: Settings) -> Services:
         store_now=store_now,
         second_clock=lambda: utc_now() if clock.is_measured else None,
         monitor_store=monitor_store,
-        receipts=_receipts(settings, store_now),
+        receipts=_receipts(settings, store, store_now),
         presence=_presence(settings, store),
         unread=RedisUnread(store, app_ids_of(settings)) if settings.alerts.badge else None,
         sign_ins=sign_ins,
@@ -168,12 +169,18 @@ def _withdrawing(settings: Settings) -> dict[str, MessageReading]:
     return {app_id: reading_of_app(settings, app_id) for app_id in app_ids}
 
 
-def _receipts(settings: Settings, now: Callable[[], datetime]) -> ReceiptServices:
+def _receipts(settings: Settings, store: Store, now: Callable[[], datetime]) -> ReceiptServices:
     url, app_ids = settings.store.url.get_secret_value(), app_ids_of(settings)
     guard, timeout_s = removal_guard_of(settings), settings.store.timeout.total_seconds()
 
+    notes = ReceiptNotes(store, app_ids) if settings.alerts.history_max_bytes else None
+
     def apply(receipts: Sequence[DeliveryReceipt]) -> None:
-        """On an event loop of its own, for removing devices is made for one; it ends with the receipts of a second."""
+        """Noted first, for a device that goes has no owner any more. That is done on an event loop of its own, for
+        which it is made; it ends with the receipts of a second.
+        """
+        if notes:
+            history_lost_total.inc(notes.append(receipts, now()))
         if any(receipt.what is Delivery.INVALID_TARGET for receipt in receipts):
             asyncio.run(_apply(receipts))
 

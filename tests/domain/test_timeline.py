@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from proxy.domain.history import Note, Noted, Reason
 from proxy.domain.jobs import Try
+from proxy.domain.receipts import NOTED, Delivery
 from proxy.domain.timeline import Step, stories
 from proxy.domain.times import to_ms
 from tests.store.samples import MS, NOON, SECOND
@@ -65,6 +66,47 @@ def test_each_target_of_a_message_has_lines_of_its_own_and_messages_come_in_orde
     assert [(event.step, event.says) for event in second.events] == [
         (Step.ACCEPTED, ""),
         (Step.ENDED, "conversation is muted"),
+    ]
+
+
+def test_what_the_provider_says_later_comes_after_the_answer_each_once_even_with_a_clock_that_is_behind() -> None:
+    def receipt(what: Delivery, at_ms: int) -> Noted:
+        note = Note(
+            "m1", "", 0, 0, NOTED[what], "ben", "phone", "main", "apns", pushed_at_ms=NOON_MS + 9, ended_at_ms=at_ms
+        )
+        return Noted(NOON + (at_ms - NOON_MS) * MS, note)
+
+    delivered, clicked = receipt(Delivery.DELIVERED, NOON_MS - 500), receipt(Delivery.CLICKED, NOON_MS + 3009)
+    blocked = receipt(Delivery.BLOCKED_BY_USER, NOON_MS + 4000)
+    assert told(delivered, delivered, Noted(NOON + SECOND, ACCEPTED), clicked, blocked)[-4:] == [
+        (Step.ANSWERED, "phone", "accepted"),
+        (Step.DELIVERED, "phone", ""),
+        (Step.CLICKED, "phone", "3.000 s after it was sent"),
+        (Step.REPORTED, "phone", "blocked by the user"),
+    ]
+    assert told(clicked) == [(Step.CLICKED, "phone", "3.000 s after it was sent")]  # the rest is older than the history
+
+
+def test_an_alert_that_was_taken_back_says_so_and_one_that_was_not_says_why() -> None:
+    def told_last(result: str, reason: str) -> tuple[Step, str, str]:
+        later = replace(ACCEPTED, result=result, reason=reason, planned_at_ms=0, pushed_at_ms=0, ended_at_ms=0)
+        lines = told(Noted(NOON + SECOND, ACCEPTED), Noted(NOON + 2 * SECOND, later))
+        assert [step for step, _, _ in lines].count(Step.PLANNED) == 1
+        return lines[-1]
+
+    assert told_last(Reason.TAKEN_BACK, "recalled") == (Step.TAKEN_BACK, "phone", "recalled")
+    assert told_last(Reason.NOT_TAKEN_BACK, "read elsewhere, but dropped: BadTopic") == (
+        Step.TAKEN_BACK, "phone", "not taken back: read elsewhere, but dropped: BadTopic",
+    )  # fmt: skip
+
+
+def test_a_job_that_went_to_the_lane_of_the_other_environment_says_so() -> None:
+    moved = replace(ACCEPTED, result="other environment", reason="apns-sandbox", pushed_at_ms=0)
+    ended = replace(ACCEPTED, channel="apns-sandbox", pushed_at_ms=NOON_MS + 8, ended_at_ms=NOON_MS + 9)
+    assert told(Noted(NOON + 7 * MS, moved), Noted(NOON + 9 * MS, ended))[-3:] == [
+        (Step.WAITS, "phone", "other environment: apns-sandbox"),
+        (Step.PUSHED, "phone", ""),
+        (Step.ANSWERED, "phone", "accepted"),
     ]
 
 

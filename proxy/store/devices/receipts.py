@@ -59,14 +59,21 @@ class ReceiptEffects:
         if account is None or device_id is None:
             return None
         registration = await self._redis.hget(keys.account_prefix(app_id, app) + account.decode(), device_id)
-        record = registration_parts(registration)[1] if registration else b""
-        device = device_or_none(app, device_id.decode(), record) if record else None
-        if device is None or digest(device.account) != account.decode():
-            return None
-        tokens = [it.push_token if it.platform == receipt.channel else "" for it in device.addresses]
-        return device.at(tokens.index(push_token)) if push_token in tokens else None
+        return registered_owner(receipt, push_token, account, device_id, registration)
 
     async def _was_planned(self, receipt: DeliveryReceipt, account: str, device_id: str, platform: str = "") -> bool:
         marks = keys.planned(self._app_ids[receipt.app], receipt.reference.message_id)
         mark = target_mark(receipt.app, platform or receipt.channel, account, device_id)
         return bool(await self._redis.hexists(marks, mark))
+
+
+def registered_owner(
+    receipt: DeliveryReceipt, push_token: str, account: bytes, device_id: bytes, registration: bytes | None
+) -> Device | None:
+    """The device at this push token, of its owner's digest, id and registration; None where they do not agree."""
+    record = registration_parts(registration)[1] if registration else b""
+    device = device_or_none(receipt.app, device_id.decode(), record) if record else None
+    if device is None or digest(device.account) != account.decode():
+        return None
+    tokens = [it.push_token if it.platform == receipt.channel else "" for it in device.addresses]
+    return device.at(tokens.index(push_token)) if push_token in tokens else None

@@ -9,14 +9,18 @@ import pytest
 
 from proxy.domain.callbacks import digest
 from proxy.domain.devices import Address, Device, Platform
+from proxy.domain.history import Note, shortened
 from proxy.domain.jobs import target_mark
 from proxy.domain.lanes import Lane
-from proxy.domain.receipts import Delivery, DeliveryReceipt, ReceiptReference
+from proxy.domain.receipts import NOTED, Delivery, DeliveryReceipt, ReceiptReference
+from proxy.domain.times import to_ms
 from proxy.store import keys
 from proxy.store.connection import Store
+from proxy.store.devices.receipt_notes import ReceiptNotes
 from proxy.store.devices.receipts import ReceiptEffects
 from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.devices.removal import DeviceRemoval, RemovalGuard
+from proxy.store.queue.history import RedisHistory
 from tests.store.samples import DAY, NOON, device, with_redis
 
 TTL = timedelta(hours=6)
@@ -54,6 +58,12 @@ class World:
             await effects.apply([receipt, receipt], SENT + after)
 
         with_redis(self.url, scenario)
+
+    def note(self, *receipts: DeliveryReceipt) -> list[Note]:
+        """All that the history has of the message then."""
+        assert ReceiptNotes(self.store, {"main": self.app_id}).append(receipts, SOON) == 0
+        noted = RedisHistory(self.store, {"main": self.app_id}).of_message("main", MESSAGE, NOON - DAY)
+        return [one.note for one in noted]
 
     def accounts(self) -> set[str]:
         return {one.account for one in self.devices.all_devices("main")}
@@ -125,3 +135,40 @@ def test_a_receipt_about_an_account_that_comes_late_changes_nothing(world: World
     world.plan("carol")
     world.hear(["carol"], by_account=True, after=timedelta(hours=6))
     assert world.unknown_ms("carol") == -2
+
+
+def receipt(what: Delivery, *targets: str, by_account: bool = False, message_id: str = MESSAGE) -> DeliveryReceipt:
+    return DeliveryReceipt("main", "mipush", what, ReceiptReference(message_id, SENT), targets, by_account, SOON)
+
+
+@pytest.mark.parametrize("what", list(Delivery))
+def test_each_receipt_is_a_note_of_the_device_that_has_the_push_token(world: World, what: Delivery) -> None:
+    world.register(2)
+    (note,) = world.note(receipt(what, "reg-1", "never-registered"))
+    assert (note.result, note.account, note.device_id, note.app, note.channel) == (
+        NOTED[what], "user-1", "phone", "main", "mipush",
+    )  # fmt: skip
+    assert (note.message_id, note.accepted_at_ms) == (shortened(MESSAGE), 0)
+    assert (note.pushed_at_ms, note.ended_at_ms) == (to_ms(SENT), to_ms(SOON))
+
+
+def test_a_receipt_about_an_account_is_its_note_and_one_for_whom_nothing_was_planned_is_none(world: World) -> None:
+    world.plan("ben")
+    notes = world.note(receipt(Delivery.DELIVERED, "ben", "cai", by_account=True))
+    assert [(it.account, it.device_id) for it in notes] == [("ben", "")]
+
+
+def test_one_that_comes_twice_or_in_a_crowd_of_others_is_noted_and_no_receipt_costs_nothing(world: World) -> None:
+    world.register()
+    assert world.note() == []
+    crowd = [f"stranger-{n}" for n in range(600)]
+    notes = world.note(receipt(Delivery.DELIVERED, *crowd, "reg-0"), receipt(Delivery.DELIVERED, "reg-0"))
+    assert [it.account for it in notes] == ["user-0", "user-0"]
+
+
+def test_a_history_that_takes_none_hinders_no_receipt(world: World) -> None:
+    world.plan("ben")
+    world.store.call(lambda redis: redis.set(keys.history_new(world.app_id), "no stream"))
+    notes = ReceiptNotes(world.store, {"main": world.app_id})
+    assert notes.append([receipt(Delivery.DELIVERED, "ben", by_account=True)], SOON) == 1
+    assert world.store.call(lambda redis: redis.ping())
