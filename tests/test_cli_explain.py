@@ -213,6 +213,14 @@ def test_a_message_an_account_or_a_device_is_asked_for_as_json(operator: Operato
     (note,) = app["notes"]
     assert note["result"] == "accepted"
     assert (note["account"], note["device_id"], note["message_id"]) == ("bob", "phone", "00000000000000aa")
+    (message,) = app["messages"]
+    assert (message["message_id"], message["conversation"]) == ("00000000000000aa", "p2p:ann")
+    assert [it["step"] for it in message["events"]] == ["MIMC sent", "accepted", "planned", "sent", "answered"]
+    at = message["events"][-1].pop("at")
+    assert message["events"][-1] == {
+        "step": "answered", "account": "bob", "place": "main/apns", "device_id": "phone", "says": "accepted",
+    }  # fmt: skip
+    assert at == note["ended_at"]
     assert note["sent_at"] < note["accepted_at"] < note["planned_at"] < note["pushed_at"] < note["ended_at"]
 
 

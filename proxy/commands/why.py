@@ -15,7 +15,7 @@ from proxy.domain.devices import Device
 from proxy.domain.history import KEPT, Note, Noted, shortened
 from proxy.domain.preferences import Preferences
 from proxy.domain.previews import Preview
-from proxy.domain.timeline import Event, stories
+from proxy.domain.timeline import Event, Story, stories
 from proxy.domain.times import from_ms
 from proxy.settings import Settings
 from proxy.store.connection import Store
@@ -156,8 +156,23 @@ def _facts(found: Found) -> dict[str, Any]:
         "app_id": found.app_id,
         "reaches_back_to": _time(found.reaches_back_to) if found.reaches_back_to else None,
         **({"now": found.now} if found.now is not None else {}),
+        "messages": [_told(story) for story in stories(found.noted)],
         "notes": [_note(one) for one in found.noted],
     }
+
+
+def _told(story: Story) -> dict[str, Any]:
+    """What the readable form says, line for line; a line's members are left out where they are empty."""
+    return {
+        "message_id": story.message_id,
+        "conversation": story.conversation,
+        "events": [_event(event) for event in story.events],
+    }
+
+
+def _event(event: Event) -> dict[str, str]:
+    about = {"account": event.account, "place": event.place, "device_id": event.device_id, "says": event.says}
+    return {"at": _time(event.at), "step": event.step, **{name: text for name, text in about.items() if text}}
 
 
 def _note(noted: Noted) -> dict[str, Any]:
@@ -192,7 +207,7 @@ def _lines(found: Found) -> Iterator[str]:
     told = stories(found.noted)
     for story in told:
         yield ""
-        yield f"message {story.message_id} in {story.conversation}"
+        yield f"message {story.message_id}" + (f" in {story.conversation}" if story.conversation else "")
         yield from (f"  {_line(event)}" for event in story.events)
     if not told:
         yield "no message: none was planned, or it was longer ago"

@@ -13,17 +13,21 @@ from datetime import datetime, timedelta
 from proxy.domain.alerts import Alert, AlertText, Update
 from proxy.domain.callbacks import Recipient
 from proxy.domain.devices import BADGED_ALONE, AccountsRead
+from proxy.domain.history import Reason
 from proxy.domain.kinds import Kind
 from proxy.domain.lanes import Lane, Route
 from proxy.domain.messages import Content
 from proxy.domain.offline_messages import OfflineMessage
 from proxy.domain.preferences import Treatment
 from proxy.domain.settlements import Entry, PlanChunk, Waiting
+from proxy.domain.times import to_ms
 from proxy.store.devices.addresses import RedisAddresses
+from proxy.store.history_records import NotesOfMessage
 from proxy.store.queue.streams import RedisQueue, lane_name
 from proxy.store.queue.withdrawals import RedisWithdrawals, Said
 from proxy.store.scripts import Command
 from proxy.store.users.unread import uncounting
+from proxy.usecases.note_plan import note_of_reader
 from proxy.usecases.plan_alerts import Planned, jobs_for, readers_of
 
 _WORDLESS = AlertText("", "", Kind.NEW)
@@ -84,7 +88,10 @@ class PlanWithdrawals:
         targets, full = Counter[bytes](), dict[bytes, frozenset[Lane]]()
         for together in _portions(_pages(zip(notices, found, strict=True))):
             await self._withdraw(together, targets, full)
-        ends = [self._end_of(it, full.get(it.entry.id, frozenset())) for it in notices]
+        ends = [
+            self._end_of(it, full.get(it.entry.id, frozenset()), is_known=bool(some))
+            for it, some in zip(notices, found, strict=True)
+        ]
         results, _ = await self._queue.append_planned(ends, self._now())
         for result in results:
             if result.error is not None:
@@ -136,9 +143,13 @@ class PlanWithdrawals:
         everywhere = [Recipient(name) for name in page.accounts]
         return jobs_for(routes, alert, everywhere, read.devices, read.blocked, previews)
 
-    def _end_of(self, notice: Notice, full: frozenset[Lane]) -> PlanChunk:
-        entry, waiting = notice.entry, Waiting(full, notice.entry.tries)
-        return PlanChunk(self._app_id, notice.message.message_id, entry.id, [], last=True, waiting=waiting)
+    def _end_of(self, notice: Notice, full: frozenset[Lane], *, is_known: bool) -> PlanChunk:
+        """A recall in vain is noted; most READs name what made no alert, for their readers were online."""
+        entry, message, waiting = notice.entry, notice.message, Waiting(full, notice.entry.tries)
+        notes = NotesOfMessage(to_ms(self._now()))
+        if notice.why is Update.RECALL and not is_known:
+            notes.add(note_of_reader(message, Reason.NAMES_NONE, reader.account) for reader in notice.readers)
+        return PlanChunk(self._app_id, message.message_id, entry.id, [], True, waiting, notes.records())
 
     def _alert(self, notice: Notice, about: Said) -> Alert:
         message, why = notice.message, notice.why

@@ -1,6 +1,8 @@
 """Xiaomi's receipts, from the push that asks for them to what follows from them, over the emulated Xiaomi push."""
 
 import re
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.system.rig import MAIN, TOPIC, Rig, offline_topic
+from tests.system.rig import MAIN, ROOT, TOPIC, Rig, offline_topic
 
 SECRET = "receipts-of-main-0123456789"
 
@@ -44,6 +46,20 @@ def sent_to(rig: Rig, account: str) -> int:
     return sum(account in entry["targets"] for entry in rig.journal("mipush") if entry["kind"] == "send")
 
 
+def explained(rig: Rig, account: str) -> str:
+    command = [
+        sys.executable,
+        "-m",
+        "proxy",
+        "explain",
+        "--account",
+        account,
+        "--config",
+        str(rig.folder / "proxy.toml"),
+    ]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=30).stdout
+
+
 def test_a_push_is_delivered_clicked_and_found_to_reach_nobody(rig: Rig) -> None:
     control(rig, "devices", {"phone": "alice's", "accounts": ["alice"], "package": TOPIC[MAIN]})
     members = ["alice", "nobody"]
@@ -55,6 +71,11 @@ def test_a_push_is_delivered_clicked_and_found_to_reach_nobody(rig: Rig) -> None
     assert receipts(rig) == {"delivered": 1, "invalid target": 1, "clicked": 1}
     text = rig.http.get(f"{rig.operator}/metrics", timeout=10).text
     assert 'app_proxy_delivery_seconds_count{channel="mipush"} 1.0' in text
+
+    rig.wait(lambda: "  clicked  " in explained(rig, "alice"), "the click in the history")
+    lines = [line for line in explained(rig, "alice").splitlines() if " main/mipush" in line]
+    assert [line.split()[1] for line in lines] == ["planned", "sent", "answered", "delivered", "clicked"]
+    assert "reported    nobody main/mipush  invalid target" in explained(rig, "nobody")
 
     rig.wait(lambda: any(":unknown:" in key for key in rig.redis().keys("*")), "that nobody has set the account")
     assert rig.post(offline_topic("bob", members, "hello again", 2)).status_code == 200
