@@ -57,6 +57,7 @@ _SILENT, _P2P, _TEXT_ID, _REASON, _RECEIPT, _VERSIONS = 1, 2, 4, 8, 16, 32
 _PEER = "p2p:"
 _NO_TRIES = b"\0"
 _UUID_SMALL, _UUID_CAPITAL = b"\x01", b"\x03"  # an even number is twice the length of a text
+_KEPT_READY = 8192  # differences up to here, in ms, which are nearly all
 _WORTH_DEFLATING = 160  # bytes
 _WINDOW_BITS, _MEMORY_LEVEL = -12, 5  # 4 KiB of raw deflate: setting up more costs more than it saves
 
@@ -69,8 +70,10 @@ def bucket_of(account: str) -> int:
 def record_of(noted: Note | JobEnd) -> bytes:
     """One note, as whoever makes it hands it to the store."""
     note = noted.note if isinstance(noted, JobEnd) else noted
-    head, member = _head(note), _member(note)
-    return b"%c%b%b%b%b" % (bucket_of(note.account), _number(len(head)), head, _number(len(member)), member)
+    account = note.account.encode("utf-8", "surrogatepass")
+    head, member = _head(note), _member(note, account)
+    sizes = _number(len(head)), _number(len(member))
+    return b"%c%b%b%b%b" % (zlib.crc32(account) % BUCKETS, sizes[0], head, sizes[1], member)
 
 
 class NotesOfMessage:
@@ -91,21 +94,31 @@ class NotesOfMessage:
             if head is None:
                 head = self._heads[shared] = _head(note)
             note.ended_at_ms = note.ended_at_ms or self._at_ms
-            self._members.setdefault((bucket_of(note.account), head), []).append(_member(note))
+            account = note.account.encode("utf-8", "surrogatepass")
+            self._members.setdefault((zlib.crc32(account) % BUCKETS, head), []).append(_member(note, account))
 
     def records(self) -> bytes:
-        return b"".join(_records(self._members))
+        return b"".join(
+            b"%c%b%b%b" % (bucket, _number(len(head)), head, _sized(members))
+            for (bucket, head), members in self._members.items()
+        )
 
 
 def filed(records: Iterable[bytes]) -> dict[int, tuple[bytes, bytes]]:
     """The same by bucket, for an entry each: its field's name and value."""
-    members: dict[tuple[int, bytes], list[bytes]] = {}
+    first, others = dict[bytes, bytes](), dict[bytes, list[bytes]]()  # by bucket and head
     for some in records:
-        for bucket, head, those in _split(some):
-            members.setdefault((bucket, head), []).append(those)
+        for start, members, end in _places(some):
+            shared = some[start:members]
+            if shared not in first:
+                first[shared] = some[start:end]  # nearly all: as it is
+            else:
+                others.setdefault(shared, []).append(some[members:end])
+    for shared, parts in others.items():
+        first[shared] = shared + _joined([first[shared][len(shared) :], *parts])
     by_bucket: dict[int, list[bytes]] = {}
-    for record in _records(members):
-        by_bucket.setdefault(record[0], []).append(record)
+    for record in first.values():
+        by_bucket.setdefault(record[0] % BUCKETS, []).append(record)
     return {bucket: _deflated(b"".join(parts)) for bucket, parts in by_bucket.items()}
 
 
@@ -121,9 +134,11 @@ def unfiled(name: bytes, value: bytes) -> bytes:
 
 def load_notes(records: bytes) -> Iterator[Note]:
     """What cannot be read of them is left out: another version of this program may have written it."""
-    for _, head, members in _split(records):
+    for start, middle, end in _places(records):
+        _, head = _number_at(records, start + 1)
+        _, members = _number_at(records, middle)
         try:
-            yield from _Reading(head).notes(members)
+            yield from _Reading(records[head:middle]).notes(records[members:end])
         except (IndexError, ValueError, OverflowError):  # the last: a year too far
             continue
 
@@ -141,25 +156,31 @@ def sign_of_device(device_id: str) -> bytes:
     return _device(device_id)
 
 
-def _records(members: dict[tuple[int, bytes], list[bytes]]) -> Iterator[bytes]:
-    for (bucket, head), parts in members.items():
-        those = parts[0] if len(parts) == 1 else b"".join(parts)
-        yield b"%c%b%b%b%b" % (bucket, _number(len(head)), head, _number(len(those)), those)
-
-
-def _split(records: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """Bucket, head and members of each, as far as they are whole."""
+def _places(records: bytes) -> Iterator[tuple[int, int, int]]:
+    """Of each record that is whole: where it begins, where its members begin with their length, and its end."""
     place, end = 0, len(records)
     try:
         while place < end:
-            size, first = _number_at(records, place + 1)
-            rest, start = _number_at(records, first + size)
-            if start + rest > end:
+            size = records[place + 1]
+            middle = place + 2 + size if size < 128 else sum(_number_at(records, place + 1))
+            rest = records[middle]
+            after = middle + 1 + rest if rest < 128 else sum(_number_at(records, middle))
+            if after > end:
                 return
-            yield records[place] % BUCKETS, records[first : first + size], records[start : start + rest]
-            place = start + rest
+            yield place, middle, after
+            place = after
     except IndexError:
         return
+
+
+def _joined(sized: Sequence[bytes]) -> bytes:
+    """The members of records that come together, their lengths before them."""
+    return _sized([one[_number_at(one, 0)[1] :] for one in sized])
+
+
+def _sized(members: Sequence[bytes]) -> bytes:
+    whole = b"".join(members)
+    return _number(len(whole)) + whole
 
 
 def _number_at(raw: bytes, place: int) -> tuple[int, int]:
@@ -208,19 +229,26 @@ def _head(note: Note) -> bytes:
     return b"%c%c%b%b%b%b%b%b" % (flags | _REASON, code, id_, at, sent, _text(conversation), place, _text(reason))
 
 
-def _member(note: Note) -> bytes:
+def _member(note: Note, account: bytes) -> bytes:
     """What is the note's alone."""
     accepted, pushed = note.accepted_at_ms, note.pushed_at_ms
     if accepted <= 0:
         accepted, pushed = pushed, 0
-    planned, tries = note.planned_at_ms, note.tries
+    planned, ended, tries = note.planned_at_ms, note.ended_at_ms, note.tries
     before = planned or accepted
-    return b"%b%b%b%b%b%b" % (
-        _text(note.account),
-        _device(note.device_id),
+    if len(account) > _MAX_TEXT:
+        account = account[:_MAX_TEXT]
+    size, device = _SMALL_NUMBERS[len(account)], _device(note.device_id)
+    if 0 < accepted <= planned <= pushed <= ended < accepted + _KEPT_READY and not tries:  # nearly all
+        first, second = _SMALL_NUMBERS[2 * (planned - accepted) + 1], _SMALL_NUMBERS[2 * (pushed - planned) + 1]
+        return b"%b%b%b%b%b%b\0" % (size, account, device, first, second, _SMALL_NUMBERS[2 * (ended - pushed) + 1])
+    return b"%b%b%b%b%b%b%b" % (
+        size,
+        account,
+        device,
         _difference(planned, accepted),
         _difference(pushed, before),
-        _difference(note.ended_at_ms, pushed or before),
+        _difference(ended, pushed or before),
         _tries(tries, accepted) if tries else _NO_TRIES,
     )
 
@@ -341,7 +369,7 @@ def _difference(time_ms: int, before_ms: int) -> bytes:
     if time_ms <= 0:
         return b"\0"
     difference = time_ms - before_ms
-    if 0 <= difference < 8192:  # nearly all: kept ready
+    if 0 <= difference < _KEPT_READY:
         return _SMALL_NUMBERS[2 * difference + 1]
     return _number(2 * difference + 1 if difference >= 0 else -2 * difference)
 
