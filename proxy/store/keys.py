@@ -35,7 +35,7 @@ users' own names and may hold anything; they and push tokens enter a key as a di
     proxy:{appId}:brake:<app>:<platform>     hash    1 day            worker (deliver), cli the removal guard
     proxy:{<team>}:provider-token:<id>:<d>   string  1 hour           worker (deliver), cli the key's JWT for APNs
     ...:signing                              string  5 s              worker (deliver)      the lock of who signs it
-    proxy:{appId}:history:new                stream  a minute         worker, web           how messages ended
+    proxy:{appId}:history:new                stream  10 minutes       worker, web           how messages ended
     proxy:{appId}:history:<bucket>           stream  7 days           worker (file)         the same, by account
     proxy:{appId}:ready                      string  1 minute         web (health)          can the store be written?
     proxy:{store}:generation                 hash    for ever         web, worker           which store this is, loss

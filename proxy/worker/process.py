@@ -163,7 +163,7 @@ class Worker:
 
     async def _sweep_history(self) -> None:
         await asyncio.sleep(_SWEEP_HISTORY_EVERY_S)
-        metrics.history_lost_total.inc(await self.history.file())
+        metrics.history_lost_total.inc(await self.history.file(self.clock.now()))
         await self.history.sweep(self.clock.now())
 
     async def _monitor(self) -> None:

@@ -77,7 +77,7 @@ async def cost(redis: Any, url: str, store: Store, app_id: str, alerts: int, *, 
         await bench.turn()
     while (await bench.backlog())[0]:
         await bench.turn()
-    await sweep.file()
+    await sweep.file(NOON + 1000 * DAY)
     worker, used = time.process_time() - worker_before, _store_cpu(store) - store_before
     gc.enable()
     await bench.end()
@@ -103,17 +103,19 @@ async def measure(url: str, store: Store, rounds: int, alerts: int) -> list[tupl
 async def stored_bytes(url: str, store: Store, per_second: int) -> float:
     """Of a note between two people with names of 12 characters, whose devices are UUIDs: what the store uses more.
 
-    At this pace each settlement notes a twentieth of a second, and the notes of a minute are filed together.
+    At this pace each settlement notes a twentieth of a second, and the notes of ten minutes are filed at once, or a
+    hundred seconds' where they are many.
     """
     redis: Any = async_redis(url, 30.0)
     app_id = "78"
     sweep, before = HistorySweep(redis, [app_id], 10**12), _used(store)
     together, at = max(per_second // 20, 1), to_ms(NOON)
-    for first in range(0, STORED, 60 * per_second):
-        for start in range(first, min(first + 60 * per_second, STORED), together):
+    at_once = per_second * (600 if per_second < 10 else 100)
+    for first in range(0, STORED, at_once):
+        for start in range(first, min(first + at_once, STORED), together):
             notes = b"".join(record_of(_note(n, at + n * 1000 // per_second)) for n in range(start, start + together))
             await queue_of(redis).append_notes(app_id, notes)
-        await sweep.file()
+        await sweep.file(NOON + 1000 * DAY)
     used = (_used(store) - before) / STORED
     await redis.execute_command("FLUSHALL", "SYNC")
     await redis.aclose()

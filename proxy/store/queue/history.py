@@ -1,6 +1,6 @@
 """The history: read by who asks why there was no alert, filed and swept by the workers.
 
-    plan, settle, receipts -> new notes -> once a minute: filed by account in buckets, each a stream
+    plan, settle, receipts -> new notes -> some minutes later: filed by account in buckets, each a stream
 
 So an account's are found in one of many buckets and among the new ones, a message's in all of them. What is filed
 together shares a stream's entry, heads, and what can be deflated: each note by itself would take twice the room.
@@ -32,10 +32,12 @@ from proxy.store.scripts import Argument, Command, ask, ask_now, script
 
 _PAGE = 1000  # entries that the store hands out at once, in some milliseconds
 _FILED_TOGETHER = 128 * 1024  # bytes: about 1,700 notes, for two or three milliseconds
+_FILED_AFTER = timedelta(minutes=10)  # what is fewer waits so long for more: what is filed together takes less room
 _FILED_AT_ONCE = 500_000  # entries; what is left waits for another minute
 _TOGETHER = 512  # buckets swept in one round trip
 _ROUNDS = 20
 _FULL_AGAIN = 0.95  # of the cap is left, so that not each sweep has to cut
+_Stored = tuple[bytes, Sequence[bytes]]  # an entry's id, and the name and value of its only field
 
 
 class RedisHistory:
@@ -98,25 +100,27 @@ class HistorySweep:
         self._redis, self._app_ids, self._max_bytes = redis, app_ids, max_bytes
         self._names = [name for app_id in app_ids for name in _streams(app_id)]
 
-    async def file(self) -> int:
+    async def file(self, now: datetime) -> int:
         """Returns how many entries the store did not take. Several workers may do so: each note is filed once."""
-        return sum([await self._file(app_id) for app_id in self._app_ids])
+        return sum([await self._file(app_id, now) for app_id in self._app_ids])
 
-    async def _file(self, app_id: str) -> int:
+    async def _file(self, app_id: str, now: datetime) -> int:
         name, lost, left = keys.history_new(app_id), 0, _FILED_AT_ONCE
         while left > 0:
             asked = [("XRANGE", name, "-", "+", "COUNT", _PAGE)]
             (entries,) = await ask(self._redis, asked)
             if isinstance(entries, ResponseError) or not entries:  # a key of another type is as if it were empty
                 return lost
-            for portion in _portions(entries):
+            for portion, is_full in _portions(entries):
+                if not is_full and len(entries) < _PAGE and now - _time(portion[0][0]) < _FILED_AFTER:
+                    return lost
                 lost += await self._file_portion(app_id, portion)
             left -= len(entries)
             if len(entries) < _PAGE:
                 return lost
         return lost
 
-    async def _file_portion(self, app_id: str, entries: Sequence[tuple[bytes, Sequence[bytes]]]) -> int:
+    async def _file_portion(self, app_id: str, entries: Sequence[_Stored]) -> int:
         by_bucket = filed(fields[1] for _, fields in entries)
         names, args = [keys.history_new(app_id)], list[Argument]()
         for bucket, (field, value) in by_bucket.items():
@@ -164,16 +168,17 @@ def _in_order(newest_first: Iterable[Noted]) -> list[Noted]:
     return sorted(oldest_first, key=lambda noted: noted.at)
 
 
-def _portions(entries: Sequence[tuple[bytes, Sequence[bytes]]]) -> Iterator[list[tuple[bytes, Sequence[bytes]]]]:
-    portion, size = list[tuple[bytes, Sequence[bytes]]](), 0
+def _portions(entries: Sequence[_Stored]) -> Iterator[tuple[list[_Stored], bool]]:
+    """What is filed together; all but the last are full."""
+    portion, size = list[_Stored](), 0
     for entry in entries:
         portion.append(entry)
         size += len(entry[1][1])
         if size >= _FILED_TOGETHER:
-            yield portion
+            yield portion, True
             portion, size = [], 0
     if portion:
-        yield portion
+        yield portion, False
 
 
 def _noted(id_: bytes, fields: Sequence[bytes], sign: bytes) -> Iterator[Noted]:

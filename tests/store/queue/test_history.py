@@ -42,6 +42,7 @@ from tests.store.samples import (
 NOON_MS = to_ms(NOON)
 MESSAGE = "000000000000000a"
 LONG_AGO = NOON - 30 * DAY
+LATER = datetime.max.replace(tzinfo=UTC)
 
 
 def note(account: str = "ben", message_id: str = MESSAGE, **of: Any) -> Note:
@@ -95,7 +96,7 @@ def test_whoever_settles_a_job_notes_how_it_ended_and_whoever_lost_it_does_not(
 
 
 async def file_all(redis: Any, app_id: str) -> None:
-    assert await HistorySweep(redis, [app_id], 10**9).file() == 0
+    assert await HistorySweep(redis, [app_id], 10**9).file(LATER) == 0
 
 
 def test_those_of_one_message_with_one_result_share_a_record_once_they_are_filed(
@@ -128,7 +129,9 @@ def test_two_workers_that_file_at_once_file_each_note_once_and_lose_none_that_co
 
     async def scenario(redis: Any) -> None:
         both = [HistorySweep(redis, [app_id], 10**9) for _ in range(2)]
-        await asyncio.gather(*(it.file() for it in both), queue_of(redis).append_notes(app_id, records(note("late"))))
+        await asyncio.gather(
+            *(it.file(LATER) for it in both), queue_of(redis).append_notes(app_id, records(note("late")))
+        )
         await file_all(redis, app_id)
 
     with_redis(store_url, scenario)
@@ -137,12 +140,30 @@ def test_two_workers_that_file_at_once_file_each_note_once_and_lose_none_that_co
     assert [one.at for one in found if one.note.account != "late"] == [NOON + n * MS for n in range(40)]
 
 
+def test_few_notes_wait_for_more_to_be_filed_with_and_are_found_meanwhile(
+    store_url: str, store: Store, app_id: str
+) -> None:
+    written(store_url, app_id, note("ben"))
+    (entry,) = raw(store, "XRANGE", keys.history_new(app_id), "-", "+")
+    at = from_ms(int(entry[0].partition(b"-")[0]))
+
+    async def scenario(redis: Any) -> None:
+        sweep = HistorySweep(redis, [app_id], 10**9)
+        for minutes, buckets in ((9, 0), (10, 1)):
+            assert await sweep.file(at + timedelta(minutes=minutes)) == 0
+            assert len(streams(store, app_id)) == 1 + buckets
+            (found,) = history_of(store, app_id).of_account("main", "ben", LONG_AGO, 9)
+            assert found.note.account == "ben"
+
+    with_redis(store_url, scenario)
+
+
 def test_a_bucket_that_takes_nothing_loses_its_own_notes_alone(store_url: str, store: Store, app_id: str) -> None:
     written(store_url, app_id, note("ben"), note("cai"))
     raw(store, "SET", keys.history(app_id, bucket_of("ben")), "no stream")
 
     async def scenario(redis: Any) -> None:
-        assert await HistorySweep(redis, [app_id], 10**9).file() == 1
+        assert await HistorySweep(redis, [app_id], 10**9).file(LATER) == 1
 
     with_redis(store_url, scenario)
     raw(store, "DEL", keys.history(app_id, bucket_of("ben")))
@@ -184,7 +205,7 @@ def test_a_history_that_cannot_be_written_hinders_nothing_and_is_counted(
         assert (result.failed, result.foreign, len(result.unnoted)) == ([], [], 1)
         assert await queue.length(keys.jobs(lane)) == 0
         sweep = HistorySweep(redis, [app_id], 1000)
-        assert (await sweep.file(), await sweep.sweep(NOON)) == (0, 0)
+        assert (await sweep.file(LATER), await sweep.sweep(NOON)) == (0, 0)
 
     with_redis(store_url, scenario)
 
@@ -317,7 +338,7 @@ def _record(store: Store, lane: Any) -> bytes:
 
 
 def test_a_message_between_two_people_takes_at_most_75_bytes(store_url: str, store: Store, app_id: str) -> None:
-    """Of many; each stream begins with 4 KiB of its own. A hundred were noted in each settlement, 6,000 in a minute."""
+    """Of many; each stream begins with 4 KiB of its own. A hundred were noted in each settlement."""
     messages = 24_000
     at = to_ms(datetime.now(UTC)) - messages * 10
 
@@ -338,7 +359,7 @@ def test_a_message_between_two_people_takes_at_most_75_bytes(store_url: str, sto
                 await queue_of(redis).append_notes(app_id, b"".join(map(record_of, some)))
                 some.clear()
             if n % 6000 == 5999:
-                assert await sweep.file() == 0
+                assert await sweep.file(LATER) == 0
 
     with_redis(store_url, scenario)
     names = [name for name in streams(store, app_id) if name != keys.history_new(app_id).encode()]
