@@ -70,10 +70,9 @@ def bucket_of(account: str) -> int:
 def record_of(noted: Note | JobEnd) -> bytes:
     """One note, as whoever makes it hands it to the store."""
     note = noted.note if isinstance(noted, JobEnd) else noted
-    account = note.account.encode("utf-8", "surrogatepass")
-    head, member = _head(note), _member(note, account)
-    sizes = _number(len(head)), _number(len(member))
-    return b"%c%b%b%b%b" % (zlib.crc32(account) % BUCKETS, sizes[0], head, sizes[1], member)
+    bucket, whose = _whose(note.account, note.device_id)
+    head, member = _head(note), whose + _course(note)
+    return b"%c%b%b%b%b" % (bucket, _number(len(head)), head, _number(len(member)), member)
 
 
 class NotesOfMessage:
@@ -94,8 +93,8 @@ class NotesOfMessage:
             if head is None:
                 head = self._heads[shared] = _head(note)
             note.ended_at_ms = note.ended_at_ms or self._at_ms
-            account = note.account.encode("utf-8", "surrogatepass")
-            self._members.setdefault((zlib.crc32(account) % BUCKETS, head), []).append(_member(note, account))
+            bucket, whose = _whose(note.account, note.device_id)
+            self._members.setdefault((bucket, head), []).append(whose + _course(note))
 
     def records(self) -> bytes:
         return b"".join(
@@ -208,44 +207,47 @@ def _deflated(records: bytes) -> tuple[bytes, bytes]:
 
 def _head(note: Note) -> bytes:
     """What the note shares with others about the same message and outcome."""
-    conversation, message_id, reason = note.conversation, note.message_id, note.reason
-    accepted = note.accepted_at_ms
-    flags = _VERSION * _VERSIONS
+    message_id, reason, accepted = note.message_id, note.reason, note.accepted_at_ms
+    flags, where = _where(note.conversation, note.app, note.channel)
     if note.silent:
         flags |= _SILENT
-    if conversation.startswith(_PEER):
-        flags |= _P2P
-        conversation = conversation[4:]
     if not (id_ := _id(message_id)):
         flags |= _TEXT_ID
         id_ = _text(message_id)
     if accepted <= 0:
         flags |= _RECEIPT
         accepted = note.pushed_at_ms
-    code, sent = _CODES.get(note.result, 0), _difference(note.sent_at_ms, accepted)
-    place, at = _place(note.app, note.channel), accepted.to_bytes(6, "big")
+    code, at, sent = _CODES.get(note.result, 0), accepted.to_bytes(6, "big"), _difference(note.sent_at_ms, accepted)
     if not reason:
-        return b"%c%c%b%b%b%b%b" % (flags, code, id_, at, sent, _text(conversation), place)
-    return b"%c%c%b%b%b%b%b%b" % (flags | _REASON, code, id_, at, sent, _text(conversation), place, _text(reason))
+        return b"%c%c%b%b%b%b" % (flags, code, id_, at, sent, where)
+    return b"%c%c%b%b%b%b%b" % (flags | _REASON, code, id_, at, sent, where, _text(reason))
 
 
-def _member(note: Note, account: bytes) -> bytes:
-    """What is the note's alone."""
+@lru_cache(4096)  # of those who talk just now
+def _where(conversation: str, app: str, channel: str) -> tuple[int, bytes]:
+    """A head's flags so far, and its conversation, channel and app."""
+    is_p2p = conversation.startswith(_PEER)
+    told = _text(conversation[len(_PEER) :] if is_p2p else conversation) + _place(app, channel)
+    return _VERSION * _VERSIONS | (_P2P if is_p2p else 0), told
+
+
+@lru_cache(4096)
+def _whose(account: str, device_id: str) -> tuple[int, bytes]:
+    """A member's bucket, and its account and device."""
+    return bucket_of(account), _text(account) + _device(device_id)
+
+
+def _course(note: Note) -> bytes:
+    """A member's times and tries."""
     accepted, pushed = note.accepted_at_ms, note.pushed_at_ms
     if accepted <= 0:
         accepted, pushed = pushed, 0
     planned, ended, tries = note.planned_at_ms, note.ended_at_ms, note.tries
     before = planned or accepted
-    if len(account) > _MAX_TEXT:
-        account = account[:_MAX_TEXT]
-    size, device = _SMALL_NUMBERS[len(account)], _device(note.device_id)
     if 0 < accepted <= planned <= pushed <= ended < accepted + _KEPT_READY and not tries:  # nearly all
         first, second = _SMALL_NUMBERS[2 * (planned - accepted) + 1], _SMALL_NUMBERS[2 * (pushed - planned) + 1]
-        return b"%b%b%b%b%b%b\0" % (size, account, device, first, second, _SMALL_NUMBERS[2 * (ended - pushed) + 1])
-    return b"%b%b%b%b%b%b%b" % (
-        size,
-        account,
-        device,
+        return b"%b%b%b\0" % (first, second, _SMALL_NUMBERS[2 * (ended - pushed) + 1])
+    return b"%b%b%b%b" % (
         _difference(planned, accepted),
         _difference(pushed, before),
         _difference(ended, pushed or before),
@@ -332,7 +334,6 @@ def _tries(tries: Sequence[Try], accepted_at_ms: int) -> bytes:
     return _number(len(tries)) + b"".join(told)
 
 
-@lru_cache
 def _place(app: str, channel: str) -> bytes:
     if not app:
         return _number(_NO_APP)
