@@ -39,6 +39,7 @@ _LOOK_EVERY_S = 1.0
 _LAST_CLAIM_S = 2.0  # a blocking read and a little
 _SWEEP_EVERY_S = 600.0
 _SWEEP_HISTORY_EVERY_S = 60.0
+_FILE_HISTORY_EVERY_S = 10.0
 
 log = structlog.get_logger()
 Round = Callable[[], Awaitable[None]]
@@ -124,7 +125,10 @@ class Worker:
         return [*(worker.claim for worker in self._workers), self._take_over, self._move_due]
 
     def _serving(self) -> list[Round]:
-        return [self._renew, self._look_for_pauses, self._sweep, self._sweep_history, self._monitor, self._report]
+        return [
+            *(self._renew, self._look_for_pauses, self._sweep, self._file_history, self._sweep_history),
+            *(self._monitor, self._report),
+        ]
 
     async def _claim(self, stop: asyncio.Event, round_: Round) -> None:
         await self.monitor.admitted.wait()
@@ -161,9 +165,12 @@ class Worker:
                 await self.queue.remove_instances(worker.consumer.stream)
         await asyncio.sleep(_SWEEP_EVERY_S)
 
+    async def _file_history(self) -> None:
+        await asyncio.sleep(_FILE_HISTORY_EVERY_S)
+        metrics.history_lost_total.inc(await self.history.file(self.clock.now()))
+
     async def _sweep_history(self) -> None:
         await asyncio.sleep(_SWEEP_HISTORY_EVERY_S)
-        metrics.history_lost_total.inc(await self.history.file(self.clock.now()))
         await self.history.sweep(self.clock.now())
 
     async def _monitor(self) -> None:

@@ -93,7 +93,7 @@ class RedisHistory:
 class HistorySweep:
     """Files the new notes; drops what is older than 7 days, and the oldest of what all apps' hold beyond `max_bytes`.
 
-    For the worker, about once a minute: in between they may grow beyond it.
+    For the worker: what is new about every ten seconds, all of it once a minute. In between they may grow beyond it.
     """
 
     def __init__(self, redis: Any, app_ids: Sequence[str], max_bytes: int) -> None:
@@ -102,22 +102,23 @@ class HistorySweep:
 
     async def file(self, now: datetime) -> int:
         """Returns how many entries the store did not take. Several workers may do so: each note is filed once."""
-        return sum([await self._file(app_id, now) for app_id in self._app_ids])
+        lost, app_ids = 0, self._app_ids
+        for _ in range(_FILED_AT_ONCE // _PAGE):
+            asked = [("XRANGE", keys.history_new(app_id), "-", "+", "COUNT", _PAGE) for app_id in app_ids]
+            pages = list(zip(app_ids, await ask(self._redis, asked), strict=True))
+            for app_id, entries in pages:
+                if isinstance(entries, list):  # a key of another type is as if it were empty
+                    lost += await self._file(app_id, entries, now)
+            app_ids = [app_id for app_id, entries in pages if isinstance(entries, list) and len(entries) == _PAGE]
+            if not app_ids:
+                break
+        return lost
 
-    async def _file(self, app_id: str, now: datetime) -> int:
-        name, lost, left = keys.history_new(app_id), 0, _FILED_AT_ONCE
-        while left > 0:
-            asked = [("XRANGE", name, "-", "+", "COUNT", _PAGE)]
-            (entries,) = await ask(self._redis, asked)
-            if isinstance(entries, ResponseError) or not entries:  # a key of another type is as if it were empty
-                return lost
-            for portion, is_full in _portions(entries):
-                if not is_full and len(entries) < _PAGE and now - _time(portion[0][0]) < _FILED_AFTER:
-                    return lost
+    async def _file(self, app_id: str, entries: Sequence[_Stored], now: datetime) -> int:
+        lost = 0
+        for portion, is_full in _portions(entries):
+            if is_full or len(entries) == _PAGE or now - _time(portion[0][0]) >= _FILED_AFTER:
                 lost += await self._file_portion(app_id, portion)
-            left -= len(entries)
-            if len(entries) < _PAGE:
-                return lost
         return lost
 
     async def _file_portion(self, app_id: str, entries: Sequence[_Stored]) -> int:
