@@ -46,7 +46,7 @@ def named(content: Content, profile: Profile) -> Content:
 
 
 def profile_of(name: object, group_name: object, avatar: object) -> Profile:
-    """From whatever stands there: what is no text is as good as none."""
+    """From whatever the answer has there: what is no text is as good as none."""
     return Profile(_name(name), _name(group_name), avatar_address(avatar) if isinstance(avatar, str) else "")
 
 

@@ -44,7 +44,7 @@ HEAD = """# What each alert is on the wire
 This page is made by the program: `python -m tests.docs.alerts_page > docs/alerts.md`; a test compares the two.
 
 For [APNs](#apns), [Mi Push](#mi-push) and [your own sender](#your-own-sender) it shows one request whole: ann wrote
-"hi there" to ben. Below it stands what is different
+"hi there" to ben. Below it is what differs
 
 - for each **kind** of message, **preview** and **language**: look for the row of preview and kind, and the column of
   the language. A cell has the title, then the text; the last column what else is different;
