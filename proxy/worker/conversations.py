@@ -8,7 +8,7 @@ only given up for a later one that did reach the provider, and none goes out as 
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import Enum, auto
 
@@ -108,7 +108,7 @@ class Conversations:
         }
         for name, going in by_conversation.items():  # from here on nothing may fail, or what is held back is lost
             if name in free and going:
-                first, *others = sorted(going, key=lambda one: _sort_key(one[1].job.alert.order), reverse=True)
+                first, *others = sorted(going, key=lambda one: _sort_key(_order(one[1].job)), reverse=True)
                 acquired.ready.append(first)
                 self._behind[name] = [claimed for claimed, _ in others]
             elif name in self._behind:
@@ -143,7 +143,7 @@ class Conversations:
         """What was held back behind this job: those that it covers now, and those that go on."""
         covered, going = list[ClaimedJob](), list[ClaimedJob]()
         for claimed in self._behind.pop(conversation_of(job), []):
-            is_covered = accepted and job.alert.order.is_later_than(claimed.job.alert.order)
+            is_covered = accepted and _order(job).is_later_than(_order(claimed.job))
             (covered if is_covered else going).append(claimed)
         return covered, going
 
@@ -157,7 +157,7 @@ def _split(pushes: Sequence[Addressed], shown: Order | None) -> tuple[list[Addre
     """Those that still have something to show, and those that the alert shown covers."""
     going, covered = list[Addressed](), list[ClaimedJob]()
     for claimed, push in pushes:
-        if shown is not None and shown.is_later_than(claimed.job.alert.order):
+        if shown is not None and shown.is_later_than(_order(claimed.job)):
             covered.append(claimed)
         else:
             going.append((claimed, push))
@@ -165,7 +165,12 @@ def _split(pushes: Sequence[Addressed], shown: Order | None) -> tuple[list[Addre
 
 
 def _latest(pushes: Sequence[Addressed]) -> Order:
-    return max((push.job.alert.order for _, push in pushes), key=_sort_key)
+    return max((_order(push.job) for _, push in pushes), key=_sort_key)
+
+
+def _order(job: Job) -> Order:
+    """The place of what is taken back is its message's: which of several callbacks brought the alert, is not known."""
+    return replace(job.alert.order, accepted_at_ms=0) if job.alert.update else job.alert.order
 
 
 def _sort_key(order: Order) -> tuple[int, int, int]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from tests.chaos.evidence import Evidence
 from tests.chaos.ownership import Hold, Owner
 from tests.chaos.pushes import Address, Push
+from tests.chaos.read_and_recalled import Notices
 from tests.chaos.recovery import recoveries
 from tests.chaos.sent_messages import Callback, Message
 from tests.chaos.standstill import Wait
@@ -19,7 +20,7 @@ _BEFORE_THE_KILL_MS = 300
 
 @dataclass
 class Arrivals:
-    """`counted`: due, superseded, undecidable, lost with the store. `worst`: the longest wait after a fault.
+    """`counted`: due, superseded, withdrawn, undecidable, lost with the store. `worst`: the longest wait after a fault.
 
     `waits`: of all alerts that came and surely had to.
     """
@@ -38,11 +39,12 @@ class Due(NamedTuple):
     hold: Hold
 
 
-def judge_arrivals(evidence: Evidence) -> Arrivals:
+def judge_arrivals(evidence: Evidence, alerts: Mapping[tuple[str, Owner], Due], notices: Notices) -> Arrivals:
+    """`alerts` are those that are due, or may be."""
     found = Arrivals(findings=list(_hidden(evidence)))
     recovery = recoveries(evidence.faults)
     latest = _latest(evidence)
-    for (word, owner), due in _due(evidence).items():
+    for (word, owner), due in alerts.items():
         addresses = evidence.ownership.addresses(owner)
         came = [push for address in addresses for push in evidence.at.get((word, address), ())]
         if came:
@@ -56,6 +58,9 @@ def judge_arrivals(evidence: Evidence) -> Arrivals:
         elif any(_is_covered(evidence.messages[word], address, latest) for address in addresses):
             found.counted["due"] += 1
             found.counted["superseded"] += 1
+        elif notices.may_explain(word, owner.account):
+            found.counted["due"] += 1
+            found.counted["withdrawn"] += 1
         elif any(due.last_asked_ms < begin + _BEFORE_THE_KILL_MS for begin, _ in evidence.emptied):
             found.counted["lost with the store"] += 1
         elif due.hold is Hold.PERHAPS:
@@ -67,7 +72,7 @@ def judge_arrivals(evidence: Evidence) -> Arrivals:
     return found
 
 
-def _due(evidence: Evidence) -> dict[tuple[str, Owner], Due]:
+def alerts_due(evidence: Evidence) -> dict[tuple[str, Owner], Due]:
     found: dict[tuple[str, Owner], Due] = {}
     for callback in evidence.callbacks:
         message = evidence.messages[callback.word]

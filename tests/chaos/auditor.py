@@ -8,6 +8,10 @@ It reads the run log (runlog.py) and the emulators' journals, nothing else, and 
     shown twice       a phone holds two items of one message: one word under two collapse ids or jobkeys
     unexcused repeat  a second accepted push of one (message, device) that no fault explains (faults.py)
     order             an earlier message came onto a phone that keeps one item a conversation after a later one
+    recalled text     a phone shows in the end what its writer took back (taken_back.py)
+    read alert        a phone shows in the end what its owner has read elsewhere
+    taken back        a withdrawal of what nobody has read or taken back
+    badge             a phone's number is not that of its account's unread messages
     wrong phone       a push at an address that for MOVED_MS (observed_alerts.py) had belonged to none of the message's
                       readers
 
@@ -23,12 +27,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tests.chaos.arrivals import judge_arrivals
+from tests.chaos.arrivals import alerts_due, judge_arrivals
 from tests.chaos.evidence import Evidence, read_evidence
 from tests.chaos.faults import Times
 from tests.chaos.observed_alerts import ObservedAlerts
+from tests.chaos.phones import read_phones
 from tests.chaos.pushes import Journal
+from tests.chaos.read_and_recalled import Notices
 from tests.chaos.standstill import shares_unexplained, standstills
+from tests.chaos.taken_back import TakenBackJudge
 from tests.chaos.verdict import Verdict
 
 
@@ -37,21 +44,26 @@ def audit(
     journals: Mapping[str, Journal],
     times: Times,
     *,
+    phones: Mapping[str, Iterable[Mapping[str, Any]]] | None = None,
     by_account: Iterable[str] = ("main",),
 ) -> Verdict:
     """Judge a run by its log and the providers' journals; `times` are those of its settings.
 
+    `phones` is by emulator what its phones show once all is settled, None where that was not looked at.
     `by_account` names the app sections whose MiPush is given accounts instead of regIds.
     """
     evidence = read_evidence(events, journals, times, by_account)
-    arrivals, observed = judge_arrivals(evidence), ObservedAlerts(evidence)
+    due, notices = alerts_due(evidence), Notices(evidence)
+    arrivals, observed = judge_arrivals(evidence, due, notices), ObservedAlerts(evidence)
+    shown = None if phones is None else read_phones(phones, evidence.messages)
+    gone = TakenBackJudge(evidence, notices, due, shown).judge()
     lanes = [((evidence.messages[push.word].app, push.provider), push) for push in evidence.pushes]
     return Verdict(
         messages=len(evidence.messages),
         due=arrivals.counted["due"],
         duplicates=sum(callback.posts - 1 for callback in evidence.callbacks),
         faults=Counter(fault.kind for fault in evidence.faults),
-        findings=(*arrivals.findings, *observed.findings),
+        findings=(*arrivals.findings, *observed.findings, *gone.findings),
         pushes=len(evidence.pushes),
         delivered=observed.delivered,
         worst_recovery_ms=arrivals.worst and arrivals.worst[0],
@@ -60,7 +72,10 @@ def audit(
         undecidable=arrivals.counted["undecidable"],
         lost_with_the_store=arrivals.counted["lost with the store"],
         never_taken=sum(callback.accepted_ms is None for callback in evidence.callbacks),
-        wordless=evidence.wordless,
+        wordless=evidence.accepted.wordless,
+        withdrawn=arrivals.counted["withdrawn"],
+        taken_back=gone.counted,
+        still_there=gone.excused,
         excused=observed.excused,
         standstills=standstills(arrivals.waits, lanes, evidence.faults, times),
         unexplained=_unexplained(evidence, times),

@@ -18,8 +18,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.bodies import body_of
-from tests.chaos.messages import Announcement, Message, draw_messages
+from tests.chaos.bodies import body_of, notice_body
+from tests.chaos.messages import Announcement, Message
+from tests.chaos.notices import Notice, draw_all
 from tests.chaos.people import draw_people
 from tests.chaos.runlog import RunLog, now_ms
 from tests.chaos.size import Size
@@ -33,19 +34,23 @@ _ANSWER_WITHIN_S = 4.0
 class Post:
     """One callback on its way; `number` names its body."""
 
-    message: Message
+    about: Message | Notice
     announcement: Announcement
     number: int
     body: bytes
     attempt: int = 1
     unheard: bool = False
 
+    @property
+    def message(self) -> Message:
+        return self.about if isinstance(self.about, Message) else self.about.message
+
 
 class Generator:
     def __init__(self, seed: int, size: Size, port: int, log: RunLog) -> None:
         self._size, self._port, self._log = size, port, log
         people = draw_people(seed, size)
-        self._messages = draw_messages(seed, size, list(people.values()))
+        self._written = draw_all(seed, size, list(people.values()))
         self._due: asyncio.Queue[Post] = asyncio.Queue()
         self._open = 0
         self._numbers = 0
@@ -57,11 +62,15 @@ class Generator:
     async def run(self) -> None:
         posters = [asyncio.create_task(self._post_what_is_due()) for _ in range(_CONNECTIONS)]
         began = time.monotonic()
-        for message in self._messages:
-            wait_s = began + message.at_s - time.monotonic()
+        for written in self._written:
+            wait_s = began + written.at_s - time.monotonic()
             self.late_s = max(self.late_s, -wait_s)
             await asyncio.sleep(max(wait_s, 0))
-            self._write(message)
+            sent_at_ms = self._last_ms = max(time.time_ns() // 1_000_000, self._last_ms + 1)
+            if isinstance(written, Message):
+                self._write(written, sent_at_ms)
+            else:
+                self._announce(written, written.announcement, notice_body(written, sent_at_ms))
         while self._open:
             self._none_open.clear()
             await self._none_open.wait()
@@ -71,20 +80,21 @@ class Generator:
             with suppress(asyncio.CancelledError):
                 await poster
 
-    def _write(self, message: Message) -> None:
-        sent_at_ms = self._last_ms = max(time.time_ns() // 1_000_000, self._last_ms + 1)
+    def _write(self, message: Message, sent_at_ms: int) -> None:
         self._log.write(
             "message", word=message.word, app_id=message.app_id, app=SECTION[message.app_id], sender=message.sender,
             conversation=message.conversation, topic_id=message.group.topic_id if message.group else None,
             sequence=message.sequence, sent_at_ms=sent_at_ms,
         )  # fmt: skip
         for announcement in message.announcements:
-            self._numbers += 1
-            body = body_of(message, announcement, sent_at_ms)
-            post = Post(message, announcement, self._numbers, body, unheard=announcement.unheard)
-            self._later(announcement.after_s, post)
-            if announcement.twin:
-                self._later(announcement.after_s, replace(post, unheard=False))
+            self._announce(message, announcement, body_of(message, announcement, sent_at_ms))
+
+    def _announce(self, about: Message | Notice, announcement: Announcement, body: bytes) -> None:
+        self._numbers += 1
+        post = Post(about, announcement, self._numbers, body, unheard=announcement.unheard)
+        self._later(announcement.after_s, post)
+        if announcement.twin:
+            self._later(announcement.after_s, replace(post, unheard=False))
 
     def _later(self, after_s: float, post: Post) -> None:
         self._open += 1
@@ -104,16 +114,18 @@ class Generator:
 
     def _note(self, post: Post, asked_ms: int, status: int, duplicate: bool | None) -> None:
         announcement = post.announcement
-        resources: dict[str, Any] = (
-            {"resources": dict.fromkeys(announcement.recipients, announcement.resources)}
-            if announcement.resources
-            else {}
-        )
-        self._log.write(
-            "posted", callback=post.number, word=post.message.word, kind=announcement.kind,
-            recipients=announcement.recipients, form="old" if post.message.old else "new", attempt=post.attempt,
-            asked_ms=asked_ms, status=status, duplicate=duplicate, **resources,
-        )  # fmt: skip
+        facts: dict[str, Any] = {
+            "callback": post.number, "word": post.message.word, "kind": announcement.kind,
+            "recipients": announcement.recipients, "form": "old" if post.message.old else "new",
+            "attempt": post.attempt, "asked_ms": asked_ms, "status": status, "duplicate": duplicate,
+        }  # fmt: skip
+        if isinstance(post.about, Notice):
+            self._log.write("notice", why=post.about.why, by=post.about.by, **facts)
+        elif announcement.resources:
+            resources = dict.fromkeys(announcement.recipients, announcement.resources)
+            self._log.write("posted", resources=resources, **facts)
+        else:
+            self._log.write("posted", **facts)
 
     def _go_on(self, post: Post, status: int) -> None:
         """To MIMC an answer that it did not hear is none."""

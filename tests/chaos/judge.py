@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.chaos.auditor import audit
 from tests.chaos.faults import Times
 from tests.chaos.journals import read_journal
+from tests.chaos.phones import stored_phones
 from tests.chaos.pushes import PROVIDERS
 from tests.chaos.run import RUN_LOG, play
 from tests.chaos.runlog import read_run_log
@@ -52,7 +53,8 @@ def judged(
 def verdict(folder: Path, times: Times, say: Callable[[str], None], *, ignore_standstill: bool) -> list[str]:
     """Print the auditor's table for the run in this folder; returns what speaks against the service."""
     events = read_run_log(folder / RUN_LOG)
-    found = audit(events, {name: read_journal(folder, name) for name in PROVIDERS}, times)
+    journals = {name: read_journal(folder, name) for name in PROVIDERS}
+    found = audit(events, journals, times, phones=stored_phones(folder, PROVIDERS))
     say(found.report())
     left = [event["backlog"] for event in events if event["event"] == "end"]
     return [

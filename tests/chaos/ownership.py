@@ -75,6 +75,14 @@ class Ownership:
         """The devices that an account ever had, or may have had."""
         return self._owners.get((app, account), ())
 
+    def registered_since(self, app: str, account: str, since_ms: int) -> bool:
+        """Whether the account may have got a device after that moment."""
+        return any(
+            claim.kind != "removed" and claim.done_ms >= since_ms
+            for owner in self.owners(app, account)
+            for claim in self._of_owner[owner]
+        )
+
     def addresses(self, owner: Owner) -> set[Address]:
         return {claim.address for claim in self._of_owner[owner]}
 

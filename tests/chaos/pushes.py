@@ -11,6 +11,7 @@ APNS, SANDBOX, MIPUSH = PROVIDERS = ("apns", "sandbox", "mipush")
 
 _WORD = re.compile(r"[\w-]+", re.ASCII)
 _KIND_OF_TARGET = {"registration_id": "regid", "user_account": "account"}
+_KIND_OF_CALL = {"regid": "regid", "user_account": "account"}
 
 
 class Push(NamedTuple):
@@ -39,27 +40,72 @@ class Push(NamedTuple):
         return self.connection[0]
 
 
-def accepted_pushes(journals: Mapping[str, Journal], words: Container[str]) -> tuple[list[Push], int]:
-    """The accepted pushes in the order in which each provider took them, and how many showed none of the words."""
-    pushes: list[Push] = []
-    wordless = 0
+class TakenBack(NamedTuple):
+    """A withdrawal that a provider accepted: at APNs of an item, at MiPush of what is shown under a notify_id.
+
+    `why` is what the push says of itself; MiPush's says nothing.
+    """
+
+    address: Address
+    item: str | None
+    notify_id: str | None
+    why: str
+    provider: str
+    came_ms: int
+
+
+class Accepted(NamedTuple):
+    """What the providers accepted, each in the order in which it took them.
+
+    `wordless` counts alerts that show none of the words and take nothing back, `badges` pushes of a number alone.
+    """
+
+    pushes: list[Push]
+    taken_back: list[TakenBack]
+    wordless: int
+    badges: int
+
+
+def read_accepted(journals: Mapping[str, Journal], words: Container[str]) -> Accepted:
+    pushes, taken_back = list[Push](), list[TakenBack]()
+    wordless = badges = 0
     for provider, journal in journals.items():
+        items = set[tuple[str, str]]()  # of the pushes with a word
         for entry in journal:
-            found = list(_read(provider, entry, words))
-            wordless += not found and _accepted(entry)
-            pushes += found
-    return pushes, wordless
+            if not _accepted(entry):
+                continue
+            if entry.get("kind") == "revoke":
+                kind = _KIND_OF_CALL[entry["path"].split("/")[3]]
+                taken_back += [
+                    TakenBack((kind, target), None, str(entry["notify_id"]), "", provider, entry["came_ms"])
+                    for target in entry["targets"]
+                ]
+            elif "device_token" in entry and "alert" not in entry["payload"]["aps"]:
+                if (data := entry["payload"].get("mimc", {})).get("withdrawn"):
+                    taken_back.append(_taken_back(entry, data["message"], data["withdrawn"], provider))
+                else:
+                    badges += 1
+            elif found := list(_read(provider, entry, words)):
+                pushes += found
+                items.update((push.address[1], push.item) for push in found if push.item is not None)
+            elif "device_token" in entry and (entry["device_token"].lower(), entry["collapse_id"]) in items:
+                taken_back.append(_taken_back(entry, entry["collapse_id"], "recall", provider))
+            else:
+                wordless += 1
+    return Accepted(pushes, taken_back, wordless, badges)
+
+
+def _taken_back(entry: Mapping[str, Any], item: str, why: str, provider: str) -> TakenBack:
+    return TakenBack(("apns", entry["device_token"].lower()), item, None, why, provider, entry["came_ms"])
 
 
 def _accepted(entry: Mapping[str, Any]) -> bool:
     if "device_token" in entry:
         return bool(entry["accepted"])
-    return bool(entry["kind"] == "send" and entry["outcome"] == "accepted")
+    return bool(entry["kind"] in ("send", "revoke") and entry["outcome"] == "accepted")
 
 
 def _read(provider: str, entry: Mapping[str, Any], words: Container[str]) -> Iterator[Push]:
-    if not _accepted(entry):
-        return
     if "device_token" in entry:
         addresses = [("apns", entry["device_token"].lower())]
         alert = entry["payload"]["aps"]["alert"]

@@ -19,12 +19,15 @@ from tests.chaos.fleet import Fleet
 from tests.chaos.journals import Journals
 from tests.chaos.messages import draw_messages
 from tests.chaos.people import APP_IDS, People, draw_people
+from tests.chaos.phones import write_phones
+from tests.chaos.pushes import PROVIDERS
 from tests.chaos.runlog import RunLog
 from tests.chaos.size import Size
 from tests.system.rig import Process, Rig
 
 MOST_SECONDS = 15 * 60.0
 RUN_LOG = "run.jsonl"
+ALERTS = {"withdraw": True, "badge": True}
 # Backoffs are seconds here. What Mi Push may have taken, for its answer could not be read, is tried again after ten
 # minutes, longer than a run: if it had not been taken, the auditor would find the alert lost.
 _SOON_S = 60.0
@@ -40,7 +43,9 @@ def play(seed: int, size: Size, folder: Path, say: Say) -> None:
     say_plan(plan, say)
     with (
         RunLog(folder / RUN_LOG) as log,
-        Rig(folder, relay=size.relay, sandbox={}, mipush={"unknown_targets": "accept"}, without=["mimc"]) as rig,
+        Rig(
+            folder, relay=size.relay, alerts=ALERTS, sandbox={}, mipush={"unknown_targets": "accept"}, without=["mimc"]
+        ) as rig,
     ):
         log.write("run", seed=seed, started_at_ms=time.time_ns() // 1_000_000)
         _guard_words(rig, seed, size, people)
@@ -57,6 +62,8 @@ def play(seed: int, size: Size, folder: Path, say: Say) -> None:
             say(f"all is written: {_ended(rig, generator, deadline)}")
             backlog = _settled(rig, fleet.spool, min(deadline, time.monotonic() + size.patience_s))
             log.write("end", backlog=backlog)
+            for name in PROVIDERS:
+                write_phones(folder, name, rig.phones(name))
             say(f"the end, {backlog} left to do")
         fleet.end()
 

@@ -14,6 +14,8 @@ Every line has `event` and `ms`: milliseconds of the monotonic clock, as `monoto
     posted                callback, word, kind (msgType), recipients, form (old|new), attempt, asked_ms, status (0: the
                           connection broke), duplicate, resources? (account -> the logins that missed it)
                           a post and its answer; the same body has the same number `callback`
+    notice                the same members, and why (read|recall) and by: a post of a READ or RECALL, which names the
+                          message with this word; `recipients` are those to whom it goes
     fault                 kind, target, pid, begin_ms, end_ms, ports?
                           written when it is over; end_ms null: it lasts until the run's end. What is killed: begin_ms
                           just before the signal, end_ms when a successor runs. Target: a process, an emulator or, for
@@ -37,15 +39,15 @@ FAULTS = frozenset({
 })  # fmt: skip
 
 _DEVICE = frozenset({"asked_ms", "app", "account", "device", "platform", "push_token"})
+_POST = frozenset({"callback", "word", "kind", "recipients", "form", "attempt", "asked_ms", "status", "duplicate"})
 _MEMBERS: Mapping[str, frozenset[str]] = {
     "run": frozenset({"seed", "started_at_ms"}),
     "registered": _DEVICE,
     "removed": _DEVICE,
     "registration_unknown": _DEVICE,
     "message": frozenset({"word", "app_id", "app", "sender", "conversation", "topic_id", "sequence", "sent_at_ms"}),
-    "posted": frozenset({
-        "callback", "word", "kind", "recipients", "form", "attempt", "asked_ms", "status", "duplicate",
-    }),
+    "posted": _POST,
+    "notice": _POST | {"why", "by"},
     "fault": frozenset({"kind", "target", "pid", "begin_ms", "end_ms"}),
     "worker": frozenset({"pid"}),
     "end": frozenset({"backlog"}),

@@ -1,4 +1,4 @@
-"""The messages of a run, and how MIMC announced them."""
+"""The messages of a run, how MIMC announced them, and who read or recalled them."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -40,6 +40,17 @@ class Callback(NamedTuple):
         return len(self.asked_ms)
 
 
+class Notice(NamedTuple):
+    """One READ or RECALL of the message with this word, with all of its posts; the times are as in Callback."""
+
+    word: str
+    why: str
+    by: str
+    recipients: frozenset[str]
+    first_asked_ms: int
+    accepted_ms: int | None
+
+
 def read_messages(events: Iterable[Mapping[str, Any]]) -> dict[str, Message]:
     """By word. A message of the old form has no sequence on the wire."""
     old = {event["word"] for event in events if event["event"] == "posted" and event["form"] == "old"}
@@ -73,3 +84,19 @@ def _callback(word: str, recipients: Mapping[str, frozenset[str]], posts: list[M
         last_accepted_asked_ms=max((post["asked_ms"] for post in good), default=0),
         asked_ms=tuple(sorted(post["asked_ms"] for post in posts)),
     )
+
+
+def read_notices(events: Iterable[Mapping[str, Any]]) -> list[Notice]:
+    """By their numbers: each has a body of its own."""
+    posts: dict[int, list[Mapping[str, Any]]] = {}
+    for event in events:
+        if event["event"] == "notice":
+            posts.setdefault(event["callback"], []).append(event)
+    return [
+        Notice(
+            of[0]["word"], of[0]["why"], of[0]["by"], frozenset(of[0]["recipients"]),
+            min(post["asked_ms"] for post in of),
+            min((post["ms"] for post in of if post["status"] == 200), default=None),
+        )
+        for of in posts.values()
+    ]  # fmt: skip

@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 
 from tests.chaos.standstill import MOST_MS, Standstill
 
-KINDS = ("lost", "shown twice", "unexcused repeat", "order", "wrong phone")
+KINDS = (
+    "lost", "shown twice", "unexcused repeat", "order", "wrong phone",
+    "recalled text", "read alert", "taken back", "badge",
+)  # fmt: skip
 _SHOWN = 5
 
 
@@ -27,7 +30,9 @@ class Finding:
 class Verdict:
     """A run's figures.
 
-    `due` is what surely had to arrive, `undecidable` what did not arrive and need not have. `duplicates` counts posts
+    `due` is what surely had to arrive, `undecidable` what did not arrive and need not have; `withdrawn` counts what did
+    not because it had been read or recalled, `taken_back` what else is known of those, and `still_there` by its excuse
+    what phones show all the same, and numbers that could not be judged. `duplicates` counts posts
     of a callback after its first. `delivered` counts the alerts to which the `pushes` belong, `excused` the repeats by
     their excuse. `slowest` names the alert with the worst recovery. `standstills` are the longest time without a reason
     of each lane, `unexplained` by provider the share of the run in which such a time could be seen.
@@ -47,6 +52,9 @@ class Verdict:
     lost_with_the_store: int = 0
     never_taken: int = 0
     wordless: int = 0
+    withdrawn: int = 0
+    taken_back: Mapping[str, int] = field(default_factory=dict)
+    still_there: Mapping[str, int] = field(default_factory=dict)
     excused: Mapping[str, int] = field(default_factory=dict)
     standstills: Sequence[Standstill] = ()
     unexplained: Mapping[str, float] = field(default_factory=dict)
@@ -84,6 +92,9 @@ class Verdict:
             "unexcused repeats": f"{self.count('unexcused repeat')}",
             "out of order": f"{self.count('order')}",
             "wrong phone": f"{self.count('wrong phone')}",
+            "recalled or read": f"{self.count('recalled text') + self.count('read alert')}",
+            "taken back": f"{self.count('taken back')}",
+            "wrong badges": f"{self.count('badge')}",
             "pushes per alert": f"{self.pushes_per_alert:.2f}",
             "worst recovery": recovery,
             "longest standstill": f"{self.standstill_ms / 1000:.1f} s",
@@ -95,7 +106,9 @@ class Verdict:
         beside = {
             "superseded": self.superseded, "undecidable": self.undecidable,
             "lost with the store": self.lost_with_the_store, "never answered 200": self.never_taken,
-            "pushes without a word": self.wordless,
+            "pushes without a word": self.wordless, "not pushed, for read or recalled": self.withdrawn,
+            **self.taken_back,
+            **{f"not judged, for {excuse}": count for excuse, count in sorted(self.still_there.items())},
             **{f"repeats excused by {excuse}": count for excuse, count in sorted(self.excused.items())},
         }  # fmt: skip
         lines += [f"  {heading}: {count}" for heading, count in beside.items() if count]

@@ -101,7 +101,7 @@ class Process:
 
 
 class Rig:
-    """See the module. `relay`, `apns`, `mipush`, `mimc` change what the defaults here are.
+    """See the module. `relay`, `alerts`, `apns`, `mipush`, `mimc` change what the defaults here are.
 
     With `http` the app `other` has a sender of its own, too. With `sandbox` APNs' sandbox is an emulator of its own;
     without, one emulated APNs serves both environments.
@@ -116,6 +116,7 @@ class Rig:
         folder: Path,
         *,
         relay: Mapping[str, Any] | None = None,
+        alerts: Mapping[str, Any] | None = None,
         apns: Mapping[str, Any] | None = None,
         sandbox: Mapping[str, Any] | None = None,
         mipush: Mapping[str, Any] | None = None,
@@ -128,6 +129,7 @@ class Rig:
         self.program = program
         self.logs, self.temporary = folder / "logs", folder / "tmp"
         self._relay = {**SHORT_TIMES, **(relay or {})}
+        self._alerts = alerts or {}
         emulators = {"apns": apns or {}, "mipush": mipush or {}, "mimc": mimc or {}}
         emulators |= {} if sandbox is None else {"sandbox": sandbox}
         emulators |= {} if http is None else {"http": http}
@@ -304,6 +306,12 @@ class Rig:
         found: dict[str, int] = answer.json()["counters"]
         return found
 
+    def phones(self, emulator: str) -> list[dict[str, Any]]:
+        """What each of its phones shows; of iPhones the number on the icon, too."""
+        answer = self.http.get(f"{self.control(emulator)}/phones", timeout=60)
+        found: list[dict[str, Any]] = answer.json()["phones"]
+        return found
+
     def accepted(self, push_token: str | None = None) -> list[dict[str, Any]]:
         """The pushes that the emulated APNs accepted, for one device or all."""
         return [it for it in self.journal("apns") if it["accepted"] and push_token in (None, it["device_token"])]
@@ -424,6 +432,8 @@ class Rig:
             "[limits]", *(f'{what}_per_{who} = "1000000/minute"' for what in ("token", "client")
                           for who in ("account", "address")),
             "[relay]", *(f"{name} = {value}" for name, value in self._relay.items()),
+            *(["[alerts]"] if self._alerts else []),
+            *(f"{name} = {json.dumps(value)}" for name, value in self._alerts.items()),
         ]  # fmt: skip
         for app_id, section in SECTION.items():
             lines += [

@@ -86,6 +86,20 @@ def test_a_read_counts_the_messages_up_to_it_no_longer_and_a_repeat_does_not_bri
     on_relay(scenario)
 
 
+def test_a_message_that_was_announced_to_its_reader_after_others_is_read_too(on_relay: OnRelay) -> None:
+    async def scenario(relay: Counting) -> None:
+        relay.register(["cai"])
+        for index, reader in ((1, "ben"), (2, "ben"), (1, "cai"), (2, "cai")):
+            relay.now += SECOND
+            relay.say(f"m{index}", topic_id="t1", to=[reader], sequence=index)
+            await relay.plan(relay.phones)
+        relay.read("m2", "cai", topic_id="t1", to=["ann", "ben", "cai"])
+        await relay.plan(relay.phones)
+        assert (await relay.unread(), await relay.unread("cai")) == (2, 0)
+
+    on_relay(scenario)
+
+
 def test_a_recalled_message_counts_no_longer(on_relay: OnRelay) -> None:
     async def scenario(relay: Counting) -> None:
         await relay.say_all(3)

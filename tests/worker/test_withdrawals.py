@@ -365,6 +365,22 @@ def test_the_withdrawal_goes_out_only_while_its_message_is_the_one_shown(on_lane
     on_lane(scenario)
 
 
+@pytest.mark.parametrize("sequence", [1, 0])
+def test_which_callback_brought_the_alert_does_not_keep_it_shown(on_lane: OnLane, sequence: int) -> None:
+    """MIMC announced the message twice: what is known of it may be the other callback's time."""
+
+    async def scenario(bench: LaneBench) -> None:
+        job = bench.job("ben", message_id="m1", sequence=sequence)
+        await bench.put(job)
+        await bench.turn()
+        order = replace(job.alert.order, accepted_at_ms=job.alert.order.accepted_at_ms - 1)
+        await withdraw(bench, replace(job, alert=replace(job.alert, order=order)))
+        await bench.turn()
+        assert bench.results[1:] == [("ben back", "accepted")]
+
+    on_lane(scenario)
+
+
 async def trips_of(relay: Withdrawing, say: Callable[[], None]) -> int:
     """How many round trips the plan of what this says takes. The store knows the scripts before."""
     async with counted_round_trips(relay.store_url) as trips:

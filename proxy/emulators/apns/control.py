@@ -1,6 +1,7 @@
 """The emulated APNs' own control routes, beside those that all emulators have.
 
     POST /_emulator/devices      set what APNs knows of device tokens: {"device_token", "state", "timestamp_ms"?}
+    GET  /_emulator/phones       what each iPhone shows, and the number on the app's icon (phones.py)
     GET  /_emulator/connections  the live connections: streams open, stream limit, whether it is acknowledged
     POST /_emulator/connections  apply a fault to all of them at once: {"effect": "close" | "goaway" | "reset" |
                                  "silent_connection", "code"?, "reason"?}
@@ -30,6 +31,7 @@ from flask import Blueprint, Flask, jsonify
 from flask.typing import ResponseReturnValue
 
 from proxy.emulators.apns.connection import ApnsConnection
+from proxy.emulators.apns.phones import phones_of
 from proxy.emulators.apns.rules import DEVICE_STATES, Device
 from proxy.emulators.apns.shared import CONNECTION_EFFECTS, EFFECTS, Shared, on_loop
 from proxy.emulators.control import control_blueprint, given_json, parse_fault
@@ -59,6 +61,11 @@ def _own_routes(
             return jsonify(error=str(error)), 400
         shared.devices.update(known)
         return jsonify(known=len(known))
+
+    @bp.get("/phones")
+    def phones() -> ResponseReturnValue:
+        entries, _ = shared.journal.read()
+        return jsonify(phones=phones_of(entries))
 
     @bp.get("/connections")
     def list_connections() -> ResponseReturnValue:

@@ -1,0 +1,161 @@
+"""What is read or recalled must go from phones and from their numbers, and nothing else may.
+
+A RECALL counts where its sender wrote the message; it is about the accounts that it names. A READ is about its own
+sender's phones: the message that it names, and those of the conversation that were accepted before it. Each is carried
+out once it was answered 200, except of what had not been planned then, which nobody can see from outside: so that a
+READ must remove a message, a push of it must have come first.
+
+Excused, each by name: the phone changed hands or environments in between, and the store came back empty, for it knows
+no more then what a phone shows, or who has read what. A number is excused, too, where the phone's own login had the
+latest message online, so that no push told it.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from tests.chaos.arrivals import Due
+from tests.chaos.evidence import Evidence
+from tests.chaos.ownership import Hold, Owner
+from tests.chaos.phones import Badge, Phones
+from tests.chaos.pushes import Address, Push
+from tests.chaos.read_and_recalled import Notices
+from tests.chaos.verdict import Finding
+
+_FOR_EVER = 1 << 62
+
+
+@dataclass
+class TakenBackFound:
+    """`counted`: withdrawals pushed, alerts that had to go, numbers that were looked at. `excused` by their excuse."""
+
+    findings: list[Finding] = field(default_factory=list)
+    counted: Counter[str] = field(default_factory=Counter)
+    excused: Counter[str] = field(default_factory=Counter)
+
+
+class TakenBackJudge:
+    """`due` are all alerts of the run, `phones` what they show in the end (None: that is not known)."""
+
+    def __init__(
+        self, evidence: Evidence, notices: Notices, due: Mapping[tuple[str, Owner], Due], phones: Phones | None
+    ) -> None:
+        self._evidence, self._notices, self._due, self._phones = evidence, notices, due, phones
+        self._emptied_ms = max((end for _, end in evidence.emptied), default=-1)
+        self._readers: dict[tuple[str, str], set[str]] = defaultdict(set)  # the words for each account
+        self._untaken = set[tuple[str, str]]()  # some callback about it was never answered 200
+        for callback in evidence.callbacks:
+            message = evidence.messages[callback.word]
+            for name in callback.recipients.keys() - {message.sender}:
+                self._readers[message.app, name].add(message.word)
+                if callback.accepted_ms is None:
+                    self._untaken.add((message.word, name))
+        self.found = TakenBackFound()
+
+    def judge(self) -> TakenBackFound:
+        self._judge_withdrawals()
+        if self._phones is not None:
+            for word, address in self._phones.shown:
+                self._judge_shown(word, address, self._phones.elsewhere)
+            for address, badge in self._phones.badges.items():
+                self._judge_badge(address, badge)
+        return self.found
+
+    def _judge_withdrawals(self) -> None:
+        """Nothing goes from a phone without a reason."""
+        of_item: dict[tuple[Address, str], str] = {}
+        of_notify_id: dict[tuple[Address, str], list[Push]] = defaultdict(list)
+        for push in self._evidence.pushes:
+            if push.item is not None:
+                of_item[push.address, push.item] = push.word
+            if push.notify_id is not None:
+                of_notify_id[push.address, push.notify_id].append(push)
+        self.found.counted["withdrawals pushed"] = len(self._evidence.taken_back)
+        for taken in self._evidence.taken_back:
+            if taken.notify_id is None:
+                word = of_item.get((taken.address, taken.item or ""))
+            else:
+                before = [it for it in of_notify_id[taken.address, taken.notify_id] if it.came_ms <= taken.came_ms]
+                word = before[-1].word if before else None
+            if word is not None and not self._notices.allow(taken, word, self._evidence.readers[word]):
+                times = f"taken back at {taken.came_ms} as {taken.why or 'revoked'}, which nobody asked for"
+                self._find("taken back", word, taken.address, times)
+
+    def _judge_shown(self, word: str, address: Address, elsewhere: frozenset[Address]) -> None:
+        """An alert that a phone shows in the end."""
+        came_ms = min((push.came_ms for push in self._evidence.at.get((word, address), ())), default=0)
+        for account in self._evidence.readers[word]:
+            for owner in self._evidence.ownership.owners(self._evidence.messages[word].app, account):
+                if address in self._evidence.ownership.addresses(owner):
+                    self._judge_shown_to(owner, word, address, came_ms, elsewhere=address in elsewhere)
+
+    def _judge_shown_to(self, owner: Owner, word: str, address: Address, came_ms: int, *, elsewhere: bool) -> None:
+        kind, notice = "recalled text", self._notices.surely_recalled(word, owner.account)
+        if notice is None:
+            kind, notice = "read alert", self._notices.surely_read(word, owner.account, address)
+        if notice is None:
+            return
+        if elsewhere:
+            self.found.excused["the phone changed environments"] += 1
+        elif self._emptied_ms >= self._notices.first_asked_ms(word):
+            self.found.excused["the store came back empty"] += 1
+        elif self._evidence.ownership.hold(owner, came_ms) is not Hold.SURELY:
+            self.found.excused["the phone changed hands"] += 1
+        else:
+            times = f"pushed at {came_ms}, {notice.why} answered 200 at {notice.accepted_ms}, and still shown"
+            self._find(kind, word, address, times)
+
+    def _judge_badge(self, address: Address, badge: Badge) -> None:
+        """The number is that of the account's unread messages."""
+        ownership = self._evidence.ownership
+        owners = ownership.possible_owners(address, badge.ms, _FOR_EVER)
+        if badge.ms <= self._emptied_ms:
+            self.found.excused["the store came back empty"] += 1
+            return
+        if len(owners) != 1 or ownership.hold(owners[0], badge.ms) is not Hold.SURELY:
+            self.found.excused["the phone changed hands"] += 1
+            return
+        (owner,) = owners
+        words = [(word, self._counts(owner, word)) for word in self._readers[owner.app, owner.account]]
+        surely = [word for word, counts in words if counts is Counts.SURELY]
+        perhaps = [word for word, counts in words if counts is Counts.PERHAPS]
+        if len(surely) <= badge.number <= len(surely) + len(perhaps):
+            self.found.counted["numbers right"] += 1
+            self.found.counted["numbers exactly known"] += not perhaps
+        elif any(self._had_online(owner, word, badge.ms) for word in (*surely, *perhaps)):
+            self.found.excused["its login had the latest online"] += 1
+        else:
+            unread = f"{len(surely)}" if not perhaps else f"{len(surely)} to {len(surely) + len(perhaps)}"
+            self._find("badge", "-", address, f"{owner} was told {badge.number} at {badge.ms}, unread: {unread}")
+
+    def _counts(self, owner: Owner, word: str) -> "Counts":
+        """Whether the account has not read that message."""
+        ownership, account = self._evidence.ownership, owner.account
+        first_asked_ms = self._notices.first_asked_ms(word)
+        if self._emptied_ms >= first_asked_ms:
+            return Counts.PERHAPS
+        if self._notices.surely_recalled(word, account) or self._notices.surely_read(word, account):
+            return Counts.NO
+        dues = [due for its in ownership.owners(owner.app, account) if (due := self._due.get((word, its))) is not None]
+        if any(due.hold is Hold.SURELY for due in dues):
+            return Counts.PERHAPS if self._notices.may_explain(word, account) else Counts.SURELY
+        if dues or (word, account) in self._untaken or ownership.registered_since(owner.app, account, first_asked_ms):
+            return Counts.PERHAPS
+        return Counts.NO
+
+    def _had_online(self, owner: Owner, word: str, told_ms: int) -> bool:
+        """After the phone was told there was a message that only others of the account's had missed."""
+        latest_ms = max((push.came_ms for push in self._notices.pushes(word, owner.account)), default=-1)
+        return (word, owner) not in self._due and latest_ms >= told_ms
+
+    def _find(self, kind: str, word: str, address: Address, times: str) -> None:
+        self.found.findings.append(Finding(kind, word, address[1], times))
+
+
+class Counts(Enum):
+    """Whether a message is among those that an account has not read."""
+
+    NO = auto()
+    SURELY = auto()
+    PERHAPS = auto()
