@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import Enum, auto
 
-from proxy.domain.alerts import Order
+from proxy.domain.alerts import Order, Update
 from proxy.domain.callbacks import digest
-from proxy.domain.conversations import LockRelease
+from proxy.domain.conversations import ConversationState, LockRelease
 from proxy.domain.decisions import Result
 from proxy.domain.jobs import ClaimedJob, Job
 from proxy.domain.lanes import Lane
@@ -94,7 +94,7 @@ class Conversations:
         states = await self._locks.acquire(self._lane, asked, self._lock_ttl) if asked else []
         free = {name for name, state in zip(asked, states, strict=True) if state.is_free}
         for name, state in zip(asked, states, strict=True):
-            by_conversation[name], covered = _split(by_conversation[name], state.shown)
+            by_conversation[name], covered = _split(by_conversation[name], state)
             acquired.superseded.extend(covered)
             if by_conversation[name] and state.sent and state.sent.is_later_than(_latest(by_conversation[name])):
                 acquired.early.extend(claimed for claimed, _ in by_conversation.pop(name))
@@ -153,15 +153,24 @@ def conversation_of(job: Job) -> str:
     return digest("line", job.account, job.device_id, job.alert.conversation)
 
 
-def _split(pushes: Sequence[Addressed], shown: Order | None) -> tuple[list[Addressed], list[ClaimedJob]]:
-    """Those that still have something to show, and those that the alert shown covers."""
+def _split(pushes: Sequence[Addressed], state: ConversationState) -> tuple[list[Addressed], list[ClaimedJob]]:
+    """Those that still have something to show or to take back, and those that the alert shown covers."""
     going, covered = list[Addressed](), list[ClaimedJob]()
     for claimed, push in pushes:
-        if shown is not None and shown.is_later_than(_order(claimed.job)):
+        if _is_over(claimed.job, state):
             covered.append(claimed)
         else:
             going.append((claimed, push))
     return going, covered
+
+
+def _is_over(job: Job, state: ConversationState) -> bool:
+    """A later alert is shown; or one that is recalled is not, and what the phone shows instead is to stay."""
+    order = _order(job)
+    if state.shown is None or state.shown.is_later_than(order):
+        return state.shown is not None
+    is_sent = state.sent is not None and not order.is_later_than(state.sent)
+    return job.alert.update is Update.RECALL and order.is_later_than(state.shown) and not is_sent
 
 
 def _latest(pushes: Sequence[Addressed]) -> Order:

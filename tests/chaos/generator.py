@@ -84,7 +84,7 @@ class Generator:
         self._log.write(
             "message", word=message.word, app_id=message.app_id, app=SECTION[message.app_id], sender=message.sender,
             conversation=message.conversation, topic_id=message.group.topic_id if message.group else None,
-            sequence=message.sequence, sent_at_ms=sent_at_ms,
+            sequence=message.sequence, sent_at_ms=sent_at_ms, has_id=message.has_id,
         )  # fmt: skip
         for announcement in message.announcements:
             self._announce(message, announcement, body_of(message, announcement, sent_at_ms))

@@ -47,6 +47,11 @@ class Message:
     announcements: tuple[Announcement, ...]
 
     @property
+    def has_id(self) -> bool:
+        """Whether others can name it, by the id in its envelope."""
+        return self.style != "plain"
+
+    @property
     def conversation(self) -> str:
         return f"topic:{self.group.topic_id}" if self.group else f"p2p:{self.sender}>{self.reader}"
 

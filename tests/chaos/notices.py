@@ -53,9 +53,8 @@ def draw_all(seed: int, size: Size, people: Sequence[People]) -> Iterator[Messag
 
 
 def _with_notices(message: Message, people: Sequence[People], dice: random.Random) -> tuple[Message, list[Notice]]:
-    """Without an envelope a message has no id of its own, and none can name it."""
     lot = dice.random()
-    if message.style == "plain" or lot >= _READ_SHARE + _RECALL_SHARE:
+    if not message.has_id or lot >= _READ_SHARE + _RECALL_SHARE:
         return message, []
     if lot < _READ_SHARE:
         return message, list(_reads(message, dice))

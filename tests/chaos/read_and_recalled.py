@@ -58,8 +58,6 @@ class Notices:
         for notice in self.reads(word, account):
             if notice.accepted_ms is None or (notice.word != word and not self._surely_before(word, notice.word)):
                 continue
-            if notice.word != word and address is not None and address[0] == "apns" and not self._has_sequence(word):
-                continue  # the app finds those before it by their sequences
             one_callback = self._callbacks[word, account] == 1
             if any(
                 push.came_ms < notice.first_asked_ms
@@ -82,9 +80,6 @@ class Notices:
         for owner in evidence.ownership.owners(evidence.messages[word].app, account):
             for address in evidence.ownership.addresses(owner):
                 yield from evidence.at.get((word, address), ())
-
-    def _has_sequence(self, word: str) -> bool:
-        return self._evidence.messages[word].sequence is not None
 
     def first_asked_ms(self, word: str) -> int:
         return self._asked[word][0] if word in self._asked else 0

@@ -8,7 +8,7 @@ Every line has `event` and `ms`: milliseconds of the monotonic clock, as `monoto
                           that answers to the account is known to the emulator; push_token is the account
     removed               the same members: DELETE was answered 2xx
     registration_unknown  the same members: no answer or 5xx, so whose device it is, is unknown
-    message               word, app_id, app, sender, conversation, topic_id, sequence, sent_at_ms
+    message               word, app_id, app, sender, conversation, topic_id, sequence, sent_at_ms, has_id?
                           a message with its random word, which is in its text alone; one of the two forms for all
                           of its callbacks; `sequence` and `sent_at_ms` ascend within a conversation
     posted                callback, word, kind (msgType), recipients, form (old|new), attempt, asked_ms, status (0: the
@@ -54,6 +54,7 @@ _MEMBERS: Mapping[str, frozenset[str]] = {
 }  # fmt: skip
 _OPTIONAL: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(("registered", "removed", "registration_unknown"), frozenset({"resource"})),
+    "message": frozenset({"has_id"}),
     "posted": frozenset({"resources"}),
     "fault": frozenset({"ports"}),
 }

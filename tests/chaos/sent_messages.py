@@ -7,12 +7,15 @@ _OFFLINE = frozenset({"OFFLINE_MSG", "OFFLINE_TOPIC_MSG"})
 
 
 class Message(NamedTuple):
+    """`has_id`: its payload has an id of the app's own, by which others may name it."""
+
     word: str
     app: str
     sender: str
     conversation: str
     sequence: int | None
     sent_at_ms: int
+    has_id: bool = True
 
     def is_later_than(self, other: "Message") -> bool:
         """By MIMC's sequence; where one has none, as in the old form, by the time of sending."""
@@ -58,6 +61,7 @@ def read_messages(events: Iterable[Mapping[str, Any]]) -> dict[str, Message]:
         event["word"]: Message(
             event["word"], event["app"], event["sender"], event["conversation"],
             None if event["word"] in old else event["sequence"], event["sent_at_ms"],
+            event.get("has_id", True),
         )
         for event in events if event["event"] == "message"
     }  # fmt: skip

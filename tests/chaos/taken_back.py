@@ -5,9 +5,13 @@ sender's phones: the message that it names, and those of the conversation that w
 out once it was answered 200, except of what had not been planned then, which nobody can see from outside: so that a
 READ must remove a message, a push of it must have come first.
 
-Excused, each by name: the phone changed hands or environments in between, and the store came back empty, for it knows
-no more then what a phone shows, or who has read what. A number is excused, too, where the phone's own login had the
-latest message online, so that no push told it.
+Excused, each by name:
+
+- the phone changed hands or environments in between;
+- the store came back empty, for it knows no more then what a phone shows, or who has read what;
+- a READ of a later message, where this one has no id of its own (it is no JSON), which is how messages are known;
+- the same, where this one has no sequence (the form of 2018), by which an iPhone's app would find it;
+- a number, where the phone's own login had the latest message online, so that no push told it.
 """
 
 from collections import Counter, defaultdict
@@ -96,15 +100,26 @@ class TakenBackJudge:
             kind, notice = "read alert", self._notices.surely_read(word, owner.account, address)
         if notice is None:
             return
+        if (excuse := self._excuse(owner, word, address, came_ms, elsewhere=elsewhere)) is not None:
+            self.found.excused[excuse] += 1
+            return
+        times = f"pushed at {came_ms}, {notice.why} answered 200 at {notice.accepted_ms}, and still shown"
+        self._find(kind, word, address, times)
+
+    def _excuse(self, owner: Owner, word: str, address: Address, came_ms: int, *, elsewhere: bool) -> str | None:
+        message = self._evidence.messages[word]
+        read_with_another = any(it.word != word for it in self._notices.reads(word, owner.account))
+        if read_with_another and not message.has_id:
+            return "it has no id of its own"
+        if read_with_another and address[0] == "apns" and message.sequence is None:
+            return "it has no sequence"
         if elsewhere:
-            self.found.excused["the phone changed environments"] += 1
-        elif self._emptied_ms >= self._notices.first_asked_ms(word):
-            self.found.excused["the store came back empty"] += 1
-        elif self._evidence.ownership.hold(owner, came_ms) is not Hold.SURELY:
-            self.found.excused["the phone changed hands"] += 1
-        else:
-            times = f"pushed at {came_ms}, {notice.why} answered 200 at {notice.accepted_ms}, and still shown"
-            self._find(kind, word, address, times)
+            return "the phone changed environments"
+        if self._emptied_ms >= self._notices.first_asked_ms(word):
+            return "the store came back empty"
+        if self._evidence.ownership.hold(owner, came_ms) is not Hold.SURELY:
+            return "the phone changed hands"
+        return None
 
     def _judge_badge(self, address: Address, badge: Badge) -> None:
         """The number is that of the account's unread messages."""

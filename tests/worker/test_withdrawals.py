@@ -12,6 +12,7 @@ from proxy.domain.alerts import Update
 from proxy.domain.callbacks import Callback, Kind
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
+from proxy.domain.outcomes import About, Accepted, Deferred
 from proxy.domain.settlements import Shown
 from proxy.store import keys
 from proxy.store.connection import Store, async_redis
@@ -20,6 +21,7 @@ from proxy.store.records import load_job
 from proxy.usecases.accept_callback import Acceptance
 from tests.store.samples import MS, NO_WAIT, NOON, SECOND, callback, mipush_lane, queue_of, with_redis
 from tests.worker.lane_bench import LaneBench, OnLane, on_bench
+from tests.worker.provider import always
 from tests.worker.round_trips import counted_round_trips
 from tests.worker.test_plan import Logged, Relay, readers, results
 
@@ -361,6 +363,29 @@ def test_the_withdrawal_goes_out_only_while_its_message_is_the_one_shown(on_lane
         assert bench.results[3:] == [("ben back", "accepted")]
         assert len(bench.sent) == 3
         await bench.nothing_is_left()
+
+    on_lane(scenario)
+
+
+@pytest.mark.parametrize(("unanswered", "result"), [(False, "superseded"), (True, "accepted")])
+def test_a_recalled_alert_that_is_surely_not_shown_leaves_the_one_before_it_on_the_phone(
+    on_lane: OnLane, unanswered: bool, result: str
+) -> None:
+    """Mi Push takes back whatever it shows of the conversation."""
+
+    async def scenario(bench: LaneBench) -> None:
+        first, second = bench.job("ben", message_id="m1", sequence=1), bench.job("ben", message_id="m2", sequence=2)
+        await bench.put(first)
+        await bench.turn()
+        bench.wire.verdict = always(Deferred("busy", about=About.JOB, unanswered=unanswered))
+        await bench.put(second)
+        await bench.turn()
+        bench.wire.verdict = always(Accepted())
+        await withdraw(bench, second)
+        await bench.move_due()
+        for _ in range(2):
+            await bench.turn()
+        assert bench.results[2:] == [("ben", "withdrawn"), ("ben back", result)]
 
     on_lane(scenario)
 
