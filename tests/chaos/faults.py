@@ -34,7 +34,7 @@ WEB = frozenset({"kill_web", "restart_web", "spool_full"})
 # they reset live connections, perhaps idle ones
 _RESETS = frozenset({"provider_reset", "provider_unreachable"})
 # how a fault of one push keeps its answer from the sender
-_UNHEARD = frozenset({
+UNHEARD = frozenset({
     "silence", "silent_connection", "rst_stream", "closed", "reset",  # APNs, as its journal calls what was lost
     "reset_after", "silence_after", "close_after", "truncated",  # MiPush, by their effects
 })  # fmt: skip
@@ -110,7 +110,7 @@ class Excuses:
 
     def of(self, first: Push, second: Push) -> str | None:
         """What explains that the alert was pushed again after `first`; None: nothing does."""
-        if first.fault in _UNHEARD or first.lost in _UNHEARD:
+        if first.fault in UNHEARD or first.lost in UNHEARD:
             return "unheard"
         if first.ms - first.came_ms >= self._patience_ms:
             return "slow"

@@ -23,6 +23,9 @@ class Notices:
         self._reads: dict[tuple[str, str, str], list[Notice]] = defaultdict(list)
         self._asked: dict[str, tuple[int, int]] = {}
         self._callbacks = Counter[tuple[str, str]]()
+        self._first_push_ms: dict[str, int] = {}
+        for push in evidence.pushes:
+            self._first_push_ms[push.word] = min(push.came_ms, self._first_push_ms.get(push.word, push.came_ms))
         for callback in evidence.callbacks:
             first, last = self._asked.get(callback.word, (callback.first_asked_ms, 0))
             until = callback.last_accepted_asked_ms if callback.accepted_ms is None else callback.accepted_ms
@@ -54,9 +57,13 @@ class Notices:
         return next((it for it in self.recalls(word, account) if it.accepted_ms is not None), None)
 
     def surely_read(self, word: str, account: str, address: Address | None = None) -> Notice | None:
-        """At that address, or for the account's number: planned before the READ was posted, as a push shows."""
+        """At that address, or for the account's number: it and what the READ names were planned when that was posted,
+        as a push of each shows.
+        """
         for notice in self.reads(word, account):
             if notice.accepted_ms is None or (notice.word != word and not self._surely_before(word, notice.word)):
+                continue
+            if self._first_push_ms.get(notice.word, notice.first_asked_ms) >= notice.first_asked_ms:
                 continue
             one_callback = self._callbacks[word, account] == 1
             if any(

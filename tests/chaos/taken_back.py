@@ -2,8 +2,8 @@
 
 A RECALL counts where its sender wrote the message; it is about the accounts that it names. A READ is about its own
 sender's phones: the message that it names, and those of the conversation that were accepted before it. Each is carried
-out once it was answered 200, except of what had not been planned then, which nobody can see from outside: so that a
-READ must remove a message, a push of it must have come first.
+out once it was answered 200, except that a READ does nothing about what is not planned yet. Which that was nobody can
+see from outside, so that only what was pushed before the READ was posted must go.
 
 Excused, each by name:
 
@@ -11,6 +11,7 @@ Excused, each by name:
 - the store came back empty, for it knows no more then what a phone shows, or who has read what;
 - a READ of a later message, where this one has no id of its own (it is no JSON), which is how messages are known;
 - the same, where this one has no sequence (the form of 2018), by which an iPhone's app would find it;
+- an alert that Mi Push took, and nobody heard so: it is tried again after ten minutes, and taken back only then;
 - a number, where the phone's own login had the latest message online, so that no push told it.
 """
 
@@ -21,6 +22,7 @@ from enum import Enum, auto
 
 from tests.chaos.arrivals import Due
 from tests.chaos.evidence import Evidence
+from tests.chaos.faults import UNHEARD
 from tests.chaos.ownership import Hold, Owner
 from tests.chaos.phones import Badge, Phones
 from tests.chaos.pushes import Address, Push
@@ -113,6 +115,8 @@ class TakenBackJudge:
             return "it has no id of its own"
         if read_with_another and address[0] == "apns" and message.sequence is None:
             return "it has no sequence"
+        if address[0] != "apns" and self._evidence.at[word, address][-1].fault in UNHEARD:
+            return "its answer was not heard"
         if elsewhere:
             return "the phone changed environments"
         if self._emptied_ms >= self._notices.first_asked_ms(word):
