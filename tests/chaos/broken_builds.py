@@ -44,6 +44,19 @@ MISTAKES: dict[str, Mistake] = {
         "'ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1],",
         "'ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1] - 8000,",
     ),
+    "what is shown stays": Mistake(
+        "proxy/store/scripts/withdraw.lua", "    if is_shown then redis.call", "    if false then redis.call"
+    ),
+    "anybody may recall": Mistake(
+        "proxy/store/queue/withdrawals.py",
+        'named = _named(msg_id) + (_writer(notice.sender) if is_recall else b"")',
+        "named = _named(msg_id)",
+    ),
+    "each phone counts": Mistake(
+        "proxy/store/scripts/plan_chunk.lua",
+        "redis.call('ZADD', unread, 'NX', at, message)",
+        "redis.call('ZADD', unread, 'NX', at, message .. redis.call('ZCARD', unread))",
+    ),
     "ownership not read again": Mistake(
         "proxy/store/devices/addresses.py",
         "    def read(\n",

@@ -100,7 +100,7 @@ class TakenBackJudge:
         kind, notice = "recalled text", self._notices.surely_recalled(word, owner.account)
         if notice is None:
             kind, notice = "read alert", self._notices.surely_read(word, owner.account, address)
-        if notice is None:
+        if notice is None or self._evidence.ownership.hold(owner, came_ms) is Hold.NO:
             return
         if (excuse := self._excuse(owner, word, address, came_ms, elsewhere=elsewhere)) is not None:
             self.found.excused[excuse] += 1

@@ -1,13 +1,15 @@
 """The seed repeats what is drawn before a run, and what is drawn is as large and as mixed as the run promises."""
 
+import base64
 import json
 from collections import Counter
 
 import pytest
 
-from tests.chaos.bodies import body_of
+from tests.chaos.bodies import body_of, notice_body
 from tests.chaos.dice import TRACKS, draw_troubles
 from tests.chaos.messages import Message, draw_messages
+from tests.chaos.notices import READ, RECALL, Notice, draw_all
 from tests.chaos.people import APP_IDS, draw_people
 from tests.chaos.providers import ORDERS
 from tests.chaos.size import FULL, SHORT, Size
@@ -15,6 +17,10 @@ from tests.chaos.size import FULL, SHORT, Size
 
 def messages(seed: int, size: Size) -> list[Message]:
     return list(draw_messages(seed, size, list(draw_people(seed, size).values())))
+
+
+def written(seed: int) -> list[Message | Notice]:
+    return list(draw_all(seed, SHORT, list(draw_people(seed, SHORT).values())))
 
 
 def alerts_due(seed: int, size: Size) -> int:
@@ -37,6 +43,7 @@ def alerts_due(seed: int, size: Size) -> int:
 def test_a_seed_draws_the_same_world_again_and_another_seed_another() -> None:
     assert draw_people(7, SHORT) == draw_people(7, SHORT) != draw_people(8, SHORT)
     assert messages(7, SHORT) == messages(7, SHORT) != messages(8, SHORT)
+    assert written(7) == written(7) != written(8)
     assert draw_troubles(7, SHORT) == draw_troubles(7, SHORT) != draw_troubles(8, SHORT)
 
 
@@ -87,6 +94,41 @@ def test_the_word_stands_in_the_payload_alone_and_an_old_body_has_no_new_members
             body = json.loads(body_of(message, announcement, 1_700_000_000_000))
             assert ("sequence" in body) == ("authentication" in body) == (not message.old)
             assert message.word not in json.dumps(body)  # it is in base64 there, and nowhere else
+
+
+def test_messages_are_read_and_recalled_in_all_the_ways_of_apps() -> None:
+    drawn = written(1)
+    notices = [one for one in drawn if isinstance(one, Notice)]
+    assert [one.at_s for one in drawn] == sorted(one.at_s for one in drawn)
+    assert len({one.number for one in notices}) == len(notices)
+    assert all(one.message.has_id for one in notices)
+    recalls = [one for one in notices if one.why == RECALL]
+    reads = [one for one in notices if one.why == READ]
+    assert len(reads) > len(recalls) > 30
+    assert {one.by == one.message.sender for one in recalls} == {True, False}
+    assert all(one.by != one.message.sender for one in reads)
+    assert max(Counter((one.message.word, one.by) for one in recalls).values()) == 2
+    early = [one for one in recalls if one.at_s == one.message.at_s]
+    assert early
+    assert all(it.after_s > 0 for one in early for it in one.message.announcements)
+    for way in (
+        {one.announcement.kind for one in notices},
+        {bool(one.message.group) for one in recalls},
+        {one.message.old for one in recalls},
+        {one.message.style for one in reads},
+    ):
+        assert len(way) > 1
+
+
+def test_a_notice_names_its_message_by_the_apps_own_id() -> None:
+    for one in written(1):
+        if isinstance(one, Notice):
+            body = json.loads(notice_body(one, 1_700_000_000_000))
+            inner = json.loads(base64.b64decode(body["payload"]))
+            said = inner["payload"]
+            assert f"TEXT_{one.message.sequence}" == (said if isinstance(said, str) else said[f"{one.why}_msgId"])
+            types = (body.get("bizType"), inner.get("msgType"), inner.get("type"))
+            assert [it for it in types if it] == [f"TEXT_{one.why.upper()}"]
 
 
 def overlap(message: Message) -> bool:

@@ -9,6 +9,8 @@ with AuditedRig(folder) as rig:
     verdict = rig.verdict()
 """
 
+import base64
+import json
 import secrets
 import shutil
 import time
@@ -34,10 +36,11 @@ TOPIC_ID = "21351198708203520"
 
 @dataclass(frozen=True)
 class SentMessage:
-    """A message, with its word and the body that announces it."""
+    """A message, with its word and the body that announces it. `number` is in the app's own id of it."""
 
     word: str
     app_id: str
+    number: int
     body: Mapping[str, Any]
 
 
@@ -50,11 +53,14 @@ class AuditedRig(Rig):
         *,
         build: Path = ROOT,
         relay: Mapping[str, Any] | None = None,
+        alerts: Mapping[str, Any] | None = None,
         apns: Mapping[str, Any] | None = None,
         providers: Sequence[str] = ("apns",),
     ) -> None:
         without = [name for name in ("mimc", "apns", "mipush") if name not in providers]
-        super().__init__(folder, relay=relay, apns=apns, mipush={"unknown_targets": "accept"}, without=without)
+        super().__init__(
+            folder, relay=relay, alerts=alerts, apns=apns, mipush={"unknown_targets": "accept"}, without=without
+        )
         self._providers = providers
         self._build = build
         times = {**SHORT_TIMES, **(relay or {})}
@@ -102,7 +108,7 @@ class AuditedRig(Rig):
             "message", word=word, app_id=app_id, app=SECTION[app_id], sender="zoe", conversation=f"topic:{TOPIC_ID}",
             topic_id=TOPIC_ID, sequence=number, sent_at_ms=int(body["timestamp"]),
         )  # fmt: skip
-        return SentMessage(word, app_id, body)
+        return SentMessage(word, app_id, number, body)
 
     def announce(
         self, message: SentMessage, readers: Sequence[str] | None = None, kind: str = "OFFLINE_TOPIC_MSG"
@@ -118,6 +124,23 @@ class AuditedRig(Rig):
             attempt=1, asked_ms=asked_ms, status=answer.status_code, duplicate=data.get("duplicate"),
         )  # fmt: skip
         assert answer.status_code == 200
+
+    def notice(self, why: str, message: SentMessage, by: str) -> None:
+        """`by` reads it, or recalls it, as an instant callback says to the group."""
+        self._posts += 1
+        type_, about = f"TEXT_{why.upper()}", f"TEXT_{message.number}"
+        inner = {"msgId": f"{type_}_{self._posts}", "msgType": type_, "payload": about}
+        payload = base64.b64encode(json.dumps(inner).encode()).decode()
+        members = [*message.body["toAccounts"], "zoe"]
+        body = offline_topic(by, members, "", 1000 + self._posts, topic_id=TOPIC_ID, app_id=message.app_id)
+        body |= {"msgType": "NORMAL_TOPIC_MSG", "payload": payload}
+        asked_ms = now_ms()
+        status = self.post(body, message.app_id).status_code
+        self.log.write(
+            "notice", why=why, by=by, callback=self._posts, word=message.word, kind="NORMAL_TOPIC_MSG",
+            recipients=members, form="new", attempt=1, asked_ms=asked_ms, status=status, duplicate=False,
+        )  # fmt: skip
+        assert status == 200
 
     def send(self, readers: Sequence[str], number: int = 1, *, app_id: str = OTHER) -> SentMessage:
         message = self.write(readers, number, app_id=app_id)
@@ -176,7 +199,8 @@ class AuditedRig(Rig):
         """Of all that has happened up to now."""
         self.log.write("end", backlog=self.backlog(MAIN) + self.backlog(OTHER))
         journals = {name: self.journal(name) for name in self._providers}
-        return audit(read_run_log(self._run_log), journals, self._times)
+        phones = {name: self.phones(name) for name in self._providers}
+        return audit(read_run_log(self._run_log), journals, self._times, phones=phones)
 
     def _registered(self, asked_ms: int, app_id: str, account: str, device: str, platform: str, token: str) -> None:
         self.log.write(

@@ -14,6 +14,7 @@ from tests.system.rig import OTHER
 # answers take their time, and that is not called silence; tries are further apart than a push may be under way
 SLOW: Mapping[str, Any] = {"apns": {"delay_ms": 700}, "relay": {"silence_min_s": 1.2, "heartbeat_s": 0.55}}
 LATE: Mapping[str, Any] = {"relay": {"backoff_initial_s": 2.6, "backoff_max_s": 2.6}}
+ALERTS: Mapping[str, Any] = {"alerts": {"withdraw": True, "badge": True}}
 READERS = [f"reader-{number}" for number in range(20)]
 
 
@@ -95,4 +96,33 @@ def a_phone_changes_hands_while_its_alert_waits(rig: AuditedRig) -> None:
     rig.phone("carl", token=token)
     rig.settled(OTHER)
     rig.send(["carl"], 2)
+    rig.settled(OTHER)
+
+
+def a_message_is_recalled(rig: AuditedRig) -> None:
+    """Once by one who did not write it, and then by its writer; another message stays."""
+    rig.start_web()
+    rig.start_worker()
+    for account in ("alice", "bob"):
+        rig.phone(account)
+    recalled, other = rig.send(["alice", "bob"], 1), rig.send(["alice", "bob"], 2)
+    rig.settled(OTHER)
+    rig.notice("recall", other, "bob")
+    rig.notice("recall", recalled, "zoe")
+    rig.settled(OTHER)
+
+
+def a_reader_has_two_phones(rig: AuditedRig) -> None:
+    """Each message is announced twice, and the worker is killed in between."""
+    rig.start_web()
+    worker = rig.start_worker()
+    for device in ("phone", "pad"):
+        rig.phone("alice", device=device)
+    first = rig.send(["alice"], 1)
+    rig.settled(OTHER)
+    second = rig.send(["alice"], 2)
+    rig.kill_worker(worker)
+    rig.announce(first, ["alice", "bob"])
+    rig.announce(second, ["bob", "alice"])
+    rig.start_worker()
     rig.settled(OTHER)

@@ -7,11 +7,14 @@ import pytest
 from tests.system.audited import AuditedRig
 from tests.system.rig import MAIN, OTHER
 from tests.system.stories import (
+    ALERTS,
     LATE,
     READERS,
     SLOW,
+    a_message_is_recalled,
     a_phone_changes_hands_while_its_alert_waits,
     a_provider_is_busy_for_a_moment,
+    a_reader_has_two_phones,
     a_worker_sleeps_and_others_go_on,
     mimc_says_it_several_times,
     worker_and_store_are_killed,
@@ -141,3 +144,22 @@ def test_an_empty_restart_of_the_store_is_survived_without_a_hand(place: Path) -
         verdict = rig.verdict()
         assert verdict.ok, verdict.report()
         assert sum(verdict.excused.values()) == 1  # in main a later message is shown by now
+
+
+@pytest.mark.trial  # phones are told their number after 5 s
+def test_a_recalled_text_is_on_no_phone_and_no_other_goes(place: Path) -> None:
+    with AuditedRig(place, **ALERTS) as rig:
+        a_message_is_recalled(rig)
+        verdict = rig.verdict()
+        assert verdict.ok, verdict.report()
+        assert (verdict.due, verdict.taken_back["withdrawals pushed"]) == (4, 2)
+        assert verdict.taken_back["numbers exactly known"] == 2
+
+
+@pytest.mark.trial  # a dead worker's lease must end
+def test_a_number_counts_each_message_once_whatever_is_said_twice_or_killed(place: Path) -> None:
+    with AuditedRig(place, **ALERTS) as rig:
+        a_reader_has_two_phones(rig)
+        verdict = rig.verdict()
+        assert verdict.ok, verdict.report()
+        assert (verdict.due, verdict.taken_back["numbers exactly known"]) == (4, 2)

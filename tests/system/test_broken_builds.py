@@ -12,10 +12,13 @@ import pytest
 from tests.chaos.broken_builds import MISTAKES, build_broken
 from tests.system.audited import AuditedRig
 from tests.system.stories import (
+    ALERTS,
     LATE,
     SLOW,
+    a_message_is_recalled,
     a_phone_changes_hands_while_its_alert_waits,
     a_provider_is_busy_for_a_moment,
+    a_reader_has_two_phones,
     a_worker_sleeps_and_others_go_on,
     mimc_says_it_several_times,
     worker_and_store_are_killed,
@@ -29,6 +32,9 @@ CASES: Mapping[str, tuple[Story, Mapping[str, Any], str]] = {
     "bare XCLAIM heartbeat": (a_worker_sleeps_and_others_go_on, SLOW, "unexcused repeat"),
     "settle without owner check": (a_worker_sleeps_and_others_go_on, SLOW, "unexcused repeat"),
     "retries come late": (a_provider_is_busy_for_a_moment, {}, "standstill"),
+    "what is shown stays": (a_message_is_recalled, ALERTS, "recalled text"),
+    "anybody may recall": (a_message_is_recalled, ALERTS, "taken back"),
+    "each phone counts": (a_reader_has_two_phones, ALERTS, "badge"),
     "ownership not read again": (a_phone_changes_hands_while_its_alert_waits, LATE, "wrong phone"),
 }
 
