@@ -40,6 +40,7 @@ from proxy.domain.times import to_ms
 Backoff = Callable[[int], timedelta]
 _LONGEST_REST = timedelta(hours=1)
 _TAKEN_BACK = {Update.RECALL: "recalled", Update.READ: "read elsewhere"}
+_MOST_UPDATE_TRIES = 10  # a quarter of an hour by the defaults
 
 
 class Result(StrEnum):
@@ -188,7 +189,10 @@ def decide(
         case CredentialsExpired():  # the consumer has renewed them once already
             return _paused(claimed, PauseLane("provider token expired", PauseKind.FAULT), now)
         case OurFault(reason) if claimed.job.alert.update is not None and not is_paused:
-            return bury(claimed, Cause.REJECTED, reason)  # a provider may refuse these alone: alerts go on
+            # a provider may refuse these alone: alerts go on, and where they do not they pause the lane for these too
+            if claimed.job.attempt < _MOST_UPDATE_TRIES:
+                return _retry(claimed, Deferred(reason, about=About.JOB), now, backoff)
+            return bury(claimed, Cause.REJECTED, reason)
         case OurFault(reason, until):
             return _paused(claimed, PauseLane(reason, PauseKind.FAULT, until), now)
         case Split(reason):  # of one: there is nothing left to halve

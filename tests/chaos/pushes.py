@@ -11,6 +11,7 @@ APNS, SANDBOX, MIPUSH = PROVIDERS = ("apns", "sandbox", "mipush")
 
 _WORD = re.compile(r"[\w-]+", re.ASCII)
 _KIND_OF_TARGET = {"registration_id": "regid", "user_account": "account"}
+_ANSWERED = frozenset({"status", "code"})  # effects of faults that are an answer
 _KIND_OF_CALL = {"regid": "regid", "user_account": "account"}
 
 
@@ -57,22 +58,30 @@ class TakenBack(NamedTuple):
 class Accepted(NamedTuple):
     """What the providers accepted, each in the order in which it took them.
 
+    `unheard` are words and addresses of pushes that a fault kept from the phone without an answer.
     `wordless` counts alerts that show none of the words and take nothing back, `badges` pushes of a number alone.
     """
 
     pushes: list[Push]
     taken_back: list[TakenBack]
+    unheard: set[tuple[str, Address]]
     wordless: int
     badges: int
 
 
 def read_accepted(journals: Mapping[str, Journal], words: Container[str]) -> Accepted:
-    pushes, taken_back = list[Push](), list[TakenBack]()
+    pushes, taken_back, unheard = list[Push](), list[TakenBack](), set[tuple[str, Address]]()
     wordless = badges = 0
     for provider, journal in journals.items():
         items = set[tuple[str, str]]()  # of the pushes with a word
         for entry in journal:
             if not _accepted(entry):
+                if (
+                    entry.get("outcome") == "fault"
+                    and entry["kind"] == "send"
+                    and entry.get("fault", "code") not in _ANSWERED
+                ):
+                    unheard |= {(push.word, push.address) for push in _read(provider, entry, words)}
                 continue
             if entry.get("kind") == "revoke":
                 kind = _KIND_OF_CALL[entry["path"].split("/")[3]]
@@ -92,7 +101,7 @@ def read_accepted(journals: Mapping[str, Journal], words: Container[str]) -> Acc
                 taken_back.append(_taken_back(entry, entry["collapse_id"], "recall", provider))
             else:
                 wordless += 1
-    return Accepted(pushes, taken_back, wordless, badges)
+    return Accepted(pushes, taken_back, unheard, wordless, badges)
 
 
 def _taken_back(entry: Mapping[str, Any], item: str, why: str, provider: str) -> TakenBack:
@@ -112,10 +121,10 @@ def _read(provider: str, entry: Mapping[str, Any], words: Container[str]) -> Ite
         texts = [text for text in alert.values() if isinstance(text, str)] if isinstance(alert, dict) else [alert]
         item, notify_id, lost = entry["collapse_id"], None, entry["lost"]
     else:
-        bad = set(entry["bad_targets"])
+        bad = set(entry.get("bad_targets", ()))
         kind = _KIND_OF_TARGET[entry["target_kind"]]
         addresses = [(kind, target) for target in entry["targets"] if target not in bad]
-        texts = [entry["shown_title"], entry["shown_description"]]
+        texts = [entry.get("shown_title", ""), entry.get("shown_description") or entry.get("description", "")]
         item, notify_id, lost = entry["jobkey"], entry["notify_id"], None
     shown = dict.fromkeys(word for text in texts for word in _WORD.findall(text) if word in words)
     for word in shown:

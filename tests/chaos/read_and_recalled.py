@@ -82,6 +82,16 @@ class Notices:
             return False
         return any(it.first_asked_ms <= taken.came_ms for name in accounts for it in self.reads(word, name))
 
+    def may_cover(self, taken: TakenBack, word: str) -> bool:
+        """Whether a later message of the conversation was recalled that nobody knew not to be shown in its place."""
+        message = self._evidence.messages[word]
+        return any(
+            (other, taken.address) in self._evidence.accepted.unheard
+            for other, recalls in self._recalls.items()
+            if self._evidence.messages[other].conversation == message.conversation
+            and any(it.first_asked_ms <= taken.came_ms for it in recalls)
+        )
+
     def pushes(self, word: str, account: str) -> Iterator[Push]:
         evidence = self._evidence
         for owner in evidence.ownership.owners(evidence.messages[word].app, account):

@@ -12,6 +12,7 @@ Excused, each by name:
 - a READ of a later message, where this one has no id of its own (it is no JSON), which is how messages are known;
 - the same, where this one has no sequence (the form of 2018), by which an iPhone's app would find it;
 - an alert that Mi Push took, and nobody heard so: it is tried again after ten minutes, and taken back only then;
+- what Mi Push showed of a conversation is taken back for a later message whose push was not answered;
 - a number, where the phone's own login had the latest message online, so that no push told it.
 """
 
@@ -84,7 +85,11 @@ class TakenBackJudge:
             else:
                 before = [it for it in of_notify_id[taken.address, taken.notify_id] if it.came_ms <= taken.came_ms]
                 word = before[-1].word if before else None
-            if word is not None and not self._notices.allow(taken, word, self._evidence.readers[word]):
+            if word is None or self._notices.allow(taken, word, self._evidence.readers[word]):
+                continue
+            if taken.notify_id is not None and self._notices.may_cover(taken, word):
+                self.found.excused["what is recalled may be shown"] += 1
+            else:
                 times = f"taken back at {taken.came_ms} as {taken.why or 'revoked'}, which nobody asked for"
                 self._find("taken back", word, taken.address, times)
 

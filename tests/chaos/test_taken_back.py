@@ -280,6 +280,18 @@ def test_what_mi_push_took_and_nobody_heard_of_is_taken_back_much_later() -> Non
     assert excused(story) == {"its answer was not heard": 1}
 
 
+def test_what_mi_push_may_show_is_taken_back_with_what_it_shows_instead() -> None:
+    story = pushed("apple")
+    story.sent("pear", ["alice"], at=300, app=MAIN)
+    refused: dict[str, Any] = {"outcome": "fault", "fault": "silence"}
+    story.mi_pushed("pear", "alice", at=310, **refused)
+    story.recalled("pear", at=400)
+    story.revoked("alice", at=410)
+    assert excused(story) == {"what is recalled may be shown": 1}
+    story.mipush[-2]["fault"] = "code"
+    assert found(story) == {"taken back": 1}
+
+
 def test_a_phone_whose_login_had_the_latest_message_online_need_not_know_of_it() -> None:
     story = Ended(people=())
     story.registered("alice", at=0, resource="ios")

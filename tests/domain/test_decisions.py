@@ -362,9 +362,20 @@ def test_a_job_whose_alert_was_taken_back_ends_and_where_it_may_be_shown_its_wit
 
 @pytest.mark.parametrize("outcome", [Rejected("Teapot"), OurFault("forbidden"), Split("no")])
 def test_an_update_that_a_provider_refuses_is_no_dead_letter_and_pauses_nothing(outcome: Outcome) -> None:
-    claimed = ClaimedJob(ENTRY, replace(JOB, alert=replace(ALERT, update=Update.RECALL)))
+    claimed = ClaimedJob(ENTRY, replace(JOB, alert=replace(ALERT, update=Update.RECALL), attempt=10))
     decision = decide(claimed, outcome, sent_at=SENT, now=NOON, backoff=ten_seconds)
     assert (decision.settlement, decision.result, decision.effect) == (Finish(ENTRY), Result.DROPPED, None)
+
+
+def test_an_update_that_is_refused_for_a_fault_of_ours_is_tried_again_for_a_while() -> None:
+    """Our key was wrong for a moment: what was recalled must not stay on phones for that."""
+    job = replace(JOB, alert=replace(ALERT, update=Update.RECALL), attempt=0)
+    tries = 0
+    while (decision := decided(OurFault("wrong key"), job)).result is Result.RETRY:
+        assert isinstance(decision.settlement, Postpone)
+        assert (decision.effect, decision.settlement.when) == (None, NOON + 10 * SECOND)
+        job, tries = decision.settlement.job, tries + 1
+    assert (decision.result, tries) == (Result.DROPPED, 10)
 
 
 def test_an_update_that_probes_a_paused_lane_leaves_it_paused_where_it_is_refused() -> None:

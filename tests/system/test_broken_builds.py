@@ -33,7 +33,7 @@ CASES: Mapping[str, tuple[Story, Mapping[str, Any], str]] = {
     "settle without owner check": (a_worker_sleeps_and_others_go_on, SLOW, "unexcused repeat"),
     "retries come late": (a_provider_is_busy_for_a_moment, {}, "standstill"),
     "what is shown stays": (a_message_is_recalled, ALERTS, "recalled text"),
-    "anybody may recall": (a_message_is_recalled, ALERTS, "taken back"),
+    "anybody may recall": (a_message_is_recalled, {"alerts": {"withdraw": True}}, "taken back"),
     "each phone counts": (a_reader_has_two_phones, ALERTS, "badge"),
     "ownership not read again": (a_phone_changes_hands_while_its_alert_waits, LATE, "wrong phone"),
 }

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -61,7 +62,7 @@ MARK = "ofbobqz71"
 @pytest.fixture
 def told(place: Path) -> Iterator["Told"]:
     """A rig whose processes log all they can, in one format or the other, on a store with a password."""
-    with Rig(place, mipush={"unknown_targets": "accept"}) as rig:
+    with Rig(place, mipush={"unknown_targets": "accept"}, http={}, alerts={"withdraw": True, "badge": True}) as rig:
         rig.secret("text", MARK)
         rig.secret("store password", STORE_PASSWORD)
         variables = {
@@ -81,7 +82,7 @@ class Told:
         self.iphone, self.regid = push_token(), f"regid-{push_token()[:50]}"
         self.answers: list[str] = []
         self.shown: list[str] = []
-        self._number = 0
+        self.number = 0
         self.let_in()
         rig.start_web(2, **variables)
         self.worker = rig.start_worker(**self.of_the_worker)
@@ -108,8 +109,8 @@ class Told:
 
     def message(self, reader: str = "alice", app_id: str = MAIN, **more: Any) -> dict[str, Any]:
         """A callback with a text of its own."""
-        self._number += 1
-        body = offline("bob", reader, TEXT.format(self._number), self._number, app_id=app_id, **more)
+        self.number += 1
+        body = offline("bob", reader, TEXT.format(self.number), self.number, app_id=app_id, **more)
         self.rig.secret("text in base64", body["payload"])
         return body
 
@@ -127,11 +128,15 @@ class Told:
             self.shown.append(self.rig.http.get(url, timeout=10).text)
 
     def leaks(self) -> list[str]:
-        return self.rig.leaks("\n".join(self.answers), "\n".join(self.shown), *self._dead_letters())
+        return self.rig.leaks("\n".join(self.answers), "\n".join(self.shown), *self._records())
 
-    def _dead_letters(self) -> list[str]:
-        with self.rig.redis() as redis:
-            return [repr(redis.xrange(keys.dead_letters(app_id))) for app_id in (MAIN, OTHER)]
+    def _records(self) -> list[str]:
+        """Dead letters, and what is kept of how messages ended."""
+        kept = everything_kept(self.rig)
+        letters = {keys.dead_letters(app_id).encode() for app_id in (MAIN, OTHER)}
+        records = [repr(record) for name, record in kept.items() if name in letters or b":history:" in name]
+        assert len(records) > len(letters), "this test looks at nothing"
+        return records
 
 
 def test_nothing_secret_is_told_whatever_goes_well_or_wrong(told: Told) -> None:
@@ -167,10 +172,36 @@ def all_goes_well(told: Told) -> None:
     rig.secret("miUserSecurityKey", data["miUserSecurityKey"])
     rig.wait(lambda: len(rig.accepted(told.iphone)) == 2, "both alerts")
     rig.wait(lambda: rig.journal("mipush"), "the alert by regid")
+    messages_are_read_and_recalled(told)
     with rig.redis() as redis:
         found = [str(redis.get(name)) for name in redis.scan_iter("*:provider-token:*")]
     for provider_token in (it for it in found if it.startswith("ey")):
         rig.secret("provider token", provider_token.rpartition(".")[2])
+
+
+def messages_are_read_and_recalled(told: Told) -> None:
+    """And the user looks at what became of their alerts, of which a sender of the developer's own has some."""
+    rig = told.rig
+    sender = rig.register("alice", "oppo", f"oppo-{told.regid}", app_id=OTHER, platform="http")
+    assert sender.status_code == 200
+    assert rig.register("alice", "hidden", push_token(), app_id=OTHER, preview="none").status_code == 200
+    for app_id in (MAIN, OTHER):
+        message = told.message(app_id=app_id)
+        assert told.post(message, app_id) == 200
+        for type_, by, to in (("TEXT_READ", "alice", "bob"), ("TEXT_RECALL", "bob", "alice")):
+            notice = {**offline(by, to, "", 800, app_id=app_id), "msgType": "NORMAL_MSG"}
+            notice |= {"packetId": f"{type_}", "payload": about(type_, told.number)}
+            assert told.post(notice, app_id) == 200
+    rig.wait(lambda: rig.journal("http"), "the alert by a sender of the developer's own")
+    headers = {"Authorization": f"Bearer {rig.bearer('alice')}"}
+    for app in ("main", "other"):
+        assert told.ask("GET", f"/api/alerts?app={app}", headers=headers).json()["data"]["alerts"]
+        assert told.ask("POST", "/api/badge", json={"app": app}, headers=headers).status_code == 200
+
+
+def about(type_: str, number: int) -> str:
+    inner = {"msgId": f"{type_}_{number}", "msgType": type_, "payload": f"TEXT_{number}"}
+    return base64.b64encode(json.dumps(inner).encode()).decode()
 
 
 def callers_are_refused(told: Told) -> None:
@@ -188,7 +219,8 @@ def callers_are_refused(told: Told) -> None:
         assert told.ask("POST", path, json=good).status_code == 404
         assert told.ask("GET", path).status_code in (404, 405)
     for name in good:
-        for value in (None, [good["payload"]], {MARK: good["payload"]}, MARK, 5):
+        word = "somebody" if name.endswith("Account") else MARK  # accounts are told: the history has them
+        for value in (None, [good["payload"]], {MARK: good["payload"]}, word, 5):
             assert told.post({**good, name: value, "sequence": f"9{name}"}) in (200, 400, 404)
     assert told.post({**good, "authentication": base64.b64encode(MARK.encode() * 8).decode()}) == 403
     for raw in (json.dumps(good)[:-9], f'"{MARK}"', f"{MARK}\xff", "[" * 5000 + MARK):
@@ -346,6 +378,8 @@ def commands_are_given(told: Told) -> None:
         told.command("dead-letters", "list"): 0,
         told.command("dead-letters", "show", "--all"): 0,
         told.command("dead-letters", "replay", "--all", "--dry-run"): 0,
+        told.command("explain", "--account", "alice"): 0,
+        told.command("explain", "--account", "alice", "--json"): 0,
         told.command("check-config"): 0,
         told.command("check-config", **away): 1,
         told.command("check-config", **wrong): 2,
@@ -385,9 +419,105 @@ def everything_ends_in_the_middle(told: Told) -> None:
 
 def credentials_in_journals(rig: Rig) -> list[str]:
     """An emulator's journal tells texts and push tokens, which is what it is for; never a credential."""
-    journals = [json.dumps(rig.journal(name)) for name in ("mimc", "apns", "mipush")]
+    journals = [json.dumps(rig.journal(name)) for name in ("mimc", "apns", "mipush", "http")]
     found = [it for it in rig.leaks(*journals) if " in printed " in it]
     return [it for it in found if not it.startswith(("text", "push token"))]
+
+
+REFUSED: dict[str, dict[str, Any]] = {
+    "apns": {"effect": "answer", "status": 400, "reason": "BadPriority"},
+    "mipush": {"effect": "code", "code": 10016},
+    "http": {"effect": "status", "status": 400},
+}
+BUSY: dict[str, dict[str, Any]] = {
+    "apns": {"effect": "no_body_503"},
+    "mipush": {"effect": "status", "status": 503},
+    "http": {"effect": "status", "status": 503},
+}
+
+
+@pytest.mark.trial
+def test_where_nothing_is_to_be_shown_no_byte_of_a_text_or_name_is_anywhere(place: Path) -> None:
+    variables = {"APP_PROXY_LOGS__LEVEL": "debug"} | {
+        f"APP_PROXY_APPS__{app}__MESSAGES__{name}": value
+        for app in ("MAIN", "OTHER")
+        for name, value in (("PREVIEW", "none"), ("SENDER_NAME", "from"), ("GROUP_NAME", "group"))
+    }
+    alerts = {"withdraw": True, "badge": True}
+    with Rig(place, mipush={"unknown_targets": "accept"}, http={}, alerts=alerts, without=["mimc"]) as rig:
+        for kind in ("text", "from", "group"):
+            rig.secret(kind, f"{kind}{MARK}")
+        rig.start_web(1, **variables)
+        rig.start_worker(**variables)
+        for app_id, platform in ((MAIN, "apns"), (OTHER, "apns"), (OTHER, "mipush"), (OTHER, "http")):
+            assert rig.register("alice", platform, push_token(), app_id=app_id, platform=platform).status_code == 200
+        tell_all(rig, 1)
+        for app_id in (MAIN, OTHER):
+            rig.settled(app_id)
+            recall = {**offline("bob", "alice", "", 800, app_id=app_id), "payload": about("TEXT_RECALL", 1)}
+            assert rig.post(recall, app_id).status_code == 200
+        rig.wait(lambda: any(it.get("kind") == "revoke" for it in rig.journal("mipush")), "the withdrawal")
+        for emulator, fault in REFUSED.items():
+            rig.fault(emulator, **fault)
+        tell_all(rig, 2)
+        for app_id in (MAIN, OTHER):
+            rig.wait(partial(rig.dead_letters, app_id), "a dead letter")
+        for emulator, fault in BUSY.items():
+            rig.end_faults(emulator)
+            rig.fault(emulator, **fault)
+        tell_all(rig, 3)
+        for app_id in (MAIN, OTHER):
+            rig.wait(partial(all_is_planned, rig, app_id), "the plan")
+        journals = {name: rig.journal(name) for name in ("apns", "mipush", "http")}
+        headers = {"Authorization": f"Bearer {rig.bearer('alice')}"}
+        told = [rig.http.get(f"{rig.web}/api/alerts?app={app}", headers=headers).text for app in ("main", "other")]
+        explained = rig.start("explain", [sys.executable, "-m", "proxy", "explain", "--account", "alice"], **variables)
+        assert explained.popen.wait(40) == 0
+        found = rig.leaks(json.dumps(journals), *told, repr(everything_kept(rig)))
+        assert [it for it in found if not it.startswith("push token")] == []
+        assert all(any(it.get("accepted") or it.get("outcome") == "accepted" for it in of) for of in journals.values())
+        assert all('"result":"accepted"' in text and '"result":"dead letter"' in text for text in told)
+        assert rig.backlog(MAIN)
+        assert rig.backlog(OTHER)
+
+
+def everything_kept(rig: Rig) -> dict[bytes, Any]:
+    """All that the store holds."""
+    from redis import Redis  # noqa: PLC0415  as in the rig
+
+    read: dict[bytes, Any] = {}
+    with Redis.from_url(store_url(rig.folder / "store")) as redis:
+        for name in redis.scan_iter():
+            match redis.type(name):
+                case b"stream":
+                    read[name] = redis.xrange(name)
+                case b"hash":
+                    read[name] = redis.hgetall(name)
+                case b"zset":
+                    read[name] = redis.zrange(name, 0, -1)
+                case b"set":
+                    read[name] = redis.smembers(name)
+                case b"string":
+                    read[name] = redis.get(name)
+    return read
+
+
+def all_is_planned(rig: Rig, app_id: str) -> bool:
+    with rig.redis() as redis:
+        return not int(redis.xlen(keys.callbacks(app_id)))
+
+
+def tell_all(rig: Rig, number: int) -> None:
+    """Two people's talk and a group's in both apps, with names and a text."""
+    said = {"payload": f"text{MARK}", "from": f"from{MARK}", "group": f"group{MARK}"}
+    inner = {"msgId": f"TEXT_{number}", "msgType": "TEXT", **said}
+    payload = rig.secret("payload", base64.b64encode(json.dumps(inner).encode()).decode())
+    for app_id in (MAIN, OTHER):
+        for body in (
+            offline("bob", "alice", "", number, app_id=app_id, payload=payload),
+            offline_topic("bob", ["alice", "carol"], "", 500 + number, app_id=app_id, payload=payload),
+        ):
+            assert rig.post(body, app_id).status_code == 200
 
 
 def test_no_repr_of_ours_shows_a_secret_or_a_word_of_a_message(place: Path) -> None:
