@@ -1,6 +1,7 @@
 """What the emulated providers accepted, in one form for both."""
 
 import re
+from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -58,30 +59,30 @@ class TakenBack(NamedTuple):
 class Accepted(NamedTuple):
     """What the providers accepted, each in the order in which it took them.
 
-    `unheard` are words and addresses of pushes that a fault kept from the phone without an answer.
+    `failed` are the times of MiPush's tries that a fault kept from the phone, by word and address: None, where they were
+    not answered.
     `wordless` counts alerts that show none of the words and take nothing back, `badges` pushes of a number alone.
     """
 
     pushes: list[Push]
     taken_back: list[TakenBack]
-    unheard: set[tuple[str, Address]]
+    failed: Mapping[tuple[str, Address], list[int | None]]
     wordless: int
     badges: int
 
 
 def read_accepted(journals: Mapping[str, Journal], words: Container[str]) -> Accepted:
-    pushes, taken_back, unheard = list[Push](), list[TakenBack](), set[tuple[str, Address]]()
+    pushes, taken_back = list[Push](), list[TakenBack]()
+    failed: dict[tuple[str, Address], list[int | None]] = defaultdict(list)
     wordless = badges = 0
     for provider, journal in journals.items():
         items = set[tuple[str, str]]()  # of the pushes with a word
         for entry in journal:
             if not _accepted(entry):
-                if (
-                    entry.get("outcome") == "fault"
-                    and entry["kind"] == "send"
-                    and entry.get("fault", "code") not in _ANSWERED
-                ):
-                    unheard |= {(push.word, push.address) for push in _read(provider, entry, words)}
+                if entry.get("kind") == "send" and entry.get("fault"):
+                    for push in _read(provider, entry, words):
+                        answered_ms = entry["monotonic_ms"] if entry["fault"] in _ANSWERED else None
+                        failed[push.word, push.address].append(answered_ms)
                 continue
             if entry.get("kind") == "revoke":
                 kind = _KIND_OF_CALL[entry["path"].split("/")[3]]
@@ -101,7 +102,7 @@ def read_accepted(journals: Mapping[str, Journal], words: Container[str]) -> Acc
                 taken_back.append(_taken_back(entry, entry["collapse_id"], "recall", provider))
             else:
                 wordless += 1
-    return Accepted(pushes, taken_back, unheard, wordless, badges)
+    return Accepted(pushes, taken_back, failed, wordless, badges)
 
 
 def _taken_back(entry: Mapping[str, Any], item: str, why: str, provider: str) -> TakenBack:

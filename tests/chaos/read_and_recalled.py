@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from tests.chaos.evidence import Evidence
+from tests.chaos.faults import STORE, WORKER
 from tests.chaos.pushes import Address, Push, TakenBack
 from tests.chaos.sent_messages import Notice
 
@@ -83,13 +84,17 @@ class Notices:
         return any(it.first_asked_ms <= taken.came_ms for name in accounts for it in self.reads(word, name))
 
     def may_cover(self, taken: TakenBack, word: str) -> bool:
-        """Whether a later message of the conversation was recalled that nobody knew not to be shown in its place."""
-        message = self._evidence.messages[word]
+        """Whether a later message of the conversation was recalled that may be shown in its place: a push of it was not
+        answered, or the service lost the answer with a process.
+        """
+        message, evidence = self._evidence.messages[word], self._evidence
+        losses = [fault.begin_ms for fault in evidence.faults if fault.kind in WORKER | STORE]
         return any(
-            (other, taken.address) in self._evidence.accepted.unheard
+            answered_ms is None or any(answered_ms <= begin_ms <= taken.came_ms for begin_ms in losses)
             for other, recalls in self._recalls.items()
-            if self._evidence.messages[other].conversation == message.conversation
+            if evidence.messages[other].conversation == message.conversation
             and any(it.first_asked_ms <= taken.came_ms for it in recalls)
+            for answered_ms in evidence.accepted.failed.get((other, taken.address), ())
         )
 
     def pushes(self, word: str, account: str) -> Iterator[Push]:

@@ -12,7 +12,8 @@ Excused, each by name:
 - a READ of a later message, where this one has no id of its own (it is no JSON), which is how messages are known;
 - the same, where this one has no sequence (the form of 2018), by which an iPhone's app would find it;
 - an alert that Mi Push took, and nobody heard so: it is tried again after ten minutes, and taken back only then;
-- what Mi Push showed of a conversation is taken back for a later message whose push was not answered;
+- what Mi Push showed of a conversation is taken back for a later message whose push was not answered, or
+  whose answer was lost with a process;
 - a number, where the phone's own login had the latest message online, so that no push told it.
 """
 

@@ -290,6 +290,8 @@ def test_what_mi_push_may_show_is_taken_back_with_what_it_shows_instead() -> Non
     assert excused(story) == {"what is recalled may be shown": 1}
     story.mipush[-2]["fault"] = "code"
     assert found(story) == {"taken back": 1}
+    story.fault("kill_worker", 320, 350)
+    assert excused(story) == {"what is recalled may be shown": 1}
 
 
 def test_a_phone_whose_login_had_the_latest_message_online_need_not_know_of_it() -> None:
