@@ -59,7 +59,7 @@ class TakenBack(NamedTuple):
 class Accepted(NamedTuple):
     """What the providers accepted, each in the order in which it took them.
 
-    `failed` are the times of MiPush's tries that a fault kept from the phone, by word and address: None, where they were
+    `failed` are the times of MiPush's tries that a fault kept from the phone, by word and address: None, where it was
     not answered.
     `wordless` counts alerts that show none of the words and take nothing back, `badges` pushes of a number alone.
     """

@@ -2,7 +2,10 @@
 
 import base64
 import json
+import struct
+import zoneinfo
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from tests.system.rig import Process, Rig, offline, offline_topic, push_token
@@ -85,3 +88,44 @@ def test_a_muted_conversation_rings_no_phone_quiet_hours_make_no_sound_and_a_pre
         (f"topic:{GROUP}", "accepted", False),
         (f"topic:{GROUP}", "conversation is muted", False),
     ]
+
+
+NIGHT = {"from": "22:00", "to": "07:00"}
+
+
+def test_quiet_hours_hold_over_midnight_and_follow_summer_time(rig: Rig) -> None:
+    """Each reader lives where it is that hour now; in one of two zones the clocks went forward ten minutes ago."""
+    now = datetime.now(UTC)
+    to_half_past_six = int((now.replace(hour=6, minute=30) - now).total_seconds())
+    write_zone(rig.folder / "zones/Test/Forward", to_half_past_six, at=now - timedelta(minutes=10))
+    write_zone(rig.folder / "zones/Test/Later", to_half_past_six, at=now + timedelta(hours=1))
+    zones = {"PYTHONTZPATH": f"{rig.folder / 'zones'}:{':'.join(zoneinfo.TZPATH)}"}
+    rig.start_web(workers=1, **zones)
+    rig.start_worker(**zones)
+    readers = {
+        "before midnight": (zone_where_it_is(23, now), True), "after midnight": (zone_where_it_is(0, now), True),
+        "at noon": (zone_where_it_is(12, now), False),
+        "at half past six": ("Test/Later", True), "at half past seven": ("Test/Forward", False),
+    }  # fmt: skip
+    phones = {reader: push_token() for reader in readers}
+    for sequence, (reader, (zone, _)) in enumerate(readers.items()):
+        account = reader.replace(" ", "-")
+        assert rig.register(account, "phone", phones[reader]).status_code == 200
+        set_preferences(rig, account, quiet_hours={**NIGHT, "time_zone": zone})
+        assert rig.post(offline("bob", account, "hello", sequence + 1)).status_code == 200
+    sounds = {reader: "sound" in shown(rig, phone, 1)[0] for reader, phone in phones.items()}
+    assert sounds == {reader: not is_quiet for reader, (_, is_quiet) in readers.items()}
+
+
+def zone_where_it_is(hour: int, now: datetime) -> str:
+    """A zone without summer time; the names of these say how far UTC is ahead."""
+    ahead = (hour - now.hour + 11) % 24 - 11
+    return f"Etc/GMT{-ahead:+d}" if ahead else "Etc/GMT"
+
+
+def write_zone(path: Path, offset: int, *, at: datetime) -> None:
+    """A time zone file (RFC 8536, version 1): so many seconds ahead of UTC, and an hour more from then on."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    head = struct.pack(">4s16x6l", b"TZif", 0, 0, 0, 1, 2, 8)
+    times = struct.pack(">lB", int(at.timestamp()), 1)
+    path.write_bytes(head + times + struct.pack(">lBBlBB", offset, 0, 0, offset + 3600, 1, 4) + b"STD\0DST\0")

@@ -37,9 +37,14 @@ def has_mipush_phone(rig: Rig, *accounts: str) -> None:
         rig.http.post(f"{rig.control('mipush')}/devices", json=phone, timeout=10).raise_for_status()
 
 
+def iphone_shows(rig: Rig, push_token: str) -> list[str]:
+    return [it["body"] for phone in rig.phones("apns") if phone["device_token"] == push_token for it in phone["shown"]]
+
+
 def mipush_shows(rig: Rig, account: str) -> list[str]:
-    found = rig.http.get(f"{rig.control('mipush')}/phones", timeout=10).json()["phones"]
-    return [it["description"] for phone in found if account in phone["accounts"] for it in phone["shown"]]
+    return [
+        it["description"] for phone in rig.phones("mipush") if account in phone["accounts"] for it in phone["shown"]
+    ]
 
 
 def test_a_recalled_text_is_on_no_phone_and_a_read_one_goes_from_the_readers_others(started: Rig) -> None:
@@ -61,6 +66,8 @@ def test_a_recalled_text_is_on_no_phone_and_a_read_one_goes_from_the_readers_oth
     assert "sound" not in recalled["payload"]["aps"]
     rig.wait(lambda: mipush_shows(rig, "alice") == [], "the Mi Push phone without it")
 
+    assert iphone_shows(rig, alice) == ["Message recalled"]
+
     rig.post(offline_topic("bob", ["alice", "ben"], "for the group", 5, topic_id=GROUP))
     group = pushes(rig, alice, 3)[2]
     pushes(rig, ben, 1)
@@ -73,6 +80,7 @@ def test_a_recalled_text_is_on_no_phone_and_a_read_one_goes_from_the_readers_oth
         "mimc": {**group["payload"]["mimc"], "withdrawn": "read", "message": group["collapse_id"]},
     }
     rig.wait(lambda: mipush_shows(rig, "alice") == [], "the Mi Push phone without it")
+    assert (iphone_shows(rig, alice), iphone_shows(rig, ben)) == (["Message recalled"], ["for the group"])
     assert mipush_shows(rig, "ben") == ["for the group"]
     rig.settled()
     assert len(rig.accepted(ben)) == 1
