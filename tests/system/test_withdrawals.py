@@ -65,7 +65,6 @@ def test_a_recalled_text_is_on_no_phone_and_a_read_one_goes_from_the_readers_oth
     assert recalled["payload"]["aps"]["alert"] == {"title": "bob", "body": "Message recalled"}
     assert "sound" not in recalled["payload"]["aps"]
     rig.wait(lambda: mipush_shows(rig, "alice") == [], "the Mi Push phone without it")
-
     assert iphone_shows(rig, alice) == ["Message recalled"]
 
     rig.post(offline_topic("bob", ["alice", "ben"], "for the group", 5, topic_id=GROUP))
