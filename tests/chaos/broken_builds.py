@@ -54,8 +54,8 @@ MISTAKES: dict[str, Mistake] = {
     ),
     "each phone counts": Mistake(
         "proxy/store/scripts/plan_chunk.lua",
-        "redis.call('ZADD', unread, 'NX', at, message)",
-        "redis.call('ZADD', unread, 'NX', at, message .. redis.call('ZCARD', unread))",
+        "or has(entries, string.sub(entry, TIME + 1)) then return",
+        "then return",
     ),
     "ownership not read again": Mistake(
         "proxy/store/devices/addresses.py",
