@@ -218,19 +218,22 @@ class PlanWorker:
 
     async def _bury(self, entry: Entry, message: OfflineMessage) -> None:
         """A dead letter keeps only the message's type where none of its alerts would show words."""
-        readers = readers_of(message)
-        if not (self._keeps_words and await self._is_shown_to_any(message, readers)):
+        readers, shows = readers_of(message), self._keeps_words
+        if shows and entry.deliveries == POISON_DELIVERIES + 1:  # once: the look-up may be what ends its workers
+            shows = await self._is_shown_to_any(entry, message, readers)
+        if not shows:
             type_ = self._reading.type_of(message.payload, message.biz_type)
             message = replace(message, payload=b"{}", biz_type=type_)
         notes = [note_of_reader(message, Reason.POISON, reader.account) for reader in readers]
         self.consumer.settle(Bury(entry.id, Cause.POISON, "poison callback", message, notes))
 
-    async def _is_shown_to_any(self, message: OfflineMessage, readers: Sequence[Recipient]) -> bool:
+    async def _is_shown_to_any(self, entry: Entry, message: OfflineMessage, readers: Sequence[Recipient]) -> bool:
         """False where it is known that no alert of it would have words. Of a crowd one will."""
         if not 0 < len(readers) <= CROWD:
             return True
+        names = dict.fromkeys(reader.account for reader in readers)
         try:
-            found = await self._read_accounts(dict.fromkeys(reader.account for reader in readers))
+            found = await self._patiently([entry.id], partial(self._read_accounts, names))
         except Exception:  # noqa: BLE001  it may be what makes the callback poison: once that is mended the message rings
             return True
         hiding = {name for name, its in found.preferences.items() if its.preview is Preview.NONE}

@@ -588,6 +588,30 @@ def test_what_can_never_be_planned_ends_as_a_dead_letter(on_relay: OnRelay) -> N
     on_relay(scenario)
 
 
+def test_a_poison_callback_whose_worker_ended_over_the_look_up_too_is_buried_without_one(on_relay: OnRelay) -> None:
+    async def scenario(relay: Relay) -> None:
+        book = RedisPreferences(relay.store, {"main": relay.app_id})
+        book.write("main", "ben", Preferences(preview=Preview.NONE), None)
+        relay.accept_messages([1])
+        await relay.ensure_group()
+        one = relay.instance(relay.accounts)
+        one.queue.fault = KeyError("a bug of ours")
+        await one.turn()
+        for _ in range(5):
+            await one.take_over()
+        await asyncio.sleep(SHORT_LEASE_S)
+        await one.worker.take_over()
+        await one.worker.abandon()
+        assert await relay.left() == (1, 1)
+        await relay.instance(relay.accounts, name="worker-2").take_over()
+        assert await relay.left() == (0, 0)
+        ((id_, _),) = await relay.redis.xrange(keys.dead_letters(relay.app_id))
+        kept = load_offline_message(await relay.redis.get(keys.dead_words(relay.app_id, id_.decode())))
+        assert kept.payload == b"the words of ann"  # it was not known who hides them
+
+    on_relay(scenario)
+
+
 # lanes that are full
 
 
