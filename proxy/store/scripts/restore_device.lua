@@ -1,6 +1,6 @@
 -- Bring back a removed registration, unless its device or its push token was registered since. Where only its first
 -- address had gone, and a fallback has taken its place, it is the first again.
--- Returns 1 restored (or, asked only, restorable), 0 it is no longer there, 2 the push token is registered,
+-- Returns 1 restored (or, asked only, restorable), 0 it is no longer there, 2 one of its push tokens is registered,
 -- 3 the device is, 4 the account has its most devices.
 -- KEYS  1 removed record   2 account's registrations   3 push token's owner   4 the account's removed records
 --       5 removed devices   6 devices kept by the guard
@@ -11,6 +11,9 @@ local function is_mine(of) return of[1] == ARGV[1] and of[2] == ARGV[2] end
 local removed = redis.call('HMGET', KEYS[1], 'account', 'device', 'at', 'trouble', 'registration', 'others')
 if not (removed[5] and is_mine(removed)) then return 0 end
 if redis.call('EXISTS', KEYS[3]) == 1 then return 2 end
+for other in string.gmatch(removed[6] or '', '[^\n]+') do
+  if redis.call('EXISTS', other) == 1 and not is_mine(owner(other)) then return 2 end
+end
 local present = redis.call('HGET', KEYS[2], ARGV[2])
 local of = present and owner(string.match(present, '^[^\n]*'))
 if of and is_mine(of) and not (removed[6] and of[3] == removed[3]) then return 3 end
@@ -25,7 +28,7 @@ for other in string.gmatch(removed[6] or '', '[^\n]+') do
   if redis.call('EXISTS', other) == 0 then
     redis.call('HSET', other, 'account', removed[1], 'device', removed[2], 'at', removed[3])
   end
-  if is_mine(owner(other)) then redis.call('EXPIRE', other, ARGV[3]) end
+  redis.call('EXPIRE', other, ARGV[3])
 end
 redis.call('HSET', KEYS[2], removed[2], removed[5])
 redis.call('EXPIRE', KEYS[2], ARGV[3])

@@ -1,12 +1,15 @@
 """Devices with several push addresses: who owns them, which is in use, and how one takes the place of another."""
 
 import json
+import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from proxy.domain.callbacks import digest
 from proxy.domain.devices import Address, Device, Platform, RemovalResult
@@ -45,7 +48,12 @@ class Phones:
 
     def tokens(self) -> int:
         """How many push tokens have an owner."""
-        return len(raw(self.store, "KEYS", f"proxy:{{{self.app_id}}}:token:*"))
+        return len(self.owners())
+
+    def owners(self) -> list[tuple[str, ...]]:
+        """The key of each push token, its account's digest and its device."""
+        found = [key.decode() for key in raw(self.store, "KEYS", f"proxy:{{{self.app_id}}}:token:*")]
+        return [(key, *map(bytes.decode, raw(self.store, "HMGET", key, "account", "device"))) for key in found]
 
     def seen(self, channels: Sequence[str], lane: Lane, push_token: str) -> tuple[Device | None, Device | None]:
         """As plan sees ben's phone, and as deliver does with a job of that lane for that token."""
@@ -119,6 +127,16 @@ def test_a_device_that_registered_since_is_not_overwritten_by_a_restore(phones: 
     phones.devices.register(again)
     assert phones.restored() == []
     assert phones.of("ben") == [again]
+
+
+def test_a_device_is_not_restored_where_a_fallback_of_it_is_another_s_now(phones: Phones) -> None:
+    phones.devices.register(PHONE)
+    for place in range(3):
+        phones.remove(at(place))
+    other = replace(device("cai"), platform=OWN.platform, push_token=OWN.push_token)
+    phones.devices.register(other)
+    assert phones.restored() == [RestoreResult.TOKEN_REGISTERED]
+    assert (phones.of("ben"), phones.of("cai")) == ([], [other])
 
 
 def test_a_user_who_signs_out_takes_all_addresses_along(phones: Phones) -> None:
@@ -237,3 +255,43 @@ def test_a_later_programs_members_outlive_an_address() -> None:
 @pytest.mark.parametrize("record", [b"", b"{", b'{"v":1,"more":7}', dump_device(device())])
 def test_a_record_that_has_no_other_address_is_not_rewritten(record: bytes) -> None:
     assert without_address(record, "apns", "a1b2") is None
+
+
+STEPS = st.one_of(
+    st.tuples(
+        st.just("register"), st.sampled_from(["ben", "cai"]), st.sampled_from(["phone", "pad", "watch"]),
+        st.lists(st.sampled_from("abcde"), min_size=1, max_size=4, unique=True),
+    ),
+    st.tuples(st.just("sign out"), st.sampled_from(["ben", "cai"]), st.sampled_from(["phone", "pad", "watch"])),
+    st.tuples(st.just("is dead"), st.sampled_from("abcde")),
+    st.tuples(st.just("restore")),
+)  # fmt: skip
+
+
+@settings(max_examples=40)
+@given(steps=st.lists(STEPS, max_size=12))
+def test_whatever_happens_each_push_token_has_the_owner_that_names_it(store_url: str, steps: list[Any]) -> None:
+    store = Store(store_url)
+    phones = Phones(store, store_url, uuid.uuid4().hex)
+    for number, (what, *of) in enumerate(steps):
+        match what, of:
+            case "register", (account, device_id, tokens):
+                first, *others = (Address(Platform.HTTP, token) for token in tokens)
+                phones.devices.register(
+                    Device("main", account, device_id, first.platform, first.push_token, NOON + number * SECOND,
+                           fallbacks=tuple(others))
+                )  # fmt: skip
+            case "sign out", (account, device_id):
+                phones.devices.remove("main", account, device_id)
+            case "is dead", (token,):
+                for one in list(phones.devices.all_devices("main")):
+                    places = [place for place, it in enumerate(one.addresses) if it.push_token == token]
+                    assert {phones.remove(one.at(place)) for place in places} <= {RemovalResult.REMOVED}
+            case _:
+                phones.restored()
+        named = [
+            (keys.push_token(phones.app_id, "main", it.platform, it.push_token), digest(one.account), one.device_id)
+            for one in phones.devices.all_devices("main")
+            for it in one.addresses
+        ]
+        assert sorted(phones.owners()) == sorted(named)
