@@ -8,10 +8,10 @@ from structlog.testing import capture_logs
 from proxy.domain.limits import Budget
 from proxy.errors import StoreUnavailable
 from proxy.spool.inbox import SpoolingInbox
-from proxy.wiring.common import identity_of
+from proxy.wiring.common import channels_on, identity_of
 from proxy.wiring.web import web_services
 from tests.store.samples import NOON
-from tests.web.world import settings
+from tests.web.world import app_section, mipush_section, other_section, settings
 
 
 def test_with_a_spool_the_store_that_was_known_is_remembered_over_a_restart(tmp_path: Path) -> None:
@@ -60,3 +60,12 @@ def test_the_time_is_not_known_until_the_store_was_asked(store_url: str) -> None
         services = web_services(settings(store={"url": url}))
         services.store_now()
         assert (services.second_clock() is not None) == is_known
+
+
+def test_a_section_reaches_phones_by_the_channels_that_are_on(tmp_path: Path) -> None:
+    """A device with fallbacks is seen at the first of its addresses that one of these reaches."""
+    (tmp_path / "key.p8").write_text("-----BEGIN PRIVATE KEY-----\n")
+    apns = {"team_id": "T" * 10, "key_id": "K" * 10, "key_file": str(tmp_path / "key.p8"), "topic": "com.example.chat"}
+    for sandbox, channels in ((True, {"apns", "apns-sandbox", "mipush"}), (False, {"apns", "mipush"})):
+        section = app_section(apns=apns | {"sandbox": sandbox}, mipush=mipush_section())
+        assert channels_on(settings({"main": section, "other": other_section()})) == {"main": channels, "other": set()}

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from proxy.domain.devices import Device, channels_of
+from proxy.domain.devices import APNS_SANDBOX, Device, channels_of
 from proxy.domain.lanes import Lane
 from proxy.metrics import clock_skew, quota_allowed, quota_used
 from proxy.settings import Settings
@@ -28,6 +28,18 @@ def lanes_of(settings: Settings) -> list[Lane]:
         for platform in app.channels
         for channel in channels_of(platform)
     ]
+
+
+def is_on(lane: Lane, settings: Settings) -> bool:
+    """False for the lane of a sandbox that the operator switched off."""
+    apns = settings.apps[lane.app].apns
+    return lane.channel != APNS_SANDBOX or (apns is not None and apns.sandbox)
+
+
+def channels_on(settings: Settings) -> dict[str, frozenset[str]]:
+    """The channels that are on in each section."""
+    lanes = [lane for lane in lanes_of(settings) if is_on(lane, settings)]
+    return {name: frozenset(lane.channel for lane in lanes if lane.app == name) for name in settings.apps}
 
 
 def app_ids_of(settings: Settings) -> dict[str, str]:

@@ -49,8 +49,10 @@ from proxy.usecases.monitor_clock import ClockMonitor
 from proxy.usecases.monitor_quota import QuotaListener
 from proxy.wiring.common import (
     app_ids_of,
+    channels_on,
     clock_monitor,
     identity_of,
+    is_on,
     lanes_of,
     log_held,
     log_loss,
@@ -152,10 +154,7 @@ def build_worker(settings: Settings) -> Worker:
             with_presence=bool(settings.alerts.present),
             with_withdrawals=settings.alerts.withdraw,
             with_badges=settings.alerts.badge,
-            channels={
-                name: frozenset(it.channel for it in lanes_of(settings) if it.app == name and _is_on(it, settings))
-                for name in settings.apps
-            },
+            channels=channels_on(settings),
         ),
         lane_states=RedisLaneStates(redis, instance),
         locks=RedisConversationLocks(redis, instance),
@@ -201,7 +200,7 @@ def _plan_worker(app_id: str, shared: _Shared, lanes: Sequence[LaneWorker]) -> P
     observer = RelayObserver(app_id, outage=shared.outage)
     settle = partial(shared.queue.settle_callbacks, app_id)
     consumer = shared.consumer(keys.callbacks(app_id), settle, observer, _PLANS_IN_FLIGHT)
-    mine = [worker for worker in lanes if worker.lane.app_id == app_id and _is_on(worker.lane, shared.settings)]
+    mine = [worker for worker in lanes if worker.lane.app_id == app_id and is_on(worker.lane, shared.settings)]
     routes = [_route(worker.lane, shared.settings) for worker in mine]
     return PlanWorker(
         app_id,
@@ -310,11 +309,6 @@ def _route(lane: Lane, settings: Settings) -> Route:
     return Route(lane, section.by_account, preview_of(lane, settings))
 
 
-def _is_on(lane: Lane, settings: Settings) -> bool:
-    apns = settings.apps[lane.app].apns
-    return lane.channel != APNS_SANDBOX or (apns is not None and apns.sandbox)
-
-
 def _channel(lane: Lane, app: AppSettings, shared: _Shared) -> Channel:
     match app.channels[platform_of(lane.channel)]:
         case ApnsSettings() as section:
@@ -346,7 +340,7 @@ def _apns(lane: Lane, section: ApnsSettings, shared: _Shared) -> Channel:
         shared.transports.apns(section, environment),
         token,
         withdraws=shared.settings.alerts.withdraw,
-        off=None if _is_on(lane, shared.settings) else Result.SANDBOX_OFF,
+        off=None if is_on(lane, shared.settings) else Result.SANDBOX_OFF,
     )
 
 
