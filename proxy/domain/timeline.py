@@ -10,7 +10,7 @@ from proxy.domain.receipts import NOTED
 from proxy.domain.times import from_ms
 
 _WAITS = (Reason.WAITS_FOR_PLAN, Reason.WAITS_FOR_ROOM, Reason.WAITS_FOR_TRY, Reason.WAITS_IN_LANE)
-_PUT_OFF = ("retry", "paused", "other environment")
+_PUT_OFF = ("retry", "paused", "other environment", "goes to a fallback")
 _TAKEN_BACK = (Reason.TAKEN_BACK, Reason.NOT_TAKEN_BACK)
 _RECEIPTS = frozenset(NOTED.values())
 

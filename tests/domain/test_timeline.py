@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from proxy.domain.history import Note, Noted, Reason
 from proxy.domain.jobs import Try
 from proxy.domain.receipts import NOTED, Delivery
@@ -100,11 +102,12 @@ def test_an_alert_that_was_taken_back_says_so_and_one_that_was_not_says_why() ->
     )  # fmt: skip
 
 
-def test_a_job_that_went_to_the_lane_of_the_other_environment_says_so() -> None:
-    moved = replace(ACCEPTED, result="other environment", reason="apns-sandbox", pushed_at_ms=0)
-    ended = replace(ACCEPTED, channel="apns-sandbox", pushed_at_ms=NOON_MS + 8, ended_at_ms=NOON_MS + 9)
+@pytest.mark.parametrize(("result", "to"), [("other environment", "apns-sandbox"), ("goes to a fallback", "http")])
+def test_a_job_that_went_to_another_lane_says_so_and_goes_on(result: str, to: str) -> None:
+    moved = replace(ACCEPTED, result=result, reason=to, pushed_at_ms=0)
+    ended = replace(ACCEPTED, channel=to, pushed_at_ms=NOON_MS + 8, ended_at_ms=NOON_MS + 9)
     assert told(Noted(NOON + 7 * MS, moved), Noted(NOON + 9 * MS, ended))[-3:] == [
-        (Step.WAITS, "phone", "other environment: apns-sandbox"),
+        (Step.WAITS, "phone", f"{result}: {to}"),
         (Step.PUSHED, "phone", ""),
         (Step.ANSWERED, "phone", "accepted"),
     ]
