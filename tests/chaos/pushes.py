@@ -61,12 +61,14 @@ class Accepted(NamedTuple):
 
     `failed` are the times of MiPush's tries that a fault kept from the phone, by word and address: None, where it was
     not answered.
+    `numbers` are the times and numbers that iPhones were told.
     `wordless` counts alerts that show none of the words and take nothing back, `badges` pushes of a number alone.
     """
 
     pushes: list[Push]
     taken_back: list[TakenBack]
     failed: Mapping[tuple[str, Address], list[int | None]]
+    numbers: Mapping[Address, list[tuple[int, int]]]
     wordless: int
     badges: int
 
@@ -74,6 +76,7 @@ class Accepted(NamedTuple):
 def read_accepted(journals: Mapping[str, Journal], words: Container[str]) -> Accepted:
     pushes, taken_back = list[Push](), list[TakenBack]()
     failed: dict[tuple[str, Address], list[int | None]] = defaultdict(list)
+    numbers: dict[Address, list[tuple[int, int]]] = defaultdict(list)
     wordless = badges = 0
     for provider, journal in journals.items():
         items = set[tuple[str, str]]()  # of the pushes with a word
@@ -84,6 +87,8 @@ def read_accepted(journals: Mapping[str, Journal], words: Container[str]) -> Acc
                         answered_ms = entry["monotonic_ms"] if entry["fault"] in _ANSWERED else None
                         failed[push.word, push.address].append(answered_ms)
                 continue
+            if "device_token" in entry and (number := entry["payload"]["aps"].get("badge")) is not None:
+                numbers["apns", entry["device_token"].lower()].append((entry["came_ms"], number))
             if entry.get("kind") == "revoke":
                 kind = _KIND_OF_CALL[entry["path"].split("/")[3]]
                 taken_back += [
@@ -102,7 +107,7 @@ def read_accepted(journals: Mapping[str, Journal], words: Container[str]) -> Acc
                 taken_back.append(_taken_back(entry, entry["collapse_id"], "recall", provider))
             else:
                 wordless += 1
-    return Accepted(pushes, taken_back, failed, wordless, badges)
+    return Accepted(pushes, taken_back, failed, numbers, wordless, badges)
 
 
 def _taken_back(entry: Mapping[str, Any], item: str, why: str, provider: str) -> TakenBack:

@@ -14,6 +14,7 @@ Excused, each by name:
 - an alert that Mi Push took, and nobody heard so: it is tried again after ten minutes, and taken back only then;
 - what Mi Push showed of a conversation is taken back for a later message whose push was not answered, or
   whose answer was lost with a process;
+- a number that was right a moment before: two pushes to one phone may arrive the other way round;
 - a number, where the phone's own login had the latest message online, so that no push told it.
 """
 
@@ -32,6 +33,7 @@ from tests.chaos.read_and_recalled import Notices
 from tests.chaos.verdict import Finding
 
 _FOR_EVER = 1 << 62
+PASSED_MS = 100
 
 
 @dataclass
@@ -150,6 +152,11 @@ class TakenBackJudge:
             self.found.counted["numbers exactly known"] += not perhaps
         elif any(self._had_online(owner, word, badge.ms) for word in (*surely, *perhaps)):
             self.found.excused["its login had the latest online"] += 1
+        elif any(
+            abs(came_ms - badge.ms) <= PASSED_MS and len(surely) <= number <= len(surely) + len(perhaps)
+            for came_ms, number in self._evidence.accepted.numbers.get(address, ())
+        ):
+            self.found.excused["two pushes passed each other"] += 1
         else:
             unread = f"{len(surely)}" if not perhaps else f"{len(surely)} to {len(surely) + len(perhaps)}"
             self._find("badge", "-", address, f"{owner} was told {badge.number} at {badge.ms}, unread: {unread}")

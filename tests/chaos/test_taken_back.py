@@ -215,7 +215,7 @@ def test_what_is_read_or_recalled_counts_no_longer() -> None:
     story.shows("alice", badge=1, at=700)
     story.shows("bob", badge=3, at=700)
     assert passes(story)
-    story.shows("alice", badge=2, at=710)
+    story.shows("alice", badge=2, at=900)
     assert found(story) == {"badge": 1}
 
 
@@ -292,6 +292,16 @@ def test_what_mi_push_may_show_is_taken_back_with_what_it_shows_instead() -> Non
     assert found(story) == {"taken back": 1}
     story.fault("kill_worker", 320, 350)
     assert excused(story) == {"what is recalled may be shown": 1}
+
+
+def test_two_pushes_to_a_phone_may_pass_each_other() -> None:
+    story = pushed("apple", "pear")
+    story.told("alice", 2, at=300)
+    story.told("alice", 1, at=350)
+    story.shows("alice", badge=1, at=350)
+    assert excused(story) == {"two pushes passed each other": 1}
+    story.shows("alice", badge=1, at=401)
+    assert found(story) == {"badge": 1}
 
 
 def test_a_phone_whose_login_had_the_latest_message_online_need_not_know_of_it() -> None:
