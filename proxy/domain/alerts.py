@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from proxy.domain.callbacks import digest
-from proxy.domain.kinds import Kind
+from proxy.domain.kinds import FOLD, Kind
 from proxy.domain.previews import Preview
 
 
@@ -36,7 +36,7 @@ class AlertText:
     `title` "": the sender has no name to be shown; `body` "": words for `kind` are chosen in the reader's language when
     a push is built (words.py). `kind` is a Kind, or a type for which the app has words of its own. `group`: the name of
     the group, where the payload has one. `sender`: the account of who writes in a group, `avatar`: the https address of
-    their picture; both "" where no iPhone is to be told.
+    their picture; both "" where no iPhone is to be told. `count`: of a fold, how many messages it tells of.
     """
 
     title: str = field(repr=False)
@@ -45,6 +45,7 @@ class AlertText:
     group: str = field(default="", repr=False)
     sender: str = field(default="", repr=False)
     avatar: str = field(default="", repr=False)
+    count: int = 0
 
     def at(self, preview: Preview) -> "AlertText":
         """As much of it as may be shown."""
@@ -54,12 +55,21 @@ class AlertText:
             case Preview.SENDER:
                 return replace(self, body="", kind=self._kind_shown)
             case Preview.NONE:
-                return AlertText("", "", self._kind_shown)
+                return AlertText("", "", self._kind_shown, count=self.count)
 
     @property
     def _kind_shown(self) -> str:
-        """That a message was recalled says nothing of it."""
-        return Kind.RECALL if self.kind == Kind.RECALL else Kind.NEW
+        """That a message was recalled, or how many came, says nothing of them."""
+        return self.kind if self.kind in (Kind.RECALL, FOLD) else Kind.NEW
+
+    def folded(self, *, is_group: bool) -> "AlertText":
+        """What is told of this message and others of its conversation: whose they are, and how many; no more of any.
+
+        In a group others write too: the group's name alone is left.
+        """
+        if is_group:
+            return AlertText(self.group, "", FOLD, count=1)
+        return AlertText(self.title, "", FOLD, self.group, avatar=self.avatar, count=1)
 
 
 class Update(StrEnum):
@@ -73,6 +83,8 @@ class Update(StrEnum):
 @dataclass(frozen=True)
 class Alert:
     """One message as a person should see it. `message_id` and `conversation` are those of its callback.
+
+    Or a fold: several messages of a conversation, told as one alert. `message_id` names the first of them.
 
     `urgent`: it may break through what holds others back, as a call may. `silent`: it arrives without a sound.
     `mentioned`: the message names its reader.
@@ -93,6 +105,27 @@ class Alert:
     def conversation_id(self) -> str:
         """The conversation in 32 hex digits, for fields that take no free text."""
         return digest("conversation", self.conversation)
+
+    @property
+    def is_fold(self) -> bool:
+        return self.text.kind == FOLD
+
+    @property
+    def edition(self) -> str:
+        """Tells apart what one fold tells from time to time; "" of an alert of one message."""
+        order = self.order
+        told = f"{self.text.count} {order.sequence} {order.sent_at_ms} {order.accepted_at_ms}"
+        return told if self.is_fold else ""
+
+    @property
+    def may_fold(self) -> bool:
+        """Calls and whoever is named are told at once."""
+        return not (self.urgent or self.mentioned)
+
+    def folded(self) -> "Alert":
+        """The update that tells of this message and of those that come before it goes out."""
+        text = self.text.folded(is_group=self.conversation.startswith("topic:"))
+        return replace(self, text=text)
 
     def at(self, preview: Preview) -> "Alert":
         """The same with as much of its text as may be shown."""

@@ -116,8 +116,10 @@ class Decision:
 
 def as_shown_now(claimed: ClaimedJob, destination: Destination) -> ClaimedJob:
     """The job with as much text as account and device show by now, whatever they did when it was planned: so nothing
-    that follows, be it another try or a dead letter, has more."""
+    that follows, be it another try or a dead letter, has more. And of a fold with what it tells by now."""
     device = destination.device
+    if destination.fold is not None:
+        claimed = replace(claimed, job=claimed.job.of_fold(destination.fold))
     preview = destination.preview if device is None else strictest(destination.preview, device.preview)
     return claimed if preview is Preview.FULL else replace(claimed, job=claimed.job.at(preview))
 
@@ -127,6 +129,8 @@ def check(claimed: ClaimedJob, destination: Destination, lane: Lane, now: dateti
     job, entry_id, device = claimed.job, claimed.entry_id, destination.device
     if destination.withdrawn:
         return withdrawn(claimed, may_be_shown=claimed.taken_over or bool(job.history))
+    if destination.fold is not None and not destination.fold.has_news:  # all of them were recalled, or read elsewhere
+        return Decision(Finish(entry_id), Result.WITHDRAWN)
     if job.alert.expires_at <= now:
         return bury(claimed, Cause.EXPIRED, "too late: expired while waiting")
     if destination.blocked:

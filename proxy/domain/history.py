@@ -31,6 +31,7 @@ class Reason(StrEnum):
     ONLINE = "login was online"
     CHANNEL_OFF = "channel is off"
     PLANNED_BEFORE = "planned before"
+    FOLDED = "folded into"  # the reason is the message that names the fold
     POISON = "poison callback"
     NAMES_NONE = "names no message that is known"
     TAKEN_BACK = "taken back"

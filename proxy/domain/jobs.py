@@ -8,6 +8,7 @@ from functools import cached_property
 from proxy.domain.alerts import Alert, AlertText
 from proxy.domain.callbacks import digest
 from proxy.domain.devices import Device, platform_of
+from proxy.domain.folds import Fold
 from proxy.domain.previews import Preview
 
 HISTORY_MOST = 10
@@ -30,7 +31,8 @@ class Job:
     once, on a device that registered anew after its token had been called dead. `history` lists its tries, the oldest
     first. `token_digest` is the device's when the job was planned, "" where that is not known: it saves a look-up.
     `planned_at_ms` is 0 until it is put off for the first time: before that its entry's id says it. `first_platform` is
-    the device's, "" where its channel is of that platform.
+    the device's, "" where its channel is of that platform. `seen`: of a fold, how many messages had been put into it
+    when it was looked up; -1: it was not, and all of them end with it.
     """
 
     app: str
@@ -44,6 +46,7 @@ class Job:
     token_digest: str = ""
     planned_at_ms: int = field(default=0, compare=False)
     first_platform: str = ""
+    seen: int = field(default=-1, compare=False)
 
     @cached_property
     def platform(self) -> str:
@@ -62,12 +65,26 @@ class Job:
     def id(self) -> str:
         """The same for every try and every plan of this message for this target: a UUID in canonical form."""
         alert = self.alert
-        what = ("update", alert.update) if alert.update else ("job",)
+        what: tuple[str, ...] = ("update", alert.update) if alert.update else ("job",)
+        if alert.is_fold:  # each time it tells of other messages it is another
+            what = ("fold", alert.edition)
         return str(uuid.UUID(digest(*what, alert.message_id, self.mark)))
 
     def at(self, preview: Preview) -> "Job":
         """The same with as much of its text as may be shown."""
         return self if preview is Preview.FULL else replace(self, alert=self.alert.at(preview))
+
+    def of_fold(self, fold: Fold) -> "Job":
+        """An update with what it tells now."""
+        alert = replace(
+            self.alert, message_id=fold.first, order=fold.order, expires_at=fold.expires_at, silent=fold.silent,
+            text=replace(self.alert.text, count=fold.count),
+        )  # fmt: skip
+        return replace(self, alert=alert, seen=fold.seen)
+
+    def anew(self) -> "Job":
+        """The next update of the same fold: nothing was tried for it yet."""
+        return replace(self, attempt=0, second_chance=False, history=(), planned_at_ms=0)
 
     def tried(self, at: datetime, reason: str) -> "Job":
         """The same with one more try in its history: of many the first one stays, and the latest."""

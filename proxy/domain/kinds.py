@@ -29,6 +29,7 @@ class Kind(StrEnum):
     SIGNAL = "signal"
 
 
+FOLD: Final = "fold"  # several messages of a conversation told as one alert: no message is of this kind
 WITH_TEXT: Final = frozenset({Kind.TEXT, Kind.REPLY})
 SILENT: Final = frozenset({Kind.READ, Kind.RECALL, Kind.SIGNAL})
 WITHDRAWING: Final = frozenset({Kind.READ, Kind.RECALL})

@@ -47,6 +47,20 @@ class Shown:
 
 
 @dataclass(frozen=True)
+class Told:
+    """The entry goes, an update of a fold, and what it told is told.
+
+    `next_at`: the window that began with it ends then; None: the phone was not told. Where more was folded meanwhile
+    the next update becomes due.
+    """
+
+    entry_id: bytes
+    job: Job
+    next_at: datetime | None
+    notes: Sequence[Note | JobEnd] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True)
 class Postpone:
     """The entry goes; its job comes back to the lane at `when`."""
 
@@ -77,7 +91,7 @@ class Move:
     notes: Sequence[Note | JobEnd] = field(default=(), compare=False)
 
 
-Settlement = Finish | Shown | Postpone | Bury | Move
+Settlement = Finish | Shown | Told | Postpone | Bury | Move
 
 
 @dataclass(frozen=True)
@@ -121,7 +135,9 @@ class PlanChunk:
 
 @dataclass(frozen=True)
 class ChunkResult:
-    """For each job whether it was appended now; and the lanes that are full, which took nothing.
+    """For each job whether it was planned now; and the lanes that are full, which took nothing.
+
+    `folded`: of those jobs that were folded, by place, the message that names the fold.
 
     `claimed`: by lane what was claimed in the same step. An entry that was appended earlier comes unread. `error`: what
     the store said instead of all that. `unnoted`: why the history took no note.
@@ -132,6 +148,7 @@ class ChunkResult:
     claimed: Mapping[Lane, Sequence[ClaimedJob | Entry]] = field(default_factory=dict)
     error: Exception | None = None
     unnoted: Sequence[str] = ()
+    folded: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The words for what is no text, in the reader's language. They are chosen when a push is built.
 
-A language is a BCP 47 tag. No plural rules are needed: none of these words has a number in it.
+A language is a BCP 47 tag. Of the plural rules one is known: a fold of one message has words of its own, as English has
+them; `{count}` in a fold's words is the number.
 """
 
 from collections.abc import Mapping
@@ -9,9 +10,11 @@ from functools import lru_cache, partial
 from typing import Final
 
 from proxy.domain.alerts import AlertText
-from proxy.domain.kinds import Kind
+from proxy.domain.kinds import FOLD, Kind
 from proxy.domain.previews import Preview
 
+FOLD_ONE: Final = "fold_one"
+_COUNT: Final = "{count}"
 WORDS: Final[Mapping[str, Mapping[str, str]]] = {
     "en": {
         Kind.REPLY: "[Reply]",
@@ -24,6 +27,8 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         Kind.CALL: "Incoming call",
         Kind.NEW: "New message",
         Kind.RECALL: "Message recalled",
+        FOLD: "{count} new messages",
+        FOLD_ONE: "{count} new message",
     },
     "zh-Hans": {
         Kind.REPLY: "[回复]",
@@ -36,6 +41,8 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         Kind.CALL: "来电",
         Kind.NEW: "新消息",
         Kind.RECALL: "消息已撤回",
+        FOLD: "{count}条新消息",
+        FOLD_ONE: "{count}条新消息",
     },
     "zh-Hant": {
         Kind.REPLY: "[回覆]",
@@ -48,6 +55,8 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         Kind.CALL: "來電",
         Kind.NEW: "新訊息",
         Kind.RECALL: "訊息已收回",
+        FOLD: "{count}則新訊息",
+        FOLD_ONE: "{count}則新訊息",
     },
 }
 _TRADITIONAL: Final = frozenset({"tw", "hk", "mo"})
@@ -84,7 +93,10 @@ class Vocabulary:
 
     def say(self, text: AlertText, locale: str) -> AlertText:
         """The text with words where it has none. Its title stays empty where there is no name to be shown."""
-        return text if text.body else replace(text, body=self.words(text.kind, locale))
+        if text.body:
+            return text
+        words = self.words(word_of(text), locale)
+        return replace(text, body=words.replace(_COUNT, str(text.count)) if text.count else words)
 
     def say_titled(self, text: AlertText, locale: str) -> AlertText:
         """The same, for a channel that wants a title: where there is no name, the words for a new message."""
@@ -102,6 +114,11 @@ class Vocabulary:
             for layer in self._layers:
                 words |= layer.get(tag, {})
         return words
+
+
+def word_of(text: AlertText) -> str:
+    """Which of the words says what a text without a body is of."""
+    return FOLD_ONE if text.count == 1 else text.kind
 
 
 def fallbacks(locale: str) -> list[str]:

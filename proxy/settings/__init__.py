@@ -389,14 +389,16 @@ class AlertSettings(Section):
 
     `present` zero: an account that fetched a token just now is alerted as any other. `withdraw`: an alert goes when its
     message is recalled, or read elsewhere. `badge`: phones show how many messages their account has not read;
-    `badge_at_token`: none any more once it fetches a token. `history_max_bytes` is for the histories of all apps
-    together; zero: none is kept.
+    `badge_at_token`: none any more once it fetches a token. `fold`: what follows an alert of a conversation within that
+    time is told together; zero: each by itself. `history_max_bytes` is for the histories of all apps together; zero:
+    none is kept.
     """
 
     present: Annotated[timedelta, seconds(ge=0, le=3600)] = Field(timedelta(0), alias="present_s")
     withdraw: bool = False
     badge: bool = False
     badge_at_token: bool = False
+    fold: Annotated[timedelta, seconds(ge=0, le=3600)] = Field(timedelta(0), alias="fold_s")
     history_max_bytes: Annotated[int, Field(ge=0, le=2**40)] = 256 * 2**20
 
     @model_validator(mode="after")

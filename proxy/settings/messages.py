@@ -62,7 +62,11 @@ class TypeSettings(Section):
 
 
 class WordsSettings(Section):
-    """An app's own words of one language. None: ours, or those of `language` where we have none."""
+    """An app's own words of one language. None: ours, or those of `language` where we have none.
+
+    In `fold` and `fold_one`, for several messages and for one, `{count}` is their number. Without `fold_one` those of
+    `fold` are said of one, too.
+    """
 
     reply: Words | None = None
     picture: Words | None = None
@@ -75,6 +79,13 @@ class WordsSettings(Section):
     custom: Words | None = None
     new: Words | None = None
     recall: Words | None = None
+    fold: Words | None = None
+    fold_one: Words | None = None
+
+    @model_validator(mode="after")
+    def _one_has_others(self) -> "WordsSettings":
+        refuse([("fold_one", "has no use without fold") if self.fold_one and not self.fold else None])
+        return self
 
 
 class MessageSettings(Section):

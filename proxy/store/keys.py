@@ -27,6 +27,7 @@ users' own names and may hold anything; they and push tokens enter a key as a di
     proxy:{appId}:present:<account d>        string  alerts.present_s web (tokens)          it fetched a token just now
     proxy:{appId}:badge:<account d>          hash    7 days           worker, web           unread, by conversation
     proxy:{appId}:badge-due:<account d>      string  5 s              worker, web           its phones will be told
+    proxy:{appId}:fold:<account d>:<d>       hash    see below        worker                alerts told together
     proxy:{appId}:token:<app>:<platform>:<d> hash    400 days         web (devices)         the push token's owner
     proxy:{appId}:forgotten:<app>:<platform> zset    7 days           worker (deliver)      removed devices, by ms
     proxy:{appId}:aside:<app>:<platform>:<d> hash    7 days           worker (deliver)      a removed registration
@@ -57,6 +58,8 @@ jobs and retries together one. The history has a cap in bytes too, of all its st
 its sessions' marks and its unknown marks are one script's keys (admit.lua): with shards they will lie under its tag.
 <d> of said: a group, or a talk and its reader; with alerts.withdraw alone. A field of planned is "1", and what
 withdraw.lua says from then on; an earlier program asks whether it is there.
+<d> of fold: a target and conversation; it lives as long as alerts may fold into it (alerts.fold_s, and the life of what
+was folded).
 <d> of shown, flying and sent: a target and conversation on a channel whose alerts replace each other on the phone.
 Some words are older than ours: forgotten, aside (removed devices), brake (removal guard), flying (conversation lock).
 """
@@ -185,6 +188,10 @@ def badge(app_id: str, account_name: str) -> str:
 
 def badge_due(app_id: str, account_name: str) -> str:
     return f"proxy:{{{app_id}}}:badge-due:{digest(account_name)}"
+
+
+def fold(app_id: str, account_name: str, line_digest: str) -> str:
+    return f"proxy:{{{app_id}}}:fold:{digest(account_name)}:{line_digest}"
 
 
 def push_token_prefix(app_id: str, app: str, platform: str) -> str:

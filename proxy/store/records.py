@@ -2,6 +2,7 @@
 
 import json
 from base64 import b64decode, b64encode
+from dataclasses import replace
 from datetime import datetime, time
 from functools import lru_cache
 from typing import Any, assert_never
@@ -12,7 +13,7 @@ from proxy.domain.callbacks import Recipient
 from proxy.domain.dead_letters import Unread
 from proxy.domain.devices import Address, ApnsEnvironment, Device, Platform
 from proxy.domain.jobs import Job, Try
-from proxy.domain.kinds import Kind
+from proxy.domain.kinds import FOLD, Kind
 from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import OfflineMessage
 from proxy.domain.preferences import UNREADABLE, Mute, Preferences, QuietHours, zone_of
@@ -23,7 +24,7 @@ from proxy.domain.words import ENGLISH
 from proxy.errors import ProxyError
 
 FORMAT = 1
-_UPDATES = 2  # of alerts: an earlier program must not take one for an alert
+_UPDATES = 2  # of alerts, and folds: an earlier program must not take one for an alert of a message
 _TEXT, _NO_NAME = Kind.TEXT, ENGLISH[Kind.NEW]
 _ADDRESS = ("platform", "token", "env")
 _SELDOM = frozenset({"kind", "group", "by", "pic"})
@@ -76,7 +77,7 @@ def dump_job(job: Job, *, with_text: bool = True) -> bytes:
     alert, order = job.alert, job.alert.order
     text, extra = _text(alert) if with_text else (None, {})
     return _dump({
-        "v": _UPDATES if alert.update else FORMAT,
+        "v": _UPDATES if alert.update or alert.is_fold else FORMAT,
         "app": job.app, "channel": job.channel, "account": job.account, "device": job.device_id,
         "message": alert.message_id, "conv": alert.conversation, "text": text,
         "order": [order.sequence, order.sent_at_ms, order.accepted_at_ms], "until": to_ms(alert.expires_at),
@@ -88,6 +89,7 @@ def dump_job(job: Job, *, with_text: bool = True) -> bytes:
         **({"plan": job.planned_at_ms} if job.planned_at_ms else {}),
         **({"update": alert.update} if alert.update else {}),
         **({"first": job.first_platform} if job.first_platform else {}),
+        **({"count": alert.text.count} if alert.is_fold else {}),
     })  # fmt: skip
 
 
@@ -136,8 +138,12 @@ def load_job(record: bytes) -> Job:
         _only(int, *fields["order"], fields["attempt"], fields.get("plan", 0))
         order, expires_at = Order(*fields["order"]), _time(fields["until"])
         is_urgent, is_silent = bool(fields.get("urgent", 0)), bool(fields.get("silent", 0))
-        update = Update(fields["update"]) if fields["v"] == _UPDATES else None
-        text = _load_text(fields)
+        text, update = _load_text(fields), None
+        if fields["v"] == _UPDATES and "count" in fields:
+            _only(int, fields["count"])
+            text = replace(text, body="", kind=FOLD, count=fields["count"])
+        elif fields["v"] == _UPDATES:
+            update = Update(fields["update"])
         alert = Alert(
             fields["message"], fields["conv"], text, order, expires_at, is_urgent, is_silent,
             bool(fields.get("mentioned", 0)), update,

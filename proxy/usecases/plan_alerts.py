@@ -32,6 +32,7 @@ class PlanResult(StrEnum):
     BLOCKED = "readers are blocked"
     PRESENT = "readers have the app open"
     MUTED = "readers have muted the conversation"
+    FOLDED = "folded into later updates"
     KNOWN = "planned before"
     RECALLED = "recalled before it was planned"
     WITHDRAWS = "takes alerts back"

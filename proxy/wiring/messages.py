@@ -6,7 +6,7 @@ from proxy.domain.kinds import KNOWN_TYPES, Kind, Rule, rule_of
 from proxy.domain.lanes import Lane
 from proxy.domain.messages import MessageReading, Path
 from proxy.domain.previews import Preview
-from proxy.domain.words import Vocabulary
+from proxy.domain.words import FOLD_ONE, Vocabulary
 from proxy.settings import MessageSettings, Settings, TypeSettings
 
 
@@ -31,6 +31,8 @@ def vocabulary_of(messages: MessageSettings) -> Vocabulary:
     own: dict[str, dict[str, str]] = {}
     for language, words in messages.words.items():
         own[language] = {kind: text for kind, text in words.model_dump().items() if text is not None}
+        if words.fold:  # not another language's
+            own[language].setdefault(FOLD_ONE, words.fold)
     for name, its in messages.types.items():
         for language, text in _by_language(its, messages.language).items():
             spelled = next((known for known in own if known.lower() == language.lower()), language)

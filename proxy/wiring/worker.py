@@ -37,6 +37,7 @@ from proxy.store.devices.addresses import RedisAddresses
 from proxy.store.devices.removal import DeviceRemoval
 from proxy.store.provider_tokens import FixedAuthorization, SharedProviderToken
 from proxy.store.queue.conversation_locks import RedisConversationLocks
+from proxy.store.queue.folds import Folding
 from proxy.store.queue.history import HistorySweep
 from proxy.store.queue.lane_states import RedisLaneStates
 from proxy.store.queue.streams import RedisQueue
@@ -145,6 +146,7 @@ def build_worker(settings: Settings) -> Worker:
             writes=writes,
             keeps_history=settings.alerts.history_max_bytes > 0,
             counts_unread=settings.alerts.badge,
+            folding=_folding(settings),
         ),
         addresses=RedisAddresses(
             redis,
@@ -238,11 +240,26 @@ def _profiles(app_id: str, shared: _Shared) -> ProfileLookup | None:
     )
 
 
+def _folding(settings: Settings) -> Folding | None:
+    if not settings.alerts.fold:
+        return None
+    return Folding(settings.alerts.fold, frozenset(lane for lane in lanes_of(settings) if _replaces(lane, settings)))
+
+
+def _replaces(lane: Lane, settings: Settings) -> bool:
+    """Its alerts of one conversation replace each other on the phone."""
+    match settings.apps[lane.app].channels[platform_of(lane.channel)]:
+        case HttpSettings() as section:
+            return section.replaces
+        case section:
+            return isinstance(section, MipushSettings)
+
+
 def _withdrawals(app_id: str, shared: _Shared, routes: Sequence[Route]) -> PlanWithdrawals | None:
     relay, store, alerts = shared.settings.relay, shared.settings.store, shared.settings.alerts
     if not (alerts.withdraw or alerts.badge):
         return None
-    kept = RedisWithdrawals(shared.redis, ttl=relay.dedupe_ttl, jobs_cap=store.jobs_cap)
+    kept = RedisWithdrawals(shared.redis, ttl=relay.dedupe_ttl, jobs_cap=store.jobs_cap, folds=bool(alerts.fold))
     return PlanWithdrawals(
         app_id,
         kept,
@@ -340,6 +357,7 @@ def _apns(lane: Lane, section: ApnsSettings, shared: _Shared) -> Channel:
         shared.transports.apns(section, environment),
         token,
         withdraws=shared.settings.alerts.withdraw,
+        window=shared.settings.alerts.fold,
         off=None if is_on(lane, shared.settings) else Result.SANDBOX_OFF,
     )
 
@@ -350,8 +368,9 @@ def _mipush(lane: Lane, section: MipushSettings, shared: _Shared) -> Channel:
         MipushWire(section, vocabulary_of(shared.settings.apps[lane.app].messages), lane.app),
         shared.transports.mipush(section),
         FixedAuthorization(mipush_authorization(section)),
-        replaces=True,
+        replaces=_replaces(lane, shared.settings),
         withdraws=shared.settings.alerts.withdraw,
+        window=shared.settings.alerts.fold,
     )
 
 
@@ -361,6 +380,7 @@ def _http(lane: Lane, section: HttpSettings, shared: _Shared) -> Channel:
         HttpWire(section, vocabulary_of(shared.settings.apps[lane.app].messages)),
         shared.transports.http(section),
         FixedAuthorization(""),  # each request has a signature of its own
-        replaces=section.replaces,
+        replaces=_replaces(lane, shared.settings),
         withdraws=shared.settings.alerts.withdraw,
+        window=shared.settings.alerts.fold,
     )

@@ -30,7 +30,7 @@ from proxy.domain.history import JobEnd, shortened
 from proxy.domain.jobs import ClaimedJob, Push
 from proxy.domain.lanes import Lane, Route, StoredLane
 from proxy.domain.outcomes import About, CredentialsExpired, Deferred, Outcome, Split
-from proxy.domain.settlements import Bury, Entry, Finish, Postpone, Settlement, Shown
+from proxy.domain.settlements import Bury, Entry, Finish, Postpone, Settlement, Shown, Told
 from proxy.domain.times import to_ms
 from proxy.domain.transfers import FailureKind, Response, TransportFailure
 from proxy.ports import Authorization, Transport, Wire
@@ -57,8 +57,8 @@ Prepared = tuple[Batch, tuple[Addressed, ...]]
 class Channel:
     """All that delivers the jobs of one lane. `replaces`: its alerts of one conversation replace each other.
 
-    `withdraws`: an alert may be taken back. `off` settles every job so: the operator switched the channel off while
-    jobs were waiting.
+    `withdraws`: an alert may be taken back. `window`: so long alerts of a conversation are gathered, and told together.
+    `off` settles every job so: the operator switched the channel off while jobs were waiting.
     """
 
     route: Route
@@ -67,6 +67,7 @@ class Channel:
     authorization: Authorization
     replaces: bool = False
     withdraws: bool = False
+    window: timedelta = timedelta(0)
     off: Result | None = None
 
 
@@ -263,7 +264,8 @@ class LaneWorker:
             if isinstance(checked, Push):
                 addressed[one.entry_id] = checked
             else:
-                if checked.result is Result.WITHDRAWN and one.entry_id in arrived:
+                is_fold = one.job.alert.is_fold
+                if checked.result is Result.WITHDRAWN and one.entry_id in arrived and not is_fold:
                     checked = withdrawn(one, may_be_shown=True)
                 (decision,) = await self._effects.apply([(one, Push(one.job, destination.device))], [checked])
                 if isinstance(decision, RedisError):
@@ -486,12 +488,22 @@ class LaneWorker:
         """`why`: for the history, where the decision has no reason."""
         if decision.settlement is not None and self.consumer.is_open(claimed.entry_id):
             self._progress_at, now = self._clock(), self._now()
+            if claimed.job.alert.is_fold:
+                why = why or f"fold of {claimed.job.alert.text.count}"
             settlement = noted(claimed, decision, pushed_at, now, why)
-            self.consumer.settle(self._noting_shown(claimed, settlement, decision.result))
+            self.consumer.settle(self._as_it_ends(claimed, settlement, decision.result, now))
             self._observer.settled(claimed.job, decision, now)
 
-    def _noting_shown(self, claimed: ClaimedJob, settlement: Settlement, result: Result) -> Settlement:
-        """An accepted alert may be taken back from now on; one that was meanwhile is followed by its withdrawal."""
+    def _as_it_ends(self, claimed: ClaimedJob, settlement: Settlement, result: Result, now: datetime) -> Settlement:
+        """An accepted alert may be taken back from now on; one that was meanwhile is followed by its withdrawal.
+
+        What is told together is told, and may be followed by more.
+        """
+        if claimed.job.alert.is_fold:
+            may_be_shown = result is Result.ACCEPTED or claimed.taken_over or bool(claimed.job.history)
+            next_at = now + self._channel.window if may_be_shown else None
+            is_end = isinstance(settlement, Finish)
+            return Told(claimed.entry_id, claimed.job, next_at, settlement.notes) if is_end else settlement
         if self._channel.withdraws and result is Result.ACCEPTED and claimed.job.alert.update is None:
             return Shown(claimed.entry_id, claimed.job, settlement.notes)
         return settlement

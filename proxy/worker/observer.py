@@ -72,7 +72,8 @@ class RelayObserver:
             if reason == decision.reason:  # the closed part of them
                 self._settled[key] = counter
         counter.inc()
-        if decision.result is Result.ACCEPTED and job.alert.update is None:
+        is_late_by_design = job.alert.update is not None or job.alert.is_fold
+        if decision.result is Result.ACCEPTED and not is_late_by_design:
             metrics.alert_seconds.observe(max(0.0, now.timestamp() - job.alert.order.accepted_at_ms / 1000))
         if decision.result is Result.IMPOSSIBLE:
             self._tell_impossible(job.account, decision.reason)

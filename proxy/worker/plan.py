@@ -10,7 +10,7 @@ back its own jobs alone: the store keeps the message for that lane, and gives it
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -23,7 +23,7 @@ from proxy.domain.alerts import Alert, AlertText
 from proxy.domain.callbacks import Recipient
 from proxy.domain.dead_letters import Cause
 from proxy.domain.devices import AccountsRead
-from proxy.domain.history import Note, Reason
+from proxy.domain.history import JobEnd, Note, Reason, shortened
 from proxy.domain.kinds import WITHDRAWING
 from proxy.domain.lanes import Lane, Route
 from proxy.domain.messages import DEFAULT_READING, Content, MessageReading
@@ -62,7 +62,7 @@ _T = TypeVar("_T")
 
 @dataclass
 class Plan:
-    """One message on its way to jobs. `appended` counts those of earlier tries too."""
+    """One message on its way to jobs. `appended` and `folded` count those of earlier tries too."""
 
     entry: Entry
     message: OfflineMessage
@@ -70,6 +70,7 @@ class Plan:
     readers: list[Recipient]
     content: Content
     appended: int = 0
+    folded: int = 0
     full: frozenset[Lane] = frozenset()
     blocked: int = 0
     muted: int = 0
@@ -103,6 +104,8 @@ class Plan:
             return PlanResult.WAITS
         if self.appended:
             return PlanResult.PLANNED
+        if self.folded:
+            return PlanResult.FOLDED
         if not self.readers:
             return PlanResult.NO_READERS
         if self.jobs:
@@ -272,6 +275,16 @@ class PlanWorker:
             notes.add(note_of_reader(plan.message, Reason.PLANNED_BEFORE, account) for account in accounts)
             self._tasks.start(self._hand_over.note(self._app_id, notes.records()))
 
+    def _note_folded(self, chunk: PlanChunk, folded: Mapping[int, str]) -> None:
+        """As above: only the store knows which."""
+        now_ms = to_ms(self._now())
+        notes = NotesOfMessage(now_ms)
+        notes.add(
+            JobEnd(chunk.jobs[place][1], Reason.FOLDED, shortened(first), now_ms).note
+            for place, first in folded.items()
+        )
+        self._tasks.start(self._hand_over.note(self._app_id, notes.records()))
+
     async def _withdraw_behind(self, waiting: "list[asyncio.Future[None]]", notices: Sequence[Notice]) -> None:
         await asyncio.wait(waiting)
         await self._withdraw(notices)
@@ -406,12 +419,15 @@ class PlanWorker:
             return
         results = await self._hand_over.append([chunk for _, chunk in chunks], self._now())
         for (plan, chunk), result in zip(chunks, results, strict=True):
-            plan.appended += sum(result.new)
+            plan.appended += sum(result.new) - len(result.folded)
+            plan.folded += len(result.folded)
             plan.full |= result.full
             self._observer.unnoted(result.unnoted)
-            for (lane, _), is_new in zip(chunk.jobs, result.new, strict=result.error is None):
-                if is_new:
+            for place, ((lane, _), is_new) in enumerate(zip(chunk.jobs, result.new, strict=result.error is None)):
+                if is_new and place not in result.folded:
                     self._observer.job_planned(lane)
+            if result.folded:
+                self._note_folded(chunk, result.folded)
         for result in results:
             if result.error is not None:
                 raise result.error

@@ -109,6 +109,7 @@ class LaneBench:
         batch_limit: int = 1,
         replaces: bool = False,
         withdraws: bool = False,
+        window: timedelta = timedelta(0),
         guard: RemovalGuard | None = None,
         off: Result | None = None,
         instance: str = "worker-1",
@@ -145,7 +146,14 @@ class LaneBench:
         route = Route(lane, to_account=lane.channel == "mipush")
         self.worker = LaneWorker(
             Channel(
-                route, self.wire, self.transport, self.authorization, replaces=replaces, withdraws=withdraws, off=off
+                route,
+                self.wire,
+                self.transport,
+                self.authorization,
+                replaces=replaces,
+                withdraws=withdraws,
+                window=window,
+                off=off,
             ),
             self.consumer,
             self.addresses,

@@ -29,6 +29,7 @@ class ScriptedWire:
     verdict: Verdict
     batch_limit: int = 1
     refusals: dict[str, Outcome] = field(default_factory=dict)  # by account
+    built: list[Push] = field(default_factory=list)
 
     def batch_key(self, job: Job) -> Hashable:
         return job.alert
@@ -40,6 +41,7 @@ class ScriptedWire:
         return self.refusals.get(push.job.account)
 
     def build(self, pushes: Sequence[Push], authorization: str, now: datetime) -> Request:  # noqa: ARG002  the port's
+        self.built += pushes
         return Request(",".join(push.address for push in pushes), (authorization,), b"")
 
     def read(self, pushes: Sequence[Push], answer: Response, now: datetime) -> list[Outcome]:  # noqa: ARG002

@@ -31,6 +31,7 @@ from proxy.store import keys
 from proxy.store.connection import Store, async_redis
 from proxy.store.devices.addresses import RedisAddresses
 from proxy.store.devices.registry import RedisDeviceRegistry
+from proxy.store.queue.folds import Folding
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.queue.streams import RedisQueue
 from proxy.store.queue.withdrawals import RedisWithdrawals
@@ -74,10 +75,13 @@ class Faulty(RedisQueue):
     fault: Exception | None = None
     from_call = 0
 
-    def __init__(self, redis: Any, instance: str, jobs_cap: int, *, counts_unread: bool = False) -> None:
+    def __init__(
+        self, redis: Any, instance: str, jobs_cap: int, *, counts_unread: bool = False, folding: Folding | None = None
+    ) -> None:
         super().__init__(
-            redis, instance, lease=MS, dedupe_ttl=DAY, jobs_cap=jobs_cap, dead_cap=100, counts_unread=counts_unread
-        )
+            redis, instance, lease=MS, dedupe_ttl=DAY, jobs_cap=jobs_cap, dead_cap=100,
+            counts_unread=counts_unread, folding=folding,
+        )  # fmt: skip
         self.sizes: list[int] = []  # of the chunks
         self.together: list[int] = []  # jobs of the chunks that came in one call
 
@@ -99,7 +103,7 @@ class Instance:
     """One worker instance's plan."""
 
     def __init__(self, relay: "Relay", name: str, redis: Any, lanes: Sequence[Lane]) -> None:
-        self.queue = Faulty(redis, name, relay.jobs_cap, counts_unread=relay.counts)
+        self.queue = Faulty(redis, name, relay.jobs_cap, counts_unread=relay.counts, folding=relay.folding)
         addresses = RedisAddresses(redis, {"main": relay.app_id}, name, with_presence=relay.with_presence)
         observer = RelayObserver(relay.app_id)
         self.consumer = StreamConsumer(
@@ -129,7 +133,8 @@ class Instance:
     def _withdrawals(
         self, relay: "Relay", addresses: RedisAddresses, redis: Any, routes: list[Route]
     ) -> PlanWithdrawals:
-        kept = RedisWithdrawals(redis, ttl=DAY, jobs_cap=relay.jobs_cap)
+        folds = relay.folding is not None
+        kept = RedisWithdrawals(redis, ttl=DAY, jobs_cap=relay.jobs_cap, folds=folds)
         return PlanWithdrawals(
             relay.app_id, kept, addresses, self.queue, routes, alert_ttl=DAY, now=lambda: relay.now,
             withdraws=relay.withdraws, counts=relay.counts,
@@ -153,6 +158,7 @@ class Relay:
     jobs_cap = 50_000
     with_presence = False
     withdraws = counts = False
+    folding: Folding | None = None
     preview = Preview.FULL
     reading = DEFAULT_READING
     profiles: ProfileLookup | None = None

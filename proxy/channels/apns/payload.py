@@ -2,6 +2,7 @@
 
 from proxy.channels.common import app_data, to_json
 from proxy.domain.alerts import Alert, AlertText
+from proxy.domain.words import word_of
 from proxy.text import cut, json_bytes
 
 LIMIT = 4096
@@ -21,9 +22,10 @@ def payload_of(
     app's service extension sees the alert first; not where the sender is not to be shown. Source: Apple, "Generating a
     remote notification" and "Implementing communication notifications".
     """
-    told = _who(alert, text) if communication and text.title else {}
+    is_of_several = alert.is_fold and alert.conversation.startswith("topic:")
+    told = _who(alert, text) if communication and text.title and not is_of_several else {}
     title, group, body = text.title, text.group, text.body
-    key = "" if body else f"{_KEYS}{text.kind.upper()}"
+    key = "" if body else f"{_KEYS}{word_of(text).upper()}"
     whole = _payload(alert, sound, told, title, group, body, key, badge)
     if len(whole) <= LIMIT:
         return whole
@@ -60,10 +62,12 @@ def badge_payload(badge: int) -> bytes:
 def _payload(
     alert: Alert, sound: str, told: dict[str, object], title: str, group: str, body: str, key: str, badge: int | None
 ) -> bytes:
-    shown = {"title": title} if title else {}  # without one iOS shows the app's name alone
+    shown: dict[str, object] = {"title": title} if title else {}  # without one iOS shows the app's name alone
     if group:
         shown["subtitle"] = group
     shown |= {"loc-key": key} if key else {"body": body}
+    if key and alert.is_fold:
+        shown["loc-args"] = [str(alert.text.count)]  # texts, as Apple asks
     aps: dict[str, object] = {"alert": shown, "thread-id": alert.conversation_id}
     if sound and not alert.silent:
         aps["sound"] = sound

@@ -11,7 +11,8 @@ from functools import partial
 
 from proxy.channels.apns.payload import badge_payload, payload_of, withdrawal_payload
 from proxy.channels.common import retry_after
-from proxy.domain.alerts import Update
+from proxy.domain.alerts import Alert, Update
+from proxy.domain.callbacks import digest
 from proxy.domain.devices import ApnsEnvironment
 from proxy.domain.jobs import Job, Push
 from proxy.domain.outcomes import (
@@ -128,7 +129,7 @@ class ApnsWire:
             return Request(
                 self._path + push.address, (*ids, until, *self._in_background), withdrawal_payload(job.alert)
             )
-        headers = (*ids, f"apns-collapse-id: {job.alert.message_id}", until, *self._of_alerts)
+        headers = (*ids, f"apns-collapse-id: {_collapse_id(job.alert)}", until, *self._of_alerts)
         text = self._vocabulary.shown(push.text)
         if self._localized == "server":
             text = self._vocabulary.say(text, push.locale)
@@ -141,6 +142,11 @@ class ApnsWire:
     def read(self, pushes: Sequence[Push], answer: Response, now: datetime) -> list[Outcome]:
         """What any answer means, unknown ones included. A reason is passed on only if it is one word, as Apple's."""
         return [_outcome(answer, now) for _ in pushes]
+
+
+def _collapse_id(alert: Alert) -> str:
+    """What a push takes the place of: that of the same message, and of a fold the one that told of fewer."""
+    return digest("fold", alert.message_id) if alert.is_fold else alert.message_id
 
 
 def _outcome(answer: Response, now: datetime) -> Outcome:

@@ -84,6 +84,7 @@ class HttpWire:
                 "title": cut(text.title, _LONGEST_TITLE, json_bytes),
                 **({"group": cut(text.group, _LONGEST_TITLE, json_bytes)} if text.group else {}),
                 "body": cut(text.body, _LONGEST_BODY, json_bytes),
+                **({"count": text.count} if text.count else {}),
                 **({} if push.badge is None else {"badge": push.badge}),
                 "silent": alert.silent,
                 "urgent": alert.urgent,

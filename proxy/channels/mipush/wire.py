@@ -70,9 +70,10 @@ class MipushWire:
     def batch_key(self, job: Job) -> Hashable:
         """The alert: a request says nothing else but its targets, in words of one language (`variant`).
 
-        A withdrawal goes alone: nothing says that one may name several targets.
+        A withdrawal goes alone: nothing says that one may name several targets. So does a fold: how many messages it
+        tells of is known later.
         """
-        return job.id if job.alert.update else job.alert
+        return job.id if job.alert.update or job.alert.is_fold else job.alert
 
     def variant(self, push: Push) -> Hashable:
         """How a device is told of the alert: in its language, and as much as it may show."""
@@ -226,7 +227,8 @@ def _notify_id(alert: Alert) -> int:
 
 def _jobkey(alert: Alert) -> str:
     """Names the message in 12 of 0-9A-Za-z_-: the phone shows the first with it and drops repeats."""
-    first_nine = bytes.fromhex(digest("jobkey", alert.message_id))[:9]
+    edition = (alert.edition,) if alert.is_fold else ()
+    first_nine = bytes.fromhex(digest("jobkey", alert.message_id, *edition))[:9]
     jobkey = base64.urlsafe_b64encode(first_nine).decode()
     return "0" + jobkey[1:] if jobkey[0] == "_" else jobkey  # their rule: "_" may not come first
 

@@ -14,6 +14,7 @@ from proxy.domain.times import MS
 from proxy.store import keys
 from proxy.store.devices.registry import registration_parts
 from proxy.store.devices.removal import DeviceRemoval
+from proxy.store.queue import folds
 from proxy.store.queue.withdrawals import is_withdrawn
 from proxy.store.records import device_or_none, preferences_or_strictest
 from proxy.store.scripts import Argument, Command, ask_strictly, script
@@ -101,7 +102,11 @@ class RedisAddresses:
                 owner, rests_ms, former = next(rows), next(rows), found.destinations[index]
                 its_own = self._destination(lane.app, jobs[index], record, owner, rests_ms)
                 found.destinations[index] = replace(
-                    its_own, blocked=former.blocked, withdrawn=former.withdrawn, badge=former.badge
+                    its_own,
+                    blocked=former.blocked,
+                    withdrawn=former.withdrawn,
+                    badge=former.badge,
+                    fold=former.fold,
                 )
         for index, record in enumerate(preferences):
             if record:
@@ -133,10 +138,13 @@ class RedisAddresses:
         for index, (job, is_blocked) in enumerate(zip(jobs, blocked, strict=True)):
             withdrawn = self._asks_withdrawn(job) and is_withdrawn(next(rows))
             badge = number(next(rows)) if self._asks_badge(job) else None
+            fold = folds.fold_of(job, next(rows)) if job.alert.is_fold else None
             if not job.device_id:
                 is_unknown = bool(next(rows))
                 found.append(
-                    Destination(blocked=bool(is_blocked), unknown=is_unknown, withdrawn=withdrawn, badge=badge)
+                    Destination(
+                        blocked=bool(is_blocked), unknown=is_unknown, withdrawn=withdrawn, badge=badge, fold=fold
+                    )
                 )
                 continue
             registration, owner, rests_ms = next(rows), next(rows), next(rows)
@@ -146,16 +154,16 @@ class RedisAddresses:
                 owner_key = self._key_of_reached(lane, job, owner_key, record)
             if owner_key and owner_key != mine:
                 others.append((index, owner_key, record))
-                found.append(Destination(blocked=bool(is_blocked), withdrawn=withdrawn, badge=badge))
+                found.append(Destination(blocked=bool(is_blocked), withdrawn=withdrawn, badge=badge, fold=fold))
                 continue
             its_own = self._destination(lane.app, job, record, owner, rests_ms, blocked=bool(is_blocked))
-            if withdrawn or badge is not None:
-                its_own = replace(its_own, withdrawn=withdrawn, badge=badge)
+            if withdrawn or badge is not None or fold is not None:
+                its_own = replace(its_own, withdrawn=withdrawn, badge=badge, fold=fold)
             found.append(its_own)
         return LaneRead(found, bool(paused)), others
 
     def _asks_withdrawn(self, job: Job) -> bool:
-        return self._with_withdrawals and job.alert.update is None
+        return self._with_withdrawals and job.alert.update is None and not job.alert.is_fold
 
     def _asks_badge(self, job: Job) -> bool:
         """What wakes an app in the background may carry none."""
@@ -167,6 +175,8 @@ class RedisAddresses:
             asked.append(("HGET", keys.planned(app_id, job.alert.message_id), job.mark))
         if self._asks_badge(job):
             asked.append(asking(app_id, job.account))
+        if job.alert.is_fold:
+            asked.append(folds.asking(app_id, job))
         if not job.device_id:
             return [*asked, ("EXISTS", keys.unknown(lane, job.account))]
         owner_key = self._owner_key(lane, job)

@@ -30,12 +30,14 @@ from proxy.domain.settlements import (
     Settlement,
     SettleResult,
     Shown,
+    Told,
     Waiting,
 )
 from proxy.domain.times import from_ms, to_ms
 from proxy.store import keys
 from proxy.store.connection import is_the_stores_own
 from proxy.store.history_records import record_of
+from proxy.store.queue.folds import GOES_AT_ONCE, Folding, key_of
 from proxy.store.records import dump_dead_letter, dump_job
 from proxy.store.scripts import Argument, Command, ask, ask_strictly, script
 from proxy.store.server.writes import CountedWrites
@@ -64,9 +66,10 @@ class RedisQueue:
         writes: CountedWrites | None = None,
         keeps_history: bool = True,
         counts_unread: bool = False,
+        folding: Folding | None = None,
     ) -> None:
-        """`counts_unread`: what is planned counts as unread."""
-        self._redis, self._counts_unread = redis, counts_unread
+        """`counts_unread`: what is planned counts as unread; `folding` None: each message has an alert of its own."""
+        self._redis, self._counts_unread, self._folding = redis, counts_unread, folding
         self._writes = writes or CountedWrites()
         self._instance = instance
         self._lease_ms = _milliseconds(lease)
@@ -217,28 +220,43 @@ class RedisQueue:
             its_names, counted = counting(chunk.app_id, chunk.jobs[0][1].alert, list(accounts), now_ms)
             names += its_names
         notes = chunk.notes if self._keeps_history else b""
-        if notes:
-            names.append(keys.history_new(chunk.app_id))
         args: list[Argument] = [
             keys.GROUP, chunk.entry_id, int(chunk.last), self._dedupe_ttl_ms, self._jobs_cap,
             now_ms + wait_ms, waiting.tries + 1, " ".join(sorted(map(lane_name, waiting.lanes))), self._instance,
             len(lanes), notes, len(accounts),
         ]  # fmt: skip
+        if self._folding is not None:
+            args[-1] = f"{len(accounts)} {self._folding.window_ms}"
         for lane in lanes:
             claims = min(counts[lane], rooms.get(lane, 0))
             args += [lane_name(lane), claims]
             if claims:
                 rooms[lane] -= claims
         place = {lane: index for index, lane in enumerate(lanes)}
-        if accounts:
+        if accounts or self._folding is not None:
             args += counted
             places = {account: index for index, account in enumerate(accounts)}
+            if self._folding is not None and chunk.jobs:
+                args += self._folding.of_message(chunk.jobs[0][1].alert, now_ms)
             for lane, job in chunk.jobs:
-                args += [place[lane], job.mark, dump_job(job), places[job.account]]
-            return script("plan_chunk").call(names, args)
-        for lane, job in chunk.jobs:
-            args += [place[lane], job.mark, dump_job(job)]
+                args += [place[lane], job.mark, dump_job(job)]
+                if accounts:
+                    args.append(places[job.account])
+                if self._folding is not None:
+                    args += self._folded(self._folding, lane, job, names)
+        else:
+            for lane, job in chunk.jobs:
+                args += [place[lane], job.mark, dump_job(job)]
+        if notes:
+            names.append(keys.history_new(chunk.app_id))
         return script("plan_chunk").call(names, args)
+
+    def _folded(self, folding: Folding, lane: Lane, job: Job, names: list[str]) -> Sequence[Argument]:
+        """The fold that it may go into is added to `names`."""
+        if not job.alert.may_fold:
+            return GOES_AT_ONCE
+        names.append(key_of(lane.app_id, job))
+        return folding.of_job(lane, job, len(names))
 
     async def _settle(self, app_id: str, lane: Lane | None, settlements: Sequence[Settlement]) -> SettleResult:
         """What needs room goes first: a store without any then refuses all of it before anything was done."""
@@ -324,10 +342,11 @@ def _chunk_result(chunk: PlanChunk, answer: Sequence[Any] | RedisError) -> Chunk
     ends, claimed, unnoted = answer
     # by lane too: in one step all streams give the same ids
     jobs = {(lane, end): job for (lane, job), end in zip(chunk.jobs, ends, strict=True) if isinstance(end, bytes)}
+    folded = {place: end[0].decode() for place, end in enumerate(ends) if isinstance(end, list)}
     full = frozenset(lane for (lane, _), end in zip(chunk.jobs, ends, strict=True) if end == -1)
     lanes = sorted({lane for lane, _ in chunk.jobs})
     return ChunkResult(
-        [isinstance(end, bytes) for end in ends],
+        [isinstance(end, bytes | list) for end in ends],
         full,
         {
             lane: [_claimed(id_, jobs.get((lane, id_)), fields) for id_, fields in entries]
@@ -335,6 +354,7 @@ def _chunk_result(chunk: PlanChunk, answer: Sequence[Any] | RedisError) -> Chunk
             if entries
         },
         unnoted=tuple(error.decode("utf-8", "replace") for error in unnoted),
+        folded=folded,
     )
 
 
@@ -367,6 +387,8 @@ def _key_of(settlement: Settlement, app_id: str) -> str:
             return keys.jobs(settlement.lane)
         case Shown():
             return keys.planned(app_id, settlement.job.alert.message_id)
+        case Told(job=job) | Bury(subject=Job() as job) if job.alert.is_fold:
+            return key_of(app_id, job)
         case _:
             return ""
 
@@ -378,11 +400,20 @@ def _spelled(settlement: Settlement, lane: Lane | None, place: int) -> list[Argu
             return [entry_id, "done"]
         case Shown(entry_id, job):
             return [entry_id, "shown", place, job.mark]
+        case Told(entry_id, job, next_at):
+            return [entry_id, "told", *_end_of_fold(job, place, next_at)]
         case Postpone(entry_id, job, when):
             return [entry_id, "retry", to_ms(when), dump_job(job)]
         case Move(entry_id, job, target):
             return [entry_id, "move", place, dump_job(replace(job, channel=target.channel))]
+        case Bury(entry_id, cause, reason, Job() as subject) if subject.alert.is_fold:
+            end = _end_of_fold(subject, place, None)
+            return [entry_id, "told dead", *end, reason, cause, *dump_dead_letter(subject, lane)]
         case Bury(entry_id, cause, reason, subject):
             return [entry_id, "dead", reason, cause, *dump_dead_letter(subject, lane)]
         case _:
             assert_never(settlement)
+
+
+def _end_of_fold(job: Job, place: int, next_at: datetime | None) -> list[Argument]:
+    return [place, job.seen, to_ms(next_at) if next_at else "", dump_job(job.anew())]

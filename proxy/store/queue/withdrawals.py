@@ -17,6 +17,7 @@ from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import OfflineMessage
 from proxy.domain.times import MS, to_ms
 from proxy.store import keys
+from proxy.store.queue.folds import key_of
 from proxy.store.records import dump_job
 from proxy.store.scripts import Argument, Command, ask_strictly, script
 
@@ -44,8 +45,9 @@ def is_withdrawn(mark: bytes | None) -> bool:
 class RedisWithdrawals:
     """For the worker. `ttl`: how long a message can be taken back; `jobs_cap` is that of a lane."""
 
-    def __init__(self, redis: Any, *, ttl: timedelta, jobs_cap: int) -> None:
-        self._redis, self._ttl_ms, self._jobs_cap = redis, ttl // MS, jobs_cap
+    def __init__(self, redis: Any, *, ttl: timedelta, jobs_cap: int, folds: bool = False) -> None:
+        """`folds`: the messages may be among those that are told together."""
+        self._redis, self._ttl_ms, self._jobs_cap, self._folds = redis, ttl // MS, jobs_cap, folds
 
     def saying(self, message: OfflineMessage, msg_id: str) -> Command:
         """Remembers a message; answered 1 where it was recalled before it came."""
@@ -86,8 +88,14 @@ class RedisWithdrawals:
         for lane in lanes:
             names += [keys.jobs(lane), keys.retries(lane)]
         args: list[Argument] = [len(messages), self._jobs_cap, self._ttl_ms]
+        if self._folds:
+            is_read = jobs[0][1].alert.update is Update.READ
+            args[0] = f"{len(messages)} {messages[0].order.accepted_at_ms if is_read else 0}"
         for lane, job in jobs:
             args += [lanes.index(lane), job.mark, dump_job(job)]
+            if self._folds:
+                names.append(key_of(app_id, job))
+                args.append(len(names))
         return script("withdraw").call(names, args)
 
     def _finding(self, notice: OfflineMessage, why: Update, msg_id: str) -> Command:

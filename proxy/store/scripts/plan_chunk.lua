@@ -5,23 +5,33 @@
 -- no worker has claimed comes first, as always.
 -- The worker that ends the callback also notes in the history why others got no job; a history that cannot be written
 -- hinders nothing.
--- Returns {for each job its entry id, 0 planned before, or -1 its lane is full; for each lane the entries claimed; the
--- errors of the history}.
+-- Where alerts are folded the first one of a conversation goes out at once; those that follow in its window are counted
+-- for the target instead, and one update becomes due in its lane's retries when the window ends. As long as that one is
+-- on its way, to its end in settle.lua, all that follows is told with it.
+-- Returns {for each job its entry id, 0 planned before, -1 its lane is full, or {the message that names its fold}; for
+-- each lane the entries claimed; the errors of the history}.
 -- KEYS  1 callbacks   2 planned:<message id>   3 waiting
 --       then per lane: jobs, retries, which both count towards its cap
 --       then per account for which the message is counted: its badge
---       last, where there are notes: the new ones of the history
+--       then folds; last, where there are notes: the new ones of the history
 -- ARGV  1 group   2 callback entry id   3 last chunk (0/1)   4 TTL of the marks, ms   5 cap of a lane
 --       6 when a message that waits is due, ms   7 how often it waited then   8 full lanes of earlier chunks, "a:b c:d"
---       9 consumer   10 lanes   11 notes for the history ('': none)   12 how many accounts the message is counted for
+--       9 consumer   10 lanes   11 notes for the history ('': none)   12 how many accounts the message is counted for; and
+--       where alerts are folded the window, ms: "3 60000"
 --       then per lane: its name, "a:b"; how many entries to claim
 --       then, where it is counted: conversation; entry; when it was accepted, now and TTL, ms; at most so many unread
 --       messages of a conversation, and conversations
---       then per job: its lane's place, from 0; target mark; record; where it is counted its account's place, from 0
-local lanes, accounts = tonumber(ARGV[10]), tonumber(ARGV[12])
+--       then, where it is folded: message; its order; when it expires and now, ms
+--       then per job: its lane's place, from 0; target mark; record; where it is counted its account's place, from 0;
+--       where it is folded the place of the fold in KEYS (0: it goes at once), whether it may sound and whether the
+--       alerts of the lane replace each other (0/1), the record of the update
+local lanes, accounts = tonumber(ARGV[10]), tonumber(string.match(ARGV[12], '^%d+'))
+local window = tonumber(string.match(ARGV[12], ' (%d+)$'))
 local first_count = 13 + 2 * lanes -- in ARGV, as below
 local first_job, step = first_count, 3
 if accounts > 0 then first_job, step = first_count + 7, 4 end
+local first_fold, fold_of_job = first_job, step
+if window then first_job, step = first_job + 4, step + 4 end
 local is_full, waits_for = {}, {}
 for name in string.gmatch(ARGV[8], '%S+') do waits_for[name] = true end
 for lane = 0, lanes - 1 do
@@ -91,6 +101,48 @@ local function count(account)
   end
 end
 
+local function is_later(order, than) -- decimal numbers that may be too large for Lua; see domain/alerts.py
+  local those = {string.match(than, '([^,]+),([^,]+),([^,]+)')}
+  for place, mine in ipairs({string.match(order, '([^,]+),([^,]+),([^,]+)')}) do
+    local its = those[place]
+    if mine ~= '0' and its ~= '0' and mine ~= its then
+      if #mine ~= #its then return #mine > #its end
+      return mine > its
+    end
+  end
+  return false
+end
+
+-- The message that names the fold that the job went into; nil where the job goes out at once.
+local function fold(i, lane, mark)
+  if not window or ARGV[i] == '0' then return nil end
+  local key, message, order = KEYS[tonumber(ARGV[i])], ARGV[first_fold], ARGV[first_fold + 1]
+  local expires, now = tonumber(ARGV[first_fold + 2]), tonumber(ARGV[first_fold + 3])
+  local state = redis.call('HMGET', key, 'next', 'until', 'order')
+  local window_end, is_due = tonumber(state[1] or 0), tonumber(state[2] or 0) > now
+  if not is_due and window_end <= now then -- the first one after a pause
+    redis.call('DEL', key)
+    redis.call('HSET', key, 'next', string.format('%.0f', now + window))
+    if ARGV[i + 2] == '1' then -- an update will take its place on the phone, and so tells of it too
+      redis.call('HSET', key, 'first', message, 'order', order, 'count', 1, 'shown', 1, 'seen', 1, 'told', 1)
+    end
+    redis.call('PEXPIRE', key, window)
+    return nil
+  end
+  if not is_due and expires <= window_end then return nil end -- nobody would want to know by then
+  redis.call('HSETNX', key, 'first', message)
+  local place = redis.call('HINCRBY', key, 'seen', 1)
+  redis.call('HINCRBY', key, 'count', 1)
+  if not state[3] or is_later(order, state[3]) then redis.call('HSET', key, 'order', order) end
+  if ARGV[i + 1] == '1' then redis.call('HSET', key, 'sounds', 1) end
+  if not is_due then redis.call('ZADD', KEYS[5 + 2 * lane], window_end, ARGV[i + 3]) end
+  if expires > tonumber(state[2] or 0) then redis.call('HSET', key, 'until', string.format('%.0f', expires)) end
+  redis.call('PEXPIRE', key, math.max(expires - now + window, redis.call('PTTL', key)))
+  local first = redis.call('HGET', key, 'first')
+  redis.call('HSET', KEYS[2], mark, 'f' .. place .. ' ' .. first)
+  return first
+end
+
 local results, has_new = {}, false
 for i = first_job, #ARGV, step do
   local lane, mark, new = tonumber(ARGV[i]), ARGV[i + 1], 0
@@ -100,8 +152,9 @@ for i = first_job, #ARGV, step do
       waits_for[ARGV[13 + 2 * lane]] = true
     end
   elseif redis.call('HSETNX', KEYS[2], mark, '1') == 1 then
-    new, has_new = redis.call('XADD', KEYS[4 + 2 * lane], '*', 'r', ARGV[i + 2]), true
-    if step == 4 then count(tonumber(ARGV[i + 3])) end
+    local first = fold(i + fold_of_job, lane, mark)
+    new, has_new = first and {first} or redis.call('XADD', KEYS[4 + 2 * lane], '*', 'r', ARGV[i + 2]), true
+    if accounts > 0 then count(tonumber(ARGV[i + 3])) end
   end
   results[#results + 1] = new
 end

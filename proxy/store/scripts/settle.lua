@@ -3,7 +3,7 @@
 -- behind it. Where the store can take nothing at all that is the answer; the caller puts first what needs room, so that
 -- nothing was done. What was settled is noted in the history, and a history that cannot be written hinders nothing.
 -- KEYS  1 stream   2 retries   3 dead letters   4 writes   5 new notes of the history
---       6.. streams that jobs are moved to, and planned:<message id>
+--       6.. streams that jobs are moved to, planned:<message id>, and folds
 -- ARGV  1 group   2 consumer   3 cap of the dead letters   4 prefix of their words' keys   5 TTL of the words, ms
 --       then per entry: id, verb and what the verb takes, its notes for the history
 --         done
@@ -12,7 +12,11 @@
 --         retry  due time in ms, record                  try again
 --         move   place of the stream in KEYS, record     appended there
 --         dead   reason, cause, kind, record, words      kept for an operator; only the last of them has people's words
-local takes = {done = 0, shown = 2, retry = 2, move = 2, dead = 5}
+--         told   place of the fold in KEYS, how many messages it had seen (-1: all), end of the window that begins now, ms
+--                ('': none does), record                 an update of a fold ends: where more messages came meanwhile the
+--                                                        record is the next update
+--         told dead   the same, then as dead
+local takes = {done = 0, shown = 2, retry = 2, move = 2, dead = 5, told = 4, ['told dead'] = 9}
 local carry_out = {
   done = function() return {} end,
   shown = function(i)
@@ -36,6 +40,31 @@ local carry_out = {
     return letter
   end,
 }
+function carry_out.told(i)
+  local key, seen, next_at = KEYS[tonumber(ARGV[i])], tonumber(ARGV[i + 1]), ARGV[i + 2]
+  local state = redis.pcall('HMGET', key, 'count', 'seen', 'next', 'read')
+  if state.err then return state end
+  if not state[2] then return {} end -- the store has lost it
+  local count, all = tonumber(state[1]), tonumber(state[2])
+  if seen < 0 then seen = all end
+  local shown = math.max(count - (all - seen), 0)
+  local done = redis.pcall('HSET', key, 'told', seen, 'shown', shown)
+  if type(done) ~= 'table' and count > shown then
+    done = redis.pcall('ZADD', KEYS[2], next_at ~= '' and next_at or state[3], ARGV[i + 3])
+  end
+  if type(done) == 'table' then return done end
+  if next_at ~= '' then redis.call('HSET', key, 'next', next_at) end
+  redis.call('HDEL', key, 'sounds', 'read')
+  if state[4] and next_at ~= '' then redis.call('XADD', KEYS[1], '*', 'r', state[4]) end -- read while it was on its way
+  if count <= shown then redis.call('HDEL', key, 'until') end
+  return {}
+end
+carry_out['told dead'] = function(i)
+  local letter = carry_out.dead(i + 4)
+  if type(letter) == 'table' then return letter end
+  local ended = carry_out.told(i)
+  return ended.err and {} or ended -- the letter is kept: it must not become two
+end
 local function can_take_nothing(err)
   for _, sign in ipairs({'OOM ', 'READONLY ', 'MISCONF ', 'NOREPLICAS '}) do
     if string.find(err, sign, 1, true) then return true end

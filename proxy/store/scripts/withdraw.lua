@@ -3,32 +3,75 @@
 --   none       W            it was not planned, and will not be
 --   1          w<record>    planned: deliver leaves it out, or settle.lua sends the record after it
 --   s          W            it may be shown: the record goes into the lane, one for all messages of a target
+--   f<n> <id>  W            folded: one less is told of; where the phone was told of it, and it was read, as s
 --   w..., W    as it is     taken back before
 -- A target whose lane is full stays as it is. Idempotent. Returns the places of the full lanes, from 0.
--- KEYS  planned:<message id> of each message; then per lane: jobs, retries, which both count towards its cap
--- ARGV  1 how many messages   2 cap of a lane   3 TTL of the marks, ms
---       then per target: its lane's place, from 0; mark; record of the withdrawal
-local messages, full = tonumber(ARGV[1]), {}
+-- KEYS  planned:<message id> of each message; then per lane: jobs, retries, which both count towards its cap; folds
+-- ARGV  1 how many messages; and where alerts are folded when the first was accepted, ms, 0 for a recall: "3 1795435200000"
+--       2 cap of a lane   3 TTL of the marks, ms
+--       then per target: its lane's place, from 0; mark; record of the withdrawal; where alerts are folded the place of
+--       its fold in KEYS
+local messages, full = tonumber(string.match(ARGV[1], '^%d+')), {}
+local read_at = tonumber(string.match(ARGV[1], ' (%d+)$'))
 local function is_full(lane)
   local jobs = messages + 1 + 2 * lane
   return redis.call('XLEN', KEYS[jobs]) + redis.call('ZCARD', KEYS[jobs + 1]) >= tonumber(ARGV[2])
 end
 
-for i = 4, #ARGV, 3 do
+-- Which of a fold's messages it is, and whether the phone was told of it; nil where it is none of them.
+local function place_in(fold, message, state)
+  local place, first = string.match(state or '', '^f(%d+) (.+)$')
+  if not place and (state == '1' or state == 's') and fold.first == string.sub(KEYS[message], -#fold.first) then
+    place, first = 1, fold.first -- the one before it, whose place on the phone it takes
+  end
+  if not place then return nil, false end
+  if first ~= fold.first then return nil, true end
+  return tonumber(place), tonumber(place) <= fold.told
+end
+
+local function fold_of(key)
+  local state = redis.call('HMGET', key, 'first', 'told', 'order', 'until')
+  if not state[1] then return {first = '-', told = 0, accepted = 0} end
+  local accepted = tonumber(string.match(state[3], '(%d+)$'))
+  return {first = state[1], told = tonumber(state[2] or 0), accepted = accepted, is_due = state[4]}
+end
+
+local function take_from(key, fold, places, record)
+  if not fold.accepted or fold.first == '-' then return end
+  if read_at > 0 and read_at >= fold.accepted then -- all of it was read
+    redis.call('HSET', key, 'count', 0, 'shown', 0, 'told', redis.call('HGET', key, 'seen'))
+    if fold.is_due then redis.call('HSET', key, 'read', record) end -- its update may be on its way
+    return
+  end
+  for _, place in ipairs(places) do
+    if redis.call('HINCRBY', key, 'count', -1) < 0 then redis.call('HSET', key, 'count', 0) end
+    if place <= fold.told and redis.call('HINCRBY', key, 'shown', -1) < 0 then redis.call('HSET', key, 'shown', 0) end
+  end
+end
+
+for i = 4, #ARGV, read_at and 4 or 3 do
   local lane, mark, record = tonumber(ARGV[i]), ARGV[i + 1], ARGV[i + 2]
-  local states, is_shown = {}, false
+  local states, is_shown, places = {}, false, {}
+  local key = read_at and KEYS[tonumber(ARGV[i + 3])]
+  local fold = key and fold_of(key)
   for m = 1, messages do
     states[m] = redis.call('HGET', KEYS[m], mark)
     is_shown = is_shown or states[m] == 's'
+    if fold then
+      local place, is_told = place_in(fold, m, states[m])
+      places[#places + 1] = place
+      is_shown = is_shown or (is_told and read_at > 0)
+    end
   end
   if is_shown and is_full(lane) then
     full[lane] = true
   else
     if is_shown then redis.call('XADD', KEYS[messages + 1 + 2 * lane], '*', 'r', record) end
+    if fold then take_from(key, fold, places, record) end
     for m = 1, messages do
       if states[m] == '1' then
         redis.call('HSET', KEYS[m], mark, 'w' .. record)
-      elseif states[m] == 's' or (m == 1 and not states[m]) then
+      elseif states[m] == 's' or (states[m] and string.sub(states[m], 1, 1) == 'f') or (m == 1 and not states[m]) then
         redis.call('HSET', KEYS[m], mark, 'W')
         if not states[m] and redis.call('PTTL', KEYS[m]) < 0 then redis.call('PEXPIRE', KEYS[m], ARGV[3]) end
       end
