@@ -8,9 +8,11 @@ from typing import Any, get_args
 import pytest
 from pydantic import ValidationError
 
-from proxy.domain.kinds import KNOWN_TYPES, SAID, Kind
+from proxy.domain.alerts import AlertText
+from proxy.domain.kinds import FOLD, KNOWN_TYPES, SAID, Kind
 from proxy.domain.messages import DEFAULT_READING, Content
 from proxy.domain.previews import Preview
+from proxy.domain.words import FOLD_ONE
 from proxy.settings import MessageSettings, Settings, WordsSettings
 from proxy.settings.messages import KindName
 from proxy.wiring.messages import reading_of, reading_of_app, vocabulary_of
@@ -34,7 +36,7 @@ def test_without_settings_a_payload_is_read_as_the_table_of_known_types_has_it()
 def test_the_names_of_kinds_are_those_of_the_domain() -> None:
     assert list(get_args(KindName)) == [kind.value for kind in Kind]
     said = [kind.value for kind in SAID if kind is not Kind.TEXT]
-    assert [*WordsSettings.model_fields] == [*said, "recall"]
+    assert [*WordsSettings.model_fields] == [*said, "recall", FOLD, FOLD_ONE]
     assert get_args(MessageSettings.model_fields["preview"].annotation) == tuple(it.value for it in Preview)
 
 
@@ -146,3 +148,24 @@ def test_who_writes_is_told_where_one_section_of_the_app_wants_it(tmp_path: Path
 
     assert tells(communication=True)
     assert not tells(communication=False)
+
+
+def test_an_app_says_of_one_message_and_of_several_what_it_likes() -> None:
+    words = {
+        "fr": {"fold": "{count} nouveaux messages", "fold_one": "{count} nouveau message"},
+        "de": {"fold": "Neue Nachrichten: {count}"},
+        "en": {"fold": "{count} unread", "fold_one": "One unread"},
+    }
+    vocabulary = vocabulary_of(messages_of(words=words))
+    said = {
+        locale: [vocabulary.say(AlertText("ann", "", FOLD, count=count), locale).body for count in (1, 2)]
+        for locale in ("fr-CH", "de", "en", "zh")
+    }
+    assert said == {
+        "fr-CH": ["1 nouveau message", "2 nouveaux messages"],
+        "de": ["Neue Nachrichten: 1", "Neue Nachrichten: 2"],
+        "en": ["One unread", "2 unread"],
+        "zh": ["1条新消息", "2条新消息"],
+    }
+    with pytest.raises(ValidationError, match="has no use without fold"):
+        messages_of(words={"fr": {"fold_one": "un message"}})

@@ -65,11 +65,11 @@ class AlertText:
     def folded(self, *, is_group: bool) -> "AlertText":
         """What is told of this message and others of its conversation: whose they are, and how many; no more of any.
 
-        In a group others write too: the group's name alone is left.
+        In a group others write too: the group's name is the title.
         """
         if is_group:
-            return AlertText(self.group, "", FOLD, count=1)
-        return AlertText(self.title, "", FOLD, self.group, avatar=self.avatar, count=1)
+            return AlertText(self.group, "", FOLD, self.group, count=1)
+        return AlertText(self.title, "", FOLD, avatar=self.avatar, count=1)
 
 
 class Update(StrEnum):

@@ -1,6 +1,7 @@
 """Pushes, alerts and settings for the tests of the wires."""
 
 import base64
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,11 @@ def an_alert(title: str = "Li Lei", body: str = "hello", conversation: str = "p2
         order=Order(sequence, 0, 0),
         expires_at=NOON + timedelta(hours=24),
     )
+
+
+def a_fold(count: int = 3, alert: Alert | None = None) -> Alert:
+    folded = (alert or an_alert()).folded()
+    return replace(folded, text=replace(folded.text, count=count))
 
 
 def to_device(

@@ -30,6 +30,7 @@ from tests.channels.pushes import (
     DEVICE_TOKEN,
     NOON,
     RELAXED,
+    a_fold,
     alerts,
     an_alert,
     apns_settings,
@@ -403,3 +404,47 @@ def test_the_number_of_unread_messages_is_in_the_alert_or_all_that_there_is() ->
     assert json.loads(number.body) == {"aps": {"badge": 3}}
     headers = [header(number.headers, f"apns-{name}") for name in ("push-type", "priority", "expiration")]
     assert headers == ["alert", "5", "0"]
+
+
+# folds
+
+
+def test_a_fold_has_a_collapse_id_of_its_own_in_the_thread_and_each_time_another_identity() -> None:
+    of_three, of_five = built(a_fold(3)), built(a_fold(5))
+    assert header(of_three.headers, "apns-collapse-id") == header(of_five.headers, "apns-collapse-id")
+    assert header(of_three.headers, "apns-collapse-id") != an_alert().message_id
+    assert len({header(it.headers, "apns-id") for it in (of_three, of_five, built(a_fold(3)))}) == 2
+    assert header(of_three.headers, "apns-expiration") == header(built(an_alert()).headers, "apns-expiration")
+    aps = json.loads(of_three.body)["aps"]
+    assert aps == json.loads(built(an_alert()).body)["aps"] | {"alert": {"title": "Li Lei", "body": "3 new messages"}}
+
+
+def test_a_fold_of_a_group_names_the_group_and_no_writer() -> None:
+    alert = replace(
+        an_alert(conversation="topic:7"), text=AlertText("ann", "hi", Kind.TEXT, "Book club", sender="1001")
+    )
+    wire = ApnsWire(apns_settings(communication=True), ApnsEnvironment.PRODUCTION)
+    payload = json.loads(wire.build([to_device(a_fold(2, alert))], "bearer JWT", NOON).body)
+    assert payload["aps"]["alert"] == {"title": "Book club", "body": "2 new messages"}
+    assert payload["mimc"] == {"conversation": "topic:7", "sequence": "7"}
+    unnamed = a_fold(2, an_alert(conversation="topic:7"))
+    assert json.loads(built(unnamed).body)["aps"]["alert"] == {"body": "2 new messages"}
+
+
+def test_an_iphone_that_chooses_the_words_of_a_fold_gets_the_number() -> None:
+    wire = ApnsWire(apns_settings(localized="device"), ApnsEnvironment.PRODUCTION)
+    shown = [
+        json.loads(wire.build([to_device(a_fold(count))], "bearer JWT", NOON).body)["aps"]["alert"] for count in (1, 7)
+    ]
+    assert shown == [
+        {"title": "Li Lei", "loc-key": "MIMC_FOLD_ONE", "loc-args": ["1"]},
+        {"title": "Li Lei", "loc-key": "MIMC_FOLD", "loc-args": ["7"]},
+    ]
+
+
+@RELAXED
+@given(alerts)
+def test_any_fold_shows_no_word_of_its_messages_and_stays_within_4096_bytes(alert: Alert) -> None:
+    body = built(a_fold(999, alert)).body
+    assert len(body) <= 4096
+    assert json.loads(body)["aps"]["alert"]["body"] == "999 new messages"

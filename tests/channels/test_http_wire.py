@@ -34,6 +34,7 @@ from tests.channels.pushes import (
     NOON,
     RELAXED,
     WEBHOOK_SECRET,
+    a_fold,
     alerts,
     an_alert,
     header,
@@ -211,3 +212,11 @@ def test_a_withdrawal_is_an_event_without_a_text() -> None:
         "message_id": alert.message_id, "app": "main", "account": "alice", "conversation": "p2p:lilei",
         "sequence": "7", "reason": "read", "expires_at": "2026-11-24T12:00:00.000Z",
     }  # fmt: skip
+
+
+def test_a_fold_says_how_many_messages_it_tells_of() -> None:
+    plain, fold = (json.loads(built(to_phone(it)).body)["data"] for it in (an_alert(), a_fold(3)))
+    assert "count" not in plain
+    assert fold == plain | {"kind": "fold", "body": "3 new messages", "count": 3}
+    ids = [header(built(to_phone(a_fold(count))).headers, "webhook-id") for count in (3, 3, 4)]
+    assert ids[0] == ids[1] != ids[2]

@@ -38,6 +38,7 @@ from tests.channels.pushes import (
     NOON,
     RELAXED,
     SECRET,
+    a_fold,
     alerts,
     an_alert,
     header,
@@ -549,3 +550,36 @@ def test_a_withdrawal_revokes_what_the_conversation_shows(push: Push, target: st
     form, shown = (dict(parse_qsl(it.body.decode())) for it in (revoked, sent))
     assert form == {name: shown[name] for name in (target, "restricted_package_name", "notify_id")}
     assert wire.batch_key(withdrawal.job) != wire.batch_key(replace(withdrawal.job, account="ben"))
+
+
+# folds
+
+
+def test_a_fold_takes_the_conversation_s_place_and_a_repeat_of_it_alone_is_dropped() -> None:
+    plain, three, five = form(an_alert()), form(a_fold(3)), form(a_fold(5))
+    assert (three["title"], three["description"]) == ("Li Lei", "3 new messages")
+    assert plain["notify_id"] == three["notify_id"] == five["notify_id"]
+    assert len({it["extra.jobkey"] for it in (plain, three, five, form(a_fold(3)))}) == 3
+    assert REGIDS.batch_key(to_regid("a", a_fold()).job) != REGIDS.batch_key(to_regid("a", a_fold(4)).job)
+
+
+def test_a_fold_has_the_template_of_a_text() -> None:
+    assert form(a_fold())["extra.template_id"] == form(an_alert())["extra.template_id"]
+    assert "3 new messages" in template_values(a_fold()).values()
+    named = replace(an_alert(conversation="topic:4711"), text=AlertText("Li Lei", "hello", Kind.TEXT, "Book club"))
+    assert template_values(a_fold(3, named)) == {
+        "keywords1": "Book club",
+        "keywords2": "Book club",
+        "keywords3": "3 new messages",
+    }
+    assert (form(a_fold(3, named))["title"], form(a_fold(3, named))["description"]) == ("Book club", "3 new messages")
+
+
+@RELAXED
+@given(alerts)
+def test_any_fold_keeps_the_bounds_of_titles_descriptions_and_values(alert: Alert) -> None:
+    fold = a_fold(999, alert)
+    sent = form(fold)
+    assert utf16_length(sent["title"]) <= 49
+    assert sent["description"] == "999 new messages"
+    assert all(0 < utf16_length(value) <= 128 for value in template_values(fold).values())

@@ -71,6 +71,7 @@ class Message:
     mentioned: bool = False
     badge: int | None = None
     update: Update | None = None
+    count: int = 0  # of messages that are told together
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ def page() -> str:
         parts += [*_cases(channel), ""]
         if channel.platform is Platform.APNS:
             parts += [*_localized(channel), ""]
-    return "\n".join([*parts, *_updates()]) + "\n"
+    return "\n".join([*parts, *_folds(), "", *_updates()]) + "\n"
 
 
 def _kinds(channel: Channel) -> Iterator[str]:
@@ -231,6 +232,25 @@ def _localized(channel: Channel) -> Iterator[str]:
             yield f"| {preview} | {name} | {_differences(whole, _members(request)) or 'nothing'} |"
 
 
+def _folds() -> Iterator[str]:
+    yield from ("## Messages that are told together", "", "With `alerts.fold_s`, three of them at APNs:", "")
+    yield from (*_whole(CHANNELS[0].request(Message(count=3))), "")
+    yield from (f"| preview | messages | {' | '.join(WORDS)} |", f"|---|---|{'---|' * len(WORDS)}")
+    title, body = CHANNELS[0].words
+    for preview in (Preview.FULL, Preview.NONE):
+        for count in (1, 3):
+            told = [_members(CHANNELS[0].request(Message("text", it, preview, count=count))) for it in WORDS]
+            cells = [" ".join(f"`{_plain(it[name])}`" for name in (title, body) if name in it) for it in told]
+            yield f"| {preview} | {count} | {' | '.join(cells)} |"
+    yield from ("", "| case | what is different from an alert of one message |", "|---|---|")
+    for channel in CHANNELS:
+        for where, one in (("", Message()), (", in the group Weekend", IN_GROUP)):
+            whole, fold = (_members(channel.request(it)) for it in (one, replace(one, count=3)))
+            yield f"| {channel.title}{where} | {_differences(whole, fold)} |"
+    whole, chosen = (_members(CHANNELS[0].request(Message(count=3), localized=it)) for it in ("server", "device"))
+    yield f'| APNs with `localized = "device"`, from the request above | {_differences(whole, chosen)} |'
+
+
 def _updates() -> Iterator[str]:
     recall, read, number = (
         Message(update=update, silent=True, badge=2) for update in (Update.RECALL, Update.READ, Update.BADGE)
@@ -267,6 +287,9 @@ def _alert(message: Message) -> Alert:
     reading = reading_of(settings, tells_sender=bool(message.avatar))
     alert = alert_of(written, reading.read(written.payload, ""), NOON, DAY)
     assert isinstance(alert, Alert)
+    if message.count:
+        alert = alert.folded()
+        alert = replace(alert, text=replace(alert.text, count=message.count))
     text = alert.text.at(message.preview)
     if message.update is not None:
         text = replace(text, body="", kind=Kind.RECALL)

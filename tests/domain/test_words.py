@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.domain.alerts import AlertText
-from proxy.domain.kinds import SAID, Kind
+from proxy.domain.kinds import FOLD, SAID, Kind
 from proxy.domain.previews import Preview, strictest
 from proxy.domain.words import WORDS, Vocabulary, fallbacks
 
@@ -76,14 +76,38 @@ def test_a_text_is_said_as_it_is_in_every_language() -> None:
 
 
 def test_every_kind_has_words_in_every_language_of_ours() -> None:
-    with_words = {str(kind) for kind in SAID} - {"text", "custom"} | {"recall"}  # the two say that there is a message
+    # text and custom say that there is a message
+    with_words = {str(kind) for kind in SAID} - {"text", "custom"} | {"recall", "fold", "fold_one"}
     assert all(words.keys() == with_words for words in WORDS.values())
     assert Vocabulary().words(Kind.CUSTOM, "zh-TW") == Vocabulary().words(Kind.TEXT, "zh-TW") == "新訊息"
 
 
 def test_no_words_have_a_place_for_words() -> None:
-    """Nothing is put into them, so that no text of a message can be taken for a format."""
-    assert not any(mark in text for words in WORDS.values() for text in words.values() for mark in "{}%")
+    """Nothing but a fold's number is put into them, so that no text of a message can be taken for a format."""
+    plain = [text.replace("{count}", "") for words in WORDS.values() for text in words.values()]
+    assert not any(mark in text for text in plain for mark in "{}%")
+
+
+def test_a_fold_is_told_in_the_words_for_one_or_for_several_and_its_name_is_no_place_for_a_number() -> None:
+    def said(count: int, locale: str, vocabulary: Vocabulary = Vocabulary(), name: str = "ann") -> tuple[str, str]:  # noqa: B008
+        text = vocabulary.say(AlertText(name, "secret words").folded(is_group=False), locale)
+        assert text.body == vocabulary.say(AlertText(name, "", FOLD, count=1), locale).body
+        told = vocabulary.say_titled(AlertText(name, "", FOLD, count=count), locale)
+        return told.title, told.body
+
+    assert said(3, "en-GB") == ("ann", "3 new messages")
+    assert said(1, "en") == ("ann", "1 new message")
+    assert [said(n, "zh-CN")[1] for n in (1, 1000)] == ["1条新消息", "1000条新消息"]
+    assert said(2, "zh-HK") == ("ann", "2則新訊息")
+    assert said(2, "en", name="{count}") == ("{count}", "2 new messages")
+    assert said(3, "en", name="") == ("New message", "3 new messages")
+
+
+def test_a_fold_shows_whose_it_is_as_far_as_the_preview_goes_and_of_a_group_no_one_writer() -> None:
+    text = AlertText("ann", "secret words", Kind.TEXT, "Book club", sender="ann-1", avatar="https://a.example/1")
+    assert text.folded(is_group=False).at(Preview.SENDER).title == "ann"
+    assert text.folded(is_group=True) == AlertText("Book club", "", FOLD, "Book club", count=1)
+    assert text.folded(is_group=True).at(Preview.NONE) == AlertText("", "", FOLD, count=1)
 
 
 @given(st.text(st.sampled_from("zhantsTWen-_09é"), max_size=40))

@@ -45,6 +45,7 @@ from proxy.store.devices.removal import DeviceRemoval, RemovalGuard
 from proxy.store.provider_tokens import SharedProviderToken
 from proxy.store.queue.conversation_locks import RedisConversationLocks
 from proxy.store.queue.dead_letters import RedisDeadLetters
+from proxy.store.queue.folds import Folding
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.queue.lane_states import RedisLaneStates
 from proxy.store.queue.streams import RedisQueue
@@ -305,7 +306,14 @@ async def _count_and_withdraw(redis: Any) -> None:
     told = replace(job, alert=replace(alert, text=AlertText("", "", kinds.Kind.NEW), update=Update.BADGE))
     read = uncounting(APP_ID, "cai", message.conversation, at, [(lane, told)], message_ids=[message.message_id])
     await ask_strictly(redis, [kept.saying(message, "TEXT_1"), read])
-    others = keys.jobs(lane), keys.retries(lane), *(keys.planned(APP_ID, it) for it in (message.message_id, "f" * 32))
+    folding = RedisQueue(
+        redis, "worker-1", lease=DAY, dedupe_ttl=DAY, jobs_cap=9, dead_cap=9, folding=Folding(60 * SECOND)
+    )
+    for id_ in ("e" * 32, "d" * 32, "c" * 32):  # at once, and two that are folded
+        one = replace(job, alert=replace(alert, message_id=id_))
+        await folding.append_planned([PlanChunk(APP_ID, id_, b"0-1", [(lane, one)], last=False)], at)
+    ids = message.message_id, *(letter * 32 for letter in "fedc")
+    others = keys.jobs(lane), keys.retries(lane), *(keys.planned(APP_ID, it) for it in ids)
     await redis.delete(*others)  # golden records have those of other jobs
 
 

@@ -37,7 +37,7 @@ WRITERS = {
     "dump_job": {"jobs", "retries", "dead"},
     "dump_dead_letter": {"dead", "dead-words"},
     "dump_device": {"account"},
-    "dump_order": {"shown", "sent"},
+    "dump_order": {"shown", "sent", "fold"},
     "dump_preferences": {"preferences"},
 }
 

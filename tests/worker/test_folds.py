@@ -427,7 +427,7 @@ def test_the_history_says_into_what_a_message_was_folded_and_how_many_a_fold_tol
 
 def test_without_folding_each_has_its_alert_and_no_key_is_made(on_folds: OnFolds) -> None:
     async def scenario(relay: Folds) -> None:
-        relay.folding = None  # type: ignore[assignment]
+        relay.folding = None
         await relay.write("a", "b", "c")
         assert await relay.push() == ["m1", "m2", "m3"]
         assert await relay.redis.keys(f"proxy:{{{relay.app_id}}}:fold:*") == []

@@ -22,9 +22,9 @@ def payload_of(
     app's service extension sees the alert first; not where the sender is not to be shown. Source: Apple, "Generating a
     remote notification" and "Implementing communication notifications".
     """
-    is_of_several = alert.is_fold and alert.conversation.startswith("topic:")
-    told = _who(alert, text) if communication and text.title and not is_of_several else {}
-    title, group, body = text.title, text.group, text.body
+    is_of_many_writers = alert.is_fold and alert.conversation.startswith("topic:")
+    told = _who(alert, text) if communication and text.title and not is_of_many_writers else {}
+    title, group, body = text.title, "" if text.count else text.group, text.body
     key = "" if body else f"{_KEYS}{word_of(text).upper()}"
     whole = _payload(alert, sound, told, title, group, body, key, badge)
     if len(whole) <= LIMIT:

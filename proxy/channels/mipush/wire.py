@@ -135,7 +135,9 @@ class MipushWire:
             "restricted_package_name": self._settings.package,
             "title": _shown(text.group or text.title, self._fallback, _LONGEST_TITLE),
             "description": _shown(
-                f"{text.title}: {text.body}" if text.group else text.body, self._fallback, _LONGEST_DESCRIPTION
+                f"{text.title}: {text.body}" if text.group and not text.count else text.body,
+                self._fallback,
+                _LONGEST_DESCRIPTION,
             ),
             "pass_through": "0",
             # all, or no sound, vibration and light. The newest documents leave that to the channel
