@@ -1,27 +1,33 @@
 """Messages that follow an alert closely are told together: planned, due, pushed and ended on a real store."""
 
 import asyncio
+import json
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from proxy.domain.alerts import Update
+from proxy.domain.alerts import AlertText, Update
 from proxy.domain.dead_letters import Cause
 from proxy.domain.decisions import Result
 from proxy.domain.history import Reason, shortened
-from proxy.domain.kinds import KNOWN_TYPES, Kind, rule_of
+from proxy.domain.kinds import FOLD, KNOWN_TYPES, Kind, rule_of
 from proxy.domain.messages import MessageReading
-from proxy.domain.outcomes import Deferred, Rejected
-from proxy.domain.preferences import Mute, Preferences
+from proxy.domain.outcomes import About, Deferred, Rejected
+from proxy.domain.preferences import Mute, Preferences, QuietHours
+from proxy.domain.previews import Preview
 from proxy.domain.settlements import Bury
 from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.queue.folds import Folding
 from proxy.store.records import load_job
+from proxy.store.scripts import ask_strictly
 from proxy.store.users.preferences import RedisPreferences
+from proxy.store.users.unread import asking, number
 from tests.store.samples import DAY, NO_WAIT, NOON, SECOND, queue_of, with_redis
 from tests.worker.lane_bench import LaneBench
 from tests.worker.provider import always
@@ -29,7 +35,7 @@ from tests.worker.test_history import notes, results
 from tests.worker.test_plan import Logged
 from tests.worker.test_withdrawals import Withdrawing
 
-WINDOW = timedelta(seconds=60)
+WINDOW, HOUR = timedelta(seconds=60), timedelta(hours=1)
 OnFolds = Callable[..., None]
 Told = int | str
 
@@ -168,15 +174,75 @@ def test_what_is_over_before_the_window_ends_is_told_at_once(on_folds: OnFolds) 
     on_folds(scenario)
 
 
-def test_what_is_muted_is_not_counted_and_a_fold_is_silent_where_all_of_it_is(on_folds: OnFolds, store: Store) -> None:
+def test_what_is_muted_is_not_counted(on_folds: OnFolds, store: Store) -> None:
     async def scenario(relay: Folds) -> None:
-        book = RedisPreferences(store, {"main": relay.app_id})
         await relay.write("a", "b")
+        book = RedisPreferences(store, {"main": relay.app_id})
         book.write("main", "ben", Preferences({"p2p:ann": Mute()}), None)
         await relay.write("muted")
         assert await relay.push() == ["m1"]
         assert await relay.at(70) == [1]
-        assert not relay.bench.wire.built[-1].job.alert.silent
+
+    on_folds(scenario)
+
+
+def test_a_fold_is_silent_where_all_of_its_new_messages_are(on_folds: OnFolds, store: Store) -> None:
+    async def scenario(relay: Folds) -> None:
+        book = RedisPreferences(store, {"main": relay.app_id})
+        quiet = QuietHours((NOON - HOUR).time(), (NOON + HOUR).time(), ZoneInfo("UTC"))
+        await relay.write("a")
+        book.write("main", "ben", Preferences(quiet_hours=quiet), None)
+        await relay.write("quiet")
+        assert await relay.at(61) == ["m1", 1]
+        book.write("main", "ben", Preferences(), None)
+        await relay.write("loud")
+        assert await relay.at(122) == [2]
+        book.write("main", "ben", Preferences(quiet_hours=quiet), None)
+        await relay.write("quiet again")
+        assert await relay.at(183) == [3]
+        folds = [push.job.alert.silent for push in relay.bench.wire.built if push.job.alert.is_fold]
+        assert folds == [True, False, True]
+
+    on_folds(scenario)
+
+
+def test_at_preview_none_an_update_waits_without_a_name_or_a_word(on_folds: OnFolds) -> None:
+    async def scenario(relay: Folds) -> None:
+        relay.preview = Preview.NONE
+        await relay.write("a", "b")
+        ((record, _),) = await relay.redis.zrange(keys.retries(relay.lane), 0, -1, withscores=True)
+        assert load_job(record).alert.text == AlertText("", "", FOLD, count=1)
+        assert json.loads(record)["v"] == 2  # no alert for an earlier program
+
+    on_folds(scenario)
+
+
+def test_the_badge_counts_each_message_when_it_comes(on_folds: OnFolds) -> None:
+    async def scenario(relay: Folds) -> None:
+        relay.counts = True
+        await relay.write("a", "b", "c")
+        await relay.write("d", topic_id="t1", to=["ben", "cai"])
+        (total,) = await ask_strictly(relay.redis, [asking(relay.app_id, "ben")])
+        assert number(total) == 4
+        assert await relay.at(61) == ["m1", "m4", 2]
+        relay.recall("m2")
+        await relay.plan(relay.lane)
+        assert number((await ask_strictly(relay.redis, [asking(relay.app_id, "ben")]))[0]) == 3
+
+    on_folds(scenario)
+
+
+def test_what_finds_its_lane_full_is_folded_once_there_is_room(on_folds: OnFolds) -> None:
+    async def scenario(relay: Folds) -> None:
+        relay.jobs_cap = 1
+        await relay.write("a")
+        await relay.write("b")  # the lane still has the first one's job
+        assert await relay.due() == []
+        assert await relay.push() == ["m1"]
+        relay.now += 2 * SECOND
+        assert await relay.move_due(relay.now) == 1
+        await relay.plan(relay.lane)
+        assert await relay.at(61) == [1]
 
     on_folds(scenario)
 
@@ -187,8 +253,8 @@ def test_what_is_muted_is_not_counted_and_a_fold_is_silent_where_all_of_it_is(on
 def test_a_message_that_is_planned_again_counts_once(on_folds: OnFolds) -> None:
     async def scenario(relay: Folds) -> None:
         await relay.write("a", "b", "c")
-        for number in (2, 3):
-            relay.say(f"m{number}", sequence=number, to=["ben", "dan"])  # MIMC posts it again
+        for again in (2, 3):  # MIMC posts them once more
+            relay.say(f"m{again}", sequence=again, to=["ben", "dan"])
         await relay.plan(relay.lane)
         dying = relay.instance(relay.lane, name="dying")
         relay.say("m4", sequence=4)
@@ -301,6 +367,60 @@ def test_an_update_whose_count_the_store_has_lost_tells_of_one(on_folds: OnFolds
         (key,) = await relay.redis.keys(f"proxy:{{{relay.app_id}}}:fold:*")
         await relay.redis.delete(key)
         assert await relay.at(61) == [1]
+
+    on_folds(scenario)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_happens_each_message_is_told_of_and_none_is_counted_twice(on_folds: OnFolds, seed: int) -> None:
+    """Providers fail, workers die with an update in hand, messages are planned again: at the end all adds up."""
+    dice = random.Random(seed)
+
+    async def scenario(relay: Folds) -> None:
+        accepted, told = relay.bench.wire.verdict, list[Any]()
+
+        async def write_again() -> None:
+            if relay.numbers:
+                relay.say(f"m{relay.numbers}", sequence=relay.numbers, to=["ben", "dan"])
+                await relay.plan(relay.lane)
+
+        async def push(bench: LaneBench) -> None:
+            before = len(bench.wire.built)
+            await relay.push(bench)
+            told.extend(push.job.alert for push in bench.wire.built[before:] if bench.wire.verdict is accepted)
+
+        async def fail() -> None:
+            relay.bench.wire.verdict = always(Deferred("503", about=About.JOB))  # which pauses no lane
+            await push(relay.bench)
+            relay.bench.wire.verdict = accepted
+
+        async def die() -> None:
+            queue = queue_of(relay.redis, "killed", lease=timedelta(milliseconds=1))
+            await queue.move_due([relay.lane], [], relay.now, 100)
+            await queue.claim(keys.jobs(relay.lane), 10, NO_WAIT)
+
+        async def inherit() -> None:
+            before, relay.heir.now = len(relay.heir.wire.built), relay.now
+            await relay.heir.take_over()
+            told.extend(push.job.alert for push in relay.heir.wire.built[before:])
+
+        steps = [relay.write, relay.write, relay.write, write_again, lambda: push(relay.bench), fail, die, inherit]
+        relay.heir.wire.verdict = accepted
+        for _ in range(30):
+            await dice.choice(steps)()
+            relay.now += dice.choice([0, 1, 10, 70]) * SECOND
+        for _ in range(3):
+            await inherit()
+            relay.now += 2 * WINDOW
+            await push(relay.bench)
+        alone = {alert.message_id for alert in told if not alert.is_fold}
+        together = dict[str, list[int]]()
+        for alert in told:
+            if alert.is_fold:
+                together.setdefault(alert.message_id, []).append(alert.text.count)
+        assert len(alone) + sum(max(counts) for counts in together.values()) == relay.numbers
+        assert all(counts == sorted(set(counts)) for counts in together.values())
+        assert (await relay.due(), await relay.redis.xlen(keys.jobs(relay.lane))) == ([], 0)
 
     on_folds(scenario)
 
