@@ -107,7 +107,7 @@ SHARED = {
 def catalogue() -> list[re.Pattern[str]]:
     """The rows of the module's docstring, each <placeholder> standing for any text without a colon."""
     rows = re.findall(r"^    (proxy:\S*(?: d>\S*| id>\S*)?)", inspect.getdoc(keys) or "", re.MULTILINE)
-    assert len(rows) == 42
+    assert len(rows) == 43
     row_texts = [re.escape(row).replace(r"\ ", " ") for row in rows]
     texts = [
         text.replace(re.escape("{appId}"), r"\{77\}").replace(re.escape("{<team>}"), r"\{TEAM\}") for text in row_texts

@@ -10,7 +10,7 @@ Without a fold there is `next` alone. Scripts: plan_chunk, withdraw, "told" of s
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from proxy.domain.alerts import Alert
@@ -51,8 +51,7 @@ GOES_AT_ONCE: Sequence[Argument] = (0, 0, 0, b"")
 
 def update_of(job: Job) -> Job:
     """What tells later of the job's message and of others: how many they are is asked then."""
-    alert = job.alert.folded()
-    return Job(job.app, job.channel, job.account, job.device_id, alert, token_digest=job.token_digest)
+    return replace(job, alert=job.alert.folded())
 
 
 def key_of(app_id: str, job: Job) -> str:
