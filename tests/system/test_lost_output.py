@@ -99,8 +99,9 @@ def test_what_gunicorn_says_of_its_processes_has_the_form_of_all_other_lines(rig
 
 
 def readyz(rig: Rig, process: Process) -> dict[str, str]:
-    """What the process tells the operator; it can do its work."""
-    answer = rig.http.get(process.facts["metrics"].replace("/metrics", "/readyz"), timeout=10)
-    assert answer.status_code == 200
+    """What the process tells the operator; it can do its work, by now or in a second: so long it remembers its word."""
+    url = process.facts["metrics"].replace("/metrics", "/readyz")
+    rig.wait(lambda: rig.http.get(url, timeout=10).status_code == 200, "a process that can do its work")
+    answer = rig.http.get(url, timeout=10)
     told: dict[str, str] = answer.json()["data"]
     return told
