@@ -43,7 +43,7 @@ def draw_all(seed: int, size: Size, people: Sequence[People]) -> Iterator[Messag
     for drawn in draw_messages(seed, size, people):
         while waiting and waiting[0][0] <= drawn.at_s:
             yield heapq.heappop(waiting)[2]
-        message, about = _with_notices(drawn, people, dice)
+        message, about = _with_notices(drawn, people, size.notice_within_s, dice)
         yield message
         for notice in about:
             number += 1
@@ -52,38 +52,40 @@ def draw_all(seed: int, size: Size, people: Sequence[People]) -> Iterator[Messag
         yield heapq.heappop(waiting)[2]
 
 
-def _with_notices(message: Message, people: Sequence[People], dice: random.Random) -> tuple[Message, list[Notice]]:
+def _with_notices(
+    message: Message, people: Sequence[People], within_s: float, dice: random.Random
+) -> tuple[Message, list[Notice]]:
     lot = dice.random()
     if not message.has_id or lot >= _READ_SHARE + _RECALL_SHARE:
         return message, []
     if lot < _READ_SHARE:
-        return message, list(_reads(message, dice))
+        return message, list(_reads(message, within_s, dice))
     (accounts,) = (those.accounts for those in people if those.app_id == message.app_id)
-    return _recalled(message, accounts, dice)
+    return _recalled(message, accounts, within_s, dice)
 
 
-def _reads(message: Message, dice: random.Random) -> Iterator[Notice]:
+def _reads(message: Message, within_s: float, dice: random.Random) -> Iterator[Notice]:
     """By some of those who are told of it."""
     readers = sorted({name for it in message.announcements for name in it.recipients} - {message.sender})
     for reader in dice.sample(readers, min(len(readers), dice.randint(1, _MOST_READERS))):
-        yield _notice(message, READ, reader, dice.uniform(0.2, 6), dice)
+        yield _notice(message, READ, reader, dice.uniform(0.2, within_s), dice)
 
 
 def _recalled(
-    message: Message, accounts: Sequence[str], dice: random.Random
+    message: Message, accounts: Sequence[str], within_s: float, dice: random.Random
 ) -> tuple[Message, list[Notice]]:  # fmt: skip
     by = message.sender
     if dice.random() < _BY_ANOTHER_SHARE:
         by = dice.choice(
             [name for name in (message.group.members if message.group else accounts) if name != by] or [by]
         )
-    after_s = dice.uniform(0.2, 6)
+    after_s = dice.uniform(0.2, within_s)
     if dice.random() < _EARLY_SHARE:
         late = [replace(it, after_s=it.after_s + _EARLY_S) for it in message.announcements]
         message, after_s = replace(message, announcements=tuple(late)), 0.0
     notices = [_notice(message, RECALL, by, after_s, dice)]
     if dice.random() < _TWICE_SHARE:
-        notices.append(_notice(message, RECALL, by, after_s + dice.uniform(0, 3), dice))
+        notices.append(_notice(message, RECALL, by, after_s + dice.uniform(0, within_s / 2), dice))
     return message, notices
 
 

@@ -18,6 +18,7 @@ class Size:
     """A run. `accounts` and `groups` are those of each of the two app sections; `pace` is messages a second.
 
     `repeat_after_s`: when MIMC says a callback again that was not answered 200; really 5 s, 30 s and 5 min.
+    `notice_within_s`: how long after a message it may be read or recalled.
     `fault_every_s`: the mean pause between two faults of one kind of trouble (see dice.py), `fault_for_s` how long
     one lasts, and `without` the kinds that take too long for this size. `patience_s`: how long all work may take to be
     settled once the faults are over. `empty_store`: instead of its other troubles the store comes back empty, once, and
@@ -36,6 +37,7 @@ class Size:
     patience_s: float
     spool_max_bytes: int
     without: tuple[str, ...] = ()
+    notice_within_s: float = 6.0
     empty_store: bool = False
     relay: Mapping[str, float] = field(default_factory=lambda: _TIMES)
 

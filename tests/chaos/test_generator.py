@@ -15,7 +15,7 @@ from tests.chaos.generator import Generator
 from tests.chaos.runlog import RunLog, read_run_log
 from tests.chaos.size import SHORT
 
-QUICK = replace(SHORT, messages=120, pace=1200, repeat_after_s=(0.02, 0.04, 0.06))
+QUICK = replace(SHORT, messages=120, pace=1200, repeat_after_s=(0.02, 0.04, 0.06), notice_within_s=0.3)
 
 
 @contextmanager
