@@ -124,6 +124,7 @@ def test_a_device_that_had_too_much_rests_for_all_workers_while_its_neighbours_r
         rig.wait(lambda: "lane other/apns" not in rig.readiness(), "the end of the pause in /readyz")
 
 
+@pytest.mark.trial
 def test_after_an_outage_of_mipush_a_conversation_is_a_few_pushes_and_ends_with_its_last_word(place: Path) -> None:
     with Rig(place, without=("mimc", "apns")) as rig:
         rig.start_web(workers=1)

@@ -135,6 +135,7 @@ def is_up(url: str) -> bool:
         return False
 
 
+@pytest.mark.trial
 def test_two_demos_at_once_both_play_the_main_job_whatever_the_environment(place: Path) -> None:
     deep = place / "a-folder-whose-name-alone-is-longer-than-a-unix-socket-may-have" / ("x" * 60) / "state"
     with running(place / "one", "--demo") as one, running(deep, "--demo", environ=HOSTILE) as two:

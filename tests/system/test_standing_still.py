@@ -121,6 +121,7 @@ def test_a_worker_with_a_tenth_of_a_core_looks_each_job_up_once_and_goes_on_push
 # a slow provider
 
 
+@pytest.mark.trial
 def test_an_apns_that_answers_late_on_a_new_connection_is_slow_and_not_dead(place: Path) -> None:
     with Rig(place, relay=SLOW_ANSWERS_TIMES, apns={"delay_ms": 1500}, without=APNS_ONLY) as rig:
         rig.start_web(workers=1)
@@ -135,6 +136,7 @@ def test_an_apns_that_answers_late_on_a_new_connection_is_slow_and_not_dead(plac
         assert logged(worker, "lane paused") == []
 
 
+@pytest.mark.trial
 def test_of_50_accounts_in_one_slow_request_the_unknown_one_alone_gets_nothing(place: Path) -> None:
     readers = [f"reader-{number}" for number in range(50)]
     with Rig(place, relay=SLOW_ANSWERS_TIMES, without=MIPUSH_ONLY) as rig:
@@ -264,6 +266,7 @@ def test_a_section_whose_lane_is_full_holds_up_no_other_section_and_no_end_of_th
             assert redis.zcard(keys.waiting(OTHER)) > 0  # none is lost
 
 
+@pytest.mark.trial
 def test_a_sandbox_whose_key_is_refused_pauses_its_own_lane_and_can_be_switched_off(place: Path) -> None:
     with Rig(place, sandbox={}, without=APNS_ONLY) as rig:
         rig.start_web(workers=1)
