@@ -4,8 +4,8 @@
 
 Each variant has processes of its own and does the same work in turn. A figure is the median of the ratios within a
 round; between least and most lies what holds that median in 95 of 100 cases. Work is messages between two people, and
-messages to a group, all for readers with an iPhone each; CPU is that of web, worker and store. FOLDER is a checkout of
-another version, which is measured with its defaults.
+messages to a group, for readers with an iPhone each; none is told together with another. CPU is that of web, worker
+and store. FOLDER is a checkout of another version, which is measured with its defaults.
 """
 
 import argparse
@@ -29,6 +29,7 @@ _SETTINGS: Mapping[str, Mapping[str, str]] = {
     _ALL: {
         "APP_PROXY_ALERTS__WITHDRAW": "true",
         "APP_PROXY_ALERTS__BADGE": "true",
+        "APP_PROXY_ALERTS__FOLD_S": "60",
         "APP_PROXY_APPS__MAIN__APNS__COMMUNICATION": "true",
     },
 }
@@ -67,7 +68,7 @@ def measure(pairs: int, beside: Path | None = None) -> list[Row]:
         variants = dict[str, _Variant]()
         for name, program in programs.items():
             rig = stack.enter_context(SinkRig(folder / str(len(variants)), program=program))
-            variants[name] = _Variant(rig, WholeBench(rig, **_SETTINGS.get(name, {})))
+            variants[name] = _Variant(rig, WholeBench(rig, by_friends=True, **_SETTINGS.get(name, {})))
         for work in _WORK:
             for variant in variants.values():  # warm: imports, connections, the provider token
                 _WORK[work](variant.bench)

@@ -29,6 +29,7 @@ DELAYS_MS = (0, 30)
 CALLERS, PER_SECOND = 128, 100
 _MEASURED, _OTHERS = ("web", "worker"), ("store", "apns")
 _READERS = 1000
+_FIRST_TOPIC = 21351198708203520
 _MARK = re.compile(r"~(\d+)~")
 _MOST_SECONDS = 60.0
 _SETTLED_S = 0.3  # until what was pushed is settled too, and its CPU counted
@@ -48,9 +49,9 @@ class Trip:
 class WholeBench:
     """Processes, readers and rounds. Every round has messages of its own."""
 
-    def __init__(self, rig: SinkRig, **variables: str) -> None:
-        """`variables` are settings of web and worker."""
-        self._rig = rig
+    def __init__(self, rig: SinkRig, *, by_friends: bool = False, **variables: str) -> None:
+        """`variables` are settings of web and worker. `by_friends`: nobody writes to the same reader twice."""
+        self._rig, self._by_friends = rig, by_friends
         web = rig.start_web(1, APP_PROXY_APPS__MAIN__AUTHENTICATION="required", **variables)
         rig.start_worker(**variables)
         measured, self._others = cores()
@@ -65,7 +66,7 @@ class WholeBench:
         """Raises AssertionError where an alert does not arrive, or arrives twice."""
         first = self._sent
         self._sent += count
-        bodies = [_body(message) for message in range(first, self._sent)]
+        bodies = [_body(message, self._sender(message)) for message in range(first, self._sent)]
         self._rig.sink.begin(delay_ms)
         before, started = self._used(), time.monotonic()
         sent_ns = fire(self._target, bodies, callers, per_second, self._others)["sent_ns"]
@@ -99,6 +100,9 @@ class WholeBench:
         if self._rig.sink.count() != alerts:
             raise AssertionError(f"{alerts} alerts, {self._rig.sink.count()} pushes")
         return {name: (used[name] - before[name]) / alerts * 1e6 for name in used}
+
+    def _sender(self, message: int) -> str:
+        return f"friend-{message // _READERS}" if self._by_friends else "li"
 
     def _used(self) -> dict[str, float]:
         return {name: cpu_seconds(self._rig.processes[name]) for name in (*_MEASURED, *_OTHERS)}
@@ -155,14 +159,15 @@ def _cpu_row(of: str, trips: list[Trip]) -> Row:
     return Row(f"{of}: CPU-s for 10,000 alerts, web + worker", sums, each)
 
 
-def _body(message: int) -> str:
+def _body(message: int, sender: str) -> str:
     text = f"See you at seven at the north gate ~{message}~"
-    return _signed(offline("li", f"reader-{message % _READERS}", text, message, resources=["phone"]))
+    return _signed(offline(sender, f"reader-{message % _READERS}", text, message, resources=["phone"]))
 
 
 def _group_body(message: int, members: int) -> str:
     readers = [f"reader-{reader}" for reader in range(members)]
-    return _signed(offline_topic("li", readers, "See you at seven at the north gate", message))
+    text, topic_id = "See you at seven at the north gate", str(_FIRST_TOPIC + message)
+    return _signed(offline_topic("li", readers, text, message, topic_id=topic_id))
 
 
 def _signed(body: dict[str, Any]) -> str:
