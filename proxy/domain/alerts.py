@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
-from proxy.domain.callbacks import digest
+from proxy.domain.callbacks import conversation_digest
 from proxy.domain.kinds import FOLD, Kind
 from proxy.domain.previews import Preview
 
@@ -104,7 +104,7 @@ class Alert:
     @property
     def conversation_id(self) -> str:
         """The conversation in 32 hex digits, for fields that take no free text."""
-        return digest("conversation", self.conversation)
+        return conversation_digest(self.conversation)
 
     @property
     def is_fold(self) -> bool:

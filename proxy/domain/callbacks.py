@@ -5,7 +5,9 @@ import json
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
+
+_KEPT = 8192  # digests of each kind
 
 
 class Kind(StrEnum):
@@ -120,3 +122,15 @@ def digest(*parts: str | bytes | None) -> str:
         raw = part if isinstance(part, bytes) else (part or "").encode("utf-8", "surrogatepass")
         whole += len(raw).to_bytes(4, "big") + raw
     return hashlib.blake2b(whole, digest_size=16).hexdigest()
+
+
+@lru_cache(maxsize=_KEPT)
+def account_digest(account: str) -> str:
+    """`digest` of an account, which one alert needs six times, and mostly that of the next message again."""
+    return digest(account)
+
+
+@lru_cache(maxsize=_KEPT)
+def conversation_digest(conversation: str) -> str:
+    """Of "p2p:<account>" or "topic:<id>"; all readers of a group have one."""
+    return digest("conversation", conversation)

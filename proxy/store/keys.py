@@ -64,7 +64,7 @@ was folded).
 Some words are older than ours: forgotten, aside (removed devices), brake (removal guard), flying (conversation lock).
 """
 
-from proxy.domain.callbacks import digest
+from proxy.domain.callbacks import account_digest, digest
 from proxy.domain.lanes import Lane
 
 GROUP = "workers"
@@ -119,7 +119,7 @@ def conversation_lock(lane: Lane, conversation: str) -> str:
 
 
 def unknown(lane: Lane, account_name: str) -> str:
-    return f"proxy:{{{lane.app_id}}}:unknown:{lane.app}:{digest(account_name)}"
+    return f"proxy:{{{lane.app_id}}}:unknown:{lane.app}:{account_digest(account_name)}"
 
 
 def callbacks(app_id: str) -> str:
@@ -163,7 +163,7 @@ def account_prefix(app_id: str, app: str) -> str:
 
 
 def account(app_id: str, app: str, name: str) -> str:
-    return account_prefix(app_id, app) + digest(name)
+    return account_prefix(app_id, app) + account_digest(name)
 
 
 def preferences_prefix(app_id: str) -> str:
@@ -171,7 +171,7 @@ def preferences_prefix(app_id: str) -> str:
 
 
 def preferences(app_id: str, account_name: str) -> str:
-    return preferences_prefix(app_id) + digest(account_name)
+    return preferences_prefix(app_id) + account_digest(account_name)
 
 
 def present_prefix(app_id: str) -> str:
@@ -179,19 +179,19 @@ def present_prefix(app_id: str) -> str:
 
 
 def present(app_id: str, account_name: str) -> str:
-    return present_prefix(app_id) + digest(account_name)
+    return present_prefix(app_id) + account_digest(account_name)
 
 
 def badge(app_id: str, account_name: str) -> str:
-    return f"proxy:{{{app_id}}}:badge:{digest(account_name)}"
+    return f"proxy:{{{app_id}}}:badge:{account_digest(account_name)}"
 
 
 def badge_due(app_id: str, account_name: str) -> str:
-    return f"proxy:{{{app_id}}}:badge-due:{digest(account_name)}"
+    return f"proxy:{{{app_id}}}:badge-due:{account_digest(account_name)}"
 
 
 def fold(app_id: str, account_name: str, line_digest: str) -> str:
-    return f"proxy:{{{app_id}}}:fold:{digest(account_name)}:{line_digest}"
+    return f"proxy:{{{app_id}}}:fold:{account_digest(account_name)}:{line_digest}"
 
 
 def push_token_prefix(app_id: str, app: str, platform: str) -> str:
@@ -211,7 +211,7 @@ def removed_registration(app_id: str, app: str, platform: str, token: str) -> st
 
 
 def removed_of_account(app_id: str, app: str, name: str) -> str:
-    return f"proxy:{{{app_id}}}:aside-of:{app}:{digest(name)}"
+    return f"proxy:{{{app_id}}}:aside-of:{app}:{account_digest(name)}"
 
 
 def held(app_id: str, app: str, platform: str) -> str:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from proxy.domain.alerts import Update
-from proxy.domain.callbacks import digest
+from proxy.domain.callbacks import account_digest
 from proxy.domain.devices import BADGED, AccountsRead, Destination, Device, LaneRead, RemovalResult
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
@@ -56,7 +56,7 @@ class RedisAddresses:
 
         Ownership is checked when delivering. A record of a later version, or damaged, is no device.
         """
-        digests = [digest(name) for name in names]
+        digests = [account_digest(name) for name in names]
         commands: list[Command] = []
         for app in apps:
             prefix = keys.account_prefix(app_id, app)
@@ -90,7 +90,7 @@ class RedisAddresses:
         if not jobs:
             return LaneRead([], False)
         prefix = keys.preferences_prefix(lane.app_id)
-        asked_first: Command = ("MGET", *(prefix + digest(job.account) for job in jobs))
+        asked_first: Command = ("MGET", *(prefix + account_digest(job.account) for job in jobs))
         preferences, *answers = await ask_strictly(self._redis, [asked_first, *self.question(lane, jobs)])
         found, others = self.read(lane, jobs, answers)
         if others:
@@ -219,7 +219,7 @@ class RedisAddresses:
         *,
         blocked: bool = False,
     ) -> Destination:
-        is_owner = list(owner) == [digest(job.account).encode(), job.device_id.encode()]
+        is_owner = list(owner) == [account_digest(job.account).encode(), job.device_id.encode()]
         device = device_or_none(app, job.device_id, record) if record and is_owner else None
         return Destination(device and self._reached(device), max(rests_ms, 0) * MS, blocked)
 
@@ -232,7 +232,7 @@ class RedisAddresses:
         return await self._removal.remove(device, before, now)
 
     async def mark_invalid(self, device: Device, invalid_reason: str) -> None:
-        args: list[Argument] = [digest(device.account), device.device_id, invalid_reason]
+        args: list[Argument] = [account_digest(device.account), device.device_id, invalid_reason]
         owner = keys.push_token(self._app_ids[device.app], device.app, device.platform, device.push_token)
         await script("note_trouble").run_async(self._redis, [owner], args)
 

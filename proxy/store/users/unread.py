@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from proxy.domain.alerts import Alert
-from proxy.domain.callbacks import digest
+from proxy.domain.callbacks import conversation_digest
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
 from proxy.domain.times import MS, to_ms
@@ -82,7 +82,7 @@ class RedisUnread:
 
 
 def _conversation(conversation: str) -> str:
-    return digest("conversation", conversation)[:16]
+    return conversation_digest(conversation)[:16]
 
 
 def _id(message_id: str) -> bytes:
