@@ -83,12 +83,13 @@ class NotesOfMessage:
 
     def __init__(self, at_ms: int = 0) -> None:
         self._at_ms = at_ms
-        self._heads: dict[tuple[str, ...], bytes] = {}
+        self._heads: dict[tuple[str | int, ...], bytes] = {}
         self._members: dict[tuple[int, bytes], list[bytes]] = {}
 
     def add(self, notes: Iterable[Note]) -> None:
         for note in notes:
-            shared = note.result, note.app, note.channel, note.reason
+            at_ms = note.accepted_at_ms or note.pushed_at_ms  # a receipt's head has the time of its push
+            shared = note.result, note.app, note.channel, note.reason, at_ms
             head = self._heads.get(shared)
             if head is None:
                 head = self._heads[shared] = _head(note)

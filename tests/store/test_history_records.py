@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import fields, replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.domain.decisions import Result
@@ -66,6 +66,7 @@ def test_a_note_comes_back_as_it_was(note: Note) -> None:
 
 
 @given(notes, st.lists(notes, max_size=4))
+@example(replace(NOTE, accepted_at_ms=0, result="delivered"), [replace(NOTE, pushed_at_ms=NOON_MS + 7)])
 def test_notes_with_a_head_in_common_share_a_record_and_come_back_when_they_are_filed(
     note: Note, others: list[Note]
 ) -> None:
