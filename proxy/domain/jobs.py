@@ -32,7 +32,7 @@ class Job:
     first. `token_digest` is the device's when the job was planned, "" where that is not known: it saves a look-up.
     `planned_at_ms` is 0 until it is put off for the first time: before that its entry's id says it. `first_platform` is
     the device's, "" where its channel is of that platform. `seen`: of a fold, how many messages had been put into it
-    when it was looked up; -1: it was not, and all of them end with it.
+    when it was looked up; -1: it was not, and all of them end with it; 0: it told of none of those that the store has.
     """
 
     app: str

@@ -252,6 +252,7 @@ class LaneWorker:
             if self._control.is_paused:
                 self._waiting.put_first(batches)
                 return []
+        looked_up = _told_once(claimed, looked_up)
         claimed, batches = _as_shown_now(claimed, batches, looked_up)
         addressed, now = dict[bytes, Push](), self._now()
         arrived = {id_ for batch in batches if batch.may_have_arrived for id_ in batch.entry_ids}
@@ -264,9 +265,11 @@ class LaneWorker:
             if isinstance(checked, Push):
                 addressed[one.entry_id] = checked
             else:
-                is_fold = one.job.alert.is_fold
-                if checked.result is Result.WITHDRAWN and one.entry_id in arrived and not is_fold:
-                    checked = withdrawn(one, may_be_shown=True)
+                if checked.result is Result.WITHDRAWN and one.entry_id in arrived:
+                    if one.job.alert.is_fold:
+                        one = replace(one, taken_over=True)  # noqa: PLW2901  it may be shown too
+                    else:
+                        checked = withdrawn(one, may_be_shown=True)
                 (decision,) = await self._effects.apply([(one, Push(one.job, destination.device))], [checked])
                 if isinstance(decision, RedisError):
                     raise decision
@@ -603,6 +606,18 @@ class LaneWorker:
         if self._trouble or self._under_way:
             return self._trouble or "no answer from the provider"
         return "no free connection" if self._waiting else "the store takes no outcome"
+
+
+def _told_once(claimed: Sequence[ClaimedJob], looked_up: LaneRead) -> LaneRead:
+    """Of updates of one fold the first tells of it: another is made where one seems to be lost, and was only late."""
+    folds, found = set[tuple[str, str]](), looked_up.destinations
+    for place, (one, there) in enumerate(zip(claimed, found, strict=True)):
+        if there.fold is not None:
+            name = one.job.mark, there.fold.first
+            if name in folds:
+                found[place] = replace(there, fold=replace(there.fold, count=0, seen=0))
+            folds.add(name)
+    return looked_up
 
 
 def _as_shown_now(

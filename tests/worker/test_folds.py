@@ -30,7 +30,7 @@ from proxy.store.users.preferences import RedisPreferences
 from proxy.store.users.unread import asking, number
 from tests.store.samples import DAY, NO_WAIT, NOON, SECOND, queue_of, with_redis
 from tests.worker.lane_bench import LaneBench
-from tests.worker.provider import always
+from tests.worker.provider import BROKEN, always
 from tests.worker.test_history import notes, results
 from tests.worker.test_plan import Logged
 from tests.worker.test_withdrawals import Withdrawing
@@ -562,5 +562,147 @@ def test_the_keys_of_folds_end_by_themselves(on_folds: OnFolds) -> None:
         assert 0 < await relay.redis.pttl(key) <= WINDOW / timedelta(milliseconds=1)
         await relay.write("b")
         assert DAY < await relay.redis.pttl(key) * timedelta(milliseconds=1) <= DAY + WINDOW
+
+    on_folds(scenario)
+
+
+# what only happens between two steps
+
+
+def test_an_update_that_is_lost_is_made_again_and_tells_of_all(on_folds: OnFolds) -> None:
+    """An earlier program beside this one buries it, for it cannot read it; or its lane is served no longer."""
+
+    async def scenario(relay: Folds) -> None:
+        await relay.write("a", "b")
+        await relay.push()
+        await relay.redis.delete(keys.retries(relay.lane))
+        relay.now = NOON + HOUR
+        await relay.write("c")
+        assert await relay.at(3700) == [2]
+        assert await relay.at(3800) == []
+        await relay.write("d")
+        assert await relay.push() == ["m4"]
+
+    on_folds(scenario)
+
+
+def test_an_update_that_was_only_late_is_not_told_twice(on_folds: OnFolds) -> None:
+    async def scenario(relay: Folds) -> None:
+        await relay.write("a", "b")
+        await relay.push()
+        for _ in range(3):  # the lane is paused for hours
+            relay.now += HOUR
+            await relay.write("c")
+        assert await relay.push() == [4]
+        assert await relay.at(5 * 3600) == []
+        assert (await relay.due(), await relay.redis.xlen(keys.jobs(relay.lane))) == ([], 0)
+
+    on_folds(scenario)
+
+
+def test_a_window_of_a_clock_that_was_ahead_holds_nothing_back(on_folds: OnFolds) -> None:
+    async def scenario(relay: Folds) -> None:
+        relay.now = NOON + 2 * HOUR
+        await relay.write("a")
+        relay.now = NOON
+        await relay.write("b")
+        assert await relay.at(62) == ["m1", 1]
+
+    on_folds(scenario)
+
+
+def test_what_comes_while_an_update_of_an_operator_is_on_its_way_is_told(on_folds: OnFolds) -> None:
+    async def scenario(relay: Folds) -> None:
+        await relay.write("a", "b")
+        await relay.push()
+        accepts, relay.bench.wire.verdict = relay.bench.wire.verdict, always(Rejected("PayloadTooLarge"))
+        assert await relay.at(61) == [1]
+        relay.bench.wire.verdict = accepts
+        await relay.write("c", "d")
+        assert await relay.push() == ["m3"]
+        assert await relay.at(123) == [1]
+        ((_, letter),) = await relay.redis.xrange(keys.dead_letters(relay.app_id))
+        await relay.redis.xadd(keys.jobs(relay.lane), {"r": letter[b"r"]})
+        built = len(relay.bench.wire.built)
+        relay.bench.transport.answering.clear()
+        pushing = asyncio.create_task(relay.push())
+        await relay.bench.until(lambda: relay.bench.is_sent(built + 1))
+        await relay.write("e")
+        relay.bench.now = relay.now
+        relay.bench.transport.answering.set()
+        assert await pushing == [1]
+        assert await relay.at(300) == [2]
+
+    on_folds(scenario)
+
+
+def test_a_sound_is_not_lost_because_an_update_was_on_its_way(on_folds: OnFolds, store: Store) -> None:
+    async def scenario(relay: Folds) -> None:
+        book = RedisPreferences(store, {"main": relay.app_id})
+        quiet = QuietHours((NOON - HOUR).time(), (NOON + HOUR).time(), ZoneInfo("UTC"))
+        await relay.write("a")
+        await relay.push()
+        book.write("main", "ben", Preferences(quiet_hours=quiet), None)
+        await relay.write("quiet")
+        relay.now = NOON + 61 * SECOND
+        relay.bench.transport.answering.clear()
+        pushing = asyncio.create_task(relay.push())
+        await relay.bench.until(lambda: relay.bench.is_sent(2))
+        book.write("main", "ben", Preferences(), None)
+        await relay.write("loud")
+        relay.bench.now = relay.now
+        relay.bench.transport.answering.set()
+        assert await pushing == [1]
+        assert await relay.at(123) == [2]
+        assert [push.job.alert.silent for push in relay.bench.wire.built if push.job.alert.is_fold] == [True, False]
+
+    on_folds(scenario)
+
+
+def test_a_sound_of_what_was_read_meanwhile_is_none_of_what_comes_then(on_folds: OnFolds, store: Store) -> None:
+    async def scenario(relay: Folds) -> None:
+        await relay.write("a", "loud")
+        relay.read("m2")
+        await relay.plan(relay.lane)
+        book = RedisPreferences(store, {"main": relay.app_id})
+        quiet = QuietHours((NOON - HOUR).time(), (NOON + HOUR).time(), ZoneInfo("UTC"))
+        book.write("main", "ben", Preferences(quiet_hours=quiet), None)
+        await relay.write("quiet")
+        await relay.at(61)
+        assert [push.job.alert.silent for push in relay.bench.wire.built if push.job.alert.is_fold] == [True]
+
+    on_folds(scenario)
+
+
+def test_a_fold_that_is_read_between_two_tries_is_taken_back(on_folds: OnFolds) -> None:
+    async def scenario(relay: Folds) -> None:
+        await relay.write("a", "b", "c")
+        await relay.push()
+        relay.now = NOON + 61 * SECOND
+        relay.bench.transport.failures = [BROKEN]  # though it may have arrived
+        relay.bench.transport.answering.clear()
+        pushing = asyncio.create_task(relay.push())
+        await relay.bench.until(lambda: relay.bench.is_sent(2))
+        relay.read("m3")
+        await relay.plan(relay.lane)
+        relay.bench.transport.answering.set()
+        await pushing
+        await relay.push()
+        assert [relay.told(push.job) for push in relay.bench.wire.built] == ["m1", 2, "read", "read"]
+
+    on_folds(scenario)
+
+
+def test_a_recall_of_what_was_read_long_ago_takes_no_new_message_with_it(on_folds: OnFolds) -> None:
+    async def scenario(relay: Folds) -> None:
+        await relay.write(*["a"] * 40)
+        assert await relay.at(61) == ["m1", 39]
+        relay.read("m40")  # and 32 before
+        await relay.plan(relay.lane)
+        await relay.push()
+        await relay.write("new")
+        relay.recall("m3", sequence=200)
+        await relay.plan(relay.lane)
+        assert await relay.at(122) == [1]
 
     on_folds(scenario)

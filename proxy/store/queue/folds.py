@@ -4,7 +4,9 @@
     until   when the update that is on its way expires, ms    count   how many messages it has; of them
     order   that of the latest message                        shown   those of which the phone was told
     seen    how many were ever put into it                    told    seen, when the phone was told the last time
-    sounds  a new one may                                     read    the withdrawal that follows what is on its way
+    sounds  a new one may; the latest such has this place:    read    the withdrawal that follows what is on its way
+    loud                                                      again   ms; from then on that counts as lost, and another
+                                                                      is made
 
 Without a fold there is `next` alone. Scripts: plan_chunk, withdraw, "told" of settle.
 """
@@ -65,12 +67,12 @@ def asking(app_id: str, job: Job) -> Command:
 
 def fold_of(job: Job, answer: Sequence[bytes | None]) -> Fold:
     """What an update has to tell; where the store has lost that, or expects none, what the update itself knows: it may
-    come back from the dead letters.
+    come back from the dead letters. One that was made in the place of a lost one knows nothing.
     """
     first, count, shown, seen, order, until, sounds = answer
     if first is None or order is None or until is None:
         alert = job.alert
-        return Fold(alert.message_id, max(alert.text.count, 1), 0, -1, alert.order, alert.expires_at, alert.silent)
+        return Fold(alert.message_id, alert.text.count, 0, 0, alert.order, alert.expires_at, alert.silent)
     return Fold(
         first.decode(), int(count or 0), int(shown or 0), int(seen or 0), load_order(order), from_ms(int(until)),
         sounds is None,

@@ -113,16 +113,22 @@ local function is_later(order, than) -- decimal numbers that may be too large fo
   return false
 end
 
+-- An update that ought to be told and was not for so long, ms, may be lost: an earlier program buries what it cannot
+-- read, a lane is served no longer. Then another one is made, which tells nothing where there is no news.
+local LATE = 900000
+local function ms(number) return string.format('%.0f', number) end
+
 -- The message that names the fold that the job went into; nil where the job goes out at once.
 local function fold(i, lane, mark)
   if not window or ARGV[i] == '0' then return nil end
   local key, message, order = KEYS[tonumber(ARGV[i])], ARGV[first_fold], ARGV[first_fold + 1]
   local expires, now = tonumber(ARGV[first_fold + 2]), tonumber(ARGV[first_fold + 3])
-  local state = redis.call('HMGET', key, 'next', 'until', 'order')
-  local window_end, is_due = tonumber(state[1] or 0), tonumber(state[2] or 0) > now
+  local state = redis.call('HMGET', key, 'next', 'until', 'order', 'again')
+  local is_due, again = tonumber(state[2] or 0) > now, tonumber(state[4] or 0)
+  local window_end = math.min(tonumber(state[1] or 0), now + window) -- less: of a clock that was ahead
   if not is_due and window_end <= now then -- the first one after a pause
     redis.call('DEL', key)
-    redis.call('HSET', key, 'next', string.format('%.0f', now + window))
+    redis.call('HSET', key, 'next', ms(now + window))
     if ARGV[i + 2] == '1' then -- an update will take its place on the phone, and so tells of it too
       redis.call('HSET', key, 'first', message, 'order', order, 'count', 1, 'shown', 1, 'seen', 1, 'told', 1)
     end
@@ -134,9 +140,14 @@ local function fold(i, lane, mark)
   local place = redis.call('HINCRBY', key, 'seen', 1)
   redis.call('HINCRBY', key, 'count', 1)
   if not state[3] or is_later(order, state[3]) then redis.call('HSET', key, 'order', order) end
-  if ARGV[i + 1] == '1' then redis.call('HSET', key, 'sounds', 1) end
-  if not is_due then redis.call('ZADD', KEYS[5 + 2 * lane], window_end, ARGV[i + 3]) end
-  if expires > tonumber(state[2] or 0) then redis.call('HSET', key, 'until', string.format('%.0f', expires)) end
+  if ARGV[i + 1] == '1' then redis.call('HSET', key, 'sounds', 1, 'loud', place) end
+  if not is_due or again <= now or again > now + window + LATE then
+    local record, due = ARGV[i + 3], math.max(window_end, now)
+    if is_due then record = string.gsub(record, '"count":1}$', '"count":0}') end
+    redis.call('ZADD', KEYS[5 + 2 * lane], due, record)
+    redis.call('HSET', key, 'again', ms(due + LATE))
+  end
+  if expires > tonumber(state[2] or 0) then redis.call('HSET', key, 'until', ms(expires)) end
   redis.call('PEXPIRE', key, math.max(expires - now + window, redis.call('PTTL', key)))
   local first = redis.call('HGET', key, 'first')
   redis.call('HSET', KEYS[2], mark, 'f' .. place .. ' ' .. first)

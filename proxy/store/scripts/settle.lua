@@ -12,8 +12,9 @@
 --         retry  due time in ms, record                  try again
 --         move   place of the stream in KEYS, record     appended there
 --         dead   reason, cause, kind, record, words      kept for an operator; only the last of them has people's words
---         told   place of the fold in KEYS, how many messages it had seen (-1: all), end of the window that begins now, ms
---                ('': none does), record                 an update of a fold ends: where more messages came meanwhile the
+--         told   place of the fold in KEYS, how many messages it had seen (-1: all; 0: it told of none of them), end of
+--                the window that begins now, ms ('': none does), record
+--                                                        an update of a fold ends: where more messages came meanwhile the
 --                                                        record is the next update
 --         told dead   the same, then as dead
 local takes = {done = 0, shown = 2, retry = 2, move = 2, dead = 5, told = 4, ['told dead'] = 9}
@@ -40,21 +41,25 @@ local carry_out = {
     return letter
   end,
 }
+local LATE = 900000 -- see plan_chunk.lua
 function carry_out.told(i)
   local key, seen, next_at = KEYS[tonumber(ARGV[i])], tonumber(ARGV[i + 1]), ARGV[i + 2]
-  local state = redis.pcall('HMGET', key, 'count', 'seen', 'next', 'read')
+  local state = redis.pcall('HMGET', key, 'count', 'seen', 'next', 'read', 'loud')
   if state.err then return state end
-  if not state[2] then return {} end -- the store has lost it
+  if not state[2] or seen == 0 then return {} end -- the store has lost it
   local count, all = tonumber(state[1]), tonumber(state[2])
   if seen < 0 then seen = all end
   local shown = math.max(count - (all - seen), 0)
   local done = redis.pcall('HSET', key, 'told', seen, 'shown', shown)
   if type(done) ~= 'table' and count > shown then
-    done = redis.pcall('ZADD', KEYS[2], next_at ~= '' and next_at or state[3], ARGV[i + 3])
+    local due = next_at ~= '' and next_at or state[3]
+    done = redis.pcall('ZADD', KEYS[2], due, ARGV[i + 3])
+    if type(done) ~= 'table' then redis.call('HSET', key, 'again', string.format('%.0f', due + LATE)) end
   end
   if type(done) == 'table' then return done end
   if next_at ~= '' then redis.call('HSET', key, 'next', next_at) end
-  redis.call('HDEL', key, 'sounds', 'read')
+  redis.call('HDEL', key, 'read')
+  if tonumber(state[5] or 0) <= seen then redis.call('HDEL', key, 'sounds') end
   if state[4] and next_at ~= '' then redis.call('XADD', KEYS[1], '*', 'r', state[4]) end -- read while it was on its way
   if count <= shown then redis.call('HDEL', key, 'until') end
   return {}

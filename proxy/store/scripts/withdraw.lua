@@ -40,12 +40,17 @@ local function take_from(key, fold, places, record)
   if not fold.accepted or fold.first == '-' then return end
   if read_at > 0 and read_at >= fold.accepted then -- all of it was read
     redis.call('HSET', key, 'count', 0, 'shown', 0, 'told', redis.call('HGET', key, 'seen'))
+    redis.call('HDEL', key, 'sounds')
     if fold.is_due then redis.call('HSET', key, 'read', record) end -- its update may be on its way
     return
   end
+  local shown = tonumber(redis.call('HGET', key, 'shown') or 0)
   for _, place in ipairs(places) do
-    if redis.call('HINCRBY', key, 'count', -1) < 0 then redis.call('HSET', key, 'count', 0) end
-    if place <= fold.told and redis.call('HINCRBY', key, 'shown', -1) < 0 then redis.call('HSET', key, 'shown', 0) end
+    local is_told = place <= fold.told
+    if not is_told or shown > 0 then -- else all that the phone was told of was read, and is not counted any more
+      if redis.call('HINCRBY', key, 'count', -1) < 0 then redis.call('HSET', key, 'count', 0) end
+    end
+    if is_told and shown > 0 then shown = redis.call('HINCRBY', key, 'shown', -1) end
   end
 end
 
