@@ -15,7 +15,7 @@ from typing import assert_never
 
 from proxy.domain.alerts import Update
 from proxy.domain.dead_letters import Cause
-from proxy.domain.devices import Destination, RemovalResult
+from proxy.domain.devices import BADGED_ALONE, Destination, RemovalResult
 from proxy.domain.history import JobEnd, Reason
 from proxy.domain.jobs import ClaimedJob, Job, Push
 from proxy.domain.lanes import Lane, PauseKind
@@ -145,7 +145,8 @@ def check(claimed: ClaimedJob, destination: Destination, lane: Lane, now: dateti
         other = replace(lane, channel=device.channel)
         if device.platform == job.platform:  # registered anew for the other environment
             return Decision(Move(entry_id, job, other), Result.OTHER_ENVIRONMENT)
-        if device.marked_as != job.marked_as:
+        is_number = job.alert.update is Update.BADGE and device.platform not in BADGED_ALONE
+        if device.marked_as != job.marked_as or is_number:
             return Decision(Finish(entry_id), Result.DEVICE_MOVED)
         its_own = replace(
             job, channel=device.channel, token_digest=device.token_digest, first_platform=device.first_platform

@@ -274,6 +274,11 @@ def test_a_job_follows_its_device_to_a_fallback_as_the_same_job_with_the_same_ma
     assert (back.settlement.lane, back.settlement.job.mark) == (APNS, JOB.mark)
 
 
+def test_a_number_does_not_follow_its_device_to_a_fallback_that_would_take_it_for_a_withdrawal() -> None:
+    badge = replace(JOB, alert=replace(JOB.alert, update=Update.BADGE))
+    assert check(claimed(badge), Destination(ON_FALLBACK), APNS, NOON) == finished(Result.DEVICE_MOVED)
+
+
 def test_a_second_chance_is_worth_it_until_the_alert_expires() -> None:
     late = after_removal(claimed(), RemovalResult.KEPT, ALERT.expires_at)
     assert late == buried(Cause.EXPIRED, "too late: registered again")
