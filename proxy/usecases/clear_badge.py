@@ -1,6 +1,6 @@
 """A user has read a conversation, or all of them: the number on their phones is to follow."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from proxy.domain.alerts import Alert, AlertText, Order, Update
@@ -31,8 +31,13 @@ def read_conversation(asked: Mapping[str, object]) -> str:
     return conversation_of(named, "conversation")
 
 
-def badge_jobs(app_id: str, devices: Sequence[Device], now: datetime) -> list[tuple[Lane, Job]]:
-    """Jobs that tell these iPhones of one account the number as it is when they are pushed."""
+def badge_jobs(
+    app_id: str, devices: Sequence[Device], now: datetime, platforms: Container[str] = BADGED_ALONE
+) -> list[tuple[Lane, Job]]:
+    """Jobs that tell these iPhones of one account the number as it is when they are pushed.
+
+    `platforms`: those that the section has a channel for; in the lane of another a job would wait for ever.
+    """
     order = Order(0, 0, to_ms(now))
     return [
         (
@@ -54,5 +59,5 @@ def badge_jobs(app_id: str, devices: Sequence[Device], now: datetime) -> list[tu
             ),
         )
         for device in devices
-        if device.platform in BADGED_ALONE
+        if device.platform in BADGED_ALONE and device.platform in platforms
     ]

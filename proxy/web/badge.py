@@ -36,6 +36,6 @@ def clear_badge(services: Services, section: str, account: str, conversation: st
     """How many messages are left. Raises StoreUnavailable."""
     if services.unread is None:
         return 0
-    now, app_id = services.store_now(), services.settings.apps[section].app_id
-    jobs = badge_jobs(app_id, services.devices.devices_of(section, account), now)
+    now, app = services.store_now(), services.settings.apps[section]
+    jobs = badge_jobs(app.app_id, services.devices.devices_of(section, account), now, app.channels)
     return services.unread.clear(section, account, conversation, now, jobs)

@@ -8,13 +8,14 @@ import pytest
 from proxy.domain.alerts import Update
 from proxy.domain.devices import Device, Platform
 from proxy.domain.transfers import Response
-from tests.web.world import NOW, World, bearer, settings
+from tests.web.world import NOW, World, app_section, bearer, settings
 
 PATH = "/api/badge"
 
 
-def counting_world(**alerts: bool) -> World:
-    world = World(settings(alerts={"badge": True, **alerts}))
+def counting_world(*, apns: dict[str, object] | None = None, **alerts: bool) -> World:
+    sections = {"main": app_section(apns=apns) if apns else app_section()}
+    world = World(settings(sections, alerts={"badge": True, **alerts}))
     world.unread.stored["main", "1000"] = {"p2p:ann": 2, "topic:77": 3}
     world.unread.stored["main", "1001"] = {"p2p:ann": 1}
     world.devices.register(Device("main", "1000", "phone", Platform.APNS, "0a" * 16, NOW))
@@ -25,14 +26,22 @@ def counting_world(**alerts: bool) -> World:
     ("asked", "left"),
     [({"conversation": {"account": "ann"}}, 3), ({"conversation": {"topic_id": "77"}}, 2), ({}, 0)],
 )
-def test_what_is_read_is_counted_no_longer_and_the_callers_iphones_are_told(asked: dict[str, Any], left: int) -> None:
-    world = counting_world()
+def test_what_is_read_is_counted_no_longer_and_the_callers_iphones_are_told(
+    apns: dict[str, object], asked: dict[str, Any], left: int
+) -> None:
+    world = counting_world(apns=apns)
     answer = world.client.post(PATH, headers=bearer("1000"), json=asked)
     assert (answer.status_code, json.loads(answer.data)["data"]) == (200, {"app": "main", "badge": left})
     assert world.unread.stored["main", "1001"] == {"p2p:ann": 1}
     assert {(job.account, job.device_id, job.alert.update) for job in world.unread.told} == {
         ("1000", "phone", Update.BADGE)
     }
+
+
+def test_an_iphone_that_no_lane_reaches_makes_no_job_that_would_wait_for_ever() -> None:
+    world = counting_world()
+    assert world.client.post(PATH, headers=bearer("1000"), json={}).status_code == 200
+    assert world.unread.told == []
 
 
 def test_where_badges_are_off_there_is_nothing_there() -> None:

@@ -13,13 +13,6 @@ TOKEN = "AB" * 32
 KEY = {"platform": "apns", "push_token": TOKEN}
 
 
-@pytest.fixture(scope="module")
-def apns(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    key = tmp_path_factory.mktemp("key") / "key.p8"
-    key.write_text("-----BEGIN PRIVATE KEY-----\n")
-    return {"team_id": "TEAM000001", "key_id": "KEY0000001", "key_file": str(key), "topic": "com.example.chat"}
-
-
 @pytest.fixture
 def world(apns: dict[str, object]) -> World:
     return World(settings({"main": app_section(apns=apns, mipush=mipush_section())}))
