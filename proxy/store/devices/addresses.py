@@ -197,8 +197,9 @@ class RedisAddresses:
             return owner_key
         return keys.push_token(self._app_ids[lane.app], lane.app, reached.platform, reached.push_token)
 
-    def _reached(self, device: Device) -> Device | None:
-        if self._channels is None or not (device.fallbacks or device.first_platform):
+    def _reached(self, device: Device, *, elsewhere: bool = False) -> Device | None:
+        """`elsewhere`: it is no longer at the address that a job was planned for."""
+        if self._channels is None or not (elsewhere or device.fallbacks or device.first_platform):
             return device
         return device.reached_by(self._channels[device.app])
 
@@ -221,7 +222,9 @@ class RedisAddresses:
     ) -> Destination:
         is_owner = list(owner) == [account_digest(job.account).encode(), job.device_id.encode()]
         device = device_or_none(app, job.device_id, record) if record and is_owner else None
-        return Destination(device and self._reached(device), max(rests_ms, 0) * MS, blocked)
+        if device is not None:
+            device = self._reached(device, elsewhere=device.platform != job.platform)
+        return Destination(device, max(rests_ms, 0) * MS, blocked)
 
     async def rest(self, device: Device, span: timedelta) -> None:
         """Nothing goes to the device for so long."""

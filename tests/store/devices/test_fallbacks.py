@@ -206,6 +206,16 @@ def test_where_a_channel_is_off_the_next_address_is_used_and_the_mark_is_the_sam
     assert phones.seen(["http"], http, FCM.push_token) == (over_http, None)
 
 
+def test_a_job_does_not_follow_its_device_to_an_address_whose_channel_is_off(phones: Phones, app_id: str) -> None:
+    """No worker serves that lane, so that the job would wait there for ever."""
+    one = replace(PHONE, fallbacks=(FCM,))
+    phones.devices.register(one)
+    phones.remove(one.at(1))
+    http = Lane(app_id, "main", "http")
+    assert phones.seen(["http"], http, FCM.push_token) == (replace(PHONE, fallbacks=()), None)
+    assert phones.seen(["http", "apns"], http, FCM.push_token)[1] == replace(PHONE, fallbacks=())
+
+
 def test_jobs_that_wait_for_a_dead_address_find_the_one_that_took_its_place(phones: Phones, app_id: str) -> None:
     phones.devices.register(PHONE)
     phones.remove(PHONE)
