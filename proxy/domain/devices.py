@@ -10,7 +10,7 @@ from typing import Any
 
 from proxy.domain.callbacks import digest
 from proxy.domain.folds import Fold
-from proxy.domain.preferences import Preferences
+from proxy.domain.preferences import Preferences, QuietHours
 from proxy.domain.previews import Preview
 
 
@@ -135,8 +135,8 @@ class Destination:
 
     `rests`: so long the device takes no more, says the provider. `blocked`: the account is. `unknown`: the provider
     knows no such account. `withdrawn`: the job's alert was taken back. `badge`: how many messages the
-    account has not read, None: that was not asked. `preview`: how much the account shows of a message by now. `fold`:
-    of an update of one, what it has to tell.
+    account has not read, None: that was not asked. `preview`: how much the account shows of a message by now, and
+    `quiet_hours` when its phones make no sound. `fold`: of an update of one, what it has to tell.
     """
 
     device: Device | None = None
@@ -146,6 +146,7 @@ class Destination:
     withdrawn: bool = False
     badge: int | None = None
     preview: Preview = Preview.FULL
+    quiet_hours: QuietHours | None = None
     fold: Fold | None = None
 
 

@@ -252,9 +252,8 @@ class LaneWorker:
             if self._control.is_paused:
                 self._waiting.put_first(batches)
                 return []
-        looked_up = _told_once(claimed, looked_up)
-        claimed, batches = _as_shown_now(claimed, batches, looked_up)
         addressed, now = dict[bytes, Push](), self._now()
+        claimed, batches = _as_shown_now(claimed, batches, _told_once(claimed, looked_up), now)
         arrived = {id_ for batch in batches if batch.may_have_arrived for id_ in batch.entry_ids}
         for one, destination in zip(claimed, looked_up.destinations, strict=True):
             try:
@@ -621,14 +620,15 @@ def _told_once(claimed: Sequence[ClaimedJob], looked_up: LaneRead) -> LaneRead:
 
 
 def _as_shown_now(
-    claimed: list[ClaimedJob], batches: Sequence[Batch], looked_up: LaneRead
+    claimed: list[ClaimedJob], batches: Sequence[Batch], looked_up: LaneRead, now: datetime
 ) -> tuple[list[ClaimedJob], Sequence[Batch]]:
     """The same jobs, alone and in their batches; mostly those very ones."""
-    shown = [as_shown_now(one, destination) for one, destination in zip(claimed, looked_up.destinations, strict=True)]
+    asked = zip(claimed, looked_up.destinations, strict=True)
+    shown = [as_shown_now(one, destination, now) for one, destination in asked]
     if all(map(operator.is_, shown, claimed)):
         return claimed, batches
-    now = {one.entry_id: one for one in shown}
-    return shown, [replace(it, jobs=tuple(now.get(one.entry_id, one) for one in it.jobs)) for it in batches]
+    by_entry = {one.entry_id: one for one in shown}
+    return shown, [replace(it, jobs=tuple(by_entry.get(one.entry_id, one) for one in it.jobs)) for it in batches]
 
 
 def _note_of_pause(claimed: ClaimedJob, now: datetime) -> tuple[JobEnd, ...]:

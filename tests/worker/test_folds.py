@@ -206,6 +206,18 @@ def test_a_fold_is_silent_where_all_of_its_new_messages_are(on_folds: OnFolds, s
     on_folds(scenario)
 
 
+def test_a_fold_that_is_told_in_quiet_hours_is_silent(on_folds: OnFolds, store: Store) -> None:
+    async def scenario(relay: Folds) -> None:
+        book = RedisPreferences(store, {"main": relay.app_id})
+        quiet = QuietHours((NOON + 60 * SECOND).time(), (NOON + HOUR).time(), ZoneInfo("UTC"))
+        book.write("main", "ben", Preferences(quiet_hours=quiet), None)
+        await relay.write("a", "while it may sound")
+        assert await relay.at(61) == ["m1", 1]
+        assert [push.job.alert.silent for push in relay.bench.wire.built] == [False, True]
+
+    on_folds(scenario)
+
+
 def test_at_preview_none_an_update_waits_without_a_name_or_a_word(on_folds: OnFolds) -> None:
     async def scenario(relay: Folds) -> None:
         relay.preview = Preview.NONE

@@ -110,8 +110,10 @@ class RedisAddresses:
                 )
         for index, record in enumerate(preferences):
             if record:
-                preview = preferences_or_strictest(record).preview
-                found.destinations[index] = replace(found.destinations[index], preview=preview)
+                its = preferences_or_strictest(record)
+                found.destinations[index] = replace(
+                    found.destinations[index], preview=its.preview, quiet_hours=its.quiet_hours
+                )
         return found
 
     def question(self, lane: Lane, jobs: Sequence[Job]) -> list[Command]:
