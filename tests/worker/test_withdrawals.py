@@ -18,6 +18,9 @@ from proxy.store import keys
 from proxy.store.connection import Store, async_redis
 from proxy.store.queue.withdrawals import RedisWithdrawals, Said
 from proxy.store.records import load_job
+from proxy.store.scripts import ask_strictly
+from proxy.store.users.unread import asking
+from proxy.store.users.unread import number as unread_number
 from proxy.usecases.accept_callback import Acceptance
 from tests.store.samples import MS, NO_WAIT, NOON, SECOND, callback, mipush_lane, queue_of, with_redis
 from tests.worker.lane_bench import LaneBench, OnLane, on_bench
@@ -250,6 +253,29 @@ def test_a_read_withdraws_that_message_and_those_before_it_at_the_readers_device
         assert withdrawal.alert.message_id == by_sequence[2]
         states = [sorted(await relay.marks(by_sequence[number])) for number in (1, 2, 3)]
         assert states == [[b"W", b"s"], [b"W", b"s"], [b"s", b"s"]]
+
+    on_relay(scenario)
+
+
+def test_what_was_read_while_its_lane_was_full_is_neither_told_nor_counted_later(on_relay: OnRelay) -> None:
+    async def scenario(relay: Withdrawing) -> None:
+        relay.counts, relay.jobs_cap = True, 1
+        relay.register(["ben"])
+        relay.say("m0", sender="cai")
+        await relay.plan(relay.phones)
+        for number in (1, 2, 3):
+            relay.now = NOON + number * SECOND
+            relay.say(f"m{number}", sequence=number)
+        await relay.plan(relay.phones)
+        relay.read("m2")
+        await relay.plan(relay.phones)
+        await relay.push_all(relay.phones)
+        relay.jobs_cap = 100
+        assert await relay.move_due(NOON + 60 * SECOND) == 3
+        await relay.plan(relay.phones)
+        assert [job.alert.order.sequence for job in await relay.jobs(relay.phones)] == [3]
+        (total,) = await ask_strictly(relay.redis, [asking(relay.app_id, "ben")])
+        assert unread_number(total) == 2  # m0 and m3
 
     on_relay(scenario)
 

@@ -23,6 +23,7 @@ from proxy.store.scripts import Argument, Command, ask_strictly, script
 
 MOST_SAID = 127  # messages of a conversation; with one more than that each would take twice the memory
 MOST_BEFORE = 32  # of them are withdrawn together with the one that was read
+_MAY_WAIT_MS = 600_000  # accepted so long before it, they may wait for their plan still, as where a lane is full
 # msgId and writer; message id; its sequence, or where it has none its time; which. Short, for each message has one
 _MEMBER = struct.Struct(">10s16sQ?")
 _MSG_ID, _WRITER = 6, 4  # bytes of their digests; only those in one conversation could be mistaken for each other
@@ -87,10 +88,13 @@ class RedisWithdrawals:
         names = [keys.planned(app_id, message.message_id) for message in messages]
         for lane in lanes:
             names += [keys.jobs(lane), keys.retries(lane)]
-        args: list[Argument] = [len(messages), self._jobs_cap, self._ttl_ms]
+        accepted = [message.order.accepted_at_ms for message in messages]
+        may_wait = sum(accepted[0] - it <= _MAY_WAIT_MS for it in accepted)
+        numbers = f"{len(messages)}/{may_wait}"
         if self._folds:
             is_read = jobs[0][1].alert.update is Update.READ
-            args[0] = f"{len(messages)} {messages[0].order.accepted_at_ms if is_read else 0}"
+            numbers += f" {accepted[0] if is_read else 0}"
+        args: list[Argument] = [numbers, self._jobs_cap, self._ttl_ms]
         for lane, job in jobs:
             args += [lanes.index(lane), job.mark, dump_job(job)]
             if self._folds:

@@ -7,11 +7,14 @@
 --   w..., W    as it is     taken back before
 -- A target whose lane is full stays as it is. Idempotent. Returns the places of the full lanes, from 0.
 -- KEYS  planned:<message id> of each message; then per lane: jobs, retries, which both count towards its cap; folds
--- ARGV  1 how many messages; and where alerts are folded when the first was accepted, ms, 0 for a recall: "3 1795435200000"
+-- ARGV  1 how many messages, and how many of them, the first ones, may not be planned yet; and where alerts are folded
+--         when the first was accepted, ms, 0 for a recall: "3/2 1795435200000"
 --       2 cap of a lane   3 TTL of the marks, ms
 --       then per target: its lane's place, from 0; mark; record of the withdrawal; where alerts are folded the place of
 --       its fold in KEYS
-local messages, full = tonumber(string.match(ARGV[1], '^%d+')), {}
+local messages, may_wait = string.match(ARGV[1], '^(%d+)/(%d+)')
+messages, may_wait = tonumber(messages), tonumber(may_wait)
+local full = {}
 local read_at = tonumber(string.match(ARGV[1], ' (%d+)$'))
 local function is_full(lane)
   local jobs = messages + 1 + 2 * lane
@@ -76,7 +79,7 @@ for i = 4, #ARGV, read_at and 4 or 3 do
     for m = 1, messages do
       if states[m] == '1' then
         redis.call('HSET', KEYS[m], mark, 'w' .. record)
-      elseif states[m] == 's' or (states[m] and string.sub(states[m], 1, 1) == 'f') or (m == 1 and not states[m]) then
+      elseif states[m] == 's' or (states[m] and string.sub(states[m], 1, 1) == 'f') or (m <= may_wait and not states[m]) then
         redis.call('HSET', KEYS[m], mark, 'W')
         if not states[m] and redis.call('PTTL', KEYS[m]) < 0 then redis.call('PEXPIRE', KEYS[m], ARGV[3]) end
       end
