@@ -206,7 +206,7 @@ def test_a_phase_that_fails_hides_no_other_and_the_exit_code_tells(checkout: Pat
         "check": ["ruff check", "lint-imports", "mypy", "not system"],
         "test": ["ruff check", "lint-imports", "mypy", "not system", "system and not trial"],
         "test-long": [
-            "tests.chaos --short --seed 2",
+            "tests.chaos --short --fold --seed 2",
             "tests.chaos --short --empty",
             "soak",
             "attacks --short",

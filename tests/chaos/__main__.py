@@ -1,6 +1,6 @@
-"""The chaos run: `make chaos`, `SEED=n make chaos`.
+"""The chaos run: `make chaos`, `SEED=n make chaos`, `FOLD=1 make chaos`.
 
-    python -m tests.chaos [--seed n] [--messages n] [--short] [--empty-store] [--ignore-standstill] [--keep]
+    python -m tests.chaos [--seed n] [--messages n] [--short] [--empty-store] [--fold] [--ignore-standstill] [--keep]
 
 Starts store, emulators, web and workers on free ports of 127.0.0.1, posts callbacks as MIMC does, breaks everything
 around the service by dice, and has an auditor compare what was answered with what the emulated providers saw. Exits
@@ -23,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     size = SHORT if order.short else FULL
     size = size if order.messages is None else size.with_messages(order.messages)
     size = size.with_empty_store() if order.empty_store else size
+    size = size.with_folds() if order.fold else size
     return judged(
         seed, size, _again(order, seed), _say, keep=order.keep, ignore_standstill=order.ignore_standstill
     )  # fmt: skip
@@ -32,6 +33,7 @@ def _again(order: argparse.Namespace, seed: int) -> str:
     options = ["--short"] if order.short else []
     options += [] if order.messages is None else ["--messages", str(order.messages)]
     options += ["--empty-store"] if order.empty_store else []
+    options += ["--fold"] if order.fold else []
     return " ".join(["python -m tests.chaos --seed", str(seed), *options]) if options else f"SEED={seed} make chaos"
 
 
@@ -46,6 +48,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--messages", type=int, help=f"default: {FULL.messages}, with --short {SHORT.messages}")
     parser.add_argument("--short", action="store_true", help="few people, short faults: half a minute")
     parser.add_argument("--empty-store", action="store_true", help="the store comes back empty once, and phones return")
+    parser.add_argument("--fold", action="store_true", help="what follows an alert within 2 s is told together")
     parser.add_argument(
         "--ignore-standstill", action="store_true", help="a machine busy with other things may stand still"
     )

@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -20,7 +20,9 @@ _BEFORE_THE_KILL_MS = 300
 
 @dataclass
 class Arrivals:
-    """`counted`: due, superseded, withdrawn, undecidable, lost with the store. `worst`: the longest wait after a fault.
+    """`counted`: due, superseded, told together, withdrawn, undecidable, lost with the store.
+
+    `worst`: the longest wait after a fault.
 
     `waits`: of all alerts that came and surely had to.
     """
@@ -39,8 +41,13 @@ class Due(NamedTuple):
     hold: Hold
 
 
-def judge_arrivals(evidence: Evidence, alerts: Mapping[tuple[str, Owner], Due], notices: Notices) -> Arrivals:
-    """`alerts` are those that are due, or may be."""
+def judge_arrivals(
+    evidence: Evidence,
+    alerts: Mapping[tuple[str, Owner], Due],
+    notices: Notices,
+    may_tell: Callable[[str, Owner], bool],
+) -> Arrivals:
+    """`alerts` are those that are due, or may be; `may_tell` says which were perhaps told with others."""
     found = Arrivals(findings=list(_hidden(evidence)))
     recovery = recoveries(evidence.faults)
     latest = _latest(evidence)
@@ -58,6 +65,9 @@ def judge_arrivals(evidence: Evidence, alerts: Mapping[tuple[str, Owner], Due], 
         elif any(_is_covered(evidence.messages[word], address, latest) for address in addresses):
             found.counted["due"] += 1
             found.counted["superseded"] += 1
+        elif may_tell(word, owner):
+            found.counted["due"] += 1
+            found.counted["told together"] += 1
         elif notices.may_explain(word, owner.account):
             found.counted["due"] += 1
             found.counted["withdrawn"] += 1

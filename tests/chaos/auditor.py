@@ -12,6 +12,8 @@ It reads the run log (runlog.py) and the emulators' journals, nothing else, and 
     read alert        a phone shows in the end what its owner has read elsewhere
     taken back        a withdrawal of what nobody has read or taken back
     badge             a phone's number is not that of its account's unread messages
+    counted twice     updates tell of more messages than there were (told_together.py)
+    too early         what should have been told together was not
     wrong phone       a push at an address that for MOVED_MS (observed_alerts.py) had belonged to none of the message's
                       readers
 
@@ -36,6 +38,7 @@ from tests.chaos.pushes import Journal
 from tests.chaos.read_and_recalled import Notices
 from tests.chaos.standstill import shares_unexplained, standstills
 from tests.chaos.taken_back import TakenBackJudge
+from tests.chaos.told_together import ToldTogetherJudge
 from tests.chaos.verdict import Verdict
 
 
@@ -54,16 +57,19 @@ def audit(
     """
     evidence = read_evidence(events, journals, times, by_account)
     due, notices = alerts_due(evidence), Notices(evidence)
-    arrivals, observed = judge_arrivals(evidence, due, notices), ObservedAlerts(evidence)
+    together = ToldTogetherJudge(evidence, notices, due, times)
+    arrivals, observed = judge_arrivals(evidence, due, notices, together.may_tell), ObservedAlerts(evidence)
+    counted = together.judge()
     shown = None if phones is None else read_phones(phones, evidence.messages)
     gone = TakenBackJudge(evidence, notices, due, shown).judge()
     lanes = [((evidence.messages[push.word].app, push.provider), push) for push in evidence.pushes]
+    lanes += [((evidence.ownership.app_of(it.address), it.push.provider), it.push) for it in evidence.told]
     return Verdict(
         messages=len(evidence.messages),
         due=arrivals.counted["due"],
         duplicates=sum(callback.posts - 1 for callback in evidence.callbacks),
         faults=Counter(fault.kind for fault in evidence.faults),
-        findings=(*arrivals.findings, *observed.findings, *gone.findings),
+        findings=(*arrivals.findings, *observed.findings, *gone.findings, *counted.findings),
         pushes=len(evidence.pushes),
         delivered=observed.delivered,
         worst_recovery_ms=arrivals.worst and arrivals.worst[0],
@@ -73,6 +79,8 @@ def audit(
         lost_with_the_store=arrivals.counted["lost with the store"],
         never_taken=sum(callback.accepted_ms is None for callback in evidence.callbacks),
         wordless=evidence.accepted.wordless,
+        told=arrivals.counted["told together"],
+        told_together=counted.counted,
         withdrawn=arrivals.counted["withdrawn"],
         taken_back=gone.counted,
         still_there=gone.excused,

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.chaos.faults import Excuses, Fault, Times, dead_addresses, read_faults, spans_of
 from tests.chaos.ownership import Ownership, Span
-from tests.chaos.pushes import Accepted, Address, Journal, Push, TakenBack, read_accepted
+from tests.chaos.pushes import Accepted, Address, Journal, Push, TakenBack, Told, read_accepted
 from tests.chaos.sent_messages import Callback, Message, Notice, read_callbacks, read_messages, read_notices
 
 
@@ -32,6 +32,10 @@ class Evidence:
     @property
     def pushes(self) -> Sequence[Push]:
         return self.accepted.pushes
+
+    @property
+    def told(self) -> Sequence[Told]:
+        return self.accepted.told
 
     @property
     def taken_back(self) -> Sequence[TakenBack]:
@@ -62,5 +66,5 @@ def read_evidence(
         accepted=accepted,
         readers=readers,
         at=at,
-        excuses=Excuses(faults, accepted.pushes, asked_ms, times.push_timeout_s),
+        excuses=Excuses(faults, [*accepted.pushes, *(it.push for it in accepted.told)], asked_ms, times.push_timeout_s),
     )

@@ -41,11 +41,14 @@ UNHEARD = frozenset({
 
 
 class Times(NamedTuple):
-    """The service's, in seconds: how long it waits for an answer, its lease, and at most between two probes."""
+    """The service's, in seconds: how long it waits for an answer, its lease, at most between two probes, and how long
+    what follows an alert of a conversation is gathered, to be told together (0: not at all).
+    """
 
     push_timeout_s: float = 1.4
     lease_s: float = 2.0
     probe_s: float = 1.0
+    fold_s: float = 0.0
 
 
 class Fault(NamedTuple):

@@ -61,5 +61,6 @@ def verdict(folder: Path, times: Times, say: Callable[[str], None], *, ignore_st
         *([] if found.ok else ["promises were broken"]),
         *(["a lane stood still"] if found.stood_still and not ignore_standstill else []),
         *([] if found.due else ["nothing was due, which proves nothing"]),
+        *(["nothing was told together, which proves nothing"] if times.fold_s and not found.told else []),
         *([] if left == [0] else ["work was left undone"]),
     ]

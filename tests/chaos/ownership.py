@@ -86,6 +86,20 @@ class Ownership:
     def addresses(self, owner: Owner) -> set[Address]:
         return {claim.address for claim in self._of_owner[owner]}
 
+    def undisturbed(self, owner: Owner) -> Address | None:
+        """The device's address, where it was theirs alone and nothing happened to it but the loss of the store."""
+        mine = self._of_owner[owner]
+        address = mine[0].address
+        claims = self._of_address[address]
+        if len(claims) != len(mine) or address in self._dead or any(claim.kind != "registered" for claim in claims):
+            return None
+        return address if len(mine) == 1 or self._emptied else None
+
+    def app_of(self, address: Address) -> str:
+        """Whose users have had it."""
+        claims = self._of_address.get(address)
+        return claims[0].owner.app if claims else ""
+
     def resource(self, owner: Owner) -> str:
         """The login that the device named last."""
         return self._of_owner[owner][-1].resource

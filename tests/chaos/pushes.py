@@ -1,5 +1,6 @@
 """What the emulated providers accepted, in one form for both."""
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping
@@ -11,6 +12,7 @@ Journal = Iterable[Mapping[str, Any]]  # read once
 APNS, SANDBOX, MIPUSH = PROVIDERS = ("apns", "sandbox", "mipush")
 
 _WORD = re.compile(r"[\w-]+", re.ASCII)
+_COUNT = re.compile(r"(\d+) new messages?")
 _KIND_OF_TARGET = {"registration_id": "regid", "user_account": "account"}
 _ANSWERED = frozenset({"status", "code"})  # effects of faults that are an answer
 _KIND_OF_CALL = {"regid": "regid", "user_account": "account"}
@@ -56,16 +58,32 @@ class TakenBack(NamedTuple):
     came_ms: int
 
 
+class Told(NamedTuple):
+    """A push that tells how many messages came, and shows none of them.
+
+    `peer` is what the app opens: "p2p:<writer>" or "topic:<id>".
+    """
+
+    push: Push  # of no word
+    number: int
+    peer: str
+
+    @property
+    def address(self) -> Address:
+        return self.push.address
+
+
 class Accepted(NamedTuple):
     """What the providers accepted, each in the order in which it took them.
 
     `failed` are the times of MiPush's tries that a fault kept from the phone, by word and address: None, where it was
     not answered.
     `numbers` are the times and numbers that iPhones were told.
-    `wordless` counts alerts that show none of the words and take nothing back, `badges` pushes of a number alone.
+    `told` are those that tell of messages and show none. `wordless` counts alerts that show none of the words and take nothing back, `badges` pushes of a number alone.
     """
 
     pushes: list[Push]
+    told: list[Told]
     taken_back: list[TakenBack]
     failed: Mapping[tuple[str, Address], list[int | None]]
     numbers: Mapping[Address, list[tuple[int, int]]]
@@ -74,7 +92,7 @@ class Accepted(NamedTuple):
 
 
 def read_accepted(journals: Mapping[str, Journal], words: Container[str]) -> Accepted:
-    pushes, taken_back = list[Push](), list[TakenBack]()
+    pushes, told, taken_back = list[Push](), list[Told](), list[TakenBack]()
     failed: dict[tuple[str, Address], list[int | None]] = defaultdict(list)
     numbers: dict[Address, list[tuple[int, int]]] = defaultdict(list)
     wordless = badges = 0
@@ -100,6 +118,8 @@ def read_accepted(journals: Mapping[str, Journal], words: Container[str]) -> Acc
                     taken_back.append(_taken_back(entry, data["message"], data["withdrawn"], provider))
                 else:
                     badges += 1
+            elif together := list(_read_told(provider, entry)):
+                told += together
             elif found := list(_read(provider, entry, words)):
                 pushes += found
                 items.update((push.address[1], push.item) for push in found if push.item is not None)
@@ -107,7 +127,7 @@ def read_accepted(journals: Mapping[str, Journal], words: Container[str]) -> Acc
                 taken_back.append(_taken_back(entry, entry["collapse_id"], "recall", provider))
             else:
                 wordless += 1
-    return Accepted(pushes, taken_back, failed, numbers, wordless, badges)
+    return Accepted(pushes, told, taken_back, failed, numbers, wordless, badges)
 
 
 def _taken_back(entry: Mapping[str, Any], item: str, why: str, provider: str) -> TakenBack:
@@ -120,22 +140,43 @@ def _accepted(entry: Mapping[str, Any]) -> bool:
     return bool(entry["kind"] in ("send", "revoke") and entry["outcome"] == "accepted")
 
 
+def _read_told(provider: str, entry: Mapping[str, Any]) -> Iterator[Told]:
+    push, texts = _push(provider, entry)
+    number = next((int(found[1]) for text in texts if (found := _COUNT.fullmatch(text))), None)
+    if number is None:
+        return
+    payload = entry["payload"] if "device_token" in entry else json.loads(entry["payload"])
+    for address in _addresses(entry):
+        yield Told(push._replace(address=address), number, payload["mimc"]["conversation"])
+
+
 def _read(provider: str, entry: Mapping[str, Any], words: Container[str]) -> Iterator[Push]:
+    push, texts = _push(provider, entry)
+    shown = dict.fromkeys(word for text in texts for word in _WORD.findall(text) if word in words)
+    for word in shown:
+        for address in _addresses(entry):
+            yield push._replace(word=word, address=address)
+
+
+def _addresses(entry: Mapping[str, Any]) -> list[Address]:
     if "device_token" in entry:
-        addresses = [("apns", entry["device_token"].lower())]
+        return [("apns", entry["device_token"].lower())]
+    bad = set(entry.get("bad_targets", ()))
+    kind = _KIND_OF_TARGET[entry["target_kind"]]
+    return [(kind, target) for target in entry["targets"] if target not in bad]
+
+
+def _push(provider: str, entry: Mapping[str, Any]) -> tuple[Push, list[str]]:
+    """What is the same for all words and addresses, and the texts shown."""
+    if "device_token" in entry:
         alert = entry["payload"]["aps"]["alert"]
         texts = [text for text in alert.values() if isinstance(text, str)] if isinstance(alert, dict) else [alert]
         item, notify_id, lost = entry["collapse_id"], None, entry["lost"]
     else:
-        bad = set(entry.get("bad_targets", ()))
-        kind = _KIND_OF_TARGET[entry["target_kind"]]
-        addresses = [(kind, target) for target in entry["targets"] if target not in bad]
         texts = [entry.get("shown_title", ""), entry.get("shown_description") or entry.get("description", "")]
         item, notify_id, lost = entry["jobkey"], entry["notify_id"], None
-    shown = dict.fromkeys(word for text in texts for word in _WORD.findall(text) if word in words)
-    for word in shown:
-        for address in addresses:
-            yield Push(
-                word, address, item, notify_id, entry["came_ms"], entry["monotonic_ms"], entry["number"],
-                (provider, entry["connection"]), entry["peer_port"], lost, entry.get("fault"),
-            )  # fmt: skip
+    push = Push(
+        "", ("", ""), item, notify_id, entry["came_ms"], entry["monotonic_ms"], entry["number"],
+        (provider, entry["connection"]), entry["peer_port"], lost, entry.get("fault"),
+    )  # fmt: skip
+    return push, texts

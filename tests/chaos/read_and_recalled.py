@@ -54,6 +54,14 @@ class Notices:
         """Whether no alert of it for that account need have come."""
         return any(self.recalls(word, account)) or any(self.reads(word, account))
 
+    def may_be_over(self, word: str, account: str) -> bool:
+        """Whether it need not count any more: the same, or a later one of the conversation was read."""
+        message = self._evidence.messages[word]
+        reads = self._reads[message.app, account, message.conversation]
+        return self.may_explain(word, account) or any(
+            self._evidence.messages[notice.word].is_later_than(message) for notice in reads
+        )
+
     def surely_recalled(self, word: str, account: str) -> Notice | None:
         return next((it for it in self.recalls(word, account) if it.accepted_ms is not None), None)
 

@@ -27,7 +27,7 @@ from tests.system.rig import Process, Rig
 
 MOST_SECONDS = 15 * 60.0
 RUN_LOG = "run.jsonl"
-ALERTS = {"withdraw": True, "badge": True}
+ALERTS: Mapping[str, Any] = {"withdraw": True, "badge": True}
 # Backoffs are seconds here. What Mi Push may have taken, for its answer could not be read, is tried again after ten
 # minutes, longer than a run: if it had not been taken, the auditor would find the alert lost.
 _SOON_S = 60.0
@@ -44,7 +44,12 @@ def play(seed: int, size: Size, folder: Path, say: Say) -> None:
     with (
         RunLog(folder / RUN_LOG) as log,
         Rig(
-            folder, relay=size.relay, alerts=ALERTS, sandbox={}, mipush={"unknown_targets": "accept"}, without=["mimc"]
+            folder,
+            relay=size.relay,
+            alerts={**ALERTS, "fold_s": size.fold_s},
+            sandbox={},
+            mipush={"unknown_targets": "accept"},
+            without=["mimc"],
         ) as rig,
     ):
         log.write("run", seed=seed, started_at_ms=time.time_ns() // 1_000_000)

@@ -22,7 +22,8 @@ class Size:
     `fault_every_s`: the mean pause between two faults of one kind of trouble (see dice.py), `fault_for_s` how long
     one lasts, and `without` the kinds that take too long for this size. `patience_s`: how long all work may take to be
     settled once the faults are over. `empty_store`: instead of its other troubles the store comes back empty, once, and
-    the phones register again. The longest absences of the store fill the full run's spool.
+    the phones register again. The longest absences of the store fill the full run's spool. `fold_s`: how long what
+    follows an alert of a conversation is gathered, to be told together.
     """
 
     messages: int
@@ -39,6 +40,7 @@ class Size:
     without: tuple[str, ...] = ()
     notice_within_s: float = 6.0
     empty_store: bool = False
+    fold_s: float = 0.0
     relay: Mapping[str, float] = field(default_factory=lambda: _TIMES)
 
     @property
@@ -57,10 +59,14 @@ class Size:
 
     @property
     def times(self) -> Times:
-        return Times(self.relay["push_timeout_s"], self.lease_s, self.relay["probe_s"])
+        return Times(self.relay["push_timeout_s"], self.lease_s, self.relay["probe_s"], self.fold_s)
 
     def with_empty_store(self) -> "Size":
         return replace(self, empty_store=True)
+
+    def with_folds(self) -> "Size":
+        """In a few groups, so that much comes closely."""
+        return replace(self, fold_s=2.0, groups=6)
 
     def with_messages(self, messages: int) -> "Size":
         return replace(self, messages=messages)

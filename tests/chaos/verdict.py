@@ -8,7 +8,7 @@ from tests.chaos.standstill import MOST_MS, Standstill
 
 KINDS = (
     "lost", "shown twice", "unexcused repeat", "order", "wrong phone",
-    "recalled text", "read alert", "taken back", "badge",
+    "recalled text", "read alert", "taken back", "badge", "counted twice", "too early",
 )  # fmt: skip
 _SHOWN = 5
 
@@ -31,7 +31,8 @@ class Verdict:
     """A run's figures.
 
     `due` is what surely had to arrive, `undecidable` what did not arrive and need not have; `withdrawn` counts what did
-    not because it had been read or recalled, `taken_back` what else is known of those, and `still_there` by its excuse
+    not because it had been read or recalled, `told` what was told with others, in updates of which `told_together` says
+    what else is known, `taken_back` what else is known of those, and `still_there` by its excuse
     what phones show all the same, and numbers that could not be judged. `duplicates` counts posts
     of a callback after its first. `delivered` counts the alerts to which the `pushes` belong, `excused` the repeats by
     their excuse. `slowest` names the alert with the worst recovery. `standstills` are the longest time without a reason
@@ -53,6 +54,8 @@ class Verdict:
     never_taken: int = 0
     wordless: int = 0
     withdrawn: int = 0
+    told: int = 0
+    told_together: Mapping[str, int] = field(default_factory=dict)
     taken_back: Mapping[str, int] = field(default_factory=dict)
     still_there: Mapping[str, int] = field(default_factory=dict)
     excused: Mapping[str, int] = field(default_factory=dict)
@@ -95,6 +98,8 @@ class Verdict:
             "recalled or read": f"{self.count('recalled text') + self.count('read alert')}",
             "taken back": f"{self.count('taken back')}",
             "wrong badges": f"{self.count('badge')}",
+            "counted twice": f"{self.count('counted twice')}",
+            "told too early": f"{self.count('too early')}",
             "pushes per alert": f"{self.pushes_per_alert:.2f}",
             "worst recovery": recovery,
             "longest standstill": f"{self.standstill_ms / 1000:.1f} s",
@@ -107,6 +112,7 @@ class Verdict:
             "superseded": self.superseded, "undecidable": self.undecidable,
             "lost with the store": self.lost_with_the_store, "never answered 200": self.never_taken,
             "pushes without a word": self.wordless, "not pushed, for read or recalled": self.withdrawn,
+            "told together": self.told, **self.told_together,
             **self.taken_back,
             **{f"not judged, for {excuse}": count for excuse, count in sorted(self.still_there.items())},
             **{f"repeats excused by {excuse}": count for excuse, count in sorted(self.excused.items())},
