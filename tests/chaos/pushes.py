@@ -79,7 +79,8 @@ class Accepted(NamedTuple):
     `failed` are the times of MiPush's tries that a fault kept from the phone, by word and address: None, where it was
     not answered.
     `numbers` are the times and numbers that iPhones were told.
-    `told` are those that tell of messages and show none. `wordless` counts alerts that show none of the words and take nothing back, `badges` pushes of a number alone.
+    `told` are those that tell of messages and show none. `wordless` counts alerts that show none of the words and take
+    nothing back, `badges` pushes of a number alone.
     """
 
     pushes: list[Push]

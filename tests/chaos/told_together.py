@@ -10,8 +10,7 @@ APNs that belong together have one collapse id; MiPush's take the first alert's 
                     or an update, and no fault explains a repeat
 
 That is counted where a phone was one account's for the whole run. Else a message need only be followed by an update.
-Nobody can see from outside when a message was read, so one that may have been need not be told. Where MiPush has
-alerts that wait for a fault, a later update may cover one as a later alert does; what it tells is no lower bound then.
+Nobody can see from outside when a message was read, so one that may have been need not be told.
 """
 
 import itertools
@@ -182,20 +181,25 @@ class ToldTogetherJudge:
         return self._is_calm(its.told[0].push.provider, asked_ms, at_ms)
 
     def _judge_lost(self, its: Conversation) -> None:
-        """What the updates tell in the end is at least what had no alert."""
+        """What the updates tell in the end is at least what had no alert, and at MiPush what they take the place of."""
         unread = [word for word in its.unpushed if self._surely_unread(word, its)]
-        last_ms = its.told[-1].push.came_ms
-        if its.replaces and unread:
-            messages = self._evidence.messages
+        told, place_taken = its.told, 0
+        if its.replaces and its.own:
+            messages, last = self._evidence.messages, max(its.own, key=_came)
             unread = [
                 word for word in unread if not any(_covers(messages[own.word], messages[word]) for own in its.own)
             ]
-            if not self._is_calm(its.told[0].push.provider, min(its.asked_ms.values()), last_ms):
-                self.found.counted["updates that may cover what waited"] += 1
-                return
-        tells = sum(self._tells_last(those) for those in _series(its))
-        if tells < len(unread):
-            times = f"told of {tells} in all, the last time at {last_ms}; {len(unread)} had no alert of their own"
+            told = [it for it in told if it.push.came_ms > last.came_ms]
+            window_ends_ms = its.asked_ms[last.word] + self._window_ms  # or later
+            place_taken = bool(
+                told
+                and told[0].push.came_ms < window_ends_ms + self._window_ms - _CLOCKS_MS
+                and self._surely_unread(last.word, its)
+            )
+        tells = sum(self._tells_last(those) for those in self._likely_series(its, told))
+        if unread and tells < len(unread) + place_taken:
+            last_ms, there_were = its.told[-1].push.came_ms, len(unread) + place_taken
+            times = f"told of {tells} in all, the last time at {last_ms}; there were {there_were}"
             self._find("lost", unread[-1], its.address, times)
 
     def _surely_unread(self, word: str, its: Conversation) -> bool:
@@ -210,6 +214,18 @@ class ToldTogetherJudge:
             if last.push.came_ms - told.push.ms <= _PASSED_MS or self._evidence.excuses.of(told.push, last.push)
         )  # fmt: skip
         return max(last.number, *passed, 0)
+
+    def _likely_series(self, its: Conversation, told: Sequence[Told]) -> list[list[Told]]:
+        """Rather too many of MiPush's: where the alert at the beginning of the next was covered, only time tells."""
+        if not its.replaces:
+            return _series(its)
+        found: list[list[Told]] = []
+        for place, it in enumerate(told):
+            gap_ms = it.push.came_ms - told[place - 1].push.ms
+            if place == 0 or gap_ms >= 2 * self._window_ms - _CLOCKS_MS:
+                found.append([])
+            found[-1].append(it)
+        return found
 
     def _is_calm(self, provider: str, begin_ms: int, end_ms: int) -> bool:
         return all(end < begin_ms or begin > end_ms for begin, end in self._explained[provider])
