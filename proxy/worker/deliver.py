@@ -421,9 +421,12 @@ class LaneWorker:
             self._control.answered()
         is_paused, now = self._control.is_paused, self._now()
         asked = [
-            decide(claimed, outcome, sent_at=sent.at, now=now, backoff=self._backoff, is_paused=is_paused)
+            decide(
+                claimed, self._for_fold(claimed, outcome), sent_at=sent.at, now=now, backoff=self._backoff,
+                is_paused=is_paused,
+            )
             for (claimed, _), outcome in zip(sent.addressed, outcomes, strict=True)
-        ]
+        ]  # fmt: skip
         has_effects = any(decision.effect is not None for decision in asked)
         decisions = await self._effects.apply(sent.addressed, asked) if has_effects else asked
         results = self._settle_all(sent, decisions)
@@ -468,6 +471,15 @@ class LaneWorker:
             self._waiting.put(batches_of(going, self._wire))
 
     # settling
+
+    def _for_fold(self, claimed: ClaimedJob, outcome: Outcome) -> Outcome:
+        """All that follows in the conversation waits for a fold to end: one that the provider may have taken waits no
+        longer for its next try than the next fold would.
+        """
+        is_fold = claimed.job.alert.is_fold
+        if is_fold and isinstance(outcome, Deferred) and outcome.unanswered and outcome.about is About.JOB:
+            return replace(outcome, retry_after=min(outcome.retry_after, self._channel.window))
+        return outcome
 
     def _settle_all(self, sent: Sent, decisions: Sequence[Decision | RedisError]) -> list[Result | None]:
         """The results; None for a job that the store cannot serve: a later take-over tries it again."""

@@ -331,6 +331,21 @@ def test_an_update_that_is_tried_again_tells_of_what_came_meanwhile(on_folds: On
     on_folds(scenario)
 
 
+def test_what_follows_an_update_that_may_have_been_taken_waits_no_longer_than_a_window(on_folds: OnFolds) -> None:
+    async def scenario(relay: Folds) -> None:
+        await relay.write("a", "b")
+        await relay.push()
+        unreadable = Deferred("unreadable answer", timedelta(minutes=10), about=About.JOB, unanswered=True)
+        relay.bench.wire.verdict = always(unreadable)
+        assert await relay.at(61) == [1]
+        relay.bench.wire.verdict = relay.heir.wire.verdict
+        await relay.write("c")
+        assert await relay.at(120) == []
+        assert await relay.at(123) == [2]
+
+    on_folds(scenario)
+
+
 def test_an_update_that_the_provider_refuses_is_a_dead_letter_and_the_next_ones_go_on(
     on_folds: OnFolds, store: Store
 ) -> None:
