@@ -57,6 +57,16 @@ MISTAKES: dict[str, Mistake] = {
         "or has(entries, string.sub(entry, TIME + 1)) then return",
         "then return",
     ),
+    "no update of a fold": Mistake(
+        "proxy/store/scripts/plan_chunk.lua",
+        "  if not is_due then redis.call('ZADD', KEYS[5 + 2 * lane], window_end, ARGV[i + 3]) end\n",
+        "",
+    ),
+    "folded twice": Mistake(
+        "proxy/store/scripts/plan_chunk.lua",
+        "  redis.call('HINCRBY', key, 'count', 1)\n",
+        "  redis.call('HINCRBY', key, 'count', 2)\n",
+    ),
     "ownership not read again": Mistake(
         "proxy/store/devices/addresses.py",
         "    def read(\n",

@@ -28,8 +28,8 @@ from tests.chaos.evidence import Evidence
 from tests.chaos.faults import UNHEARD
 from tests.chaos.ownership import Hold, Owner
 from tests.chaos.phones import Badge, Phones
-from tests.chaos.pushes import Address, Push
-from tests.chaos.read_and_recalled import Notices
+from tests.chaos.pushes import Address, Push, TakenBack
+from tests.chaos.read_and_recalled import READ, Notices
 from tests.chaos.verdict import Finding
 
 _FOR_EVER = 1 << 62
@@ -88,6 +88,8 @@ class TakenBackJudge:
             else:
                 before = [it for it in of_notify_id[taken.address, taken.notify_id] if it.came_ms <= taken.came_ms]
                 word = before[-1].word if before else None
+                if before and self._is_told_since(before[-1], taken):
+                    taken = taken._replace(why=READ)  # noqa: PLW2901  of what is told together none is recalled
             if word is None or self._notices.allow(taken, word, self._evidence.readers[word]):
                 continue
             if taken.notify_id is not None and self._notices.may_cover(taken, word):
@@ -95,6 +97,15 @@ class TakenBackJudge:
             else:
                 times = f"taken back at {taken.came_ms} as {taken.why or 'revoked'}, which nobody asked for"
                 self._find("taken back", word, taken.address, times)
+
+    def _is_told_since(self, push: Push, taken: TakenBack) -> bool:
+        """An update that tells of several messages has taken the place of that alert."""
+        return any(
+            told.address == taken.address
+            and told.push.notify_id == taken.notify_id
+            and push.came_ms < told.push.came_ms <= taken.came_ms
+            for told in self._evidence.told
+        )
 
     def _judge_shown(self, word: str, address: Address, elsewhere: frozenset[Address]) -> None:
         """An alert that a phone shows in the end."""

@@ -64,7 +64,9 @@ class AuditedRig(Rig):
         self._providers = providers
         self._build = build
         times = {**SHORT_TIMES, **(relay or {})}
-        self._times = Times(times["push_timeout_s"], times["lease_s"], times["probe_s"])
+        self._times = Times(
+            times["push_timeout_s"], times["lease_s"], times["probe_s"], (alerts or {}).get("fold_s", 0.0)
+        )
         self._run_log = folder / "run.jsonl"
         self._posts = 0
 

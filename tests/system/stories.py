@@ -15,6 +15,7 @@ from tests.system.rig import OTHER
 SLOW: Mapping[str, Any] = {"apns": {"delay_ms": 700}, "relay": {"silence_min_s": 1.2, "heartbeat_s": 0.55}}
 LATE: Mapping[str, Any] = {"relay": {"backoff_initial_s": 2.6, "backoff_max_s": 2.6}}
 ALERTS: Mapping[str, Any] = {"alerts": {"withdraw": True, "badge": True}}
+FOLDS: Mapping[str, Any] = {"alerts": {"fold_s": 2.0, "withdraw": True}}
 READERS = [f"reader-{number}" for number in range(20)]
 
 
@@ -124,5 +125,16 @@ def a_reader_has_two_phones(rig: AuditedRig) -> None:
     rig.kill_worker(worker)
     rig.announce(first, ["alice", "bob"])
     rig.announce(second, ["bob", "alice"])
+    rig.start_worker()
+    rig.settled(OTHER)
+
+
+def messages_come_closely(rig: AuditedRig) -> None:
+    """The worker has all of them before it at once; the writer of the last takes it back."""
+    rig.start_web()
+    for account in ("alice", "bob"):
+        rig.phone(account)
+    *_, last = [rig.send(["alice", "bob"], number) for number in range(1, 5)]
+    rig.notice("recall", last, "zoe")
     rig.start_worker()
     rig.settled(OTHER)

@@ -8,6 +8,7 @@ from tests.system.audited import AuditedRig
 from tests.system.rig import MAIN, OTHER
 from tests.system.stories import (
     ALERTS,
+    FOLDS,
     LATE,
     READERS,
     SLOW,
@@ -16,6 +17,7 @@ from tests.system.stories import (
     a_provider_is_busy_for_a_moment,
     a_reader_has_two_phones,
     a_worker_sleeps_and_others_go_on,
+    messages_come_closely,
     mimc_says_it_several_times,
     worker_and_store_are_killed,
 )
@@ -163,3 +165,13 @@ def test_a_number_counts_each_message_once_whatever_is_said_twice_or_killed(plac
         verdict = rig.verdict()
         assert verdict.ok, verdict.report()
         assert (verdict.due, verdict.taken_back["numbers exactly known"]) == (4, 2)
+
+
+@pytest.mark.trial  # the window must end
+def test_what_follows_an_alert_is_counted_once(place: Path) -> None:
+    with AuditedRig(place, **FOLDS) as rig:
+        messages_come_closely(rig)
+        verdict = rig.verdict()
+        assert verdict.ok, verdict.report()
+        assert (verdict.due, verdict.delivered) == (8, 2)
+        assert verdict.told_together == {"updates pushed": 2, "conversations counted": 2}

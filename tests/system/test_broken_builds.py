@@ -13,6 +13,7 @@ from tests.chaos.broken_builds import MISTAKES, build_broken
 from tests.system.audited import AuditedRig
 from tests.system.stories import (
     ALERTS,
+    FOLDS,
     LATE,
     SLOW,
     a_message_is_recalled,
@@ -20,6 +21,7 @@ from tests.system.stories import (
     a_provider_is_busy_for_a_moment,
     a_reader_has_two_phones,
     a_worker_sleeps_and_others_go_on,
+    messages_come_closely,
     mimc_says_it_several_times,
     worker_and_store_are_killed,
 )
@@ -35,6 +37,8 @@ CASES: Mapping[str, tuple[Story, Mapping[str, Any], str]] = {
     "what is shown stays": (a_message_is_recalled, ALERTS, "recalled text"),
     "anybody may recall": (a_message_is_recalled, {"alerts": {"withdraw": True}}, "taken back"),
     "each phone counts": (a_reader_has_two_phones, ALERTS, "badge"),
+    "no update of a fold": (messages_come_closely, FOLDS, "lost"),
+    "folded twice": (messages_come_closely, FOLDS, "counted twice"),
     "ownership not read again": (a_phone_changes_hands_while_its_alert_waits, LATE, "wrong phone"),
 }
 
