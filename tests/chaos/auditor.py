@@ -12,7 +12,7 @@ It reads the run log (runlog.py) and the emulators' journals, nothing else, and 
     read alert        a phone shows in the end what its owner has read elsewhere
     taken back        a withdrawal of what nobody has read or taken back
     badge             a phone's number is not that of its account's unread messages
-    counted twice     updates tell of more messages than there were (told_together.py)
+    counted twice     folds tell of more messages than there were (told_together.py)
     too early         what should have been told together was not
     wrong phone       a push at an address that for MOVED_MS (observed_alerts.py) had belonged to none of the message's
                       readers

@@ -57,7 +57,7 @@ MISTAKES: dict[str, Mistake] = {
         "or has(entries, string.sub(entry, TIME + 1)) then return",
         "then return",
     ),
-    "no update of a fold": Mistake(
+    "no fold is due": Mistake(
         "proxy/store/scripts/plan_chunk.lua",
         "  if not is_due then redis.call('ZADD', KEYS[5 + 2 * lane], window_end, ARGV[i + 3]) end\n",
         "",

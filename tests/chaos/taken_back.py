@@ -99,7 +99,7 @@ class TakenBackJudge:
                 self._find("taken back", word, taken.address, times)
 
     def _is_told_since(self, push: Push, taken: TakenBack) -> bool:
-        """An update that tells of several messages has taken the place of that alert."""
+        """A fold has taken the place of that alert."""
         return any(
             told.address == taken.address
             and told.push.notify_id == taken.notify_id

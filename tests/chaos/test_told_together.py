@@ -64,7 +64,7 @@ def test_each_message_has_an_alert_or_is_counted_once_and_mi_push_counts_the_ale
     assert passes(it)
     verdict = it.verdict()
     assert (verdict.due, verdict.told, verdict.wordless) == (3, 2, 0)
-    assert verdict.told_together == {"updates pushed": 1, "conversations counted": 1}
+    assert verdict.told_together == {"folds pushed": 1, "conversations counted": 1}
     assert found(story(right - 1, app)) == {"lost": 1}
     assert found(story(right + 1, app)) == {"counted twice": 1}
 
@@ -77,7 +77,7 @@ def test_what_no_update_tells_of_is_lost(app: str) -> None:
     assert it.verdict().count("lost") >= 1
 
 
-def test_an_update_goes_on_from_the_one_before_it() -> None:
+def test_a_fold_goes_on_from_the_one_before_it() -> None:
     it = story(2)
     it.wrote("fig", at=2500)
     it.told_of(3, at=4200)
@@ -98,7 +98,7 @@ def test_after_a_pause_it_begins_anew(app: str, number: int) -> None:
     assert found(it) == {"counted twice": 1}
 
 
-def test_what_was_recalled_before_the_update_is_not_counted() -> None:
+def test_what_was_recalled_before_the_fold_is_not_counted() -> None:
     for number, verdict in ((1, {}), (2, {"counted twice": 1})):
         it = story(number)
         it.recalled("pear", at=400)
@@ -116,7 +116,7 @@ def test_what_was_recalled_or_read_just_before_may_be_counted(number: int) -> No
         assert passes(it)
 
 
-def test_an_update_of_which_everything_was_recalled_is_left_out() -> None:
+def test_a_fold_of_which_everything_was_recalled_is_left_out() -> None:
     it = story(None)
     it.recalled("pear", at=400)
     it.recalled("plum", at=1600)
@@ -138,7 +138,7 @@ def test_a_worker_that_was_held_up_may_come_last_with_what_it_had_read_before() 
 
 
 @pytest.mark.parametrize("app", [OTHER, MAIN])
-def test_there_is_one_update_a_window(app: str) -> None:
+def test_there_is_one_fold_a_window(app: str) -> None:
     it = story(2 if app == OTHER else 3, app)
     it.wrote("fig", at=2200, app=app)
     it.told_of(3 if app == OTHER else 4, at=3000, app=app)
@@ -166,13 +166,13 @@ def test_what_was_said_before_may_come_later() -> None:
 # whose
 
 
-def test_an_update_goes_to_readers_alone() -> None:
+def test_a_fold_goes_to_readers_alone() -> None:
     it = story(2)
     it.told_of(2, at=2120, phone="bob")
     assert found(it) == {"wrong phone": 1}
 
 
-def test_where_a_phone_changed_hands_an_update_after_the_message_is_enough() -> None:
+def test_where_a_phone_changed_hands_a_fold_after_the_message_is_enough() -> None:
     it = story(1)
     it.registered("bob", at=4000, phone="alice", device="second")
     assert passes(it)

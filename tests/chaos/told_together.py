@@ -1,15 +1,15 @@
-"""Messages that are told together: each is shown by an alert of its own or counted in an update, once.
+"""Messages that are told together: each is shown by an alert of its own or counted in a fold, once.
 
 With alerts.fold_s. The first alert of a conversation on a phone goes at once; what follows in its window is counted,
-and an update tells when it ends how many there are ("3 new messages"), each time all since that first alert. Updates of
+and a fold tells when it ends how many there are ("3 new messages"), each time all since that first alert. Folds of
 APNs that belong together have one collapse id; MiPush's take the first alert's place, and count it too.
 
-    lost            the updates of a conversation tell of fewer messages than surely had no alert of their own
-    counted twice   of more than there could have been when the update came, less what had been recalled by then
-    too early       an update within the window of the one before, or an alert of its own within the window of an alert
-                    or an update, and no fault explains a repeat
+    lost            the folds of a conversation tell of fewer messages than surely had no alert of their own
+    counted twice   of more than there could have been when the fold came, less what had been recalled by then
+    too early       a fold within the window of the one before, or an alert of its own within the window of an alert
+                    or a fold, and no fault explains a repeat
 
-That is counted where a phone was one account's for the whole run. Else a message need only be followed by an update.
+That is counted where a phone was one account's for the whole run. Else a message need only be followed by a fold.
 Nobody can see from outside when a message was read, so one that may have been need not be told.
 """
 
@@ -37,7 +37,7 @@ _PASSED_MS = 100
 
 @dataclass
 class ToldTogetherFound:
-    """`counted`: updates pushed, conversations counted, and repeats and conversations that could not be judged."""
+    """`counted`: folds pushed, conversations counted, and repeats and conversations that could not be judged."""
 
     findings: list[Finding] = field(default_factory=list)
     counted: Counter[str] = field(default_factory=Counter)
@@ -84,7 +84,7 @@ class ToldTogetherJudge:
         self.found = ToldTogetherFound()
 
     def may_tell(self, word: str, owner: Owner) -> bool:
-        """Whether an update came after the message to that device."""
+        """Whether a fold came after the message to that device."""
         peer = peer_of(message := self._evidence.messages[word])
         asked_ms = self._asked[message.app, owner.account, peer][word]
         return any(
@@ -95,7 +95,7 @@ class ToldTogetherJudge:
 
     def judge(self) -> ToldTogetherFound:
         if self._evidence.told:
-            self.found.counted["updates pushed"] = len(self._evidence.told)
+            self.found.counted["folds pushed"] = len(self._evidence.told)
         for told in self._evidence.told:
             self._judge_reader(told)
         if self._window_ms:
@@ -151,11 +151,11 @@ class ToldTogetherJudge:
         if excuse:
             self.found.counted[f"told again soon, excused by {excuse}"] += 1
         else:
-            times = f"pushed at {second.came_ms}, {first.word or 'an update'} at {first.ms}"
+            times = f"pushed at {second.came_ms}, {first.word or 'a fold'} at {first.ms}"
             self._find("too early", second.word or "-", its.address, times)
 
     def _judge_twice(self, its: Conversation) -> None:
-        """What the updates tell up to each of them is at most what there was."""
+        """What the folds tell up to each of them is at most what there was."""
         series = _series(its)
         for place, told in enumerate(its.told):
             at = told.push.came_ms
@@ -181,7 +181,7 @@ class ToldTogetherJudge:
         return self._is_calm(its.told[0].push.provider, asked_ms, at_ms)
 
     def _judge_lost(self, its: Conversation) -> None:
-        """What the updates tell in the end is at least what had no alert, and at MiPush what they take the place of."""
+        """What the folds tell in the end is at least what had no alert, and at MiPush what they take the place of."""
         unread = [word for word in its.unpushed if self._surely_unread(word, its)]
         told, place_taken = its.told, 0
         if its.replaces and its.own:
@@ -240,7 +240,7 @@ def peer_of(message: Message) -> str:
 
 
 def _series(its: Conversation) -> list[list[Told]]:
-    """The updates that go on from each other.
+    """The folds that go on from each other.
 
     MiPush's are known by the alert that is pushed before them, unless that was covered: then two are taken for one.
     """

@@ -31,7 +31,7 @@ class Verdict:
     """A run's figures.
 
     `due` is what surely had to arrive, `undecidable` what did not arrive and need not have; `withdrawn` counts what did
-    not because it had been read or recalled, `told` what was told with others, in updates of which `told_together` says
+    not because it had been read or recalled, `told` what was told with others, in folds of which `told_together` says
     what else is known, `taken_back` what else is known of those, and `still_there` by its excuse
     what phones show all the same, and numbers that could not be judged. `duplicates` counts posts
     of a callback after its first. `delivered` counts the alerts to which the `pushes` belong, `excused` the repeats by

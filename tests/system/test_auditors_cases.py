@@ -174,4 +174,4 @@ def test_what_follows_an_alert_is_counted_once(place: Path) -> None:
         verdict = rig.verdict()
         assert verdict.ok, verdict.report()
         assert (verdict.due, verdict.delivered) == (8, 2)
-        assert verdict.told_together == {"updates pushed": 2, "conversations counted": 2}
+        assert verdict.told_together == {"folds pushed": 2, "conversations counted": 2}

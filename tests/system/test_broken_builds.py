@@ -37,7 +37,7 @@ CASES: Mapping[str, tuple[Story, Mapping[str, Any], str]] = {
     "what is shown stays": (a_message_is_recalled, ALERTS, "recalled text"),
     "anybody may recall": (a_message_is_recalled, {"alerts": {"withdraw": True}}, "taken back"),
     "each phone counts": (a_reader_has_two_phones, ALERTS, "badge"),
-    "no update of a fold": (messages_come_closely, FOLDS, "lost"),
+    "no fold is due": (messages_come_closely, FOLDS, "lost"),
     "folded twice": (messages_come_closely, FOLDS, "counted twice"),
     "ownership not read again": (a_phone_changes_hands_while_its_alert_waits, LATE, "wrong phone"),
 }
