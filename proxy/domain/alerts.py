@@ -62,14 +62,14 @@ class AlertText:
         """That a message was recalled, or how many came, says nothing of them."""
         return self.kind if self.kind in (Kind.RECALL, FOLD) else Kind.NEW
 
-    def folded(self, *, is_group: bool) -> "AlertText":
+    def folded(self, *, is_group: bool, count: int = 1) -> "AlertText":
         """What is told of this message and others of its conversation: whose they are, and how many; no more of any.
 
         In a group others write too: the group's name is the title.
         """
         if is_group:
-            return AlertText(self.group, "", FOLD, self.group, count=1)
-        return AlertText(self.title, "", FOLD, avatar=self.avatar, count=1)
+            return AlertText(self.group, "", FOLD, self.group, count=count)
+        return AlertText(self.title, "", FOLD, avatar=self.avatar, count=count)
 
 
 class Update(StrEnum):

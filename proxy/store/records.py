@@ -2,7 +2,6 @@
 
 import json
 from base64 import b64decode, b64encode
-from dataclasses import replace
 from datetime import datetime, time
 from functools import lru_cache
 from typing import Any, assert_never
@@ -13,7 +12,7 @@ from proxy.domain.callbacks import Recipient
 from proxy.domain.dead_letters import Unread
 from proxy.domain.devices import Address, ApnsEnvironment, Device, Platform
 from proxy.domain.jobs import Job, Try
-from proxy.domain.kinds import FOLD, Kind
+from proxy.domain.kinds import Kind
 from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import OfflineMessage
 from proxy.domain.preferences import UNREADABLE, Mute, Preferences, QuietHours, zone_of
@@ -73,7 +72,10 @@ def load_offline_message(record: bytes) -> OfflineMessage:
 
 
 def dump_job(job: Job, *, with_text: bool = True) -> bytes:
-    """`with_text` False leaves out what people wrote, for dead letters."""
+    """`with_text` False leaves out what people wrote, for dead letters.
+
+    The format comes first: plan_chunk.lua makes the update of a fold of a job's record, by "v" and "count".
+    """
     alert, order = job.alert, job.alert.order
     text, extra = _text(alert) if with_text else (None, {})
     return _dump({
@@ -141,7 +143,8 @@ def load_job(record: bytes) -> Job:
         text, update = _load_text(fields), None
         if fields["v"] == _UPDATES and "count" in fields:
             _only(int, fields["count"])
-            text = replace(text, body="", kind=FOLD, count=fields["count"])
+            # made of a job's record, it has that one's words still
+            text = text.folded(is_group=fields["conv"].startswith("topic:"), count=fields["count"])
         elif fields["v"] == _UPDATES:
             update = Update(fields["update"])
         alert = Alert(

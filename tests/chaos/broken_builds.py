@@ -59,7 +59,7 @@ MISTAKES: dict[str, Mistake] = {
     ),
     "no fold is due": Mistake(
         "proxy/store/scripts/plan_chunk.lua",
-        "  if not is_due then redis.call('ZADD', KEYS[5 + 2 * lane], window_end, ARGV[i + 3]) end\n",
+        "    redis.call('ZADD', KEYS[5 + 2 * lane], due, as_update(record, is_due and 0 or 1))\n",
         "",
     ),
     "folded twice": Mistake(

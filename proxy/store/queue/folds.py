@@ -12,7 +12,7 @@ Without a fold there is `next` alone. Scripts: plan_chunk, withdraw, "told" of s
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 
 from proxy.domain.alerts import Alert
@@ -22,7 +22,7 @@ from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
 from proxy.domain.times import MS, from_ms, to_ms
 from proxy.store import keys
-from proxy.store.records import dump_job, dump_order, load_order
+from proxy.store.records import dump_order, load_order
 from proxy.store.scripts import Argument, Command
 
 _FIELDS = ("first", "count", "shown", "seen", "order", "until", "sounds")
@@ -45,15 +45,10 @@ class Folding:
 
     def of_job(self, lane: Lane, job: Job, place: int) -> list[Argument]:
         """The same, for one that may fold: where its fold is in KEYS."""
-        return [place, int(not job.alert.silent), int(lane in self.replacing), dump_job(update_of(job))]
+        return [place, int(not job.alert.silent), int(lane in self.replacing)]
 
 
-GOES_AT_ONCE: Sequence[Argument] = (0, 0, 0, b"")
-
-
-def update_of(job: Job) -> Job:
-    """What tells later of the job's message and of others: how many they are is asked then."""
-    return replace(job, alert=job.alert.folded())
+GOES_AT_ONCE: Sequence[Argument] = (0, 0, 0)
 
 
 def key_of(app_id: str, job: Job) -> str:

@@ -24,14 +24,14 @@
 --       then, where it is folded: message; its order; when it expires and now, ms
 --       then per job: its lane's place, from 0; target mark; record; where it is counted its account's place, from 0;
 --       where it is folded the place of the fold in KEYS (0: it goes at once), whether it may sound and whether the
---       alerts of the lane replace each other (0/1), the record of the update
+--       alerts of the lane replace each other (0/1)
 local lanes, accounts = tonumber(ARGV[10]), tonumber(string.match(ARGV[12], '^%d+'))
 local window = tonumber(string.match(ARGV[12], ' (%d+)$'))
 local first_count = 13 + 2 * lanes -- in ARGV, as below
 local first_job, step = first_count, 3
 if accounts > 0 then first_job, step = first_count + 7, 4 end
 local first_fold, fold_of_job = first_job, step
-if window then first_job, step = first_job + 4, step + 4 end
+if window then first_job, step = first_job + 4, step + 3 end
 local is_full, waits_for = {}, {}
 for name in string.gmatch(ARGV[8], '%S+') do waits_for[name] = true end
 for lane = 0, lanes - 1 do
@@ -118,8 +118,11 @@ end
 local LATE = 900000
 local function ms(number) return string.format('%.0f', number) end
 
+-- The record of a job as that of an update: see load_job in records.py.
+local function as_update(record, count) return '{"v":2,"count":' .. count .. ',' .. string.sub(record, #'{"v":1,' + 1) end
+
 -- The message that names the fold that the job went into; nil where the job goes out at once.
-local function fold(i, lane, mark)
+local function fold(i, lane, mark, record)
   if not window or ARGV[i] == '0' then return nil end
   local key, message, order = KEYS[tonumber(ARGV[i])], ARGV[first_fold], ARGV[first_fold + 1]
   local expires, now = tonumber(ARGV[first_fold + 2]), tonumber(ARGV[first_fold + 3])
@@ -142,9 +145,8 @@ local function fold(i, lane, mark)
   if not state[3] or is_later(order, state[3]) then redis.call('HSET', key, 'order', order) end
   if ARGV[i + 1] == '1' then redis.call('HSET', key, 'sounds', 1, 'loud', place) end
   if not is_due or again <= now or again > now + window + LATE then
-    local record, due = ARGV[i + 3], math.max(window_end, now)
-    if is_due then record = string.gsub(record, '"count":1}$', '"count":0}') end
-    redis.call('ZADD', KEYS[5 + 2 * lane], due, record)
+    local due = math.max(window_end, now)
+    redis.call('ZADD', KEYS[5 + 2 * lane], due, as_update(record, is_due and 0 or 1))
     redis.call('HSET', key, 'again', ms(due + LATE))
   end
   if expires > tonumber(state[2] or 0) then redis.call('HSET', key, 'until', ms(expires)) end
@@ -163,7 +165,7 @@ for i = first_job, #ARGV, step do
       waits_for[ARGV[13 + 2 * lane]] = true
     end
   elseif redis.call('HSETNX', KEYS[2], mark, '1') == 1 then
-    local first = fold(i + fold_of_job, lane, mark)
+    local first = fold(i + fold_of_job, lane, mark, ARGV[i + 2])
     new, has_new = first and {first} or redis.call('XADD', KEYS[4 + 2 * lane], '*', 'r', ARGV[i + 2]), true
     if accounts > 0 then count(tonumber(ARGV[i + 3])) end
   end
