@@ -61,12 +61,14 @@ class TakenBack(NamedTuple):
 class Told(NamedTuple):
     """A push that tells how many messages came, and shows none of them.
 
-    `peer` is what the app opens: "p2p:<writer>" or "topic:<id>".
+    `peer` is what the app opens: "p2p:<writer>" or "topic:<id>"; `sequence` that of the latest of them, where there is
+    one.
     """
 
     push: Push  # of no word
     number: int
     peer: str
+    sequence: int | None
 
     @property
     def address(self) -> Address:
@@ -147,8 +149,10 @@ def _read_told(provider: str, entry: Mapping[str, Any]) -> Iterator[Told]:
     if number is None:
         return
     payload = entry["payload"] if "device_token" in entry else json.loads(entry["payload"])
+    data = payload["mimc"]
+    sequence = int(data["sequence"]) if "sequence" in data else None
     for address in _addresses(entry):
-        yield Told(push._replace(address=address), number, payload["mimc"]["conversation"])
+        yield Told(push._replace(address=address), number, data["conversation"], sequence)
 
 
 def _read(provider: str, entry: Mapping[str, Any], words: Container[str]) -> Iterator[Push]:

@@ -32,6 +32,7 @@ class Folded(Ended):
         self, number: int, *, at: int, fold: str = "first", app: str = OTHER, phone: str = "alice", **more: Any
     ) -> None:
         body, data = f"{number} new message{'s' * (number != 1)}", {"mimc": {"conversation": "topic:1"}}
+        data["mimc"] |= {"sequence": str(more.pop("sequence"))} if "sequence" in more else {}
         if app == OTHER:
             payload = {"aps": {"alert": {"title": "zoe", "body": body}}} | data
             self.pushed("-", phone, at=at, payload=payload, collapse_id=f"fold-of-{fold}", **more)
@@ -70,7 +71,7 @@ def test_each_message_has_an_alert_or_is_counted_once_and_mi_push_counts_the_ale
 
 
 @pytest.mark.parametrize("app", [OTHER, MAIN])
-def test_what_no_update_tells_of_is_lost(app: str) -> None:
+def test_what_no_fold_tells_of_is_lost(app: str) -> None:
     assert found(story(None, app)) == {"lost": 2}
     it = story(2 if app == OTHER else 3, app)
     it.wrote("fig", at=2300, app=app)
@@ -132,6 +133,18 @@ def test_a_worker_that_was_held_up_may_come_last_with_what_it_had_read_before() 
     it.fault("stop_worker", 2110, 2290, ports=[1001])
     assert passes(it)
     assert it.verdict().told_together["told again soon, excused by stop_worker"] == 1
+
+
+@pytest.mark.parametrize("app", [OTHER, MAIN])
+def test_a_fold_takes_the_place_of_no_later_one(app: str) -> None:
+    it = story(None, app)
+    it.told_of(2 if app == OTHER else 3, at=2120, app=app, sequence=1500)
+    it.wrote("fig", at=2300, app=app, number=1400)
+    number = 3 if app == OTHER else 4
+    it.told_of(number, at=4200, app=app, sequence=1500)
+    assert passes(it)
+    it.told_of(number, at=6300, app=app, sequence=1400)
+    assert found(it) == {"order": 1}
 
 
 # when

@@ -6,6 +6,7 @@ APNs that belong together have one collapse id; MiPush's take the first alert's 
 
     lost            the folds of a conversation tell of fewer messages than surely had no alert of their own
     counted twice   of more than there could have been when the fold came, less what had been recalled by then
+    order           a fold takes the place of one whose latest message is later
     too early       a fold within the window of the one before, or an alert of its own within the window of an alert
                     or a fold, and no fault explains a repeat
 
@@ -103,6 +104,7 @@ class ToldTogetherJudge:
                 self._judge_windows(conversation)
                 if conversation.told:
                     self.found.counted["conversations counted"] += 1
+                    self._judge_order(conversation)
                     self._judge_twice(conversation)
                     self._judge_lost(conversation)
         return self.found
@@ -153,6 +155,17 @@ class ToldTogetherJudge:
         else:
             times = f"pushed at {second.came_ms}, {first.word or 'a fold'} at {first.ms}"
             self._find("too early", second.word or "-", its.address, times)
+
+    def _judge_order(self, its: Conversation) -> None:
+        for those in [its.told] if its.replaces else _series(its):
+            for first, second in itertools.pairwise(those):
+                if first.sequence is None or second.sequence is None or first.sequence <= second.sequence:
+                    continue
+                if not self._passed(first, second):
+                    times = (
+                        f"a fold up to {second.sequence} at {second.push.ms}, up to {first.sequence} at {first.push.ms}"
+                    )
+                    self._find("order", "-", its.address, times)
 
     def _judge_twice(self, its: Conversation) -> None:
         """What the folds tell up to each of them is at most what there was."""
@@ -209,11 +222,11 @@ class ToldTogetherJudge:
     def _tells_last(self, series: Sequence[Told]) -> int:
         """A worker that was held up may have come last with what it had read before."""
         *earlier, last = series
-        passed = (
-            told.number for told in earlier
-            if last.push.came_ms - told.push.ms <= _PASSED_MS or self._evidence.excuses.of(told.push, last.push)
-        )  # fmt: skip
-        return max(last.number, *passed, 0)
+        return max(last.number, *(told.number for told in earlier if self._passed(told, last)), 0)
+
+    def _passed(self, first: Told, last: Told) -> bool:
+        is_close = last.push.came_ms - first.push.ms <= _PASSED_MS
+        return is_close or self._evidence.excuses.of(first.push, last.push) is not None
 
     def _likely_series(self, its: Conversation, told: Sequence[Told]) -> list[list[Told]]:
         """Rather too many of MiPush's: where the alert at the beginning of the next was covered, only time tells."""
