@@ -61,7 +61,8 @@ def why(tmp_path: Path, store_url: str, store: Store, app_id: str, logged: Logge
         async def to_its_end(redis: Any) -> None:
             relay = Withdrawing(redis, store, app_id, store_url)
             bench = LaneBench(redis, store, lane(app_id), logged, **of)
-            relay.now = bench.now = datetime.now(UTC).replace(microsecond=0) + SECOND  # the plan is of now
+            # a plan is dated by the store itself: before what follows, however long this takes
+            relay.now = bench.now = datetime.now(UTC).replace(microsecond=0) + 60 * SECOND
             bench.start()
             try:
                 await scenario(Road(relay, bench))
