@@ -125,7 +125,8 @@ class Conversations:
             was_unanswered = name in self._unanswered
             self._unanswered.discard(name)
             is_over = how in (Ending.ACCEPTED, Ending.GIVEN_UP) or (how is Ending.REFUSED and not was_unanswered)
-            releases.append(LockRelease(name, job.alert.order, accepted=how is Ending.ACCEPTED, over=is_over))
+            is_shown = how is Ending.ACCEPTED and not job.alert.update  # taking an alert back shows none
+            releases.append(LockRelease(name, job.alert.order, accepted=is_shown, over=is_over))
         await self._release(releases)
 
     async def _release(self, releases: Sequence[LockRelease]) -> None:
@@ -143,7 +144,7 @@ class Conversations:
         """What was held back behind this job: those that it covers now, and those that go on."""
         covered, going = list[ClaimedJob](), list[ClaimedJob]()
         for claimed in self._behind.pop(conversation_of(job), []):
-            is_covered = accepted and _order(job).is_later_than(_order(claimed.job))
+            is_covered = accepted and not job.alert.update and _order(job).is_later_than(_order(claimed.job))
             (covered if is_covered else going).append(claimed)
         return covered, going
 

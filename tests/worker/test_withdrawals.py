@@ -416,6 +416,25 @@ def test_a_recalled_alert_that_is_surely_not_shown_leaves_the_one_before_it_on_t
     on_lane(scenario)
 
 
+def test_an_alert_that_was_taken_back_and_never_shown_takes_no_earlier_ones_place(on_lane: OnLane) -> None:
+    async def scenario(bench: LaneBench) -> None:
+        first, second = bench.job("ben", message_id="m1", sequence=1), bench.job("ben", message_id="m2", sequence=2)
+        bench.wire.verdict = always(Deferred("busy", about=About.JOB, unanswered=True))
+        await bench.put(second)
+        await bench.turn()
+        bench.wire.verdict = always(Accepted())
+        await withdraw(bench, second)
+        await bench.move_due()
+        for _ in range(2):
+            await bench.turn()
+        assert ("ben back", "accepted") in bench.results
+        await bench.put(first)
+        await bench.turn()
+        assert bench.results[-1] == ("ben", "accepted")
+
+    on_lane(scenario)
+
+
 @pytest.mark.parametrize("sequence", [1, 0])
 def test_which_callback_brought_the_alert_does_not_keep_it_shown(on_lane: OnLane, sequence: int) -> None:
     """MIMC announced the message twice: what is known of it may be the other callback's time."""
