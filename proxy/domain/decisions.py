@@ -116,12 +116,14 @@ class Decision:
 
 def as_shown_now(claimed: ClaimedJob, destination: Destination, now: datetime) -> ClaimedJob:
     """The job with as much text as account and device show by now, whatever they did when it was planned: so nothing
-    that follows, be it another try or a dead letter, has more. And of a fold with what it tells by now, which may be
-    long after its messages were planned: quiet hours may have begun."""
-    device, fold, quiet = destination.device, destination.fold, destination.quiet_hours
+    that follows, be it another try or a dead letter, has more. Without a sound where quiet hours have begun since. And
+    of a fold with what it tells by now."""
+    device, fold, quiet, alert = destination.device, destination.fold, destination.quiet_hours, claimed.job.alert
+    is_quiet = quiet is not None and quiet.silence(now, urgent=alert.urgent)
     if fold is not None:
-        is_quiet = quiet is not None and quiet.hold_at(now)
         claimed = replace(claimed, job=claimed.job.of_fold(replace(fold, silent=fold.silent or is_quiet)))
+    elif is_quiet and not alert.silent:
+        claimed = replace(claimed, job=replace(claimed.job, alert=replace(alert, silent=True)))
     preview = destination.preview if device is None else strictest(destination.preview, device.preview)
     return claimed if preview is Preview.FULL else replace(claimed, job=claimed.job.at(preview))
 

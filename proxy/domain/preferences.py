@@ -45,6 +45,10 @@ class QuietHours:
             return self.start <= wall < self.end
         return wall >= self.start or wall < self.end
 
+    def silence(self, now: datetime, *, urgent: bool) -> bool:
+        """An alert makes no sound then. `urgent`: its kind is, as a call's."""
+        return self.hold_at(now) and not (urgent and self.calls_pass)
+
 
 @dataclass(frozen=True)
 class Treatment:
@@ -83,8 +87,7 @@ class Preferences:
         return Preferences(mutes, self.quiet_hours, self.preview)
 
     def _is_quiet(self, now: datetime, *, urgent: bool) -> bool:
-        quiet = self.quiet_hours
-        return quiet is not None and quiet.hold_at(now) and not (urgent and quiet.calls_pass)
+        return self.quiet_hours is not None and self.quiet_hours.silence(now, urgent=urgent)
 
 
 AS_USUAL = Treatment()

@@ -298,6 +298,9 @@ def test_one_request_is_for_phones_that_are_told_the_same() -> None:
     assert REGIDS.variant(regid(picture, "zh-CN")) == REGIDS.variant(regid(picture, "zh-SG"))
     assert REGIDS.variant(regid(picture, "zh-CN")) != REGIDS.variant(regid(picture, "zh-TW"))
     assert REGIDS.variant(regid(text, "zh-CN")) == REGIDS.variant(regid(text, "en"))
+    loud = regid(text, "en")
+    quiet = replace(loud, job=replace(loud.job, alert=replace(loud.job.alert, silent=True)))
+    assert REGIDS.variant(loud) != REGIDS.variant(quiet)
     open_, shy = regid(text), regid(text)
     assert shy.device is not None
     shy = replace(shy, device=replace(shy.device, preview=Preview.SENDER))

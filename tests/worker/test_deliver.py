@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from functools import partial
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -31,7 +32,7 @@ from proxy.domain.outcomes import (
     UnknownAccount,
     Unregistered,
 )
-from proxy.domain.preferences import Preferences
+from proxy.domain.preferences import Preferences, QuietHours
 from proxy.domain.previews import Preview
 from proxy.domain.transfers import TransportFailure
 from proxy.store import keys
@@ -254,6 +255,24 @@ def test_what_a_user_shows_no_longer_is_in_no_request_and_nothing_that_is_kept(
         assert b"the words of ann" not in await all_that_is_stored(bench.redis, bench.lane.app_id)
         assert len(await bench.dead_letters()) == (2 if becomes in ("expired", "rejected") else 0)
         assert len(await bench.retries()) == (2 if becomes == "retried" else 0)
+
+    on_phones(scenario)
+
+
+def test_a_job_that_waited_into_quiet_hours_makes_no_sound(on_phones: OnLane, store: Store) -> None:
+    sounds = dict[str, bool]()
+
+    def verdict(pushes: Sequence[Push], _authorization: str) -> list[Outcome]:
+        sounds.update((push.job.account, not push.job.alert.silent) for push in pushes)
+        return [Accepted()] * len(pushes)
+
+    async def scenario(bench: LaneBench) -> None:
+        bench.wire.verdict = verdict
+        await bench.put("ben", "dan")
+        quiet = QuietHours(time(12), time(13), ZoneInfo("UTC"))
+        RedisPreferences(store, {"main": bench.lane.app_id}).write("main", "ben", Preferences(quiet_hours=quiet), None)
+        await bench.turn()
+        assert sounds == {"ben": False, "dan": True}
 
     on_phones(scenario)
 

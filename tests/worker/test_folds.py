@@ -211,8 +211,10 @@ def test_a_fold_that_is_told_in_quiet_hours_is_silent(on_folds: OnFolds, store: 
         book = RedisPreferences(store, {"main": relay.app_id})
         quiet = QuietHours((NOON + 60 * SECOND).time(), (NOON + HOUR).time(), ZoneInfo("UTC"))
         book.write("main", "ben", Preferences(quiet_hours=quiet), None)
-        await relay.write("a", "while it may sound")
-        assert await relay.at(61) == ["m1", 1]
+        await relay.write("while it may sound")
+        assert await relay.at(0) == ["m1"]
+        await relay.write("b")
+        assert await relay.at(61) == [1]
         assert [push.job.alert.silent for push in relay.bench.wire.built] == [False, True]
 
     on_folds(scenario)

@@ -76,8 +76,8 @@ class MipushWire:
         return job.id if job.alert.update or job.alert.is_fold else job.alert
 
     def variant(self, push: Push) -> Hashable:
-        """How a device is told of the alert: in its language, and as much as it may show."""
-        return self._said(push)
+        """How a device is told of the alert: in its language, as much as it may show, and whether with a sound."""
+        return self._said(push), push.job.alert.silent
 
     def refuse(self, push: Push) -> Outcome | None:
         """Keep out of a target list what would not be exactly one target of the configured kind in it."""
