@@ -14,6 +14,7 @@ Excused, each by name:
 - an alert that Mi Push took, and nobody heard so: it is tried again after ten minutes, and taken back only then;
 - what Mi Push showed of a conversation is taken back for a later message whose push was not answered, or
   whose answer was lost with a process;
+- what MiPush tells together after an alert is taken back with that alert, where this is the latest of them;
 - a number that was right a moment before: two pushes to one phone may arrive the other way round;
 - a number, where the phone's own login had the latest message online, so that no push told it.
 """
@@ -89,7 +90,12 @@ class TakenBackJudge:
                 before = [it for it in of_notify_id[taken.address, taken.notify_id] if it.came_ms <= taken.came_ms]
                 word = before[-1].word if before else None
                 if before and self._is_told_since(before[-1], taken):
-                    taken = taken._replace(why=READ)  # noqa: PLW2901  of what is told together none is recalled
+                    is_read = self._notices.allow(
+                        taken._replace(why=READ), before[-1].word, self._evidence.readers[before[-1].word]
+                    )
+                    if not is_read and self._notices.allow(taken, before[-1].word, set()):
+                        self.found.excused["the alert before a fold was recalled"] += 1
+                        continue
             if word is None or self._notices.allow(taken, word, self._evidence.readers[word]):
                 continue
             if taken.notify_id is not None and self._notices.may_cover(taken, word):

@@ -201,8 +201,22 @@ def test_nobody_counts_what_a_store_forgot() -> None:
 
 def test_mi_push_takes_back_what_is_told_together_only_when_it_was_read() -> None:
     it = story(3, MAIN)
-    it.recalled("apple", at=2200)
+    it.recalled("plum", at=2200)
     it.revoked("alice", at=2300)
     assert found(it) == {"taken back": 1}
-    it.read("plum", at=2250)
+    it.recalled("apple", at=2250)
+    assert passes(it)
+    assert it.verdict().still_there == {"the alert before a fold was recalled": 1}
+    it.read("plum", at=2260)
+    assert it.verdict().still_there == {}
+
+
+def test_an_alert_that_waited_for_a_fault_may_be_covered_by_a_fold_that_does_not_count_it() -> None:
+    it = story(3, MAIN)
+    it.wrote("fig", at=5000, app=MAIN)
+    it.wrote("kiwi", at=7500, app=MAIN)
+    it.wrote("lime", at=7600, app=MAIN)
+    it.told_of(2, at=9700, app=MAIN)
+    assert found(it) == {"lost": 1}
+    it.fault("provider_503", 4900, 9600, target="mipush")
     assert passes(it)
