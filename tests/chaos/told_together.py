@@ -32,7 +32,7 @@ from tests.chaos.sent_messages import Message
 from tests.chaos.standstill import explained_spans
 from tests.chaos.verdict import Finding
 
-_CLOCKS_MS = 50  # between the service's and an emulator's
+_CLOCKS_MS = 200  # between an emulator's and the service's, which a worker with a tenth of a core measures so exactly
 _CARRIED_OUT_MS = 1_000  # a recall, where no fault is on
 _PASSED_MS = 100
 
