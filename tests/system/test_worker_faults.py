@@ -69,6 +69,7 @@ def test_what_a_killed_worker_had_in_flight_arrives_under_the_same_identity(rig:
     assert rig.counters("apns")["provider_token_updates"] == 1
 
 
+@pytest.mark.trial
 def test_a_worker_that_was_stopped_for_two_leases_sends_and_settles_nothing_that_another_took(place: Path) -> None:
     apns = {"delay_ms": DELAY_MS, "raised_streams": 50}
     with Rig(place, relay=TIMES, apns=apns, without=("mimc", "mipush")) as rig:
