@@ -1,5 +1,5 @@
 """Do the developer's own servers take what a worker sends? The sender is asked with an event that is about no phone,
-the server of names about an account that nobody has."""
+the server of names about an account that does not exist."""
 
 import asyncio
 import secrets

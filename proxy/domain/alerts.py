@@ -119,7 +119,7 @@ class Alert:
 
     @property
     def may_fold(self) -> bool:
-        """Calls and whoever is named are told at once."""
+        """Calls, and messages that name their reader, are told at once."""
         return not (self.urgent or self.mentioned)
 
     def folded(self) -> "Alert":

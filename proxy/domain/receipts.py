@@ -37,7 +37,7 @@ class ReceiptReference:
 
 @dataclass(frozen=True)
 class DeliveryReceipt:
-    """One event of one push, for counting, for the store, and for whoever tells a message's story.
+    """One event of one push, for counting, for the store, and for the message's story.
 
     `targets` are push tokens, or accounts where those are the address. `at` is the provider's time (aware UTC), None
     where it gave none; `latency` runs from our sending to then, never under zero.

@@ -24,7 +24,7 @@ from proxy.profiles.wire import ProfileWire
 _MOST_KEPT = 20_000
 _MOST_BYTES = 16 * 1024 * 1024
 _ENTRY_BYTES = 400  # of a dictionary, a tuple and a profile around their texts
-_UNKNOWN_S = 60.0  # somebody new may get a name soon
+_UNKNOWN_S = 60.0  # a new user may get a name soon
 _FAILED_S = 5.0
 _SPREAD = 0.2  # or all that was asked together after a start would be asked together again
 _FAILURES, _PAUSE_S, _PAUSE_MAX_S = 5, 1.0, 30.0
@@ -76,7 +76,7 @@ class ProfileLookup:
         return profile
 
     def ask(self, question: Question) -> "asyncio.Task[Profile]":
-        """Never fails. All who ask the same meanwhile get the same task: nobody should cancel it."""
+        """Never fails. All who ask the same meanwhile get the same task: callers must not cancel it."""
         task = self._asked.get(question)
         if task is None:
             is_probe, self._state = self._state.paused_s > 0, self._state.asked(self._clock(), self._rules)

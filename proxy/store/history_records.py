@@ -68,7 +68,7 @@ def bucket_of(account: str) -> int:
 
 
 def record_of(noted: Note | JobEnd) -> bytes:
-    """One note, as whoever makes it hands it to the store."""
+    """One note, as plan, settle and the web hand it to the store."""
     note = noted.note if isinstance(noted, JobEnd) else noted
     bucket, whose = _whose(note.account, note.device_id)
     head, member = _head(note), whose + _course(note)

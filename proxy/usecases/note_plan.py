@@ -1,4 +1,4 @@
-"""Why readers of a message got no job, for the history. Pure. Whoever got one is noted when the job ends."""
+"""Why readers of a message got no job, for the history. Pure. Readers who got one are noted when the job ends."""
 
 from collections.abc import Mapping, Sequence
 

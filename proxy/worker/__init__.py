@@ -11,5 +11,7 @@ effects.py        what a decision changes besides its job
 conversations.py  alerts that replace each other: one in flight
 observer.py       the metrics and log lines of messages and jobs
 readiness.py      whether this worker works, and if not, why; operator.py: where it says so
-leases.py  in_flight.py  event_loop_watchdog.py  store_monitor.py  tasks.py
+naming.py         messages that lack a name: each waits for its own
+withdrawals.py    READ and RECALL at work: which alerts they take back
+leases.py  in_flight.py  event_loop_watchdog.py  store_monitor.py  tasks.py  portions.py
 """

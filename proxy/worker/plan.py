@@ -10,7 +10,7 @@ back its own jobs alone: the store keeps the message for that lane, and gives it
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -46,6 +46,7 @@ from proxy.worker.consumer import POISON_DELIVERIES, StreamConsumer
 from proxy.worker.handover import HandOver
 from proxy.worker.naming import Naming, Unnamed
 from proxy.worker.observer import RelayObserver
+from proxy.worker.portions import portions
 from proxy.worker.tasks import Tasks
 from proxy.worker.withdrawals import Notice, PlanWithdrawals
 
@@ -197,7 +198,7 @@ class PlanWorker:
         for plan in plans:
             if plan.is_crowd:
                 self._tasks.start(self._plan([plan]))
-        for together in _portions([plan for plan in plans if not plan.is_crowd]):
+        for together in portions((it for it in plans if not it.is_crowd), lambda it: len(it.readers), READERS_TOGETHER):
             await self._plan(together)
 
     def _read(self, entry: Entry, notices: list[Notice]) -> Plan | None:
@@ -431,16 +432,3 @@ class PlanWorker:
         for result in results:
             if result.error is not None:
                 raise result.error
-
-
-def _portions(plans: Sequence[Plan]) -> Iterator[list[Plan]]:
-    """In order, with READERS_TOGETHER at most in each."""
-    portion, readers = list[Plan](), 0
-    for plan in plans:
-        if portion and readers + len(plan.readers) > READERS_TOGETHER:
-            yield portion
-            portion, readers = [], 0
-        portion.append(plan)
-        readers += len(plan.readers)
-    if portion:
-        yield portion

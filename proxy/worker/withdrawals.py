@@ -29,6 +29,7 @@ from proxy.store.scripts import Command
 from proxy.store.users.unread import uncounting
 from proxy.usecases.note_plan import note_of_reader
 from proxy.usecases.plan_alerts import Planned, jobs_for, readers_of
+from proxy.worker.portions import portions
 
 _WORDLESS = AlertText("", "", Kind.NEW)
 _ACCOUNTS_AT_ONCE = 50  # the store is busy for half a millisecond with them
@@ -86,7 +87,9 @@ class PlanWithdrawals:
         """
         found = await self._kept.find([(it.message, it.why, it.content.about) for it in notices])
         targets, full = Counter[bytes](), dict[bytes, frozenset[Lane]]()
-        for together in _portions(_pages(zip(notices, found, strict=True))):
+        for together in portions(
+            _pages(zip(notices, found, strict=True)), lambda it: len(it.accounts), _ACCOUNTS_AT_ONCE
+        ):
             await self._withdraw(together, targets, full)
         ends = [
             self._end_of(it, full.get(it.entry.id, frozenset()), is_known=bool(some))
@@ -177,19 +180,6 @@ def _pages(found: Iterable[tuple[Notice, Sequence[Said]]]) -> Iterator[_Page]:
         names = list(dict.fromkeys(reader.account for reader in notice.readers)) if messages else []
         for start in range(0, len(names), _ACCOUNTS_AT_ONCE):
             yield _Page(notice, messages, names[start : start + _ACCOUNTS_AT_ONCE])
-
-
-def _portions(pages: Iterable[_Page]) -> Iterator[list[_Page]]:
-    """In order, for _ACCOUNTS_AT_ONCE at most in each."""
-    portion, accounts = list[_Page](), 0
-    for page in pages:
-        if portion and accounts + len(page.accounts) > _ACCOUNTS_AT_ONCE:
-            yield portion
-            portion, accounts = [], 0
-        portion.append(page)
-        accounts += len(page.accounts)
-    if portion:
-        yield portion
 
 
 def _other_side(message: OfflineMessage) -> str:

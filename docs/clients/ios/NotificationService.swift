@@ -20,7 +20,7 @@ final class NotificationService: UNNotificationServiceExtension {
         original = request.content
         let told = request.content.userInfo["mimc"] as? [String: Any] ?? [:]
         guard let sender = told["sender"] as? String, let conversation = told["conversation"] as? String else {
-            finish(request.content) // the sender is not to be shown, or the service tells nobody
+            finish(request.content) // the sender is not to be shown, or the service does not say who it is
             return
         }
         fetch(told["avatar"] as? String) { image in

@@ -22,7 +22,7 @@ _VARIATION_SELECTORS_AND_TAGS = (("\ufe00", "\ufe0f"), ("\U000e0020", "\U000e007
 
 
 def template_param(template: TemplateSettings, text: AlertText, group: str, longest_value: int = LONGEST_VALUE) -> str:
-    """The variables as JSON text, of what `text` says. `group`: what stands for the group; "": the fallback."""
+    """The variables as JSON text, of what `text` says. `group`: what is said for the group; "": the fallback."""
     texts = {"sender": text.title, "text": text.body, "group": group}
     values: Mapping[str, str] = {
         variable: clean(texts[source], template.fallback, longest_value)

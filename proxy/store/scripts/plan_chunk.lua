@@ -138,7 +138,7 @@ local function fold(i, lane, mark, record)
     redis.call('PEXPIRE', key, window)
     return nil
   end
-  if not is_due and expires <= window_end then return nil end -- nobody would want to know by then
+  if not is_due and expires <= window_end then return nil end -- the update would come too late
   redis.call('HSETNX', key, 'first', message)
   local place = redis.call('HINCRBY', key, 'seen', 1)
   redis.call('HINCRBY', key, 'count', 1)
