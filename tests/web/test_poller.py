@@ -34,6 +34,7 @@ def worker(listener: socket.socket) -> Iterator[Worker]:
     worker.wsgi = answer
     worker._open()
     yield worker
+    worker._finish()  # or a thread that has answered still arms its socket after the poller is closed
     worker._poller.close()
     worker.tmp.close()
     for end in worker.PIPE:
