@@ -56,6 +56,10 @@ def test_an_address_that_is_no_url_is_told_without_its_password(rest: str) -> No
         "unix:///run/store.sock?retry_on_timeout=yes",
         "redis://host?ssl_ca_certs=/etc/ca.pem",
         "unix:///run/store.sock?db=canary",
+        "redis+sentinel://host/mymaster?ssl_ca_certs=/etc/ca.pem",
+        "rediss+sentinel://host/mymaster?socket_timeout=60",
+        "redis+sentinel://host/mymaster?sentinel_retry=canary",
+        "redis://host?sentinel_password=canary",
     ],
 )
 def test_an_option_of_the_store_s_address_that_would_override_ours_is_refused(url: str) -> None:
@@ -69,11 +73,36 @@ def test_an_option_of_the_store_s_address_that_would_override_ours_is_refused(ur
     [
         "unix://user:pw@/run/store.sock?db=3",
         "redis://host:6379?db=1&client_name=proxy",
-        "rediss://host?ssl_ca_certs=/etc/ca.pem&ssl_check_hostname=false",
+        f"rediss://host?ssl_ca_certs={__file__}&ssl_check_hostname=false",
+        "redis+sentinel://user:pw@one:26379,two,[::1]:1/mymaster/3?client_name=proxy&sentinel_password=pw",
+        f"rediss+sentinel://one/mymaster?ssl_ca_certs={__file__}&ssl_certfile={__file__}&ssl_keyfile={__file__}",
     ],
 )
 def test_a_store_s_address_may_say_which_database_and_how_to_trust_it(url: str) -> None:
     assert StoreSettings.model_validate({"url": url}).url.get_secret_value() == url
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("http://canary", "must start with redis://, rediss://, unix://, redis\\+sentinel:// or"),
+        ("redis+cluster://canary", "must start with"),
+        ("redis+sentinel://canary", "must name the service after the sentinels"),
+        ("redis+sentinel://one/canary and more", "must name the service"),
+        ("redis+sentinel://one/mymaster/canary", "must have the database's number"),
+        ("redis+sentinel://:can/ary@one/mymaster", "not a URL; in a name or password"),
+        ("redis+sentinel://:can#ary@one/mymaster", "not a URL"),
+        ("redis+sentinel://one,,two/mymaster?password=canary", "not a URL"),
+        ("redis+sentinel://one:canary/mymaster", "not a URL"),
+        ("redis+sentinel://one:70000/mymaster?password=canary", "not a URL"),
+        ("rediss://host?ssl_ca_certs=/nowhere/canary.pem", "ssl_ca_certs after its \\?: no readable file there"),
+        ("rediss+sentinel://one/mymaster?ssl_certfile=/nowhere/canary.pem", "ssl_certfile after its"),
+    ],
+)
+def test_a_store_s_address_that_cannot_be_used_is_told_without_what_it_holds(url: str, told: str) -> None:
+    with pytest.raises(ValidationError, match=told) as failure:
+        StoreSettings.model_validate({"url": url})
+    assert "canary" not in str(failure.value)
 
 
 APNS: dict[str, Any] = {"team_id": "ABCDE12345", "key_id": "FGHIJ67890", "key_file": "key.p8", "topic": "com.example"}

@@ -1,8 +1,8 @@
 """What only the services can tell. Each is asked as it is in service."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import requests
 
@@ -16,7 +16,14 @@ from proxy.errors import StoreUnavailable
 from proxy.settings import JwtSettings, MipushSettings, Settings
 from proxy.store.connection import Store
 from proxy.store.server.clocks import StoreClock
-from proxy.store.server.policy import eviction_fault, persistence_risk, read_persistence
+from proxy.store.server.policy import (
+    eviction_fault,
+    persistence_risk,
+    read_persistence,
+    read_policy,
+    read_version,
+    replicas_fault,
+)
 
 _OLDEST_REDIS = (6, 2)
 _WRONG_SECRET = {21301, 21302}
@@ -29,7 +36,7 @@ def ask_services(settings: Settings, account: str = "") -> Iterator[Finding]:
     `account`: ask MIMC for its token, whatever account an app's `check_account` names.
     """
     store, clock = Store(settings.store.url.get_secret_value(), timeout_s=TIMEOUT_S), StoreClock()
-    yield from _ask_store(store, clock)
+    yield from _ask_store(store, clock, settings.store.replicas)
     for name, issuer in settings.auth.jwt.items():
         if issuer.jwks_url:
             yield _ask_issuer(f"auth.jwt.{name}.jwks_url", issuer.jwks_url, issuer)
@@ -125,23 +132,28 @@ def _get(
             return Finding("fault", place, f"no answer from {host_of(url)}: {type(error).__name__}")
 
 
-def _ask_store(store: Store, clock: StoreClock) -> Iterator[Finding]:
+def _ask_store(store: Store, clock: StoreClock, replicas: int) -> Iterator[Finding]:
     try:
-        facts: dict[str, Any] = store.call(lambda redis: redis.info())
-        persistence = store.call(read_persistence)
+        version = store.call(read_version)
+        policy, persistence = store.call(read_policy), store.call(read_persistence)
+        lag = store.call(partial(replicas_fault, replicas))
         store.call(clock.measure_with)
     except StoreUnavailable as error:
         yield Finding("fault", "store.url", f"{error} ({error.at})")
         return
-    yield _version(str(facts.get("redis_version", "")))
-    yield from _risks(persistence, facts.get("maxmemory_policy"))
+    yield _version(store.server_at(), version)
+    yield from _risks(persistence, policy)
+    if lag:
+        yield Finding("fault", "store.replicas", lag)
 
 
-def _version(version: str) -> Finding:
+def _version(at: str, version: str | None) -> Finding:
+    if version is None:
+        return Finding("ok", "store.url", f"{at} answers; its version is not shown, it must be 6.2 or newer", "a write")
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     if numbers < _OLDEST_REDIS:
-        return Finding("fault", "store.url", f"the store is of version {version or 'unknown'}; it takes 6.2 or newer")
-    return Finding("ok", "store.url", f"the store answers, compatible with Redis {version}", "a write")
+        return Finding("fault", "store.url", f"{at} is of version {version or 'unknown'}; it takes 6.2 or newer")
+    return Finding("ok", "store.url", f"{at} answers, compatible with Redis {version}", "a write")
 
 
 def _risks(persistence: tuple[bool | None, str | None], policy: str | None) -> Iterator[Finding]:

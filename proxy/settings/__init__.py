@@ -121,11 +121,13 @@ class ServerSettings(Section):
 class StoreSettings(Section):
     """Redis 6.2+ or Valkey. `timeout` bounds one call of the web processes.
 
-    `spool_dir` None: while the store is away callbacks are answered 503.
+    `replicas`: so many of the store's have what is answered 200, too. `spool_dir` None: while the store is away
+    callbacks are answered 503.
     """
 
     url: Annotated[Secret, AfterValidator(store_address)] = SecretStr("redis://127.0.0.1:6379/0")
     timeout: Seconds = Field(timedelta(seconds=1.0), alias="timeout_s")
+    replicas: Annotated[int, Field(ge=0, le=10)] = 0
     callbacks_cap: Annotated[int, Field(ge=1)] = 1_000_000
     jobs_cap: Annotated[int, Field(ge=1)] = 1_000_000
     dead_letters_cap: Annotated[int, Field(ge=1)] = 100_000

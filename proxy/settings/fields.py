@@ -8,7 +8,7 @@ from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -23,6 +23,7 @@ from pydantic import (
 from pydantic_core import core_schema
 
 from proxy.public_keys import NotAKey, read_pem
+from proxy.store_address import read_store_address
 
 _RATE = re.compile(r" *([1-9][0-9]{0,8}) *(?:/|per) *([1-9][0-9]{0,4})? *(second|minute|hour|day)s? *")
 _LONGEST_S = 10 * 366 * 86_400  # far beyond any use, and no sum with a time of day overflows
@@ -183,24 +184,10 @@ def _address_to_bind(value: str) -> str:
 
 
 def store_address(value: SecretStr) -> SecretStr:
-    if not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
-        raise ValueError("must start with redis://, rediss:// or unix://")
-    _refuse_what_is_no_url(value.get_secret_value())
-    parts = urlsplit(value.get_secret_value())
-    options = parse_qs(parts.query, keep_blank_values=True)
-    allowed = _STORE_OPTIONS | (_TLS_OPTIONS if parts.scheme == "rediss" else set())
-    if not options.keys() <= allowed:
-        raise ValueError(f"may have after its ? only {', '.join(sorted(allowed))}: all else is chosen by this program")
-    if not all(number.isascii() and number.isdigit() for number in options.get("db", [])):
-        raise ValueError("db: expected a number after its ?")
+    for option, path in read_store_address(value.get_secret_value()).files.items():
+        if not os.access(path, os.R_OK):  # the connection would only fail, and name no reason
+            raise ValueError(f"{option} after its ?: no readable file there")
     return value
-
-
-# redis-py would let any other option override what we rely on: protocol, decode_responses, time-outs, retries
-_STORE_OPTIONS = {"client_name", "db", "password", "username"}
-_TLS_OPTIONS = {
-    "ssl_ca_certs", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile", "ssl_password",
-}  # fmt: skip
 
 
 def read_rate(text: str) -> tuple[int, timedelta] | None:

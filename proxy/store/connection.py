@@ -4,9 +4,8 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar, cast
-from urllib.parse import urlsplit
 
 from hiredis import pack_command
 from redis import Redis
@@ -21,6 +20,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from proxy.errors import StoreUnavailable
+from proxy.store.masters import PLAIN, AsyncMasters, Masters
+from proxy.store_address import read_store_address
 
 T = TypeVar("T")
 Commands = Any  # a Redis client; its own types cannot tell that all our answers are bytes
@@ -50,9 +51,11 @@ class Store:
         """`on_change` is called with the server's address when it begins to fail, with the error, and "" when it
         answers again.
         """
-        self._url, self._at = url, address_of(url)
+        address = read_store_address(url)
+        self._url, self.at = url, address.shown
+        self._masters = Masters(address, timeout_s, self.leave) if address.sentinels else None
         self._on_change = on_change
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._clock = clock
         self._local = threading.local()
         self._failovers = 0  # of which any thread heard
@@ -75,6 +78,26 @@ class Store:
             return False
         return True
 
+    def leave(self) -> None:
+        """Each thread connects anew at its next call: another server may be the master now."""
+        self._failovers += 1
+
+    def follow_master(self) -> None:
+        """Leave a master that lost its place, and may hear of it last: until then it takes writes that are lost.
+
+        To be called now and then, where there may be sentinels.
+        """
+        if self._masters:
+            with suppress(RedisError):  # without sentinels the master is as good as before
+                self._masters.get_master_address()
+
+    def server_at(self) -> str:
+        """Which server answers, for a person; where there are sentinels only they know."""
+        if self._masters is None or self._masters.known is None:
+            return self.at
+        host, port = self._masters.known
+        return f"{host}:{port} ({self.at})"
+
     def call(self, do: Callable[[Commands], T]) -> T:
         """What `do` returns. Raises StoreUnavailable for whatever Redis or the way to it does not do."""
         self._admit()
@@ -89,10 +112,10 @@ class Store:
                     raise
                 result = do(self._redis())
         except RedisError as error:
-            if is_a_replicas(error):
-                self._failovers += 1  # a thread that only reads would hear no error there, and stay
+            if is_no_masters(error):
+                self.leave()  # a thread that only reads would hear no error there, and stay
             self._learn(self._clock() + _PROBE_EVERY_S, type(error).__name__)
-            raise StoreUnavailable(f"the store did not answer: {type(error).__name__}", self._at) from None
+            raise StoreUnavailable(f"the store did not answer: {type(error).__name__}", self.at) from None
         if self._next_probe is not None:
             self._learn(None)
         return result
@@ -109,7 +132,7 @@ class Store:
             if now < self._probe_ends:
                 self._probed.wait(self._probe_ends - now)
             if self._next_probe is not None:
-                raise StoreUnavailable("the store does not answer", self._at)
+                raise StoreUnavailable("the store does not answer", self.at)
 
     def _learn(self, next_probe: float | None, error: str = "") -> None:
         with self._probed:
@@ -118,7 +141,7 @@ class Store:
             self._next_probe, self._probe_ends = next_probe, 0.0
             self._probed.notify_all()
         if is_news:
-            self._on_change(self._at, error)
+            self._on_change(self.at, error)
 
     def _redis(self) -> Redis:
         """This thread's own. A new one after a failover: the address may lead to another server now."""
@@ -128,24 +151,25 @@ class Store:
             redis = None
         if redis is None:
             self._local.failovers = self._failovers
-            redis = self._local.redis = Redis.from_url(
-                self._url,
-                single_connection_client=True,
-                socket_connect_timeout=self._timeout_s * 0.4,
-                socket_timeout=self._timeout_s * 0.7,
-                **_PLAIN,
+            redis = self._local.redis = self._connected(
+                socket_connect_timeout=self.timeout_s * 0.4,
+                socket_timeout=self.timeout_s * 0.7,
+                **PLAIN,
                 retry=Retry(NoBackoff(), 0),
             )
         return redis
 
+    def _connected(self, **options: Any) -> Redis:
+        if self._masters is None:
+            return Redis.from_url(self._url, single_connection_client=True, **options)
+        redis = Redis(connection_pool=self._masters.pool(**options), single_connection_client=True)
+        redis.auto_close_connection_pool = True
+        return redis
+
 
 def address_of(url: str) -> str:
-    """Host and port, or the socket's path, without name and password."""
-    parts = urlsplit(url)
-    if parts.scheme == "unix":
-        return parts.path
-    host = parts.hostname or "localhost"
-    return f"{f'[{host}]' if ':' in host else host}:{parts.port or 6379}"
+    """Host and port, or the socket's path, or service and sentinels, without name and password."""
+    return read_store_address(url).shown
 
 
 def pack_commands(commands: Iterable[Sequence[Any]]) -> bytes:
@@ -154,36 +178,36 @@ def pack_commands(commands: Iterable[Sequence[Any]]) -> bytes:
 
 
 def is_the_stores_own(error: RedisError) -> bool:
-    """It cannot work now, whatever it is asked: away, loading, full, or read-only. Else it is what we asked for."""
+    """It cannot work now, whatever it is asked: away, loading, full, read-only, alone. Else it is what we asked for."""
     if not isinstance(error, ResponseError) or isinstance(error, OutOfMemoryError | ReadOnlyError):
         return True
     return any(sign in str(error) for sign in _OWN_TROUBLE)
 
 
-def is_a_replicas(error: object) -> bool:
-    """The server is a replica now. Its address may lead to the new master, which only a new connection finds."""
+def is_no_masters(error: object) -> bool:
+    """The server is a replica now, or a master without its replicas, which are another's after a failover that it has
+    not heard of. Where the master is now, only a new connection finds.
+    """
     is_such = isinstance(error, ReadOnlyError | MasterDownError)
-    return is_such or (isinstance(error, ResponseError) and any(sign in str(error) for sign in _REPLICAS))
+    return is_such or (isinstance(error, ResponseError) and any(sign in str(error) for sign in _NO_MASTERS))
 
 
-_REPLICAS = ("READONLY ", "MASTERDOWN ")
+_NO_MASTERS = ("READONLY ", "MASTERDOWN ", "UNBLOCKED ", "NOREPLICAS ")
 # as the server begins its answer; 6.2 puts the first two of a script's into the middle
-_OWN_TROUBLE = ("OOM ", "READONLY ", "MISCONF ", "NOREPLICAS ", "MASTERDOWN ", "CLUSTERDOWN ", "BUSY ")
+_OWN_TROUBLE = ("OOM ", "READONLY ", "MISCONF ", "NOREPLICAS ", "MASTERDOWN ", "UNBLOCKED ", "CLUSTERDOWN ",
+                "BUSY ")  # fmt: skip
 
 _LATE_S = 0.25  # a timer so late fires in a process that got no processor time
 
-# no HELLO and no CLIENT SETINFO: two round trips less on every new connection
-_PLAIN: dict[str, Any] = {"protocol": 2, "driver_info": None}
-
 
 class _LeavesReplicas(AbstractConnection):
-    """A connection of the library's pool that ends where the server says that it is a replica."""
+    """A connection of the library's pool that ends where the server says that it is no master."""
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
         try:
             return await super().read_response(*args, **options)
         except ResponseError as error:
-            if is_a_replicas(error):
+            if is_no_masters(error):
                 await self.disconnect(nowait=True)
             raise
 
@@ -192,6 +216,13 @@ class AsyncStore(AsyncRedis):
     """Redis for an event loop: the library's own methods, and `round_trips` for what is asked all the time."""
 
     round_trips: "RoundTrips"
+    masters: AsyncMasters | None
+
+    async def follow_master(self) -> None:
+        """As that of Store."""
+        if self.masters:
+            with suppress(RedisError):
+                await self.masters.get_master_address()
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         await self.round_trips.aclose()
@@ -205,11 +236,9 @@ class RoundTrips:
     104 us of CPU where this takes 40, for a single one 53 instead of 20 (measured).
     """
 
-    def __init__(self, url: str, timeout_s: float) -> None:
-        self._timeout_s = timeout_s
-        self._pool = ConnectionPool.from_url(
-            url, socket_connect_timeout=timeout_s, socket_timeout=None, **_PLAIN, retry=AsyncRetry(NoBackoff(), 0)
-        )
+    def __init__(self, pool: ConnectionPool, timeout_s: float) -> None:
+        """`pool` makes the connections."""
+        self._timeout_s, self._pool = timeout_s, pool
         self._idle: list[Any] = []
         self._failovers = 0
         self._room = asyncio.Semaphore(_MOST_CONNECTIONS)
@@ -239,13 +268,17 @@ class RoundTrips:
                 await self._drop_idle()  # a store that has closed one has closed them all
                 raise
             if is_demoted:
-                self._failovers += 1
-                await self._drop_idle()
+                await self.leave()
             if failovers != self._failovers:
                 await connection.disconnect(nowait=True)
             else:
                 self._idle.append(connection)
             return answers
+
+    async def leave(self) -> None:
+        """All connections that there are now end, those in use once they are answered."""
+        self._failovers += 1
+        await self._drop_idle()
 
     async def aclose(self) -> None:
         await self._drop_idle()
@@ -285,7 +318,7 @@ class _TimeLimit:
 
 
 async def _exchange(connection: Any, commands: Sequence[Sequence[Any]]) -> tuple[list[Any], bool]:
-    """The answers, and whether one of them is a replica's."""
+    """The answers, and whether one of them is no master's."""
     await connection.send_packed_command([pack_commands(commands)], check_health=False)
     answers: list[Any] = []
     is_demoted = False
@@ -294,7 +327,7 @@ async def _exchange(connection: Any, commands: Sequence[Sequence[Any]]) -> tuple
             answers.append(await connection.read_response(disable_decoding=True))
         except ResponseError as error:
             answers.append(error)
-            is_demoted = is_demoted or is_a_replicas(error)
+            is_demoted = is_demoted or is_no_masters(error)
     return answers, is_demoted
 
 
@@ -316,16 +349,23 @@ def async_redis(url: str, timeout_s: float) -> AsyncStore:
     A caller that finds all connections taken waits for one: an answer about a batch makes as many calls as it has
     targets, and the library's ordinary pool fails the 101st.
     """
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=_MOST_CONNECTIONS,
-        timeout=timeout_s,
-        socket_connect_timeout=timeout_s,
-        socket_timeout=timeout_s,
-        **_PLAIN,
-        retry=AsyncRetry(NoBackoff(), 0),
+    address = read_store_address(url)
+
+    async def moved() -> None:
+        await store.round_trips.leave()
+        await pool.disconnect(inuse_connections=False)
+
+    masters = AsyncMasters(address, timeout_s, moved) if address.sentinels else None
+
+    def pool_of(kind: type[ConnectionPool], **options: Any) -> ConnectionPool:
+        options |= {**PLAIN, "socket_connect_timeout": timeout_s, "retry": AsyncRetry(NoBackoff(), 0)}
+        return kind.from_url(url, **options) if masters is None else masters.pool(kind, **options)
+
+    pool = pool_of(
+        BlockingConnectionPool, max_connections=_MOST_CONNECTIONS, timeout=timeout_s, socket_timeout=timeout_s
     )
     pool.connection_class = type("LeavingConnection", (_LeavesReplicas, pool.connection_class), {})
     store = cast(AsyncStore, AsyncStore.from_pool(pool))
-    store.round_trips = RoundTrips(url, timeout_s)
+    store.masters = masters
+    store.round_trips = RoundTrips(pool_of(ConnectionPool, socket_timeout=None), timeout_s)
     return store

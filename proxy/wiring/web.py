@@ -95,6 +95,7 @@ def web_services(settings: Settings) -> Services:
     def monitor_store() -> None:
         if not monitor.look():
             return
+        store.follow_master()
         with suppress(StoreUnavailable):
             store.call(clock.measure_with)
             skews.measured("store", -clock.offset)
@@ -113,7 +114,8 @@ def web_services(settings: Settings) -> Services:
         token_monitor.echoed(app, echo)
 
     token_monitor = TokenMonitor(clock.now, _log_no_tokens, _log_tokens_again, keep_tokens)
-    inbox = RedisInbox(store, settings.relay.dedupe_ttl, settings.store.callbacks_cap, writes)
+    its = settings.store
+    inbox = RedisInbox(store, settings.relay.dedupe_ttl, its.callbacks_cap, writes, its.replicas)
 
     def store_now() -> datetime:
         if not clock.is_measured:  # the store was away so far
@@ -146,7 +148,9 @@ def web_services(settings: Settings) -> Services:
         store_metrics=RedisMetrics(store, lanes, clock.now),
         health=RememberedHealth(
             NotedHealth(
-                SpoolHealth(RedisHealth(store, lanes, clock.now), store, spool.spool if spool else None, clock.now),
+                SpoolHealth(
+                    RedisHealth(store, lanes, clock.now, its.replicas), store, spool.spool if spool else None, clock.now
+                ),
                 risks_of(settings),
             )
         ),

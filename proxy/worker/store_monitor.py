@@ -28,6 +28,7 @@ class StoreMonitor:
         """Raises BadSettings at the first contact with a store that evicts, and RedisError where it is away."""
         if not self.admitted.is_set():
             await refuse_eviction_async(self.redis)
+        await self.redis.follow_master()
         await self.identity.look(now)
         self.admitted.set()
         if measured := self.clock.take():

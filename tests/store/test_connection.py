@@ -120,6 +120,7 @@ def test_what_the_caller_is_told_names_no_address() -> None:
         ("redis://[::1]:6380", "[::1]:6380"),
         ("unix://:hidden@/run/store/socket?db=1", "/run/store/socket"),
         ("redis://", "localhost:6379"),
+        ("redis+sentinel://user:hidden@one,[::1]:2/m/0?sentinel_password=hidden", "the master m of one:26379, ::1:2"),
     ],
 )
 def test_a_store_s_address_has_no_name_and_no_password(url: str, at: str) -> None:

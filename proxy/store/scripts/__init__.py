@@ -83,16 +83,17 @@ async def ask_strictly(redis: Any, commands: Sequence[Command]) -> list[Any]:
     return _without_errors(await ask(redis, commands))
 
 
-def ask_now(redis: Any, commands: Sequence[Command]) -> list[Any]:
+def ask_now(redis: Any, commands: Sequence[Command], then: Sequence[Command] = ()) -> list[Any]:
     """The same for a thread's own client, which has one connection: all answers in one round trip.
 
-    Not by the library's own methods and pipelines, which cost several times as much CPU. Raises the first error among
-    the answers.
+    `then` is as in `ask`. Not by the library's own methods and pipelines, which cost several times as much CPU. Raises
+    the first error among the answers.
     """
-    answers = _exchange(redis.connection, commands)
+    answers = _exchange(redis.connection, [*commands, *then] if then else commands)
     unknown, whole = _unknown_scripts(commands, answers)
     if unknown:
-        for place, answer in zip(unknown, _exchange(redis.connection, whole), strict=True):
+        places = [*unknown, *range(len(commands), len(answers))]
+        for place, answer in zip(places, _exchange(redis.connection, [*whole, *then]), strict=True):
             answers[place] = answer
     return _without_errors(answers)
 

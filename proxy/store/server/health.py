@@ -15,7 +15,13 @@ from proxy.store.devices.removed import guard_details
 from proxy.store.queue.lane_states import PAUSE_FIELDS, read_pause
 from proxy.store.server.clocks import clock_details
 from proxy.store.server.identity import loss_details
-from proxy.store.server.policy import eviction_fault, persistence_risk, read_persistence, read_policy
+from proxy.store.server.policy import (
+    eviction_fault,
+    persistence_risk,
+    read_persistence,
+    read_policy,
+    replicas_fault,
+)
 from proxy.store.server.token_facts import token_details
 from proxy.store.server.worker_states import worker_details
 
@@ -30,8 +36,9 @@ _PAUSES = {
 class RedisHealth:
     """Implements ports.HealthCheck."""
 
-    def __init__(self, store: Store, lanes: Sequence[Lane], now: Callable[[], datetime]) -> None:
-        self._store = store
+    def __init__(self, store: Store, lanes: Sequence[Lane], now: Callable[[], datetime], replicas: int = 0) -> None:
+        """`replicas`: how many must have a callback."""
+        self._store, self._replicas = store, replicas
         self._now = now
         self._lanes = lanes
         self._app_ids = sorted({lane.app_id for lane in lanes})
@@ -50,6 +57,8 @@ class RedisHealth:
         policy = read_policy(redis)
         evicts = eviction_fault(policy)
         details = {"store": "writable", **self._paused(redis)}
+        if lag := replicas_fault(self._replicas, redis):  # tokens and devices do not need them
+            details["replicas"] = lag
         if risk := persistence_risk(*read_persistence(redis)):
             details["persistence"] = risk
         details |= guard_details(redis, self._lanes, self._now()) | loss_details(redis, self._now())

@@ -11,6 +11,7 @@ from proxy.errors import BadSettings, StoreUnavailable
 from proxy.store.connection import Store
 
 KEEPS = "noeviction"
+_REPLICAS_TAKE_MS = 100
 
 
 def refuse_eviction(store: Store) -> None:
@@ -37,6 +38,14 @@ def read_policy(redis: Any) -> str | None:
     except ResponseError:
         return None
     return str(found) if found else None
+
+
+def read_version(redis: Any) -> str | None:
+    """The version of Redis that the store is compatible with; None where it does not show it."""
+    try:
+        return str(redis.info("server").get("redis_version", ""))
+    except ResponseError:
+        return None
 
 
 def eviction_fault(policy: str | None) -> str | None:
@@ -77,6 +86,22 @@ def persistence_risk(is_appended: bool | None, fsync: str | None) -> str | None:
     return (
         f"at risk: appendfsync is {fsync or 'not shown'}, a crash of the store may lose what it had accepted in the "
         "last seconds; always loses nothing"
+    )
+
+
+def replicas_fault(wanted: int, redis: Any) -> str | None:
+    """A sentence where fewer than the wanted replicas have what this connection wrote last."""
+    if not wanted:
+        return None
+    try:
+        found = redis.wait(wanted, _REPLICAS_TAKE_MS)
+    except ResponseError:
+        return "unknown: the store's user may not run WAIT, so that callbacks are answered 503"
+    if found >= wanted:
+        return None
+    return (
+        f"{found} of the {wanted} that store.replicas asks for have the latest writes: callbacks are answered 503, or "
+        "kept in the spool"
     )
 
 
