@@ -64,7 +64,7 @@ class Replicated:
             "port": str(port), "bind": "127.0.0.1", "dir": str(folder), "save": "", "appendonly": "yes",
             "appendfsync": "always", "maxmemory-policy": "noeviction", "repl-diskless-sync-delay": "0",
             "requirepass": PASSWORD, "masterauth": PASSWORD,
-            "user": f"app on >{APP_PASSWORD} ~* &* +@all -@admin -@dangerous",
+            "user": f"app on >{APP_PASSWORD} ~proxy:* +@all -@admin -@dangerous",
         }  # fmt: skip
         if master:
             options["replicaof"] = f"127.0.0.1 {master}"

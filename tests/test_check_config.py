@@ -57,12 +57,12 @@ def served(answer: Any, seen: list[dict[str, str]] | None = None) -> Iterator[st
 
 
 def findings(
-    base_url: str, store_url: str = "redis://127.0.0.1:1/0", account: str = "", **app: Any
+    base_url: str, store_url: str = "redis://127.0.0.1:1/0", account: str = "", replicas: str = "0", **app: Any
 ) -> dict[str, list[Finding]]:
     settings = Settings.model_validate(
         {
             "auth": {"jwt": {"own": {"secret": "k" * 40}}},
-            "store": {"url": store_url},
+            "store": {"url": store_url, "replicas": replicas},
             "apps": {
                 "main": {
                     "app_id": "1",
@@ -313,6 +313,10 @@ def test_a_store_that_may_forget_is_warned_of_and_one_that_evicts_is_a_fault(tmp
             everysec = findings("http://127.0.0.1:1", f"unix://{path}")["store.url"]
             redis.execute_command("ACL", "SETUSER", "asked", "on", "nopass", "+@all", "-config", "~*")
             hosted = findings("http://127.0.0.1:1", f"unix://asked:any@{path}")["store.url"]
+            redis.execute_command(
+                "ACL", "SETUSER", "managed", "on", "nopass", "~proxy:*", "+@all", "-@admin", "-@dangerous"
+            )
+            managed = findings("http://127.0.0.1:1", f"unix://managed:any@{path}", replicas="1")
             redis.config_set("appendonly", "no")
             redis.config_set("maxmemory-policy", "allkeys-lru")
             volatile = findings("http://127.0.0.1:1", f"unix://{path}")["store.url"]
@@ -325,3 +329,9 @@ def test_a_store_that_may_forget_is_warned_of_and_one_that_evicts_is_a_fault(tmp
     assert "CONFIG SET maxmemory-policy noeviction" in volatile[2].text
     assert ["appendfsync is everysec" in one.text for one in everysec] == [False, True]
     assert ["appendfsync is not shown" in one.text for one in hosted] == [False, True]
+    assert everysec[0].text.startswith(f"{path} answers, compatible with Redis 7.")
+    assert [one.verdict for one in managed["store.url"]] == ["ok", "warning", "warning"]
+    assert managed["store.url"][0].text == f"{path} answers; its version is not shown, it must be 6.2 or newer"
+    assert managed["store.url"][1].text.startswith("unknown: ")
+    (alone,) = managed["store.replicas"]
+    assert (alone.verdict, alone.text[:45]) == ("fault", "0 of the 1 that store.replicas asks for have ")

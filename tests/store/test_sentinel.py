@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,9 +13,9 @@ from proxy.errors import StoreUnavailable
 from proxy.store.connection import Store, async_redis
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.scripts import ask
-from proxy.store.server.policy import replicas_fault
+from proxy.store.server.health import RedisHealth
 from tests.sentinels import APP_PASSWORD, PASSWORD, SENTINEL_PASSWORD, Replicated, replicated
-from tests.store.samples import DAY, NOON, callback, for_inbox, with_redis
+from tests.store.samples import DAY, NOON, apns_lane, callback, for_inbox, with_redis
 
 pytestmark = pytest.mark.system
 T = TypeVar("T")
@@ -50,10 +49,10 @@ def port_of(store: Store) -> int:
 @pytest.mark.parametrize("user", ["app", "default"])
 def test_the_master_is_asked_by_threads_and_by_an_event_loop(servers: Replicated, user: str) -> None:
     async def scenario(redis: Any) -> tuple[list[Any], bytes]:
-        return await ask(redis, [("GET", "written")]), await redis.get("written")
+        return await ask(redis, [("GET", "proxy:written")]), await redis.get("proxy:written")
 
     store = Store(servers.url(user))
-    store.call(lambda redis: redis.set("written", user))
+    store.call(lambda redis: redis.set("proxy:written", user))
     assert with_redis(servers.url(user), scenario) == ([user.encode()], user.encode())
     assert port_of(store) == servers.master()
     assert store.server_at().startswith(f"127.0.0.1:{servers.master()} (the master mymaster of 127.0.0.1:")
@@ -77,16 +76,16 @@ def test_a_server_that_is_no_master_is_not_even_asked_to_read(servers: Replicate
     kept.call(lambda redis: redis.ping())
 
     async def scenario(redis: Any) -> None:
-        for asked in (ask(redis, [("GET", "written")]), redis.get("written")):
+        for asked in (ask(redis, [("GET", "proxy:written")]), redis.get("proxy:written")):
             with pytest.raises(RedisError):
                 await asked
 
     servers.server(master).replicaof("127.0.0.1", other)
     try:
         with pytest.raises(StoreUnavailable):
-            kept.call(lambda redis: redis.set("written", "lost"))
+            kept.call(lambda redis: redis.set("proxy:written", "lost"))
         with pytest.raises(StoreUnavailable):
-            fresh.call(lambda redis: redis.get("written"))
+            fresh.call(lambda redis: redis.get("proxy:written"))
         with_redis(servers.url("default"), scenario)
     finally:
         servers.server(master).replicaof("NO", "ONE")
@@ -97,6 +96,7 @@ def test_what_too_few_replicas_have_is_not_accepted_until_enough_have_it(
     servers: Replicated, store: Store, app_id: str
 ) -> None:
     inbox = RedisInbox(store, dedupe_ttl=DAY, cap=10, replicas=2)
+    health = RedisHealth(store, [apns_lane(app_id)], lambda: NOON, replicas=2)
     first, second = (for_inbox(callback(app_id, sequence=number), NOON) for number in "12")
     assert not inbox.accept(*first).duplicate
     with servers.halted(next(port for port in servers.ports if port != servers.master())):
@@ -104,10 +104,9 @@ def test_what_too_few_replicas_have_is_not_accepted_until_enough_have_it(
             with pytest.raises(StoreUnavailable, match="too few of the store's replicas have it"):
                 inbox.accept(*second)
         assert not store.is_away
-        store.call(lambda redis: redis.set("written", "here"))
-        assert "1 of the 2 that store.replicas asks for" in str(store.call(partial(replicas_fault, 2)))
+        assert health.check().details["replicas"].startswith("1 of the 2 that store.replicas asks for have the latest")
     assert inbox.accept(*second).duplicate
-    assert store.call(partial(replicas_fault, 2)) is None
+    assert "replicas" not in health.check().details
 
 
 def test_scripts_that_the_server_does_not_know_yet_are_waited_for_too(
@@ -130,14 +129,14 @@ def test_a_master_that_dies_is_replaced_and_the_calls_go_on_by_themselves(
 
     async def scenario() -> Any:
         redis = async_redis(servers.url(), timeout_s=2.0)
-        await redis.set("written", "before")
+        await redis.set("proxy:written", "before")
         await redis.wait(2, 1000)
         servers.kill_sentinel(servers.sentinel_ports[0])  # as where both ran on one machine
         servers.kill(before)
         while True:
             try:
                 await ask(redis, [("PING",)])
-                found = await redis.get("written")
+                found = await redis.get("proxy:written")
             except RedisError:
                 continue
             await redis.aclose()

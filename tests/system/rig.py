@@ -366,6 +366,10 @@ class Rig:
         told: dict[str, str] = self.http.get(f"{self.operator}/readyz", timeout=10).json()["data"]
         return told
 
+    @property
+    def store_address(self) -> str:
+        return store_url(self.folder / "store")
+
     def redis(self) -> Any:
         from redis import Redis  # noqa: PLC0415  only tests that look into the store need it
 
@@ -425,7 +429,7 @@ class Rig:
         )
         lines = [
             "[server]", f'bind = "127.0.0.1:{self._web_port}"', f'operator_bind = "127.0.0.1:{self._operator_port}"',
-            "[store]", f'url = "{store_url(self.folder / "store")}"',
+            "[store]", f'url = "{self.store_address}"',
             "[auth.jwt.own]", f'secret = "{JWT_KEY}"',
             # one person with as many phones, from one address with as many calls, as a test wants
             "[devices]", "per_account = 100",
