@@ -81,11 +81,12 @@ class Replicated:
     @contextmanager
     def halted(self, port: int) -> Iterator[None]:
         """It neither answers nor follows meanwhile."""
-        self._servers[port].signal(signal.SIGSTOP)
+        child = {**self._servers, **self._sentinels}[port]
+        child.signal(signal.SIGSTOP)
         try:
             yield
         finally:
-            self._servers[port].signal(signal.SIGCONT)
+            child.signal(signal.SIGCONT)
 
     def kill_sentinel(self, port: int) -> None:
         self._sentinels.pop(port).kill()

@@ -21,6 +21,8 @@ from tests.store.samples import NOON
 ANSWERS = [
     b"READONLY You can't write against a read only replica.",
     b"MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+    b"UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
+    b"NOREPLICAS Not enough good replicas to write.",
     b"LOADING Redis is loading the dataset in memory",
 ]
 

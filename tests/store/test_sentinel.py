@@ -58,6 +58,14 @@ def test_the_master_is_asked_by_threads_and_by_an_event_loop(servers: Replicated
     assert store.server_at().startswith(f"127.0.0.1:{servers.master()} (the master mymaster of 127.0.0.1:")
 
 
+@pytest.mark.trial
+def test_a_sentinel_that_hangs_costs_no_call(servers: Replicated) -> None:
+    store = Store(servers.url())
+    with servers.halted(servers.sentinel_ports[0]):
+        assert store.call(lambda redis: redis.ping())
+        assert with_redis(servers.url(), lambda redis: ask(redis, [("PING",)])) == [b"PONG"]
+
+
 def test_no_password_is_in_what_can_be_printed(servers: Replicated, store: Store) -> None:
     printed = [store.at, store.server_at(), *store.call(lambda redis: [repr(redis), repr(redis.connection)])]
     with pytest.raises(StoreUnavailable) as unreachable:

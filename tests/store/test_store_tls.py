@@ -1,0 +1,90 @@
+"""A store, and its sentinels, over TLS with client certificates; the embedded store's server has no TLS."""
+
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis.exceptions import RedisError
+
+from proxy.emulators.certificates import Certificates, ensure_certificates
+from proxy.errors import StoreUnavailable
+from proxy.local.ports import free_port
+from proxy.store.connection import Store
+from proxy.store.scripts import ask
+from tests.store.samples import with_redis
+
+SERVER = shutil.which("redis-server") or shutil.which("valkey-server")
+
+
+def speaks_tls() -> bool:
+    """Built with it: else the option is unknown."""
+    if SERVER is None:
+        return False
+    said = subprocess.run([SERVER, "--port", "0", "--tls-port", "1"], capture_output=True, text=True, check=False)
+    return "tls-cert-file" in said.stdout
+
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.trial,
+    pytest.mark.skipif(not speaks_tls(), reason="no Redis or Valkey with TLS on PATH"),
+]
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return ensure_certificates(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="module")
+def ports(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[tuple[int, int]]:
+    """Of a server and of its sentinel."""
+    folder = tmp_path_factory.mktemp("servers")
+    server, sentinel = free_port(), free_port()
+    tls = [
+        "port 0", "bind 127.0.0.1", "tls-replication yes", f"dir {folder}", f"tls-cert-file {certificates.certificate}",
+        f"tls-key-file {certificates.key}", f"tls-ca-cert-file {certificates.ca_file}",
+    ]  # fmt: skip
+    (folder / "server.conf").write_text("\n".join([*tls, f"tls-port {server}", 'save ""']))
+    watches = [f"sentinel monitor mymaster 127.0.0.1 {server} 1"]
+    (folder / "sentinel.conf").write_text("\n".join([*tls, f"tls-port {sentinel}", *watches]) + "\n")
+    assert SERVER is not None
+    argvs = [[SERVER, str(folder / "server.conf")], [SERVER, str(folder / "sentinel.conf"), "--sentinel"]]
+    children = [subprocess.Popen(argv, stdout=subprocess.DEVNULL) for argv in argvs]
+    try:
+        yield server, sentinel
+    finally:
+        for child in children:
+            child.kill()
+            child.wait(10)
+
+
+@pytest.fixture(params=["rediss://127.0.0.1:{0}/0", "rediss+sentinel://127.0.0.1:{1}/mymaster/0"])
+def place(request: pytest.FixtureRequest, ports: tuple[int, int]) -> str:
+    return str(request.param).format(*ports)
+
+
+def test_it_is_asked_over_tls_with_our_certificate(place: str, certificates: Certificates) -> None:
+    url = f"{place}?ssl_ca_certs={certificates.ca_file}&ssl_certfile={certificates.certificate}"
+    url = f"{url}&ssl_keyfile={certificates.key}"
+    until = time.monotonic() + 20
+    while not Store(url, timeout_s=5.0).answers():  # a Store by itself asks again a second later
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert Store(url, timeout_s=5.0).call(lambda redis: redis.set("written", "here"))
+    assert with_redis(url, lambda redis: ask(redis, [("GET", "written")])) == [b"here"]
+
+
+def test_neither_a_stranger_is_trusted_nor_are_we_without_a_certificate(
+    place: str, certificates: Certificates, tmp_path: Path
+) -> None:
+    another = ensure_certificates(tmp_path)
+    ours = f"ssl_certfile={certificates.certificate}&ssl_keyfile={certificates.key}"
+    for options in (f"ssl_ca_certs={another.ca_file}&{ours}", f"ssl_ca_certs={certificates.ca_file}"):
+        with pytest.raises(StoreUnavailable):
+            Store(f"{place}?{options}").call(lambda redis: redis.ping())
+        with pytest.raises(RedisError):
+            with_redis(f"{place}?{options}", lambda redis: ask(redis, [("PING",)]))
