@@ -1,4 +1,4 @@
-"""The main job on a store with replicas, whose master dies or is replaced while messages come."""
+"""The main job on a store with replicas, whose master dies, is replaced or is cut off while messages come."""
 
 import threading
 import time
@@ -62,7 +62,9 @@ class Mimc:
 
 
 @pytest.mark.trial
-def test_nothing_is_lost_and_nothing_shown_twice_when_the_master_dies_or_is_replaced(rig: ReplicatedRig) -> None:
+def test_nothing_is_lost_and_nothing_shown_twice_when_the_master_dies_is_replaced_or_cut_off(
+    rig: ReplicatedRig,
+) -> None:
     rig.start_web(APP_PROXY_STORE__REPLICAS="1")
     rig.start_workers(2)
     tokens = {account: push_token() for account in READERS}
@@ -77,6 +79,10 @@ def test_nothing_is_lost_and_nothing_shown_twice_when_the_master_dies_or_is_repl
         rig.servers.start_server(died)
         rig.wait(lambda: rig.servers.replicas_of(rig.servers.master()) == 2, "the one that died as a replica", 40)
         rig.servers.failover()
+        mimc.wait_for(200)
+        rig.wait(lambda: rig.servers.replicas_of(rig.servers.master()) == 2, "the one that was replaced", 40)
+        with rig.servers.halted(rig.servers.master()):  # like a machine that was cut off
+            mimc.wait_for(200)
         mimc.wait_for(200)
     rig.settled()
     shown = defaultdict[str, set[tuple[str, str]]](set)
