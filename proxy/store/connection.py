@@ -20,7 +20,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from proxy.errors import StoreUnavailable
-from proxy.store.masters import PLAIN, AsyncMasters, Masters
+from proxy.store.masters import AsyncMasters, Masters, plain_options
 from proxy.store_address import read_store_address
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ class Store:
         answers again.
         """
         address = read_store_address(url)
-        self._url, self.at = url, address.shown
+        self._url, self.at = address.url, address.shown
         self._masters = Masters(address, timeout_s, self.leave) if address.sentinels else None
         self._on_change = on_change
         self.timeout_s = timeout_s
@@ -154,7 +154,7 @@ class Store:
             redis = self._local.redis = self._connected(
                 socket_connect_timeout=self.timeout_s * 0.4,
                 socket_timeout=self.timeout_s * 0.7,
-                **PLAIN,
+                **plain_options(self._url),
                 retry=Retry(NoBackoff(), 0),
             )
         return redis
@@ -358,7 +358,11 @@ def async_redis(url: str, timeout_s: float) -> AsyncStore:
     masters = AsyncMasters(address, timeout_s, moved) if address.sentinels else None
 
     def pool_of(kind: type[ConnectionPool], **options: Any) -> ConnectionPool:
-        options |= {**PLAIN, "socket_connect_timeout": timeout_s, "retry": AsyncRetry(NoBackoff(), 0)}
+        options |= {
+            **plain_options(address.url),
+            "socket_connect_timeout": timeout_s,
+            "retry": AsyncRetry(NoBackoff(), 0),
+        }
         return kind.from_url(url, **options) if masters is None else masters.pool(kind, **options)
 
     pool = pool_of(
