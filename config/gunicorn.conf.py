@@ -28,7 +28,7 @@ from proxy.metric_files import sweep  # noqa: E402  after the folder is named
 from proxy.settings import GRACE, Settings  # noqa: E402  after the folder is named
 from proxy.spool.folder import check_spool  # noqa: E402  after the folder is named
 from proxy.store.connection import Store  # noqa: E402  after the folder is named
-from proxy.store.server.policy import refuse_eviction  # noqa: E402  after the folder is named
+from proxy.store.server.policy import refuse_unfit  # noqa: E402  after the folder is named
 
 
 def _usable_settings() -> Settings:
@@ -38,7 +38,8 @@ def _usable_settings() -> Settings:
     """
     found = load_settings()
     check_spool(found.store)
-    refuse_eviction(Store(found.store.url.get_secret_value(), found.store.timeout.total_seconds()))
+    url, timeout_s = found.store.url.get_secret_value(), found.store.timeout.total_seconds()
+    refuse_unfit(Store(url, timeout_s, shards=found.store.shards))
     return found
 
 

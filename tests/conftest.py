@@ -26,7 +26,9 @@ settings.load_profile("shared-cores")
 def store_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real server, started for these tests alone and stopped after them."""
     folder: Path = tmp_path_factory.mktemp("store")
-    yield ensure_store(folder)
+    url = ensure_store(folder)
+    assert Store(url, shards=1).layout.shards == 1  # what is looked for in it lies in one place
+    yield url
     stop_store(folder)
 
 

@@ -14,14 +14,13 @@ from proxy.cli import cli
 from proxy.domain.alerts import AlertText
 from proxy.domain.dead_letters import Cause
 from proxy.domain.jobs import Job
-from proxy.domain.lanes import Lane
+from proxy.domain.lanes import Callbacks, Lane, Source
 from proxy.domain.offline_messages import OfflineMessage, offline_message
 from proxy.domain.settlements import Bury, Entry, SettleResult
-from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.records import load_job, load_offline_message
 from proxy.wiring.common import utc_now
-from tests.store.samples import DAY, NO_WAIT, NOON, SECOND, callback, job, queue_of, raw, with_redis
+from tests.store.samples import DAY, LAYOUT, NOON, SECOND, callback, job, new_of, queue_of, raw, with_redis
 
 WORDS = "the words of ann"
 
@@ -60,19 +59,23 @@ class Operator:
         """The oldest first."""
         return [it["id"] for it in self.told("list")][::-1]
 
+    def words_of(self, letter_id: str) -> str:
+        return LAYOUT.dead_words(self.app_id, letter_id.removesuffix(".0"), 0)
+
     def bury(self, of: Job | OfflineMessage | bytes, cause: Cause = Cause.REJECTED, reason: str = "TooLarge") -> str:
         """Make a dead letter of it, as a worker does; returns its id."""
-        stream = keys.jobs(self.lane) if isinstance(of, Job) else keys.callbacks(self.app_id)
+        source: Source = self.lane if isinstance(of, Job) else Callbacks(self.app_id)
 
         async def scenario(redis: Any) -> None:
             queue = queue_of(redis)
-            await queue.ensure_group(stream)
-            await redis.xadd(stream, {"r": of if isinstance(of, bytes) else b"{}"})
-            (entry,) = await queue.claim(stream, 1, NO_WAIT)
+            await queue.ensure_groups(source)
+            await redis.xadd(queue.streams(source)[0], {"r": of if isinstance(of, bytes) else b"{}"})
+            (entry,) = await new_of(queue, source)
             letter = Bury(entry.id, cause, reason, Entry(entry.id, of) if isinstance(of, bytes) else of)
             settle = partial(queue.settle_jobs, self.lane) if isinstance(of, Job) else None
             assert (
-                await (settle([letter]) if settle else queue.settle_callbacks(self.app_id, [letter])) == SettleResult()
+                await (settle([letter]) if settle else queue.settle_callbacks(self.app_id, [letter], NOON))
+                == SettleResult()
             )
 
         with_redis(self._url, scenario)
@@ -80,7 +83,7 @@ class Operator:
 
     def waiting(self) -> list[Job]:
         """The jobs of the lane."""
-        return [load_job(fields[b"r"]) for _, fields in raw(self.store, "XRANGE", keys.jobs(self.lane), "-", "+")]
+        return [load_job(fields[b"r"]) for _, fields in raw(self.store, "XRANGE", LAYOUT.jobs(self.lane, 0), "-", "+")]
 
 
 @pytest.fixture
@@ -211,7 +214,7 @@ def test_a_replayed_callback_is_before_the_plan_again(operator: Operator) -> Non
     one = message(operator.app_id)
     (line,) = operator.told("replay", operator.bury(one, Cause.POISON))
     assert (line["kind"], line["result"]) == ("callback", "replayed")
-    ((_, fields),) = raw(operator.store, "XRANGE", keys.callbacks(operator.app_id), "-", "+")
+    ((_, fields),) = raw(operator.store, "XRANGE", LAYOUT.callbacks(operator.app_id, 0), "-", "+")
     back = load_offline_message(fields[b"r"])
     assert (back.message_id, back.payload) == (one.message_id, WORDS.encode())
 
@@ -252,13 +255,16 @@ def test_the_oldest_go_first_and_no_more_than_the_limit(operator: Operator) -> N
     [
         (lambda it: it.configure(with_mipush=False), "the settings have no lane main/mipush"),
         (lambda it: it.configure(jobs_cap=1), "the lane is full"),
-        (lambda it: raw(it.store, "DEL", keys.dead_words(it.app_id, it.ids()[0])), "its words are gone"),
+        (
+            lambda it: raw(it.store, "DEL", it.words_of(it.ids()[0])),
+            "its words are gone",
+        ),
     ],
 )
 def test_what_cannot_be_replayed_is_said_and_counted_and_stays(
     operator: Operator, spoil: Callable[[Operator], None], reason: str
 ) -> None:
-    raw(operator.store, "ZADD", keys.retries(operator.lane), 1, "a retry")
+    raw(operator.store, "ZADD", LAYOUT.retries(operator.lane, 0), 1, "a retry")
     id_ = operator.bury(to("ben"))
     spoil(operator)
     result = operator.run("replay", id_)
@@ -272,14 +278,14 @@ def test_what_cannot_be_replayed_is_said_and_counted_and_stays(
 
 def test_without_its_words_a_job_shows_that_there_is_a_message_if_the_operator_wants_it_so(operator: Operator) -> None:
     id_ = operator.bury(to("ben"))
-    raw(operator.store, "DEL", keys.dead_words(operator.app_id, id_))
+    raw(operator.store, "DEL", operator.words_of(id_))
     assert json.loads(operator.run("show", id_).stdout)["words_until"] is None
     operator.told("replay", id_, "--without-words")
     assert [it.alert.text for it in operator.waiting()] == [AlertText("ann", "", "new")]
 
 
 def test_letters_of_an_earlier_version_are_listed_shown_refused_and_dropped(operator: Operator) -> None:
-    raw(operator.store, "XADD", keys.dead_letters(operator.app_id), "*", "reason", "poison callback", "r", "{}")
+    raw(operator.store, "XADD", LAYOUT.dead_letters(operator.app_id, 0), "*", "reason", "poison callback", "r", "{}")
     ((line,), (id_,)) = operator.told("list"), operator.ids()
     assert (line["kind"], line["cause"], line["reason"]) == ("record", "unknown", "poison callback")
     assert json.loads(operator.run("show", id_).stdout)["record"] is None
@@ -294,7 +300,7 @@ def test_letters_of_an_earlier_version_are_listed_shown_refused_and_dropped(oper
 def test_a_dropped_letter_leaves_no_words(operator: Operator) -> None:
     id_ = operator.bury(to("ben"))
     operator.told("drop", id_)
-    assert raw(operator.store, "EXISTS", keys.dead_words(operator.app_id, id_)) == 0
+    assert raw(operator.store, "EXISTS", operator.words_of(id_)) == 0
 
 
 def test_what_a_terminal_would_obey_is_printed_as_an_escape(operator: Operator) -> None:

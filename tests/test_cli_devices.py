@@ -43,6 +43,7 @@ class Operator:
     def remove(self, one: Device, at: datetime, share: float = 1.0) -> None:
         async def scenario() -> Any:
             redis = async_redis(self.url, 5.0)
+            await redis.learn_layout()
             try:
                 return await DeviceRemoval(redis, self.app_ids, RemovalGuard(share, 1)).remove(one, at, at)
             finally:

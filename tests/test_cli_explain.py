@@ -66,6 +66,7 @@ class Operator:
     def with_redis(self, do: Any) -> None:
         async def scenario() -> None:
             redis = async_redis(self.url, 5.0)
+            await redis.learn_layout()
             try:
                 await do(redis)
             finally:

@@ -70,7 +70,8 @@ def store_of(settings: "Settings", *, at_least_s: float = 0) -> "Store":
     """The store that the settings name. `at_least_s`: how long to wait, where an operator must know what was done."""
     from proxy.store.connection import Store  # noqa: PLC0415  0.1 s of CPU that `emulate` need not spend
 
-    return Store(settings.store.url.get_secret_value(), max(settings.store.timeout.total_seconds(), at_least_s))
+    url, timeout_s = settings.store.url.get_secret_value(), settings.store.timeout.total_seconds()
+    return Store(url, max(timeout_s, at_least_s), shards=settings.store.shards)
 
 
 def store_clock(settings: "Settings") -> Callable[[], datetime]:

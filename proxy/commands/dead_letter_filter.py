@@ -21,7 +21,7 @@ from proxy.errors import ProxyError
 from proxy.settings import Settings
 from proxy.store.queue.dead_letters import RedisDeadLetters
 
-_LETTER_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
+_LETTER_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}(\.[0-9]{1,4})?")
 _EVERY = DeadLetterFilter()
 _PATIENCE_S = 10.0
 Command = Callable[..., None]

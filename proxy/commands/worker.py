@@ -10,7 +10,7 @@ from proxy.commands import config_option, store_of
 from proxy.configuration import load_settings, taken_from_platform
 from proxy.logs import configure_logs
 from proxy.metrics import count_lost_lines
-from proxy.store.server.policy import refuse_eviction
+from proxy.store.server.policy import refuse_unfit
 from proxy.wiring.worker import run_worker
 
 
@@ -25,5 +25,5 @@ def worker(config: Path | None) -> None:
     settings = load_settings(config)
     configure_logs(settings.logs.format, settings.logs.level, on_lost=count_lost_lines)
     structlog.get_logger().info("worker starts", taken_from_platform=taken_from_platform(config))
-    refuse_eviction(store_of(settings))
+    refuse_unfit(store_of(settings))
     asyncio.run(run_worker(settings))

@@ -4,7 +4,7 @@ as_shown_now(job, where ...)   -> the job              with no more text than it
 check(job, where it goes now)  -> Push | Decision      before the request
 decide(job, outcome)           -> Decision             after the answer
 after_removal(job, result)     -> Decision             once the registration was removed, or was not
-noted(job, Decision)           -> Settlement           with what the history keeps of it
+noted(job, Decision)           -> JobSettlement           with what the history keeps of it
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ from proxy.domain.outcomes import (
     Unregistered,
 )
 from proxy.domain.previews import Preview, strictest
-from proxy.domain.settlements import Bury, Finish, Move, Postpone, Settlement, Shown
+from proxy.domain.settlements import Bury, Finish, JobSettlement, Move, Postpone, Shown
 from proxy.domain.times import to_ms
 
 Backoff = Callable[[int], timedelta]
@@ -108,7 +108,7 @@ class Decision:
     Where the effect is RemoveDevice the settlement is only known once the store has done it: see `after_removal`.
     """
 
-    settlement: Settlement | None
+    settlement: JobSettlement | None
     result: Result
     reason: str = ""
     effect: Effect | None = None
@@ -244,7 +244,7 @@ def bury(claimed: ClaimedJob, cause: Cause, reason: str) -> Decision:
 
 def noted(
     claimed: ClaimedJob, decision: Decision, pushed_at: datetime | None, now: datetime, why: str = ""
-) -> Settlement:
+) -> JobSettlement:
     """The settlement of a decision with a note; of tries that were in vain only the first makes one.
 
     `pushed_at` None: it was not sent. `why` is for the history alone, where the decision has no reason.
@@ -269,7 +269,9 @@ def noted(
     return replace(settlement, notes=(end,))
 
 
-def _noted_of_alert(settlement: Settlement, update: Job, result: Result, reason: str, now: datetime) -> Settlement:
+def _noted_of_alert(
+    settlement: JobSettlement, update: Job, result: Result, reason: str, now: datetime
+) -> JobSettlement:
     """The alert that an update is about was taken back, or was not, and why; of its number nothing is said."""
     if update.alert.update not in _TAKEN_BACK or not isinstance(settlement, Finish):
         return settlement

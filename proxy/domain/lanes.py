@@ -15,6 +15,24 @@ class Lane:
     app: str
     channel: str
 
+    @property
+    def name(self) -> str:
+        return f"{self.app}/{self.channel}"
+
+
+@dataclass(frozen=True, order=True)
+class Callbacks:
+    """What was accepted of an appId and is not planned yet."""
+
+    app_id: str
+
+    @property
+    def name(self) -> str:
+        return f"callbacks of {self.app_id}"
+
+
+Source = Lane | Callbacks  # of what a worker claims
+
 
 @dataclass(frozen=True)
 class Route:

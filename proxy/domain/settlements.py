@@ -91,7 +91,21 @@ class Move:
     notes: Sequence[Note | JobEnd] = field(default=(), compare=False)
 
 
-Settlement = Finish | Shown | Told | Postpone | Bury | Move
+@dataclass(frozen=True)
+class PlanEnd:
+    """A callback is done with, or where lanes were `full` its message waits for these; it waited `tries` times before.
+
+    `records` are notes for the history, by the shard of their accounts: see store/history_records.py.
+    """
+
+    entry_id: bytes
+    full: frozenset[Lane] = frozenset()
+    tries: int = 0
+    records: Mapping[int, bytes] = field(default_factory=dict, compare=False)
+
+
+JobSettlement = Finish | Shown | Told | Postpone | Bury | Move
+Settlement = JobSettlement | PlanEnd
 
 
 @dataclass(frozen=True)
@@ -110,27 +124,12 @@ class SettleResult:
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """A message that waits for full lanes: those of its earlier chunks, and how often it waited before."""
-
-    lanes: frozenset[Lane] = frozenset()
-    tries: int = 0
-
-
-@dataclass(frozen=True)
 class PlanChunk:
-    """Some of a message's jobs. `last`: its callback is done with after them, or waits for the lanes that are full.
-
-    `notes` go into the history with the last ones: records, see store/history_records.py.
-    """
+    """Some of a message's jobs, for accounts of one shard."""
 
     app_id: str
     message_id: str
-    entry_id: bytes
     jobs: Sequence[tuple[Lane, Job]]
-    last: bool
-    waiting: Waiting | None = None
-    notes: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -140,14 +139,13 @@ class ChunkResult:
     `folded`: of those jobs that were folded, by place, the message that names the fold.
 
     `claimed`: by lane what was claimed in the same step. An entry that was appended earlier comes unread. `error`: what
-    the store said instead of all that. `unnoted`: why the history took no note.
+    the store said instead of all that.
     """
 
     new: list[bool]
     full: frozenset[Lane] = frozenset()
     claimed: Mapping[Lane, Sequence[ClaimedJob | Entry]] = field(default_factory=dict)
     error: Exception | None = None
-    unnoted: Sequence[str] = ()
     folded: Mapping[int, str] = field(default_factory=dict)
 
 

@@ -37,6 +37,7 @@ from proxy.settings.fields import (
     WebAddress,
     digits,
     is_loopback,
+    power_of_two,
     refuse,
     rooted,
     seconds,
@@ -121,12 +122,14 @@ class ServerSettings(Section):
 class StoreSettings(Section):
     """Redis 6.2+ or Valkey. `timeout` bounds one call of the web processes.
 
-    `replicas`: so many of the store's have what is answered 200, too. `spool_dir` None: while the store is away
+    `shards`: into so many parts its work is divided; None: as many as the store has, or a new one gets. `replicas`: so
+    many of the store's have what is answered 200, too. `spool_dir` None: while the store is away
     callbacks are answered 503.
     """
 
     url: Annotated[Secret, AfterValidator(store_address)] = SecretStr("redis://127.0.0.1:6379/0")
     timeout: Seconds = Field(timedelta(seconds=1.0), alias="timeout_s")
+    shards: Annotated[int, AfterValidator(power_of_two), Field(ge=1, le=1024)] | None = None
     replicas: Annotated[int, Field(ge=0, le=10)] = 0
     callbacks_cap: Annotated[int, Field(ge=1)] = 1_000_000
     jobs_cap: Annotated[int, Field(ge=1)] = 1_000_000

@@ -190,6 +190,12 @@ def store_address(value: SecretStr) -> SecretStr:
     return value
 
 
+def power_of_two(value: int) -> int:
+    if value & (value - 1):
+        raise ValueError("expected a power of two")
+    return value
+
+
 def read_rate(text: str) -> tuple[int, timedelta] | None:
     """How many calls in which time; None for "off". Raises ValueError."""
     if text == "off":

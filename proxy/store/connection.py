@@ -3,11 +3,11 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any, TypeVar, cast
 
-from hiredis import pack_command
 from redis import Redis
 from redis.asyncio import BlockingConnectionPool, ConnectionPool
 from redis.asyncio import Redis as AsyncRedis
@@ -20,7 +20,10 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from proxy.errors import StoreUnavailable
+from proxy.store.first_contact import layout_of, layout_of_async
+from proxy.store.keys import Layout
 from proxy.store.masters import AsyncMasters, Masters, plain_options
+from proxy.store.packing import pack_commands
 from proxy.store_address import read_store_address
 
 T = TypeVar("T")
@@ -47,10 +50,13 @@ class Store:
         timeout_s: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
         on_change: Callable[[str, str], None] = lambda _at, _error: None,
+        shards: int | None = None,
     ) -> None:
         """`on_change` is called with the server's address when it begins to fail, with the error, and "" when it
-        answers again.
+        answers again. `shards`: of a store that is new; None: the usual number.
         """
+        self._shards = shards
+        self._layout: Layout | None = None
         address = read_store_address(url)
         self._url, self.at = address.url, address.shown
         self._masters = Masters(address, timeout_s, self.leave) if address.sentinels else None
@@ -77,6 +83,18 @@ class Store:
         except StoreUnavailable:
             return False
         return True
+
+    @property
+    def layout(self) -> Layout:
+        """Where its keys lie. Asked for once. Raises StoreUnavailable."""
+        layout = self._layout
+        if layout is None:
+            layout = self._layout = self.call(partial(layout_of, shards=self._shards))
+        return layout
+
+    def forget_layout(self) -> None:
+        """It is another store now."""
+        self._layout = None
 
     def leave(self) -> None:
         """Each thread connects anew at its next call: another server may be the master now."""
@@ -172,11 +190,6 @@ def address_of(url: str) -> str:
     return read_store_address(url).shown
 
 
-def pack_commands(commands: Iterable[Sequence[Any]]) -> bytes:
-    """The commands as they go over the wire; six times as fast as the library's own for asyncio."""
-    return b"".join(pack_command(tuple(command)) for command in commands)
-
-
 def is_the_stores_own(error: RedisError) -> bool:
     """It cannot work now, whatever it is asked: away, loading, full, read-only, alone. Else it is what we asked for."""
     if not isinstance(error, ResponseError) or isinstance(error, OutOfMemoryError | ReadOnlyError):
@@ -217,6 +230,12 @@ class AsyncStore(AsyncRedis):
 
     round_trips: "RoundTrips"
     masters: AsyncMasters | None
+    shards: int | None
+    layout: Layout  # where its keys lie; to be learned first
+
+    async def learn_layout(self) -> None:
+        """Raises RedisError."""
+        self.layout = await layout_of_async(self, self.shards)
 
     async def follow_master(self) -> None:
         """As that of Store."""
@@ -332,9 +351,10 @@ async def _exchange(connection: Any, commands: Sequence[Sequence[Any]]) -> tuple
 
 
 @asynccontextmanager
-async def lasting_redis(url: str, timeout_s: float) -> AsyncIterator[Any]:
+async def lasting_redis(url: str, timeout_s: float, layout: Layout) -> AsyncIterator[Any]:
     """The store for an event loop that does one thing. Raises StoreUnavailable for whatever Redis does not do."""
     redis = async_redis(url, timeout_s)
+    redis.layout = layout
     try:
         yield redis
     except RedisError as error:
@@ -343,8 +363,8 @@ async def lasting_redis(url: str, timeout_s: float) -> AsyncIterator[Any]:
         await redis.aclose()
 
 
-def async_redis(url: str, timeout_s: float) -> AsyncStore:
-    """The store for an event loop. `timeout_s` must exceed the longest blocking read.
+def async_redis(url: str, timeout_s: float, shards: int | None = None) -> AsyncStore:
+    """The store for an event loop. `timeout_s` must exceed the longest blocking read. `shards` as for Store.
 
     A caller that finds all connections taken waits for one: an answer about a batch makes as many calls as it has
     targets, and the library's ordinary pool fails the 101st.
@@ -370,6 +390,6 @@ def async_redis(url: str, timeout_s: float) -> AsyncStore:
     )
     pool.connection_class = type("LeavingConnection", (_LeavesReplicas, pool.connection_class), {})
     store = cast(AsyncStore, AsyncStore.from_pool(pool))
-    store.masters = masters
+    store.masters, store.shards = masters, shards
     store.round_trips = RoundTrips(pool_of(ConnectionPool, socket_timeout=None), timeout_s)
     return store

@@ -21,18 +21,20 @@ that live for 7 days, so that JSON's names alone would cost more than all of thi
 
 import uuid
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 
+from proxy.domain.callbacks import account_digest
 from proxy.domain.decisions import Result
 from proxy.domain.devices import APNS_SANDBOX, Platform
 from proxy.domain.history import JobEnd, Note, Reason
 from proxy.domain.jobs import Try
 from proxy.domain.receipts import NOTED, Delivery
 from proxy.domain.times import from_ms, to_ms
+from proxy.store.keys import spread
 from proxy.store.records import UnreadableRecord
 
-BUCKETS = 64  # of each appId; a multiple of any sensible number of shards, so that a bucket lies in one of them
+BUCKETS = 64  # of each appId; with as many shards or fewer a bucket lies in one of them, with more each has one
 RECORDS, DEFLATED = b"r", b"z"  # names of an entry's only field, which say how its records lie in it
 _VERSION = 1  # times _VERSIONS, beside the flags
 _MAX_TEXT = 256  # bytes of a text whose length others decide
@@ -64,7 +66,12 @@ _WINDOW_BITS, _MEMORY_LEVEL = -12, 5  # 4 KiB of raw deflate: setting up more co
 
 def bucket_of(account: str) -> int:
     """The bucket that holds an account's notes."""
-    return zlib.crc32(account.encode("utf-8", "surrogatepass")) % BUCKETS
+    return spread(account_digest(account)) % BUCKETS
+
+
+def old_bucket_of(account: str) -> int:
+    """The same in a store without shards, as an earlier program filed them."""
+    return spread(account) % BUCKETS
 
 
 def record_of(noted: Note | JobEnd) -> bytes:
@@ -78,13 +85,13 @@ def record_of(noted: Note | JobEnd) -> bytes:
 class NotesOfMessage:
     """Collects the notes of one message, made at the same time (ms); those with a head in common share a record.
 
-    For thousands of readers.
+    For thousands of readers. `shard_of` says where the notes of an account are kept.
     """
 
-    def __init__(self, at_ms: int = 0) -> None:
-        self._at_ms = at_ms
+    def __init__(self, at_ms: int = 0, shard_of: Callable[[str], int] = lambda _account: 0) -> None:
+        self._at_ms, self._shard_of = at_ms, shard_of
         self._heads: dict[tuple[str | int, ...], bytes] = {}
-        self._members: dict[tuple[int, bytes], list[bytes]] = {}
+        self._members: dict[tuple[int, int, bytes], list[bytes]] = {}
 
     def add(self, notes: Iterable[Note]) -> None:
         for note in notes:
@@ -95,13 +102,16 @@ class NotesOfMessage:
                 head = self._heads[shared] = _head(note)
             note.ended_at_ms = note.ended_at_ms or self._at_ms
             bucket, whose = _whose(note.account, note.device_id)
-            self._members.setdefault((bucket, head), []).append(whose + _course(note))
+            where = self._shard_of(note.account), bucket, head
+            self._members.setdefault(where, []).append(whose + _course(note))
 
-    def records(self) -> bytes:
-        return b"".join(
-            b"%c%b%b%b" % (bucket, _number(len(head)), head, _sized(members))
-            for (bucket, head), members in self._members.items()
-        )
+    def records(self) -> dict[int, bytes]:
+        """By shard."""
+        found: dict[int, list[bytes]] = {}
+        for (shard, bucket, head), members in self._members.items():
+            record = b"%c%b%b%b" % (bucket, _number(len(head)), head, _sized(members))
+            found.setdefault(shard, []).append(record)
+        return {shard: b"".join(parts) for shard, parts in found.items()}
 
 
 def filed(records: Iterable[bytes]) -> dict[int, tuple[bytes, bytes]]:

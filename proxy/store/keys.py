@@ -1,44 +1,52 @@
 """Every key in the store: its type, TTL and writer. Nothing else may make up a key.
 
-Keys that one script touches carry one hash tag, `{appId}`, so that they lie in one slot of a Cluster. Accounts are
-users' own names and may hold anything; they and push tokens enter a key as a digest.
+Keys that one script touches lie in one shard: they carry one hash tag, so that they are in one slot of a Cluster.
+`~` stands for `proxy:{tag of the shard}:<appId>:`; in a store that an earlier program made, for `proxy:{appId}:`.
+Accounts are users' own names and may hold anything; they and push tokens enter a key as a digest.
 
     key                                      type    TTL              written by            holds
-    proxy:{appId}:callbacks                  stream  until planned    web (accept)          messages not yet planned
-    proxy:{appId}:waiting                    zset    until due        worker (plan)         a message for full lanes
-    proxy:{appId}:writes                     string  for ever         web, worker           accepted and settled so far
-    proxy:{appId}:seen:<callback id>         string  dedupe TTL       web (accept)          this callback is stored
-    proxy:{appId}:planned:<message id>       hash    dedupe TTL       worker                each target's alert: where
-    proxy:{appId}:said:<d>                   zset    dedupe TTL       worker (plan)         messages by the app's msgId
-    proxy:{appId}:jobs:<app>:<channel>       stream  until settled    worker (plan, move)   a lane's jobs
-    proxy:{appId}:retries:<app>:<channel>    zset    until due        worker (settle)       jobs by due time, ms
+  of a callback, in the shard of its id
+    ~callbacks                               stream  until planned    web (accept)          messages not yet planned
+    ~waiting                                 zset    until due        worker (plan)         a message for full lanes
+    ~seen:<callback id>                      string  dedupe TTL       web (accept)          this callback is stored
+  of a callback or of an account, in its shard
+    ~writes                                  string  for ever         web, worker           accepted and settled so far
+    ~dead                                    stream  capped           worker (settle)       dead letters
+    ~dead-words:<letter id>                  string  dedupe TTL       worker (settle)       its record with the words
+  of an account, in the shard of its digest
+    ~planned:<message id>                    hash    dedupe TTL       worker                each target's alert: where
+    ~jobs:<app>:<channel>                    stream  until settled    worker (plan, move)   a lane's jobs
+    ~retries:<app>:<channel>                 zset    until due        worker (settle)       jobs by due time, ms
+    ~unknown:<app>:<account d>               string  6 h              worker (settle)       Mi Push does not know it
+    ~account:<app>:<account d>               hash    400 days         web (devices)         registration by device
+    ~preferences:<account d>                 string  400 days         web (preferences)     mutes, quiet hours, preview
+    ~present:<account d>                     string  alerts.present_s web (tokens)          it fetched a token just now
+    ~badge:<account d>                       hash    7 days           worker, web           unread, by conversation
+    ~badge-due:<account d>                   string  5 s              worker, web           its phones will be told
+    ~fold:<account d>:<d>                    hash    see below        worker                alerts told together
+    ~aside-of:<app>:<account d>              hash    7 days           worker (deliver)      an account's, by device
+    ~history:new                             stream  10 minutes       worker, web           how messages ended
+    ~history:<bucket>                        stream  7 days           worker (file)         the same, by account
+  of a conversation, in the shard of its digest
+    ~said:<d>                                zset    dedupe TTL       worker (plan)         messages by the app's msgId
+    ~shown:<app>:<channel>:<d>               string  dedupe TTL       worker (settle)       latest alert accepted
+    ~flying:<app>:<channel>:<d>              string  one lease        worker (deliver)      its conversation lock
+    ~sent:<app>:<channel>:<d>                string  10 minutes       worker (deliver)      alert that may be shown
+  of a push token, in the shard of its digest
+    ~token:<app>:<platform>:<d>              hash    400 days         web (devices)         the push token's owner
+    ~rest:<app>:<platform>:<d>               string  until over       worker (deliver)      a device takes no more now
+    ~aside:<app>:<platform>:<d>              hash    7 days           worker (deliver)      a removed registration
+  of an appId, in no shard
     proxy:{appId}:pause:<app>:<channel>      hash    30 days          worker (deliver)      why it is paused
     proxy:{appId}:probe:<app>:<channel>      string  until due        worker (deliver)      no probe before this is gone
     proxy:{appId}:resumed:<app>:<channel>    string  15 s             worker (deliver)      it was resumed just now
-    proxy:{appId}:rest:<app>:<platform>:<d>  string  until over       worker (deliver)      a device takes no more now
-    proxy:{appId}:shown:<app>:<channel>:<d>  string  dedupe TTL       worker (settle)       latest alert accepted
-    proxy:{appId}:flying:<app>:<channel>:<d> string  one lease        worker (deliver)      its conversation lock
-    proxy:{appId}:sent:<app>:<channel>:<d>   string  10 minutes       worker (deliver)      alert that may be shown
-    proxy:{appId}:unknown:<app>:<account d>  string  6 h              worker (settle)       Mi Push does not know it
-    proxy:{appId}:dead                       stream  capped           worker (settle)       dead letters
-    proxy:{appId}:dead-words:<letter id>     string  dedupe TTL       worker (settle)       its record with the words
-    proxy:{appId}:account:<app>:<account d>  hash    400 days         web (devices)         registration by device
-    proxy:{appId}:preferences:<account d>    string  400 days         web (preferences)     mutes, quiet hours, preview
-    proxy:{appId}:present:<account d>        string  alerts.present_s web (tokens)          it fetched a token just now
-    proxy:{appId}:badge:<account d>          hash    7 days           worker, web           unread, by conversation
-    proxy:{appId}:badge-due:<account d>      string  5 s              worker, web           its phones will be told
-    proxy:{appId}:fold:<account d>:<d>       hash    see below        worker                alerts told together
-    proxy:{appId}:token:<app>:<platform>:<d> hash    400 days         web (devices)         the push token's owner
     proxy:{appId}:forgotten:<app>:<platform> zset    7 days           worker (deliver)      removed devices, by ms
-    proxy:{appId}:aside:<app>:<platform>:<d> hash    7 days           worker (deliver)      a removed registration
-    proxy:{appId}:aside-of:<app>:<account d> hash    7 days           worker (deliver)      an account's, by device
     proxy:{appId}:held:<app>:<platform>      zset    1 hour           worker (deliver)      kept by the guard, by ms
     proxy:{appId}:brake:<app>:<platform>     hash    1 day            worker (deliver), cli the removal guard
+    proxy:{appId}:ready                      string  1 minute         web (health)          can the store be written?
+  of no appId
     proxy:{<team>}:provider-token:<id>:<d>   string  1 hour           worker (deliver), cli the key's JWT for APNs
     ...:signing                              string  5 s              worker (deliver)      the lock of who signs it
-    proxy:{appId}:history:new                stream  10 minutes       worker, web           how messages ended
-    proxy:{appId}:history:<bucket>           stream  7 days           worker (file)         the same, by account
-    proxy:{appId}:ready                      string  1 minute         web (health)          can the store be written?
     proxy:{store}:generation                 hash    for ever         web, worker           which store this is, loss
     proxy:{store}:clocks                     hash    1 hour           web, worker           clocks that are wrong
     proxy:{store}:tokens                     hash    1 hour           web (tokens)          does MIMC give tokens?
@@ -54,8 +62,7 @@ The owner of a device's first push token also names those of its fallbacks, as "
 What deliver writes of removed devices, the guard and unknown accounts, the web writes too, where a receipt says so.
 What lives until it is planned, settled or due has a cap instead: callbacks and those that wait together one, a lane's
 jobs and retries together one. The history has a cap in bytes too, of all its streams: `alerts.history_max_bytes`.
-<d> of limits and signed-in: the digest of an account, an address, or both. An account's counter, the blocked accounts,
-its sessions' marks and its unknown marks are one script's keys (admit.lua): with shards they will lie under its tag.
+<d> of limits and signed-in: the digest of an account, an address, or both.
 <d> of said: a group, or a talk and its reader; with alerts.withdraw alone. A field of planned is "1", and what
 withdraw.lua says from then on; an earlier program asks whether it is there.
 <d> of fold: a target and conversation; it lives as long as alerts may fold into it (alerts.fold_s, and the life of what
@@ -64,10 +71,16 @@ was folded).
 Some words are older than ours: forgotten, aside (removed devices), brake (removal guard), flying (conversation lock).
 """
 
+import zlib
+from binascii import crc_hqx
+from functools import cache
+
 from proxy.domain.callbacks import account_digest, digest
 from proxy.domain.lanes import Lane
 
 GROUP = "workers"
+SHARDS = 16  # of a store that is new; enough for that many masters
+MOST_SHARDS = 1024
 DEVICE_TTL_S = 400 * 86_400
 CLOCKS_TTL_S = 3_600
 TOKENS_TTL_S = 3_600
@@ -79,14 +92,186 @@ SIGNED_IN_TTL_S = 90 * 86_400
 HISTORY_TTL_S = 8 * 86_400  # its notes go after 7 days; a stream that is no longer swept goes whole
 RESUMED_TTL_S = 15  # longer than the ramp to 5000 in flight takes
 PROVIDER_TOKEN_TTL_S = 3_600
+_SLOTS = 16_384  # of a Cluster
+_SPELLINGS = 2_000  # of a tag; one of them lies within some slots of any
 
 
-def jobs(lane: Lane) -> str:
-    return _of("jobs", lane)
+@cache
+def tags_of(shards: int) -> tuple[str, ...]:
+    """The hash tag of each shard: "n.k", with the k whose slot is nearest to the middle of the nth of equal parts of
+    all slots. So any number of masters, each with a run of slots, has its share; of plain numbers one of 3 or 6 masters
+    has 1.3 to 1.5 times the mean (measured).
+    """
+    width = _SLOTS / shards
+
+    def distance(tag: str, shard: int) -> float:
+        slot = crc_hqx(tag.encode(), 0) % _SLOTS  # CRC16 as Redis has it
+        return abs(slot - (shard + 0.5) * width)
+
+    return tuple(
+        min((f"{shard}.{k}" for k in range(_SPELLINGS)), key=lambda tag, shard=shard: distance(tag, shard))  # type: ignore[misc]  # mypy cannot infer a lambda with defaults
+        for shard in range(shards)
+    )
 
 
-def retries(lane: Lane) -> str:
-    return _of("retries", lane)
+def spread(text: str) -> int:
+    """A number whose lowest bits name a shard, and the bucket of an account's history."""
+    return zlib.crc32(text.encode("utf-8", "surrogatepass"))
+
+
+class Layout:
+    """Where each key lies in one store, which says itself how many `shards` it has.
+
+    0: as earlier versions had it, all of an appId under one tag. Then everything is in a shard 0.
+    """
+
+    def __init__(self, shards: int) -> None:
+        self.shards = shards
+        self.all_shards = range(max(shards, 1))
+        self._tags = tags_of(shards) if shards else ()
+        self._bases: dict[tuple[str, int], str] = {}
+
+    def __repr__(self) -> str:
+        return f"Layout({self.shards})"
+
+    # which shard
+
+    def shard_of_account(self, account: str) -> int:
+        return self.shard_of_digest(account_digest(account))
+
+    def shard_of_callback(self, callback_id: str) -> int:
+        return self.shard_of_digest(callback_id)
+
+    def shard_of_digest(self, text: str) -> int:
+        """Of an account's, a push token's or a conversation's digest."""
+        return spread(text) & (self.shards - 1) if self.shards > 1 else 0
+
+    # of a shard
+
+    def callbacks(self, app_id: str, shard: int) -> str:
+        return f"{self._base(app_id, shard)}callbacks"
+
+    def waiting(self, app_id: str, shard: int) -> str:
+        return f"{self._base(app_id, shard)}waiting"
+
+    def writes(self, app_id: str, shard: int) -> str:
+        return f"{self._base(app_id, shard)}writes"
+
+    def jobs(self, lane: Lane, shard: int) -> str:
+        return f"{self._base(lane.app_id, shard)}jobs:{lane.app}:{lane.channel}"
+
+    def retries(self, lane: Lane, shard: int) -> str:
+        return f"{self._base(lane.app_id, shard)}retries:{lane.app}:{lane.channel}"
+
+    def planned(self, app_id: str, message_id: str, shard: int) -> str:
+        """The marks of the message for targets whose accounts lie in the shard."""
+        return f"{self._base(app_id, shard)}planned:{message_id}"
+
+    def dead_letters(self, app_id: str, shard: int) -> str:
+        return f"{self._base(app_id, shard)}dead"
+
+    def dead_words_prefix(self, app_id: str, shard: int) -> str:
+        return f"{self._base(app_id, shard)}dead-words:"
+
+    def dead_words(self, app_id: str, letter_id: str, shard: int) -> str:
+        return self.dead_words_prefix(app_id, shard) + letter_id
+
+    def history_new(self, app_id: str, shard: int) -> str:
+        """What was noted of accounts of the shard and is not filed yet."""
+        return f"{self._base(app_id, shard)}history:new"
+
+    def history(self, app_id: str, bucket: int, shard: int) -> str:
+        return f"{self._base(app_id, shard)}history:{bucket:02x}"
+
+    # of a callback
+
+    def seen(self, app_id: str, callback_id: str) -> str:
+        return f"{self._base(app_id, self.shard_of_callback(callback_id))}seen:{callback_id}"
+
+    # of an account
+
+    def unknown(self, lane: Lane, account_name: str) -> str:
+        return self._of_account(lane.app_id, f"unknown:{lane.app}:", account_name)
+
+    def account(self, app_id: str, app: str, name: str) -> str:
+        return self._of_account(app_id, f"account:{app}:", name)
+
+    def account_of(self, app_id: str, app: str, account_digest: str) -> str:
+        base = self._base(app_id, self.shard_of_digest(account_digest))
+        return f"{base}account:{app}:{account_digest}"
+
+    def account_prefix(self, app_id: str, app: str, shard: int) -> str:
+        return f"{self._base(app_id, shard)}account:{app}:"
+
+    def preferences(self, app_id: str, account_name: str) -> str:
+        return self._of_account(app_id, "preferences:", account_name)
+
+    def present(self, app_id: str, account_name: str) -> str:
+        return self._of_account(app_id, "present:", account_name)
+
+    def badge(self, app_id: str, account_name: str) -> str:
+        return self._of_account(app_id, "badge:", account_name)
+
+    def badge_due(self, app_id: str, account_name: str) -> str:
+        return self._of_account(app_id, "badge-due:", account_name)
+
+    def fold(self, app_id: str, account_name: str, line_digest: str) -> str:
+        return f"{self._of_account(app_id, 'fold:', account_name)}:{line_digest}"
+
+    def removed_of_account(self, app_id: str, app: str, name: str) -> str:
+        return self._of_account(app_id, f"aside-of:{app}:", name)
+
+    # of a conversation on a phone
+
+    def shown(self, lane: Lane, conversation: str) -> str:
+        return self._of_conversation("shown", lane, conversation)
+
+    def sent(self, lane: Lane, conversation: str) -> str:
+        return self._of_conversation("sent", lane, conversation)
+
+    def conversation_lock(self, lane: Lane, conversation: str) -> str:
+        return self._of_conversation("flying", lane, conversation)
+
+    # of a conversation
+
+    def said(self, app_id: str, conversation_digest: str) -> str:
+        base = self._base(app_id, self.shard_of_digest(conversation_digest))
+        return f"{base}said:{conversation_digest}"
+
+    # of a push token
+
+    def push_token_prefix(self, app_id: str, app: str, platform: str, shard: int) -> str:
+        return f"{self._base(app_id, shard)}token:{app}:{platform}:"
+
+    def push_token(self, app_id: str, app: str, platform: str, token: str) -> str:
+        return self.push_token_of(app_id, app, platform, digest(token))
+
+    def push_token_of(self, app_id: str, app: str, platform: str, token_digest: str) -> str:
+        base = self._base(app_id, self.shard_of_digest(token_digest))
+        return f"{base}token:{app}:{platform}:{token_digest}"
+
+    def removed_registration(self, app_id: str, app: str, platform: str, token: str) -> str:
+        token_digest = digest(token)
+        base = self._base(app_id, self.shard_of_digest(token_digest))
+        return f"{base}aside:{app}:{platform}:{token_digest}"
+
+    def _base(self, app_id: str, shard: int) -> str:
+        base = self._bases.get((app_id, shard))
+        if base is None:
+            base = f"proxy:{{{self._tags[shard]}}}:{app_id}:" if self.shards else f"proxy:{{{app_id}}}:"
+            self._bases[app_id, shard] = base
+        return base
+
+    def _of_account(self, app_id: str, kind: str, account_name: str) -> str:
+        of = account_digest(account_name)
+        return f"{self._base(app_id, self.shard_of_digest(of))}{kind}{of}"
+
+    def _of_conversation(self, kind: str, lane: Lane, conversation: str) -> str:
+        base = self._base(lane.app_id, self.shard_of_digest(conversation))
+        return f"{base}{kind}:{lane.app}:{lane.channel}:{conversation}"
+
+
+# of an appId, whatever the layout
 
 
 def pause(lane: Lane) -> str:
@@ -101,117 +286,8 @@ def resumed(lane: Lane) -> str:
     return _of("resumed", lane)
 
 
-def rest_of(push_token_key: str) -> str:
-    """Beside the key of a push token's owner."""
-    return push_token_key.replace(":token:", ":rest:", 1)
-
-
-def shown(lane: Lane, conversation: str) -> str:
-    return f"{_of('shown', lane)}:{conversation}"
-
-
-def sent(lane: Lane, conversation: str) -> str:
-    return f"{_of('sent', lane)}:{conversation}"
-
-
-def conversation_lock(lane: Lane, conversation: str) -> str:
-    return f"{_of('flying', lane)}:{conversation}"
-
-
-def unknown(lane: Lane, account_name: str) -> str:
-    return f"proxy:{{{lane.app_id}}}:unknown:{lane.app}:{account_digest(account_name)}"
-
-
-def callbacks(app_id: str) -> str:
-    return f"proxy:{{{app_id}}}:callbacks"
-
-
-def waiting(app_id: str) -> str:
-    return f"proxy:{{{app_id}}}:waiting"
-
-
-def writes(app_id: str) -> str:
-    return f"proxy:{{{app_id}}}:writes"
-
-
-def seen(app_id: str, callback_id: str) -> str:
-    return f"proxy:{{{app_id}}}:seen:{callback_id}"
-
-
-def planned(app_id: str, message_id: str) -> str:
-    return f"proxy:{{{app_id}}}:planned:{message_id}"
-
-
-def said(app_id: str, conversation_digest: str) -> str:
-    return f"proxy:{{{app_id}}}:said:{conversation_digest}"
-
-
-def dead_letters(app_id: str) -> str:
-    return f"proxy:{{{app_id}}}:dead"
-
-
-def dead_words_prefix(app_id: str) -> str:
-    return f"proxy:{{{app_id}}}:dead-words:"
-
-
-def dead_words(app_id: str, letter_id: str) -> str:
-    return dead_words_prefix(app_id) + letter_id
-
-
-def account_prefix(app_id: str, app: str) -> str:
-    return f"proxy:{{{app_id}}}:account:{app}:"
-
-
-def account(app_id: str, app: str, name: str) -> str:
-    return account_prefix(app_id, app) + account_digest(name)
-
-
-def preferences_prefix(app_id: str) -> str:
-    return f"proxy:{{{app_id}}}:preferences:"
-
-
-def preferences(app_id: str, account_name: str) -> str:
-    return preferences_prefix(app_id) + account_digest(account_name)
-
-
-def present_prefix(app_id: str) -> str:
-    return f"proxy:{{{app_id}}}:present:"
-
-
-def present(app_id: str, account_name: str) -> str:
-    return present_prefix(app_id) + account_digest(account_name)
-
-
-def badge(app_id: str, account_name: str) -> str:
-    return f"proxy:{{{app_id}}}:badge:{account_digest(account_name)}"
-
-
-def badge_due(app_id: str, account_name: str) -> str:
-    return f"proxy:{{{app_id}}}:badge-due:{account_digest(account_name)}"
-
-
-def fold(app_id: str, account_name: str, line_digest: str) -> str:
-    return f"proxy:{{{app_id}}}:fold:{account_digest(account_name)}:{line_digest}"
-
-
-def push_token_prefix(app_id: str, app: str, platform: str) -> str:
-    return f"proxy:{{{app_id}}}:token:{app}:{platform}:"
-
-
-def push_token(app_id: str, app: str, platform: str, token: str) -> str:
-    return push_token_prefix(app_id, app, platform) + digest(token)
-
-
 def removed(app_id: str, app: str, platform: str) -> str:
     return f"proxy:{{{app_id}}}:forgotten:{app}:{platform}"
-
-
-def removed_registration(app_id: str, app: str, platform: str, token: str) -> str:
-    return f"proxy:{{{app_id}}}:aside:{app}:{platform}:{digest(token)}"
-
-
-def removed_of_account(app_id: str, app: str, name: str) -> str:
-    return f"proxy:{{{app_id}}}:aside-of:{app}:{account_digest(name)}"
 
 
 def held(app_id: str, app: str, platform: str) -> str:
@@ -220,6 +296,18 @@ def held(app_id: str, app: str, platform: str) -> str:
 
 def removal_guard(app_id: str, app: str, platform: str) -> str:
     return f"proxy:{{{app_id}}}:brake:{app}:{platform}"
+
+
+def ready(app_id: str) -> str:
+    return f"proxy:{{{app_id}}}:ready"
+
+
+# of no appId
+
+
+def rest_of(push_token_key: str) -> str:
+    """Beside the key of a push token's owner."""
+    return push_token_key.replace(":token:", ":rest:", 1)
 
 
 def provider_token(team_id: str, key_id: str, key_pem: bytes) -> str:
@@ -261,19 +349,6 @@ def calls(limit: str, caller: str) -> str:
 
 def signed_in(account_name: str, network: str) -> str:
     return f"proxy:signed-in:{digest(account_name, network)}"
-
-
-def history_new(app_id: str) -> str:
-    """What was noted and is not filed yet."""
-    return f"proxy:{{{app_id}}}:history:new"
-
-
-def history(app_id: str, bucket: int) -> str:
-    return f"proxy:{{{app_id}}}:history:{bucket:02x}"
-
-
-def ready(app_id: str) -> str:
-    return f"proxy:{{{app_id}}}:ready"
 
 
 def _of(kind: str, lane: Lane) -> str:

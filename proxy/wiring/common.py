@@ -93,7 +93,8 @@ def log_store(setting: str, at: str, error: str) -> None:
 
 def identity_of(settings: Settings) -> StoreIdentity:
     folder = settings.store.spool_dir  # the one place of this machine that is said to outlive us
-    return StoreIdentity(settings.store.url.get_secret_value(), folder / "known-store" if folder else None)
+    file = folder / "known-store" if folder else None
+    return StoreIdentity(settings.store.url.get_secret_value(), file, shards=settings.store.shards)
 
 
 def log_loss(loss: DataLoss) -> None:

@@ -78,8 +78,13 @@ log = structlog.get_logger()
 def web_services(settings: Settings) -> Services:
     """Raises BadSettings."""
     timeout_s = settings.store.timeout.total_seconds()
-    store = Store(settings.store.url.get_secret_value(), timeout_s, on_change=partial(log_store, "store.url"))
-    lanes = lanes_of(settings)
+    store = Store(
+        settings.store.url.get_secret_value(),
+        timeout_s,
+        on_change=partial(log_store, "store.url"),
+        shards=settings.store.shards,
+    )
+    lanes, app_ids = lanes_of(settings), sorted(set(app_ids_of(settings).values()))
     counters = settings.limits.url
     skews, clock = clock_monitor(), StoreClock()
     sign_ins = built_in_accounts(settings.auth.accounts, RedisBlocks(store), settings.server.sign_in_threads)
@@ -96,6 +101,8 @@ def web_services(settings: Settings) -> Services:
         if not monitor.look():
             return
         store.follow_master()
+        with suppress(StoreUnavailable):
+            inbox.look_at_caps(app_ids)
         with suppress(StoreUnavailable):
             store.call(clock.measure_with)
             skews.measured("store", -clock.offset)
@@ -189,7 +196,7 @@ def _receipts(settings: Settings, store: Store, now: Callable[[], datetime]) -> 
             asyncio.run(_apply(receipts))
 
     async def _apply(receipts: Sequence[DeliveryReceipt]) -> None:
-        async with lasting_redis(url, timeout_s) as redis:
+        async with lasting_redis(url, timeout_s, store.layout) as redis:
             removal = DeviceRemoval(redis, app_ids, guard, log_held)
             effects = ReceiptEffects(redis, app_ids, removal, settings.relay.unknown_account_ttl)
             await effects.apply(receipts, now())

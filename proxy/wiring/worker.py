@@ -5,7 +5,7 @@ import platform
 import random
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -24,7 +24,8 @@ from proxy.channels.mipush.wire import authorization as mipush_authorization
 from proxy.channels.transfer import Limits
 from proxy.domain.decisions import Result, exponential_backoff
 from proxy.domain.devices import ApnsEnvironment, platform_of
-from proxy.domain.lanes import Lane, Route
+from proxy.domain.lanes import Callbacks, Lane, Route, Source
+from proxy.domain.settlements import Settlement, SettleResult
 from proxy.domain.transfers import Response
 from proxy.garbage import look_for_cycles_seldom
 from proxy.metrics import connection_events_total, exposition, lost_details, profile_answers_total
@@ -121,16 +122,16 @@ class _Shared:
     providers_clock: ClockMonitor
     outage: StoreOutage
 
-    def consumer(self, stream: str, settle: SettleCall, observer: RelayObserver, in_flight: int) -> StreamConsumer:
+    def consumer(self, source: Source, settle: SettleCall, observer: RelayObserver, in_flight: int) -> StreamConsumer:
         # an entry that arrives at the end of a blocking read is as old as the read: keep that well under the lease
         block = min(_LONGEST_BLOCK, self.settings.relay.lease / 8)
-        return StreamConsumer(stream, self.queue, self.leases, settle, observer, in_flight=in_flight, block=block)
+        return StreamConsumer(source, self.queue, self.leases, settle, observer, in_flight=in_flight, block=block)
 
 
 def build_worker(settings: Settings) -> Worker:
     """One worker instance: a plan per appId, a lane worker per lane. Call it on the running event loop."""
     relay = settings.relay
-    redis = async_redis(settings.store.url.get_secret_value(), timeout_s=_STORE_TIMEOUT_S)
+    redis = async_redis(settings.store.url.get_secret_value(), timeout_s=_STORE_TIMEOUT_S, shards=settings.store.shards)
     instance = f"{platform.node()[:32]}-{os.getpid()}-{secrets.token_hex(4)}"
     app_ids, writes = app_ids_of(settings), CountedWrites()
     shared = _Shared(
@@ -200,8 +201,11 @@ def build_worker(settings: Settings) -> Worker:
 
 def _plan_worker(app_id: str, shared: _Shared, lanes: Sequence[LaneWorker]) -> PlanWorker:
     observer = RelayObserver(app_id, outage=shared.outage)
-    settle = partial(shared.queue.settle_callbacks, app_id)
-    consumer = shared.consumer(keys.callbacks(app_id), settle, observer, _PLANS_IN_FLIGHT)
+
+    def settle(settlements: Sequence[Settlement]) -> Awaitable[SettleResult]:
+        return shared.queue.settle_callbacks(app_id, settlements, shared.clock.now())
+
+    consumer = shared.consumer(Callbacks(app_id), settle, observer, _PLANS_IN_FLIGHT)
     mine = [worker for worker in lanes if worker.lane.app_id == app_id and is_on(worker.lane, shared.settings)]
     routes = [_route(worker.lane, shared.settings) for worker in mine]
     return PlanWorker(
@@ -279,7 +283,7 @@ def _lane_worker(lane: Lane, shared: _Shared) -> LaneWorker:
     # longer than a push may take, its wait for a connection and its one repeat included
     longest_push = relay.lease + 2 * relay.push_timeout
     settle = partial(shared.queue.settle_jobs, lane)
-    consumer = shared.consumer(keys.jobs(lane), settle, observer, relay.in_flight)
+    consumer = shared.consumer(lane, settle, observer, relay.in_flight)
     control = LaneControl(
         lane,
         shared.lane_states,

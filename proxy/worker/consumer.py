@@ -14,6 +14,7 @@ from datetime import timedelta
 import structlog
 from redis.exceptions import RedisError
 
+from proxy.domain.lanes import Source
 from proxy.domain.settlements import Bury, Entry, Settlement, SettleResult
 from proxy.store.queue.streams import RedisQueue
 from proxy.worker.in_flight import InFlightLimit
@@ -25,7 +26,7 @@ SUSPECT_DELIVERIES = 3  # from its third delivery on an entry is claimed alone: 
 _SUSPECT_BLOCK = timedelta(milliseconds=50)  # soon after one of them the next is claimed: there may be hundreds
 _CLAIM_MOST = 500
 _GATHER_S = 0.05
-_GATHER_MOST = 64
+_GATHER_MOST = 256  # over 16 shards some to each: what a call costs is shared
 _STORE_AWAY_S = 0.5
 
 log = structlog.get_logger()
@@ -33,11 +34,11 @@ SettleCall = Callable[[Sequence[Settlement]], Awaitable[SettleResult]]
 
 
 class StreamConsumer:
-    """This worker's part of one stream. `settle_call` carries out a batch of settlements in the store."""
+    """This worker's part of one source. `settle_call` carries out a batch of settlements in the store."""
 
     def __init__(
         self,
-        stream: str,
+        source: Source,
         queue: RedisQueue,
         leases: Leases,
         settle_call: SettleCall,
@@ -46,7 +47,7 @@ class StreamConsumer:
         in_flight: int,
         block: timedelta,
     ) -> None:
-        self.stream = stream
+        self.source = source
         self.in_flight = InFlightLimit(in_flight)
         self._queue, self._leases, self._settle_call, self._observer = queue, leases, settle_call, observer
         self.block = block
@@ -79,10 +80,9 @@ class StreamConsumer:
             block = min(self.block, _SUSPECT_BLOCK) if self._suspect else self.block
             self._asked_for = count
             try:
-                entries = await self._queue.claim(self.stream, count, block)
+                entries, self._is_behind = await self._queue.claim(self.source, count, block)
             finally:
                 self._asked_for = 0
-            self._is_behind = len(entries) >= count
             return self._took(entries, since)
 
     async def take_over(self, most: int = _CLAIM_MOST) -> list[Entry]:
@@ -98,15 +98,15 @@ class StreamConsumer:
         if count <= 0:
             return []
         since = self._leases.clock()
-        entries = await self._queue.take_over(self.stream, count, suspect=self._suspect is None)
+        entries = await self._queue.take_over(self.source, count, suspect=self._suspect is None)
         self._more_to_take_over = len(entries) >= count
         if entries:
-            self._observer.taken_over(self.stream, len(entries))
+            self._observer.taken_over(self.source.name, len(entries))
         return self._took(entries, since)
 
     def _took(self, entries: Sequence[Entry], since: float) -> list[Entry]:
         """Those that are new to us: an entry may be taken over from ourselves while it is in flight."""
-        self._leases.take(self.stream, [entry.id for entry in entries], since)
+        self._leases.take(self.source, [entry.id for entry in entries], since)
         new = [entry for entry in entries if entry.id not in self._open and entry.id not in self._deciding]
         self.in_flight.take(len(new))
         for entry in new:
@@ -128,12 +128,12 @@ class StreamConsumer:
     def claimed(self, ids: Sequence[bytes], admitted: int, since: float) -> None:
         """These were claimed after `since` (monotonic), on places that were admitted."""
         self.in_flight.release(admitted - len(ids))
-        self._leases.take(self.stream, ids, since)
+        self._leases.take(self.source, ids, since)
         self._open.update(ids)
 
     async def length(self) -> int:
-        """How many entries the stream holds, those in flight included."""
-        return await self._queue.length(self.stream)
+        """How many entries the source holds, those in flight included."""
+        return await self._queue.length(self.source)
 
     # acting
 
@@ -143,10 +143,10 @@ class StreamConsumer:
 
     def leave_by(self, ids: Sequence[bytes]) -> float:
         """Until then (monotonic) a request for these entries may leave."""
-        return self._leases.until(self.stream, ids)
+        return self._leases.until(self.source, ids)
 
     def may_act(self, ids: Sequence[bytes]) -> bool:
-        return self._leases.may_act(self.stream, ids)
+        return self._leases.may_act(self.source, ids)
 
     # ending
 
@@ -167,7 +167,7 @@ class StreamConsumer:
         self._end(ended)
 
     def _end(self, ids: Sequence[bytes]) -> None:
-        self._leases.drop(self.stream, ids)
+        self._leases.drop(self.source, ids)
         self.in_flight.release(len(ids))
         if self._suspect in ids:
             self._suspect = None
@@ -198,9 +198,9 @@ class StreamConsumer:
                 break
         self._observer.unnoted(result.unnoted)
         if result.foreign:
-            self._observer.leases_lost(self.stream, len(result.foreign))
+            self._observer.leases_lost(self.source.name, len(result.foreign))
         if result.failed:
-            log.error("entries cannot be settled, they stay pending", stream=self.stream, count=len(result.failed))
+            log.error("entries cannot be settled, they stay pending", source=self.source.name, count=len(result.failed))
         undone = {*result.foreign, *result.failed}
         for settlement in settlements:
             del self._deciding[settlement.entry_id]

@@ -30,7 +30,7 @@ from proxy.domain.history import JobEnd, shortened
 from proxy.domain.jobs import ClaimedJob, Push
 from proxy.domain.lanes import Lane, Route, StoredLane
 from proxy.domain.outcomes import About, CredentialsExpired, Deferred, Outcome, Split
-from proxy.domain.settlements import Bury, Entry, Finish, Postpone, Settlement, Shown, Told
+from proxy.domain.settlements import Bury, Entry, Finish, JobSettlement, Postpone, Shown, Told
 from proxy.domain.times import to_ms
 from proxy.domain.transfers import FailureKind, Response, TransportFailure
 from proxy.ports import Authorization, Transport, Wire
@@ -508,7 +508,9 @@ class LaneWorker:
             self.consumer.settle(self._as_it_ends(claimed, settlement, decision.result, now))
             self._observer.settled(claimed.job, decision, now)
 
-    def _as_it_ends(self, claimed: ClaimedJob, settlement: Settlement, result: Result, now: datetime) -> Settlement:
+    def _as_it_ends(
+        self, claimed: ClaimedJob, settlement: JobSettlement, result: Result, now: datetime
+    ) -> JobSettlement:
         """An accepted alert may be taken back from now on; one that was meanwhile is followed by its withdrawal.
 
         What is told together is told, and may be followed by more.
@@ -538,7 +540,7 @@ class LaneWorker:
         if self.consumer.may_act(ids):
             return True
         if ids:
-            self._observer.leases_lost(self.consumer.stream, len(ids))
+            self._observer.leases_lost(self.consumer.source.name, len(ids))
             self._leave(ids, "lease over")
         return False
 

@@ -6,7 +6,7 @@ Only a lane that has room takes part, and it gives the room before anything is r
 jobs lie in their streams: not claimed, or claimed and taken over like those of a dead worker.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -65,7 +65,14 @@ class HandOver:
             await offer.worker.hand_over(offer.room, some, destinations)
         return results
 
-    async def note(self, app_id: str, notes: bytes) -> None:
+    def chunks(self, app_id: str, message_id: str, jobs: Sequence[tuple[Lane, Job]], most: int) -> Iterator[PlanChunk]:
+        """See RedisQueue.chunks."""
+        return self._queue.chunks(app_id, message_id, jobs, most)
+
+    def shard_of(self, account: str) -> int:
+        return self._queue.layout.shard_of_account(account)
+
+    async def note(self, app_id: str, notes: Mapping[int, bytes]) -> None:
         """See RedisQueue.append_notes."""
         await self._queue.append_notes(app_id, notes)
 

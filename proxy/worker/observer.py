@@ -119,13 +119,13 @@ class RelayObserver:
         if errors:
             metrics.history_lost_total.inc(len(errors))
 
-    def taken_over(self, stream: str, count: int) -> None:
+    def taken_over(self, source: str, count: int) -> None:
         metrics.taken_over_total.inc(count)
-        log.warning("entries taken over", stream=stream, count=count)
+        log.warning("entries taken over", source=source, count=count)
 
-    def leases_lost(self, stream: str, count: int) -> None:
+    def leases_lost(self, source: str, count: int) -> None:
         metrics.lost_total.inc(count)
-        log.warning("leases lost", stream=stream, count=count)
+        log.warning("leases lost", source=source, count=count)
 
 
 def hear_clock(clock: ClockMonitor, lane: Lane, response: Response) -> None:

@@ -10,7 +10,7 @@ back its own jobs alone: the store keeps the message for that lane, and gives it
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -31,7 +31,7 @@ from proxy.domain.offline_messages import OfflineMessage
 from proxy.domain.preferences import Treatment
 from proxy.domain.previews import Preview
 from proxy.domain.profiles import NOT_KNOWN, Profile, named, question_about
-from proxy.domain.settlements import Bury, Entry, PlanChunk, Waiting
+from proxy.domain.settlements import Bury, Entry, PlanChunk, PlanEnd
 from proxy.domain.times import to_ms
 from proxy.profiles.lookup import ProfileLookup
 from proxy.store.connection import is_the_stores_own
@@ -53,6 +53,7 @@ from proxy.worker.withdrawals import Notice, PlanWithdrawals
 JOBS_PER_CHUNK = 50  # the store is busy for half a millisecond a chunk; 1,000 at once would be 6 to 10
 CROWD = 50  # a message with more readers than this is planned by itself
 READERS_TOGETHER = 500  # of several messages: pushes share the event loop, and would wait for more of them
+_JOBS_TOGETHER = 800  # of a crowd: about a chunk for each of 16 shards
 _PAUSING_CROWD = 1_000
 _STORE_AWAY_S = 0.5
 _GATHER_S = 0.006
@@ -63,13 +64,17 @@ _T = TypeVar("_T")
 
 @dataclass
 class Plan:
-    """One message on its way to jobs. `appended` and `folded` count those of earlier tries too."""
+    """One message on its way to jobs. `appended` and `folded` count those of earlier tries too.
+
+    `shard_of`: an account's.
+    """
 
     entry: Entry
     message: OfflineMessage
     alert: Alert | PlanResult
     readers: list[Recipient]
     content: Content
+    shard_of: Callable[[str], int]
     appended: int = 0
     folded: int = 0
     full: frozenset[Lane] = frozenset()
@@ -90,12 +95,17 @@ class Plan:
 
     def note(self, notes: Sequence[Note]) -> None:
         if notes:
-            self.notes = self.notes or NotesOfMessage(to_ms(self.at) if self.at else 0)
+            self.notes = self.notes or NotesOfMessage(to_ms(self.at) if self.at else 0, self.shard_of)
             self.notes.add(notes)
 
     @property
     def is_crowd(self) -> bool:
         return len(self.readers) > CROWD
+
+    @property
+    def end(self) -> PlanEnd:
+        """Of its callback, once all jobs are in their lanes or these are full."""
+        return PlanEnd(self.entry.id, self.full, self.entry.tries, self.notes.records() if self.notes else {})
 
     @property
     def result(self) -> PlanResult:
@@ -218,7 +228,7 @@ class PlanWorker:
             notices.append(Notice(entry, message, content))
             return None
         alert = alert_of(message, content, self._now(), self._alert_ttl)
-        return Plan(entry, message, alert, readers_of(message), content)
+        return Plan(entry, message, alert, readers_of(message), content, self._hand_over.shard_of)
 
     async def _bury(self, entry: Entry, message: OfflineMessage) -> None:
         """A dead letter keeps only the message's type where none of its alerts would show words."""
@@ -266,12 +276,13 @@ class PlanWorker:
             for plan in plans:
                 self._observer.planned(plan.message, plan.result, plan.appended)
                 self._note_planned_before(plan)
-        self.consumer.release([plan.entry.id for plan in plans])
+                self.consumer.settle(plan.end)
+        self.consumer.release([plan.entry.id for plan in plans])  # those that were left
 
     def _note_planned_before(self, plan: Plan) -> None:
         """Only the store's answer says so. Nothing waits for it, and a kill now costs the note."""
         if plan.result is PlanResult.KNOWN and not plan.entry.tries and plan.entry.deliveries == 1:
-            notes = NotesOfMessage(to_ms(self._now()))
+            notes = NotesOfMessage(to_ms(self._now()), self._hand_over.shard_of)
             accounts = dict.fromkeys(job.account for _, job in plan.jobs)
             notes.add(note_of_reader(plan.message, Reason.PLANNED_BEFORE, account) for account in accounts)
             self._tasks.start(self._hand_over.note(self._app_id, notes.records()))
@@ -279,7 +290,7 @@ class PlanWorker:
     def _note_folded(self, chunk: PlanChunk, folded: Mapping[int, str]) -> None:
         """As above: only the store knows which."""
         now_ms = to_ms(self._now())
-        notes = NotesOfMessage(now_ms)
+        notes = NotesOfMessage(now_ms, self._hand_over.shard_of)
         notes.add(
             JobEnd(chunk.jobs[place][1], Reason.FOLDED, shortened(first), now_ms).note
             for place, first in folded.items()
@@ -293,7 +304,7 @@ class PlanWorker:
     async def _withdraw(self, notices: Sequence[Notice]) -> None:
         """Take back what they say. What fails of them is left for a later try, as with plans."""
         assert self._withdrawals is not None  # noqa: S101  for mypy: without them there are no notices
-        done = list[tuple[Notice, int]]()
+        done = list[tuple[Notice, int, PlanEnd]]()
         try:
             done = await self._patiently([it.entry.id for it in notices], partial(self._withdrawals.withdraw, notices))
         except Exception as error:
@@ -305,8 +316,9 @@ class PlanWorker:
                 log.warning("callback left for a later try", error=type(error).__name__)
             else:
                 log.exception("withdrawing failed")
-        for notice, jobs in done:
+        for notice, jobs, end in done:
             self._observer.planned(notice.message, PlanResult.WITHDRAWS if jobs else PlanResult.NO_TEXT, jobs)
+            self.consumer.settle(end)
         self.consumer.release([notice.entry.id for notice in notices])
 
     async def _with_patience(self, plans: Sequence[Plan]) -> None:
@@ -335,12 +347,8 @@ class PlanWorker:
         for plan in plans:
             plan.begin(self._now())
             plan.jobs = self._jobs(plan, plan.readers, found)
-            parts = [plan.jobs[i : i + JOBS_PER_CHUNK] for i in range(0, len(plan.jobs), JOBS_PER_CHUNK)] or [[]]
-            *others, last = parts
-            chunks += [(plan, self._chunk(plan, part)) for part in others]
-            plan.jobs = last  # goes with the acknowledgement, once it is known which lanes were full
+            chunks += [(plan, chunk) for chunk in self._chunks(plan, plan.jobs)]
         await self._append(chunks)
-        await self._append([(plan, self._chunk(plan, plan.jobs, last=True)) for plan in plans])
 
     async def _append_crowd(self, plan: Plan) -> None:
         plan.begin(self._now())
@@ -348,15 +356,15 @@ class PlanWorker:
         for start in range(0, len(plan.readers), CROWD):
             page = plan.readers[start : start + CROWD]
             waiting += self._jobs(plan, page, await self._look_up([(plan, page)]))
-            while len(waiting) > JOBS_PER_CHUNK:
+            plan.jobs = plan.jobs or waiting[:1]
+            if len(waiting) < _JOBS_TOGETHER and start + CROWD < len(plan.readers):
+                continue  # a shard has its jobs in fewer chunks
+            for chunk in self._chunks(plan, waiting):
                 began = time.perf_counter()
-                await self._append([(plan, self._chunk(plan, waiting[:JOBS_PER_CHUNK]))])
-                plan.jobs = waiting[:JOBS_PER_CHUNK]
-                del waiting[:JOBS_PER_CHUNK]
+                await self._append([(plan, chunk)])
                 if len(plan.readers) > _PAUSING_CROWD:  # it can wait; intake and other people's messages cannot
                     await asyncio.sleep(2 * (time.perf_counter() - began))
-        plan.jobs = plan.jobs or waiting
-        await self._append([(plan, self._chunk(plan, waiting, last=True))])
+            waiting = []
 
     async def _look_up(self, asked: Sequence[tuple[Plan, Sequence[Recipient]]]) -> AccountsRead:
         """The devices of all these readers in all sections, which of them are blocked, and what they have set."""
@@ -410,10 +418,8 @@ class PlanWorker:
             plan.note(notes_of_some(plan.message, all_readers, routes, found, treatments, jobs))
         return jobs
 
-    def _chunk(self, plan: Plan, jobs: Sequence[Planned], *, last: bool = False) -> PlanChunk:
-        waiting = Waiting(plan.full, plan.entry.tries) if last else None
-        notes = plan.notes.records() if last and plan.notes else b""
-        return PlanChunk(self._app_id, plan.message.message_id, plan.entry.id, jobs, last, waiting, notes)
+    def _chunks(self, plan: Plan, jobs: Sequence[Planned]) -> Iterator[PlanChunk]:
+        return self._hand_over.chunks(self._app_id, plan.message.message_id, jobs, JOBS_PER_CHUNK)
 
     async def _append(self, chunks: Sequence[tuple[Plan, PlanChunk]]) -> None:
         if not chunks:
@@ -423,7 +429,6 @@ class PlanWorker:
             plan.appended += sum(result.new) - len(result.folded)
             plan.folded += len(result.folded)
             plan.full |= result.full
-            self._observer.unnoted(result.unnoted)
             for place, ((lane, _), is_new) in enumerate(zip(chunk.jobs, result.new, strict=result.error is None)):
                 if is_new and place not in result.folded:
                     self._observer.job_planned(lane)

@@ -93,7 +93,8 @@ class Worker:
             asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
         self.watchdog.start()
         claiming = [asyncio.create_task(self._claim(stop, round_)) for round_ in self._claiming()]
-        serving = [asyncio.create_task(_Loop(round_, self.outage).until(never)) for round_ in self._serving()]
+        serving = [asyncio.create_task(_Loop(it, self.outage).until(never)) for it in (self._monitor, self._report)]
+        serving += [asyncio.create_task(self._serve(never, round_)) for round_ in self._serving()]
         serving += [
             asyncio.create_task(loop) for lane in self.lanes for loop in (lane.run_sending(), lane.run_answering())
         ]
@@ -125,14 +126,15 @@ class Worker:
         return [*(worker.claim for worker in self._workers), self._take_over, self._move_due]
 
     def _serving(self) -> list[Round]:
-        return [
-            *(self._renew, self._look_for_pauses, self._sweep, self._file_history, self._sweep_history),
-            *(self._monitor, self._report),
-        ]
+        return [self._renew, self._look_for_pauses, self._sweep, self._file_history, self._sweep_history]
 
     async def _claim(self, stop: asyncio.Event, round_: Round) -> None:
         await self.monitor.admitted.wait()
         await self.pauses_known.wait()  # else a worker would begin with hundreds of pushes of a paused lane
+        await _Loop(round_, self.outage).until(stop)
+
+    async def _serve(self, stop: asyncio.Event, round_: Round) -> None:
+        await self.monitor.admitted.wait()  # by then it is known where the store's keys lie
         await _Loop(round_, self.outage).until(stop)
 
     async def _renew(self) -> None:
@@ -141,10 +143,10 @@ class Worker:
         await asyncio.sleep(self.heartbeat.total_seconds())
 
     async def _take_over(self) -> None:
-        """One question for all streams; then only those are asked again in which a worker left something."""
-        workers = {worker.consumer.stream: worker for worker in self._workers}
+        """One question for all sources; then only those are asked again in which a worker left something."""
+        workers = {worker.consumer.source: worker for worker in self._workers}
         left = await self.queue.abandoned(list(workers))
-        await asyncio.gather(*(workers[stream].take_over() for stream in left))  # each waits for a read that blocks
+        await asyncio.gather(*(workers[source].take_over() for source in left))  # each waits for a read that blocks
         await asyncio.sleep(min(1.0, self.lease.total_seconds() / 5))
 
     async def _move_due(self) -> None:
@@ -162,7 +164,7 @@ class Worker:
     async def _sweep(self) -> None:
         for worker in self._workers:
             with suppress(ResponseError):  # a broken stream, which its own loop reports
-                await self.queue.remove_instances(worker.consumer.stream)
+                await self.queue.remove_instances(worker.consumer.source)
         await asyncio.sleep(_SWEEP_EVERY_S)
 
     async def _file_history(self) -> None:
@@ -181,7 +183,9 @@ class Worker:
 
     async def _look_for_pauses(self) -> None:
         asked_at = self.leases.clock()
-        states = await self.lane_states.states([lane.lane for lane in self.lanes])
+        lanes = [lane.lane for lane in self.lanes]
+        await self.queue.look_at_caps(lanes)
+        states = await self.lane_states.states(lanes)
         for lane in self.lanes:
             lane.observe(states[lane.lane], asked_at)
         self.pauses_known.set()

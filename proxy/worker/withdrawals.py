@@ -19,7 +19,7 @@ from proxy.domain.lanes import Lane, Route
 from proxy.domain.messages import Content
 from proxy.domain.offline_messages import OfflineMessage
 from proxy.domain.preferences import Treatment
-from proxy.domain.settlements import Entry, PlanChunk, Waiting
+from proxy.domain.settlements import Entry, PlanEnd
 from proxy.domain.times import to_ms
 from proxy.store.devices.addresses import RedisAddresses
 from proxy.store.history_records import NotesOfMessage
@@ -80,8 +80,8 @@ class PlanWithdrawals:
         """See RedisWithdrawals.saying."""
         return self._kept.saying(message, msg_id)
 
-    async def withdraw(self, notices: Sequence[Notice]) -> list[tuple[Notice, int]]:
-        """Carry them out, and acknowledge them; returns at how many targets each was about. Raises RedisError.
+    async def withdraw(self, notices: Sequence[Notice]) -> list[tuple[Notice, int, PlanEnd]]:
+        """Carry them out; returns at how many targets each was about, and the end of its callback. Raises RedisError.
 
         A notice whose lane is full waits for that lane, as a message does.
         """
@@ -91,15 +91,10 @@ class PlanWithdrawals:
             _pages(zip(notices, found, strict=True)), lambda it: len(it.accounts), _ACCOUNTS_AT_ONCE
         ):
             await self._withdraw(together, targets, full)
-        ends = [
-            self._end_of(it, full.get(it.entry.id, frozenset()), is_known=bool(some))
+        return [
+            (it, targets[it.entry.id], self._end_of(it, full.get(it.entry.id, frozenset()), is_known=bool(some)))
             for it, some in zip(notices, found, strict=True)
         ]
-        results, _ = await self._queue.append_planned(ends, self._now())
-        for result in results:
-            if result.error is not None:
-                raise result.error
-        return [(it, targets[it.entry.id]) for it in notices]
 
     async def _withdraw(
         self, pages: Sequence["_Page"], targets: Counter[bytes], full: dict[bytes, frozenset[Lane]]
@@ -129,7 +124,7 @@ class PlanWithdrawals:
         conversation, is_recall = self._alert(notice, about).conversation, notice.why is Update.RECALL
         return [
             uncounting(
-                self._app_id, name, conversation, now, by_account.get(name, []),
+                self._kept.layout, self._app_id, name, conversation, now, by_account.get(name, []),
                 message_ids=[it.message_id for it in page.messages],
                 up_to_ms=0 if is_recall else about.order.accepted_at_ms,
             )
@@ -146,13 +141,12 @@ class PlanWithdrawals:
         everywhere = [Recipient(name) for name in page.accounts]
         return jobs_for(routes, alert, everywhere, read.devices, read.blocked, previews)
 
-    def _end_of(self, notice: Notice, full: frozenset[Lane], *, is_known: bool) -> PlanChunk:
+    def _end_of(self, notice: Notice, full: frozenset[Lane], *, is_known: bool) -> PlanEnd:
         """A recall in vain is noted; most READs name what made no alert, for their readers were online."""
-        entry, message, waiting = notice.entry, notice.message, Waiting(full, notice.entry.tries)
-        notes = NotesOfMessage(to_ms(self._now()))
+        message, notes = notice.message, NotesOfMessage(to_ms(self._now()), self._kept.layout.shard_of_account)
         if notice.why is Update.RECALL and not is_known:
             notes.add(note_of_reader(message, Reason.NAMES_NONE, reader.account) for reader in notice.readers)
-        return PlanChunk(self._app_id, message.message_id, entry.id, [], True, waiting, notes.records())
+        return PlanEnd(notice.entry.id, full, notice.entry.tries, notes.records())
 
     def _alert(self, notice: Notice, about: Said) -> Alert:
         message, why = notice.message, notice.why

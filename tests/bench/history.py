@@ -65,7 +65,7 @@ async def cost(redis: Any, url: str, store: Store, app_id: str, alerts: int, *, 
         inbox.accept(*for_inbox(message, NOON))
     await relay.ensure_group()
     bench = LaneBench(redis, store, lane, [], keeps_history=keeps)
-    await bench.queue.ensure_group(bench.stream)
+    await bench.queue.ensure_groups(bench.lane)
     plan = relay.instance(lane)
     bench.start()
     sweep = HistorySweep(redis, [app_id], 10**9)
@@ -114,7 +114,7 @@ async def stored_bytes(url: str, store: Store, per_second: int) -> float:
     for first in range(0, STORED, at_once):
         for start in range(first, min(first + at_once, STORED), together):
             notes = b"".join(record_of(_note(n, at + n * 1000 // per_second)) for n in range(start, start + together))
-            await queue_of(redis).append_notes(app_id, notes)
+            await queue_of(redis).append_notes(app_id, {0: notes})
         await sweep.file(NOON + 1000 * DAY)
     used = (_used(store) - before) / STORED
     await redis.execute_command("FLUSHALL", "SYNC")

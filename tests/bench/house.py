@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from proxy.store import keys
+from tests import stored
 from tests.bench.figures import Row, Spread, number
 from tests.bench.processes import MeasuredRig
 from tests.bench.pushes import LANE, PushBench
@@ -47,10 +47,12 @@ def _records(rig: MeasuredRig, bench: PushBench) -> list[Mapping[str, Any]]:
     bench.pause()
     bench.accept([bench.callback()])
     with rig.redis() as redis:
-        stream = keys.jobs(LANE)
-        rig.wait(lambda: redis.xlen(stream) == _PUSHES + _WARM and not redis.xlen(keys.callbacks(OTHER)), "the plan")
-        records = [fields for _, fields in redis.xrange(stream)]
-        redis.xtrim(stream, maxlen=0)
+        streams, callbacks = stored.jobs(redis, LANE), stored.callbacks(redis, OTHER)
+        planned = _PUSHES + _WARM
+        rig.wait(lambda: stored.length(redis, streams) == planned and not stored.length(redis, callbacks), "the plan")
+        records: list[Mapping[str, Any]] = [fields for _, fields in stored.entries(redis, streams)]
+        for stream in streams:
+            redis.xtrim(stream, maxlen=0)
     bench.resume()
     time.sleep(_RESUMED_IS_SEEN_S)
     return records
@@ -60,8 +62,9 @@ def _counted(rig: MeasuredRig, worker: Process, counts_file: Path, record: Mappi
     with rig.redis() as redis:
         before = len(rig.accepted())
         _counts(worker, counts_file)
-        redis.xadd(keys.jobs(LANE), record)
-        rig.wait(lambda: not redis.xlen(keys.jobs(LANE)), "the end of a push")
+        stream = stored.stream_of(redis, LANE, json.loads(record["r"])["account"])
+        redis.xadd(stream, dict(record))
+        rig.wait(lambda: not redis.xlen(stream), "the end of a push")
         time.sleep(_SETTLED_S)
         counts = _counts(worker, counts_file)
         assert len(rig.accepted()) == before + 1

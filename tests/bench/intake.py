@@ -11,7 +11,7 @@ import time
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from proxy.store import keys
+from tests import stored
 from tests.bench.figures import Row
 from tests.bench.processes import MeasuredRig, cpu_seconds
 from tests.bench.size import Size
@@ -33,10 +33,11 @@ def measure(rig: MeasuredRig, size: Size) -> list[Row]:
     rows, sent = compare("callback in", ours, next(others), size, stock=next(others), most=1.7)
     store_us = (cpu_seconds(store) - before) / sent * 1e6
     redis = rig.redis()
-    stored = redis.xlen(keys.callbacks(MAIN))
-    if stored != sent:
-        raise AssertionError(f"{sent} callbacks were answered 200, {stored} are stored")
-    redis.delete(keys.callbacks(MAIN))  # no worker shall find them later
+    streams = stored.callbacks(redis, MAIN)
+    found = stored.length(redis, streams)
+    if found != sent:
+        raise AssertionError(f"{sent} callbacks were answered 200, {found} are stored")
+    redis.delete(*streams)  # no worker shall find them later
     for process in (service, empty, stock):
         process.stop()
     note = f"{rows[0].beside}; the store's own {store_us:.0f} us, an fsync each, come on top"

@@ -21,11 +21,11 @@ from pathlib import Path
 from proxy.domain.callbacks import Callback
 from proxy.domain.lanes import Lane
 from proxy.mimc.wire import parse_callback
-from proxy.store import keys
 from proxy.store.connection import Store, async_redis
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.queue.lane_states import RedisLaneStates
 from proxy.store.server.embedded import store_url
+from tests import stored
 from tests.bench.figures import Row, Spread, machine, number, table
 from tests.bench.processes import MeasuredRig
 from tests.bench.web import Shot, Target, shoot
@@ -105,7 +105,7 @@ class Groups:
 
     def _is_planned(self, message_id: str) -> bool:
         with self._rig.redis() as redis:
-            return bool(redis.hlen(keys.planned(MAIN, message_id)) == ACCOUNTS)
+            return stored.marked(redis, stored.planned(redis, MAIN, message_id)) == ACCOUNTS
 
 
 def bodies(count: int) -> list[str]:
@@ -114,7 +114,7 @@ def bodies(count: int) -> list[str]:
 
 def planned_all(rig: MeasuredRig) -> bool:
     with rig.redis() as redis:
-        return not redis.xlen(keys.callbacks(MAIN))
+        return not stored.length(redis, stored.callbacks(redis, MAIN))
 
 
 def clear(rig: MeasuredRig) -> None:
@@ -122,7 +122,8 @@ def clear(rig: MeasuredRig) -> None:
     rig.wait(lambda: planned_all(rig), "the end of the plans")
     with rig.redis() as redis:
         for lane in LANES:
-            redis.xtrim(keys.jobs(lane), maxlen=0)
+            for stream in stored.jobs(redis, lane):
+                redis.xtrim(stream, maxlen=0)
 
 
 async def stand(rig: MeasuredRig) -> None:

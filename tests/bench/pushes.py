@@ -32,6 +32,7 @@ from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.queue.lane_states import RedisLaneStates
 from proxy.store.server.embedded import store_url
+from tests import stored
 from tests.bench.figures import Row, Spread, number
 from tests.bench.processes import MeasuredRig, SinkRig, cores, cpu_seconds, pin, waiting_seconds
 from tests.bench.size import Size
@@ -143,11 +144,11 @@ class PushBench:
         self.pause()
         jobs = self._callbacks * len(self._members) * 2
         callbacks = [self.callback() for _ in range(self._callbacks)]
-        plan = self._stretch(jobs, lambda: self.accept(callbacks), lambda: not self._length(keys.callbacks(OTHER)))
-        waiting = self._length(keys.jobs(LANE))
+        plan = self._stretch(jobs, lambda: self.accept(callbacks), lambda: not self._callbacks_left())
+        waiting = self._jobs_left()
         if waiting != jobs:
             raise AssertionError(f"{jobs} jobs were to be planned, {waiting} are")
-        return plan, self._stretch(jobs, self._resume, lambda: not self._length(keys.jobs(LANE)))
+        return plan, self._stretch(jobs, self._resume, lambda: not self._jobs_left())
 
     def _stretch(self, count: int, begin: Callable[[], None], done: Callable[[], bool]) -> Stretch:
         before = self._used()
@@ -193,21 +194,24 @@ class PushBench:
 
     def astray(self) -> int:
         """Dead letters and retries."""
-        return self._length(keys.dead_letters(OTHER)) + int(self._redis.zcard(keys.retries(LANE)))
+        letters, later = stored.dead_letters(self._redis, OTHER), stored.retries(self._redis, LANE)
+        return stored.length(self._redis, letters) + stored.scored(self._redis, later)
 
-    def _length(self, stream: str) -> int:
-        length: int = self._redis.xlen(stream)
-        return length
+    def _callbacks_left(self) -> int:
+        return stored.length(self._redis, stored.callbacks(self._redis, OTHER))
+
+    def _jobs_left(self) -> int:
+        return stored.length(self._redis, stored.jobs(self._redis, LANE))
 
     def _resume(self) -> None:
         """And wait until the worker has begun."""
-        waiting = self._length(keys.jobs(LANE))
+        waiting = self._jobs_left()
         self.resume()
         self._rig.wait(lambda: self._has_begun(waiting), "the first push")
 
     def _has_begun(self, waiting: int) -> bool:
-        stream = keys.jobs(LANE)
-        return bool(self._redis.xpending(stream, keys.GROUP)["pending"]) or self._length(stream) < waiting
+        claimed = stored.pending(self._redis, stored.jobs(self._redis, LANE))["pending"]
+        return bool(claimed) or self._jobs_left() < waiting
 
     async def _pause(self) -> None:
         now = datetime.now(UTC)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from proxy.local.ports import free_port
 from proxy.spool.format import Record, walk
-from proxy.store import keys
 from proxy.store.server.embedded import store_url
+from tests import stored
 from tests.bench.figures import Row, Spread, number
 from tests.bench.intake import bodies
 from tests.bench.processes import MeasuredRig, cores, pin
@@ -32,17 +32,17 @@ def measure(rig: MeasuredRig, size: Size) -> list[Row]:
     for process in (storing, spooling):
         pin(process, measured)
     path = f"/callbacks/mimc/{URL_SECRET[MAIN]}"
-    kept, stored = Target(spooling, port, path, bodies), Target(storing, rig.web_port, path, bodies)
-    rows, sent = compare("callback spooled", kept, stored, size, "stored one's")
+    kept, at_once = Target(spooling, port, path, bodies), Target(storing, rig.web_port, path, bodies)
+    rows, sent = compare("callback spooled", kept, at_once, size, "stored one's")
     found = _records(folder)
     if found != sent:
         raise AssertionError(f"{sent} callbacks were answered 200, {found} are on the disk")
     for process in (storing, spooling):
         process.stop()
     redis = rig.redis()
-    redis.delete(keys.callbacks(MAIN))  # no worker shall find them later
+    redis.delete(*stored.callbacks(redis, MAIN))  # no worker shall find them later
     rows.append(_handing_in(rig, size, folder, found))
-    redis.delete(keys.callbacks(MAIN))
+    redis.delete(*stored.callbacks(redis, MAIN))
     return rows
 
 
@@ -50,7 +50,7 @@ def _handing_in(rig: MeasuredRig, size: Size, folder: Path, count: int) -> Row:
     """How fast the store gets them from a process that finds them at its start, once it has begun."""
     redis = rig.redis()
     process = _start(rig, size, free_port(), folder, store_url(rig.folder / "store"))
-    begun: int = rig.wait(lambda: redis.xlen(keys.callbacks(MAIN)), "the first of them")
+    begun: int = rig.wait(lambda: stored.length(redis, stored.callbacks(redis, MAIN)), "the first of them")
     started = time.perf_counter()
     rig.wait(lambda: not list(folder.glob("*.spool")), "an empty spool", seconds=120)
     per_second = (count - begun) / (time.perf_counter() - started)

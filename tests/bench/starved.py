@@ -17,8 +17,8 @@ from datetime import UTC, datetime, timedelta
 
 from proxy.domain.callbacks import Callback
 from proxy.mimc.wire import parse_callback
-from proxy.store import keys
 from proxy.store.queue.inbox import RedisInbox
+from tests import stored
 from tests.bench.figures import Row, Spread, number
 from tests.bench.processes import SinkRig, cores, cpu_seconds, pin, store_of
 from tests.bench.shares import share_of_a_core
@@ -75,8 +75,7 @@ class Feeders:
         self._redis.close()
 
     def waiting(self) -> int:
-        length: int = self._redis.xlen(keys.callbacks(MAIN))
-        return length
+        return stored.length(self._redis, stored.callbacks(self._redis, MAIN))
 
     def _feed(self) -> None:
         with store_of(self._rig) as store:

@@ -25,13 +25,13 @@ MISTAKES: dict[str, Mistake] = {
         "  claimed[lane + 1] = read and read[1] and read[1][2] or {}\n",
         "  claimed[lane + 1] = read and read[1] and read[1][2] or {}\n"
         "  for _, entry in ipairs(claimed[lane + 1]) do\n"
-        "    redis.call('XACK', KEYS[4 + 2 * lane], ARGV[1], entry[1])\n"
-        "    redis.call('XDEL', KEYS[4 + 2 * lane], entry[1])\n"
+        "    redis.call('XACK', KEYS[2 + 2 * lane], ARGV[1], entry[1])\n"
+        "    redis.call('XDEL', KEYS[2 + 2 * lane], entry[1])\n"
         "  end\n",
     ),
     "no intake mark": Mistake("proxy/store/scripts/accept_callback.lua", "redis.call('EXISTS', KEYS[1]) == 1", "false"),
     "no plan mark": Mistake(
-        "proxy/store/scripts/plan_chunk.lua", "redis.call('HSETNX', KEYS[2], mark, '1') == 1", "true"
+        "proxy/store/scripts/plan_chunk.lua", "redis.call('HSETNX', KEYS[1], mark, '1') == 1", "true"
     ),
     "bare XCLAIM heartbeat": Mistake(
         "proxy/store/scripts/heartbeat.lua", "if pending[1] and pending[1][2] == ARGV[2] then", "if pending[1] then"
@@ -59,7 +59,7 @@ MISTAKES: dict[str, Mistake] = {
     ),
     "no fold is due": Mistake(
         "proxy/store/scripts/plan_chunk.lua",
-        "    redis.call('ZADD', KEYS[5 + 2 * lane], due, as_update(record, is_due and 0 or 1))\n",
+        "    redis.call('ZADD', KEYS[3 + 2 * lane], due, as_update(record, is_due and 0 or 1))\n",
         "",
     ),
     "folded twice": Mistake(

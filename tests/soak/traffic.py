@@ -14,7 +14,7 @@ from itertools import count
 import requests
 
 from proxy.domain.callbacks import digest
-from proxy.store import keys
+from tests import stored
 from tests.system.rig import MAIN, TOPIC, URL_SECRET, Rig, offline, offline_topic, push_token
 
 BEATS_PER_S = 15
@@ -116,10 +116,11 @@ class Traffic:
 def remember_the_past(rig: Rig) -> None:
     """The marks of the messages of the last `DEDUPE_TTL_S`, each ending when it would have."""
     with rig.redis() as redis, redis.pipeline(transaction=False) as pipe:
+        layout = stored.layout_in(redis)
         for beat in range(MARKS_LIFE_S * BEATS_PER_S):
             left_ms = beat * 1000 // BEATS_PER_S + 1
-            pipe.set(keys.seen(MAIN, digest("past", str(beat))), "1", px=left_ms)
-            planned = keys.planned(MAIN, digest("past", str(beat)))
+            pipe.set(layout.seen(MAIN, digest("past", str(beat))), "1", px=left_ms)
+            planned = layout.planned(MAIN, digest("past", str(beat)), beat % len(layout.all_shards))
             readers = MEMBERS if beat % 5 == 0 else 1
             pipe.hset(planned, mapping={digest(str(target))[:20]: "1" for target in range(2 * readers)})
             pipe.pexpire(planned, left_ms)

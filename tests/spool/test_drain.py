@@ -16,11 +16,10 @@ from proxy.spool.file import adopted
 from proxy.spool.folder import Spool, Waiting
 from proxy.spool.format import dump
 from proxy.spool.inbox import SpoolingInbox
-from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.records import load_offline_message
-from tests.store.samples import DAY, NOON, SECOND, callback, for_inbox
+from tests.store.samples import DAY, LAYOUT, NOON, SECOND, callback, for_inbox
 
 HOUR = timedelta(hours=1)
 NOWHERE = "unix:///nonexistent/socket"
@@ -41,7 +40,7 @@ def drain(it: Spool, store: Store, cap: int = 100, now: datetime = NOON) -> list
 
 
 def stored(store: Store, app_id: str) -> list[OfflineMessage]:
-    entries = store.call(lambda it: it.xrange(keys.callbacks(app_id)))
+    entries = store.call(lambda it: it.xrange(LAYOUT.callbacks(app_id, 0)))
     return [load_offline_message(fields[b"r"]) for _, fields in entries]
 
 
@@ -271,7 +270,7 @@ def test_a_record_that_is_marked_is_not_handed_in_again_though_the_store_came_ba
     for one in callbacks(app_id, 3):
         away(it).accept(*for_inbox(one, NOON))
     assert numbers(drain(it, store, cap=2)) == [(2, 0, 1)]
-    store.call(lambda redis: redis.delete(*redis.keys(f"proxy:{{{app_id}}}:*")))
+    store.call(lambda redis: redis.delete(*redis.keys(f"*:{app_id}:*")))
     assert numbers(drain(it, store)) == [(1, 0, 0)]
     assert [one.sequence for one in stored(store, app_id)] == ["2"]
 

@@ -29,12 +29,12 @@ from proxy.domain.conversations import LockRelease
 from proxy.domain.dead_letters import Cause
 from proxy.domain.devices import ApnsEnvironment, Device, Platform
 from proxy.domain.jobs import Job, Try
-from proxy.domain.lanes import Lane
+from proxy.domain.lanes import Callbacks, Lane
 from proxy.domain.monitoring import TokenFacts
 from proxy.domain.offline_messages import offline_message
 from proxy.domain.preferences import Mute, Preferences, QuietHours
 from proxy.domain.previews import Preview
-from proxy.domain.settlements import Bury, PlanChunk, Postpone, Waiting
+from proxy.domain.settlements import Bury, PlanChunk, PlanEnd, Postpone
 from proxy.domain.times import from_ms
 from proxy.spool import format as spool
 from proxy.store import keys
@@ -42,6 +42,7 @@ from proxy.store.connection import Store, async_redis
 from proxy.store.devices.addresses import RedisAddresses
 from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.devices.removal import DeviceRemoval, RemovalGuard
+from proxy.store.keys import Layout
 from proxy.store.provider_tokens import SharedProviderToken
 from proxy.store.queue.conversation_locks import RedisConversationLocks
 from proxy.store.queue.dead_letters import RedisDeadLetters
@@ -62,9 +63,10 @@ from proxy.store.users.blocks import RedisBlocks
 from proxy.store.users.preferences import RedisPreferences
 from proxy.store.users.presence import RedisPresence
 from proxy.store.users.unread import uncounting
-from tests.store.samples import DAY, MS, NO_WAIT, NOON, SECOND, for_inbox, pauses, queue_of
+from tests.store.samples import DAY, MS, NOON, SECOND, for_inbox, new_of, pauses, queue_of
 
 APP_ID = "2882303761517000009"
+LAYOUT = Layout(0)  # formats began in it
 APNS, MIPUSH = Lane(APP_ID, "main", "apns"), Lane(APP_ID, "main", "mipush")
 APP_IDS = {"main": APP_ID}
 PROVIDER_TOKEN = "head.claims.signature"
@@ -129,7 +131,8 @@ def jobs() -> Jobs:
 
 def write(url: str) -> None:
     """Put one of everything into an empty store."""
-    store = Store(url)
+    store, identity = Store(url), StoreIdentity(url, new_id=lambda: "0123456789abcdef", shards=0)
+    IdentityMonitor(store, identity, lambda _: None, lambda: NOON).look()
     RedisInbox(store, DAY, 10).accept(*for_inbox(TO_A_GROUP, NOON))
     RedisInbox(store, DAY, 10).accept(*for_inbox(TO_ONE, NOON))
     devices = RedisDeviceRegistry(store, APP_IDS)
@@ -146,8 +149,8 @@ def write(url: str) -> None:
     RedisBlocks(store).block("eve")
     RedisBlocks(store).block_session("session-1", DAY)
     RedisHealth(store, [APNS], lambda: NOON).check()
-    IdentityMonitor(store, StoreIdentity(url, new_id=lambda: "0123456789abcdef"), lambda _: None, lambda: NOON).look()
     asyncio.run(_with_redis(url, _work))
+    store.call(lambda redis: redis.set(LAYOUT.writes(APP_ID, 0), 3))  # whatever it took in this version
     devices.remove("main", HELD.account, HELD.device_id)
 
 
@@ -245,6 +248,7 @@ def main(*order: str) -> None:
 
 async def _with_redis(url: str, scenario: Any) -> Any:
     redis = async_redis(url, timeout_s=5.0)
+    await redis.learn_layout()
     try:
         return await scenario(redis)
     finally:
@@ -253,16 +257,16 @@ async def _with_redis(url: str, scenario: Any) -> Any:
 
 async def _work(redis: Any) -> None:
     queue, addresses, one = queue_of(redis), RedisAddresses(redis, APP_IDS, "worker-1"), jobs()
-    await queue.ensure_group(keys.jobs(APNS))
+    await queue.ensure_groups(APNS)
     planned = [(APNS, one.waiting), (APNS, one.ended), (APNS, one.fresh), (MIPUSH, one.to_account)]
-    chunks = [PlanChunk(APP_ID, id_, b"0-1", some, last=False) for id_, some in (("m1", planned), ("m2", planned[1:2]))]
+    chunks = [PlanChunk(APP_ID, id_, some) for id_, some in (("m1", planned), ("m2", planned[1:2]))]
     await queue.append_planned(chunks, NOON)
-    await queue.ensure_group(keys.callbacks(APP_ID))
-    await redis.xadd(keys.callbacks(APP_ID), {"r": dump_offline_message(offline_message(TO_ONE, NOON + SECOND))})
-    *_, callback = await queue.claim(keys.callbacks(APP_ID), 3, NO_WAIT)
-    full = PlanChunk(APP_ID, "m3", callback.id, [], last=True, waiting=Waiting(frozenset({APNS, MIPUSH}), 2))
-    await queue.append_planned([full], NOON)
-    entries = await queue.claim(keys.jobs(APNS), 4, NO_WAIT)
+    await queue.ensure_groups(Callbacks(APP_ID))
+    await redis.xadd(LAYOUT.callbacks(APP_ID, 0), {"r": dump_offline_message(offline_message(TO_ONE, NOON + SECOND))})
+    *_, callback = await new_of(queue, Callbacks(APP_ID), 3)
+    full = PlanEnd(callback.id, frozenset({APNS, MIPUSH}), 2)
+    await queue.settle_callbacks(APP_ID, [full], NOON)
+    entries = await new_of(queue, APNS, 4)
     assert [load_job(it.record) for it in entries] == [one.waiting, one.ended, one.fresh, one.ended]
     waiting, ended, _, unread = entries
     await queue.settle_jobs(
@@ -298,40 +302,38 @@ async def _count_and_withdraw(redis: Any) -> None:
     counting = RedisQueue(redis, "worker-1", lease=DAY, dedupe_ttl=DAY, jobs_cap=9, dead_cap=9, counts_unread=True)
     at = from_ms(ORDER.accepted_at_ms)
     await counting.append_planned(
-        [PlanChunk(APP_ID, id_, b"0-1", [(lane, replace(job, alert=replace(alert, message_id=id_)))], last=False)
+        [PlanChunk(APP_ID, id_, [(lane, replace(job, alert=replace(alert, message_id=id_)))])
          for id_ in (message.message_id, "f" * 32)],
         at,
     )  # fmt: skip
     kept = RedisWithdrawals(redis, ttl=DAY, jobs_cap=9)
     told = replace(job, alert=replace(alert, text=AlertText("", "", kinds.Kind.NEW), update=Update.BADGE))
-    read = uncounting(APP_ID, "cai", message.conversation, at, [(lane, told)], message_ids=[message.message_id])
+    read = uncounting(LAYOUT, APP_ID, "cai", message.conversation, at, [(lane, told)], message_ids=[message.message_id])
     await ask_strictly(redis, [kept.saying(message, "TEXT_1"), read])
     folding = RedisQueue(
         redis, "worker-1", lease=DAY, dedupe_ttl=DAY, jobs_cap=9, dead_cap=9, folding=Folding(60 * SECOND)
     )
     for id_ in ("e" * 32, "d" * 32, "c" * 32):  # at once, and two that are folded
         one = replace(job, alert=replace(alert, message_id=id_))
-        await folding.append_planned([PlanChunk(APP_ID, id_, b"0-1", [(lane, one)], last=False)], at)
+        await folding.append_planned([PlanChunk(APP_ID, id_, [(lane, one)])], at)
     ids = message.message_id, *(letter * 32 for letter in "fedc")
-    others = keys.jobs(lane), keys.retries(lane), *(keys.planned(APP_ID, it) for it in ids)
+    others = LAYOUT.jobs(lane, 0), LAYOUT.retries(lane, 0), *(LAYOUT.planned(APP_ID, it, 0) for it in ids)
     await redis.delete(*others)  # golden records have those of other jobs
 
 
 async def _look(redis: Any) -> dict[str, Any]:
     queue, addresses, one = queue_of(redis), RedisAddresses(redis, APP_IDS, "worker-1"), jobs()
     lanes = RedisLaneStates(redis)
-    for stream in (keys.callbacks(APP_ID), keys.jobs(APNS), keys.jobs(MIPUSH)):
-        await queue.ensure_group(stream)
-    callbacks = [load_offline_message(it.record) for it in await queue.claim(keys.callbacks(APP_ID), 9, NO_WAIT)]
+    for source in (Callbacks(APP_ID), APNS, MIPUSH):
+        await queue.ensure_groups(source)
+    callbacks = [load_offline_message(it.record) for it in await new_of(queue, Callbacks(APP_ID))]
     due = [await queue.move_due([APNS], [], when, 9) for when in (NOON, NOON + SECOND)]
-    waiting = [it for lane in (APNS, MIPUSH) for it in await queue.claim(keys.jobs(lane), 9, NO_WAIT)]
+    waiting = [it for lane in (APNS, MIPUSH) for it in await new_of(queue, lane)]
     targets, accounts = [("ben", "phone-1"), ("eve", "phone-1")], ["ben", "ghost"]
     owned = await addresses.destinations(
         APNS, [replace(one.fresh, account=account, device_id=device_id) for account, device_id in targets]
     )
-    planned_again, _ = await queue.append_planned(
-        [PlanChunk(APP_ID, "m1", b"0-1", [(APNS, one.fresh)], last=False)], NOON
-    )
+    planned_again, _ = await queue.append_planned([PlanChunk(APP_ID, "m1", [(APNS, one.fresh)])], NOON)
     known = await addresses.destinations(
         MIPUSH, [replace(one.fresh, channel="mipush", account=account, device_id="") for account in accounts]
     )

@@ -2,17 +2,21 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
+
+from redis.exceptions import RedisError
 
 from proxy.domain.alerts import Alert, AlertText, Order
 from proxy.domain.callbacks import Callback, CallbackOrigin, Kind, Recipient
 from proxy.domain.devices import Device, Platform
 from proxy.domain.jobs import Job
-from proxy.domain.lanes import Lane, Pause
+from proxy.domain.lanes import Lane, Pause, Source
 from proxy.domain.offline_messages import OfflineMessage, offline_message
-from proxy.domain.settlements import PlanChunk
+from proxy.domain.settlements import Entry, PlanChunk
 from proxy.store.connection import Store, async_redis
+from proxy.store.keys import Layout
 from proxy.store.queue.lane_states import RedisLaneStates
 from proxy.store.queue.streams import RedisQueue
 
@@ -25,13 +29,16 @@ DAY = timedelta(days=1)
 LEASE = timedelta(seconds=15)
 SHORT_LEASE = 20 * MS
 NO_WAIT = MS
+LAYOUT = Layout(1)  # of the store of tests/conftest.py
 
 
-def with_redis(url: str, scenario: Callable[[Any], Awaitable[T]]) -> T:
-    """Run `scenario` on an event loop of its own, with a client of the store."""
+def with_redis(url: str, scenario: Callable[[Any], Awaitable[T]], shards: int | None = None) -> T:
+    """Run `scenario` on an event loop of its own, with a client of the store. `shards`: of one that is new."""
 
     async def run() -> T:
-        redis = async_redis(url, timeout_s=5.0)
+        redis = async_redis(url, timeout_s=5.0, shards=shards)
+        with suppress(RedisError):  # of a store that is away, which may be what the scenario is about
+            await redis.learn_layout()
         try:
             return await scenario(redis)
         finally:
@@ -117,8 +124,14 @@ def raw(store: Store, command: str, *args: Any) -> Any:
 
 async def put_jobs(redis: Any, lane: Lane, jobs: Sequence[Job]) -> None:
     """Through plan's own script, as if their message had been planned."""
-    chunks = [PlanChunk(lane.app_id, one.alert.message_id, b"0-1", [(lane, one)], last=False) for one in jobs]
+    chunks = [PlanChunk(lane.app_id, one.alert.message_id, [(lane, one)]) for one in jobs]
     await queue_of(redis).append_planned(chunks, NOON)
+
+
+async def new_of(queue: RedisQueue, source: Source, count: int = 100) -> list[Entry]:
+    """What a worker claims that does not wait."""
+    entries, _ = await queue.claim(source, count, NO_WAIT)
+    return entries
 
 
 async def pauses(states: RedisLaneStates, lanes: Sequence[Lane]) -> dict[Lane, Pause]:

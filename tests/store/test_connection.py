@@ -236,7 +236,7 @@ def test_a_full_or_read_only_store_is_told_from_a_question_that_it_cannot_answer
 
     async def scenario(redis: Any) -> None:
         async def plan() -> None:
-            chunk = PlanChunk(app_id, "m1", b"0-1", [(lane, job(lane))], last=False)
+            chunk = PlanChunk(app_id, "m1", [(lane, job(lane))])
             (result,), _ = await queue_of(redis).append_planned([chunk], NOON)
             raise result.error or AssertionError("it was appended")
 

@@ -61,7 +61,9 @@ def test_what_a_format_laid_down_is_read_as_it_was_meant(name: str, empty_store:
 def test_jobs_and_dead_letters_tell_what_was_tried_where_that_was_written(empty_store: str) -> None:
     golden.restore(empty_store, laid("1.1"))
     store, one = Store(empty_store), golden.jobs()
-    ((waiting, _),) = store.call(lambda redis: redis.zrange(keys.retries(golden.APNS), 0, -1, withscores=True))
+    ((waiting, _),) = store.call(
+        lambda redis: redis.zrange(golden.LAYOUT.retries(golden.APNS, 0), 0, -1, withscores=True)
+    )
     assert records.load_job(waiting) == one.waiting
     assert records.load_job(laid("1")["retries"][0]["value"][0][0].encode()).history == ()
     unread, ended = RedisDeadLetters(store, jobs_cap=9, callbacks_cap=9).newest_first(golden.APP_ID)
@@ -123,7 +125,7 @@ def test_every_writer_of_records_and_every_kind_of_key_has_golden_records() -> N
     """A new one: add it to tests/store/golden.py, lay all of it into a temporary folder, and take over the new file."""
     writers = {name for name in vars(records) if name.startswith("dump_")}
     assert writers == WRITERS.keys()
-    kinds = set(re.findall(r"^    proxy:\{.*?\}:([a-z-]+)", inspect.getdoc(keys) or "", re.MULTILINE))
+    kinds = set(re.findall(r"^    (?:~|proxy:\{.*?\}:)([a-z-]+)", inspect.getdoc(keys) or "", re.MULTILINE))
     assert set.union(*WRITERS.values()) <= kinds
     # the history is binary, and has golden records of its own in test_history_records.py
     assert kinds == {"history"} | {kind for name in FORMATS for kind in laid(name)}

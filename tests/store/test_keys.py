@@ -2,12 +2,15 @@
 
 import inspect
 import re
+from binascii import crc_hqx
+from collections import Counter
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
 import pytest
 
+from proxy.domain.callbacks import digest
 from proxy.domain.conversations import LockRelease
 from proxy.domain.dead_letters import Cause
 from proxy.domain.lanes import Lane
@@ -18,6 +21,7 @@ from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.devices.addresses import RedisAddresses
 from proxy.store.devices.registry import RedisDeviceRegistry
+from proxy.store.keys import Layout, tags_of
 from proxy.store.queue.conversation_locks import RedisConversationLocks
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.queue.lane_states import RedisLaneStates
@@ -26,8 +30,8 @@ from proxy.store.users.preferences import RedisPreferences
 from proxy.store.users.presence import RedisPresence
 from tests.store.samples import (
     DAY,
+    LAYOUT,
     LEASE,
-    NO_WAIT,
     NOON,
     SECOND,
     apns_lane,
@@ -36,6 +40,7 @@ from tests.store.samples import (
     for_inbox,
     job,
     mipush_lane,
+    new_of,
     put_jobs,
     queue_of,
     raw,
@@ -43,42 +48,44 @@ from tests.store.samples import (
 )
 
 LANE = Lane("77", "main", "apns")
+(TAG,) = tags_of(1)
+TAGS_OF_1024 = "acd6cd6dea6a3e844e950f214299cc42"
 SAMPLES: dict[str, Callable[[], str]] = {
     "workers": keys.workers,
     "worker_state": lambda: keys.worker_state("host-1-ab"),
-    "jobs": lambda: keys.jobs(LANE),
-    "retries": lambda: keys.retries(LANE),
+    "jobs": lambda: LAYOUT.jobs(LANE, 0),
+    "retries": lambda: LAYOUT.retries(LANE, 0),
     "pause": lambda: keys.pause(LANE),
     "probe": lambda: keys.probe(LANE),
     "resumed": lambda: keys.resumed(LANE),
-    "rest_of": lambda: keys.rest_of(keys.push_token("77", "main", "apns", "a1b2")),
-    "shown": lambda: keys.shown(LANE, "l1"),
-    "sent": lambda: keys.sent(LANE, "l1"),
-    "conversation_lock": lambda: keys.conversation_lock(LANE, "l1"),
-    "unknown": lambda: keys.unknown(LANE, "ben"),
-    "callbacks": lambda: keys.callbacks("77"),
-    "waiting": lambda: keys.waiting("77"),
-    "writes": lambda: keys.writes("77"),
-    "seen": lambda: keys.seen("77", "c1"),
-    "planned": lambda: keys.planned("77", "m1"),
-    "said": lambda: keys.said("77", "3f2a"),
-    "badge": lambda: keys.badge("77", "ben"),
-    "badge_due": lambda: keys.badge_due("77", "ben"),
-    "fold": lambda: keys.fold("77", "ben", "3f2a"),
-    "dead_letters": lambda: keys.dead_letters("77"),
-    "dead_words": lambda: keys.dead_words("77", "1793534400000-0"),
-    "account": lambda: keys.account("77", "main", "ben"),
-    "present": lambda: keys.present("77", "ben"),
-    "preferences": lambda: keys.preferences("77", "ben"),
-    "push_token": lambda: keys.push_token("77", "main", "apns", "a1b2"),
+    "rest_of": lambda: keys.rest_of(LAYOUT.push_token("77", "main", "apns", "a1b2")),
+    "shown": lambda: LAYOUT.shown(LANE, "l1"),
+    "sent": lambda: LAYOUT.sent(LANE, "l1"),
+    "conversation_lock": lambda: LAYOUT.conversation_lock(LANE, "l1"),
+    "unknown": lambda: LAYOUT.unknown(LANE, "ben"),
+    "callbacks": lambda: LAYOUT.callbacks("77", 0),
+    "waiting": lambda: LAYOUT.waiting("77", 0),
+    "writes": lambda: LAYOUT.writes("77", 0),
+    "seen": lambda: LAYOUT.seen("77", "c1"),
+    "planned": lambda: LAYOUT.planned("77", "m1", 0),
+    "said": lambda: LAYOUT.said("77", "3f2a"),
+    "badge": lambda: LAYOUT.badge("77", "ben"),
+    "badge_due": lambda: LAYOUT.badge_due("77", "ben"),
+    "fold": lambda: LAYOUT.fold("77", "ben", "3f2a"),
+    "dead_letters": lambda: LAYOUT.dead_letters("77", 0),
+    "dead_words": lambda: LAYOUT.dead_words("77", "1793534400000-0", 0),
+    "account": lambda: LAYOUT.account("77", "main", "ben"),
+    "present": lambda: LAYOUT.present("77", "ben"),
+    "preferences": lambda: LAYOUT.preferences("77", "ben"),
+    "push_token": lambda: LAYOUT.push_token("77", "main", "apns", "a1b2"),
     "removed": lambda: keys.removed("77", "main", "apns"),
-    "removed_registration": lambda: keys.removed_registration("77", "main", "apns", "a1b2"),
-    "removed_of_account": lambda: keys.removed_of_account("77", "main", "ben"),
+    "removed_registration": lambda: LAYOUT.removed_registration("77", "main", "apns", "a1b2"),
+    "removed_of_account": lambda: LAYOUT.removed_of_account("77", "main", "ben"),
     "held": lambda: keys.held("77", "main", "apns"),
     "removal_guard": lambda: keys.removal_guard("77", "main", "apns"),
     "provider_token": lambda: keys.provider_token("TEAM", "KEY", b"PEM"),
-    "history_new": lambda: keys.history_new("77"),
-    "history": lambda: keys.history("77", 63),
+    "history_new": lambda: LAYOUT.history_new("77", 0),
+    "history": lambda: LAYOUT.history("77", 63, 0),
     "ready": lambda: keys.ready("77"),
     "identity": keys.identity,
     "clocks": keys.clocks,
@@ -90,6 +97,7 @@ SAMPLES: dict[str, Callable[[], str]] = {
 }
 
 
+OF_THE_APP = {"pause", "probe", "resumed", "removed", "held", "removal_guard", "ready"}
 SHARED = {
     "provider_token",
     "identity",
@@ -106,8 +114,9 @@ SHARED = {
 
 def catalogue() -> list[re.Pattern[str]]:
     """The rows of the module's docstring, each <placeholder> standing for any text without a colon."""
-    rows = re.findall(r"^    (proxy:\S*(?: d>\S*| id>\S*)?)", inspect.getdoc(keys) or "", re.MULTILINE)
-    assert len(rows) == 43
+    found = re.findall(r"^    ((?:proxy:|~)\S*(?: d>\S*| id>\S*)?)", inspect.getdoc(keys) or "", re.MULTILINE)
+    assert len(found) == 43
+    rows = [row.replace("~", f"proxy:{{{TAG}}}:<appId>:") for row in found]
     row_texts = [re.escape(row).replace(r"\ ", " ") for row in rows]
     texts = [
         text.replace(re.escape("{appId}"), r"\{77\}").replace(re.escape("{<team>}"), r"\{TEAM\}") for text in row_texts
@@ -118,10 +127,12 @@ def catalogue() -> list[re.Pattern[str]]:
 def test_every_function_makes_a_key_of_the_catalogue_and_every_row_has_one() -> None:
     functions = {
         name
-        for name, it in vars(keys).items()
+        for of in (keys, Layout)
+        for name, it in vars(of).items()
         if isinstance(it, FunctionType) and it.__module__ == keys.__name__ and not name.startswith("_")
     }
-    assert {name for name in functions if not name.endswith("_prefix")} == set(SAMPLES)
+    others = {name for name in functions if name.endswith(("_prefix", "_of")) or name.startswith("shard_of_")}
+    assert functions - others - {"spread"} | {"rest_of"} == set(SAMPLES)
     made = [sample() for sample in SAMPLES.values()]
     rows = catalogue()
     for key in made:
@@ -131,23 +142,57 @@ def test_every_function_makes_a_key_of_the_catalogue_and_every_row_has_one() -> 
 
 
 @pytest.mark.parametrize("name", [name for name in SAMPLES if name not in SHARED])
-def test_all_keys_of_an_app_carry_its_hash_tag(name: str) -> None:
-    assert re.findall(r"\{(.*?)\}", SAMPLES[name]()) == ["77"]
+def test_all_keys_of_an_app_carry_a_shards_hash_tag_or_its_own(name: str) -> None:
+    assert re.findall(r"\{(.*?)\}", SAMPLES[name]()) == (["77"] if name in OF_THE_APP else [TAG])
+
+
+@pytest.mark.parametrize("shards", [1, 2, 16, 64, 1024])
+def test_shards_are_spread_over_the_masters_of_a_cluster(shards: int) -> None:
+    """CRC16 is the store's own: see test_cluster's slots."""
+    slots = [crc_hqx(tag.encode(), 0) % 16384 for tag in tags_of(shards)]
+    assert len(set(tags_of(shards))) == shards
+    for masters in (3, 6):
+        of_each = Counter(slot * masters // 16384 for slot in slots)
+        assert max(of_each.values()) <= max(1.16 * shards / masters, 1)
+
+
+def test_the_tags_of_a_store_never_change() -> None:
+    """Or its keys would not be found any more."""
+    first, *_, last = tags_of(16)
+    assert (first, last, digest(*tags_of(1024))) == ("0.200", "15.151", TAGS_OF_1024)
+
+
+def test_accounts_tokens_and_callbacks_are_spread_over_the_shards() -> None:
+    layout = Layout(16)
+    for shard_of in (
+        layout.shard_of_account, layout.shard_of_callback, lambda text: layout.shard_of_digest(digest(text)),
+    ):  # fmt: skip
+        found = Counter(shard_of(f"user-{n}") for n in range(100_000))
+        assert set(found) == set(layout.all_shards)
+        assert max(found.values()) < 1.05 * 100_000 / 16
+
+
+def test_an_earlier_programs_keys_are_those_of_a_store_without_shards() -> None:
+    layout = Layout(0)
+    assert layout.all_shards == range(1)
+    assert layout.jobs(LANE, 0) == "proxy:{77}:jobs:main:apns"
+    assert layout.callbacks("77", 0) == "proxy:{77}:callbacks"
+    assert layout.account("77", "main", "ben") == f"proxy:{{77}}:account:main:{digest('ben')}"
 
 
 @pytest.mark.parametrize(
     "make",
     [
-        lambda text: keys.account("77", "main", text),
-        lambda text: keys.preferences("77", text),
-        lambda text: keys.present("77", text),
-        lambda text: keys.push_token("77", "main", "apns", text),
-        lambda text: keys.removed_registration("77", "main", "apns", text),
-        lambda text: keys.removed_of_account("77", "main", text),
-        lambda text: keys.badge("77", text),
-        lambda text: keys.badge_due("77", text),
-        lambda text: keys.fold("77", text, "").rstrip(":"),
-        lambda text: keys.unknown(LANE, text),
+        lambda text: LAYOUT.account("77", "main", text),
+        lambda text: LAYOUT.preferences("77", text),
+        lambda text: LAYOUT.present("77", text),
+        lambda text: LAYOUT.push_token("77", "main", "apns", text),
+        lambda text: LAYOUT.removed_registration("77", "main", "apns", text),
+        lambda text: LAYOUT.removed_of_account("77", "main", text),
+        lambda text: LAYOUT.badge("77", text),
+        lambda text: LAYOUT.badge_due("77", text),
+        lambda text: LAYOUT.fold("77", text, "").rstrip(":"),
+        lambda text: LAYOUT.unknown(LANE, text),
         lambda text: keys.calls("token_per_account", text),
         lambda text: keys.signed_in(text, "203.0.113.7"),
     ],
@@ -157,6 +202,10 @@ def test_what_users_name_enters_a_key_as_a_digest(make: Callable[[Any], str]) ->
     assert "ben" not in odd
     assert re.fullmatch(r"[0-9a-f]{32}", odd.rsplit(":", 1)[1])
     assert make("other") != odd
+
+
+def kind_of(name: str, app_id: str) -> str:
+    return name.replace("{", "").replace("}", "").partition(f"{app_id}:")[2].split(":")[0]
 
 
 def test_all_that_a_message_leaves_in_the_store_is_in_the_catalogue_and_ends_by_itself_or_is_capped(
@@ -171,9 +220,9 @@ def test_all_that_a_message_leaves_in_the_store_is_in_the_catalogue_and_ends_by_
 
     async def scenario(redis: Any) -> None:
         queue, addresses = queue_of(redis), RedisAddresses(redis, {"main": app_id}, "worker-1")
-        await queue.ensure_group(keys.jobs(lane))
+        await queue.ensure_groups(lane)
         await put_jobs(redis, lane, [job(lane, name, "") for name in ("ben", "cai", "dan")])
-        late, dead, _ = await queue.claim(keys.jobs(lane), 10, NO_WAIT)
+        late, dead, _ = await new_of(queue, lane)
         one = job(lane)
         await queue.settle_jobs(lane, [Postpone(late.id, one, NOON), Bury(dead.id, Cause.EXPIRED, "late", one)])
         await RedisLaneStates(redis).pause(lane, "quota", NOON, NOON + SECOND)
@@ -187,13 +236,13 @@ def test_all_that_a_message_leaves_in_the_store_is_in_the_catalogue_and_ends_by_
         await locks.release(lane, [LockRelease("line-1", one.alert.order, accepted=True, over=True)], DAY)
 
     with_redis(store_url, scenario)
-    names = [it.decode() for it in store.call(lambda it: list(it.scan_iter(match=f"proxy:{{{app_id}}}*", count=1000)))]
-    kinds = {name.split(":")[2] for name in names}
+    names = [it.decode() for it in store.call(lambda it: list(it.scan_iter(match=f"*{app_id}*", count=1000)))]
+    kinds = {kind_of(name, app_id) for name in names}
     assert kinds == {
         "callbacks", "seen", "planned", "jobs", "retries", "pause", "probe", "resumed", "rest", "shown", "flying",
         "sent", "unknown", "dead", "dead-words", "account", "preferences", "present", "token", "ready", "writes",
     }  # fmt: skip
     for name in names:
         assert [row for row in catalogue() if row.fullmatch(name.replace(app_id, "77"))], name
-    endless = {name.split(":")[2] for name in names if raw(store, "TTL", name) < 0}
+    endless = {kind_of(name, app_id) for name in names if raw(store, "TTL", name) < 0}
     assert endless == {"callbacks", "jobs", "retries", "dead", "writes"}  # jobs and retries share the lane's cap

@@ -24,6 +24,7 @@ from typing import Any, Self
 from proxy.channels import APNS
 from proxy.domain.lanes import Lane
 from proxy.store import keys
+from tests import stored
 from tests.chaos.auditor import audit
 from tests.chaos.faults import Times
 from tests.chaos.runlog import RunLog, now_ms, read_run_log
@@ -169,21 +170,22 @@ class AuditedRig(Rig):
 
     def all_in_hand(self) -> bool:
         """All alerts of the section `other` are planned, and a worker has read every job."""
-        jobs = keys.jobs(Lane(OTHER, SECTION[OTHER], APNS))
         with self.redis() as redis:
-            waiting, in_lane = redis.xlen(keys.callbacks(OTHER)), redis.xlen(jobs)
+            waiting = stored.length(redis, stored.callbacks(redis, OTHER))
+            in_lane = stored.length(redis, stored.jobs(redis, Lane(OTHER, SECTION[OTHER], APNS)))
         return not waiting and in_lane == self.pending(OTHER)["pending"]
 
     def wait_for_renewal(self) -> None:
         """Until the workers that hold jobs of the section `other` have just renewed their leases."""
-        jobs = keys.jobs(Lane(OTHER, SECTION[OTHER], APNS))
         idle_ms = 0
 
         def is_renewed() -> bool:
             nonlocal idle_ms
             before = idle_ms
             with self.redis() as redis:
-                idle_ms = int(redis.xpending_range(jobs, keys.GROUP, "-", "+", 1)[0]["time_since_delivered"])
+                streams = stored.jobs(redis, Lane(OTHER, SECTION[OTHER], APNS))
+                claimed = [one for it in streams for one in redis.xpending_range(it, keys.GROUP, "-", "+", 1)]
+                idle_ms = int(claimed[0]["time_since_delivered"])
             return idle_ms < before
 
         self.wait(is_renewed, "a heartbeat")

@@ -37,8 +37,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from proxy.channels import APNS, MIPUSH
 from proxy.domain.lanes import Lane
 from proxy.local.ports import free_port
-from proxy.store import keys
 from proxy.store.server.embedded import store_command, store_url
+from tests import stored
 from tests.system.earlier import in_words_of
 
 T = TypeVar("T")
@@ -323,10 +323,14 @@ class Rig:
         """
         until = "+inf" if within_s is None else (time.time() + within_s) * 1000
         with self.redis() as redis, redis.pipeline(transaction=True) as pipe:
-            pipe.xlen(keys.callbacks(app_id)).zcard(keys.waiting(app_id))
+            for stream in stored.callbacks(redis, app_id):
+                pipe.xlen(stream)
+            for name in stored.waiting(redis, app_id):
+                pipe.zcard(name)
             for channel in _LANES:
                 lane = Lane(app_id, SECTION[app_id], channel)
-                pipe.xlen(keys.jobs(lane)).zcount(keys.retries(lane), "-inf", until)
+                for stream, later in zip(stored.jobs(redis, lane), stored.retries(redis, lane), strict=True):
+                    pipe.xlen(stream).zcount(later, "-inf", until)
             return sum(pipe.execute())
 
     def settled(self, app_id: str = MAIN, seconds: float = 60) -> None:
@@ -344,15 +348,14 @@ class Rig:
 
         with self.redis() as redis:
             try:
-                found: dict[str, Any] = redis.xpending(keys.jobs(Lane(app_id, SECTION[app_id], channel)), keys.GROUP)
+                return stored.pending(redis, stored.jobs(redis, Lane(app_id, SECTION[app_id], channel)))
             except ResponseError:
                 return {"pending": 0, "consumers": []}
-        return found
 
     def dead_letters(self, app_id: str = MAIN) -> list[str]:
         """Their reasons."""
         with self.redis() as redis:
-            return [fields["reason"] for _, fields in redis.xrange(keys.dead_letters(app_id))]
+            return [fields["reason"] for _, fields in stored.entries(redis, stored.dead_letters(redis, app_id))]
 
     def metric(self, process: Process, name: str, **labels: str) -> float:
         """The sum of the samples of a worker or the web of that name with at least those labels."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from proxy.store import keys
+from tests import stored
 from tests.system.rig import OTHER, Process, Rig, offline, push_token
 
 WORDS = "tell-nobody-of-the-treasure"
@@ -79,13 +80,14 @@ def test_refused_pushes_are_shown_once_each_though_two_operators_replay_them_at_
 
 def test_a_callback_that_cannot_be_planned_is_kept_while_others_are_and_rings_once_it_is_mended(rig: Rig) -> None:
     carls = register(rig, "carl")
-    spoiled, stream = keys.account(OTHER, "other", "alice"), keys.callbacks(OTHER)
     with rig.redis() as redis:
+        spoiled, streams = stored.layout_in(redis).account(OTHER, "other", "alice"), stored.callbacks(redis, OTHER)
         redis.set(spoiled, "not what a registration is", ex=60)
         rig.start_worker()
         post(rig, "alice", 1)
-        rig.wait(lambda: redis.xinfo_groups(stream), "the workers' group")
-        rig.wait(lambda: redis.xpending_range(stream, keys.GROUP, "-", "+", 1), "its first try")
+        rig.wait(lambda: all(map(redis.exists, streams)), "the workers' groups")
+        rig.wait(lambda: stored.pending(redis, streams)["pending"], "its first try")
+        (stream,) = [name for name in streams if redis.xlen(name)]
         redis.xadd(stream, {"r": f'{{"{WORDS}'})
         ((entry, _),) = redis.xrange(stream, count=1)
         # as if five workers had taken it over since: waiting for their leases would take ten seconds
@@ -107,4 +109,4 @@ def test_a_callback_that_cannot_be_planned_is_kept_while_others_are_and_rings_on
     assert [alert_of(it) for it in rig.accepted()] == [f"{WORDS} 2", f"{WORDS} 1"]
     assert [it["result"] for it in told(begin(rig, "drop", "--all"))] == ["dropped"]
     with rig.redis() as redis:
-        assert [*redis.scan_iter(match=keys.dead_words(OTHER, "*"))] == []
+        assert [*redis.scan_iter(match="*:dead-words:*")] == []

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from proxy.domain.lanes import Lane
-from proxy.store import keys
+from tests import stored
 from tests.system.rig import CHANNELS, MAIN, SECTION, Rig, offline, push_token
 from tests.system.test_withdrawals import about, has_mipush_phone, mipush_shows, pushes
 
@@ -21,7 +21,9 @@ def body_of(push: dict[str, Any]) -> str:
 def waiting(rig: Rig) -> int:
     """How many updates wait for their time, of both channels."""
     with rig.redis() as redis:
-        return sum(redis.zcard(keys.retries(Lane(MAIN, SECTION[MAIN], channel))) for channel in CHANNELS)
+        return sum(
+            stored.scored(redis, stored.retries(redis, Lane(MAIN, SECTION[MAIN], channel))) for channel in CHANNELS
+        )
 
 
 @pytest.mark.trial  # the window ends twice

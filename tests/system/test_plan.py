@@ -14,11 +14,11 @@ from redis import Redis
 from proxy.domain.callbacks import Callback
 from proxy.domain.lanes import Lane
 from proxy.mimc.wire import parse_callback
-from proxy.store import keys
 from proxy.store.connection import async_redis
 from proxy.store.queue.lane_states import RedisLaneStates
 from proxy.store.records import load_job
 from proxy.store.server.embedded import store_url
+from tests import stored
 from tests.system.callers import alerts, post_all, register_all
 from tests.system.rig import CHANNELS, MAIN, OTHER, SECTION, Rig, offline, offline_topic, push_token
 
@@ -69,17 +69,17 @@ def test_a_plan_for_10_000_accounts_that_is_killed_in_its_middle_loses_and_doubl
         killed = rig.start_worker()
         assert rig.post(group).status_code == 200
         with rig.redis() as redis:
-            marks = keys.planned(MAIN, group_id)
-            while redis.hlen(marks) < 2_000:
+            marks = stored.planned(redis, MAIN, group_id)
+            while stored.marked(redis, marks) < 2_000:
                 assert killed.popen.poll() is None
             killed.signal(signal.SIGSTOP)  # so that what we look at is what it leaves
-            assert 2_000 <= redis.hlen(marks) < 10_000
+            assert 2_000 <= stored.marked(redis, marks) < 10_000
             killed.kill()
-            assert redis.xlen(keys.callbacks(MAIN)) == 1
+            assert stored.length(redis, stored.callbacks(redis, MAIN)) == 1
             assert {it.status for it in post_all(rig, [*singles, group, *singles])} == {200}
             rig.start_worker()
             rig.start_worker()
-            rig.wait(lambda: not redis.xlen(keys.callbacks(MAIN)), "the end of the plan")
+            rig.wait(lambda: not stored.length(redis, stored.callbacks(redis, MAIN)), "the end of the plan")
         jobs = Counter(it for channel in CHANNELS for it in planned(rig, channel))
         addressed = [("apns", account) for account in iphones] + [("mipush", account) for account in members]
         to_all = [(*target, group_id) for target in addressed]
@@ -104,7 +104,7 @@ def message_id(body: dict[str, object]) -> str:
 def planned(rig: Rig, channel: str) -> list[tuple[str, str, str]]:
     """Channel, account and message of every job that waits."""
     with Redis.from_url(store_url(rig.folder / "store")) as redis:
-        entries = redis.xrange(keys.jobs(lane(channel)))
+        entries = stored.entries(redis, stored.jobs(redis, lane(channel)))
     jobs = [load_job(fields[b"r"]) for _, fields in entries]
     return [(job.channel, job.account, job.alert.message_id) for job in jobs]
 

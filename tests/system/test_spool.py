@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from proxy.spool.format import Record, walk
-from proxy.store import keys
+from tests import stored
 from tests.system.callers import Response, alerts, post_all, register_all
 from tests.system.rig import OTHER, ROOT, Process, Rig, offline, offline_topic
 
@@ -177,7 +177,7 @@ def test_a_file_is_handed_in_by_one_process_alone(place: Path) -> None:
         assert figure(rig, "app_proxy_spool_drained_total") == 400
         assert figure_of(rig, "accepted") == 400
         with rig.redis() as redis:
-            assert redis.xlen(keys.callbacks(OTHER)) == 400
+            assert stored.length(redis, stored.callbacks(redis, OTHER)) == 400
 
 
 def figure_of(rig: Rig, result: str) -> float:

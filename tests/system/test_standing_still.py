@@ -19,9 +19,9 @@ import trustme
 from proxy.domain.alerts import Alert, AlertText, Order
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane, PauseKind
-from proxy.store import keys
 from proxy.store.queue.lane_states import RedisLaneStates
 from proxy.store.server.embedded import store_url
+from tests import stored
 from tests.bench.shares import share_of_a_core
 from tests.store.samples import put_jobs, with_redis
 from tests.system.rig import APP_SECRET, KEY_ID, MAIN, OTHER, TEAM, TOPIC, Process, Rig, offline, offline_topic
@@ -246,7 +246,7 @@ def test_a_paused_lane_is_not_kept_so_by_a_thousand_expired_alerts_in_front(plac
 
 def test_a_section_whose_lane_is_full_holds_up_no_other_section_and_no_end_of_the_worker(place: Path) -> None:
     with Rig(place, relay={"drain_s": 30.0}, without=APNS_ONLY) as rig:
-        change_settings(rig, ("[store]\n", "[store]\njobs_cap = 20\n"))
+        change_settings(rig, ("[store]\n", "[store]\njobs_cap = 20\nshards = 1\n"))
         nowhere = f'"https://127.0.0.1:{rig.facts["mipush"]["port"]}"'  # a port that is closed
         add_section(rig, "second", [f"production_url = {nowhere}", f"sandbox_url = {nowhere}"])
         rig.start_web(workers=1)
@@ -262,8 +262,8 @@ def test_a_section_whose_lane_is_full_holds_up_no_other_section_and_no_end_of_th
         assert logged(worker, "worker leaves work to others") == []
         second = Lane(OTHER, "second", "apns")
         with rig.redis() as redis:
-            assert redis.xlen(keys.jobs(second)) + redis.zcard(keys.retries(second)) < 60
-            assert redis.zcard(keys.waiting(OTHER)) > 0  # none is lost
+            assert _waiting(redis, second) < 60
+            assert stored.scored(redis, stored.waiting(redis, OTHER)) > 0  # none is lost
 
 
 @pytest.mark.trial
@@ -336,3 +336,7 @@ def was_tried_again(rig: Rig, token: str, seen: int) -> bool:
 
 def tries_of(rig: Rig, token: str) -> list[dict[str, Any]]:
     return [entry for entry in rig.journal("apns") if entry["device_token"] == token]
+
+
+def _waiting(redis: Any, lane: Lane) -> int:
+    return stored.length(redis, stored.jobs(redis, lane)) + stored.scored(redis, stored.retries(redis, lane))

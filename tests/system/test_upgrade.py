@@ -23,6 +23,7 @@ import requests
 from proxy.domain.lanes import Lane
 from proxy.store import keys
 from proxy.store.server.embedded import ensure_store, stop_store
+from tests import stored
 from tests.store import golden
 from tests.system.earlier import lay_out, named_commit
 from tests.system.rig import OTHER, ROOT, Process, Rig, offline, push_token
@@ -43,6 +44,8 @@ def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def rig(place: Path) -> Iterator[Rig]:
     """Leases are short: a worker dies."""
     with Rig(place, relay={"in_flight": IN_FLIGHT}, apns={"delay_ms": DELAY_MS}, without=("mimc", "mipush")) as it:
+        with it.redis() as redis:  # a store that an earlier program has met keeps its layout
+            redis.hset(keys.identity(), mapping={"id": "0123456789abcdef", "made_at": 1})
         yield it
 
 
@@ -52,6 +55,8 @@ def patient_rig(place: Path) -> Iterator[Rig]:
     times = {"lease_s": 30.0, "heartbeat_s": 4.0, "push_timeout_s": 20.0, "silence_min_s": 15.0, "drain_s": 20.0}
     relay = {"in_flight": IN_FLIGHT, **times}
     with Rig(place, relay=relay, apns={"delay_ms": DELAY_MS}, without=("mimc", "mipush")) as it:
+        with it.redis() as redis:  # a store that an earlier program has met keeps its layout
+            redis.hset(keys.identity(), mapping={"id": "0123456789abcdef", "made_at": 1})
         yield it
 
 
@@ -243,7 +248,8 @@ def test_jobs_that_one_version_postponed_are_taken_by_the_other(
 
 def all_postponed_twice(rig: Rig) -> bool:
     with rig.redis() as redis:
-        waiting = redis.zrange(keys.retries(Lane(OTHER, "other", "apns")), 0, -1)
+        (name,) = stored.retries(redis, Lane(OTHER, "other", "apns"))
+        waiting = redis.zrange(name, 0, -1)
     return len(waiting) == DEVICES and all(json.loads(it)["attempt"] >= 2 for it in waiting)
 
 

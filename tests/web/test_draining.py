@@ -17,12 +17,11 @@ from proxy.spool.drain import Drain, Drained
 from proxy.spool.folder import Spool
 from proxy.spool.health import SpoolMetrics
 from proxy.spool.inbox import SpoolingInbox
-from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.queue.inbox import RedisInbox
 from proxy.web.draining import Draining
 from proxy.web.services import SpoolServices
-from tests.store.samples import DAY, callback, for_inbox, raw
+from tests.store.samples import DAY, LAYOUT, callback, for_inbox, raw
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 AWAY, BACK = "the store is away: callbacks are kept on this machine's disk", "the store is back"
@@ -67,7 +66,7 @@ def test_what_waits_is_handed_in_counted_and_said(store: Store, app_id: str, tmp
     assert events(logs) == ["spooled callbacks handed in"]
     assert (logs[0]["accepted"], logs[0]["duplicates"], logs[0]["left"]) == (3, 0, 0)
     assert handed_in("accepted") == before + 3
-    assert raw(store, "XLEN", keys.callbacks(app_id)) == 3
+    assert raw(store, "XLEN", LAYOUT.callbacks(app_id, 0)) == 3
 
 
 def test_an_outage_is_said_when_it_begins_and_when_it_ends(store_url: str, tmp_path: Path) -> None:
@@ -90,7 +89,7 @@ def test_a_store_that_answers_and_takes_nothing_is_said_to_be_away_once(
     store: Store, store_url: str, app_id: str, tmp_path: Path
 ) -> None:
     clock = Clock()
-    raw(store, "SET", keys.callbacks(app_id), "no stream")
+    raw(store, "SET", LAYOUT.callbacks(app_id, 0), "no stream")
     it = services(Store(store_url, clock=clock), tmp_path)
     keep(it, app_id, 2)
     draining = Draining(it)
@@ -98,7 +97,7 @@ def test_a_store_that_answers_and_takes_nothing_is_said_to_be_away_once(
         for _ in range(4):
             draining.look()
             clock.now_s += 1.0
-        raw(store, "DEL", keys.callbacks(app_id))
+        raw(store, "DEL", LAYOUT.callbacks(app_id, 0))
         draining.look()
     assert events(logs) == [AWAY, "spooled callbacks handed in", BACK]
 

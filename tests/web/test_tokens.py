@@ -20,7 +20,7 @@ from proxy.store.users.presence import RedisPresence
 from proxy.wiring.web import web_services
 from tests.auth.endpoint import always, endpoint
 from tests.mimc.upstream import answering, http, upstream
-from tests.store.samples import raw
+from tests.store.samples import LAYOUT, raw
 from tests.web.world import APP_ID, ORIGIN, OTHER_APP_ID, World, app_section, bearer, other_section, settings
 
 PATH = "/api/account/token"
@@ -230,7 +230,7 @@ def test_who_was_given_a_token_is_present_for_a_while_where_that_counts(store: S
     client = create_app(replace(world.services, presence=presence)).test_client()
 
     def left_ms() -> int:
-        left: int = raw(store, "PTTL", keys.present(app_id, "1000"))
+        left: int = raw(store, "PTTL", LAYOUT.present(app_id, "1000"))
         return left
 
     client.post(PATH, headers=bearer())  # the answer holds no token

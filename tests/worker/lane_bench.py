@@ -32,6 +32,7 @@ from proxy.worker.leases import Leases
 from proxy.worker.observer import RelayObserver
 from tests.store.samples import (
     DAY,
+    LAYOUT,
     LEASE,
     MS,
     NO_WAIT,
@@ -116,7 +117,7 @@ class LaneBench:
         keeps_history: bool = True,
     ) -> None:
         self.redis, self.lane, self.logged = redis, lane, logged
-        self.stream = keys.jobs(lane)
+        self.stream = LAYOUT.jobs(lane, 0)
         self.clock, self.now = Clock(), NOON
         self.wire = ScriptedWire(always(Accepted()), batch_limit)
         self.transport = ScriptedTransport(self.clock)
@@ -136,7 +137,7 @@ class LaneBench:
         self.accounts: dict[str, str] = {}  # by job id
         observer = RelayObserver(lane.app_id, lane)
         self.consumer = StreamConsumer(
-            self.stream, self.queue, self.leases, partial(self.queue.settle_jobs, lane), observer,
+            lane, self.queue, self.leases, partial(self.queue.settle_jobs, lane), observer,
             in_flight=in_flight, block=NO_WAIT,
         )  # fmt: skip
         self.control = LaneControl(
@@ -213,7 +214,7 @@ class LaneBench:
 
     async def put(self, *jobs: Job | str) -> None:
         """Jobs of the lane; an account's name is a job for it."""
-        await self.queue.ensure_group(self.stream)
+        await self.queue.ensure_groups(self.lane)
         await put_jobs(self.redis, self.lane, [self.job(one) if isinstance(one, str) else one for one in jobs])
 
     def register(self, *devices: Device) -> None:
@@ -271,11 +272,11 @@ class LaneBench:
 
     async def retries(self) -> list[tuple[Job, float]]:
         """What waits for another try, and how many seconds after NOON each is due."""
-        found = await self.redis.zrange(keys.retries(self.lane), 0, -1, withscores=True)
+        found = await self.redis.zrange(LAYOUT.retries(self.lane, 0), 0, -1, withscores=True)
         return [(load_job(record), round(score / 1000 - NOON.timestamp(), 3)) for record, score in found]
 
     async def dead_letters(self) -> list[bytes]:
-        return [fields[b"reason"] for _, fields in await self.redis.xrange(keys.dead_letters(self.lane.app_id))]
+        return [fields[b"reason"] for _, fields in await self.redis.xrange(LAYOUT.dead_letters(self.lane.app_id, 0))]
 
     async def stored_pause(self) -> Pause | None:
         return (await self.lane_states.states([self.lane]))[self.lane].pause

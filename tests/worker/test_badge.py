@@ -8,14 +8,13 @@ import pytest
 
 from proxy.domain.alerts import Update
 from proxy.domain.jobs import Job
-from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.devices.addresses import RedisAddresses
 from proxy.store.records import load_job
 from proxy.store.scripts import ask_strictly
 from proxy.store.users.unread import MOST_CONVERSATIONS, MOST_UNREAD, RedisUnread, asking, number
 from proxy.usecases.clear_badge import badge_jobs
-from tests.store.samples import DAY, NOON, SECOND, device, with_redis
+from tests.store.samples import DAY, LAYOUT, NOON, SECOND, device, with_redis
 from tests.worker.test_withdrawals import Withdrawing
 
 OnRelay = Callable[[Callable[["Counting"], Awaitable[None]]], None]
@@ -27,11 +26,11 @@ class Counting(Withdrawing):
     counts = True
 
     async def unread(self, account: str = "ben") -> int:
-        return number((await ask_strictly(self.redis, [asking(self.app_id, account)]))[0])
+        return number((await ask_strictly(self.redis, [asking(LAYOUT, self.app_id, account)]))[0])
 
     async def told(self) -> list[tuple[Job, float]]:
         """Which badge updates wait, and for how many seconds from NOON."""
-        found = await self.redis.zrange(keys.retries(self.phones), 0, -1, withscores=True)
+        found = await self.redis.zrange(LAYOUT.retries(self.phones, 0), 0, -1, withscores=True)
         return [(load_job(record), round(score / 1000 - NOON.timestamp(), 3)) for record, score in found]
 
     async def say_all(self, count: int, **of: Any) -> None:
@@ -155,7 +154,7 @@ def test_what_was_not_read_for_a_week_counts_no_longer(on_relay: OnRelay) -> Non
         await relay.plan(relay.phones)
         assert await relay.unread() == 2
         for pattern in ("badge",):
-            for key in await relay.redis.keys(f"proxy:{{{relay.app_id}}}:{pattern}:*"):
+            for key in await relay.redis.keys(f"*:{relay.app_id}:{pattern}:*"):
                 assert 0 < await relay.redis.pttl(key) <= 7 * 86_400_000
 
     on_relay(scenario)
@@ -210,9 +209,8 @@ def test_a_read_that_a_dead_worker_left_uncounts_and_tells_once(on_relay: OnRela
     async def scenario(relay: Counting) -> None:
         await relay.say_all(3)
         relay.read("m2")
-        dying = relay.instance(relay.phones, name="dying")
-        dying.queue.fault = RuntimeError("killed before the acknowledgement")
-        await dying.turn()
+        dying = relay.instance(relay.phones, name="dying", settles=False)
+        await dying.worker.claim()  # and is killed before it has acknowledged
         assert await relay.left() == (1, 1)
         await relay.instance(relay.phones, name="heir").take_over()
         assert (await relay.unread(), len(await relay.told())) == (1, 1)

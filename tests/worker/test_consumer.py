@@ -19,7 +19,7 @@ from proxy.store.records import load_job
 from proxy.worker.consumer import StreamConsumer
 from proxy.worker.leases import Leases
 from proxy.worker.observer import RelayObserver
-from tests.store.samples import MS, NO_WAIT, NOON, alert, mipush_lane, put_jobs, queue_of, with_redis
+from tests.store.samples import LAYOUT, MS, NO_WAIT, NOON, alert, mipush_lane, put_jobs, queue_of, with_redis
 
 SHORT_LEASE_S = 0.005  # longer than the store's, so that a take-over needs no waiting
 
@@ -30,7 +30,7 @@ class Bench:
     def __init__(self, redis: Any, app_id: str) -> None:
         self.redis, self.app_id = redis, app_id
         self.lane = mipush_lane(app_id)
-        self.stream = keys.jobs(self.lane)
+        self.stream = LAYOUT.jobs(self.lane, 0)
         self._settling: list[asyncio.Task[None]] = []
 
     def worker(
@@ -39,7 +39,7 @@ class Bench:
         """The consumer of a worker instance, whose settlements are carried out."""
         queue = queue_of(self.redis, name, lease)
         consumer = StreamConsumer(
-            self.stream,
+            self.lane,
             queue,
             Leases(15.0),
             partial(queue.settle_jobs, self.lane),
@@ -51,7 +51,7 @@ class Bench:
         return consumer
 
     async def put(self, *accounts: str) -> None:
-        await queue_of(self.redis).ensure_group(self.stream)
+        await queue_of(self.redis).ensure_groups(self.lane)
         await put_jobs(self.redis, self.lane, [Job("main", "mipush", name, "", alert()) for name in accounts])
 
     async def backlog(self) -> tuple[int, int]:
@@ -60,7 +60,7 @@ class Bench:
         return await self.redis.xlen(self.stream), pending["pending"]
 
     async def dead_letters(self) -> list[tuple[bytes, bytes]]:
-        letters = await self.redis.xrange(keys.dead_letters(self.app_id))
+        letters = await self.redis.xrange(LAYOUT.dead_letters(self.app_id, 0))
         return [(fields[b"cause"], fields[b"reason"]) for _, fields in letters]
 
     def metric(self, name: str, **labels: str) -> float:
@@ -144,7 +144,7 @@ def test_an_entry_is_settled_once_whatever_else_is_decided_about_it(on_stream: O
         worker.release([entry.id])
         await worker.settled()
         assert await bench.backlog() == (0, 0)
-        assert await bench.redis.zcard(keys.retries(bench.lane)) == 0
+        assert await bench.redis.zcard(LAYOUT.retries(bench.lane, 0)) == 0
         assert worker.in_flight.used == 0
 
     on_stream(scenario)
@@ -344,7 +344,7 @@ def labels_of(bench: Bench, cause: Cause) -> dict[str, str]:
 def test_one_settlement_that_the_store_refuses_is_buried_and_the_others_are_carried_out(on_stream: OnStream) -> None:
     async def scenario(bench: Bench) -> None:
         await bench.put("ben", "cai", "dan")
-        await bench.redis.set(keys.retries(bench.lane), "no sorted set")
+        await bench.redis.set(LAYOUT.retries(bench.lane, 0), "no sorted set")
         worker = bench.worker()
         ben, cai, dan = await worker.claim()
         worker.settle(Finish(ben.id))
@@ -365,7 +365,7 @@ def test_where_the_list_of_dead_letters_is_broken_too_the_entry_stays_pending_to
 ) -> None:
     async def scenario(bench: Bench) -> None:
         await bench.put("ben", "cai")
-        await bench.redis.set(keys.dead_letters(bench.app_id), "no stream")
+        await bench.redis.set(LAYOUT.dead_letters(bench.app_id, 0), "no stream")
         worker = bench.worker()
         ben, cai = await worker.claim()
         worker.settle(Bury(ben.id, Cause.REJECTED, "too large", load_job(ben.record)))
@@ -374,7 +374,7 @@ def test_where_the_list_of_dead_letters_is_broken_too_the_entry_stays_pending_to
         assert await bench.backlog() == (1, 1)
         assert worker.in_flight.used == 0
         assert [entry["log_level"] for entry in logged if entry.get("count") == 1] == ["error"]
-        await bench.redis.delete(keys.dead_letters(bench.app_id))
+        await bench.redis.delete(LAYOUT.dead_letters(bench.app_id, 0))
         await past_the_lease()
         (again,) = await worker.take_over()
         worker.settle(Bury(again.id, Cause.REJECTED, "too large", load_job(again.record)))
@@ -397,7 +397,7 @@ class Settling:
     def __post_init__(self) -> None:
         self.lane = mipush_lane(self.app_id)
         self.consumer = StreamConsumer(
-            keys.jobs(self.lane),
+            self.lane,
             queue_of(self.redis),
             Leases(15.0),
             self.carry_out,
@@ -415,7 +415,7 @@ class Settling:
         return SettleResult()
 
     async def claim(self, count: int) -> list[bytes]:
-        await queue_of(self.redis).ensure_group(self.consumer.stream)
+        await queue_of(self.redis).ensure_groups(self.lane)
         await put_jobs(self.redis, self.lane, [Job("main", "mipush", f"u{n}", "", alert()) for n in range(count)])
         return [entry.id for entry in await self.consumer.claim()]
 

@@ -12,10 +12,9 @@ from proxy.domain.decisions import Result
 from proxy.domain.jobs import ClaimedJob, Job, Push
 from proxy.domain.lanes import Lane
 from proxy.domain.outcomes import Deferred, OurFault, Outcome, Rejected
-from proxy.store import keys
 from proxy.store.queue.conversation_locks import RedisConversationLocks
 from proxy.worker.conversations import Conversations, Ending, ending
-from tests.store.samples import DAY, LEASE, SECOND, alert, mipush_lane, with_redis
+from tests.store.samples import DAY, LAYOUT, LEASE, SECOND, alert, mipush_lane, with_redis
 
 
 class DeafOnce(RedisConversationLocks):
@@ -43,7 +42,7 @@ class Bench:
 
     async def a_worker_dies(self) -> None:
         """Its locks run out."""
-        for lock in await self.redis.keys(keys.conversation_lock(self.lane, "*")):
+        for lock in await self.redis.keys(LAYOUT.conversation_lock(self.lane, "*")):
             await self.redis.delete(lock)
 
 

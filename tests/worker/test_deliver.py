@@ -45,15 +45,16 @@ from proxy.store.users.preferences import RedisPreferences
 from proxy.worker.observer import MOST_TOLD
 from tests.store.samples import (
     DAY,
+    LAYOUT,
     LEASE,
     MS,
-    NO_WAIT,
     NOON,
     SECOND,
     all_that_is_stored,
     apns_lane,
     device,
     mipush_lane,
+    new_of,
     put_jobs,
     queue_of,
 )
@@ -285,7 +286,7 @@ def test_a_job_whose_device_changed_its_environment_goes_to_the_other_lane(on_ph
         assert bench.results == [("ben", "other environment")]
         assert bench.sent == []
         await bench.nothing_is_left()
-        ((_, fields),) = await bench.redis.xrange(keys.jobs(replace(bench.lane, channel="apns-sandbox")))
+        ((_, fields),) = await bench.redis.xrange(LAYOUT.jobs(replace(bench.lane, channel="apns-sandbox"), 0))
         moved = load_job(fields[b"r"])
         assert (moved.account, moved.channel, moved.id) == ("ben", "apns-sandbox", bench.job("ben").id)
 
@@ -365,10 +366,10 @@ def test_what_was_taken_over_five_times_without_an_end_is_poison(
 ) -> None:
     async def scenario(bench: LaneBench) -> None:
         await bench.put("ben")
-        await queue_of(bench.redis, "w0").claim(bench.stream, 1, NO_WAIT)
+        await new_of(queue_of(bench.redis, "w0"), bench.lane, 1)
         for n in range(1, earlier + 1):
             await asyncio.sleep(0.003)
-            await queue_of(bench.redis, f"w{n}", MS).take_over(bench.stream, 1, suspect=True)
+            await queue_of(bench.redis, f"w{n}", MS).take_over(bench.lane, 1, suspect=True)
         await bench.take_over()
         assert await bench.dead_letters() == dead
         assert len(bench.sent) == (0 if dead else 1)
@@ -404,7 +405,7 @@ def test_a_job_whose_registration_the_store_cannot_read_is_left_for_later_and_ho
 ) -> None:
     async def scenario(bench: LaneBench) -> None:
         await bench.put("ben", "zed", "cai")
-        broken = keys.account(bench.lane.app_id, "main", "zed")
+        broken = LAYOUT.account(bench.lane.app_id, "main", "zed")
         await bench.redis.set(broken, "no hash")
         await bench.turn()
         assert sorted(bench.results) == [("ben", "accepted"), ("cai", "accepted")]
@@ -455,7 +456,7 @@ def test_an_answer_that_cannot_be_carried_out_leaves_its_jobs_for_a_later_try(on
 
 def test_where_the_store_refuses_what_one_job_of_a_batch_changes_the_others_are_settled(on_phones: OnLane) -> None:
     async def scenario(bench: LaneBench) -> None:
-        broken = keys.push_token(bench.lane.app_id, "main", Platform.APNS, "ben-token")
+        broken = LAYOUT.push_token(bench.lane.app_id, "main", Platform.APNS, "ben-token")
         bench.wire.verdict = lambda pushes, _: [
             Misaddressed("BadDeviceToken") if push.job.account == "ben" else Accepted() for push in pushes
         ]
@@ -502,7 +503,7 @@ def test_a_job_whose_lease_ran_out_before_it_left_is_not_sent_and_left_to_others
         assert bench.sent == []
         assert await bench.backlog() == (1, 1)
         await asyncio.sleep(0.003)
-        assert len(await queue_of(bench.redis, "worker-2", MS).take_over(bench.stream, 10, suspect=True)) == 1
+        assert len(await queue_of(bench.redis, "worker-2", MS).take_over(bench.lane, 10, suspect=True)) == 1
 
     on_lane(scenario)
 
@@ -809,7 +810,7 @@ def test_an_alert_whose_address_is_dead_goes_to_the_fallback_once(on_phones: OnL
         await bench.move_due()
         await bench.turn()  # on to the third, in its own lane
         assert bench.sent == [["ben-token"], ["ben-token"], ["b0"], ["b0"]]
-        http = keys.jobs(replace(bench.lane, channel="http"))
+        http = LAYOUT.jobs(replace(bench.lane, channel="http"), 0)
         moved = [load_job(fields[b"r"]) for _, fields in await bench.redis.xrange(http)]
         assert [(one.alert.message_id, one.channel, one.first_platform) for one in moved] == [
             ("m1", "http", "apns"), ("m2", "http", "apns"),
@@ -964,7 +965,7 @@ def test_a_probe_settles_what_needs_no_request_and_sends_one(on_lane: OnLane) ->
 def test_a_probe_may_be_a_job_that_a_dead_worker_left(on_lane: OnLane) -> None:
     async def scenario(bench: LaneBench) -> None:
         await bench.put("ben")
-        await queue_of(bench.redis, "dead").claim(bench.stream, 1, NO_WAIT)
+        await new_of(queue_of(bench.redis, "dead"), bench.lane, 1)
         await bench.pause()
         await bench.turn()
         assert bench.results == [("ben", "accepted")]
@@ -1247,7 +1248,7 @@ def test_a_push_that_was_not_accepted_supersedes_nothing_and_frees_its_conversat
         bench.wire.verdict = always(outcome)
         await bench.put(bench.job(message_id="m9", sequence=9))
         await bench.turn()
-        await bench.redis.delete(keys.unknown(bench.lane, "ben"))
+        await bench.redis.delete(LAYOUT.unknown(bench.lane, "ben"))
         await RedisLaneStates(bench.redis, "another").resume(bench.lane)
         await bench.look()
         bench.worker.observe((await bench.lane_states.states([bench.lane]))[bench.lane], bench.clock() + 1)

@@ -21,14 +21,13 @@ from proxy.domain.outcomes import About, Deferred, Rejected
 from proxy.domain.preferences import Mute, Preferences, QuietHours
 from proxy.domain.previews import Preview
 from proxy.domain.settlements import Bury
-from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.queue.folds import Folding
 from proxy.store.records import load_job
 from proxy.store.scripts import ask_strictly
 from proxy.store.users.preferences import RedisPreferences
 from proxy.store.users.unread import asking, number
-from tests.store.samples import DAY, NO_WAIT, NOON, SECOND, queue_of, with_redis
+from tests.store.samples import DAY, LAYOUT, NOON, SECOND, new_of, queue_of, with_redis
 from tests.worker.lane_bench import LaneBench
 from tests.worker.provider import BROKEN, always
 from tests.worker.test_history import notes, results
@@ -84,7 +83,7 @@ class Folds(Withdrawing):
 
     async def due(self) -> list[float]:
         """When updates are, in seconds from NOON."""
-        found = await self.redis.zrange(keys.retries(self.lane), 0, -1, withscores=True)
+        found = await self.redis.zrange(LAYOUT.retries(self.lane, 0), 0, -1, withscores=True)
         return [round(score / 1000 - NOON.timestamp(), 3) for _, score in found]
 
 
@@ -94,7 +93,7 @@ def on_folds(store_url: str, store: Store, app_id: str, logged: Logged) -> OnFol
         async def to_its_end(redis: Any) -> None:
             relay = Folds(redis, store, app_id, store_url, logged, replaces=replaces)
             relay.register(["ben"])
-            await relay.bench.queue.ensure_group(relay.bench.stream)
+            await relay.bench.queue.ensure_groups(relay.lane)
             for bench in (relay.bench, relay.heir):
                 bench.start()
             try:
@@ -224,7 +223,7 @@ def test_at_preview_none_an_update_waits_without_a_name_or_a_word(on_folds: OnFo
     async def scenario(relay: Folds) -> None:
         relay.preview = Preview.NONE
         await relay.write("a", "b")
-        ((record, _),) = await relay.redis.zrange(keys.retries(relay.lane), 0, -1, withscores=True)
+        ((record, _),) = await relay.redis.zrange(LAYOUT.retries(relay.lane, 0), 0, -1, withscores=True)
         assert load_job(record).alert.text == AlertText("", "", FOLD, count=1)
         assert json.loads(record)["v"] == 2  # no alert for an earlier program
 
@@ -236,12 +235,12 @@ def test_the_badge_counts_each_message_when_it_comes(on_folds: OnFolds) -> None:
         relay.counts = True
         await relay.write("a", "b", "c")
         await relay.write("d", topic_id="t1", to=["ben", "cai"])
-        (total,) = await ask_strictly(relay.redis, [asking(relay.app_id, "ben")])
+        (total,) = await ask_strictly(relay.redis, [asking(LAYOUT, relay.app_id, "ben")])
         assert number(total) == 4
         assert await relay.at(61) == ["m1", "m4", 2]
         relay.recall("m2")
         await relay.plan(relay.lane)
-        assert number((await ask_strictly(relay.redis, [asking(relay.app_id, "ben")]))[0]) == 3
+        assert number((await ask_strictly(relay.redis, [asking(LAYOUT, relay.app_id, "ben")]))[0]) == 3
 
     on_folds(scenario)
 
@@ -288,7 +287,7 @@ def test_an_update_whose_worker_died_is_pushed_by_another_and_nothing_is_lost(on
         relay.now = NOON + 61 * SECOND
         queue = queue_of(relay.redis, "killed", lease=timedelta(milliseconds=1))
         await queue.move_due([relay.lane], [], relay.now, 100)
-        (entry,) = await queue.claim(keys.jobs(relay.lane), 10, NO_WAIT)
+        (entry,) = await new_of(queue, relay.lane, 10)
         assert load_job(entry.record).alert.is_fold
         await relay.write("d")  # while the update has a dead worker's claim
         assert await relay.due() == []
@@ -364,10 +363,10 @@ def test_an_update_that_the_provider_refuses_is_a_dead_letter_and_the_next_ones_
         assert await relay.push() == ["m3"]
         assert await relay.at(300) == [1]
         # an operator sends it again
-        ((_, letter),) = await relay.redis.xrange(keys.dead_letters(relay.app_id))
+        ((_, letter),) = await relay.redis.xrange(LAYOUT.dead_letters(relay.app_id, 0))
         job = load_job(letter[b"r"])
         assert (job.alert.text.count, job.alert.text.title) == (1, "")
-        await relay.redis.xadd(keys.jobs(relay.lane), {"r": letter[b"r"]})
+        await relay.redis.xadd(LAYOUT.jobs(relay.lane, 0), {"r": letter[b"r"]})
         assert await relay.at(301) == [1]
 
     on_folds(scenario)
@@ -379,7 +378,7 @@ def test_an_update_that_ends_its_workers_takes_no_more_with_it(on_folds: OnFolds
         await relay.push()
         queue = queue_of(relay.redis, "poisoned")
         await queue.move_due([relay.lane], [], NOON + 61 * SECOND, 100)
-        (entry,) = await queue.claim(keys.jobs(relay.lane), 10, NO_WAIT)
+        (entry,) = await new_of(queue, relay.lane, 10)
         await queue.settle_jobs(relay.lane, [Bury(entry.id, Cause.POISON, "poison", load_job(entry.record))])
         assert await relay.due() == []
         relay.now = NOON + 200 * SECOND
@@ -393,7 +392,7 @@ def test_an_update_whose_count_the_store_has_lost_tells_of_one(on_folds: OnFolds
     async def scenario(relay: Folds) -> None:
         await relay.write("a", "b", "c")
         await relay.push()
-        (key,) = await relay.redis.keys(f"proxy:{{{relay.app_id}}}:fold:*")
+        (key,) = await relay.redis.keys(f"*:{relay.app_id}:fold:*")
         await relay.redis.delete(key)
         assert await relay.at(61) == [1]
 
@@ -426,7 +425,7 @@ def test_whatever_happens_each_message_is_told_of_and_none_is_counted_twice(on_f
         async def die() -> None:
             queue = queue_of(relay.redis, "killed", lease=timedelta(milliseconds=1))
             await queue.move_due([relay.lane], [], relay.now, 100)
-            await queue.claim(keys.jobs(relay.lane), 10, NO_WAIT)
+            await new_of(queue, relay.lane, 10)
 
         async def inherit() -> None:
             before, relay.heir.now = len(relay.heir.wire.built), relay.now
@@ -449,7 +448,7 @@ def test_whatever_happens_each_message_is_told_of_and_none_is_counted_twice(on_f
                 together.setdefault(alert.message_id, []).append(alert.text.count)
         assert len(alone) + sum(max(counts) for counts in together.values()) == relay.numbers
         assert all(counts == sorted(set(counts)) for counts in together.values())
-        assert (await relay.due(), await relay.redis.xlen(keys.jobs(relay.lane))) == ([], 0)
+        assert (await relay.due(), await relay.redis.xlen(LAYOUT.jobs(relay.lane, 0))) == ([], 0)
 
     on_folds(scenario)
 
@@ -579,7 +578,7 @@ def test_without_folding_each_has_its_alert_and_no_key_is_made(on_folds: OnFolds
         relay.folding = None
         await relay.write("a", "b", "c")
         assert await relay.push() == ["m1", "m2", "m3"]
-        assert await relay.redis.keys(f"proxy:{{{relay.app_id}}}:fold:*") == []
+        assert await relay.redis.keys(f"*:{relay.app_id}:fold:*") == []
 
     on_folds(scenario)
 
@@ -587,7 +586,7 @@ def test_without_folding_each_has_its_alert_and_no_key_is_made(on_folds: OnFolds
 def test_the_keys_of_folds_end_by_themselves(on_folds: OnFolds) -> None:
     async def scenario(relay: Folds) -> None:
         await relay.write()
-        (key,) = await relay.redis.keys(f"proxy:{{{relay.app_id}}}:fold:*")
+        (key,) = await relay.redis.keys(f"*:{relay.app_id}:fold:*")
         assert 0 < await relay.redis.pttl(key) <= WINDOW / timedelta(milliseconds=1)
         await relay.write("b")
         assert DAY < await relay.redis.pttl(key) * timedelta(milliseconds=1) <= DAY + WINDOW
@@ -604,7 +603,7 @@ def test_an_update_that_is_lost_is_made_again_and_tells_of_all(on_folds: OnFolds
     async def scenario(relay: Folds) -> None:
         await relay.write("a", "b")
         await relay.push()
-        await relay.redis.delete(keys.retries(relay.lane))
+        await relay.redis.delete(LAYOUT.retries(relay.lane, 0))
         relay.now = NOON + HOUR
         await relay.write("c")
         assert await relay.at(3700) == [2]
@@ -624,7 +623,7 @@ def test_an_update_that_was_only_late_is_not_told_twice(on_folds: OnFolds) -> No
             await relay.write("c")
         assert await relay.push() == [4]
         assert await relay.at(5 * 3600) == []
-        assert (await relay.due(), await relay.redis.xlen(keys.jobs(relay.lane))) == ([], 0)
+        assert (await relay.due(), await relay.redis.xlen(LAYOUT.jobs(relay.lane, 0))) == ([], 0)
 
     on_folds(scenario)
 
@@ -650,8 +649,8 @@ def test_what_comes_while_an_update_of_an_operator_is_on_its_way_is_told(on_fold
         await relay.write("c", "d")
         assert await relay.push() == ["m3"]
         assert await relay.at(123) == [1]
-        ((_, letter),) = await relay.redis.xrange(keys.dead_letters(relay.app_id))
-        await relay.redis.xadd(keys.jobs(relay.lane), {"r": letter[b"r"]})
+        ((_, letter),) = await relay.redis.xrange(LAYOUT.dead_letters(relay.app_id, 0))
+        await relay.redis.xadd(LAYOUT.jobs(relay.lane, 0), {"r": letter[b"r"]})
         built = len(relay.bench.wire.built)
         relay.bench.transport.answering.clear()
         pushing = asyncio.create_task(relay.push())

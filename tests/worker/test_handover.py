@@ -16,13 +16,12 @@ from proxy.domain.devices import Device
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
 from proxy.domain.settlements import ChunkResult, PlanChunk
-from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.queue.lane_states import RedisLaneStates
 from proxy.store.queue.streams import RedisQueue
 from proxy.store.scripts import Command
 from proxy.worker.handover import HandOver
-from tests.store.samples import DAY, MS, NOON, apns_lane, device, mipush_lane, put_jobs
+from tests.store.samples import DAY, LAYOUT, MS, NOON, apns_lane, device, mipush_lane, put_jobs
 from tests.worker.lane_bench import BREAKER, LaneBench, Logged, OnLane, on_bench
 
 
@@ -67,7 +66,7 @@ class Plan:
         return await self._hand_over.append(chunks, NOON)
 
     def chunk(self, jobs: Sequence[tuple[Lane, Job]], message_id: str) -> PlanChunk:
-        return PlanChunk(self._bench.lane.app_id, message_id, b"0-1", jobs, last=False)
+        return PlanChunk(self._bench.lane.app_id, message_id, jobs)
 
 
 def phone_of(account: str, **of: Any) -> Device:
@@ -75,7 +74,7 @@ def phone_of(account: str, **of: Any) -> Device:
 
 
 async def takes_from_the_plan(bench: LaneBench) -> None:
-    await bench.queue.ensure_group(bench.stream)
+    await bench.queue.ensure_groups(bench.lane)
     await bench.consumer.claim()  # nothing waits
 
 
@@ -243,7 +242,7 @@ def test_where_the_store_is_away_the_room_is_given_back(on_phones: OnLane) -> No
 
 def test_one_broken_record_does_not_hold_up_what_was_appended_with_it(on_phones: OnLane) -> None:
     async def scenario(bench: LaneBench) -> None:
-        await bench.redis.set(keys.account(bench.lane.app_id, "main", "ghost"), "no hash")
+        await bench.redis.set(LAYOUT.account(bench.lane.app_id, "main", "ghost"), "no hash")
         await Plan(bench).append("ben", "ghost", "cai")
         await bench.until(lambda: bench.count(Result.ACCEPTED) == 2)
         assert sorted(bench.sent) == [["ben-token"], ["cai-token"]]
@@ -254,7 +253,7 @@ def test_one_broken_record_does_not_hold_up_what_was_appended_with_it(on_phones:
 def test_one_message_that_cannot_be_appended_does_not_hold_up_the_others(on_phones: OnLane) -> None:
     async def scenario(bench: LaneBench) -> None:
         plan = Plan(bench)
-        await bench.redis.set(keys.planned(bench.lane.app_id, "broken"), "no hash")
+        await bench.redis.set(LAYOUT.planned(bench.lane.app_id, "broken", 0), "no hash")
         chunks = [
             plan.chunk([(bench.lane, plan.job(who))], message) for who, message in (("ben", "broken"), ("cai", "m1"))
         ]
@@ -330,7 +329,7 @@ def test_two_callbacks_that_name_one_message_for_a_phone_with_a_new_push_token_a
 def test_a_damaged_registration_costs_no_other_phone_its_alert_and_no_room(on_phones: OnLane) -> None:
     async def scenario(bench: LaneBench) -> None:
         plan = Plan(bench)
-        await bench.redis.hset(keys.account(bench.lane.app_id, "main", "ben"), "phone", "no registration")
+        await bench.redis.hset(LAYOUT.account(bench.lane.app_id, "main", "ben"), "phone", "no registration")
         await plan.append("ben", "cai")
         await bench.until(lambda: bench.consumer.in_flight.used == 0)
         await bench.worker.drained()

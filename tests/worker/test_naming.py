@@ -102,6 +102,7 @@ def test_messages_claimed_with_one_that_waits_for_its_name_are_planned_meanwhile
         say(relay, "dan", 2)
         await one.worker.claim()
         assert await titles(relay) == [("dan", "text 2")]
+        await one.consumer.settled()
         assert one.consumer.in_flight.free == 128  # and it takes nobody's place
         server.go_on.set()
         await one.worker.drained()

@@ -6,7 +6,6 @@ from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -20,7 +19,7 @@ from proxy.channels.mipush.wire import MipushWire
 from proxy.domain.callbacks import Callback, Kind, Recipient
 from proxy.domain.devices import ApnsEnvironment, Platform
 from proxy.domain.jobs import Job, Push
-from proxy.domain.lanes import Lane, Route
+from proxy.domain.lanes import Callbacks, Lane, Route
 from proxy.domain.messages import DEFAULT_READING
 from proxy.domain.offline_messages import offline_message
 from proxy.domain.preferences import Mute, Preferences
@@ -51,6 +50,7 @@ from proxy.worker.withdrawals import PlanWithdrawals
 from tests.channels.pushes import apns_settings, mipush_settings
 from tests.store.samples import (
     DAY,
+    LAYOUT,
     MS,
     NO_WAIT,
     NOON,
@@ -61,6 +61,7 @@ from tests.store.samples import (
     device,
     job,
     mipush_lane,
+    new_of,
     put_jobs,
     with_redis,
 )
@@ -107,10 +108,10 @@ class Instance:
         addresses = RedisAddresses(redis, {"main": relay.app_id}, name, with_presence=relay.with_presence)
         observer = RelayObserver(relay.app_id)
         self.consumer = StreamConsumer(
-            relay.stream,
+            Callbacks(relay.app_id),
             self.queue,
             Leases(15.0),
-            partial(self.queue.settle_callbacks, relay.app_id),
+            lambda settlements: self.queue.settle_callbacks(relay.app_id, settlements, relay.now),
             observer,
             in_flight=128,
             block=NO_WAIT,
@@ -166,15 +167,16 @@ class Relay:
     def __init__(self, redis: Any, store: Store, app_id: str, store_url: str) -> None:
         self.redis, self.store, self.app_id, self.store_url = redis, store, app_id, store_url
         self.now = NOON
-        self.stream = keys.callbacks(app_id)
+        self.stream = LAYOUT.callbacks(app_id, 0)
         self.phones, self.accounts = apns_lane(app_id), mipush_lane(app_id)
         self.devices = RedisDeviceRegistry(store, {"main": app_id})
         self._settling: list[asyncio.Task[None]] = []
 
-    def instance(self, *lanes: Lane, name: str = "worker-1", redis: Any = None) -> Instance:
+    def instance(self, *lanes: Lane, name: str = "worker-1", redis: Any = None, settles: bool = True) -> Instance:
         """A worker that plans for these lanes, all of them where none is named; its settlements are carried out."""
         one = Instance(self, name, redis or self.redis, lanes or [self.phones, self.accounts])
-        self._settling.append(asyncio.create_task(one.consumer.run_settling()))
+        if settles:
+            self._settling.append(asyncio.create_task(one.consumer.run_settling()))
         return one
 
     def register(self, accounts: Iterable[str], device_id: str = "phone", resource: str = "") -> None:
@@ -198,10 +200,10 @@ class Relay:
         await self.instance(*lanes).turn()
 
     async def ensure_group(self) -> None:
-        await Faulty(self.redis, "setup", 1).ensure_group(self.stream)
+        await Faulty(self.redis, "setup", 1).ensure_groups(Callbacks(self.app_id))
 
     async def jobs(self, lane: Lane) -> list[Job]:
-        return [load_job(fields[b"r"]) for _, fields in await self.redis.xrange(keys.jobs(lane))]
+        return [load_job(fields[b"r"]) for _, fields in await self.redis.xrange(LAYOUT.jobs(lane, 0))]
 
     async def left(self) -> tuple[int, int]:
         """Callbacks in the stream, and how many of them some worker has claimed."""
@@ -209,9 +211,9 @@ class Relay:
 
     async def empty(self, lane: Lane) -> list[str]:
         """Deliver does its work: returns whom the lane's jobs were for."""
-        queue, stream = Faulty(self.redis, "deliver", 1), keys.jobs(lane)
-        await queue.ensure_group(stream)
-        entries = await queue.claim(stream, 1000, NO_WAIT)
+        queue = Faulty(self.redis, "deliver", 1)
+        await queue.ensure_groups(lane)
+        entries = await new_of(queue, lane, 1000)
         await queue.settle_jobs(lane, [Finish(entry.id) for entry in entries])
         return [load_job(entry.record).account for entry in entries]
 
@@ -389,7 +391,7 @@ def test_a_message_that_was_planned_before_says_so(on_relay: OnRelay, logged: Lo
 
 
 @pytest.mark.parametrize("messages", [1, 40])
-def test_messages_claimed_together_are_planned_in_two_round_trips_whatever_their_number(
+def test_messages_claimed_together_are_planned_in_three_round_trips_whatever_their_number(
     on_relay: OnRelay, messages: int
 ) -> None:
     async def scenario(relay: Relay) -> None:
@@ -398,12 +400,13 @@ def test_messages_claimed_together_are_planned_in_two_round_trips_whatever_their
         await relay.plan()  # the store knows the scripts now
         async with counted_round_trips(relay.store_url) as trips:
             redis = async_redis(trips.url, timeout_s=5.0)
+            await redis.learn_layout()
             one = relay.instance(name="counted", redis=redis)
             await redis.ping()
             relay.accept_messages(range(messages), names(5))
             before = trips.count
             await one.turn()
-            assert trips.count - before <= 1 + 2  # the claim comes first
+            assert trips.count - before <= 1 + 3  # the claim comes first, the end of their callbacks last
             await redis.aclose()
         assert len(await relay.jobs(relay.phones)) == 5 * (messages + 1)
         assert await relay.left() == (0, 0)
@@ -448,6 +451,7 @@ def test_a_crowd_is_planned_beside_small_messages_which_do_not_wait_for_it(on_re
         one = relay.instance(relay.accounts)
         await one.worker.claim()
         assert "ben" in [each.account for each in await relay.jobs(relay.accounts)]
+        await one.consumer.settled()
         assert one.consumer.in_flight.used == 1
         await one.worker.drained()
         assert len(await relay.jobs(relay.accounts)) == 3001
@@ -505,7 +509,7 @@ def test_an_unreadable_callback_is_a_dead_letter_and_its_neighbours_are_planned(
         await relay.plan(relay.accounts)
         assert len(await relay.jobs(relay.accounts)) == 2
         assert await relay.left() == (0, 0)
-        assert await relay.redis.xlen(keys.dead_letters(relay.app_id)) == 1
+        assert await relay.redis.xlen(LAYOUT.dead_letters(relay.app_id, 0)) == 1
 
     on_relay(scenario)
 
@@ -516,7 +520,7 @@ def test_a_message_that_the_store_refuses_does_not_hold_up_those_that_were_claim
     async def scenario(relay: Relay) -> None:
         relay.accept_messages([1, 2, 3])
         records = [load_offline_message(fields[b"r"]) for _, fields in await relay.redis.xrange(relay.stream)]
-        marks = keys.planned(relay.app_id, records[1].message_id)
+        marks = LAYOUT.planned(relay.app_id, records[1].message_id, 0)
         await relay.redis.set(marks, "no hash")
         await relay.plan(relay.accounts)
         assert len(await relay.jobs(relay.accounts)) == 2
@@ -584,11 +588,11 @@ def test_what_can_never_be_planned_ends_as_a_dead_letter(on_relay: OnRelay) -> N
             assert (await relay.left())[0] == 1
             await one.take_over()
         assert await relay.left() == (0, 0)
-        ((id_, letter),) = await relay.redis.xrange(keys.dead_letters(relay.app_id))
+        ((id_, letter),) = await relay.redis.xrange(LAYOUT.dead_letters(relay.app_id, 0))
         message = offline_message(callback(relay.app_id, sequence="1"), NOON)
         assert letter[b"cause"] == b"poison"
         assert load_offline_message(letter[b"r"]) == replace(message, payload=b"")
-        words = await relay.redis.get(keys.dead_words(relay.app_id, id_.decode()))
+        words = await relay.redis.get(LAYOUT.dead_words(relay.app_id, id_.decode(), 0))
         assert load_offline_message(words) == message
 
     on_relay(scenario)
@@ -611,8 +615,8 @@ def test_a_poison_callback_whose_worker_ended_over_the_look_up_too_is_buried_wit
         assert await relay.left() == (1, 1)
         await relay.instance(relay.accounts, name="worker-2").take_over()
         assert await relay.left() == (0, 0)
-        ((id_, _),) = await relay.redis.xrange(keys.dead_letters(relay.app_id))
-        kept = load_offline_message(await relay.redis.get(keys.dead_words(relay.app_id, id_.decode())))
+        ((id_, _),) = await relay.redis.xrange(LAYOUT.dead_letters(relay.app_id, 0))
+        kept = load_offline_message(await relay.redis.get(LAYOUT.dead_words(relay.app_id, id_.decode(), 0)))
         assert kept.payload == b"the words of ann"  # it was not known who hides them
 
     on_relay(scenario)
@@ -680,11 +684,11 @@ def test_a_crowd_in_front_of_a_lane_that_fills_up_loses_nobody_and_keeps_the_lan
 def test_jobs_that_wait_for_another_try_do_not_make_room(on_relay: OnRelay) -> None:
     async def scenario(relay: Relay) -> None:
         relay.jobs_cap = 1
-        await relay.redis.zadd(keys.retries(relay.accounts), {b"one": 1})
+        await relay.redis.zadd(LAYOUT.retries(relay.accounts, 0), {b"one": 1})
         relay.accept_messages([1])
         await relay.plan(relay.accounts)
         assert await relay.jobs(relay.accounts) == []
-        await relay.redis.delete(keys.retries(relay.accounts))
+        await relay.redis.delete(LAYOUT.retries(relay.accounts, 0))
         assert await relay.move_due(NOON + SECOND) == 1
         await relay.plan(relay.accounts)
         assert len(await relay.jobs(relay.accounts)) == 1
@@ -759,8 +763,8 @@ def test_where_no_alert_would_show_words_a_dead_letter_keeps_the_type_alone(on_r
         everything = await all_that_is_stored(relay.redis, relay.app_id)
         assert await relay.left() == (0, 0), hides
         assert [it for it in CANARIES if it in everything] == []
-        ((id_, _),) = await relay.redis.xrange(keys.dead_letters(relay.app_id))
-        kept = load_offline_message(await relay.redis.get(keys.dead_words(relay.app_id, id_.decode())))
+        ((id_, _),) = await relay.redis.xrange(LAYOUT.dead_letters(relay.app_id, 0))
+        kept = load_offline_message(await relay.redis.get(LAYOUT.dead_words(relay.app_id, id_.decode(), 0)))
         assert (relay.reading.type_of(kept.payload, kept.biz_type), kept.payload) == ("TEXT", b"{}")
 
     on_relay(scenario)

@@ -41,7 +41,7 @@ class Road(NamedTuple):
         await relay.plan(lane)
 
     async def deliver(self) -> None:
-        await self.bench.queue.ensure_group(self.bench.stream)
+        await self.bench.queue.ensure_groups(self.bench.lane)
         await self.bench.turn()
 
     async def wait(self, span: timedelta) -> None:

@@ -14,7 +14,6 @@ from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
 from proxy.domain.outcomes import About, Accepted, Deferred
 from proxy.domain.settlements import Shown
-from proxy.store import keys
 from proxy.store.connection import Store, async_redis
 from proxy.store.queue.withdrawals import RedisWithdrawals, Said
 from proxy.store.records import load_job
@@ -22,7 +21,7 @@ from proxy.store.scripts import ask_strictly
 from proxy.store.users.unread import asking
 from proxy.store.users.unread import number as unread_number
 from proxy.usecases.accept_callback import Acceptance
-from tests.store.samples import MS, NO_WAIT, NOON, SECOND, callback, mipush_lane, queue_of, with_redis
+from tests.store.samples import LAYOUT, MS, NOON, SECOND, callback, mipush_lane, new_of, queue_of, with_redis
 from tests.worker.lane_bench import LaneBench, OnLane, on_bench
 from tests.worker.provider import always
 from tests.worker.round_trips import counted_round_trips
@@ -58,9 +57,9 @@ class Withdrawing(Relay):
 
     async def push_all(self, lane: Lane) -> list[Job]:
         """Deliver pushes what is in the lane, and all is accepted."""
-        queue, stream = queue_of(self.redis, "deliver"), keys.jobs(lane)
-        await queue.ensure_group(stream)
-        entries = await queue.claim(stream, 1000, NO_WAIT)
+        queue = queue_of(self.redis, "deliver")
+        await queue.ensure_groups(lane)
+        entries = await new_of(queue, lane, 1000)
         jobs = [load_job(entry.record) for entry in entries]
         await queue.settle_jobs(lane, [Shown(entry.id, job) for entry, job in zip(entries, jobs, strict=True)])
         return jobs
@@ -70,7 +69,7 @@ class Withdrawing(Relay):
         return sorted((one.account, one.alert.update) for one in await self.jobs(lane) if one.alert.update)
 
     async def marks(self, message_id: str) -> list[bytes]:
-        return [mark[:1] for mark in await self.redis.hvals(keys.planned(self.app_id, message_id))]
+        return [mark[:1] for mark in await self.redis.hvals(LAYOUT.planned(self.app_id, message_id, 0))]
 
 
 @pytest.fixture
@@ -165,9 +164,9 @@ def test_an_alert_that_is_accepted_after_its_recall_is_followed_by_the_withdrawa
         relay.register(["ben"])
         relay.say("m1")
         await relay.plan(relay.phones)
-        queue, stream = queue_of(relay.redis, "deliver"), keys.jobs(relay.phones)
-        await queue.ensure_group(stream)
-        (entry,) = await queue.claim(stream, 10, NO_WAIT)  # it is on the wire
+        queue = queue_of(relay.redis, "deliver")
+        await queue.ensure_groups(relay.phones)
+        (entry,) = await new_of(queue, relay.phones)  # it is on the wire
         relay.recall("m1")
         await relay.plan(relay.phones)
         assert await relay.withdrawn(relay.phones) == []
@@ -274,7 +273,7 @@ def test_what_was_read_while_its_lane_was_full_is_neither_told_nor_counted_later
         assert await relay.move_due(NOON + 60 * SECOND) == 3
         await relay.plan(relay.phones)
         assert [job.alert.order.sequence for job in await relay.jobs(relay.phones)] == [3]
-        (total,) = await ask_strictly(relay.redis, [asking(relay.app_id, "ben")])
+        (total,) = await ask_strictly(relay.redis, [asking(LAYOUT, relay.app_id, "ben")])
         assert unread_number(total) == 2  # m0 and m3
 
     on_relay(scenario)
@@ -305,7 +304,7 @@ def test_of_a_conversation_a_bounded_number_of_messages_is_remembered(on_relay: 
             relay.say(f"m{number}", sequence=number + 1)
         for _ in range(2):
             await relay.plan(relay.accounts)
-        (key,) = await relay.redis.keys(f"proxy:{{{relay.app_id}}}:said:*")
+        (key,) = await relay.redis.keys(f"*:{relay.app_id}:said:*")
         assert await relay.redis.zcard(key) == 127
         assert await relay.redis.object("encoding", key) == b"listpack"
         assert 0 < await relay.redis.pttl(key) <= 86_400_000
@@ -320,7 +319,7 @@ def test_nothing_is_kept_or_asked_where_alerts_are_never_taken_back(on_relay: On
         relay.say("m1")
         relay.recall("m1", instant=False)
         await relay.plan(relay.phones)
-        assert await relay.redis.keys(f"proxy:{{{relay.app_id}}}:said:*") == []
+        assert await relay.redis.keys(f"*:{relay.app_id}:said:*") == []
 
     on_relay(scenario)
 
@@ -363,7 +362,7 @@ def test_a_job_that_may_have_arrived_is_followed_by_its_withdrawal(on_lane: OnLa
         job = bench.job("ben")
         await bench.put(job)
         other = queue_of(bench.redis, "dead worker", lease=MS)
-        (entry,) = await other.claim(bench.stream, 1, NO_WAIT)  # which may have pushed it
+        (entry,) = await new_of(other, bench.lane, 1)  # which may have pushed it
         assert entry
         await withdraw(bench, job)
         await bench.take_over()
@@ -455,6 +454,7 @@ async def trips_of(relay: Withdrawing, say: Callable[[], None]) -> int:
     """How many round trips the plan of what this says takes. The store knows the scripts before."""
     async with counted_round_trips(relay.store_url) as trips:
         redis = async_redis(trips.url, timeout_s=5.0)
+        await redis.learn_layout()
         one = relay.instance(relay.phones, name="counted", redis=redis)
         await redis.ping()
         say()
@@ -481,7 +481,7 @@ def test_neither_a_message_nor_many_reads_take_a_round_trip_each(on_relay: OnRel
 
         await relay.ensure_group()
         for sequence in (1, 2):  # the first makes the scripts known
-            assert await trips_of(relay, lambda: say(sequence)) <= (9, 3)[sequence - 1]  # noqa: B023  called here
+            assert await trips_of(relay, lambda: say(sequence)) <= (10, 4)[sequence - 1]  # noqa: B023  called here
             await relay.push_all(relay.phones)
             # claim, messages, devices, withdrawals, acknowledgements
             assert await trips_of(relay, lambda: read(sequence)) <= (9, 5)[sequence - 1]  # noqa: B023
@@ -500,7 +500,7 @@ def test_one_notice_that_cannot_be_carried_out_does_not_hold_up_others(on_relay:
         await relay.plan(relay.phones)
         jobs = await relay.push_all(relay.phones)
         broken = next(job for job in jobs if job.alert.conversation == "topic:t1").alert.message_id
-        await relay.redis.set(keys.planned(relay.app_id, broken), "of another type")
+        await relay.redis.set(LAYOUT.planned(relay.app_id, broken, 0), "of another type")
         relay.recall("m2", topic_id="t1")
         relay.recall("m1")
         await relay.plan(relay.phones)

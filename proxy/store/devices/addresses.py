@@ -3,6 +3,7 @@
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from proxy.domain.alerts import Update
@@ -14,6 +15,7 @@ from proxy.domain.times import MS
 from proxy.store import keys
 from proxy.store.devices.registry import registration_parts
 from proxy.store.devices.removal import DeviceRemoval
+from proxy.store.keys import Layout
 from proxy.store.queue import folds
 from proxy.store.queue.withdrawals import is_withdrawn
 from proxy.store.records import device_or_none, preferences_or_strictest
@@ -56,21 +58,18 @@ class RedisAddresses:
 
         Ownership is checked when delivering. A record of a later version, or damaged, is no device.
         """
-        digests = [account_digest(name) for name in names]
-        commands: list[Command] = []
-        for app in apps:
-            prefix = keys.account_prefix(app_id, app)
-            commands += [("HGETALL", prefix + one) for one in digests]
-        prefix = keys.preferences_prefix(app_id)
-        commands.append(("MGET", *[prefix + one for one in digests]))
+        layout = self._redis.layout
+        commands: list[Command] = [("HGETALL", layout.account(app_id, app, name)) for app in apps for name in names]
+        commands += [("GET", layout.preferences(app_id, name)) for name in names]
         commands.append(("SMISMEMBER", keys.blocked_accounts(), *map(account_mark, names)))
         if self._with_presence:
-            prefix = keys.present_prefix(app_id)
-            commands.append(("MGET", *[prefix + one for one in digests]))
+            commands += [("GET", layout.present(app_id, name)) for name in names]
         answers = await ask_strictly(self._redis, [*besides, *commands] if besides else commands)
         said, answers = (answers[: len(besides)], answers[len(besides) :]) if besides else ((), answers)
-        present = answers.pop() if self._with_presence else ()
-        *registrations, records, blocked = answers
+        rest = iter(answers)
+        registrations = list(islice(rest, len(apps) * len(names)))
+        records, blocked = list(islice(rest, len(names))), next(rest)
+        present = list(rest)
         accounts = [(app, name) for app in apps for name in names]
         devices = [self._devices(app, fields) for (app, _), fields in zip(accounts, registrations, strict=True)]
         return AccountsRead(
@@ -89,9 +88,10 @@ class RedisAddresses:
         """
         if not jobs:
             return LaneRead([], False)
-        prefix = keys.preferences_prefix(lane.app_id)
-        asked_first: Command = ("MGET", *(prefix + account_digest(job.account) for job in jobs))
-        preferences, *answers = await ask_strictly(self._redis, [asked_first, *self.question(lane, jobs)])
+        layout = self._redis.layout
+        asked_first: list[Command] = [("GET", layout.preferences(lane.app_id, job.account)) for job in jobs]
+        answers = await ask_strictly(self._redis, [*asked_first, *self.question(lane, jobs)])
+        preferences, answers = answers[: len(jobs)], answers[len(jobs) :]
         found, others = self.read(lane, jobs, answers)
         if others:
             asked: list[Command] = []
@@ -172,32 +172,36 @@ class RedisAddresses:
         return self._with_badges and job.platform in BADGED and job.alert.update is not Update.READ
 
     def _look_up(self, lane: Lane, job: Job) -> list[Command]:
+        layout: Layout = self._redis.layout
         app_id, asked = self._app_ids[lane.app], list[Command]()
         if self._asks_withdrawn(job):
-            asked.append(("HGET", keys.planned(app_id, job.alert.message_id), job.mark))
+            shard = layout.shard_of_account(job.account)
+            asked.append(("HGET", layout.planned(app_id, job.alert.message_id, shard), job.mark))
         if self._asks_badge(job):
-            asked.append(asking(app_id, job.account))
+            asked.append(asking(self._redis.layout, app_id, job.account))
         if job.alert.is_fold:
-            asked.append(folds.asking(app_id, job))
+            asked.append(folds.asking(self._redis.layout, app_id, job))
         if not job.device_id:
-            return [*asked, ("EXISTS", keys.unknown(lane, job.account))]
+            return [*asked, ("EXISTS", self._redis.layout.unknown(lane, job.account))]
         owner_key = self._owner_key(lane, job)
         return [
             *asked,
-            ("HGET", keys.account(app_id, lane.app, job.account), job.device_id),
+            ("HGET", self._redis.layout.account(app_id, lane.app, job.account), job.device_id),
             ("HMGET", owner_key, "account", "device"),
             ("PTTL", keys.rest_of(owner_key)),
         ]
 
     def _owner_key(self, lane: Lane, job: Job) -> str:
-        return keys.push_token_prefix(self._app_ids[lane.app], lane.app, job.platform) + job.token_digest
+        layout: Layout = self._redis.layout
+        return layout.push_token_of(self._app_ids[lane.app], lane.app, job.platform, job.token_digest)
 
     def _key_of_reached(self, lane: Lane, job: Job, owner_key: str, record: bytes) -> str:
         """That of the owner of the push token that is in use: mostly the registration's first."""
         device = device_or_none(lane.app, job.device_id, record)
         if device is None or not device.fallbacks or (reached := self._reached(device)) is None:
             return owner_key
-        return keys.push_token(self._app_ids[lane.app], lane.app, reached.platform, reached.push_token)
+        layout: Layout = self._redis.layout
+        return layout.push_token(self._app_ids[lane.app], lane.app, reached.platform, reached.push_token)
 
     def _reached(self, device: Device, *, elsewhere: bool = False) -> Device | None:
         """`elsewhere`: it is no longer at the address that a job was planned for."""
@@ -238,11 +242,13 @@ class RedisAddresses:
 
     async def mark_invalid(self, device: Device, invalid_reason: str) -> None:
         args: list[Argument] = [account_digest(device.account), device.device_id, invalid_reason]
-        owner = keys.push_token(self._app_ids[device.app], device.app, device.platform, device.push_token)
+        owner = self._redis.layout.push_token(self._app_ids[device.app], device.app, device.platform, device.push_token)
         await script("note_trouble").run_async(self._redis, [owner], args)
 
     async def remember_unknown(self, lane: Lane, account: str, life: timedelta) -> None:
-        await self._redis.set(keys.unknown(lane, account), "1", px=life)
+        await self._redis.set(self._redis.layout.unknown(lane, account), "1", px=life)
 
     def _rest_key(self, device: Device) -> str:
-        return keys.rest_of(keys.push_token(self._app_ids[device.app], device.app, device.platform, device.push_token))
+        return keys.rest_of(
+            self._redis.layout.push_token(self._app_ids[device.app], device.app, device.platform, device.push_token)
+        )

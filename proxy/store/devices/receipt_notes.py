@@ -16,7 +16,6 @@ from proxy.domain.history import Note, shortened
 from proxy.domain.jobs import target_mark
 from proxy.domain.receipts import NOTED, DeliveryReceipt
 from proxy.domain.times import to_ms
-from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.devices.receipts import registered_owner
 from proxy.store.history_records import record_of
@@ -54,14 +53,15 @@ class ReceiptNotes:
         about = [_About(receipt, target, "", receipt.channel) for receipt, target in named if receipt.by_account]
         about += self._owners(redis, [(receipt, target) for receipt, target in named if not receipt.by_account])
         planned = ask_now(redis, [self._was_planned(one) for one in about])
-        notes: dict[str, list[bytes]] = {}
+        notes: dict[tuple[str, int], list[bytes]] = {}
         for one, was_planned in zip(about, planned, strict=True):
             if was_planned:
-                notes.setdefault(self._app_ids[one.receipt.app], []).append(record_of(_note(one, now)))
+                where = self._app_ids[one.receipt.app], self._store.layout.shard_of_account(one.account)
+                notes.setdefault(where, []).append(record_of(_note(one, now)))
         lost = 0
-        for app_id, some in notes.items():
+        for where, some in notes.items():
             try:
-                ask_now(redis, [("XADD", keys.history_new(app_id), "*", "r", b"".join(some))])
+                ask_now(redis, [("XADD", self._store.layout.history_new(*where), "*", "r", b"".join(some))])
             except ResponseError:  # it has no room, or the key is none of a stream
                 lost += len(some)
         return lost
@@ -71,7 +71,11 @@ class ReceiptNotes:
         owners = ask_now(redis, [self._owner(*one) for one in named])
         known = [(one, owner) for one, owner in zip(named, owners, strict=True) if None not in owner]
         asked: list[Command] = [
-            ("HGET", keys.account_prefix(self._app_ids[receipt.app], receipt.app) + account.decode(), device_id)
+            (
+                "HGET",
+                self._store.layout.account_of(self._app_ids[receipt.app], receipt.app, account.decode()),
+                device_id,
+            )
             for (receipt, _), (account, device_id) in known
         ]
         answers = ask_now(redis, asked)
@@ -81,12 +85,14 @@ class ReceiptNotes:
                 yield _About(receipt, device.account, device.device_id, device.marked_as)
 
     def _owner(self, receipt: DeliveryReceipt, push_token: str) -> Command:
-        key = keys.push_token(self._app_ids[receipt.app], receipt.app, receipt.channel, push_token)
+        key = self._store.layout.push_token(self._app_ids[receipt.app], receipt.app, receipt.channel, push_token)
         return ("HMGET", key, "account", "device")
 
     def _was_planned(self, one: _About) -> Command:
         receipt = one.receipt
-        marks = keys.planned(self._app_ids[receipt.app], receipt.reference.message_id)
+        layout = self._store.layout
+        shard = layout.shard_of_account(one.account)
+        marks = layout.planned(self._app_ids[receipt.app], receipt.reference.message_id, shard)
         return ("HEXISTS", marks, target_mark(receipt.app, one.marked_as, one.account, one.device_id))
 
 

@@ -14,9 +14,9 @@ from proxy.domain.jobs import target_mark
 from proxy.domain.lanes import Lane
 from proxy.domain.receipts import Delivery, DeliveryReceipt
 from proxy.domain.times import MS
-from proxy.store import keys
 from proxy.store.devices.registry import registration_parts
 from proxy.store.devices.removal import DeviceRemoval
+from proxy.store.keys import Layout
 from proxy.store.records import device_or_none
 
 
@@ -45,7 +45,7 @@ class ReceiptEffects:
         lane = Lane(self._app_ids[receipt.app], receipt.app, receipt.channel)
         life = receipt.reference.sent_at + self._unknown_account_ttl - now
         if life >= MS and await self._was_planned(receipt, account, ""):
-            await self._redis.set(keys.unknown(lane, account), "1", px=life)
+            await self._redis.set(self._redis.layout.unknown(lane, account), "1", px=life)
 
     async def _remove(self, receipt: DeliveryReceipt, push_token: str, now: datetime) -> None:
         device = await self._owner(receipt, push_token)
@@ -54,15 +54,17 @@ class ReceiptEffects:
 
     async def _owner(self, receipt: DeliveryReceipt, push_token: str) -> Device | None:
         app, app_id = receipt.app, self._app_ids[receipt.app]
-        owner = keys.push_token(app_id, app, receipt.channel, push_token)
+        owner = self._redis.layout.push_token(app_id, app, receipt.channel, push_token)
         account, device_id = await self._redis.hmget(owner, "account", "device")
         if account is None or device_id is None:
             return None
-        registration = await self._redis.hget(keys.account_prefix(app_id, app) + account.decode(), device_id)
+        registration = await self._redis.hget(self._redis.layout.account_of(app_id, app, account.decode()), device_id)
         return registered_owner(receipt, push_token, account, device_id, registration)
 
     async def _was_planned(self, receipt: DeliveryReceipt, account: str, device_id: str, platform: str = "") -> bool:
-        marks = keys.planned(self._app_ids[receipt.app], receipt.reference.message_id)
+        layout: Layout = self._redis.layout
+        shard = layout.shard_of_account(account)
+        marks = layout.planned(self._app_ids[receipt.app], receipt.reference.message_id, shard)
         mark = target_mark(receipt.app, platform or receipt.channel, account, device_id)
         return bool(await self._redis.hexists(marks, mark))
 

@@ -12,6 +12,7 @@ from proxy.domain.devices import Device, Registered
 from proxy.domain.times import to_ms
 from proxy.store import keys
 from proxy.store.connection import Commands, Store
+from proxy.store.keys import Layout
 from proxy.store.records import device_or_none, dump_device
 from proxy.store.scripts import Argument, script
 
@@ -25,44 +26,52 @@ class RedisDeviceRegistry:
         self._per_account = per_account
 
     def register(self, device: Device) -> Registered:
-        app_id = self._app_ids[device.app]
-        first, *fallbacks = owner_keys(app_id, device)
+        app_id, shard = self._app_ids[device.app], self._store.layout.shard_of_account(device.account)
+        first, *fallbacks = owner_keys(self._store.layout, app_id, device)
         names = [
-            keys.account(app_id, device.app, device.account),
+            self._store.layout.account(app_id, device.app, device.account),
             first,
-            keys.removed_registration(app_id, device.app, device.platform, device.push_token),
-            keys.removed_of_account(app_id, device.app, device.account),
-            keys.preferences(app_id, device.account),
+            self._store.layout.removed_registration(app_id, device.app, device.platform, device.push_token),
+            self._store.layout.removed_of_account(app_id, device.app, device.account),
+            self._store.layout.preferences(app_id, device.account),
         ]
         for owner_key, it in zip(fallbacks, device.fallbacks, strict=True):
-            names += [owner_key, keys.removed_registration(app_id, device.app, it.platform, it.push_token)]
+            names += [
+                owner_key,
+                self._store.layout.removed_registration(app_id, device.app, it.platform, it.push_token),
+            ]
         args: list[Argument] = [
             digest(device.account), device.device_id, dump_device(device), to_ms(device.registered_at),
-            keys.DEVICE_TTL_S, keys.account_prefix(app_id, device.app), self._per_account,
+            keys.DEVICE_TTL_S, self._store.layout.account_prefix(app_id, device.app, shard), self._per_account,
         ]  # fmt: skip
         moved, *gone = self._store.call(lambda redis: script("register_device").run(redis, names, args))
         return Registered([device_id.decode() for device_id in gone], moved=moved == 1)
 
     def devices_of(self, app: str, account: str) -> list[Device]:
         """This account's devices, oldest registration first."""
-        key = keys.account(self._app_ids[app], app, account)
+        key = self._store.layout.account(self._app_ids[app], app, account)
         found = self._store.call(lambda redis: _owned(redis, app, key, digest(account)))
         return sorted(found, key=lambda device: (device.registered_at, device.device_id))
 
     def remove(self, app: str, account: str, device_id: str) -> bool:
         """True where there was one. It is gone for good, and a removed registration of it too."""
         app_id = self._app_ids[app]
-        names = [keys.account(app_id, app, account), keys.removed_of_account(app_id, app, account)]
+        names = [
+            self._store.layout.account(app_id, app, account),
+            self._store.layout.removed_of_account(app_id, app, account),
+        ]
         args: list[Argument] = [digest(account), device_id]
         return bool(self._store.call(lambda redis: script("remove_device").run(redis, names, args)))
 
     def all_devices(self, app: str) -> Iterator[Device]:
         """Every device of a section, in no order, found by scanning: for the command line, not for requests."""
-        prefix = keys.account_prefix(self._app_ids[app], app)
-        pattern = prefix.replace("[", "\\[") + "*"
-        found: list[bytes] = self._store.call(lambda redis: list(redis.scan_iter(match=pattern, count=500)))
-        for name in (key.decode() for key in found):
-            yield from self._store.call(partial(_owned, app=app, account_key=name, account_digest=name[len(prefix) :]))
+        layout = self._store.layout
+        for shard in layout.all_shards:
+            prefix = layout.account_prefix(self._app_ids[app], app, shard)
+            pattern = prefix.replace("[", "\\[") + "*"
+            for name in self._store.call(partial(_scanned, pattern=pattern)):
+                digest_ = name[len(prefix) :]
+                yield from self._store.call(partial(_owned, app=app, account_key=name, account_digest=digest_))
 
 
 def registration_parts(registration: bytes) -> tuple[str, bytes]:
@@ -82,6 +91,10 @@ def _owned(redis: Commands, app: str, account_key: str, account_digest: str) -> 
     return [device for device in found if device]
 
 
-def owner_keys(app_id: str, device: Device) -> list[str]:
+def _scanned(redis: Commands, pattern: str) -> list[str]:
+    return [key.decode() for key in redis.scan_iter(match=pattern, count=500)]
+
+
+def owner_keys(layout: Layout, app_id: str, device: Device) -> list[str]:
     """The key of the owner of each of its push tokens, in their order."""
-    return [keys.push_token(app_id, device.app, it.platform, it.push_token) for it in device.addresses]
+    return [layout.push_token(app_id, device.app, it.platform, it.push_token) for it in device.addresses]

@@ -90,10 +90,10 @@ class DeviceRemoval:
     async def _ask(self, device: Device, before: datetime, now: datetime) -> list[int]:
         app, app_id = device.app, self._app_ids[device.app]
         names = [
-            keys.account(app_id, app, device.account),
-            keys.push_token(app_id, app, device.platform, device.push_token),
-            keys.removed_registration(app_id, app, device.platform, device.push_token),
-            keys.removed_of_account(app_id, app, device.account),
+            self._redis.layout.account(app_id, app, device.account),
+            self._redis.layout.push_token(app_id, app, device.platform, device.push_token),
+            self._redis.layout.removed_registration(app_id, app, device.platform, device.push_token),
+            self._redis.layout.removed_of_account(app_id, app, device.account),
             keys.removed(app_id, app, device.platform),
             keys.held(app_id, app, device.platform),
             keys.removal_guard(app_id, app, device.platform),
@@ -113,13 +113,13 @@ class DeviceRemoval:
         Empty where that address is none of it, or the only one.
         """
         app, app_id = device.app, self._app_ids[device.app]
-        registration = await self._redis.hget(keys.account(app_id, app, device.account), device.device_id)
+        registration = await self._redis.hget(self._redis.layout.account(app_id, app, device.account), device.device_id)
         record = registration_parts(registration)[1] if registration else b""
         left = without_address(record, device.platform, device.push_token)
         try:
             if left is None:
                 return []
-            first, *others = owner_keys(app_id, load_device(app, device.device_id, left))
+            first, *others = owner_keys(self._redis.layout, app_id, load_device(app, device.device_id, left))
         except UnreadableRecord:
             return []
         return [registration, f"{first}\n".encode() + left, "\n".join(others)]
@@ -127,10 +127,12 @@ class DeviceRemoval:
     async def _count(self, app: str, platform: str, now: datetime) -> None:
         """The app's devices on the channel, with those that went within this hour; as exact as a scan can be."""
         app_id = self._app_ids[app]
-        registered = f"{keys.push_token_prefix(app_id, app, platform)}*"  # a key for each device
+        layout = self._redis.layout
         devices = await self._redis.zcount(keys.removed(app_id, app, platform), f"({to_ms(now - _HOUR)}", "+inf")
-        async for _ in self._redis.scan_iter(match=registered, count=_A_SCAN):
-            devices += 1
+        for shard in layout.all_shards:
+            registered = f"{layout.push_token_prefix(app_id, app, platform, shard)}*"  # a key for each device
+            async for _ in self._redis.scan_iter(match=registered, count=_A_SCAN):
+                devices += 1
         pipe = self._redis.pipeline(transaction=True)
         pipe.hset(keys.removal_guard(app_id, app, platform), mapping={"devices": devices, "counted": to_ms(now)})
         pipe.expire(keys.removal_guard(app_id, app, platform), keys.REMOVAL_GUARD_TTL_S)

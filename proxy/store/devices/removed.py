@@ -70,10 +70,10 @@ class RedisRemovedDevices:
         device, app = removed.device, removed.device.app
         app_id = self._app_ids[app]
         names = [
-            keys.removed_registration(app_id, app, device.platform, device.push_token),
-            keys.account(app_id, app, device.account),
-            keys.push_token(app_id, app, device.platform, device.push_token),
-            keys.removed_of_account(app_id, app, device.account),
+            self._store.layout.removed_registration(app_id, app, device.platform, device.push_token),
+            self._store.layout.account(app_id, app, device.account),
+            self._store.layout.push_token(app_id, app, device.platform, device.push_token),
+            self._store.layout.removed_of_account(app_id, app, device.account),
             keys.removed(app_id, app, device.platform),
             keys.held(app_id, app, device.platform),
         ]

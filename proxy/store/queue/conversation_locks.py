@@ -8,7 +8,6 @@ from proxy.domain.alerts import Order
 from proxy.domain.conversations import ConversationState, LockRelease
 from proxy.domain.lanes import Lane
 from proxy.domain.times import MS
-from proxy.store import keys
 from proxy.store.records import dump_order, load_order
 from proxy.store.scripts import Argument, Command, ask_strictly, script
 
@@ -25,8 +24,8 @@ class RedisConversationLocks:
         commands: list[Command] = []
         for name in conversations:
             commands += [
-                ("SET", keys.conversation_lock(lane, name), self._instance, "NX", "PX", lease // MS),
-                ("MGET", keys.shown(lane, name), keys.sent(lane, name)),
+                ("SET", self._redis.layout.conversation_lock(lane, name), self._instance, "NX", "PX", lease // MS),
+                ("MGET", self._redis.layout.shown(lane, name), self._redis.layout.sent(lane, name)),
             ]
         answers = await ask_strictly(self._redis, commands)
         return [
@@ -38,7 +37,10 @@ class RedisConversationLocks:
         """Pushes of these alerts leave now: until they are over they may be shown."""
         await ask_strictly(
             self._redis,
-            [("SET", keys.sent(lane, name), dump_order(order), "PX", ttl // MS) for name, order in leaving],
+            [
+                ("SET", self._redis.layout.sent(lane, name), dump_order(order), "PX", ttl // MS)
+                for name, order in leaving
+            ],
         )
 
     async def release(self, lane: Lane, releases: Sequence[LockRelease], ttl: timedelta) -> None:
@@ -48,9 +50,9 @@ class RedisConversationLocks:
         for one in releases:
             conversation = one.conversation
             names += [
-                keys.conversation_lock(lane, conversation),
-                keys.shown(lane, conversation),
-                keys.sent(lane, conversation),
+                self._redis.layout.conversation_lock(lane, conversation),
+                self._redis.layout.shown(lane, conversation),
+                self._redis.layout.sent(lane, conversation),
             ]
             args += [dump_order(one.order) if one.order else b"", int(one.accepted), int(one.over)]
         await script("land").run_async(self._redis, names, args)

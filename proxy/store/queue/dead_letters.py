@@ -5,6 +5,7 @@ A dead letter holds no words of people. They lie in a key beside it for as long 
 
 from collections.abc import Iterator
 from datetime import datetime
+from heapq import merge
 from typing import Any
 
 from proxy.domain.dead_letters import Cause, DeadLetter, DeadLetterFilter, PutBack, Unread
@@ -13,7 +14,6 @@ from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import OfflineMessage
 from proxy.domain.settlements import Entry
 from proxy.domain.times import from_ms, to_ms
-from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.records import (
     UnreadableRecord,
@@ -39,20 +39,17 @@ class RedisDeadLetters:
         self._callbacks_cap = callbacks_cap
 
     def newest_first(self, app_id: str, choice: DeadLetterFilter = _EVERY) -> Iterator[DeadLetter]:
-        """The chosen ones, page by page."""
-        first, last = _bounds(choice)
-        while found := self._page("xrevrange", app_id, first, last):
-            yield from filter(choice.takes, found)
-            last = f"({found[-1].id}"
+        """The chosen ones of all shards, page by page."""
+        pages = [self._newest_first(app_id, shard, choice) for shard in self._store.layout.all_shards]
+        return merge(*pages, key=lambda letter: letter.at, reverse=True)
 
     def oldest_first(self, app_id: str, choice: DeadLetterFilter = _EVERY) -> Iterator[DeadLetter]:
-        first, last = _bounds(choice)
-        while found := self._page("xrange", app_id, first, last):
-            yield from filter(choice.takes, found)
-            first = f"({found[-1].id}"
+        pages = [self._oldest_first(app_id, shard, choice) for shard in self._store.layout.all_shards]
+        return merge(*pages, key=lambda letter: letter.at)
 
     def find(self, app_id: str, letter_id: str) -> DeadLetter | None:
-        found = self._page("xrange", app_id, letter_id, letter_id)
+        shard, own = self._place(letter_id)
+        found = self._page("xrange", app_id, shard, own, own)
         return found[0] if found else None
 
     def has(self, letter: DeadLetter) -> bool:
@@ -61,13 +58,13 @@ class RedisDeadLetters:
 
     def words_until(self, letter: DeadLetter) -> datetime | None:
         """When its words go; None: they are gone, or were never kept."""
-        name = keys.dead_words(letter.app_id, letter.id)
+        name = self._words(letter)
         now, left_ms = self._store.call(lambda redis: (redis.time(), redis.pttl(name)))
         return from_ms(now[0] * 1000 + now[1] // 1000 + left_ms) if left_ms > 0 else None
 
     def whole(self, letter: DeadLetter) -> Job | OfflineMessage | Entry | None:
         """What the dead letter is about, with its words. None: they are gone."""
-        record: bytes | None = self._store.call(lambda redis: redis.get(keys.dead_words(letter.app_id, letter.id)))
+        record: bytes | None = self._store.call(lambda redis: redis.get(self._words(letter)))
         if record is None:
             return None
         try:
@@ -85,28 +82,56 @@ class RedisDeadLetters:
 
     def put_back(self, letter: DeadLetter, subject: Job | OfflineMessage | Entry, lane: Lane | None) -> PutBack:
         """The dead letter leaves and `subject` is in its lane, or with None among the callbacks; or nothing happens."""
-        app_id = letter.app_id
-        names = [keys.dead_letters(app_id), keys.dead_words(app_id, letter.id)]
-        names += [keys.jobs(lane), keys.retries(lane)] if lane else [keys.callbacks(app_id), keys.waiting(app_id)]
-        args: list[Argument] = [letter.id, self._jobs_cap if lane else self._callbacks_cap, _record(subject)]
+        app_id, layout = letter.app_id, self._store.layout
+        shard, own = self._place(letter.id)  # of the job's account too, or of the callback
+        names = [layout.dead_letters(app_id, shard), self._words(letter)]
+        if lane:
+            names += [layout.jobs(lane, shard), layout.retries(lane, shard)]
+        else:
+            names += [layout.callbacks(app_id, shard), layout.waiting(app_id, shard)]
+        args: list[Argument] = [own, self._jobs_cap if lane else self._callbacks_cap, _record(subject)]
         answer = self._store.call(lambda redis: script("replay_letter").run(redis, names, args))
         return {1: PutBack.DONE, 0: PutBack.GONE}.get(answer, PutBack.FULL)
 
     def drop(self, letter: DeadLetter) -> bool:
         """The dead letter and its words are gone. False: it was gone before."""
 
+        shard, own = self._place(letter.id)
+
         def remove(redis: Any) -> bool:
             pipe = redis.pipeline(transaction=True)
-            pipe.xdel(keys.dead_letters(letter.app_id), letter.id)
-            pipe.delete(keys.dead_words(letter.app_id, letter.id))
+            pipe.xdel(self._store.layout.dead_letters(letter.app_id, shard), own)
+            pipe.delete(self._words(letter))
             return bool(pipe.execute()[0])
 
         return self._store.call(remove)
 
-    def _page(self, command: str, app_id: str, first: str, last: str) -> list[DeadLetter]:
-        name, ends = keys.dead_letters(app_id), {"min": first, "max": last}
+    def _newest_first(self, app_id: str, shard: int, choice: DeadLetterFilter) -> Iterator[DeadLetter]:
+        first, last = _bounds(choice)
+        while found := self._page("xrevrange", app_id, shard, first, last):
+            yield from filter(choice.takes, found)
+            last = f"({self._place(found[-1].id)[1]}"
+
+    def _oldest_first(self, app_id: str, shard: int, choice: DeadLetterFilter) -> Iterator[DeadLetter]:
+        first, last = _bounds(choice)
+        while found := self._page("xrange", app_id, shard, first, last):
+            yield from filter(choice.takes, found)
+            first = f"({self._place(found[-1].id)[1]}"
+
+    def _page(self, command: str, app_id: str, shard: int, first: str, last: str) -> list[DeadLetter]:
+        name, ends = self._store.layout.dead_letters(app_id, shard), {"min": first, "max": last}
         entries = self._store.call(lambda redis: getattr(redis, command)(name, **ends, count=_PAGE))
-        return [_letter(app_id, id_.decode(), fields) for id_, fields in entries]
+        suffix = f".{shard}" if self._store.layout.shards else ""
+        return [_letter(app_id, id_.decode() + suffix, fields) for id_, fields in entries]
+
+    def _place(self, letter_id: str) -> tuple[int, str]:
+        """Its shard, which stands behind a stop, and its id there."""
+        own, _, shard = letter_id.partition(".")
+        return int(shard) if shard.isdigit() and int(shard) in self._store.layout.all_shards else 0, own
+
+    def _words(self, letter: DeadLetter) -> str:
+        shard, own = self._place(letter.id)
+        return self._store.layout.dead_words(letter.app_id, own, shard)
 
 
 def _bounds(choice: DeadLetterFilter) -> tuple[str, str]:

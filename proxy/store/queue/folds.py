@@ -21,7 +21,7 @@ from proxy.domain.folds import Fold
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
 from proxy.domain.times import MS, from_ms, to_ms
-from proxy.store import keys
+from proxy.store.keys import Layout
 from proxy.store.records import dump_order, load_order
 from proxy.store.scripts import Argument, Command
 
@@ -51,13 +51,13 @@ class Folding:
 GOES_AT_ONCE: Sequence[Argument] = (0, 0, 0)
 
 
-def key_of(app_id: str, job: Job) -> str:
-    return keys.fold(app_id, job.account, digest("fold", job.mark, job.alert.conversation)[:20])
+def key_of(layout: Layout, app_id: str, job: Job) -> str:
+    return layout.fold(app_id, job.account, digest("fold", job.mark, job.alert.conversation)[:20])
 
 
-def asking(app_id: str, job: Job) -> Command:
+def asking(layout: Layout, app_id: str, job: Job) -> Command:
     """What `fold_of` is to be given the answer to."""
-    return ("HMGET", key_of(app_id, job), *_FIELDS)
+    return ("HMGET", key_of(layout, app_id, job), *_FIELDS)
 
 
 def fold_of(job: Job, answer: Sequence[bytes | None]) -> Fold:

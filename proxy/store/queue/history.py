@@ -22,11 +22,13 @@ from proxy.store.history_records import (
     bucket_of,
     filed,
     load_notes,
+    old_bucket_of,
     sign_of_account,
     sign_of_device,
     sign_of_message,
     unfiled,
 )
+from proxy.store.keys import Layout
 from proxy.store.records import UnreadableRecord
 from proxy.store.scripts import Argument, Command, ask, ask_now, script
 
@@ -50,7 +52,10 @@ class RedisHistory:
 
     def of_account(self, app: str, account: str, since: datetime, most: int) -> list[Noted]:
         """The latest `most` of an account in the appId of a section, the oldest first."""
-        names = keys.history_new(self._app_ids[app]), keys.history(self._app_ids[app], bucket_of(account))
+        layout, app_id = self._store.layout, self._app_ids[app]
+        shard = layout.shard_of_account(account)
+        buckets = {bucket_of(account)} if layout.shards else {bucket_of(account), old_bucket_of(account)}
+        names = [layout.history_new(app_id, shard), *(layout.history(app_id, it, shard) for it in sorted(buckets))]
         found = (one for name in names for one in self._newest_first(name, since, sign_of_account(account)))
         return _in_order(islice((one for one in found if one.note.account == account), most))
 
@@ -65,13 +70,13 @@ class RedisHistory:
 
     def reaches_back_to(self, app: str) -> datetime | None:
         """When the oldest note was written; None where there is none."""
-        names = _streams(self._app_ids[app])
+        names = _streams(self._store.layout, self._app_ids[app])
         asked: list[Command] = [("XRANGE", name, "-", "+", "COUNT", 1) for name in names]
         answers = self._store.call(lambda redis: ask_now(redis, asked))
         return min((_time(entries[0][0]) for entries in answers if entries), default=None)
 
     def _all(self, app: str, since: datetime, sign: bytes) -> list[Noted]:
-        names = _streams(self._app_ids[app])
+        names = _streams(self._store.layout, self._app_ids[app])
         return _in_order(one for name in names for one in self._newest_first(name, since, sign))
 
     def _newest_first(self, name: str, since: datetime, sign: bytes) -> Iterator[Noted]:
@@ -98,34 +103,34 @@ class HistorySweep:
 
     def __init__(self, redis: Any, app_ids: Sequence[str], max_bytes: int) -> None:
         self._redis, self._app_ids, self._max_bytes = redis, app_ids, max_bytes
-        self._names = [name for app_id in app_ids for name in _streams(app_id)]
 
     async def file(self, now: datetime) -> int:
         """Returns how many entries the store did not take. Several workers may do so: each note is filed once."""
-        lost, app_ids = 0, self._app_ids
+        lost, layout = 0, self._redis.layout
+        left = [(app_id, shard) for app_id in self._app_ids for shard in layout.all_shards]
         for _ in range(_FILED_AT_ONCE // _PAGE):
-            asked = [("XRANGE", keys.history_new(app_id), "-", "+", "COUNT", _PAGE) for app_id in app_ids]
-            pages = list(zip(app_ids, await ask(self._redis, asked), strict=True))
-            for app_id, entries in pages:
+            asked = [("XRANGE", layout.history_new(*one), "-", "+", "COUNT", _PAGE) for one in left]
+            pages = list(zip(left, await ask(self._redis, asked), strict=True))
+            for (app_id, shard), entries in pages:
                 if isinstance(entries, list):  # a key of another type is as if it were empty
-                    lost += await self._file(app_id, entries, now)
-            app_ids = [app_id for app_id, entries in pages if isinstance(entries, list) and len(entries) == _PAGE]
-            if not app_ids:
+                    lost += await self._file(app_id, shard, entries, now)
+            left = [one for one, entries in pages if isinstance(entries, list) and len(entries) == _PAGE]
+            if not left:
                 break
         return lost
 
-    async def _file(self, app_id: str, entries: Sequence[_Stored], now: datetime) -> int:
+    async def _file(self, app_id: str, shard: int, entries: Sequence[_Stored], now: datetime) -> int:
         lost = 0
         for portion, is_full in _portions(entries):
             if is_full or len(entries) == _PAGE or now - _time(portion[0][0]) >= _FILED_AFTER:
-                lost += await self._file_portion(app_id, portion)
+                lost += await self._file_portion(app_id, shard, portion)
         return lost
 
-    async def _file_portion(self, app_id: str, entries: Sequence[_Stored]) -> int:
-        by_bucket = filed(fields[1] for _, fields in entries)
-        names, args = [keys.history_new(app_id)], list[Argument]()
+    async def _file_portion(self, app_id: str, shard: int, entries: Sequence[_Stored]) -> int:
+        layout, by_bucket = self._redis.layout, filed(fields[1] for _, fields in entries)
+        names, args = [layout.history_new(app_id, shard)], list[Argument]()
         for bucket, (field, value) in by_bucket.items():
-            names.append(keys.history(app_id, bucket))
+            names.append(layout.history(app_id, bucket, shard))
             args += [field, value]
         return int(
             await script("file_history").run_async(self._redis, names, [entries[0][0], _after(entries[-1][0]), *args])
@@ -148,8 +153,9 @@ class HistorySweep:
     async def _trim(self, before: datetime) -> tuple[int, datetime | None]:
         """What is left, and how old the oldest of it is. A key of another type is as if it were empty."""
         size, oldest = 0, list[datetime]()
-        for start in range(0, len(self._names), _TOGETHER):
-            names = self._names[start : start + _TOGETHER]
+        every = [name for app_id in self._app_ids for name in _streams(self._redis.layout, app_id)]
+        for start in range(0, len(every), _TOGETHER):
+            names = every[start : start + _TOGETHER]
             sweep = script("sweep_history")
             asked = [sweep.call([name], [to_ms(before), keys.HISTORY_TTL_S]) for name in names]
             for answer in await ask(self._redis, asked):
@@ -160,8 +166,14 @@ class HistorySweep:
         return size, min(oldest, default=None)
 
 
-def _streams(app_id: str) -> list[str]:
-    return [keys.history_new(app_id), *(keys.history(app_id, bucket) for bucket in range(BUCKETS))]
+def _streams(layout: Layout, app_id: str) -> list[str]:
+    names = [layout.history_new(app_id, shard) for shard in layout.all_shards]
+    step = max(min(layout.shards, BUCKETS), 1)
+    return names + [
+        layout.history(app_id, bucket, shard)
+        for shard in layout.all_shards
+        for bucket in range(shard % step, BUCKETS, step)
+    ]
 
 
 def _in_order(newest_first: Iterable[Noted]) -> list[Noted]:

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from itertools import islice
 from typing import Any
 
 from proxy.domain.callbacks import Receipt
+from proxy.domain.lanes import Callbacks
 from proxy.domain.offline_messages import Letter
 from proxy.errors import StoreFull, StoreUnavailable
 from proxy.ports import CallbackInbox
-from proxy.store import keys
 from proxy.store.connection import Store
+from proxy.store.queue.caps import Caps
 from proxy.store.records import dump_offline_message
 from proxy.store.scripts import Command, ask_now, script
 from proxy.store.server.writes import CountedWrites, Known
@@ -30,7 +32,7 @@ class RedisInbox(CallbackInbox):
         self._store, self._replicas = store, replicas
         self._writes = writes or CountedWrites()
         self._dedupe_ttl_ms = dedupe_ttl // timedelta(milliseconds=1)
-        self._cap = cap
+        self._caps = Caps(cap)
         self._accept = script("accept_callback")
 
     def accept_all(self, letters: Sequence[Letter]) -> list[Receipt | StoreUnavailable]:
@@ -43,19 +45,19 @@ class RedisInbox(CallbackInbox):
         trip; None where a stream is full. Raises StoreUnavailable; then some may be stored.
         """
         commands = [self._asked(*record) for record in records]
-        known = [self._writes.known(app_id) for app_id, _, _ in records]
+        known = [self._writes.known(self._writes_of(*one)) for one in records]
         if self._replicas:
-            answers = self._replicated(records[0][0], commands)
+            answers = self._replicated(self._writes_of(*records[-1]), commands)
         else:
             answers = self._store.call(lambda redis: ask_now(redis, commands))
         return [
-            self._receipt(app_id, before, answer)
-            for (app_id, _, _), before, answer in zip(records, known, answers, strict=True)
+            self._receipt(self._writes_of(*record), before, answer)
+            for record, before, answer in zip(records, known, answers, strict=True)
         ]
 
-    def _replicated(self, app_id: str, commands: Sequence[Command]) -> list[Any]:
+    def _replicated(self, counter: str, commands: Sequence[Command]) -> list[Any]:
         wait: list[Command] = [
-            ("INCRBY", keys.writes(app_id), 0),
+            ("INCRBY", counter, 0),
             ("WAIT", self._replicas, int(self._store.timeout_s * _SHARE_OF_REPLICAS * 1000)),
         ]
         *answers, _, have_it = self._store.call(lambda redis: ask_now(redis, commands, wait))
@@ -65,14 +67,38 @@ class RedisInbox(CallbackInbox):
         return answers
 
     def _asked(self, app_id: str, callback_id: str, record: bytes) -> Command:
+        layout = self._store.layout
+        shard = layout.shard_of_callback(callback_id)
         names = [
-            keys.seen(app_id, callback_id), keys.callbacks(app_id), keys.waiting(app_id), keys.writes(app_id)
+            layout.seen(app_id, callback_id), layout.callbacks(app_id, shard), layout.waiting(app_id, shard),
+            layout.writes(app_id, shard),
         ]  # fmt: skip
-        return self._accept.call(names, [self._dedupe_ttl_ms, self._cap, record])
+        cap = self._caps.of_shard(Callbacks(app_id), layout.shards)
+        return self._accept.call(names, [self._dedupe_ttl_ms, cap, record])
 
-    def _receipt(self, app_id: str, known: Known, answer: Sequence[int]) -> Receipt | None:
+    def look_at_caps(self, app_ids: Sequence[str]) -> None:
+        """Whether there is room, all shards together. To be called every second."""
+        layout = self._store.layout
+        if len(layout.all_shards) == 1:
+            return
+        asked = [
+            command
+            for app_id in app_ids
+            for shard in layout.all_shards
+            for command in (("XLEN", layout.callbacks(app_id, shard)), ("ZCARD", layout.waiting(app_id, shard)))
+        ]
+        lengths = iter(self._store.call(lambda redis: ask_now(redis, asked)))
+        for app_id in app_ids:
+            self._caps.learn(Callbacks(app_id), sum(islice(lengths, 2 * len(layout.all_shards))))
+
+    def _writes_of(self, app_id: str, callback_id: str, _record: bytes) -> str:
+        """The counter that storing it raises."""
+        layout = self._store.layout
+        return layout.writes(app_id, layout.shard_of_callback(callback_id))
+
+    def _receipt(self, counter: str, known: Known, answer: Sequence[int]) -> Receipt | None:
         """None where there is no room."""
         stored, *writes = answer
         for count in writes:
-            self._writes.answered(app_id, known, count)
+            self._writes.answered(counter, known, count)
         return None if stored < 0 else Receipt(duplicate=stored == 0)

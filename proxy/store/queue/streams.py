@@ -1,15 +1,18 @@
 """Streams with leases: claim, renew, settle, take over, plan, move what is due. For the worker's event loop.
 
+Callbacks of an appId, or jobs of a lane, are a source: a stream in each shard. An entry's id names its shard behind the
+stream's own, "1795435200000-0/3"; what is done with entries is done shard by shard, all in one round trip.
+
 An entry belongs to the worker instance that Redis' pending list names. Renew and settle are scripts that act only on
 entries that are still this instance's, and say which are not. An entry that was not renewed for a lease is taken over.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, assert_never
+from itertools import cycle, islice
+from typing import Any, TypeVar, assert_never
 
 from redis.exceptions import RedisError
 
@@ -17,7 +20,7 @@ from proxy.domain.dead_letters import Cause
 from proxy.domain.decisions import Result
 from proxy.domain.history import JobEnd
 from proxy.domain.jobs import ClaimedJob, Job
-from proxy.domain.lanes import Lane
+from proxy.domain.lanes import Callbacks, Lane, Source
 from proxy.domain.settlements import (
     Bury,
     ChunkResult,
@@ -26,17 +29,19 @@ from proxy.domain.settlements import (
     Move,
     MovedDue,
     PlanChunk,
+    PlanEnd,
     Postpone,
     Settlement,
     SettleResult,
     Shown,
     Told,
-    Waiting,
 )
 from proxy.domain.times import from_ms, to_ms
 from proxy.store import keys
 from proxy.store.connection import is_the_stores_own
 from proxy.store.history_records import record_of
+from proxy.store.keys import Layout
+from proxy.store.queue.caps import Caps
 from proxy.store.queue.folds import GOES_AT_ONCE, Folding, key_of
 from proxy.store.records import dump_dead_letter, dump_job
 from proxy.store.scripts import Argument, Command, ask, ask_strictly, script
@@ -45,8 +50,9 @@ from proxy.store.users.unread import counting
 
 _GONE_MS = 3_600_000
 _IDS_PER_CALL = 500  # Lua's unpack and the store's patience both have limits
+_SUSPECT_AFTER = 2  # claims
 _WAIT_FIRST_MS, _WAIT_LONGEST_MS = 1_000, 30_000  # a message for a lane that is full
-_NOTHING_WAITS = Waiting()
+_T = TypeVar("_T")
 _NO_ROOMS: Mapping[Lane, int] = {}
 _FIELDS_OF_WAITING = (b"lanes", b"tries")
 
@@ -74,69 +80,121 @@ class RedisQueue:
         self._instance = instance
         self._lease_ms = _milliseconds(lease)
         self._dedupe_ttl_ms = _milliseconds(dedupe_ttl)
-        self._jobs_cap = jobs_cap
+        self._caps = Caps(jobs_cap)
         self._dead_cap = dead_cap
         self._keeps_history = keeps_history
+        self._turn = 0  # which shard comes first
 
-    async def ensure_group(self, stream: str) -> None:
-        """The stream and its group exist. A store that came back empty has neither."""
-        (answer,) = await ask(self._redis, [("XGROUP", "CREATE", stream, keys.GROUP, "0", "MKSTREAM")])
-        if isinstance(answer, RedisError) and "BUSYGROUP" not in str(answer):  # that one says that it exists
-            raise answer
+    @property
+    def layout(self) -> Layout:
+        layout: Layout = self._redis.layout
+        return layout
 
-    async def claim(self, stream: str, count: int, block: timedelta) -> list[Entry]:
-        """Up to `count` new entries; waits up to `block` for the first."""
-        command = ("XREADGROUP", "GROUP", keys.GROUP, self._instance, "COUNT", count, "BLOCK",
-                   max(_milliseconds(block), 1), "STREAMS", stream, ">")  # fmt: skip
+    async def ensure_groups(self, source: Source) -> None:
+        """The streams and their groups exist. A store that came back empty has neither."""
+        asked = [("XGROUP", "CREATE", stream, keys.GROUP, "0", "MKSTREAM") for stream in self.streams(source)]
+        for answer in await ask(self._redis, asked):
+            if isinstance(answer, RedisError) and "BUSYGROUP" not in str(answer):  # that one says that it exists
+                raise answer
+
+    def streams(self, source: Source) -> list[str]:
+        """By shard."""
+        return [_stream(self.layout, source, shard) for shard in self.layout.all_shards]
+
+    async def claim(self, source: Source, count: int, block: timedelta) -> tuple[list[Entry], bool]:
+        """Up to `count` new entries, of all shards alike, and whether there may be more; waits up to `block` for the
+        first.
+        """
+        streams = self.streams(source)
+        if count < len(streams):
+            streams = self._in_turn(streams, count)
+        each = count // len(streams)
+        command: Command = ("XREADGROUP", "GROUP", keys.GROUP, self._instance, "COUNT", each, "BLOCK",
+                   max(_milliseconds(block), 1), "STREAMS", *streams, *[">"] * len(streams))  # fmt: skip
         (answer,) = await ask(self._redis, [command])
         if isinstance(answer, RedisError):
             _only_no_group(answer)
-            await self.ensure_group(stream)
-            return []
-        return [_entry(id_, fields) for _, entries in answer or [] for id_, fields in entries]
+            await self.ensure_groups(source)
+            return [], False
+        if not answer:
+            return [], False
+        shards = {stream.encode(): shard for shard, stream in enumerate(self.streams(source))}
+        found = [(shards[stream], entries) for stream, entries in answer]
+        more = any(len(entries) >= each for _, entries in found)
+        return [_entry(shard, id_, fields) for shard, entries in found for id_, fields in entries], more
 
-    async def take_over(self, stream: str, count: int, *, suspect: bool) -> list[Entry]:
+    async def take_over(self, source: Source, count: int, *, suspect: bool) -> list[Entry]:
         """Entries whose worker has been silent for a lease: up to `count` whose second claim this is.
 
         One that was claimed twice and not settled may be what ends its workers. Where `suspect`, one such is taken too.
         """
-        args: list[Argument] = [keys.GROUP, self._instance, self._lease_ms, count, int(suspect)]
-        (answer,) = await ask(self._redis, [script("take_over").call([stream], args)])
-        if isinstance(answer, RedisError):
-            _only_no_group(answer)
-            await self.ensure_group(stream)
-            return []
-        return [_entry(id_, fields, deliveries + 1) for id_, fields, deliveries in answer]
-
-    async def abandoned(self, streams: Sequence[str]) -> list[str]:
-        """Those of the streams that hold an entry whose worker has been silent for a lease; one round trip."""
-        asked = [("XPENDING", stream, keys.GROUP, "IDLE", self._lease_ms, "-", "+", 1) for stream in streams]
-        answers = await ask(self._redis, asked)
+        first, *others = every = self._in_turn(self.layout.all_shards)
+        shares = {shard: max(count // len(every), 1) for shard in every[:count]}
+        asked = [self._taking_over(source, it, shares.get(it, 0), suspect=suspect and it == first) for it in every]
+        found = list(zip(every, await ask(self._redis, asked), strict=True))
+        has_suspect = any(it[2] >= _SUSPECT_AFTER for _, taken in found[:1] if isinstance(taken, list) for it in taken)
+        for shard in others if suspect and not has_suspect else ():
+            (answer,) = await ask(self._redis, [self._taking_over(source, shard, 0, suspect=True)])
+            found.append((shard, answer))
+            if answer:
+                break
+        for _, answer in found:
+            if isinstance(answer, RedisError):
+                _only_no_group(answer)
+                await self.ensure_groups(source)
+                return []
         return [
-            stream for stream, answer in zip(streams, answers, strict=True) if answer or isinstance(answer, RedisError)
+            _entry(shard, id_, fields, deliveries + 1) for shard, taken in found for id_, fields, deliveries in taken
         ]
 
-    async def renew(self, stream: str, ids: Sequence[bytes]) -> list[bytes]:
+    async def abandoned(self, sources: Sequence[Source]) -> list[Source]:
+        """Those that hold an entry whose worker has been silent for a lease; one round trip."""
+        named = [(source, stream) for source in sources for stream in self.streams(source)]
+        asked = [("XPENDING", stream, keys.GROUP, "IDLE", self._lease_ms, "-", "+", 1) for _, stream in named]
+        answers = await ask(self._redis, asked)
+        left = [source for (source, _), answer in zip(named, answers, strict=True) if answer]  # or an error
+        return list(dict.fromkeys(left))
+
+    async def renew(self, source: Source, ids: Sequence[bytes]) -> list[bytes]:
         """Renew the leases; returns the ids that are no longer ours."""
-        portions = _portions(ids)
+        portions = [(shard, some) for shard, its in _by_shard(ids, lambda id_: id_) for some in _portions(its)]
         group = (keys.GROUP, self._instance)
-        answers = await ask(self._redis, [script("heartbeat").call([stream], [*group, *some]) for some in portions])
+        heartbeat, layout = script("heartbeat"), self.layout
+        answers = await ask(
+            self._redis,
+            [
+                heartbeat.call([_stream(layout, source, shard)], [*group, *map(_own_id, some)])
+                for shard, some in portions
+            ],
+        )
         lost: list[bytes] = []
-        for some, answer in zip(portions, answers, strict=True):
+        for (shard, some), answer in zip(portions, answers, strict=True):
             if isinstance(answer, RedisError):  # the store came back empty: nothing of it is ours any more
                 _only_no_group(answer)
                 lost += some
             else:
-                lost += answer
+                lost += [_id(shard, own) for own in answer]
         return lost
 
     async def settle_jobs(self, lane: Lane, settlements: Sequence[Settlement]) -> SettleResult:
-        """Carry out the settlements. Raises RedisError where the store can do nothing now; then none was."""
-        return await self._settle(lane.app_id, lane, settlements)
+        """Carry out the settlements. Raises RedisError where the store can do nothing now; then none of a shard was."""
+        return await self._settle(lane, settlements)
 
-    async def settle_callbacks(self, app_id: str, settlements: Sequence[Settlement]) -> SettleResult:
-        """The same for callbacks, which are only finished or buried."""
-        return await self._settle(app_id, None, settlements)
+    async def settle_callbacks(self, app_id: str, settlements: Sequence[Settlement], now: datetime) -> SettleResult:
+        """The same for callbacks, which are planned, finished or buried.
+
+        Where lanes were full a message waits beside its stream, and is planned for them after 1 s, then 2, up to 30.
+        """
+        return await self._settle(Callbacks(app_id), settlements, to_ms(now))
+
+    def chunks(self, app_id: str, message_id: str, jobs: Iterable[tuple[Lane, Job]], most: int) -> Iterator[PlanChunk]:
+        """Up to `most` jobs of a shard each."""
+        by_shard: dict[int, list[tuple[Lane, Job]]] = {}
+        for planned in jobs:
+            by_shard.setdefault(self.layout.shard_of_account(planned[1].account), []).append(planned)
+        for its in by_shard.values():
+            for start in range(0, len(its), most):
+                yield PlanChunk(app_id, message_id, its[start : start + most])
 
     async def append_planned(
         self,
@@ -147,96 +205,120 @@ class RedisQueue:
     ) -> tuple[list[ChunkResult], list[Any]]:
         """Append the jobs whose target is new for their message, all chunks in one round trip.
 
-        With its `last` chunk a callback goes. Where lanes were full it waits beside its stream, planned again for those
-        lanes after a second, then two, up to 30. Of a lane with `rooms` each chunk claims as many as it appends,
-        in the same step, as far as the room goes. `then` is asked in the same round trip, after all of that; the
-        answers to it come second, as `ask` gives them.
+        Of a lane with `rooms` each chunk claims as many as it appends, in the same step, as far as the room goes.
+        `then` is asked in the same round trip, after all of that; the answers to it come second, as `ask` gives them.
         """
         left = dict(rooms)
         commands = [self._planned(chunk, to_ms(now), left) for chunk in chunks]
         answers = await ask(self._redis, commands, then)
-        results = [_chunk_result(chunk, answer) for chunk, answer in zip(chunks, answers, strict=False)]
+        results = [_chunk_result(self.layout, chunk, answer) for chunk, answer in zip(chunks, answers, strict=False)]
         return results, answers[len(chunks) :]
 
-    async def append_notes(self, app_id: str, notes: bytes) -> None:
-        """Into the history: records. Raises nothing: they are worth no message."""
-        if self._keeps_history:
-            with suppress(RedisError):
-                await ask(self._redis, [("XADD", keys.history_new(app_id), "*", "r", notes)])
+    async def append_notes(self, app_id: str, notes: Mapping[int, bytes]) -> list[str]:
+        """Into the history: records, by the shard of their accounts. Returns errors: they are worth no message."""
+        if not (self._keeps_history and notes):
+            return []
+        asked = [("XADD", self.layout.history_new(app_id, shard), "*", "r", some) for shard, some in notes.items()]
+        try:
+            return [str(answer) for answer in await ask(self._redis, asked) if isinstance(answer, RedisError)]
+        except RedisError as error:
+            return [str(error)]
 
-    async def length(self, stream: str) -> int:
-        return (await self.lengths([stream]))[0]
+    async def length(self, source: Source) -> int:
+        return (await self.lengths([source]))[0]
 
-    async def remove_instances(self, stream: str) -> int:
+    async def lengths(self, sources: Sequence[Source]) -> list[int]:
+        """How many entries each has, in one round trip."""
+        asked = [("XLEN", stream) for source in sources for stream in self.streams(source)]
+        lengths = iter(await ask_strictly(self._redis, asked))
+        return [sum(islice(lengths, len(self.layout.all_shards))) for _ in sources]
+
+    async def look_at_caps(self, lanes: Sequence[Lane]) -> None:
+        """Which lanes are full, all shards together. To be called every second."""
+        if len(self.layout.all_shards) > 1:
+            layout, asked = self.layout, list[Command]()
+            for lane in lanes:
+                for shard in layout.all_shards:
+                    asked += [("XLEN", layout.jobs(lane, shard)), ("ZCARD", layout.retries(lane, shard))]
+            answers = iter(await ask(self._redis, asked))
+            for lane in lanes:
+                its = islice(answers, 2 * len(layout.all_shards))
+                self._caps.learn(lane, sum(it for it in its if isinstance(it, int)))
+
+    async def remove_instances(self, source: Source) -> int:
         """Drop the names of instances that hold nothing and have been gone for an hour; returns how many."""
-        (answer,) = await ask(self._redis, [script("forget_instances").call([stream], [keys.GROUP, _GONE_MS])])
-        if isinstance(answer, RedisError):
-            _only_no_group(answer)
-            return 0
-        return int(answer)
-
-    async def lengths(self, streams: Sequence[str]) -> list[int]:
-        """How many entries each stream has, in one round trip."""
-        return await ask_strictly(self._redis, [("XLEN", stream) for stream in streams])
+        forget = script("forget_instances")
+        answers = await ask(self._redis, [forget.call([it], [keys.GROUP, _GONE_MS]) for it in self.streams(source)])
+        for answer in answers:
+            if isinstance(answer, RedisError):
+                _only_no_group(answer)
+        return sum(int(answer) for answer in answers if not isinstance(answer, RedisError))
 
     async def move_due(self, lanes: Sequence[Lane], app_ids: Sequence[str], now: datetime, count: int) -> MovedDue:
         """Retries that are due go back to their lanes, messages that waited for full lanes to their streams.
 
-        Up to `count` of each, all in one round trip. A key that cannot be used does not hinder the others.
+        Up to `count` of each shard's, all in one round trip. A key that cannot be used does not hinder the others.
         """
-        args: list[Argument] = [to_ms(now), count]
-        moves = [("move_due", keys.retries(lane), keys.jobs(lane)) for lane in lanes]
-        moves += [("move_waiting", keys.waiting(app_id), keys.callbacks(app_id)) for app_id in app_ids]
-        answers = await ask(self._redis, [script(name).call([source, to], args) for name, source, to in moves])
-        errors, moved, due_at = {}, list[int](), list[float]()
-        for (_, source, _), answer in zip(moves, answers, strict=True):
+        layout, args = self.layout, (to_ms(now), count)
+        moves: list[tuple[Source, str, str, str]] = []
+        for shard in layout.all_shards:
+            moves += [(lane, "move_due", layout.retries(lane, shard), layout.jobs(lane, shard)) for lane in lanes]
+            moves += [
+                (Callbacks(it), "move_waiting", layout.waiting(it, shard), layout.callbacks(it, shard))
+                for it in app_ids
+            ]
+        answers = await ask(self._redis, [script(name).call([waits, to], args) for _, name, waits, to in moves])
+        errors, moved, due_at = dict[str, str](), Counter[Source](), list[float]()
+        for (source, _, waits, _), answer in zip(moves, answers, strict=True):
             if isinstance(answer, RedisError):
                 if is_the_stores_own(answer):
                     raise answer
-                errors[source] = str(answer)
-                moved.append(0)
+                errors[waits] = str(answer)
             else:
-                moved.append(answer[0])
+                moved[source] += answer[0]
                 due_at += [float(answer[1])] if answer[1] else []
         return MovedDue(
-            {lane: number for lane, number in zip(lanes, moved, strict=False) if number},
-            sum(moved[len(lanes) :]),
+            {lane: moved[lane] for lane in lanes if moved[lane]},
+            sum(moved[Callbacks(app_id)] for app_id in app_ids),
             from_ms(int(min(due_at))) if due_at else None,
             errors,
         )
 
+    def _in_turn(self, of: Sequence[_T], most: int = keys.MOST_SHARDS) -> list[_T]:
+        """So many of them, each time beginning with another."""
+        self._turn += 1
+        return list(islice(cycle(of), self._turn % len(of), self._turn % len(of) + min(most, len(of))))
+
+    def _taking_over(self, source: Source, shard: int, count: int, *, suspect: bool) -> Command:
+        args: list[Argument] = [keys.GROUP, self._instance, self._lease_ms, count, int(suspect)]
+        return script("take_over").call([_stream(self.layout, source, shard)], args)
+
     def _planned(self, chunk: PlanChunk, now_ms: int, rooms: dict[Lane, int]) -> Command:
         """Takes what it claims from `rooms`."""
         counts = Counter(lane for lane, _ in chunk.jobs)
-        lanes = sorted(counts)
-        waiting = chunk.waiting or _NOTHING_WAITS
-        wait_ms = min(_WAIT_FIRST_MS << min(waiting.tries, 10), _WAIT_LONGEST_MS)
-        names = [keys.callbacks(chunk.app_id), keys.planned(chunk.app_id, chunk.message_id), keys.waiting(chunk.app_id)]
+        lanes, layout = sorted(counts), self.layout
+        shard = layout.shard_of_account(chunk.jobs[0][1].account)
+        names = [layout.planned(chunk.app_id, chunk.message_id, shard)]
         for lane in lanes:
-            names += [keys.jobs(lane), keys.retries(lane)]
+            names += [layout.jobs(lane, shard), layout.retries(lane, shard)]
         accounts = dict.fromkeys(job.account for _, job in chunk.jobs) if self._counts_unread else {}
         counted: list[Argument] = []
         if accounts:
-            its_names, counted = counting(chunk.app_id, chunk.jobs[0][1].alert, list(accounts), now_ms)
+            its_names, counted = counting(layout, chunk.app_id, chunk.jobs[0][1].alert, list(accounts), now_ms)
             names += its_names
-        notes = chunk.notes if self._keeps_history else b""
-        args: list[Argument] = [
-            keys.GROUP, chunk.entry_id, int(chunk.last), self._dedupe_ttl_ms, self._jobs_cap,
-            now_ms + wait_ms, waiting.tries + 1, " ".join(sorted(map(lane_name, waiting.lanes))), self._instance,
-            len(lanes), notes, len(accounts),
-        ]  # fmt: skip
+        args: list[Argument] = [keys.GROUP, self._instance, self._dedupe_ttl_ms, len(lanes), len(accounts)]
         if self._folding is not None:
             args[-1] = f"{len(accounts)} {self._folding.window_ms}"
         for lane in lanes:
             claims = min(counts[lane], rooms.get(lane, 0))
-            args += [lane_name(lane), claims]
+            args += [self._caps.of_shard(lane, layout.shards), claims]
             if claims:
                 rooms[lane] -= claims
         place = {lane: index for index, lane in enumerate(lanes)}
         if accounts or self._folding is not None:
             args += counted
             places = {account: index for index, account in enumerate(accounts)}
-            if self._folding is not None and chunk.jobs:
+            if self._folding is not None:
                 args += self._folding.of_message(chunk.jobs[0][1].alert, now_ms)
             for lane, job in chunk.jobs:
                 args += [place[lane], job.mark, dump_job(job)]
@@ -247,22 +329,20 @@ class RedisQueue:
         else:
             for lane, job in chunk.jobs:
                 args += [place[lane], job.mark, dump_job(job)]
-        if notes:
-            names.append(keys.history_new(chunk.app_id))
         return script("plan_chunk").call(names, args)
 
     def _folded(self, folding: Folding, lane: Lane, job: Job, names: list[str]) -> Sequence[Argument]:
         """The fold that it may go into is added to `names`."""
         if not job.alert.may_fold:
             return GOES_AT_ONCE
-        names.append(key_of(lane.app_id, job))
+        names.append(key_of(self.layout, lane.app_id, job))
         return folding.of_job(lane, job, len(names))
 
-    async def _settle(self, app_id: str, lane: Lane | None, settlements: Sequence[Settlement]) -> SettleResult:
+    async def _settle(self, source: Source, settlements: Sequence[Settlement], now_ms: int = 0) -> SettleResult:
         """What needs room goes first: a store without any then refuses all of it before anything was done."""
         result = SettleResult()
         ordered = sorted(settlements, key=lambda settlement: isinstance(settlement, Finish))
-        refused = await self._settled(app_id, lane, ordered, result)
+        refused = await self._settled(source, ordered, result, now_ms)
         instead = [
             Bury(id_, Cause.INTERNAL, why, subject, [JobEnd(subject, Result.DEAD_LETTER, why)])
             for id_, why, subject in (
@@ -271,20 +351,32 @@ class RedisQueue:
             if subject is not None
         ]
         if instead:
-            again = {id_ for id_, _, _ in await self._settled(app_id, lane, instead, result)}
+            again = {id_ for id_, _, _ in await self._settled(source, instead, result, now_ms)}
             result.buried.extend(bury for bury in instead if bury.entry_id not in again)
         buried = {bury.entry_id for bury in result.buried} | set(result.foreign)
         result.failed.extend(id_ for id_, _, _ in refused if id_ not in buried)
+        await self._note_planned(source, settlements, result)
         return result
 
+    async def _note_planned(self, source: Source, settlements: Sequence[Settlement], result: SettleResult) -> None:
+        """Why readers got no job. Only the worker that ended the callback says so, once it has."""
+        undone = {*result.foreign, *result.failed}
+        for settlement in settlements:
+            if isinstance(settlement, PlanEnd) and settlement.records and settlement.entry_id not in undone:
+                result.unnoted.extend(await self.append_notes(source.app_id, settlement.records))
+
     async def _settled(
-        self, app_id: str, lane: Lane | None, settlements: Sequence[Settlement], result: SettleResult
+        self, source: Source, settlements: Sequence[Settlement], result: SettleResult, now_ms: int
     ) -> list[tuple[bytes, str, Job | None]]:
         """Those that the store refuses, each with its error and, where it may be buried instead, its job."""
-        portions, known = _portions(settlements), self._writes.known(app_id)
-        answers = await ask(self._redis, [self._settlement(app_id, lane, some) for some in portions])
+        portions = [
+            (shard, some, self._writes.known(self.layout.writes(source.app_id, shard)))
+            for shard, its in _by_shard(settlements, lambda one: one.entry_id)
+            for some in _portions(its)
+        ]
+        answers = await ask(self._redis, [self._settlement(source, shard, some, now_ms) for shard, some, _ in portions])
         refused: list[tuple[bytes, str, Job | None]] = []
-        for some, answer in zip(portions, answers, strict=True):
+        for (shard, some, known), answer in zip(portions, answers, strict=True):
             if isinstance(answer, RedisError):
                 if _is_no_group(answer):
                     result.foreign.extend(settlement.entry_id for settlement in some)
@@ -295,30 +387,38 @@ class RedisQueue:
                 continue
             writes, foreign, errors, unnoted = answer
             if writes:
-                self._writes.answered(app_id, known, writes)
-            result.foreign.extend(foreign)
+                self._writes.answered(self.layout.writes(source.app_id, shard), known, writes)
+            result.foreign.extend(_id(shard, own) for own in foreign)
             result.unnoted.extend(error.decode("utf-8", "replace") for error in unnoted)
             subjects = {it.entry_id: it.job for it in some if isinstance(it, Postpone | Move)}
-            for id_, error in errors:
+            for own, error in errors:
+                id_ = _id(shard, own)
                 refused.append((id_, error.decode("utf-8", "replace").split(" ", 1)[0], subjects.get(id_)))
         return refused
 
-    def _settlement(self, app_id: str, lane: Lane | None, settlements: Sequence[Settlement]) -> Command:
-        streams = [keys.jobs(lane), keys.retries(lane)] if lane else [keys.callbacks(app_id)] * 2
-        names = [*streams, keys.dead_letters(app_id), keys.writes(app_id), keys.history_new(app_id)]
+    def _settlement(self, source: Source, shard: int, settlements: Sequence[Settlement], now_ms: int) -> Command:
+        layout, app_id = self.layout, source.app_id
+        lane = source if isinstance(source, Lane) else None
+        waits = layout.retries(lane, shard) if lane else layout.waiting(app_id, shard)
+        names = [
+            _stream(layout, source, shard), waits, layout.dead_letters(app_id, shard), layout.writes(app_id, shard),
+            layout.history_new(app_id, shard),
+        ]  # fmt: skip
         place: dict[str, int] = {}
         for settlement in settlements:
-            key = _key_of(settlement, app_id)
+            key = _key_of(settlement, app_id, layout, shard)
             if key and key not in place:
                 names.append(key)
                 place[key] = len(names)
         args: list[Argument] = [
-            keys.GROUP, self._instance, self._dead_cap, keys.dead_words_prefix(app_id), self._dedupe_ttl_ms
+            keys.GROUP, self._instance, self._dead_cap, layout.dead_words_prefix(app_id, shard), self._dedupe_ttl_ms
         ]  # fmt: skip
         keeps = self._keeps_history
         for settlement in settlements:
-            args += _spelled(settlement, lane, place.get(_key_of(settlement, app_id), 0))
-            args.append(b"".join(map(record_of, settlement.notes)) if keeps and settlement.notes else b"")
+            args.append(_own_id(settlement.entry_id))
+            args += _spelled(settlement, lane, place.get(_key_of(settlement, app_id, layout, shard), 0), now_ms)
+            its_own = () if isinstance(settlement, PlanEnd) else settlement.notes
+            args.append(b"".join(map(record_of, its_own)) if keeps and its_own else b"")
         return script("settle").call(names, args)
 
 
@@ -327,8 +427,29 @@ def lane_name(lane: Lane) -> str:
     return f"{lane.app}:{lane.channel}"
 
 
-def _entry(id_: bytes, fields: Sequence[bytes], deliveries: int = 1) -> Entry:
+def _stream(layout: Layout, source: Source, shard: int) -> str:
+    return layout.jobs(source, shard) if isinstance(source, Lane) else layout.callbacks(source.app_id, shard)
+
+
+def _id(shard: int, own: bytes) -> bytes:
+    return b"%b/%d" % (own, shard)
+
+
+def _own_id(entry_id: bytes) -> bytes:
+    """The stream's."""
+    return entry_id.partition(b"/")[0]
+
+
+def _by_shard(items: Iterable[_T], id_of: Callable[[_T], bytes]) -> Iterable[tuple[int, list[_T]]]:
+    found: dict[int, list[_T]] = {}
+    for item in items:
+        found.setdefault(int(id_of(item).partition(b"/")[2]), []).append(item)
+    return found.items()
+
+
+def _entry(shard: int, own: bytes, fields: Sequence[bytes], deliveries: int = 1) -> Entry:
     """`fields`: names and values in turn; the record comes first."""
+    id_ = _id(shard, own)
     if len(fields) == 2:
         return Entry(id_, fields[1], deliveries)
     found = dict(zip(fields[2::2], fields[3::2], strict=True))
@@ -336,10 +457,11 @@ def _entry(id_: bytes, fields: Sequence[bytes], deliveries: int = 1) -> Entry:
     return Entry(id_, fields[1], deliveries, frozenset(lanes.decode().split()), int(tries or 0))
 
 
-def _chunk_result(chunk: PlanChunk, answer: Sequence[Any] | RedisError) -> ChunkResult:
+def _chunk_result(layout: Layout, chunk: PlanChunk, answer: Sequence[Any] | RedisError) -> ChunkResult:
     if isinstance(answer, RedisError):
         return ChunkResult([], error=answer)
-    ends, claimed, unnoted = answer
+    ends, claimed = answer
+    shard = layout.shard_of_account(chunk.jobs[0][1].account)
     # by lane too: in one step all streams give the same ids
     jobs = {(lane, end): job for (lane, job), end in zip(chunk.jobs, ends, strict=True) if isinstance(end, bytes)}
     folded = {place: end[0].decode() for place, end in enumerate(ends) if isinstance(end, list)}
@@ -349,17 +471,16 @@ def _chunk_result(chunk: PlanChunk, answer: Sequence[Any] | RedisError) -> Chunk
         [isinstance(end, bytes | list) for end in ends],
         full,
         {
-            lane: [_claimed(id_, jobs.get((lane, id_)), fields) for id_, fields in entries]
+            lane: [_claimed(shard, id_, jobs.get((lane, id_)), fields) for id_, fields in entries]
             for lane, entries in zip(lanes, claimed, strict=True)
             if entries
         },
-        unnoted=tuple(error.decode("utf-8", "replace") for error in unnoted),
         folded=folded,
     )
 
 
-def _claimed(id_: bytes, job: Job | None, fields: Sequence[bytes]) -> ClaimedJob | Entry:
-    return ClaimedJob(id_, job) if job is not None else _entry(id_, fields)
+def _claimed(shard: int, own: bytes, job: Job | None, fields: Sequence[bytes]) -> ClaimedJob | Entry:
+    return ClaimedJob(_id(shard, own), job) if job is not None else _entry(shard, own, fields)
 
 
 def _is_no_group(error: RedisError) -> bool:
@@ -380,37 +501,40 @@ def _milliseconds(span: timedelta) -> int:
     return span // timedelta(milliseconds=1)
 
 
-def _key_of(settlement: Settlement, app_id: str) -> str:
+def _key_of(settlement: Settlement, app_id: str, layout: Layout, shard: int) -> str:
     """The key that it touches beside those of its own lane; "" for none."""
     match settlement:
         case Move():
-            return keys.jobs(settlement.lane)
+            return layout.jobs(settlement.lane, shard)
         case Shown():
-            return keys.planned(app_id, settlement.job.alert.message_id)
+            return layout.planned(app_id, settlement.job.alert.message_id, shard)
         case Told(job=job) | Bury(subject=Job() as job) if job.alert.is_fold:
-            return key_of(app_id, job)
+            return key_of(layout, app_id, job)
         case _:
             return ""
 
 
-def _spelled(settlement: Settlement, lane: Lane | None, place: int) -> list[Argument]:
-    """Id, verb and what it takes, for settle.lua; `place` is that of its key."""
+def _spelled(settlement: Settlement, lane: Lane | None, place: int, now_ms: int) -> list[Argument]:
+    """Verb and what it takes, for settle.lua; `place` is that of its key."""
     match settlement:
-        case Finish(entry_id):
-            return [entry_id, "done"]
-        case Shown(entry_id, job):
-            return [entry_id, "shown", place, job.mark]
-        case Told(entry_id, job, next_at):
-            return [entry_id, "told", *_end_of_fold(job, place, next_at)]
-        case Postpone(entry_id, job, when):
-            return [entry_id, "retry", to_ms(when), dump_job(job)]
-        case Move(entry_id, job, target):
-            return [entry_id, "move", place, dump_job(replace(job, channel=target.channel))]
-        case Bury(entry_id, cause, reason, Job() as subject) if subject.alert.is_fold:
+        case PlanEnd(full=full, tries=tries) if full:
+            wait_ms = min(_WAIT_FIRST_MS << min(tries, 10), _WAIT_LONGEST_MS)
+            return ["wait", now_ms + wait_ms, f"{tries + 1} {' '.join(sorted(map(lane_name, full)))}\n"]
+        case Finish() | PlanEnd():
+            return ["done"]
+        case Shown(job=job):
+            return ["shown", place, job.mark]
+        case Told(job=job, next_at=next_at):
+            return ["told", *_end_of_fold(job, place, next_at)]
+        case Postpone(job=job, when=when):
+            return ["retry", to_ms(when), dump_job(job)]
+        case Move(job=job, lane=target):
+            return ["move", place, dump_job(replace(job, channel=target.channel))]
+        case Bury(cause=cause, reason=reason, subject=Job() as subject) if subject.alert.is_fold:
             end = _end_of_fold(subject, place, None)
-            return [entry_id, "told dead", *end, reason, cause, *dump_dead_letter(subject, lane)]
-        case Bury(entry_id, cause, reason, subject):
-            return [entry_id, "dead", reason, cause, *dump_dead_letter(subject, lane)]
+            return ["told dead", *end, reason, cause, *dump_dead_letter(subject, lane)]
+        case Bury(cause=cause, reason=reason, subject=subject):
+            return ["dead", reason, cause, *dump_dead_letter(subject, lane)]
         case _:
             assert_never(settlement)
 

@@ -33,20 +33,24 @@ class RedisUnended:
         return [noted for noted in found if is_meant(noted.note)]
 
     def _messages(self, app_id: str, now: datetime) -> Iterator[Noted]:
-        for id_, fields in self._entries(keys.callbacks(app_id)):
-            yield from _of_message(fields[1], from_ms(_ms(id_)), Reason.WAITS_FOR_PLAN)
-        for waiting, _ in self._scored(keys.waiting(app_id)):
-            yield from _of_message(waiting.partition(b"\n")[2], now, Reason.WAITS_FOR_ROOM)
+        layout = self._store.layout
+        for shard in layout.all_shards:
+            for id_, fields in self._entries(layout.callbacks(app_id, shard)):
+                yield from _of_message(fields[1], from_ms(_ms(id_)), Reason.WAITS_FOR_PLAN)
+            for waiting, _ in self._scored(layout.waiting(app_id, shard)):
+                yield from _of_message(waiting.partition(b"\n")[2], now, Reason.WAITS_FOR_ROOM)
 
     def _jobs(self, lane: Lane, now: datetime) -> Iterator[Noted]:
         pause = read_pause(self._answer(("HMGET", keys.pause(lane), *PAUSE_FIELDS)))
         why = f"the lane is paused ({pause.kind}): {pause.reason}" if pause else ""
         since = pause.since if pause else now
-        for id_, (_, record, *_) in self._entries(keys.jobs(lane)):
-            at = from_ms(_ms(id_))
-            yield from _of_job(record, max(at, since) if pause else at, Reason.WAITS_IN_LANE, why, _ms(id_))
-        for record, due_ms in self._scored(keys.retries(lane)):
-            yield from _of_job(record, from_ms(int(float(due_ms))), Reason.WAITS_FOR_TRY, why, 0)
+        layout = self._store.layout
+        for shard in layout.all_shards:
+            for id_, (_, record, *_) in self._entries(layout.jobs(lane, shard)):
+                at = from_ms(_ms(id_))
+                yield from _of_job(record, max(at, since) if pause else at, Reason.WAITS_IN_LANE, why, _ms(id_))
+            for record, due_ms in self._scored(layout.retries(lane, shard)):
+                yield from _of_job(record, from_ms(int(float(due_ms))), Reason.WAITS_FOR_TRY, why, 0)
 
     def _entries(self, stream: str) -> Iterator[Any]:
         first, left = "-", MOST

@@ -5,7 +5,7 @@ may still be shown is kept, and of each conversation the latest. Scripts: say, f
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -16,7 +16,7 @@ from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import OfflineMessage
 from proxy.domain.times import MS, to_ms
-from proxy.store import keys
+from proxy.store.keys import Layout
 from proxy.store.queue.folds import key_of
 from proxy.store.records import dump_job
 from proxy.store.scripts import Argument, Command, ask_strictly, script
@@ -50,6 +50,11 @@ class RedisWithdrawals:
         """`folds`: the messages may be among those that are told together."""
         self._redis, self._ttl_ms, self._jobs_cap, self._folds = redis, ttl // MS, jobs_cap, folds
 
+    @property
+    def layout(self) -> Layout:
+        layout: Layout = self._redis.layout
+        return layout
+
     def saying(self, message: OfflineMessage, msg_id: str) -> Command:
         """Remembers a message; answered 1 where it was recalled before it came."""
         who, order = _named(msg_id) + _writer(message.sender), message.order
@@ -57,7 +62,9 @@ class RedisWithdrawals:
         member = _MEMBER.pack(
             who, bytes.fromhex(message.message_id), sequence or _unsigned(order.sent_at_ms), bool(sequence)
         )
-        key = keys.said(message.app_id, _conversation(message.conversation, message.recipients[0].account))
+        key = self._redis.layout.said(
+            message.app_id, _conversation(message.conversation, message.recipients[0].account)
+        )
         return script("say").call([key], [who, member, order.accepted_at_ms, MOST_SAID, self._ttl_ms])
 
     async def find(self, asked: Sequence[tuple[OfflineMessage, Update, str]]) -> list[list[Said]]:
@@ -77,17 +84,31 @@ class RedisWithdrawals:
 
         Returns for each the lanes that are full: their targets are as they were. `then` is asked after all of that.
         """
-        lanes = [sorted({lane for lane, _ in jobs}) for _, jobs in asked]
-        commands = [self._withdrawing(app_id, *one, its) for one, its in zip(asked, lanes, strict=True) if its]
-        answers = iter(await ask_strictly(self._redis, [*commands, *then]))
-        return [frozenset(its[place] for place in next(answers)) if its else frozenset() for its in lanes]
+        parts = [
+            (place, messages, some, sorted({lane for lane, _ in some}))
+            for place, (messages, jobs) in enumerate(asked)
+            for some in self._by_shard(jobs)
+        ]
+        commands = [self._withdrawing(app_id, messages, some, lanes) for _, messages, some, lanes in parts]
+        answers = await ask_strictly(self._redis, [*commands, *then])
+        full: list[set[Lane]] = [set() for _ in asked]
+        for (place, _, _, lanes), answer in zip(parts, answers, strict=False):
+            full[place].update(lanes[one] for one in answer)
+        return [frozenset(lanes) for lanes in full]
+
+    def _by_shard(self, jobs: Sequence[tuple[Lane, Job]]) -> Iterable[Sequence[tuple[Lane, Job]]]:
+        found: dict[int, list[tuple[Lane, Job]]] = {}
+        for lane, job in jobs:
+            found.setdefault(self.layout.shard_of_account(job.account), []).append((lane, job))
+        return found.values()
 
     def _withdrawing(
         self, app_id: str, messages: Sequence[Said], jobs: Sequence[tuple[Lane, Job]], lanes: Sequence[Lane]
     ) -> Command:
-        names = [keys.planned(app_id, message.message_id) for message in messages]
+        layout, shard = self.layout, self.layout.shard_of_account(jobs[0][1].account)
+        names = [layout.planned(app_id, message.message_id, shard) for message in messages]
         for lane in lanes:
-            names += [keys.jobs(lane), keys.retries(lane)]
+            names += [layout.jobs(lane, shard), layout.retries(lane, shard)]
         accepted = [message.order.accepted_at_ms for message in messages]
         may_wait = sum(accepted[0] - it <= _MAY_WAIT_MS for it in accepted)
         numbers = f"{len(messages)}/{may_wait}"
@@ -98,7 +119,7 @@ class RedisWithdrawals:
         for lane, job in jobs:
             args += [lanes.index(lane), job.mark, dump_job(job)]
             if self._folds:
-                names.append(key_of(app_id, job))
+                names.append(key_of(self._redis.layout, app_id, job))
                 args.append(len(names))
         return script("withdraw").call(names, args)
 
@@ -114,7 +135,7 @@ class RedisWithdrawals:
             named, 0 if is_recall else MOST_BEFORE, to_ms(notice.accepted_at) if is_recall else "", MOST_SAID,
             self._ttl_ms,
         ]  # fmt: skip
-        return script("find_said").call([keys.said(notice.app_id, conversation)], args)
+        return script("find_said").call([self._redis.layout.said(notice.app_id, conversation)], args)
 
 
 def _conversation(conversation: str, reader: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from proxy.store.connection import pack_commands
+from proxy.store.packing import pack_commands
 
 Argument = str | bytes | int | float
 Command = tuple[Argument, ...]
@@ -83,11 +83,13 @@ async def ask_strictly(redis: Any, commands: Sequence[Command]) -> list[Any]:
     return _without_errors(await ask(redis, commands))
 
 
-def ask_now(redis: Any, commands: Sequence[Command], then: Sequence[Command] = ()) -> list[Any]:
+def ask_now(
+    redis: Any, commands: Sequence[Command], then: Sequence[Command] = (), *, strictly: bool = True
+) -> list[Any]:
     """The same for a thread's own client, which has one connection: all answers in one round trip.
 
-    `then` is as in `ask`. Not by the library's own methods and pipelines, which cost several times as much CPU. Raises
-    the first error among the answers.
+    `then` is as in `ask`, and without `strictly` so are errors. Not by the library's own methods and pipelines, which
+    cost several times as much CPU. Raises the first error among the answers.
     """
     answers = _exchange(redis.connection, [*commands, *then] if then else commands)
     unknown, whole = _unknown_scripts(commands, answers)
@@ -95,7 +97,7 @@ def ask_now(redis: Any, commands: Sequence[Command], then: Sequence[Command] = (
         places = [*unknown, *range(len(commands), len(answers))]
         for place, answer in zip(places, _exchange(redis.connection, [*whole, *then]), strict=True):
             answers[place] = answer
-    return _without_errors(answers)
+    return _without_errors(answers) if strictly else answers
 
 
 def _without_errors(answers: list[Any]) -> list[Any]:

@@ -1,44 +1,37 @@
--- Append the jobs of one chunk whose target was not planned yet; with the last chunk the callback goes.
--- Idempotent: a second run adds only what is missing. A lane that is full takes none of its jobs, and the others take
--- theirs; the message then waits for the full lanes, unless another worker has ended its callback meanwhile.
+-- Append the jobs of one chunk whose target was not planned yet. Idempotent: a second run adds only what is missing.
+-- A lane that is full takes none of its jobs, and the others take theirs.
 -- What was appended may be claimed in the same step, by a worker that has room for it: an entry that is older and that
 -- no worker has claimed comes first, as always.
--- The worker that ends the callback also notes in the history why others got no job; a history that cannot be written
--- hinders nothing.
 -- Where alerts are folded the first one of a conversation goes out at once; those that follow in its window are counted
 -- for the target instead, and one update becomes due in its lane's retries when the window ends. As long as that one is
 -- on its way, to its end in settle.lua, all that follows is told with it.
 -- Returns {for each job its entry id, 0 planned before, -1 its lane is full, or {the message that names its fold}; for
--- each lane the entries claimed; the errors of the history}.
--- KEYS  1 callbacks   2 planned:<message id>   3 waiting
+-- each lane the entries claimed}. All keys and accounts are of one shard.
+-- KEYS  1 planned:<message id>
 --       then per lane: jobs, retries, which both count towards its cap
---       then per account for which the message is counted: its badge
---       then folds; last, where there are notes: the new ones of the history
--- ARGV  1 group   2 callback entry id   3 last chunk (0/1)   4 TTL of the marks, ms   5 cap of a lane
---       6 when a message that waits is due, ms   7 how often it waited then   8 full lanes of earlier chunks, "a:b c:d"
---       9 consumer   10 lanes   11 notes for the history ('': none)   12 how many accounts the message is counted for; and
---       where alerts are folded the window, ms: "3 60000"
---       then per lane: its name, "a:b"; how many entries to claim
+--       then per account for which the message is counted: its badge; then folds
+-- ARGV  1 group   2 consumer   3 TTL of the marks, ms   4 lanes   5 how many accounts the message is counted for; and where
+--       alerts are folded the window, ms: "3 60000"
+--       then per lane: its cap; how many entries to claim
 --       then, where it is counted: conversation; entry; when it was accepted, now and TTL, ms; at most so many unread
 --       messages of a conversation, and conversations
 --       then, where it is folded: message; its order; when it expires and now, ms
 --       then per job: its lane's place, from 0; target mark; record; where it is counted its account's place, from 0;
 --       where it is folded the place of the fold in KEYS (0: it goes at once), whether it may sound and whether the
 --       alerts of the lane replace each other (0/1)
-local lanes, accounts = tonumber(ARGV[10]), tonumber(string.match(ARGV[12], '^%d+'))
-local window = tonumber(string.match(ARGV[12], ' (%d+)$'))
-local first_count = 13 + 2 * lanes -- in ARGV, as below
+local lanes, accounts = tonumber(ARGV[4]), tonumber(string.match(ARGV[5], '^%d+'))
+local window = tonumber(string.match(ARGV[5], ' (%d+)$'))
+local first_count = 6 + 2 * lanes -- in ARGV, as below
 local first_job, step = first_count, 3
 if accounts > 0 then first_job, step = first_count + 7, 4 end
 local first_fold, fold_of_job = first_job, step
 if window then first_job, step = first_job + 4, step + 3 end
-local is_full, waits_for = {}, {}
-for name in string.gmatch(ARGV[8], '%S+') do waits_for[name] = true end
+local is_full = {}
 for lane = 0, lanes - 1 do
-  local jobs, retries = KEYS[4 + 2 * lane], KEYS[5 + 2 * lane]
+  local jobs, retries = KEYS[2 + 2 * lane], KEYS[3 + 2 * lane]
   local length, later = redis.pcall('XLEN', jobs), redis.pcall('ZCARD', retries)
   local is_broken = type(length) == 'table' or type(later) == 'table' -- a key of another type: as if it were full
-  is_full[lane] = is_broken or length + later >= tonumber(ARGV[5])
+  is_full[lane] = is_broken or length + later >= tonumber(ARGV[6 + 2 * lane])
 end
 
 -- The message is unread from its first job for the account on. What was read stays read, for a repeat makes no new job.
@@ -82,7 +75,7 @@ local function sweep(badge, now, floor, most) -- once a day, and where there are
   redis.call('HSET', badge, 'total', total, 'sweep', string.format('%.0f', now + 86400000))
 end
 local function count(account)
-  local badge, conversation, entry = KEYS[4 + 2 * lanes + account], ARGV[first_count], ARGV[first_count + 1]
+  local badge, conversation, entry = KEYS[2 + 2 * lanes + account], ARGV[first_count], ARGV[first_count + 1]
   local at, now, ttl = tonumber(ARGV[first_count + 2]), tonumber(ARGV[first_count + 3]), tonumber(ARGV[first_count + 4])
   local known = redis.call('HMGET', badge, conversation, 'total', 'floor', 'sweep')
   local entries, floor = known[1] or '', math.max(tonumber(known[3] or 0), now - ttl)
@@ -146,13 +139,13 @@ local function fold(i, lane, mark, record)
   if ARGV[i + 1] == '1' then redis.call('HSET', key, 'sounds', 1, 'loud', place) end
   if not is_due or again <= now or again > now + window + LATE then
     local due = math.max(window_end, now)
-    redis.call('ZADD', KEYS[5 + 2 * lane], due, as_update(record, is_due and 0 or 1))
+    redis.call('ZADD', KEYS[3 + 2 * lane], due, as_update(record, is_due and 0 or 1))
     redis.call('HSET', key, 'again', ms(due + LATE))
   end
   if expires > tonumber(state[2] or 0) then redis.call('HSET', key, 'until', ms(expires)) end
   redis.call('PEXPIRE', key, math.max(expires - now + window, redis.call('PTTL', key)))
   local first = redis.call('HGET', key, 'first')
-  redis.call('HSET', KEYS[2], mark, 'f' .. place .. ' ' .. first)
+  redis.call('HSET', KEYS[1], mark, 'f' .. place .. ' ' .. first)
   return first
 end
 
@@ -160,44 +153,23 @@ local results, has_new = {}, false
 for i = first_job, #ARGV, step do
   local lane, mark, new = tonumber(ARGV[i]), ARGV[i + 1], 0
   if is_full[lane] then
-    if redis.call('HEXISTS', KEYS[2], mark) == 0 then
-      new = -1
-      waits_for[ARGV[13 + 2 * lane]] = true
-    end
-  elseif redis.call('HSETNX', KEYS[2], mark, '1') == 1 then
+    if redis.call('HEXISTS', KEYS[1], mark) == 0 then new = -1 end
+  elseif redis.call('HSETNX', KEYS[1], mark, '1') == 1 then
     local first = fold(i + fold_of_job, lane, mark, ARGV[i + 2])
-    new, has_new = first and {first} or redis.call('XADD', KEYS[4 + 2 * lane], '*', 'r', ARGV[i + 2]), true
+    new, has_new = first and {first} or redis.call('XADD', KEYS[2 + 2 * lane], '*', 'r', ARGV[i + 2]), true
     if accounts > 0 then count(tonumber(ARGV[i + 3])) end
   end
   results[#results + 1] = new
 end
-if has_new then redis.call('PEXPIRE', KEYS[2], ARGV[4]) end
-local unnoted = {}
-if ARGV[3] ~= '0' then
-  if next(waits_for) then
-    local entry = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])[1]
-    if entry then
-      local names = {}
-      for name in pairs(waits_for) do names[#names + 1] = name end
-      table.sort(names)
-      redis.call('ZADD', KEYS[3], ARGV[6], ARGV[7] .. ' ' .. table.concat(names, ' ') .. '\n' .. entry[2][2])
-    end
-  end
-  local ended = redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
-  redis.call('XDEL', KEYS[1], ARGV[2])
-  if ended == 1 and ARGV[11] ~= '' then -- another worker that planned it too has noted it
-    local answer = redis.pcall('XADD', KEYS[#KEYS], '*', 'r', ARGV[11])
-    if type(answer) == 'table' then unnoted[1] = answer.err end
-  end
-end
+if has_new then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
 
 -- last, where nothing can fail any more: after an error nobody would know of the claims for a lease
 local claimed = {}
 for lane = 0, lanes - 1 do
-  local most, read = ARGV[14 + 2 * lane], false
+  local most, read = ARGV[7 + 2 * lane], false
   if most ~= '0' then -- without the group nothing is claimed here, and the lane's own claim makes it
-    read = redis.pcall('XREADGROUP', 'GROUP', ARGV[1], ARGV[9], 'COUNT', most, 'STREAMS', KEYS[4 + 2 * lane], '>')
+    read = redis.pcall('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', most, 'STREAMS', KEYS[2 + 2 * lane], '>')
   end
   claimed[lane + 1] = read and read[1] and read[1][2] or {}
 end
-return {results, claimed, unnoted}
+return {results, claimed}

@@ -2,7 +2,8 @@
 -- for each settlement that the store refuses, and the errors of the history}: one that fails does not hinder those
 -- behind it. Where the store can take nothing at all that is the answer; the caller puts first what needs room, so that
 -- nothing was done. What was settled is noted in the history, and a history that cannot be written hinders nothing.
--- KEYS  1 stream   2 retries   3 dead letters   4 writes   5 new notes of the history
+-- All keys are of one shard.
+-- KEYS  1 stream   2 retries, or of callbacks those that wait for full lanes   3 dead letters   4 writes   5 new notes of the history
 --       6.. streams that jobs are moved to, planned:<message id>, and folds
 -- ARGV  1 group   2 consumer   3 cap of the dead letters   4 prefix of their words' keys   5 TTL of the words, ms
 --       then per entry: id, verb and what the verb takes, its notes for the history
@@ -11,13 +12,14 @@
 --                                                              the record that withdraw.lua left is appended to KEYS 1
 --         retry  due time in ms, record                  try again
 --         move   place of the stream in KEYS, record     appended there
+--         wait   due time in ms, head                    a callback's message waits, with the head before its record
 --         dead   reason, cause, kind, record, words      kept for an operator; only the last of them has people's words
 --         told   place of the fold in KEYS, how many messages it had seen (-1: all; 0: it told of none of them), end of
 --                the window that begins now, ms ('': none does), record
 --                                                        an update of a fold ends: where more messages came meanwhile the
 --                                                        record is the next update
 --         told dead   the same, then as dead
-local takes = {done = 0, shown = 2, retry = 2, move = 2, dead = 5, told = 4, ['told dead'] = 9}
+local takes = {done = 0, shown = 2, retry = 2, move = 2, wait = 2, dead = 5, told = 4, ['told dead'] = 9}
 local carry_out = {
   done = function() return {} end,
   shown = function(i)
@@ -34,6 +36,10 @@ local carry_out = {
   end,
   retry = function(i) return redis.pcall('ZADD', KEYS[2], ARGV[i], ARGV[i + 1]) end,
   move = function(i) return redis.pcall('XADD', KEYS[tonumber(ARGV[i])], '*', 'r', ARGV[i + 1]) end,
+  wait = function(i, id)
+    local entry = redis.call('XRANGE', KEYS[1], id, id)[1]
+    return entry and redis.pcall('ZADD', KEYS[2], ARGV[i], ARGV[i + 1] .. entry[2][2]) or {}
+  end,
   dead = function(i)
     local letter = redis.pcall('XADD', KEYS[3], 'MAXLEN', '~', ARGV[3], '*',
       'reason', ARGV[i], 'cause', ARGV[i + 1], 'kind', ARGV[i + 2], 'r', ARGV[i + 3])
@@ -84,7 +90,7 @@ while i <= #ARGV do
   local pending = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1)
   local last = i + 2 + takes[verb]
   if pending[1] and pending[1][2] == ARGV[2] then
-    local answer = carry_out[verb](i + 2)
+    local answer = carry_out[verb](i + 2, id)
     if type(answer) == 'table' and answer.err then
       if can_take_nothing(answer.err) then return answer end
       refused[#refused + 1] = {id, answer.err}

@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from redis.exceptions import ResponseError
-
 from proxy.domain.lanes import Lane, Pause, PauseKind
 from proxy.domain.monitoring import Health
 from proxy.errors import StoreUnavailable
@@ -13,6 +11,7 @@ from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.devices.removed import guard_details
 from proxy.store.queue.lane_states import PAUSE_FIELDS, read_pause
+from proxy.store.scripts import ask_now
 from proxy.store.server.clocks import clock_details
 from proxy.store.server.identity import loss_details
 from proxy.store.server.policy import (
@@ -53,7 +52,9 @@ class RedisHealth:
     def _look(self, redis: Any) -> Health:
         for app_id in self._app_ids:
             redis.set(keys.ready(app_id), "1", ex=_READY_TTL_S)
-        missing = [stream for stream in self._streams() if not _has_group(redis, stream)]
+        streams = self._streams()
+        groups = ask_now(redis, [("XINFO", "GROUPS", it) for it in streams], strictly=False)
+        missing = [stream for stream, answer in zip(streams, groups, strict=True) if not _has_group(answer)]
         policy = read_policy(redis)
         evicts = eviction_fault(policy)
         details = {"store": "writable", **self._paused(redis)}
@@ -72,7 +73,11 @@ class RedisHealth:
         return Health(not missing and not evicts, details)
 
     def _streams(self) -> list[str]:
-        return [*(keys.callbacks(app_id) for app_id in self._app_ids), *(keys.jobs(lane) for lane in self._lanes)]
+        layout, streams = self._store.layout, list[str]()
+        for shard in layout.all_shards:
+            streams += [layout.callbacks(app_id, shard) for app_id in self._app_ids]
+            streams += [layout.jobs(lane, shard) for lane in self._lanes]
+        return streams
 
     def _paused(self, redis: Any) -> dict[str, str]:
         pipe = redis.pipeline(transaction=False)
@@ -86,8 +91,6 @@ def _sentence(pause: Pause) -> str:
     return f"{_PAUSES[pause.kind]} since {pause.since:%Y-%m-%d %H:%M:%S} UTC: {pause.reason}"
 
 
-def _has_group(redis: Any, stream: str) -> bool:
-    try:
-        return any(group["name"] == keys.GROUP.encode() for group in redis.xinfo_groups(stream))
-    except ResponseError:  # no such key
-        return False
+def _has_group(answer: Any) -> bool:
+    """An error says that there is no such key."""
+    return isinstance(answer, list) and any(group[1] == keys.GROUP.encode() for group in answer)

@@ -11,7 +11,6 @@ A process remembers the id while it lives, and in a `file` where it has one, so 
 is seen. Where no process lived through it and there is no file, it cannot be known: the store looks like a new one.
 """
 
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -27,6 +26,7 @@ from proxy.errors import StoreUnavailable
 from proxy.files import replace_file
 from proxy.store import keys
 from proxy.store.connection import Commands, Store
+from proxy.store.first_contact import asked, layout_in, new_id
 from proxy.store.scripts import Argument, script
 from proxy.store.server.writes import CountedWrites
 
@@ -62,14 +62,14 @@ def _behind(writes: int) -> str:
     )
 
 
-def _random_id() -> str:
-    return secrets.token_hex(8)
-
-
 class StoreIdentity:
     """The store's id as one process knows it. `url` names the store in the file: another one is no loss."""
 
-    def __init__(self, url: str, file: Path | None = None, new_id: Callable[[], str] = _random_id) -> None:
+    def __init__(
+        self, url: str, file: Path | None = None, new_id: Callable[[], str] = new_id, shards: int | None = None
+    ) -> None:
+        """`shards`: of a store that is new."""
+        self.shards = shards
         self._new_id = new_id
         self._store = digest("store", url)
         self._file = file
@@ -77,7 +77,7 @@ class StoreIdentity:
 
     def asked(self, now: datetime) -> tuple[list[str], list[Argument]]:
         """Keys and arguments of know_store.lua."""
-        return [keys.identity()], [self._known, self._new_id(), to_ms(now)]
+        return asked(self._known, self._new_id(), to_ms(now), self.shards)
 
     def learn(self, answer: Sequence[Any]) -> DataLoss | None:
         """What the script answered; a Loss when the store is another than the one we knew."""
@@ -131,6 +131,7 @@ class IdentityMonitor:
             loss = self._identity.learn(answer)
             if loss:
                 self._writes.reset()
+                self._store.forget_layout()
             elif lost := self._writes.take_lost():
                 report = _report_of(now, lost)
                 is_news = self._store.call(lambda redis: script("report_lost_writes").run(redis, *report))
@@ -158,7 +159,9 @@ class AsyncIdentityMonitor:
 
     async def look(self, now: datetime) -> None:
         names, args = self._identity.asked(now)
-        if loss := self._identity.learn(await script("know_store").run_async(self._redis, names, args)):
+        answer = await script("know_store").run_async(self._redis, names, args)
+        self._redis.layout = layout_in(answer, self._identity.shards)
+        if loss := self._identity.learn(answer):
             self._writes.reset()
             self._on_loss(loss)
         elif lost := self._writes.take_lost():

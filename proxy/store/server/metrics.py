@@ -1,8 +1,9 @@
 """Backlogs, ages, pauses and dead letters as the store has them, for /metrics."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from proxy.domain.lanes import Lane, PauseKind
@@ -12,6 +13,7 @@ from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.devices.removed import removal_metrics
 from proxy.store.queue.lane_states import PAUSE_FIELDS, read_pause
+from proxy.store.scripts import Command, ask_now
 from proxy.store.server.identity import loss_metric
 
 
@@ -31,11 +33,15 @@ class RedisMetrics:
         for app_id in self._app_ids:
             by_app = {"app_id": app_id}
             rows += _stream("app_proxy_callbacks", "Callbacks not yet planned", by_app, self._age(answers))
-            rows.append(Metric("app_proxy_dead_letters", "Dead letters kept", by_app, next(answers)))
+            rows.append(Metric("app_proxy_dead_letters", "Dead letters kept", by_app, sum(self._of_shards(answers))))
         for lane in self._lanes:
             by_lane = {"app": lane.app, "channel": lane.channel}
             rows += _stream("app_proxy_jobs", "Jobs in the lane", by_lane, self._age(answers))
-            rows.append(Metric("app_proxy_jobs_retrying", "Jobs that wait for another try", by_lane, next(answers)))
+            rows.append(
+                Metric(
+                    "app_proxy_jobs_retrying", "Jobs that wait for another try", by_lane, sum(self._of_shards(answers))
+                )
+            )
             pause = read_pause(next(answers))
             rows.append(Metric("app_proxy_lane_paused", "1 while the lane is paused", by_lane, int(pause is not None)))
             for kind in PauseKind:
@@ -48,25 +54,29 @@ class RedisMetrics:
         return [*rows, self._store.call(loss_metric)]
 
     def _ask(self, redis: Any) -> list[Any]:
-        pipe = redis.pipeline(transaction=False)
+        asked, layout = list[Command](), self._store.layout
         for app_id in self._app_ids:
-            pipe.xlen(keys.callbacks(app_id))
-            pipe.xrange(keys.callbacks(app_id), count=1)
-            pipe.xlen(keys.dead_letters(app_id))
+            callbacks = [layout.callbacks(app_id, shard) for shard in layout.all_shards]
+            asked += [("XLEN", name) for name in callbacks]
+            asked += [("XRANGE", name, "-", "+", "COUNT", 1) for name in callbacks]
+            asked += [("XLEN", layout.dead_letters(app_id, shard)) for shard in layout.all_shards]
         for lane in self._lanes:
-            pipe.xlen(keys.jobs(lane))
-            pipe.xrange(keys.jobs(lane), count=1)
-            pipe.zcard(keys.retries(lane))
-            pipe.hmget(keys.pause(lane), *PAUSE_FIELDS)
-        found: list[Any] = pipe.execute()
-        return found
+            jobs = [layout.jobs(lane, shard) for shard in layout.all_shards]
+            asked += [("XLEN", name) for name in jobs]
+            asked += [("XRANGE", name, "-", "+", "COUNT", 1) for name in jobs]
+            asked += [("ZCARD", layout.retries(lane, shard)) for shard in layout.all_shards]
+            asked.append(("HMGET", keys.pause(lane), *PAUSE_FIELDS))
+        return ask_now(redis, asked)
 
-    def _age(self, answers: Any) -> tuple[int, float]:
+    def _of_shards(self, answers: Iterator[Any]) -> list[Any]:
+        return list(islice(answers, len(self._store.layout.all_shards)))
+
+    def _age(self, answers: Iterator[Any]) -> tuple[int, float]:
         """Length, and seconds since the oldest entry was appended: its id begins with the store's clock, in ms."""
-        length, oldest = next(answers), next(answers)
-        if not oldest:
+        length, firsts = sum(self._of_shards(answers)), self._of_shards(answers)
+        appended_ms = min((int(it[0][0].partition(b"-")[0]) for it in firsts if it), default=None)
+        if appended_ms is None:
             return length, 0.0
-        appended_ms = int(oldest[0][0].split(b"-")[0])
         return length, max(0.0, (to_ms(self._now()) - appended_ms) / 1000)
 
 

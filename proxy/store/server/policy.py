@@ -1,6 +1,7 @@
 """What a store puts at risk, in words: does it throw away what it was given, and what does its crash lose?
 
-A store that evicts is refused, for it would lose callbacks silently. One that may lose its last seconds is told.
+A store that evicts is refused, for it would lose callbacks silently, and so is one that is laid out in another way than
+the settings say. One that may lose its last seconds is told.
 """
 
 from typing import Any
@@ -14,10 +15,14 @@ KEEPS = "noeviction"
 _REPLICAS_TAKE_MS = 100
 
 
-def refuse_eviction(store: Store) -> None:
-    """Raises BadSettings when the store would evict. One that is away, or hides its settings, is not refused."""
+def refuse_unfit(store: Store) -> None:
+    """Raises BadSettings when the store would evict, or has not the shards that the settings want.
+
+    One that is away, or hides its settings, is not refused.
+    """
     try:
         _refuse(store.call(read_policy))
+        _ = store.layout
     except StoreUnavailable:
         return
 

@@ -1,4 +1,4 @@
-"""Has the store gone back in time? Each accepted callback and each settlement raises a counter of its appId by one.
+"""Has the store gone back in time? Each accepted callback and settlement raises a counter of its appId and shard.
 
 The answer says how far it is. A process remembers the highest number that it has seen: an answer to a later question
 that is not higher comes from a store that lost writes. It was restored from an old backup, or a replica that lagged was
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Known:
-    """What was known of an appId's counter when a question was asked; `store` counts the stores known before."""
+    """What was known of a counter when a question was asked; `store` counts the stores known before."""
 
     highest: int
     store: int
@@ -26,20 +26,20 @@ class CountedWrites:
         self._lost: dict[str, int] = {}
         self._store = 0
 
-    def known(self, app_id: str) -> Known:
+    def known(self, counter: str) -> Known:
         """To be taken before the question leaves."""
-        return Known(self._highest.get(app_id, 0), self._store)
+        return Known(self._highest.get(counter, 0), self._store)
 
-    def answered(self, app_id: str, known: Known, count: int) -> None:
+    def answered(self, counter: str, known: Known, count: int) -> None:
         """The store says that it has counted so many, after it was asked when `known` was known."""
         with self._lock:
             if known.store != self._store:
                 return
             if count <= known.highest:
-                self._lost[app_id] = max(known.highest + 1 - count, self._lost.get(app_id, 0))
-                self._highest[app_id] = count
+                self._lost[counter] = max(known.highest + 1 - count, self._lost.get(counter, 0))
+                self._highest[counter] = count
             else:
-                self._highest[app_id] = max(count, self._highest.get(app_id, 0))
+                self._highest[counter] = max(count, self._highest.get(counter, 0))
 
     def take_lost(self) -> int:
         """How many writes were lost, as far as this process learned since it was asked last."""

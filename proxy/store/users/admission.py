@@ -79,7 +79,7 @@ class RedisAdmission:
         """The account's own keys; without a session the mark of one that there never is."""
         app_id = self._app_ids.get(app or "")
         lanes = (lane for lane in self._account_lanes if app is None or lane.app_id == app_id)
-        unknown = (keys.unknown(lane, account) for lane in lanes)
+        unknown = (self._store.layout.unknown(lane, account) for lane in lanes)
         return [keys.blocked_accounts(), keys.blocked_session(session_id or ""), *unknown]
 
     def _proved(

@@ -18,14 +18,14 @@ class RedisPreferences:
 
     def read(self, app: str, account: str) -> tuple[Preferences, str]:
         """And their version. Reading keeps them for another 400 days."""
-        command = ("GETEX", keys.preferences(self._app_ids[app], account), "EX", keys.DEVICE_TTL_S)
+        command = ("GETEX", self._store.layout.preferences(self._app_ids[app], account), "EX", keys.DEVICE_TTL_S)
         record: bytes | None = self._store.call(lambda redis: ask_now(redis, [command])[0])
         return preferences_or_strictest(record) if record else DEFAULT, _version(record or b"")
 
     def write(self, app: str, account: str, preferences: Preferences, expected: str | None) -> str | None:
         """Their version from now on; None where another than the `expected` one is there: nothing is changed then."""
         record = b"" if preferences == DEFAULT else dump_preferences(preferences)
-        names = [keys.preferences(self._app_ids[app], account)]
+        names = [self._store.layout.preferences(self._app_ids[app], account)]
         args: list[Argument] = [record, keys.DEVICE_TTL_S, expected or ""]
         done = self._store.call(lambda redis: script("set_preferences").run(redis, names, args))
         return _version(record) if done else None

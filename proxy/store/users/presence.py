@@ -6,7 +6,6 @@ from datetime import timedelta
 
 from proxy.domain.times import MS
 from proxy.errors import StoreUnavailable
-from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.scripts import ask_now
 
@@ -19,6 +18,6 @@ class RedisPresence:
 
     def note(self, app: str, account: str) -> None:
         """The account was given a token. Raises nothing: where the store is away its alerts come as always."""
-        command = ("SET", keys.present(self._app_ids[app], account), "1", "PX", self._span_ms)
+        command = ("SET", self._store.layout.present(self._app_ids[app], account), "1", "PX", self._span_ms)
         with suppress(StoreUnavailable):
             self._store.call(lambda redis: ask_now(redis, [command]))

@@ -13,8 +13,8 @@ from proxy.domain.callbacks import conversation_digest
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
 from proxy.domain.times import MS, to_ms
-from proxy.store import keys
 from proxy.store.connection import Store
+from proxy.store.keys import Layout
 from proxy.store.records import dump_job
 from proxy.store.scripts import Argument, Command, ask_now, script
 
@@ -26,16 +26,19 @@ _UNREAD_TTL_MS, _WINDOW_MS = UNREAD_TTL // MS, WINDOW // MS
 _EPOCH_MS = 1_600_000_000_000  # September 2020: five bytes of milliseconds since then last until 2055
 
 
-def counting(app_id: str, alert: Alert, accounts: Sequence[str], now_ms: int) -> tuple[list[str], list[Argument]]:
+def counting(
+    layout: Layout, app_id: str, alert: Alert, accounts: Sequence[str], now_ms: int
+) -> tuple[list[str], list[Argument]]:
     """Keys and arguments for plan_chunk.lua, which counts the message of this alert for these accounts."""
     at = _since_epoch(alert.order.accepted_at_ms)
     entry = at.to_bytes(5, "big") + _id(alert.message_id)
-    names = [keys.badge(app_id, it) for it in accounts]
+    names = [layout.badge(app_id, it) for it in accounts]
     limits = MOST_UNREAD, MOST_CONVERSATIONS
     return names, [_conversation(alert.conversation), entry, at, now_ms - _EPOCH_MS, _UNREAD_TTL_MS, *limits]
 
 
 def uncounting(
+    layout: Layout,
     app_id: str,
     account: str,
     conversation: str,
@@ -50,7 +53,9 @@ def uncounting(
     `conversation` "": of all of them. `jobs` tell the account's phones the number. A message that is read is named too:
     for this account it may have been accepted later, by a callback of its own.
     """
-    names = [keys.badge(app_id, account), keys.badge_due(app_id, account), *(keys.retries(lane) for lane, _ in jobs)]
+    shard = layout.shard_of_account(account)
+    retries = [layout.retries(lane, shard) for lane, _ in jobs]
+    names = [layout.badge(app_id, account), layout.badge_due(app_id, account), *retries]
     args: list[Argument] = [
         _conversation(conversation) if conversation else "", b"".join(map(_id, message_ids)), _since_epoch(up_to_ms),
         _WINDOW_MS, to_ms(now) + _WINDOW_MS, _UNREAD_TTL_MS,
@@ -58,9 +63,9 @@ def uncounting(
     return script("uncount").call(names, [*args, *(dump_job(job) for _, job in jobs)])
 
 
-def asking(app_id: str, account: str) -> Command:
+def asking(layout: Layout, app_id: str, account: str) -> Command:
     """How many the account has not read; `number` reads the answer."""
-    return ("HGET", keys.badge(app_id, account), "total")
+    return ("HGET", layout.badge(app_id, account), "total")
 
 
 def number(answer: bytes | None) -> int:
@@ -76,7 +81,7 @@ class RedisUnread:
     def clear(self, app: str, account: str, conversation: str, now: datetime, jobs: Sequence[tuple[Lane, Job]]) -> int:
         """The account has read this conversation ("": all of them) up to now. Returns how many are left unread."""
         app_id = self._app_ids[app]
-        command = uncounting(app_id, account, conversation, now, jobs, up_to_ms=to_ms(now))
+        command = uncounting(self._store.layout, app_id, account, conversation, now, jobs, up_to_ms=to_ms(now))
         ((_, left),) = self._store.call(lambda redis: ask_now(redis, [command]))
         return max(int(left), 0)
 

@@ -11,14 +11,13 @@ import pytest
 
 from proxy.domain.devices import AccountsRead, Destination, Device, RemovalResult
 from proxy.domain.preferences import UNREADABLE, Mute, Preferences
-from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.devices.addresses import RedisAddresses
 from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.queue.lane_states import RedisLaneStates
 from proxy.store.users.blocks import RedisBlocks
 from proxy.store.users.preferences import RedisPreferences
-from tests.store.samples import DAY, MS, NOON, SECOND, apns_lane, device, job, mipush_lane, raw, with_redis
+from tests.store.samples import DAY, LAYOUT, MS, NOON, SECOND, apns_lane, device, job, mipush_lane, raw, with_redis
 
 
 @pytest.fixture
@@ -70,7 +69,7 @@ def test_what_accounts_have_set_is_read_with_their_devices_and_what_is_unreadabl
     devices.register(device())
     for account in ("ben", "cai"):
         book_of_web.write("main", account, muted, None)
-    raw(store, "SET", keys.preferences(app_id, "cai"), b'{"v":99}')
+    raw(store, "SET", LAYOUT.preferences(app_id, "cai"), b'{"v":99}')
     apps: list[str]
     for apps in (["main"], []):  # the latter: where accounts are the addresses
         asked = partial(_read, app_id, apps, ["ghost", "ben", "cai"])
@@ -111,7 +110,7 @@ def test_an_unreadable_registration_is_no_device_and_costs_no_other_its_alert(
     phone, broken = device(), device("ben", "pad", "c3")
     for one in (phone, broken):
         devices.register(one)
-    account = keys.account(app_id, "main", "ben")
+    account = LAYOUT.account(app_id, "main", "ben")
     raw(store, "HSET", account, "pad", raw(store, "HGET", account, "pad").replace(b'"v":1', b'"v":99'))
     read = with_redis(store_url, lambda redis: book(redis, app_id).read_accounts(app_id, ["main"], ["ben"]))
     assert read.devices == {("main", "ben"): [phone]}
@@ -140,9 +139,9 @@ def test_an_index_that_still_names_a_moved_token_does_not_count(
     devices: RedisDeviceRegistry, store: Store, store_url: str, app_id: str
 ) -> None:
     devices.register(device("ben"))
-    stale = raw(store, "HGET", keys.account(app_id, "main", "ben"), "phone")
+    stale = raw(store, "HGET", LAYOUT.account(app_id, "main", "ben"), "phone")
     devices.register(device("cai"))
-    raw(store, "HSET", keys.account(app_id, "main", "ben"), "phone", stale)
+    raw(store, "HSET", LAYOUT.account(app_id, "main", "ben"), "phone", stale)
     found = with_redis(store_url, lambda redis: devices_now(redis, app_id, [("ben", "phone"), ("cai", "phone")]))
     assert found == [None, device("cai")]
 
@@ -201,7 +200,7 @@ def test_trouble_of_a_former_owner_is_not_noted_on_the_new_one(
     with_redis(store_url, lambda it: book(it, app_id).mark_invalid(device("ben"), "BadDeviceToken"))
     with_redis(store_url, lambda it: book(it, app_id).mark_invalid(device("ben", push_token="never"), "BadDeviceToken"))
     assert [it.invalid_reason for it in devices.devices_of("main", "cai")] == [""]
-    assert raw(store, "EXISTS", keys.push_token(app_id, "main", "apns", "never")) == 0
+    assert raw(store, "EXISTS", LAYOUT.push_token(app_id, "main", "apns", "never")) == 0
 
 
 def test_an_unknown_account_is_remembered_for_a_while(store: Store, store_url: str, app_id: str) -> None:
@@ -214,7 +213,7 @@ def test_an_unknown_account_is_remembered_for_a_while(store: Store, store_url: s
         return {one.account for one, found in zip(jobs, read.destinations, strict=True) if found.unknown}
 
     assert with_redis(store_url, scenario) == {"ben"}
-    assert 0 < raw(store, "TTL", keys.unknown(lane, "ben")) <= 6 * 3600
+    assert 0 < raw(store, "TTL", LAYOUT.unknown(lane, "ben")) <= 6 * 3600
 
 
 def test_a_device_that_is_to_rest_rests_for_all_and_as_long_as_the_longest_asked_for(

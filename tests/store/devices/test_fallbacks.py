@@ -14,14 +14,13 @@ from hypothesis import strategies as st
 from proxy.domain.callbacks import digest
 from proxy.domain.devices import Address, Device, Platform, RemovalResult
 from proxy.domain.lanes import Lane
-from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.devices.addresses import RedisAddresses
 from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.devices.removal import DeviceRemoval, RemovalGuard
 from proxy.store.devices.removed import RedisRemovedDevices, RestoreResult
 from proxy.store.records import dump_device, load_device, without_address
-from tests.store.samples import DAY, NOON, SECOND, apns_lane, device, job, raw, with_redis
+from tests.store.samples import DAY, LAYOUT, NOON, SECOND, apns_lane, device, job, raw, with_redis
 
 FCM, OWN = Address(Platform.HTTP, "fcm:1"), Address(Platform.HTTP, "own:1")
 PHONE = replace(device(), fallbacks=(FCM, OWN))
@@ -52,7 +51,7 @@ class Phones:
 
     def owners(self) -> list[tuple[str, ...]]:
         """The key of each push token, its account's digest and its device."""
-        found = [key.decode() for key in raw(self.store, "KEYS", f"proxy:{{{self.app_id}}}:token:*")]
+        found = [key.decode() for key in raw(self.store, "KEYS", f"*:{self.app_id}:token:*")]
         return [(key, *map(bytes.decode, raw(self.store, "HMGET", key, "account", "device"))) for key in found]
 
     def seen(self, channels: Sequence[str], lane: Lane, push_token: str) -> tuple[Device | None, Device | None]:
@@ -177,7 +176,7 @@ def test_an_owner_that_an_earlier_program_left_behind_costs_no_later_registratio
 ) -> None:
     """It knows no fallbacks: where it registers the first token anew, their owners stay."""
     phones.devices.register(PHONE)
-    left_behind = keys.push_token(app_id, "main", OWN.platform, OWN.push_token)
+    left_behind = LAYOUT.push_token(app_id, "main", OWN.platform, OWN.push_token)
     phones.devices.register(device(push_token="c3"))
     raw(store, "HSET", left_behind, "account", digest("ben"), "device", "phone", "at", "1")
     phones.devices.register(replace(device("cai"), platform=Platform.HTTP, push_token=OWN.push_token))
@@ -202,7 +201,7 @@ def test_where_a_channel_is_off_the_next_address_is_used_and_the_mark_is_the_sam
     assert (over_http.push_token, over_http.marked_as) == (FCM.push_token, "apns")
     assert phones.seen(["http"], http, FCM.push_token) == (over_http, over_http)
     assert phones.seen(["mipush"], http, FCM.push_token) == (PHONE, None)  # no channel of the section reaches it
-    raw(phones.store, "HSET", keys.push_token(app_id, "main", "http", FCM.push_token), "account", "another")
+    raw(phones.store, "HSET", LAYOUT.push_token(app_id, "main", "http", FCM.push_token), "account", "another")
     assert phones.seen(["http"], http, FCM.push_token) == (over_http, None)
 
 
@@ -238,7 +237,7 @@ def test_a_device_without_fallbacks_is_laid_down_as_before(phones: Phones, store
     assert set(json.loads(dump_device(device()))) == {
         *("v", "account", "platform", "token", "at", "env", "locale", "resource"),
     }
-    owner = raw(store, "HKEYS", keys.push_token(app_id, "main", "apns", device().push_token))
+    owner = raw(store, "HKEYS", LAYOUT.push_token(app_id, "main", "apns", device().push_token))
     assert sorted(owner) == [b"account", b"at", b"device"]
 
 
@@ -300,7 +299,7 @@ def test_whatever_happens_each_push_token_has_the_owner_that_names_it(store_url:
             case _:
                 phones.restored()
         named = [
-            (keys.push_token(phones.app_id, "main", it.platform, it.push_token), digest(one.account), one.device_id)
+            (LAYOUT.push_token(phones.app_id, "main", it.platform, it.push_token), digest(one.account), one.device_id)
             for one in phones.devices.all_devices("main")
             for it in one.addresses
         ]

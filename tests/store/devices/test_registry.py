@@ -11,7 +11,7 @@ from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.devices.addresses import RedisAddresses
 from proxy.store.devices.registry import RedisDeviceRegistry
-from tests.store.samples import NOON, SECOND, apns_lane, device, job, raw, with_redis
+from tests.store.samples import LAYOUT, NOON, SECOND, apns_lane, device, job, raw, with_redis
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_registering_with_a_new_token_frees_the_old_one(
 ) -> None:
     devices.register(device(push_token="a1"))
     devices.register(device(push_token="b2"))
-    assert raw(store, "EXISTS", keys.push_token(app_id, "main", "apns", "a1")) == 0
+    assert raw(store, "EXISTS", LAYOUT.push_token(app_id, "main", "apns", "a1")) == 0
     devices.register(device("cai", push_token="a1"))
     assert [it.push_token for it in devices.devices_of("main", "ben")] == ["b2"]
 
@@ -82,9 +82,9 @@ def test_a_token_that_was_lost_to_another_user_is_not_taken_from_him_by_a_new_re
 ) -> None:
     devices.register(device("ben"))
     # the index of a store that lost one step: ben's list still names the token that is cai's
-    stale = raw(store, "HGET", keys.account(app_id, "main", "ben"), "phone")
+    stale = raw(store, "HGET", LAYOUT.account(app_id, "main", "ben"), "phone")
     devices.register(device("cai"))
-    raw(store, "HSET", keys.account(app_id, "main", "ben"), "phone", stale)
+    raw(store, "HSET", LAYOUT.account(app_id, "main", "ben"), "phone", stale)
     assert devices.devices_of("main", "ben") == []
     devices.register(device("ben", push_token="b2"))
     assert [it.push_token for it in devices.devices_of("main", "cai")] == ["a1b2"]
@@ -104,16 +104,16 @@ def test_a_removed_device_is_gone_and_its_token_free(devices: RedisDeviceRegistr
     assert devices.remove("main", "ben", "phone")
     assert not devices.remove("main", "ben", "phone")
     assert devices.devices_of("main", "ben") == []
-    assert raw(store, "EXISTS", keys.push_token(app_id, "main", "apns", "a1b2")) == 0
+    assert raw(store, "EXISTS", LAYOUT.push_token(app_id, "main", "apns", "a1b2")) == 0
 
 
 def test_nobody_removes_a_device_of_another_user(devices: RedisDeviceRegistry, store: Store, app_id: str) -> None:
     devices.register(device("cai"))
     assert not devices.remove("main", "ben", "phone")
     devices.register(device("ben", push_token="b2"))
-    stale = raw(store, "HGET", keys.account(app_id, "main", "ben"), "phone")
+    stale = raw(store, "HGET", LAYOUT.account(app_id, "main", "ben"), "phone")
     devices.register(device("cai", device_id="pad", push_token="b2"))
-    raw(store, "HSET", keys.account(app_id, "main", "ben"), "phone", stale)
+    raw(store, "HSET", LAYOUT.account(app_id, "main", "ben"), "phone", stale)
     assert not devices.remove("main", "ben", "phone")
     assert len(devices.devices_of("main", "cai")) == 2
 
@@ -129,13 +129,13 @@ def test_registrations_end_after_400_days_without_a_new_one(
     devices: RedisDeviceRegistry, store: Store, app_id: str
 ) -> None:
     devices.register(device())
-    for key in (keys.account(app_id, "main", "ben"), keys.push_token(app_id, "main", "apns", "a1b2")):
+    for key in (LAYOUT.account(app_id, "main", "ben"), LAYOUT.push_token(app_id, "main", "apns", "a1b2")):
         assert 0 < raw(store, "TTL", key) <= keys.DEVICE_TTL_S
 
 
 def test_no_key_shows_an_account_or_a_push_token(devices: RedisDeviceRegistry, store: Store, app_id: str) -> None:
     devices.register(device("someone", push_token="deadbeef"))
-    names = store.call(lambda it: list(it.scan_iter(match=f"proxy:{{{app_id}}}*", count=1000)))
+    names = store.call(lambda it: list(it.scan_iter(match=f"*{app_id}*", count=1000)))
     assert len(names) == 2
     assert not [name for name in names if b"someone" in name or b"deadbeef" in name]
 
@@ -154,7 +154,7 @@ def test_beyond_the_cap_the_oldest_registration_goes_with_its_token(
 ) -> None:
     assert [three_at_most.register(nth(n)).gone for n in range(5)] == [[], [], [], ["phone-0"], ["phone-1"]]
     assert three_at_most.devices_of("main", "ben") == [nth(2), nth(3), nth(4)]
-    kept = store.call(lambda it: list(it.scan_iter(match=f"proxy:{{{app_id}}}:token:*", count=1000)))
+    kept = store.call(lambda it: list(it.scan_iter(match=f"*:{app_id}:token:*", count=1000)))
     assert len(kept) == 3
 
 
@@ -196,10 +196,10 @@ def test_an_entry_whose_token_is_another_users_makes_room_before_any_device_does
     three_at_most: RedisDeviceRegistry, store: Store, app_id: str
 ) -> None:
     three_at_most.register(nth(0))
-    stale = raw(store, "HGET", keys.account(app_id, "main", "ben"), "phone-0")
+    stale = raw(store, "HGET", LAYOUT.account(app_id, "main", "ben"), "phone-0")
     moved = replace(nth(0), account="cai", registered_at=NOON + 9 * SECOND)
     three_at_most.register(moved)
-    raw(store, "HSET", keys.account(app_id, "main", "ben"), "phone-0", stale)
+    raw(store, "HSET", LAYOUT.account(app_id, "main", "ben"), "phone-0", stale)
     assert [three_at_most.register(nth(n)).gone for n in (1, 2, 3)] == [[], [], []]
     assert three_at_most.devices_of("main", "ben") == [nth(1), nth(2), nth(3)]
     assert three_at_most.devices_of("main", "cai") == [moved]
@@ -214,4 +214,4 @@ def test_of_many_devices_registered_at_once_the_cap_remains_and_each_other_is_to
     left = [it.device_id for it in three_at_most.devices_of("main", "ben")]
     assert len(left) == 3
     assert sorted(told + left) == sorted(f"phone-{n}" for n in range(40))
-    assert len(store.call(lambda it: list(it.scan_iter(match=f"proxy:{{{app_id}}}:token:*", count=1000)))) == 3
+    assert len(store.call(lambda it: list(it.scan_iter(match=f"*:{app_id}:token:*", count=1000)))) == 3

@@ -13,7 +13,7 @@ from proxy.store.connection import Store
 from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.devices.removal import DeviceRemoval, RemovalGuard
 from proxy.store.devices.removed import RedisRemovedDevices, RestoreResult, guard_details, removal_metrics
-from tests.store.samples import DAY, MS, NOON, SECOND, apns_lane, device, raw, sandbox_lane, with_redis
+from tests.store.samples import DAY, LAYOUT, MS, NOON, SECOND, apns_lane, device, raw, sandbox_lane, with_redis
 
 HOUR = timedelta(hours=1)
 GUARD = RemovalGuard(share=0.2, at_least=3)
@@ -236,7 +236,7 @@ def test_what_an_earlier_program_registered_meanwhile_is_no_less_in_the_way(worl
         world.devices.register(one)
     world.remove(phones, removal_guard=RemovalGuard(1.0))
     ben, cai = sorted(world.removed.removed("main", NOON), key=lambda it: it.device.account)
-    records = [keys.removed_registration(app_id, "main", "apns", token) for token in ("t1", "t2")]
+    records = [LAYOUT.removed_registration(app_id, "main", "apns", token) for token in ("t1", "t2")]
     kept = [raw(world.store, "DUMP", name) for name in records]
     world.devices.register(device("ben", "phone", "t1-new"))
     world.devices.register(device("eve", "pad", "t2"))
@@ -268,8 +268,9 @@ def test_all_that_removals_leave_ends_by_itself(world: World, store: Store, app_
     world.remove(world.register(20))
     week = 7 * 86_400
     lives = {
-        keys.removed(app_id, "main", "apns"): week, keys.removed_registration(app_id, "main", "apns", "token-0"): week,
-        keys.removed_of_account(app_id, "main", "user-0"): week, keys.held(app_id, "main", "apns"): 3600,
+        keys.removed(app_id, "main", "apns"): week,
+        LAYOUT.removed_registration(app_id, "main", "apns", "token-0"): week,
+        LAYOUT.removed_of_account(app_id, "main", "user-0"): week, keys.held(app_id, "main", "apns"): 3600,
         keys.removal_guard(app_id, "main", "apns"): 86_400,
     }  # fmt: skip
     for name, life in lives.items():

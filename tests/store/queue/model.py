@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import OfflineMessage
-from proxy.domain.settlements import Bury, Finish, Move, PlanChunk, Postpone, Settlement
+from proxy.domain.settlements import Bury, Finish, Move, PlanChunk, PlanEnd, Postpone, Settlement
 from proxy.domain.times import to_ms
 from proxy.store.records import dump_job, dump_offline_message
 
@@ -136,7 +136,7 @@ class AppModel:
         self.callbacks.append(record)
         return False
 
-    def append_planned(self, chunk: PlanChunk, now_ms: int) -> list[int]:
+    def append_planned(self, chunk: PlanChunk) -> list[int]:
         """For each job 1 appended, 0 planned before, -1 its lane is full."""
         full = {lane for lane, _ in chunk.jobs if self._length(lane) >= self.jobs_cap}
         marks = self.planned.setdefault(chunk.message_id, set())
@@ -146,8 +146,6 @@ class AppModel:
             if found[-1] == 1:
                 marks.add(job.mark)
                 self.jobs[lane].append(dump(job))
-        if chunk.last:
-            self._end(chunk, {lane for (lane, _), new in zip(chunk.jobs, found, strict=True) if new < 0}, now_ms)
         return found
 
     def move_waiting(self, now_ms: int, count: int) -> int:
@@ -157,23 +155,18 @@ class AppModel:
             self.callbacks.append(it.record, it.lanes, it.tries)
         return len(due)
 
-    def _end(self, chunk: PlanChunk, full: set[Lane], now_ms: int) -> None:
-        entry = next((it for it in self.callbacks.lying if it.id == chunk.entry_id), None)
-        self.callbacks.remove(chunk.entry_id)
-        lanes, tries = (chunk.waiting.lanes, chunk.waiting.tries) if chunk.waiting else (frozenset(), 0)
-        names = frozenset(f"{lane.app}:{lane.channel}" for lane in {*lanes, *full})
-        if not names or entry is None:
-            return
+    def _wait(self, record: bytes, full: Iterable[Lane], tries: int, now_ms: int) -> None:
+        names = frozenset(f"{lane.app}:{lane.channel}" for lane in full)
         due_ms = now_ms + min(1000 * 2**tries, 30_000)
-        same = [it for it in self.waiting if (it.record, it.lanes, it.tries) == (entry.record, names, tries + 1)]
+        same = [it for it in self.waiting if (it.record, it.lanes, it.tries) == (record, names, tries + 1)]
         self.waiting = [it for it in self.waiting if it not in same]
-        self.waiting.append(WaitingMessage(entry.record, names, tries + 1, due_ms))
+        self.waiting.append(WaitingMessage(record, names, tries + 1, due_ms))
 
     def settle_jobs(self, lane: Lane, instance: str, settlements: Iterable[Settlement]) -> list[bytes]:
         return self._settle(lane, instance, settlements)
 
-    def settle_callbacks(self, instance: str, settlements: Iterable[Settlement]) -> list[bytes]:
-        return self._settle(None, instance, settlements)
+    def settle_callbacks(self, instance: str, settlements: Iterable[Settlement], now_ms: int) -> list[bytes]:
+        return self._settle(None, instance, settlements, now_ms)
 
     def put_back(self, letter: Dead) -> bool:
         """False, and nothing done, where its stream is full."""
@@ -200,13 +193,17 @@ class AppModel:
     def is_busy(self) -> bool:
         return bool(self.callbacks.lying or self.waiting) or any(self._length(lane) for lane in self.lanes)
 
-    def _settle(self, lane: Lane | None, instance: str, settlements: Iterable[Settlement]) -> list[bytes]:
+    def _settle(
+        self, lane: Lane | None, instance: str, settlements: Iterable[Settlement], now_ms: int = 0
+    ) -> list[bytes]:
         stream = self.jobs[lane] if lane else self.callbacks
         foreign = []
         for it in settlements:
-            if it.entry_id not in {mine.id for mine in stream.held_by(instance)}:
+            mine = {one.id: one for one in stream.held_by(instance)}
+            if it.entry_id not in mine:
                 foreign.append(it.entry_id)
                 continue
+            record = mine[it.entry_id].record
             stream.remove(it.entry_id)
             match it:
                 case Postpone(_, job, when) if lane:
@@ -215,8 +212,10 @@ class AppModel:
                     self.jobs[target].append(dump(replace(job, channel=target.channel)))
                 case Bury(_, _, reason, Job() | OfflineMessage() as of):
                     self.dead.append(Dead(reason, lane, of))
+                case PlanEnd(_, full, tries) if full:
+                    self._wait(record, full, tries, now_ms)
                 case _:
-                    assert isinstance(it, Finish)
+                    assert isinstance(it, Finish | PlanEnd)
         return foreign
 
     def _length(self, lane: Lane) -> int:

@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 
 from proxy.domain.alerts import Order
 from proxy.domain.conversations import ConversationState, LockRelease
-from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.queue.conversation_locks import RedisConversationLocks
 from proxy.store.records import load_order
-from tests.store.samples import DAY, LEASE, mipush_lane, raw, with_redis
+from tests.store.samples import DAY, LAYOUT, LEASE, mipush_lane, raw, with_redis
 
 
 def locks(redis: Any, instance: str = "worker-1") -> RedisConversationLocks:
@@ -40,8 +39,8 @@ def test_a_conversation_has_one_push_at_a_time_and_remembers_the_latest(
         assert await mine.acquire(lane, ["a"], LEASE) == [ConversationState(True, shown=later)]
 
     with_redis(store_url, scenario)
-    assert 0 < raw(store, "PTTL", keys.shown(lane, "a")) <= DAY / timedelta(milliseconds=1)
-    assert 0 < raw(store, "PTTL", keys.conversation_lock(lane, "a")) <= LEASE / timedelta(milliseconds=1)
+    assert 0 < raw(store, "PTTL", LAYOUT.shown(lane, "a")) <= DAY / timedelta(milliseconds=1)
+    assert 0 < raw(store, "PTTL", LAYOUT.conversation_lock(lane, "a")) <= LEASE / timedelta(milliseconds=1)
 
 
 def test_a_late_release_does_not_take_back_what_a_later_alert_shows(store_url: str, app_id: str) -> None:
@@ -97,7 +96,7 @@ def test_the_store_tells_the_later_of_two_alerts_as_the_domain_does(
                 LockRelease(line, pair[at], accepted=True) for line, pair in zip(conversations, pairs, strict=True)
             ]
             await locks(redis).release(lane, releases, DAY)
-        return [load_order(await redis.get(keys.shown(lane, line))) for line in conversations]
+        return [load_order(await redis.get(LAYOUT.shown(lane, line))) for line in conversations]
 
     expected = [first if first.is_later_than(second) else second for first, second in pairs]
     assert with_redis(store_url, scenario) == expected

@@ -9,29 +9,33 @@ import pytest
 
 from proxy.domain.dead_letters import Cause, DeadLetter, DeadLetterFilter, PutBack, Unread
 from proxy.domain.jobs import Job
-from proxy.domain.lanes import Lane
+from proxy.domain.lanes import Callbacks, Lane
 from proxy.domain.offline_messages import OfflineMessage, offline_message
 from proxy.domain.settlements import Bury, Entry
-from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.queue.dead_letters import RedisDeadLetters
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.records import dump_job, load_job, load_offline_message
 from tests.store.samples import (
     DAY,
+    LAYOUT,
     MS,
-    NO_WAIT,
     NOON,
     SECOND,
     apns_lane,
     callback,
     for_inbox,
     job,
+    new_of,
     put_jobs,
     queue_of,
     raw,
     with_redis,
 )
+
+
+def words_of(letter: DeadLetter) -> str:
+    return LAYOUT.dead_words(letter.app_id, letter.id.removesuffix(".0"), 0)
 
 
 def letters_of(store: Store, cap: int = 100) -> RedisDeadLetters:
@@ -44,8 +48,8 @@ def bury(store_url: str, app_id: str, jobs: list[Job], cause: Cause = Cause.REJE
     async def scenario(redis: Any) -> None:
         queue = queue_of(redis)
         await put_jobs(redis, lane, jobs)
-        await queue.ensure_group(keys.jobs(lane))
-        entries = await queue.claim(keys.jobs(lane), 100, NO_WAIT)
+        await queue.ensure_groups(lane)
+        entries = await new_of(queue, lane, 100)
         await queue.settle_jobs(lane, [Bury(it.id, cause, reason, one) for it, one in zip(entries, jobs, strict=True)])
 
     with_redis(store_url, scenario)
@@ -58,11 +62,11 @@ def bury_callback(store: Store, store_url: str, app_id: str, *, unreadable: bool
     async def scenario(redis: Any) -> None:
         queue = queue_of(redis)
         RedisInbox(store, DAY, 10).accept(*for_inbox(callback(app_id), NOON))
-        await queue.ensure_group(keys.callbacks(app_id))
-        (entry,) = await queue.claim(keys.callbacks(app_id), 10, NO_WAIT)
+        await queue.ensure_groups(Callbacks(app_id))
+        (entry,) = await new_of(queue, Callbacks(app_id), 10)
         assert load_offline_message(entry.record) == message
         of: OfflineMessage | Entry = entry if unreadable else message
-        await queue.settle_callbacks(app_id, [Bury(entry.id, Cause.POISON, "poison callback", of)])
+        await queue.settle_callbacks(app_id, [Bury(entry.id, Cause.POISON, "poison callback", of)], NOON)
 
     with_redis(store_url, scenario)
     return message
@@ -99,12 +103,12 @@ def test_the_words_lie_beside_the_letter_and_go_when_the_marks_do(store: Store, 
     one = job(apns_lane(app_id))
     bury(store_url, app_id, [one])
     letter, letters = only(store, app_id), letters_of(store)
-    assert "words" not in repr(raw(store, "XRANGE", keys.dead_letters(app_id), "-", "+"))
+    assert "words" not in repr(raw(store, "XRANGE", LAYOUT.dead_letters(app_id, 0), "-", "+"))
     assert letters.whole(letter) == one
     until = letters.words_until(letter)
     assert until is not None
     assert DAY - 60 * SECOND < until - letter.at < DAY + 60 * SECOND
-    raw(store, "DEL", keys.dead_words(app_id, letter.id))
+    raw(store, "DEL", words_of(letter))
     assert letters.whole(letter) is None
     assert letters.words_until(letter) is None
 
@@ -118,7 +122,7 @@ def test_a_callback_is_kept_without_its_payload_and_goes_back_as_it_came(
     assert letter.subject == replace(message, payload=b"")
     assert letters.whole(letter) == message
     assert letters.put_back(letter, message, None) is PutBack.DONE
-    assert [load_offline_message(it) for it in waiting(store, keys.callbacks(app_id))] == [message]
+    assert [load_offline_message(it) for it in waiting(store, LAYOUT.callbacks(app_id, 0))] == [message]
     assert [*letters.newest_first(app_id)] == []
 
 
@@ -131,7 +135,7 @@ def test_what_nobody_can_read_is_told_by_its_place_and_size_and_goes_back_to_the
     assert isinstance(whole, Entry)
     assert letter.subject == Unread("", "", len(whole.record))
     assert letters.put_back(letter, whole, None) is PutBack.DONE
-    assert waiting(store, keys.callbacks(app_id)) == [whole.record]
+    assert waiting(store, LAYOUT.callbacks(app_id, 0)) == [whole.record]
 
 
 def test_a_job_goes_back_once_whoever_asks_and_its_letter_and_words_are_gone(
@@ -141,8 +145,8 @@ def test_a_job_goes_back_once_whoever_asks_and_its_letter_and_words_are_gone(
     bury(store_url, app_id, [one])
     letter, letters = only(store, app_id), letters_of(store)
     assert [letters.put_back(letter, one, lane) for _ in range(2)] == [PutBack.DONE, PutBack.GONE]
-    assert [load_job(it) for it in waiting(store, keys.jobs(lane))] == [one]
-    assert raw(store, "EXISTS", keys.dead_letters(app_id), keys.dead_words(app_id, letter.id)) == 1  # an empty stream
+    assert [load_job(it) for it in waiting(store, LAYOUT.jobs(lane, 0))] == [one]
+    assert raw(store, "EXISTS", LAYOUT.dead_letters(app_id, 0), words_of(letter)) == 1  # an empty stream
     assert letters.find(app_id, letter.id) is None
     assert not letters.has(letter)
 
@@ -161,7 +165,7 @@ def test_of_two_operators_at_once_one_puts_a_letter_back(store: Store, store_url
     with ThreadPoolExecutor(2) as operators:
         done = [answer for answers in operators.map(put_all_back, range(2)) for answer in answers]
     assert (done.count(PutBack.DONE), done.count(PutBack.GONE)) == (100, 100)
-    back = [load_job(it).account for it in waiting(store, keys.jobs(lane))]
+    back = [load_job(it).account for it in waiting(store, LAYOUT.jobs(lane, 0))]
     assert sorted(back) == sorted(f"user-{n}" for n in range(100))
 
 
@@ -169,10 +173,10 @@ def test_a_lane_at_its_cap_takes_no_letter_back(store: Store, store_url: str, ap
     lane, one = apns_lane(app_id), job(apns_lane(app_id))
     bury(store_url, app_id, [one])
     letter = only(store, app_id)
-    raw(store, "ZADD", keys.retries(lane), 1, "a retry")
+    raw(store, "ZADD", LAYOUT.retries(lane, 0), 1, "a retry")
     assert letters_of(store, cap=1).put_back(letter, one, lane) is PutBack.FULL
     assert letters_of(store).whole(only(store, app_id)) == one
-    assert waiting(store, keys.jobs(lane)) == []
+    assert waiting(store, LAYOUT.jobs(lane, 0)) == []
     assert letters_of(store, cap=2).put_back(letter, one, lane) is PutBack.DONE
 
 
@@ -186,7 +190,7 @@ def test_a_dropped_letter_is_gone_with_its_words(store: Store, store_url: str, a
 
 def test_letters_come_in_either_order_over_all_their_pages(store: Store, store_url: str, app_id: str) -> None:
     for n in range(250):
-        raw(store, "XADD", keys.dead_letters(app_id), f"{1000 + n // 2}-{n % 2}", "reason", f"r{n}", "r", "{}")
+        raw(store, "XADD", LAYOUT.dead_letters(app_id, 0), f"{1000 + n // 2}-{n % 2}", "reason", f"r{n}", "r", "{}")
     reasons = [f"r{n}" for n in range(250)]
     assert [it.reason for it in letters_of(store).oldest_first(app_id)] == reasons
     assert [it.reason for it in letters_of(store).newest_first(app_id)] == reasons[::-1]
@@ -219,15 +223,15 @@ def test_letters_are_chosen_by_section_channel_cause_and_age(
         ["cause", "of a later version", "kind", "job", "r", record.replace(b'"apns"', b'"mipush"')],
     ]):  # fmt: skip
         at = int((NOON + n * SECOND).timestamp() * 1000)
-        raw(store, "XADD", keys.dead_letters(app_id), f"{at}-0", "reason", str(n), *fields)
+        raw(store, "XADD", LAYOUT.dead_letters(app_id, 0), f"{at}-0", "reason", str(n), *fields)
     assert [int(it.reason) for it in letters_of(store).oldest_first(app_id, choice)] == chosen
     assert [int(it.reason) for it in letters_of(store).newest_first(app_id, choice)] == chosen[::-1]
 
 
 def test_what_an_earlier_version_wrote_is_read_and_what_it_did_not_keep_is_missing(store: Store, app_id: str) -> None:
     one = job(apns_lane(app_id))
-    raw(store, "XADD", keys.dead_letters(app_id), "*", "reason", "TooLarge", "r", dump_job(one, with_text=False))
-    raw(store, "XADD", keys.dead_letters(app_id), "*", "reason", "poison callback", "r", "{}")
+    raw(store, "XADD", LAYOUT.dead_letters(app_id, 0), "*", "reason", "TooLarge", "r", dump_job(one, with_text=False))
+    raw(store, "XADD", LAYOUT.dead_letters(app_id, 0), "*", "reason", "poison callback", "r", "{}")
     of_job, of_callback = letters_of(store).oldest_first(app_id)
     assert (of_job.subject, of_job.cause, of_job.kind) == (without_text(one), Cause.UNKNOWN, "job")
     assert (of_callback.subject, of_callback.cause, of_callback.kind) == (None, Cause.UNKNOWN, "record")
@@ -244,14 +248,14 @@ def test_letters_beyond_the_cap_are_trimmed_and_their_words_end_by_themselves(
         queue = queue_of(redis)
         jobs = [job(lane, f"user-{n}") for n in range(400)]
         await put_jobs(redis, lane, jobs)
-        await queue.ensure_group(keys.jobs(lane))
-        entries = await queue.claim(keys.jobs(lane), 400, NO_WAIT)
+        await queue.ensure_groups(lane)
+        entries = await new_of(queue, lane, 400)
         await queue.settle_jobs(
             lane, [Bury(it.id, Cause.EXPIRED, "late", one) for it, one in zip(entries, jobs, strict=True)]
         )
 
     with_redis(store_url, scenario)
     assert len([*letters_of(store).oldest_first(app_id)]) < 400
-    names = store.call(lambda redis: [*redis.scan_iter(match=keys.dead_words(app_id, "*"), count=1000)])
+    names = store.call(lambda redis: [*redis.scan_iter(match=LAYOUT.dead_words(app_id, "*", 0), count=1000)])
     assert len(names) == 400
     assert all(0 < raw(store, "PTTL", name) <= DAY // MS for name in names)

@@ -11,7 +11,8 @@ from uuid import UUID
 from proxy.domain.dead_letters import Cause
 from proxy.domain.decisions import Result
 from proxy.domain.history import KEPT, JobEnd, Note, Noted, Reason
-from proxy.domain.settlements import Bury, Finish, PlanChunk
+from proxy.domain.lanes import Callbacks
+from proxy.domain.settlements import Bury, Finish, PlanEnd
 from proxy.domain.times import from_ms, to_ms
 from proxy.store import keys
 from proxy.store.connection import Store
@@ -23,9 +24,9 @@ from proxy.store.queue.unended import RedisUnended
 from proxy.store.records import load_job
 from tests.store.samples import (
     DAY,
+    LAYOUT,
     LEASE,
     MS,
-    NO_WAIT,
     NOON,
     SECOND,
     alert,
@@ -33,6 +34,7 @@ from tests.store.samples import (
     callback,
     for_inbox,
     job,
+    new_of,
     put_jobs,
     queue_of,
     raw,
@@ -49,7 +51,7 @@ def note(account: str = "ben", message_id: str = MESSAGE, **of: Any) -> Note:
     return replace(Note(message_id, "p2p:ann", NOON_MS, 0, Reason.NO_DEVICE, account), **of)
 
 
-def records(*notes: Note) -> bytes:
+def records(*notes: Note) -> dict[int, bytes]:
     together = NotesOfMessage()
     together.add(notes)
     return together.records()
@@ -64,14 +66,14 @@ def written(redis_url: str, app_id: str, *notes: Note) -> None:
 
 
 def streams(store: Store, app_id: str) -> list[bytes]:
-    return list(raw(store, "KEYS", f"proxy:{{{app_id}}}:history:*"))
+    return list(raw(store, "KEYS", f"*:{app_id}:history:*"))
 
 
 async def claimed_jobs(redis: Any, queue: RedisQueue, app_id: str, accounts: Sequence[str]) -> list[Finish]:
     lane = apns_lane(app_id)
-    await queue.ensure_group(keys.jobs(lane))
+    await queue.ensure_groups(lane)
     await put_jobs(redis, lane, [job(lane, account, of=alert(MESSAGE)) for account in accounts])
-    entries = await queue.claim(keys.jobs(lane), 100, NO_WAIT)
+    entries = await new_of(queue, lane, 100)
     return [
         Finish(entry.id, (JobEnd(load_job(entry.record), Result.ACCEPTED, pushed_at_ms=NOON_MS, ended_at_ms=NOON_MS),))
         for entry in entries
@@ -84,7 +86,7 @@ def test_whoever_settles_a_job_notes_how_it_ended_and_whoever_lost_it_does_not(
     async def scenario(redis: Any) -> None:
         first, second = queue_of(redis, "worker-1"), queue_of(redis, "worker-2", lease=timedelta(0))
         lost = await claimed_jobs(redis, first, app_id, ["ben", "cai"])
-        await second.take_over(keys.jobs(apns_lane(app_id)), 100, suspect=False)
+        await second.take_over(apns_lane(app_id), 100, suspect=False)
         assert (await first.settle_jobs(apns_lane(app_id), lost)).foreign == [it.entry_id for it in lost]
         assert streams(store, app_id) == []
         for _ in range(2):  # the second time it is no longer theirs
@@ -110,12 +112,12 @@ def test_those_of_one_message_with_one_result_share_a_record_once_they_are_filed
             settlements = await claimed_jobs(redis, queue, app_id, accounts[start : start + 100])
             result = await queue.settle_jobs(apns_lane(app_id), settlements)
             assert result.unnoted == []
-        assert raw(store, "XLEN", keys.history_new(app_id)) == 3
+        assert raw(store, "XLEN", LAYOUT.history_new(app_id, 0)) == 3
         await file_all(redis, app_id)
 
     with_redis(store_url, scenario)
-    assert raw(store, "XLEN", keys.history_new(app_id)) == 0
-    buckets = [name for name in streams(store, app_id) if name != keys.history_new(app_id).encode()]
+    assert raw(store, "XLEN", LAYOUT.history_new(app_id, 0)) == 0
+    buckets = [name for name in streams(store, app_id) if name != LAYOUT.history_new(app_id, 0).encode()]
     assert [raw(store, "XLEN", name) for name in buckets] == [1] * len({bucket_of(it) for it in accounts})
     found = history_of(store, app_id).of_message("main", MESSAGE, LONG_AGO)
     assert sorted(one.note.account for one in found) == sorted(accounts)
@@ -144,7 +146,7 @@ def test_few_notes_wait_for_more_to_be_filed_with_and_are_found_meanwhile(
     store_url: str, store: Store, app_id: str
 ) -> None:
     written(store_url, app_id, note("ben"))
-    (entry,) = raw(store, "XRANGE", keys.history_new(app_id), "-", "+")
+    (entry,) = raw(store, "XRANGE", LAYOUT.history_new(app_id, 0), "-", "+")
     at = from_ms(int(entry[0].partition(b"-")[0]))
 
     async def scenario(redis: Any) -> None:
@@ -160,30 +162,26 @@ def test_few_notes_wait_for_more_to_be_filed_with_and_are_found_meanwhile(
 
 def test_a_bucket_that_takes_nothing_loses_its_own_notes_alone(store_url: str, store: Store, app_id: str) -> None:
     written(store_url, app_id, note("ben"), note("cai"))
-    raw(store, "SET", keys.history(app_id, bucket_of("ben")), "no stream")
+    raw(store, "SET", LAYOUT.history(app_id, bucket_of("ben"), 0), "no stream")
 
     async def scenario(redis: Any) -> None:
         assert await HistorySweep(redis, [app_id], 10**9).file(LATER) == 1
 
     with_redis(store_url, scenario)
-    raw(store, "DEL", keys.history(app_id, bucket_of("ben")))
+    raw(store, "DEL", LAYOUT.history(app_id, bucket_of("ben"), 0))
     assert [it.note.account for it in history_of(store, app_id).of_message("main", MESSAGE, LONG_AGO)] == ["cai"]
 
 
-def test_plan_notes_with_its_acknowledgement_and_only_then(store_url: str, store: Store, app_id: str) -> None:
+def test_plan_notes_when_its_callback_is_ended_and_only_then(store_url: str, store: Store, app_id: str) -> None:
     RedisInbox(store, DAY, 10).accept(*for_inbox(callback(app_id), NOON))
 
     async def scenario(redis: Any) -> None:
         queue = queue_of(redis)
-        await queue.ensure_group(keys.callbacks(app_id))
-        (entry,) = await queue.claim(keys.callbacks(app_id), 9, NO_WAIT)
+        await queue.ensure_groups(Callbacks(app_id))
+        (entry,) = await new_of(queue, Callbacks(app_id), 9)
         notes = records(note("ben"), note("cai", result=Reason.MUTED))
-        jobs = [(apns_lane(app_id), job(apns_lane(app_id), "dan"))]
-        for last in (False, True, True):  # the third time its callback is no longer there
-            await queue.append_planned(
-                [PlanChunk(app_id, "m1", entry.id, jobs, last, notes=notes if last else b"")], NOON
-            )
-            assert bool(streams(store, app_id)) is last
+        for _ in range(2):  # the second time its callback is no longer there
+            await queue.settle_callbacks(app_id, [PlanEnd(entry.id, records=notes)], NOON)
 
     with_redis(store_url, scenario)
     found = history_of(store, app_id).of_message("main", MESSAGE, LONG_AGO)
@@ -196,14 +194,14 @@ def test_plan_notes_with_its_acknowledgement_and_only_then(store_url: str, store
 def test_a_history_that_cannot_be_written_hinders_nothing_and_is_counted(
     store_url: str, store: Store, app_id: str
 ) -> None:
-    raw(store, "SET", keys.history_new(app_id), "no stream")
+    raw(store, "SET", LAYOUT.history_new(app_id, 0), "no stream")
 
     async def scenario(redis: Any) -> None:
         queue, lane = queue_of(redis), apns_lane(app_id)
         settlements = await claimed_jobs(redis, queue, app_id, ["ben"])
         result = await queue.settle_jobs(lane, settlements)
         assert (result.failed, result.foreign, len(result.unnoted)) == ([], [], 1)
-        assert await queue.length(keys.jobs(lane)) == 0
+        assert await queue.length(lane) == 0
         sweep = HistorySweep(redis, [app_id], 1000)
         assert (await sweep.file(LATER), await sweep.sweep(NOON)) == (0, 0)
 
@@ -233,7 +231,7 @@ def test_a_dead_letter_is_noted_without_its_words(store_url: str, store: Store, 
     with_redis(store_url, scenario)
     (noted,) = history_of(store, app_id).of_device("main", "phone", LONG_AGO)
     assert (noted.note.result, noted.note.reason) == ("dead letter", "BadTopic")
-    (entry,) = raw(store, "XRANGE", keys.history_new(app_id), "-", "+")
+    (entry,) = raw(store, "XRANGE", LAYOUT.history_new(app_id, 0), "-", "+")
     assert b"words" not in entry[1][b"r"]
 
 
@@ -259,9 +257,9 @@ def test_notes_are_found_by_account_message_and_device_the_latest_of_an_account_
 def test_what_is_older_than_a_week_goes_and_a_stream_without_notes_goes_whole(
     store_url: str, store: Store, app_id: str
 ) -> None:
-    name = keys.history(app_id, bucket_of("ben"))
+    name = LAYOUT.history(app_id, bucket_of("ben"), 0)
     for at in (NOON - KEPT - SECOND, NOON - KEPT + SECOND):
-        raw(store, "XADD", name, to_ms(at), "r", records(note()))
+        raw(store, "XADD", name, to_ms(at), "r", records(note())[0])
 
     async def scenario(redis: Any) -> None:
         sweep = HistorySweep(redis, [app_id], 10**9)
@@ -281,7 +279,8 @@ def test_beyond_its_size_the_oldest_go_whatever_their_bucket(store_url: str, sto
         pipe = redis.pipeline(transaction=False)
         for n in range(20_000):  # the later the more: half of the time holds less than half of the bytes
             account, at = f"user-{n}", NOON - DAY + timedelta(seconds=int(86_400 * (n / 20_000) ** 0.5))
-            pipe.xadd(keys.history(app_id, bucket_of(account)), {"r": records(note(account))}, id=f"{to_ms(at)}-*")
+            name = LAYOUT.history(app_id, bucket_of(account), 0)
+            pipe.xadd(name, {"r": records(note(account))[0]}, id=f"{to_ms(at)}-*")
         pipe.execute()
 
     store.call(fill)
@@ -317,7 +316,7 @@ def test_what_waits_for_its_plan_in_a_lane_or_for_a_try_is_told_with_the_lanes_p
     RedisInbox(store, DAY, 10).accept(*for_inbox(callback(app_id), NOON))
     raw(store, "HSET", keys.pause(lane), "reason", "InvalidProviderToken", "since", NOON_MS, "kind", "fault")
     with_redis(store_url, lambda redis: put_jobs(redis, lane, [job(lane, "ben")]))
-    raw(store, "ZADD", keys.retries(lane), NOON_MS + 5, _record(store, lane))
+    raw(store, "ZADD", LAYOUT.retries(lane, 0), NOON_MS + 5, _record(store, lane))
 
     def is_bens(note: Note) -> bool:
         return note.account == "ben"
@@ -332,7 +331,7 @@ def test_what_waits_for_its_plan_in_a_lane_or_for_a_try_is_told_with_the_lanes_p
 
 
 def _record(store: Store, lane: Any) -> bytes:
-    ((_, fields),) = raw(store, "XRANGE", keys.jobs(lane), "-", "+")
+    ((_, fields),) = raw(store, "XRANGE", LAYOUT.jobs(lane, 0), "-", "+")
     assert json.loads(fields[b"r"])["account"] == "ben"
     return bytes(fields[b"r"])
 
@@ -356,12 +355,12 @@ def test_a_message_between_two_people_takes_at_most_75_bytes(store_url: str, sto
                 )
             )  # fmt: skip
             if len(some) == 100:
-                await queue_of(redis).append_notes(app_id, b"".join(map(record_of, some)))
+                await queue_of(redis).append_notes(app_id, {0: b"".join(map(record_of, some))})
                 some.clear()
             if n % 6000 == 5999:
                 assert await sweep.file(LATER) == 0
 
     with_redis(store_url, scenario)
-    names = [name for name in streams(store, app_id) if name != keys.history_new(app_id).encode()]
+    names = [name for name in streams(store, app_id) if name != LAYOUT.history_new(app_id, 0).encode()]
     used = int(sum(raw(store, "MEMORY", "USAGE", name, "SAMPLES", 0) for name in names))
     assert used / messages <= 75

@@ -35,7 +35,7 @@ from proxy.domain.alerts import AlertText
 from proxy.domain.callbacks import Recipient
 from proxy.domain.dead_letters import Cause, PutBack
 from proxy.domain.jobs import ClaimedJob, Job
-from proxy.domain.lanes import Lane
+from proxy.domain.lanes import Callbacks, Lane, Source
 from proxy.domain.offline_messages import OfflineMessage, offline_message
 from proxy.domain.settlements import (
     Bury,
@@ -44,10 +44,10 @@ from proxy.domain.settlements import (
     Finish,
     Move,
     PlanChunk,
+    PlanEnd,
     Postpone,
     Settlement,
     SettleResult,
-    Waiting,
 )
 from proxy.domain.times import from_ms, to_ms
 from proxy.errors import StoreFull
@@ -59,7 +59,18 @@ from proxy.store.queue.streams import RedisQueue, lane_name
 from proxy.store.records import dump_dead_letter, dump_offline_message, load_job, load_offline_message
 from proxy.store.server.embedded import ensure_store, stop_store
 from tests.store.queue.model import AppModel, Lying, StreamModel, dump
-from tests.store.samples import DAY, NO_WAIT, NOON, SECOND, apns_lane, callback, for_inbox, mipush_lane, sandbox_lane
+from tests.store.samples import (
+    DAY,
+    LAYOUT,
+    NOON,
+    SECOND,
+    apns_lane,
+    callback,
+    for_inbox,
+    mipush_lane,
+    new_of,
+    sandbox_lane,
+)
 
 T = TypeVar("T")
 
@@ -92,6 +103,7 @@ class Place:
     """A stream and what should be in it. `lane` is None for the callbacks'."""
 
     name: str
+    source: Source
     stream: StreamModel
     lane: Lane | None
 
@@ -133,7 +145,8 @@ class QueueMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
-        self.redis = async_redis(self.url, timeout_s=PATIENCE_S)
+        self.redis = async_redis(self.url, timeout_s=PATIENCE_S, shards=1)
+        self.runner.run(self.redis.learn_layout())
         self.app_id = str(uuid.uuid4().int)[:19]
         self.inbox = RedisInbox(self.store, dedupe_ttl=DAY, cap=CALLBACKS_CAP)
         self.letters = RedisDeadLetters(self.store, jobs_cap=JOBS_CAP, callbacks_cap=CALLBACKS_CAP)
@@ -214,8 +227,10 @@ class QueueMachine(RuleBasedStateMachine):
         worker = self.who(slot, lambda it: it.plans)
         plan = worker.plans.pop(pick % len(worker.plans))
         settlements = [Bury(plan.entry_id, Cause.POISON, "poison callback", load_offline_message(plan.record))]
-        result = self.run(worker.queue.settle_callbacks(self.app_id, settlements))
-        assert result == SettleResult(foreign=self.model.settle_callbacks(worker.instance, settlements))
+        result = self.run(worker.queue.settle_callbacks(self.app_id, settlements, self.clock))
+        assert result == SettleResult(
+            foreign=self.model.settle_callbacks(worker.instance, settlements, to_ms(self.clock))
+        )
         if not result.foreign:
             del self.owed[plan.record]
 
@@ -226,7 +241,7 @@ class QueueMachine(RuleBasedStateMachine):
         for place in self.places:
             ids = [it.id for it in worker.held if it.lane == place.lane]
             ids += [it.entry_id for it in worker.plans if place.lane is None]
-            lost = self.run(worker.queue.renew(place.name, ids))
+            lost = self.run(worker.queue.renew(place.source, ids))
             assert lost == place.stream.renew(worker.instance, ids)
             worker.forget(place.lane, lost)
 
@@ -328,8 +343,9 @@ class QueueMachine(RuleBasedStateMachine):
     @property
     def places(self) -> list[Place]:
         """Where work lies: callbacks, and each lane's jobs."""
-        jobs = [Place(keys.jobs(lane), self.model.jobs[lane], lane) for lane in self.lanes]
-        return [Place(keys.callbacks(self.app_id), self.model.callbacks, None), *jobs]
+        jobs = [Place(LAYOUT.jobs(lane, 0), lane, self.model.jobs[lane], lane) for lane in self.lanes]
+        callbacks = Callbacks(self.app_id)
+        return [Place(LAYOUT.callbacks(self.app_id, 0), callbacks, self.model.callbacks, None), *jobs]
 
     def who(self, slot: int, what: Callable[[WorkerModel], object]) -> WorkerModel:
         return next(it for it in (*self.workers[slot:], *self.workers) if what(it))
@@ -337,11 +353,11 @@ class QueueMachine(RuleBasedStateMachine):
     def read(self, worker: WorkerModel, place: Place, count: int = 100) -> None:
         if place.stream.has_group and not place.stream.unclaimed():
             return  # a read of nothing waits for the store's own clock: 100 ms
-        entries = self.run(worker.queue.claim(place.name, count, NO_WAIT))
+        entries = self.run(new_of(worker.queue, place.source, count))
         self.hand_over(worker, place, entries, place.stream.claim(worker.instance, count))
 
     def take_over(self, worker: WorkerModel, place: Place, count: int = 100, *, suspect: bool = True) -> None:
-        entries = self.run(worker.queue.take_over(place.name, count, suspect=suspect))
+        entries = self.run(worker.queue.take_over(place.source, count, suspect=suspect))
         self.hand_over(worker, place, entries, place.stream.take_over(worker.instance, count, suspect=suspect))
 
     def hand_over(self, worker: WorkerModel, place: Place, entries: list[Entry], expected: list[Lying]) -> None:
@@ -374,11 +390,10 @@ class QueueMachine(RuleBasedStateMachine):
 
     def plan_chunk(self, worker: WorkerModel, plan: Plan, size: int, room: int = 0) -> None:
         chunk, last = plan.jobs[plan.done : plan.done + size], plan.done + size >= len(plan.jobs)
-        waiting = Waiting(frozenset(plan.full), plan.tries)
-        asked = PlanChunk(self.app_id, plan.message_id, plan.entry_id, chunk, last, waiting)
+        asked = PlanChunk(self.app_id, plan.message_id, chunk)
         rooms = dict.fromkeys(self.lanes, room)
         (result,), _ = self.run(worker.queue.append_planned([asked], self.clock, rooms))
-        expected = self.model.append_planned(asked, to_ms(self.clock))
+        expected = self.model.append_planned(asked)
         full = frozenset(lane for (lane, _), new in zip(chunk, expected, strict=True) if new < 0)
         assert result == ChunkResult([new == 1 for new in expected], full, result.claimed)
         for lane, count in Counter(lane for lane, _ in chunk).items():
@@ -386,6 +401,11 @@ class QueueMachine(RuleBasedStateMachine):
         plan.done += size
         plan.full |= full
         if last:
+            ends = [PlanEnd(plan.entry_id, frozenset(plan.full), plan.tries)]
+            settled = self.run(worker.queue.settle_callbacks(self.app_id, ends, self.clock))
+            assert settled == SettleResult(
+                foreign=self.model.settle_callbacks(worker.instance, ends, to_ms(self.clock))
+            )
             worker.plans.remove(plan)
 
     def claimed_at_once(
@@ -438,11 +458,11 @@ class QueueMachine(RuleBasedStateMachine):
                 self.run(self.make_silent(place, it))
 
     async def make_silent(self, place: Place, it: Lying) -> None:
-        await self.redis.xclaim(place.name, keys.GROUP, it.owner, 0, [it.id], idle=SILENT_MS, justid=True)
+        await self.redis.xclaim(place.name, keys.GROUP, it.owner, 0, [own(it.id)], idle=SILENT_MS, justid=True)
 
     async def make_groups(self) -> None:
         for place in self.places:
-            await self.workers[0].queue.ensure_group(place.name)
+            await self.workers[0].queue.ensure_groups(place.source)
             place.stream.has_group = True
 
     async def compare(self) -> None:
@@ -452,11 +472,11 @@ class QueueMachine(RuleBasedStateMachine):
             if place.stream.has_group:
                 pipe.xpending_range(place.name, keys.GROUP, "-", "+", 1000)
         for lane in self.lanes:
-            pipe.zrange(keys.retries(lane), 0, -1, withscores=True)
-        pipe.zrange(keys.waiting(self.app_id), 0, -1, withscores=True)
-        pipe.xrange(keys.dead_letters(self.app_id))
+            pipe.zrange(LAYOUT.retries(lane, 0), 0, -1, withscores=True)
+        pipe.zrange(LAYOUT.waiting(self.app_id, 0), 0, -1, withscores=True)
+        pipe.xrange(LAYOUT.dead_letters(self.app_id, 0))
         for message_id in self.model.planned:
-            pipe.hkeys(keys.planned(self.app_id, message_id))
+            pipe.hkeys(LAYOUT.planned(self.app_id, message_id, 0))
         answers = iter(await pipe.execute())
         for place in self.places:
             compare_stream(place.stream, next(answers), next(answers) if place.stream.has_group else [])
@@ -472,12 +492,12 @@ class QueueMachine(RuleBasedStateMachine):
     async def forget_everything(self) -> None:
         """Returns a millisecond later at the earliest, so that no entry's id, which is a time, comes again."""
         letters = [it.id for it in self.letters.oldest_first(self.app_id)]
-        names = [keys.callbacks(self.app_id), keys.waiting(self.app_id), keys.dead_letters(self.app_id)]
-        names += [keys.dead_words(self.app_id, it) for it in letters]
+        names = [LAYOUT.callbacks(self.app_id, 0), LAYOUT.waiting(self.app_id, 0), LAYOUT.dead_letters(self.app_id, 0)]
+        names += [LAYOUT.dead_words(self.app_id, it.removesuffix(".0"), 0) for it in letters]
         for lane in self.lanes:
-            names += [keys.jobs(lane), keys.retries(lane)]
-        names += [keys.seen(self.app_id, it) for it in self.model.seen]
-        names += [keys.planned(self.app_id, it) for it in self.model.planned]
+            names += [LAYOUT.jobs(lane, 0), LAYOUT.retries(lane, 0)]
+        names += [LAYOUT.seen(self.app_id, it) for it in self.model.seen]
+        names += [LAYOUT.planned(self.app_id, it, 0) for it in self.model.planned]
         await self.redis.delete(*names)
         before = await self._now_ms()
         while await self._now_ms() <= before:
@@ -488,11 +508,15 @@ class QueueMachine(RuleBasedStateMachine):
         return int(seconds) * 1000 + int(microseconds) // 1000
 
 
+def own(entry_id: bytes) -> bytes:
+    return entry_id.removesuffix(b"/0")
+
+
 def compare_stream(stream: StreamModel, lying: list[Any], pending: list[Any]) -> None:
     assert [fields[b"r"] for _, fields in lying] == [it.record for it in stream.lying]
     for (id_, _), it in zip(lying, stream.lying, strict=True):
-        it.be(id_)
-    held = [(it.id, it.owner.encode(), it.deliveries) for it in stream.lying if it.owner]
+        it.be(id_ + b"/0")
+    held = [(own(it.id), it.owner.encode(), it.deliveries) for it in stream.lying if it.owner]
     assert [(row["message_id"], row["consumer"], row["times_delivered"]) for row in pending] == held
 
 
@@ -510,7 +534,7 @@ def test_whatever_happens_in_whatever_order_the_store_holds_what_the_model_says(
 
     class OnThisStore(QueueMachine):
         url = quick_url
-        store = Store(quick_url, timeout_s=PATIENCE_S)
+        store = Store(quick_url, timeout_s=PATIENCE_S, shards=1)
 
     run_state_machine_as_test(
         OnThisStore,

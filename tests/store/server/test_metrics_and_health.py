@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from proxy.domain.lanes import Lane
+from proxy.domain.lanes import Callbacks, Lane
 from proxy.domain.settlements import Postpone
 from proxy.domain.times import from_ms
 from proxy.errors import StoreUnavailable
@@ -19,7 +19,7 @@ from proxy.store.server.metrics import RedisMetrics
 from proxy.store.server.policy import persistence_risk
 from tests.store.samples import (
     DAY,
-    NO_WAIT,
+    LAYOUT,
     NOON,
     SECOND,
     apns_lane,
@@ -27,6 +27,7 @@ from tests.store.samples import (
     for_inbox,
     job,
     mipush_lane,
+    new_of,
     put_jobs,
     queue_of,
     raw,
@@ -53,18 +54,18 @@ def test_an_empty_store_has_no_backlog(store: Store, app_id: str) -> None:
 def test_backlogs_ages_retries_pauses_and_dead_letters_are_told(store: Store, store_url: str, app_id: str) -> None:
     apns, mipush = apns_lane(app_id), mipush_lane(app_id)
     RedisInbox(store, DAY, 10).accept(*for_inbox(callback(app_id), NOON))
-    raw(store, "XADD", keys.dead_letters(app_id), "*", "reason", "late", "r", "{}")
+    raw(store, "XADD", LAYOUT.dead_letters(app_id, 0), "*", "reason", "late", "r", "{}")
 
     async def scenario(redis: Any) -> None:
         queue = queue_of(redis)
         await put_jobs(redis, apns, [job(apns, f"user-{n}") for n in range(3)])
-        await queue.ensure_group(keys.jobs(apns))
-        (entry,) = await queue.claim(keys.jobs(apns), 1, NO_WAIT)
+        await queue.ensure_groups(apns)
+        (entry,) = await new_of(queue, apns, 1)
         await queue.settle_jobs(apns, [Postpone(entry.id, load_job(entry.record), NOON)])
         await RedisLaneStates(redis).pause(mipush, "quota", NOON, NOON + SECOND)
 
     with_redis(store_url, scenario)
-    ((oldest, _),) = store.call(lambda it: it.xrange(keys.callbacks(app_id), count=1))
+    ((oldest, _),) = store.call(lambda it: it.xrange(LAYOUT.callbacks(app_id, 0), count=1))
     store_metrics = read(store, [apns, mipush], from_ms(int(oldest.split(b"-")[0])) + timedelta(seconds=90))
     assert store_metrics.pop(("app_proxy_jobs_oldest_seconds", "apns")) == pytest.approx(90, abs=5)
     assert store_metrics == {
@@ -98,8 +99,8 @@ def test_the_service_is_ready_once_a_worker_has_made_the_groups(store: Store, st
     assert before.details["groups"] == "2 streams have no consumer group: no worker has started yet"
 
     async def scenario(redis: Any) -> None:
-        for stream in (keys.callbacks(app_id), keys.jobs(lane)):
-            await queue_of(redis).ensure_group(stream)
+        for source in (Callbacks(app_id), lane):
+            await queue_of(redis).ensure_groups(source)
 
     with_redis(store_url, scenario)
     assert health.check().ready
@@ -112,8 +113,8 @@ def test_a_paused_lane_is_told_with_its_reason_and_stops_no_other(store: Store, 
     lane = apns_lane(app_id)
 
     async def scenario(redis: Any) -> None:
-        for stream in (keys.callbacks(app_id), keys.jobs(lane)):
-            await queue_of(redis).ensure_group(stream)
+        for source in (Callbacks(app_id), lane):
+            await queue_of(redis).ensure_groups(source)
         await RedisLaneStates(redis).pause(lane, "InvalidProviderToken", NOON, NOON + SECOND)
 
     with_redis(store_url, scenario)

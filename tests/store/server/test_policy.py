@@ -5,13 +5,12 @@ from typing import Any
 
 import pytest
 
-from proxy.domain.lanes import Lane
+from proxy.domain.lanes import Callbacks, Lane
 from proxy.errors import BadSettings
-from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.server.embedded import ensure_store, stop_store
 from proxy.store.server.health import RedisHealth
-from proxy.store.server.policy import eviction_fault, read_policy, refuse_eviction, refuse_eviction_async
+from proxy.store.server.policy import eviction_fault, read_policy, refuse_eviction_async, refuse_unfit
 from tests.store.samples import NOON, apns_lane, queue_of, raw, with_redis
 
 EVICTING = ("allkeys-lru", "volatile-lru", "allkeys-random", "volatile-ttl")
@@ -45,22 +44,22 @@ def test_a_store_that_evicts_is_refused_with_what_mends_it(own: Store, own_url: 
     with pytest.raises(
         BadSettings, match=rf"store.url: .* is {policy}: .*redis-cli CONFIG SET maxmemory-policy noevic"
     ):
-        refuse_eviction(own)
+        refuse_unfit(own)
     with pytest.raises(BadSettings, match=policy):
         with_redis(own_url, refuse_eviction_async)
 
 
 def test_a_store_that_keeps_all_or_is_away_is_not_refused(own: Store, own_url: str) -> None:
-    refuse_eviction(own)
+    refuse_unfit(own)
     with_redis(own_url, refuse_eviction_async)
-    refuse_eviction(Store("unix:///nonexistent/socket"))
+    refuse_unfit(Store("unix:///nonexistent/socket"))
     assert eviction_fault(own.call(read_policy)) is None
 
 
 def make_groups(url: str, lane: Lane) -> None:
     async def scenario(redis: Any) -> None:
-        for stream in (keys.callbacks(lane.app_id), keys.jobs(lane)):
-            await queue_of(redis).ensure_group(stream)
+        for source in (Callbacks(lane.app_id), lane):
+            await queue_of(redis).ensure_groups(source)
 
     with_redis(url, scenario)
 
@@ -69,12 +68,12 @@ def test_a_hosted_store_that_hides_its_settings_still_tells_its_policy(own: Stor
     raw(own, "CONFIG", "SET", "maxmemory-policy", "volatile-lru")
     hosted = as_user(own_url, "hosted")
     with pytest.raises(BadSettings, match="or the parameters of a hosted store"):
-        refuse_eviction(hosted)
+        refuse_unfit(hosted)
 
 
 def test_one_that_tells_nothing_is_not_refused_and_the_details_say_so(own: Store, own_url: str, app_id: str) -> None:
     silent, lane = as_user(own_url, "silent"), apns_lane(app_id)
-    refuse_eviction(silent)
+    refuse_unfit(silent)
     with_redis(own_url.replace("unix://", "unix://silent:any@"), refuse_eviction_async)
     make_groups(own_url, lane)
     health = RedisHealth(silent, [lane], lambda: NOON).check()

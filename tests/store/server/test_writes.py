@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from proxy.domain.settlements import Finish, PlanChunk
-from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.queue.streams import RedisQueue
@@ -21,7 +20,20 @@ from proxy.store.server.identity import (
     loss_metric,
 )
 from proxy.store.server.writes import CountedWrites
-from tests.store.samples import DAY, LEASE, NO_WAIT, NOON, SECOND, apns_lane, callback, for_inbox, job, raw, with_redis
+from tests.store.samples import (
+    DAY,
+    LAYOUT,
+    LEASE,
+    NOON,
+    SECOND,
+    apns_lane,
+    callback,
+    for_inbox,
+    job,
+    new_of,
+    raw,
+    with_redis,
+)
 
 APP_ID = "77"
 
@@ -31,11 +43,11 @@ class Web:
 
     def __init__(self, url: str) -> None:
         self.writes, self.heard, self.now = CountedWrites(), list[DataLoss](), NOON
-        self.store = Store(url)
+        self.store = Store(url, shards=1)
         self.inbox = RedisInbox(self.store, DAY, 100, self.writes)
         self.monitor = IdentityMonitor(
             self.store,
-            StoreIdentity(url),
+            StoreIdentity(url, shards=1),
             self.heard.append,
             lambda: self.now,
             self.seconds,
@@ -101,7 +113,7 @@ def test_a_store_that_comes_back_empty_is_told_as_that_alone(tmp_path: Path) -> 
 def test_an_earlier_program_that_counts_nothing_and_repeats_of_callbacks_are_no_loss(tmp_path: Path) -> None:
     web = Web(ensure_store(tmp_path))
     web.accept([1, 2])
-    raw(web.store, "XADD", keys.callbacks(APP_ID), "*", "r", "by another program")
+    raw(web.store, "XADD", LAYOUT.callbacks(APP_ID, 0), "*", "r", "by another program")
     web.accept([2, 1, 3])
     web.look(NOON)
     assert web.look(NOON + 2 * SECOND) == []
@@ -114,21 +126,21 @@ def test_a_worker_learns_it_from_what_it_settles(tmp_path: Path) -> None:
     async def scenario(redis: Any) -> None:
         queue = RedisQueue(redis, "w", lease=LEASE, dedupe_ttl=DAY, jobs_cap=99, dead_cap=9, writes=writes)
         monitor = AsyncIdentityMonitor(redis, StoreIdentity("url"), heard.append, writes)
-        await queue.ensure_group(keys.jobs(lane))
+        await queue.ensure_groups(lane)
         jobs = [(lane, job(lane, f"user-{n}")) for n in range(3)]
-        await queue.append_planned([PlanChunk(APP_ID, "m1", b"0-1", jobs, last=False)], NOON)
-        one, two, three = await queue.claim(keys.jobs(lane), 9, NO_WAIT)
-        await redis.incrby(keys.writes(APP_ID), 40)  # by other workers
+        await queue.append_planned([PlanChunk(APP_ID, "m1", jobs)], NOON)
+        one, two, three = await new_of(queue, lane, 9)
+        await redis.incrby(LAYOUT.writes(APP_ID, 0), 40)  # by other workers
         await queue.settle_jobs(lane, [Finish(one.id)])
         await queue.settle_jobs(lane, [Finish(two.id)])
         await monitor.look(NOON)
         assert heard == []
-        await redis.set(keys.writes(APP_ID), 20)  # as the replica knew it
+        await redis.set(LAYOUT.writes(APP_ID, 0), 20)  # as the replica knew it
         await queue.settle_jobs(lane, [Finish(three.id)])
         await monitor.look(NOON + SECOND)
         assert heard == [DataLoss(NOON + SECOND, is_news=True, writes=22)]
 
-    with_redis(ensure_store(tmp_path), scenario)
+    with_redis(ensure_store(tmp_path), scenario, shards=1)
     stop_store(tmp_path)
 
 

@@ -19,7 +19,7 @@ from proxy.store.connection import Store
 from proxy.store.scripts import Argument, script
 from proxy.store.users.admission import RedisAdmission
 from proxy.store.users.blocks import RedisBlocks
-from tests.store.samples import mipush_lane, raw
+from tests.store.samples import LAYOUT, mipush_lane, raw
 from tests.store.test_keys import catalogue
 from tests.store.trips import counted_trips
 
@@ -150,11 +150,11 @@ def test_a_call_of_an_account_lifts_its_unknown_marks_in_the_apps_that_the_proof
     admission = RedisAdmission(store, clock, None, {"main": app_id, "beta": app_id, "foreign": "7"}, lanes)
 
     def left(account: str) -> list[str]:
-        return [lane.app for lane in lanes if raw(store, "EXISTS", keys.unknown(lane, account))]
+        return [lane.app for lane in lanes if raw(store, "EXISTS", LAYOUT.unknown(lane, account))]
 
     for lane in lanes:
         for account in ("ben", "cai"):
-            raw(store, "SET", keys.unknown(lane, account), "1", "EX", 60)
+            raw(store, "SET", LAYOUT.unknown(lane, account), "1", "EX", 60)
     RedisBlocks(store).block("cai")
     admission.admit("cai", None, "main")
     RedisBlocks(store).unblock("cai")

@@ -8,7 +8,7 @@ from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.users.preferences import RedisPreferences
-from tests.store.samples import device, raw
+from tests.store.samples import LAYOUT, device, raw
 
 MUTED = Preferences({"p2p:ann": Mute()}, preview=Preview.SENDER)
 
@@ -28,7 +28,7 @@ def test_the_default_leaves_nothing_in_the_store(book: RedisPreferences, store: 
     book.write("main", "ben", MUTED, None)
     version = book.write("main", "ben", DEFAULT, None)
     assert book.read("main", "ben") == (DEFAULT, version)
-    assert raw(store, "EXISTS", keys.preferences(app_id, "ben")) == 0
+    assert raw(store, "EXISTS", LAYOUT.preferences(app_id, "ben")) == 0
 
 
 def test_a_version_that_is_no_longer_there_changes_nothing(book: RedisPreferences) -> None:
@@ -42,7 +42,7 @@ def test_a_version_that_is_no_longer_there_changes_nothing(book: RedisPreference
 def test_they_live_on_whenever_they_are_read_and_whenever_a_device_is_registered(
     book: RedisPreferences, store: Store, app_id: str
 ) -> None:
-    key = keys.preferences(app_id, "ben")
+    key = LAYOUT.preferences(app_id, "ben")
     book.write("main", "ben", MUTED, None)
     for use in (
         lambda: book.read("main", "ben"),

@@ -1,0 +1,44 @@
+"""What a store says of itself, when it is asked for the first time: its identity, and how its keys are laid out.
+
+The first process that meets a new store decides both, for all.
+"""
+
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from proxy.errors import BadSettings
+from proxy.store import keys
+from proxy.store.scripts import Argument, script
+
+
+def new_id() -> str:
+    return secrets.token_hex(8)
+
+
+def asked(known: str, id_: str, now_ms: int, shards: int | None) -> tuple[list[str], list[Argument]]:
+    """Keys and arguments of know_store.lua. `known` "": none; `id_`, `shards`: those of a store that is new."""
+    return [keys.identity()], [known, id_, now_ms, keys.SHARDS if shards is None else shards]
+
+
+def layout_in(answer: Sequence[Any], shards: int | None) -> keys.Layout:
+    """What the script answered. Raises BadSettings where `shards` is another number."""
+    found = int(answer[3] or 0)
+    if shards is not None and shards != found:
+        has = f"has {found}" if found else "has none, for an earlier version made it"
+        way_out = "leave the setting out, or let a store that holds no registrations begin anew, empty"
+        raise BadSettings([f"store.shards: {shards}, but the store {has}, and keeps what it began with: {way_out}"])
+    return keys.Layout(found)
+
+
+def layout_of(redis: Any, shards: int | None) -> keys.Layout:
+    return layout_in(script("know_store").run(redis, *asked("", new_id(), _now_ms(), shards)), shards)
+
+
+async def layout_of_async(redis: Any, shards: int | None) -> keys.Layout:
+    return layout_in(await script("know_store").run_async(redis, *asked("", new_id(), _now_ms(), shards)), shards)
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)

@@ -1,0 +1,79 @@
+"""Where things lie in a store that processes of the program use: names by shard, and what is there in all of them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from proxy.domain.callbacks import account_digest
+from proxy.domain.lanes import Lane
+from proxy.store import keys
+from proxy.store.keys import Layout
+
+
+def layout_in(redis: Any) -> Layout:
+    """0 shards also while no process has met the store."""
+    (shards,) = redis.hmget(keys.identity(), "shards")
+    return Layout(int(shards or 0))
+
+
+def callbacks(redis: Any, app_id: str) -> list[str]:
+    return _by_shard(redis, lambda layout, shard: layout.callbacks(app_id, shard))
+
+
+def waiting(redis: Any, app_id: str) -> list[str]:
+    return _by_shard(redis, lambda layout, shard: layout.waiting(app_id, shard))
+
+
+def jobs(redis: Any, lane: Lane) -> list[str]:
+    return _by_shard(redis, lambda layout, shard: layout.jobs(lane, shard))
+
+
+def retries(redis: Any, lane: Lane) -> list[str]:
+    return _by_shard(redis, lambda layout, shard: layout.retries(lane, shard))
+
+
+def dead_letters(redis: Any, app_id: str) -> list[str]:
+    return _by_shard(redis, lambda layout, shard: layout.dead_letters(app_id, shard))
+
+
+def planned(redis: Any, app_id: str, message_id: str) -> list[str]:
+    return _by_shard(redis, lambda layout, shard: layout.planned(app_id, message_id, shard))
+
+
+def length(redis: Any, streams: Sequence[str]) -> int:
+    return sum(redis.xlen(name) for name in streams)
+
+
+def scored(redis: Any, sets: Sequence[str]) -> int:
+    return sum(redis.zcard(name) for name in sets)
+
+
+def marked(redis: Any, hashes: Sequence[str]) -> int:
+    return sum(redis.hlen(name) for name in hashes)
+
+
+def entries(redis: Any, streams: Sequence[str]) -> list[tuple[Any, dict[Any, Any]]]:
+    """Shard by shard."""
+    return [entry for name in streams for entry in redis.xrange(name)]
+
+
+def pending(redis: Any, streams: Sequence[str], group: str = keys.GROUP) -> dict[str, Any]:
+    """XPENDING of all of them: how many, and by consumer. Raises ResponseError where there is no group yet."""
+    total, consumers = 0, dict[str, int]()
+    for name in streams:
+        found = redis.xpending(name, group)
+        total += found["pending"]
+        for one in found["consumers"]:
+            who = one["name"].decode() if isinstance(one["name"], bytes) else one["name"]
+            consumers[who] = consumers.get(who, 0) + one["pending"]
+    return {"pending": total, "consumers": [{"name": who, "pending": count} for who, count in consumers.items()]}
+
+
+def stream_of(redis: Any, lane: Lane, account: str) -> str:
+    """Where the account's jobs lie."""
+    layout = layout_in(redis)
+    return layout.jobs(lane, layout.shard_of_digest(account_digest(account)))
+
+
+def _by_shard(redis: Any, name_of: Callable[[Layout, int], str]) -> list[str]:
+    layout = layout_in(redis)
+    return [name_of(layout, shard) for shard in layout.all_shards]
