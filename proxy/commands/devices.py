@@ -14,7 +14,8 @@ from proxy.domain.devices import Device, fingerprint
 from proxy.domain.previews import Preview
 from proxy.settings import Settings
 from proxy.store.devices.registry import RedisDeviceRegistry
-from proxy.store.devices.removed import RedisRemovedDevices, RemovedDevice, RestoreResult
+from proxy.store.devices.removed import RedisRemovedDevices, RemovedDevice
+from proxy.store.devices.restoring import RestoreResult
 
 F = TypeVar("F", bound=Callable[..., Any])
 

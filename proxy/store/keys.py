@@ -19,6 +19,7 @@ Accounts are users' own names and may hold anything; they and push tokens enter 
     ~retries:<app>:<channel>                 zset    until due        worker (settle)       jobs by due time, ms
     ~unknown:<app>:<account d>               string  6 h              worker (settle)       Mi Push does not know it
     ~account:<app>:<account d>               hash    400 days         web (devices)         registration by device
+    ~leftover:<app>:<account d>              hash    400 days         web, worker           registrations half changed
     ~preferences:<account d>                 string  400 days         web (preferences)     mutes, quiet hours, preview
     ~present:<account d>                     string  alerts.present_s web (tokens)          it fetched a token just now
     ~badge:<account d>                       hash    7 days           worker, web           unread, by conversation
@@ -34,6 +35,7 @@ Accounts are users' own names and may hold anything; they and push tokens enter 
     ~sent:<app>:<channel>:<d>                string  10 minutes       worker (deliver)      alert that may be shown
   of a push token, in the shard of its digest
     ~token:<app>:<platform>:<d>              hash    400 days         web (devices)         the push token's owner
+    ~devices:<app>:<platform>                string  400 days         web, worker           push tokens with an owner
     ~rest:<app>:<platform>:<d>               string  until over       worker (deliver)      a device takes no more now
     ~aside:<app>:<platform>:<d>              hash    7 days           worker (deliver)      a removed registration
   of an appId, in no shard
@@ -42,6 +44,7 @@ Accounts are users' own names and may hold anything; they and push tokens enter 
     proxy:{appId}:resumed:<app>:<channel>    string  15 s             worker (deliver)      it was resumed just now
     proxy:{appId}:forgotten:<app>:<platform> zset    7 days           worker (deliver)      removed devices, by ms
     proxy:{appId}:held:<app>:<platform>      zset    1 hour           worker (deliver)      kept by the guard, by ms
+    proxy:{appId}:reserved:<app>:<platform>  zset    7 days           worker (deliver)      removals under way, by ms
     proxy:{appId}:brake:<app>:<platform>     hash    1 day            worker (deliver), cli the removal guard
     proxy:{appId}:ready                      string  1 minute         web (health)          can the store be written?
   of no appId
@@ -203,6 +206,10 @@ class Layout:
     def account_prefix(self, app_id: str, app: str, shard: int) -> str:
         return f"{self._base(app_id, shard)}account:{app}:"
 
+    def leftovers(self, app_id: str, app: str, account_digest: str) -> str:
+        base = self._base(app_id, self.shard_of_digest(account_digest))
+        return f"{base}leftover:{app}:{account_digest}"
+
     def preferences(self, app_id: str, account_name: str) -> str:
         return self._of_account(app_id, "preferences:", account_name)
 
@@ -219,7 +226,11 @@ class Layout:
         return f"{self._of_account(app_id, 'fold:', account_name)}:{line_digest}"
 
     def removed_of_account(self, app_id: str, app: str, name: str) -> str:
-        return self._of_account(app_id, f"aside-of:{app}:", name)
+        return self.removed_of_digest(app_id, app, account_digest(name))
+
+    def removed_of_digest(self, app_id: str, app: str, account_digest: str) -> str:
+        base = self._base(app_id, self.shard_of_digest(account_digest))
+        return f"{base}aside-of:{app}:{account_digest}"
 
     # of a conversation on a phone
 
@@ -249,6 +260,9 @@ class Layout:
     def push_token_of(self, app_id: str, app: str, platform: str, token_digest: str) -> str:
         base = self._base(app_id, self.shard_of_digest(token_digest))
         return f"{base}token:{app}:{platform}:{token_digest}"
+
+    def device_count(self, app_id: str, app: str, platform: str, shard: int) -> str:
+        return f"{self._base(app_id, shard)}devices:{app}:{platform}"
 
     def removed_registration(self, app_id: str, app: str, platform: str, token: str) -> str:
         token_digest = digest(token)
@@ -294,6 +308,10 @@ def held(app_id: str, app: str, platform: str) -> str:
     return f"proxy:{{{app_id}}}:held:{app}:{platform}"
 
 
+def reserved(app_id: str, app: str, platform: str) -> str:
+    return f"proxy:{{{app_id}}}:reserved:{app}:{platform}"
+
+
 def removal_guard(app_id: str, app: str, platform: str) -> str:
     return f"proxy:{{{app_id}}}:brake:{app}:{platform}"
 
@@ -308,6 +326,20 @@ def ready(app_id: str) -> str:
 def rest_of(push_token_key: str) -> str:
     """Beside the key of a push token's owner."""
     return push_token_key.replace(":token:", ":rest:", 1)
+
+
+def count_of(push_token_key: str) -> str:
+    """Where the push tokens of its app, platform and shard are counted."""
+    return push_token_key.replace(":token:", ":devices:", 1).rpartition(":")[0]
+
+
+def removed_record_of(push_token_key: str) -> str:
+    return push_token_key.replace(":token:", ":aside:", 1)
+
+
+def owner_of(removed_record_key: str) -> str:
+    """The key of the push token's owner."""
+    return removed_record_key.replace(":aside:", ":token:", 1)
 
 
 def provider_token(team_id: str, key_id: str, key_pem: bytes) -> str:

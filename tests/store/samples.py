@@ -30,6 +30,7 @@ LEASE = timedelta(seconds=15)
 SHORT_LEASE = 20 * MS
 NO_WAIT = MS
 LAYOUT = Layout(1)  # of the store of tests/conftest.py
+SHARDED = Layout(16)  # of that of tests/store/devices
 
 
 def with_redis(url: str, scenario: Callable[[Any], Awaitable[T]], shards: int | None = None) -> T:

@@ -20,7 +20,8 @@ from proxy.spool.format import Record, walk
 from proxy.store import keys, records
 from proxy.store.connection import Store
 from proxy.store.devices.registry import RedisDeviceRegistry
-from proxy.store.devices.removed import RedisRemovedDevices, RestoreResult, guard_details
+from proxy.store.devices.removed import RedisRemovedDevices, guard_details
+from proxy.store.devices.restoring import RestoreResult
 from proxy.store.queue.dead_letters import RedisDeadLetters
 from proxy.store.server.embedded import ensure_store, stop_store
 from proxy.store.users.preferences import RedisPreferences

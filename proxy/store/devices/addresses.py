@@ -13,7 +13,7 @@ from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
 from proxy.domain.times import MS
 from proxy.store import keys
-from proxy.store.devices.registry import registration_parts
+from proxy.store.devices.registrations import registration_parts
 from proxy.store.devices.removal import DeviceRemoval
 from proxy.store.keys import Layout
 from proxy.store.queue import folds
@@ -241,9 +241,9 @@ class RedisAddresses:
         return await self._removal.remove(device, before, now)
 
     async def mark_invalid(self, device: Device, invalid_reason: str) -> None:
-        args: list[Argument] = [account_digest(device.account), device.device_id, invalid_reason]
+        args: list[Argument] = [account_digest(device.account), device.device_id, "trouble", invalid_reason]
         owner = self._redis.layout.push_token(self._app_ids[device.app], device.app, device.platform, device.push_token)
-        await script("note_trouble").run_async(self._redis, [owner], args)
+        await script("note_on_token").run_async(self._redis, [owner], args)
 
     async def remember_unknown(self, lane: Lane, account: str, life: timedelta) -> None:
         await self._redis.set(self._redis.layout.unknown(lane, account), "1", px=life)

@@ -14,7 +14,7 @@ from proxy.domain.jobs import target_mark
 from proxy.domain.lanes import Lane
 from proxy.domain.receipts import Delivery, DeliveryReceipt
 from proxy.domain.times import MS
-from proxy.store.devices.registry import registration_parts
+from proxy.store.devices.registrations import registration_parts
 from proxy.store.devices.removal import DeviceRemoval
 from proxy.store.keys import Layout
 from proxy.store.records import device_or_none

@@ -2,39 +2,33 @@
 
 A wrong topic, environment or package can make a provider call every device dead. So when more than a share of an app's
 devices on one channel, and at least so many, would go within an hour, the guard keeps them. It counts by channel, for
-few iPhones among many others would never make a share of the whole. No counter is kept, which an earlier program
-beside this one would let drift: the devices are counted once an hour, by scanning, in the background, and only when
-enough of them went to make it matter. Until they are counted nothing is removed.
+few iPhones among many others would never make a share of the whole. It counts for the whole app, in the app's own
+keys: a removal is reserved there first, and confirmed once it is done in the shards. The devices are counted once an
+hour, and only when enough of them went to make it matter. Until they are counted nothing is removed.
 """
 
 import asyncio
+import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
-from proxy.domain.callbacks import digest
+from proxy.domain.callbacks import account_digest
 from proxy.domain.devices import Device, RemovalResult
 from proxy.domain.times import to_ms
 from proxy.store import keys
-from proxy.store.devices.registry import owner_keys, registration_parts
-from proxy.store.records import UnreadableRecord, load_device, without_address
-from proxy.store.scripts import Argument, script
+from proxy.store.devices.changes import Change, Leftover, began, beginning, change, free, settling
+from proxy.store.devices.device_count import count_devices
+from proxy.store.devices.registrations import Registration, owner_lines, registration_parts, registration_value
+from proxy.store.records import without_address
+from proxy.store.scripts import Argument, Command, script
+from proxy.store.steps import Steps, take_steps_async
 
-_COUNT_FIRST = 5
-_BEGINS = 4
-_CHANGED = 6
-_REMOVALS = {
-    0: RemovalResult.KEPT,
-    1: RemovalResult.REMOVED,
-    2: RemovalResult.GONE,
-    3: RemovalResult.HELD,
-    _BEGINS: RemovalResult.HELD,
-    _CHANGED: RemovalResult.KEPT,
-}
-_HOUR = timedelta(hours=1)
-_A_SCAN = 1000  # names looked at in one call: 0.2 ms of the store's time
+_RESERVED, _BEGINS, _COUNT_FIRST = 1, 4, 5
+_WEEK_MS = 604_800_000
+_TRIES = 3  # where others change the same registration
 
 
 @dataclass(frozen=True)
@@ -54,6 +48,23 @@ OnHeld = Callable[[Device, int, int], None]
 def _ignore(_device: Device, _devices: int, _of: int) -> None: ...
 
 
+@dataclass(frozen=True)
+class Kept:
+    """The guard kept it: so many of so many were called dead within an hour, and whether it begins with this one."""
+
+    devices: int
+    of: int
+    begins: bool
+
+
+@dataclass(frozen=True)
+class CountFirst:
+    """Nothing is done: it must be known how many devices there are. See device_count.py for what is given."""
+
+    removed: int
+    under_way: Sequence[bytes]
+
+
 class DeviceRemoval:
     """The worker's side. `on_held` is called when the guard begins to keep devices: with one, how many, of how many."""
 
@@ -63,11 +74,13 @@ class DeviceRemoval:
         app_ids: Mapping[str, str],
         removal_guard: RemovalGuard | None = None,
         on_held: OnHeld = _ignore,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._redis = redis
         self._app_ids = app_ids
         self._guard = removal_guard or RemovalGuard()
         self._on_held = on_held
+        self._clock = clock
         self._counting: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def remove(self, device: Device, before: datetime, now: datetime) -> RemovalResult:
@@ -75,65 +88,146 @@ class DeviceRemoval:
 
         Of a device with fallbacks only this address goes: the next one takes its place in the same step.
         """
-        answer = await self._ask(device, before, now)
-        if answer[0] == _COUNT_FIRST:
+        found = await self._try(device, before, now)
+        if isinstance(found, CountFirst):
             async with self._counting[device.app, device.platform]:  # concurrent callers wait for the same count
-                answer = await self._ask(device, before, now)
-                if answer[0] == _COUNT_FIRST:
-                    await self._count(device.app, device.platform, now)
-                    answer = await self._ask(device, before, now)
-        what, devices, of = answer
-        if what == _BEGINS:
-            self._on_held(device, devices, of)
-        return _REMOVALS.get(what, RemovalResult.HELD)
+                found = await self._try(device, before, now)
+                if isinstance(found, CountFirst):
+                    where = self._app_ids[device.app], device.app, device.platform
+                    await count_devices(self._redis, *where, found.removed, found.under_way, now)
+                    found = await self._try(device, before, now)
+        match found:
+            case RemovalResult():
+                return found
+            case Kept(devices, of, begins=True):
+                self._on_held(device, devices, of)
+        return RemovalResult.HELD
 
-    async def _ask(self, device: Device, before: datetime, now: datetime) -> list[int]:
-        app, app_id = device.app, self._app_ids[device.app]
-        names = [
-            self._redis.layout.account(app_id, app, device.account),
-            self._redis.layout.push_token(app_id, app, device.platform, device.push_token),
-            self._redis.layout.removed_registration(app_id, app, device.platform, device.push_token),
-            self._redis.layout.removed_of_account(app_id, app, device.account),
-            keys.removed(app_id, app, device.platform),
-            keys.held(app_id, app, device.platform),
-            keys.removal_guard(app_id, app, device.platform),
-        ]
-        args: list[Argument] = [
-            digest(device.account), device.device_id, to_ms(before), to_ms(now), self._guard.share,
-            self._guard.at_least,
-        ]  # fmt: skip
-        if device.fallbacks:
-            args += await self._successor(device)
-        answer: list[int] = await script("forget_device").run_async(self._redis, names, args)
-        return answer
+    async def _try(self, device: Device, before: datetime, now: datetime) -> RemovalResult | Kept | CountFirst:
+        for _ in range(_TRIES):
+            of = change(self._redis.layout, self._app_ids[device.app], device.app, self._clock)
+            found = await take_steps_async(self._redis, removing(of, device, self._guard, before, now))
+            if found is not None:
+                return found
+        return RemovalResult.KEPT
 
-    async def _successor(self, device: Device) -> list[Argument]:
-        """The registration as it is now, the same without this address, and its owners' keys behind the first.
 
-        Empty where that address is none of it, or the only one.
-        """
-        app, app_id = device.app, self._app_ids[device.app]
-        registration = await self._redis.hget(self._redis.layout.account(app_id, app, device.account), device.device_id)
-        record = registration_parts(registration)[1] if registration else b""
-        left = without_address(record, device.platform, device.push_token)
-        try:
-            if left is None:
-                return []
-            first, *others = owner_keys(self._redis.layout, app_id, load_device(app, device.device_id, left))
-        except UnreadableRecord:
-            return []
-        return [registration, f"{first}\n".encode() + left, "\n".join(others)]
+def removing(
+    of: Change, device: Device, guard: RemovalGuard, before: datetime, now: datetime
+) -> Steps[RemovalResult | Kept | CountFirst | None]:
+    """Look, reserve, keep a record for a week, change the account's list, free the push token, confirm.
 
-    async def _count(self, app: str, platform: str, now: datetime) -> None:
-        """The app's devices on the channel, with those that went within this hour; as exact as a scan can be."""
-        app_id = self._app_ids[app]
-        layout = self._redis.layout
-        devices = await self._redis.zcount(keys.removed(app_id, app, platform), f"({to_ms(now - _HOUR)}", "+inf")
-        for shard in layout.all_shards:
-            registered = f"{layout.push_token_prefix(app_id, app, platform, shard)}*"  # a key for each device
-            async for _ in self._redis.scan_iter(match=registered, count=_A_SCAN):
-                devices += 1
-        pipe = self._redis.pipeline(transaction=True)
-        pipe.hset(keys.removal_guard(app_id, app, platform), mapping={"devices": devices, "counted": to_ms(now)})
-        pipe.expire(keys.removal_guard(app_id, app, platform), keys.REMOVAL_GUARD_TTL_S)
-        await pipe.execute()
+    None: the registration was changed meanwhile, and is to be looked at again.
+    """
+    account, device_id = account_digest(device.account), device.device_id
+    owner_key = of.layout.push_token(of.app_id, of.app, device.platform, device.push_token)
+    record_key, last_ms = keys.removed_record_of(owner_key), to_ms(before) - 1
+    removed_records = of.layout.removed_of_digest(of.app_id, of.app, account)
+    owner, first, former_record = yield [
+        ("HMGET", owner_key, "account", "device", "at"),
+        beginning(of, account, device_id),
+        ("HGET", removed_records, device_id),
+    ]
+    if owner[:2] != [account.encode(), device_id.encode()]:
+        return RemovalResult.GONE
+    if int(owner[2] or 0) > last_ms:
+        return RemovalResult.KEPT
+
+    former_record = former_record or b""
+    (what, devices, *rest), earlier_at = yield [
+        _reserve(of, device.platform, record_key, guard, now),
+        ("HGET", former_record or record_key, "at"),
+    ]
+    if what == _COUNT_FIRST:
+        return CountFirst(devices, rest)
+    if what != _RESERVED:
+        return Kept(devices, rest[0], what == _BEGINS)
+
+    registration, left = began(of, account, device_id, first)
+    besides = list[Command]()
+    if registration and owner_key in registration.owner_keys:
+        is_first = registration.owner_keys[0] == owner_key
+        keeps_record = is_first and not (former_record and earlier_at == owner[2])  # else one has all its addresses
+        if keeps_record:
+            (is_kept,) = yield [_keep(owner_key, record_key, account, device_id, last_ms, now, registration)]
+            if not is_kept:
+                return None
+        successor = _successor(of, device, registration)
+        noted = record_key if keeps_record else ""
+        (is_done,) = yield [_replace(of, account, device_id, registration, successor, noted)]
+        if not is_done:
+            return None
+        kept = successor.owner_keys if successor else ()
+        left = [Leftover(account, device_id, of.field(device_id), registration, kept), *left]
+        if successor:
+            besides.append(_name_others(successor, account, device_id))
+        if keeps_record and former_record not in (b"", record_key.encode()):
+            besides.append(("DEL", former_record))
+    else:  # an owner that no list names
+        besides.append(free(owner_key, account, device_id, last_ms))
+    yield from settling(of, left, besides)
+    yield [_confirm(of, device.platform, record_key, now)]
+    return RemovalResult.REMOVED
+
+
+def _successor(of: Change, device: Device, registration: Registration) -> Registration | None:
+    """The same without this address; None where it has no other, or this program cannot read it."""
+    record = without_address(registration_parts(registration.value)[1], device.platform, device.push_token)
+    if record is None:
+        return None
+    found = of.read(device.device_id, registration_value("", record))
+    if found is None or len(found.owner_keys) == 0:
+        return None
+    return replace(found, value=registration_value(found.owner_keys[0], record))
+
+
+def _reserve(of: Change, platform: str, record_key: str, guard: RemovalGuard, now: datetime) -> Command:
+    where = of.app_id, of.app, platform
+    names = [keys.removed(*where), keys.held(*where), keys.reserved(*where), keys.removal_guard(*where)]
+    return script("reserve_removal").call(names, [record_key, to_ms(now), guard.share, guard.at_least])
+
+
+def _keep(
+    owner_key: str,
+    record_key: str,
+    account: str,
+    device_id: str,
+    last_ms: int,
+    now: datetime,
+    registration: Registration,
+) -> Command:
+    args: list[Argument] = [account, device_id, last_ms, to_ms(now), registration.value, _WEEK_MS]
+    return script("keep_removed").call([owner_key, record_key], args)
+
+
+def _replace(
+    of: Change,
+    account: str,
+    device_id: str,
+    registration: Registration,
+    successor: Registration | None,
+    record_key: str,
+) -> Command:
+    names = [of.account(account), of.leftovers(account), of.layout.removed_of_digest(of.app_id, of.app, account)]
+    value = successor.value if successor else b""
+    args: list[Argument] = [
+        of.field(device_id),
+        device_id,
+        registration.value,
+        value,
+        keys.DEVICE_TTL_S,
+        record_key,
+        _WEEK_MS,
+    ]
+    return script("replace_registration").call(names, args)
+
+
+def _name_others(successor: Registration, account: str, device_id: str) -> Command:
+    first, *others = successor.owner_keys
+    return script("note_on_token").call([first], [account, device_id, "others", owner_lines(others)])
+
+
+def _confirm(of: Change, platform: str, record_key: str, now: datetime) -> Command:
+    where = of.app_id, of.app, platform
+    names = [keys.removed(*where), keys.held(*where), keys.reserved(*where)]
+    return script("confirm_removal").call(names, [record_key, to_ms(now)])

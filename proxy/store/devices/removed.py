@@ -1,22 +1,25 @@
 """The way back: devices that a provider's answer removed in the last week, and the removal guard for the operator."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from functools import partial
 from operator import itemgetter
 
-from proxy.domain.callbacks import digest
 from proxy.domain.devices import Device, Platform, platform_of
 from proxy.domain.lanes import Lane
 from proxy.domain.monitoring import Metric
 from proxy.domain.times import from_ms, to_ms
 from proxy.store import keys
 from proxy.store.connection import Commands, Store
-from proxy.store.devices.registry import registration_parts
+from proxy.store.devices.changes import change
+from proxy.store.devices.registrations import registration_parts
+from proxy.store.devices.restoring import RestoreResult, restoring
+from proxy.store.keys import Layout
 from proxy.store.records import device_or_none
-from proxy.store.scripts import Argument, script
+from proxy.store.scripts import Command, ask_now
+from proxy.store.steps import take_steps
 
 HOUR = timedelta(hours=1)
 _PAGE = 500
@@ -30,82 +33,53 @@ class RemovedDevice:
     at: datetime
 
 
-class RestoreResult(StrEnum):
-    """What became, or would become, of a device that is to come back."""
-
-    RESTORED = "restored"
-    GONE = "it was restored, registered or removed meanwhile"
-    TOKEN_REGISTERED = "its push token is registered"  # noqa: S105  no password
-    DEVICE_REGISTERED = "the device is registered"
-    NO_ROOM = "the account has its most devices"
-
-
-_RESTORINGS = {
-    0: RestoreResult.GONE,
-    1: RestoreResult.RESTORED,
-    2: RestoreResult.TOKEN_REGISTERED,
-    3: RestoreResult.DEVICE_REGISTERED,
-    4: RestoreResult.NO_ROOM,
-}
-
-
 class RedisRemovedDevices:
     """For the command line. Every call raises StoreUnavailable."""
 
-    def __init__(self, store: Store, app_ids: Mapping[str, str], per_account: int = 10) -> None:
+    def __init__(
+        self, store: Store, app_ids: Mapping[str, str], per_account: int = 10, clock: Callable[[], float] = time.time
+    ) -> None:
         self._store = store
         self._app_ids = app_ids
         self._per_account = per_account
+        self._clock = clock
 
     def removed(self, app: str, since: datetime) -> Iterator[RemovedDevice]:
         """Those of a section that were removed since then and did not come back, the oldest first."""
-        indexes = [keys.removed(self._app_ids[app], app, platform) for platform in Platform]
+        app_id, layout = self._app_ids[app], self._store.layout
+        indexes = [index(app_id, app, platform) for platform in Platform for index in (keys.removed, keys.reserved)]
         found = self._store.call(partial(_names, indexes=indexes, since=since))
         names = [name for name, _ in sorted(found, key=itemgetter(1))]
         for start in range(0, len(names), _PAGE):
-            yield from self._store.call(partial(_read, app=app, names=names[start : start + _PAGE]))
+            some = names[start : start + _PAGE]
+            yield from self._store.call(partial(_read, layout=layout, app_id=app_id, app=app, names=some))
 
     def restore(self, removed: RemovedDevice, *, only_ask: bool = False) -> RestoreResult:
         """Its registration holds again, unless its device or its push token was registered since."""
-        device, app = removed.device, removed.device.app
-        app_id = self._app_ids[app]
-        names = [
-            self._store.layout.removed_registration(app_id, app, device.platform, device.push_token),
-            self._store.layout.account(app_id, app, device.account),
-            self._store.layout.push_token(app_id, app, device.platform, device.push_token),
-            self._store.layout.removed_of_account(app_id, app, device.account),
-            keys.removed(app_id, app, device.platform),
-            keys.held(app_id, app, device.platform),
-        ]
-        args: list[Argument] = [
-            digest(device.account), device.device_id, keys.DEVICE_TTL_S, self._per_account, int(only_ask)
-        ]  # fmt: skip
-        return _RESTORINGS[self._store.call(lambda redis: script("restore_device").run(redis, names, args))]
+        device = removed.device
+        of = change(self._store.layout, self._app_ids[device.app], device.app, self._clock)
+        return take_steps(self._store, restoring(of, device, self._per_account, only_ask=only_ask))
 
     def release(self, app: str, until: datetime) -> None:
         """Until then the section's removal guards keep nothing: its devices really are dead."""
         app_id = self._app_ids[app]
-
-        def do(redis: Commands) -> None:
-            pipe = redis.pipeline(transaction=True)
-            for platform in Platform:
-                removal_guard = keys.removal_guard(app_id, app, platform)
-                pipe.hset(removal_guard, "released", to_ms(until))
-                pipe.hdel(removal_guard, "since", "last")
-                pipe.expire(removal_guard, keys.REMOVAL_GUARD_TTL_S)
-                pipe.delete(keys.held(app_id, app, platform))
-            pipe.execute()
-
-        self._store.call(do)
+        for platform in Platform:
+            removal_guard = keys.removal_guard(app_id, app, platform)
+            commands: list[Command] = [
+                ("HSET", removal_guard, "released", to_ms(until)),
+                ("HDEL", removal_guard, "since", "last"),
+                ("EXPIRE", removal_guard, keys.REMOVAL_GUARD_TTL_S),
+                ("DEL", keys.held(app_id, app, platform)),
+            ]
+            self._store.call(partial(ask_now, commands=commands))
 
 
 def guard_details(redis: Commands, lanes: Sequence[Lane], now: datetime) -> dict[str, str]:
     """A sentence for each app and platform whose removal guard kept devices within the last hour, for /readyz."""
-    pipe, platforms = redis.pipeline(transaction=False), _platforms(lanes)
-    for app_id, app, platform in platforms:
-        pipe.hmget(keys.removal_guard(app_id, app, platform), "since", "last", "count", "all")
+    platforms = _platforms(lanes)
+    answers = ask_now(redis, [("HMGET", keys.removal_guard(*it), "since", "last", "count", "all") for it in platforms])
     sentences = {}
-    for (_, app, platform), (since, last, count, total) in zip(platforms, pipe.execute(), strict=True):
+    for (_, app, platform), (since, last, count, total) in zip(platforms, answers, strict=True):
         if since and last and from_ms(int(last)) > now - HOUR:
             sentences[f"devices of {app}/{platform}"] = (
                 f"kept by the removal guard since {from_ms(int(since)):%Y-%m-%d %H:%M:%S} UTC: the provider called "
@@ -118,11 +92,10 @@ def guard_details(redis: Commands, lanes: Sequence[Lane], now: datetime) -> dict
 
 def removal_metrics(redis: Commands, lanes: Sequence[Lane], now: datetime) -> list[Metric]:
     """How many devices of each app and platform were removed, and kept by the removal guard within the last hour."""
-    pipe, platforms = redis.pipeline(transaction=False), _platforms(lanes)
+    platforms, asked = _platforms(lanes), list[Command]()
     for where in platforms:
-        pipe.zcard(keys.removed(*where))
-        pipe.zcount(keys.held(*where), to_ms(now - HOUR), "+inf")
-    answers = iter(pipe.execute())
+        asked += [("ZCARD", keys.removed(*where)), ("ZCOUNT", keys.held(*where), to_ms(now - HOUR), "+inf")]
+    answers = iter(ask_now(redis, asked))
     rows = []
     for _, app, platform in platforms:
         labels = {"app": app, "channel": platform}
@@ -138,19 +111,27 @@ def _platforms(lanes: Sequence[Lane]) -> list[tuple[str, str, str]]:
 
 
 def _names(redis: Commands, indexes: Sequence[str], since: datetime) -> list[tuple[bytes, float]]:
-    """The keys of removed registrations, and when each was removed."""
-    pipe = redis.pipeline(transaction=False)
-    for index in indexes:
-        pipe.zrangebyscore(index, to_ms(since), "+inf", withscores=True)
-    return [(name, at) for found in pipe.execute() for name, at in found]
+    """The keys of removed registrations, and when each was removed; those too whose removal nobody confirmed."""
+    asked: list[Command] = [("ZRANGEBYSCORE", index, to_ms(since), "+inf", "WITHSCORES") for index in indexes]
+    found = dict[bytes, float]()
+    for answer in ask_now(redis, asked):
+        for name, at in zip(answer[::2], answer[1::2], strict=True):
+            found.setdefault(name, float(at))
+    return list(found.items())
 
 
-def _read(redis: Commands, app: str, names: Sequence[bytes]) -> list[RemovedDevice]:
-    pipe = redis.pipeline(transaction=False)
-    for name in names:
-        pipe.hmget(name, "device", "forgotten", "registration", "trouble")
-    found = (_removed(app, *answer) for answer in pipe.execute() if answer[2])
-    return [removed for removed in found if removed]
+def _read(redis: Commands, layout: Layout, app_id: str, app: str, names: Sequence[bytes]) -> list[RemovedDevice]:
+    fields = "device", "forgotten", "registration", "trouble", "account"
+    answers = ask_now(redis, [("HMGET", name, *fields) for name in names])
+    rows = [(name, *answer) for name, answer in zip(names, answers, strict=True) if answer[2] and answer[4]]
+    if not rows:
+        return []
+    named = ask_now(redis, [("HGET", layout.removed_of_digest(app_id, app, row[5].decode()), row[1]) for row in rows])
+    return [
+        removed
+        for (name, device_id, at, registration, trouble, _), is_named in zip(rows, named, strict=True)
+        if is_named == name and (removed := _removed(app, device_id, at, registration, trouble))
+    ]
 
 
 def _removed(

@@ -17,7 +17,8 @@ from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.queue.lane_states import RedisLaneStates
 from proxy.store.users.blocks import RedisBlocks
 from proxy.store.users.preferences import RedisPreferences
-from tests.store.samples import DAY, LAYOUT, MS, NOON, SECOND, apns_lane, device, job, mipush_lane, raw, with_redis
+from tests.store.samples import DAY, MS, NOON, SECOND, apns_lane, device, job, mipush_lane, raw, with_redis
+from tests.store.samples import SHARDED as LAYOUT
 
 
 @pytest.fixture

@@ -18,9 +18,11 @@ from proxy.store.connection import Store
 from proxy.store.devices.addresses import RedisAddresses
 from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.devices.removal import DeviceRemoval, RemovalGuard
-from proxy.store.devices.removed import RedisRemovedDevices, RestoreResult
+from proxy.store.devices.removed import RedisRemovedDevices
+from proxy.store.devices.restoring import RestoreResult
 from proxy.store.records import dump_device, load_device, without_address
-from tests.store.samples import DAY, LAYOUT, NOON, SECOND, apns_lane, device, job, raw, with_redis
+from tests.store.samples import DAY, NOON, SECOND, apns_lane, device, job, raw, with_redis
+from tests.store.samples import SHARDED as LAYOUT
 
 FCM, OWN = Address(Platform.HTTP, "fcm:1"), Address(Platform.HTTP, "own:1")
 PHONE = replace(device(), fallbacks=(FCM, OWN))
@@ -51,7 +53,7 @@ class Phones:
 
     def owners(self) -> list[tuple[str, ...]]:
         """The key of each push token, its account's digest and its device."""
-        found = [key.decode() for key in raw(self.store, "KEYS", f"*:{self.app_id}:token:*")]
+        found = [key.decode() for key in raw(self.store, "KEYS", f"proxy:*{self.app_id}*:token:*")]
         return [(key, *map(bytes.decode, raw(self.store, "HMGET", key, "account", "device"))) for key in found]
 
     def seen(self, channels: Sequence[str], lane: Lane, push_token: str) -> tuple[Device | None, Device | None]:
@@ -278,10 +280,12 @@ STEPS = st.one_of(
 
 
 @settings(max_examples=40)
-@given(steps=st.lists(STEPS, max_size=12))
-def test_whatever_happens_each_push_token_has_the_owner_that_names_it(store_url: str, steps: list[Any]) -> None:
-    store = Store(store_url)
-    phones = Phones(store, store_url, uuid.uuid4().hex)
+@given(steps=st.lists(STEPS, max_size=12), shards=st.sampled_from([0, 1, 16]))
+def test_whatever_happens_each_push_token_has_the_owner_that_names_it(
+    store_urls: dict[int, str], steps: list[Any], shards: int
+) -> None:
+    store = Store(store_urls[shards])
+    phones = Phones(store, store_urls[shards], uuid.uuid4().hex)
     for number, (what, *of) in enumerate(steps):
         match what, of:
             case "register", (account, device_id, tokens):
@@ -299,7 +303,11 @@ def test_whatever_happens_each_push_token_has_the_owner_that_names_it(store_url:
             case _:
                 phones.restored()
         named = [
-            (LAYOUT.push_token(phones.app_id, "main", it.platform, it.push_token), digest(one.account), one.device_id)
+            (
+                store.layout.push_token(phones.app_id, "main", it.platform, it.push_token),
+                digest(one.account),
+                one.device_id,
+            )
             for one in phones.devices.all_devices("main")
             for it in one.addresses
         ]

@@ -20,7 +20,8 @@ from proxy.store.devices.receipts import ReceiptEffects
 from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.devices.removal import DeviceRemoval, RemovalGuard
 from proxy.store.queue.history import RedisHistory
-from tests.store.samples import DAY, LAYOUT, NOON, device, with_redis
+from tests.store.samples import DAY, NOON, device, with_redis
+from tests.store.samples import SHARDED as LAYOUT
 
 TTL = timedelta(hours=6)
 SENT = NOON + DAY
@@ -42,7 +43,8 @@ class World:
 
     def plan(self, account: str, device_id: str = "") -> None:
         mark = target_mark("main", "mipush", account, device_id)
-        self.store.call(lambda redis: redis.hset(LAYOUT.planned(self.app_id, MESSAGE, 0), mark, "1"))
+        marks = LAYOUT.planned(self.app_id, MESSAGE, LAYOUT.shard_of_account(account))
+        self.store.call(lambda redis: redis.hset(marks, mark, "1"))
 
     def hear(
         self, targets: Sequence[str], *, by_account: bool = False, what: Delivery = Delivery.INVALID_TARGET,
@@ -91,7 +93,8 @@ def test_of_a_device_with_fallbacks_the_address_goes_that_reaches_no_phone(world
     one = phone.at(place)
     world.devices.register(one)
     mark = target_mark("main", one.marked_as, "user-0", "phone")
-    world.store.call(lambda redis: redis.hset(LAYOUT.planned(world.app_id, MESSAGE, 0), mark, "1"))
+    marks = LAYOUT.planned(world.app_id, MESSAGE, LAYOUT.shard_of_account("user-0"))
+    world.store.call(lambda redis: redis.hset(marks, mark, "1"))
     world.hear(["reg-0"])
     (left,) = world.devices.devices_of("main", "user-0")
     assert left.addresses == (first,)
@@ -167,7 +170,9 @@ def test_one_that_comes_twice_or_in_a_crowd_of_others_is_noted_and_no_receipt_co
 
 def test_a_history_that_takes_none_hinders_no_receipt(world: World) -> None:
     world.plan("ben")
-    world.store.call(lambda redis: redis.set(LAYOUT.history_new(world.app_id, 0), "no stream"))
+    world.store.call(
+        lambda redis: redis.set(LAYOUT.history_new(world.app_id, LAYOUT.shard_of_account("ben")), "no stream")
+    )
     notes = ReceiptNotes(world.store, {"main": world.app_id})
     assert notes.append([receipt(Delivery.DELIVERED, "ben", by_account=True)], SOON) == 1
     assert world.store.call(lambda redis: redis.ping())

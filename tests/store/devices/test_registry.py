@@ -11,7 +11,8 @@ from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.devices.addresses import RedisAddresses
 from proxy.store.devices.registry import RedisDeviceRegistry
-from tests.store.samples import LAYOUT, NOON, SECOND, apns_lane, device, job, raw, with_redis
+from tests.store.samples import NOON, SECOND, apns_lane, device, job, raw, with_redis
+from tests.store.samples import SHARDED as LAYOUT
 
 
 @pytest.fixture
@@ -135,8 +136,8 @@ def test_registrations_end_after_400_days_without_a_new_one(
 
 def test_no_key_shows_an_account_or_a_push_token(devices: RedisDeviceRegistry, store: Store, app_id: str) -> None:
     devices.register(device("someone", push_token="deadbeef"))
-    names = store.call(lambda it: list(it.scan_iter(match=f"*{app_id}*", count=1000)))
-    assert len(names) == 2
+    names = store.call(lambda it: list(it.scan_iter(match=f"proxy:*{app_id}*", count=1000)))
+    assert {name.split(b":")[3] for name in names} == {b"account", b"token", b"devices"}
     assert not [name for name in names if b"someone" in name or b"deadbeef" in name]
 
 
@@ -154,7 +155,7 @@ def test_beyond_the_cap_the_oldest_registration_goes_with_its_token(
 ) -> None:
     assert [three_at_most.register(nth(n)).gone for n in range(5)] == [[], [], [], ["phone-0"], ["phone-1"]]
     assert three_at_most.devices_of("main", "ben") == [nth(2), nth(3), nth(4)]
-    kept = store.call(lambda it: list(it.scan_iter(match=f"*:{app_id}:token:*", count=1000)))
+    kept = store.call(lambda it: list(it.scan_iter(match=f"proxy:*{app_id}*:token:*", count=1000)))
     assert len(kept) == 3
 
 
@@ -214,4 +215,4 @@ def test_of_many_devices_registered_at_once_the_cap_remains_and_each_other_is_to
     left = [it.device_id for it in three_at_most.devices_of("main", "ben")]
     assert len(left) == 3
     assert sorted(told + left) == sorted(f"phone-{n}" for n in range(40))
-    assert len(store.call(lambda it: list(it.scan_iter(match=f"*:{app_id}:token:*", count=1000)))) == 3
+    assert len(store.call(lambda it: list(it.scan_iter(match=f"proxy:*{app_id}*:token:*", count=1000)))) == 3

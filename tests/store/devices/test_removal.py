@@ -12,8 +12,10 @@ from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.devices.removal import DeviceRemoval, RemovalGuard
-from proxy.store.devices.removed import RedisRemovedDevices, RestoreResult, guard_details, removal_metrics
-from tests.store.samples import DAY, LAYOUT, MS, NOON, SECOND, apns_lane, device, raw, sandbox_lane, with_redis
+from proxy.store.devices.removed import RedisRemovedDevices, guard_details, removal_metrics
+from proxy.store.devices.restoring import RestoreResult
+from tests.store.samples import DAY, MS, NOON, SECOND, apns_lane, device, raw, sandbox_lane, with_redis
+from tests.store.samples import SHARDED as LAYOUT
 
 HOUR = timedelta(hours=1)
 GUARD = RemovalGuard(share=0.2, at_least=3)

@@ -1,0 +1,161 @@
+"""Registering a device and signing it out, as steps. See changes.py for what a crash between two of them leaves."""
+
+from collections.abc import Iterator, Sequence
+
+from proxy.domain.callbacks import account_digest
+from proxy.domain.devices import Device, Registered
+from proxy.errors import StoreUnavailable
+from proxy.store import keys
+from proxy.store.devices.changes import (
+    Change,
+    Leftover,
+    began,
+    beginning,
+    dropped,
+    dropping,
+    ending,
+    forgetting,
+    freeing,
+    kept_by,
+    settling,
+)
+from proxy.store.devices.registrations import Registration, owner_lines, registration_of, registration_parts
+from proxy.store.scripts import Command, script
+from proxy.store.steps import Steps
+
+_DONE = 1
+
+
+def registering(of: Change, device: Device, per_account: int) -> Steps[Registered]:
+    """Make push tokens those of this account's device: the first, and its fallbacks.
+
+    A former owner of one of them loses its device before, and where the account then has too many devices, the oldest
+    make room. What a provider's answer removed of either cannot come back from now on. Three round trips where the same
+    tokens are registered again, at most ten.
+    """
+    account, device_id, new = (
+        account_digest(device.account),
+        device.device_id,
+        registration_of(of.layout, of.app_id, device),
+    )
+    first, *owners = yield [
+        beginning(of, account, device_id, new),
+        *(("HMGET", key, "account", "device") for key in new.owner_keys),
+    ]
+    former, left = began(of, account, device_id, first)
+    known = set(_others(owners, account, device_id))
+    if known:
+        left += yield from ending(of, sorted(known), new.owner_keys)
+
+    frees = freeing(left, taken=new.owner_keys)
+    answers = yield [*taking(account, device, new), *frees]
+    before = answers[: 2 * len(new.owner_keys) : 2]
+    since = set(_others(before, account, device_id)) - known  # they came between
+
+    settled = former is not None and set(former.owner_keys) <= set(new.owner_keys)
+    committing = commit(of, device, new, per_account, settled=former.value if former and settled else b"")
+    (what, replaced, removed_record, *all_), *_ = yield [committing, *forgetting(of, left)]
+    if what != _DONE:
+        raise StoreUnavailable("registering took too long, and was undone")
+
+    left = _replaced(of, account, device_id, replaced, new)
+    if since:
+        left += kept_by((yield from ending(of, sorted(since), new.owner_keys)), new)
+    yield from settling(of, left, [("DEL", removed_record)] if removed_record else [])
+    gone = (yield from _make_room(of, account, device_id, all_, per_account)) if all_ else []
+    return Registered(gone, moved=any(whose != account for whose, _ in known | since))
+
+
+def signing_out(of: Change, account: str, device_id: str) -> Steps[bool]:
+    """Remove a registration because its user says so: then it cannot come back either.
+
+    True where there was one that owned its push token. `account` is a digest.
+    """
+    removed_records = of.layout.removed_of_digest(of.app_id, of.app, account)
+    first, removed_record, _, drop = yield [
+        beginning(of, account, device_id),
+        ("HGET", removed_records, device_id),
+        ("HDEL", removed_records, device_id),
+        dropping(of, account, [(device_id, b"")]),
+    ]
+    _, before = began(of, account, device_id, first)
+    mine = dropped(of, account, drop)
+    answers = yield from settling(of, [*mine, *before], [("DEL", removed_record)] if removed_record else [])
+    return bool(mine and mine[0].owner_keys) and answers[0] is not None
+
+
+def taking(account: str, device: Device, new: Registration) -> Iterator[Command]:
+    """The owner of each push token, and beside it what a provider's answer had removed."""
+    at_ms, others = new.at_ms, owner_lines(new.owner_keys[1:])
+    for place, key in enumerate(new.owner_keys):
+        yield script("take_token").call(
+            [key, keys.count_of(key)],
+            [account, device.device_id, at_ms, keys.DEVICE_TTL_S, "" if place else others, "", 0],
+        )
+        yield ("DEL", keys.removed_record_of(key))
+
+
+def commit(
+    of: Change,
+    device: Device,
+    new: Registration,
+    per_account: int,
+    *,
+    settled: bytes,
+    removed_record: str = "",
+    expected: bytes = b"",
+) -> Command:
+    """`settled`: a registration that has no other push tokens. `removed_record`, `expected`: of a restore."""
+    account = account_digest(device.account)
+    names = [
+        of.account(account),
+        of.leftovers(account),
+        of.layout.removed_of_digest(of.app_id, of.app, account),
+        of.layout.preferences(of.app_id, device.account),
+    ]
+    return script("commit_registration").call(
+        names,
+        [
+            of.field(device.device_id),
+            device.device_id,
+            new.value,
+            keys.DEVICE_TTL_S,
+            settled,
+            per_account,
+            removed_record,
+            expected,
+        ],
+    )
+
+
+def _make_room(of: Change, account: str, device_id: str, all_: Sequence[bytes], per_account: int) -> Steps[list[str]]:
+    """The oldest devices go until the account has no more than it may; before them what owns no push token."""
+    others = [(name.decode(), value) for name, value in zip(all_[::2], all_[1::2], strict=True)]
+    owned = [(*it, registration_parts(it[1])[0]) for it in others if it[0] != device_id]
+    damaged = [(False, 0, name, value) for name, value, key in owned if not key]
+    owned = [it for it in owned if it[2]]
+    answers = yield [("HMGET", key, "account", "device", "at") for _, _, key in owned]
+    rows = damaged + [
+        (owner == account.encode() and whose == name.encode(), int(at or 0), name, value)
+        for (name, value, _), (owner, whose, at) in zip(owned, answers, strict=True)
+    ]
+    ordered = sorted(rows, key=lambda it: it[:3])
+    (answer,) = yield [dropping(of, account, [(name, value) for *_, name, value in ordered], per_account, part="room")]
+    left = dropped(of, account, answer)
+    yield from settling(of, left)
+    mine = {name for is_mine, _, name, _ in rows if is_mine}
+    return [one.device_id for one in left if one.device_id in mine]
+
+
+def _others(owners: Sequence[Sequence[bytes | None]], account: str, device_id: str) -> Iterator[tuple[str, str]]:
+    """Digest and device of those whose a push token was, but for this one."""
+    for whose, device in owners:
+        if whose and device and (whose.decode(), device.decode()) != (account, device_id):
+            yield whose.decode(), device.decode()
+
+
+def _replaced(of: Change, account: str, device_id: str, value: bytes | None, new: Registration) -> list[Leftover]:
+    registration = of.read(device_id, value)
+    if registration is None:
+        return []
+    return [Leftover(account, device_id, of.field(device_id), registration, new.owner_keys)]
