@@ -226,9 +226,9 @@ class Layout:
         return f"{self._of_account(app_id, 'fold:', account_name)}:{line_digest}"
 
     def removed_of_account(self, app_id: str, app: str, name: str) -> str:
-        return self.removed_of_digest(app_id, app, account_digest(name))
+        return self.removed_of_account_of(app_id, app, account_digest(name))
 
-    def removed_of_digest(self, app_id: str, app: str, account_digest: str) -> str:
+    def removed_of_account_of(self, app_id: str, app: str, account_digest: str) -> str:
         base = self._base(app_id, self.shard_of_digest(account_digest))
         return f"{base}aside-of:{app}:{account_digest}"
 

@@ -35,13 +35,15 @@ from proxy.domain.offline_messages import offline_message
 from proxy.domain.preferences import Mute, Preferences, QuietHours
 from proxy.domain.previews import Preview
 from proxy.domain.settlements import Bury, PlanChunk, PlanEnd, Postpone
-from proxy.domain.times import from_ms
+from proxy.domain.times import from_ms, to_ms
 from proxy.spool import format as spool
 from proxy.store import keys
 from proxy.store.connection import Store, async_redis
 from proxy.store.devices.addresses import RedisAddresses
+from proxy.store.devices.changes import Change
+from proxy.store.devices.registering import registering
 from proxy.store.devices.registry import RedisDeviceRegistry
-from proxy.store.devices.removal import DeviceRemoval, RemovalGuard
+from proxy.store.devices.removal import DeviceRemoval, RemovalGuard, removing
 from proxy.store.keys import Layout
 from proxy.store.provider_tokens import SharedProviderToken
 from proxy.store.queue.conversation_locks import RedisConversationLocks
@@ -52,13 +54,14 @@ from proxy.store.queue.lane_states import RedisLaneStates
 from proxy.store.queue.streams import RedisQueue
 from proxy.store.queue.withdrawals import RedisWithdrawals
 from proxy.store.records import dump_offline_message, load_job, load_offline_message
-from proxy.store.scripts import ask_strictly
+from proxy.store.scripts import ask_now, ask_strictly
 from proxy.store.server.clocks import clock_commands
 from proxy.store.server.embedded import ensure_store, stop_store
 from proxy.store.server.health import RedisHealth
 from proxy.store.server.identity import IdentityMonitor, StoreIdentity
 from proxy.store.server.token_facts import token_commands
 from proxy.store.server.worker_states import WorkerStates
+from proxy.store.steps import Steps
 from proxy.store.users.blocks import RedisBlocks
 from proxy.store.users.preferences import RedisPreferences
 from proxy.store.users.presence import RedisPresence
@@ -152,6 +155,16 @@ def write(url: str) -> None:
     asyncio.run(_with_redis(url, _work))
     store.call(lambda redis: redis.set(LAYOUT.writes(APP_ID, 0), 3))  # whatever it took in this version
     devices.remove("main", HELD.account, HELD.device_id)
+    began = Change(LAYOUT, APP_ID, "main", to_ms(NOON), f"{to_ms(NOON)}-0a1b2c3d")
+    _begin(store, registering(began, replace(HELD, device_id="phone-8"), 10), 1)
+    _begin(store, removing(began, XIAOMI, RemovalGuard(share=1), NOON + SECOND, NOON + SECOND), 2)
+
+
+def _begin(store: Store, steps: Steps[Any], count: int) -> None:
+    """A change that never ends."""
+    commands = next(steps)
+    for _ in range(count):
+        commands = steps.send(store.call(partial(ask_now, commands=commands)))
 
 
 def spool_file() -> bytes:

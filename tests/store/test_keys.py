@@ -75,13 +75,16 @@ SAMPLES: dict[str, Callable[[], str]] = {
     "dead_letters": lambda: LAYOUT.dead_letters("77", 0),
     "dead_words": lambda: LAYOUT.dead_words("77", "1793534400000-0", 0),
     "account": lambda: LAYOUT.account("77", "main", "ben"),
+    "leftovers": lambda: LAYOUT.leftovers("77", "main", "3f2a"),
     "present": lambda: LAYOUT.present("77", "ben"),
     "preferences": lambda: LAYOUT.preferences("77", "ben"),
     "push_token": lambda: LAYOUT.push_token("77", "main", "apns", "a1b2"),
+    "device_count": lambda: LAYOUT.device_count("77", "main", "apns", 0),
     "removed": lambda: keys.removed("77", "main", "apns"),
     "removed_registration": lambda: LAYOUT.removed_registration("77", "main", "apns", "a1b2"),
     "removed_of_account": lambda: LAYOUT.removed_of_account("77", "main", "ben"),
     "held": lambda: keys.held("77", "main", "apns"),
+    "reserved": lambda: keys.reserved("77", "main", "apns"),
     "removal_guard": lambda: keys.removal_guard("77", "main", "apns"),
     "provider_token": lambda: keys.provider_token("TEAM", "KEY", b"PEM"),
     "history_new": lambda: LAYOUT.history_new("77", 0),
@@ -97,7 +100,7 @@ SAMPLES: dict[str, Callable[[], str]] = {
 }
 
 
-OF_THE_APP = {"pause", "probe", "resumed", "removed", "held", "removal_guard", "ready"}
+OF_THE_APP = {"pause", "probe", "resumed", "removed", "held", "reserved", "removal_guard", "ready"}
 SHARED = {
     "provider_token",
     "identity",
@@ -115,7 +118,7 @@ SHARED = {
 def catalogue() -> list[re.Pattern[str]]:
     """The rows of the module's docstring, each <placeholder> standing for any text without a colon."""
     found = re.findall(r"^    ((?:proxy:|~)\S*(?: d>\S*| id>\S*)?)", inspect.getdoc(keys) or "", re.MULTILINE)
-    assert len(found) == 43
+    assert len(found) == 46
     rows = [row.replace("~", f"proxy:{{{TAG}}}:<appId>:") for row in found]
     row_texts = [re.escape(row).replace(r"\ ", " ") for row in rows]
     texts = [
@@ -240,7 +243,8 @@ def test_all_that_a_message_leaves_in_the_store_is_in_the_catalogue_and_ends_by_
     kinds = {kind_of(name, app_id) for name in names}
     assert kinds == {
         "callbacks", "seen", "planned", "jobs", "retries", "pause", "probe", "resumed", "rest", "shown", "flying",
-        "sent", "unknown", "dead", "dead-words", "account", "preferences", "present", "token", "ready", "writes",
+        "sent", "unknown", "dead", "dead-words", "account", "preferences", "present", "token", "devices", "ready",
+        "writes",
     }  # fmt: skip
     for name in names:
         assert [row for row in catalogue() if row.fullmatch(name.replace(app_id, "77"))], name

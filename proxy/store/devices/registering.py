@@ -33,11 +33,8 @@ def registering(of: Change, device: Device, per_account: int) -> Steps[Registere
     make room. What a provider's answer removed of either cannot come back from now on. Three round trips where the same
     tokens are registered again, at most ten.
     """
-    account, device_id, new = (
-        account_digest(device.account),
-        device.device_id,
-        registration_of(of.layout, of.app_id, device),
-    )
+    account, device_id = account_digest(device.account), device.device_id
+    new = registration_of(of.layout, of.app_id, device)
     first, *owners = yield [
         beginning(of, account, device_id, new),
         *(("HMGET", key, "account", "device") for key in new.owner_keys),
@@ -54,9 +51,10 @@ def registering(of: Change, device: Device, per_account: int) -> Steps[Registere
 
     settled = former is not None and set(former.owner_keys) <= set(new.owner_keys)
     committing = commit(of, device, new, per_account, settled=former.value if former and settled else b"")
-    (what, replaced, removed_record, *all_), *_ = yield [committing, *forgetting(of, left)]
+    (what, *found), *_ = yield [committing, *forgetting(of, left)]
     if what != _DONE:
         raise StoreUnavailable("registering took too long, and was undone")
+    replaced, removed_record, *all_ = found
 
     left = _replaced(of, account, device_id, replaced, new)
     if since:
@@ -71,7 +69,7 @@ def signing_out(of: Change, account: str, device_id: str) -> Steps[bool]:
 
     True where there was one that owned its push token. `account` is a digest.
     """
-    removed_records = of.layout.removed_of_digest(of.app_id, of.app, account)
+    removed_records = of.layout.removed_of_account_of(of.app_id, of.app, account)
     first, removed_record, _, drop = yield [
         beginning(of, account, device_id),
         ("HGET", removed_records, device_id),
@@ -110,7 +108,7 @@ def commit(
     names = [
         of.account(account),
         of.leftovers(account),
-        of.layout.removed_of_digest(of.app_id, of.app, account),
+        of.layout.removed_of_account_of(of.app_id, of.app, account),
         of.layout.preferences(of.app_id, device.account),
     ]
     return script("commit_registration").call(

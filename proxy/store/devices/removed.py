@@ -126,7 +126,9 @@ def _read(redis: Commands, layout: Layout, app_id: str, app: str, names: Sequenc
     rows = [(name, *answer) for name, answer in zip(names, answers, strict=True) if answer[2] and answer[4]]
     if not rows:
         return []
-    named = ask_now(redis, [("HGET", layout.removed_of_digest(app_id, app, row[5].decode()), row[1]) for row in rows])
+    named = ask_now(
+        redis, [("HGET", layout.removed_of_account_of(app_id, app, row[5].decode()), row[1]) for row in rows]
+    )
     return [
         removed
         for (name, device_id, at, registration, trouble, _), is_named in zip(rows, named, strict=True)
