@@ -58,13 +58,14 @@ class ReceiptNotes:
             if was_planned:
                 where = self._app_ids[one.receipt.app], self._store.layout.shard_of_account(one.account)
                 notes.setdefault(where, []).append(record_of(_note(one, now)))
-        lost = 0
-        for where, some in notes.items():
-            try:
-                ask_now(redis, [("XADD", self._store.layout.history_new(*where), "*", "r", b"".join(some))])
-            except ResponseError:  # it has no room, or the key is none of a stream
-                lost += len(some)
-        return lost
+        commands: list[Command] = [
+            ("XADD", self._store.layout.history_new(*where), "*", "r", b"".join(some)) for where, some in notes.items()
+        ]
+        answers = ask_now(redis, commands, strictly=False) if commands else []
+        # an error: it has no room, or the key is none of a stream
+        return sum(
+            len(some) for some, answer in zip(notes.values(), answers, strict=True) if isinstance(answer, ResponseError)
+        )
 
     def _owners(self, redis: Any, named: Sequence[tuple[DeliveryReceipt, str]]) -> Iterator[_About]:
         """Of the push tokens that are registered."""

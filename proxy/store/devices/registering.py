@@ -30,8 +30,8 @@ def registering(of: Change, device: Device, per_account: int) -> Steps[Registere
     """Make push tokens those of this account's device: the first, and its fallbacks.
 
     A former owner of one of them loses its device before, and where the account then has too many devices, the oldest
-    make room. What a provider's answer removed of either cannot come back from now on. Three round trips where the same
-    tokens are registered again, at most ten.
+    make room. What a provider's answer removed of either cannot come back from now on. Four round trips where nothing
+    else has to go.
     """
     account, device_id = account_digest(device.account), device.device_id
     new = registration_of(of.layout, of.app_id, device)
@@ -48,6 +48,7 @@ def registering(of: Change, device: Device, per_account: int) -> Steps[Registere
     answers = yield [*taking(account, device, new), *frees]
     before = answers[: 2 * len(new.owner_keys) : 2]
     since = set(_others(before, account, device_id)) - known  # they came between
+    ended = (yield from ending(of, sorted(since), new.owner_keys)) if since else []
 
     settled = former is not None and set(former.owner_keys) <= set(new.owner_keys)
     committing = commit(of, device, new, per_account, settled=former.value if former and settled else b"")
@@ -56,12 +57,28 @@ def registering(of: Change, device: Device, per_account: int) -> Steps[Registere
         raise StoreUnavailable("registering took too long, and was undone")
     replaced, removed_record, *all_ = found
 
-    left = _replaced(of, account, device_id, replaced, new)
-    if since:
-        left += kept_by((yield from ending(of, sorted(since), new.owner_keys)), new)
-    yield from settling(of, left, [("DEL", removed_record)] if removed_record else [])
+    left = [*_replaced(of, account, device_id, replaced, new), *kept_by(ended, new)]
+    besides: list[Command] = [("DEL", removed_record)] if removed_record else []
+    yield from confirming(of, account, device_id, new, left, besides)
     gone = (yield from _make_room(of, account, device_id, all_, per_account)) if all_ else []
     return Registered(gone, moved=any(whose != account for whose, _ in known | since))
+
+
+def confirming(
+    of: Change, account: str, device_id: str, new: Registration, left: Sequence[Leftover], besides: Sequence[Command]
+) -> Steps[bool]:
+    """Settle what is left over. True where the new registration still has all its push tokens.
+
+    Another change may have taken one before the list named it, and so did not end this registration: it is ended here.
+    """
+    asked: list[Command] = [("HMGET", key, "account", "device") for key in new.owner_keys]
+    answers = yield from settling(of, left, [*besides, *asked])
+    owners = answers[-len(asked) :]
+    if all(owner == [account.encode(), device_id.encode()] for owner in owners):
+        return True
+    (answer,) = yield [dropping(of, account, [(device_id, new.value)], part="lost")]
+    yield from settling(of, dropped(of, account, answer))
+    return False
 
 
 def signing_out(of: Change, account: str, device_id: str) -> Steps[bool]:

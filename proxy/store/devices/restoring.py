@@ -10,7 +10,7 @@ from proxy.domain.callbacks import account_digest
 from proxy.domain.devices import Device
 from proxy.store import keys
 from proxy.store.devices.changes import Change, Leftover, began, beginning, settling
-from proxy.store.devices.registering import commit
+from proxy.store.devices.registering import commit, confirming
 from proxy.store.devices.registrations import owner_lines
 from proxy.store.scripts import Command, script
 from proxy.store.steps import Steps
@@ -98,5 +98,5 @@ def restoring(of: Change, device: Device, per_account: int, *, only_ask: bool) -
         left.append(Leftover(account, device_id, of.field(device_id), present, registration.owner_keys))
     indexes = [index(of.app_id, of.app, device.platform) for index in (keys.removed, keys.held, keys.reserved)]
     besides: list[Command] = [("DEL", record_key), *(("ZREM", index, record_key) for index in indexes)]
-    yield from settling(of, left, besides)
-    return found
+    is_whole = yield from confirming(of, account, device_id, registration, left, besides)
+    return found if is_whole else RestoreResult.TOKEN_REGISTERED
