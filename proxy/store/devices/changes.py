@@ -13,7 +13,7 @@ fence too: a change that finds its own gone has been undone, and writes nothing.
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from proxy.store import keys
@@ -51,17 +51,19 @@ class Change:
 
 @dataclass(frozen=True)
 class Leftover:
-    """A registration whose push tokens are to be freed, but for those of `kept`."""
+    """A registration whose push tokens are to be freed, but for those that the list names: `present`, the account's
+    registration of the device."""
 
     account: str
     device_id: str
     noted_as: str | bytes
     registration: Registration
-    kept: tuple[str, ...] = ()
+    present: Registration | None = None
 
-    @property
-    def owner_keys(self) -> list[str]:
-        return [it for it in self.registration.owner_keys if it not in self.kept]
+    def freed(self, owner_key: str) -> Command:
+        is_kept = self.present is not None and owner_key in self.present.owner_keys
+        kept_at_ms = self.present.at_ms if self.present and is_kept else None
+        return free(owner_key, self.account, self.device_id, self.registration.at_ms, kept_at_ms)
 
 
 def change(layout: Layout, app_id: str, app: str, clock: Callable[[], float] = time.time) -> Change:
@@ -88,7 +90,7 @@ def began(
         whose = name.decode().partition("\n")[2]
         registration, now = of.read(whose, value), of.read(whose, present)
         if registration:
-            left.append(Leftover(account, whose, name, registration, now.owner_keys if now else ()))
+            left.append(Leftover(account, whose, name, registration, now))
     return of.read(device_id, former), left
 
 
@@ -115,16 +117,12 @@ def dropped(of: Change, account: str, answer: Sequence[Any]) -> list[Leftover]:
 
 def freeing(left: Iterable[Leftover], *, taken: Sequence[str] = ()) -> list[Command]:
     """`taken`: keys of owners that become another's in this step."""
-    return [
-        free(key, one.account, one.device_id, one.registration.at_ms)
-        for one in left
-        for key in one.owner_keys
-        if key not in taken
-    ]
+    return [one.freed(key) for one in left for key in one.registration.owner_keys if key not in taken]
 
 
-def free(owner_key: str, account: str, device_id: str, at_ms: int) -> Command:
-    return script("free_token").call([owner_key, keys.count_of(owner_key)], [account, device_id, at_ms])
+def free(owner_key: str, account: str, device_id: str, at_ms: int, kept_at_ms: int | None = None) -> Command:
+    kept = "" if kept_at_ms is None else kept_at_ms
+    return script("free_token").call([owner_key, keys.count_of(owner_key)], [account, device_id, at_ms, kept])
 
 
 def forgetting(of: Change, left: Iterable[Leftover]) -> list[Command]:
@@ -140,12 +138,12 @@ def settling(of: Change, left: Sequence[Leftover], besides: Sequence[Command] = 
     if not left and not besides:
         return []
     answers = yield [*freeing(left), *besides]
-    known = [(one, key) for one in left for key in one.owner_keys]
+    known = [one for one in left for _ in one.registration.owner_keys]
     others = [
-        free(line.decode(), one.account, one.device_id, one.registration.at_ms)
-        for (one, _), lines in zip(known, answers, strict=False)
+        one.freed(line.decode())
+        for one, lines in zip(known, answers, strict=False)
         for line in _lines(lines)
-        if line.decode() not in one.registration.owner_keys and line.decode() not in one.kept
+        if line.decode() not in one.registration.owner_keys
     ]
     if others:
         yield others
@@ -167,11 +165,6 @@ def ending(of: Change, whose: Sequence[tuple[str, str]], owner_keys: Sequence[st
         return []
     found = yield commands
     return [one for account, answer in zip(accounts, found, strict=True) for one in dropped(of, account, answer)]
-
-
-def kept_by(left: Iterable[Leftover], registration: Registration) -> list[Leftover]:
-    """The same, without the push tokens that this registration has."""
-    return [replace(one, kept=(*one.kept, *registration.owner_keys)) for one in left]
 
 
 def _lines(lines: bytes | None) -> Iterator[bytes]:

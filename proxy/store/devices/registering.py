@@ -16,7 +16,6 @@ from proxy.store.devices.changes import (
     ending,
     forgetting,
     freeing,
-    kept_by,
     settling,
 )
 from proxy.store.devices.registrations import Registration, owner_lines, registration_of, registration_parts
@@ -54,10 +53,11 @@ def registering(of: Change, device: Device, per_account: int) -> Steps[Registere
     committing = commit(of, device, new, per_account, settled=former.value if former and settled else b"")
     (what, *found), *_ = yield [committing, *forgetting(of, left)]
     if what != _DONE:
+        yield from undoing(of, account, device_id, new, found[0])
         raise StoreUnavailable("registering took too long, and was undone")
     replaced, removed_record, *all_ = found
 
-    left = [*_replaced(of, account, device_id, replaced, new), *kept_by(ended, new)]
+    left = [*_replaced(of, account, device_id, replaced, new), *ended]
     besides: list[Command] = [("DEL", removed_record)] if removed_record else []
     yield from confirming(of, account, device_id, new, left, besides)
     gone = (yield from _make_room(of, account, device_id, all_, per_account)) if all_ else []
@@ -81,6 +81,19 @@ def confirming(
     return False
 
 
+def undoing(
+    of: Change,
+    account: str,
+    device_id: str,
+    new: Registration,
+    present: bytes | None,
+    left: Sequence[Leftover] = (),
+) -> Steps[None]:
+    """Free what it has taken, but for what the account's registration of the device has now."""
+    undone = Leftover(account, device_id, of.field(device_id), new, of.read(device_id, present))
+    yield from settling(of, [undone, *left])
+
+
 def signing_out(of: Change, account: str, device_id: str) -> Steps[bool]:
     """Remove a registration because its user says so: then it cannot come back either.
 
@@ -96,7 +109,7 @@ def signing_out(of: Change, account: str, device_id: str) -> Steps[bool]:
     _, before = began(of, account, device_id, first)
     mine = dropped(of, account, drop)
     answers = yield from settling(of, [*mine, *before], [("DEL", removed_record)] if removed_record else [])
-    return bool(mine and mine[0].owner_keys) and answers[0] is not None
+    return bool(mine and mine[0].registration.owner_keys) and answers[0] is not None
 
 
 def taking(account: str, device: Device, new: Registration) -> Iterator[Command]:
@@ -173,4 +186,4 @@ def _replaced(of: Change, account: str, device_id: str, value: bytes | None, new
     registration = of.read(device_id, value)
     if registration is None:
         return []
-    return [Leftover(account, device_id, of.field(device_id), registration, new.owner_keys)]
+    return [Leftover(account, device_id, of.field(device_id), registration, new)]

@@ -157,8 +157,7 @@ def removing(
         (is_done,) = yield [_replace(of, account, device_id, registration, successor, noted)]
         if not is_done:
             return None
-        kept = successor.owner_keys if successor else ()
-        left = [Leftover(account, device_id, of.field(device_id), registration, kept), *left]
+        left = [Leftover(account, device_id, of.field(device_id), registration, successor), *left]
         if successor:
             besides.append(_name_others(successor, account, device_id))
         if keeps_record and former_record not in (b"", record_key.encode()):

@@ -9,8 +9,8 @@ from enum import StrEnum
 from proxy.domain.callbacks import account_digest
 from proxy.domain.devices import Device
 from proxy.store import keys
-from proxy.store.devices.changes import Change, Leftover, began, beginning, settling
-from proxy.store.devices.registering import commit, confirming
+from proxy.store.devices.changes import Change, Leftover, began, beginning
+from proxy.store.devices.registering import commit, confirming, undoing
 from proxy.store.devices.registrations import owner_lines
 from proxy.store.scripts import Command, script
 from proxy.store.steps import Steps
@@ -71,7 +71,6 @@ def restoring(of: Change, device: Device, per_account: int, *, only_ask: bool) -
 
     first, *_ = yield [beginning(of, account, device_id, registration)]
     _, left = began(of, account, device_id, first)
-    undone = Leftover(account, device_id, of.field(device_id), registration, present.owner_keys if present else ())
     others = owner_lines(registration.owner_keys[1:])
     trouble, life_s = removed[3] or b"", keys.DEVICE_TTL_S
     taken = yield [
@@ -82,20 +81,20 @@ def restoring(of: Change, device: Device, per_account: int, *, only_ask: bool) -
         for place, key in enumerate(registration.owner_keys)
     ]
     if any(owner[0] is not None and owner != me for owner in taken):
-        yield from settling(of, [undone, *left])
+        yield from undoing(of, account, device_id, registration, present_value, left)
         return RestoreResult.TOKEN_REGISTERED
 
     settled = present_value if present and set(present.owner_keys) <= set(registration.owner_keys) else b""
     committing = commit(
         of, device, registration, per_account, settled=settled, removed_record=record_key, expected=present_value or b""
     )
-    ((what, *_),) = yield [committing]
+    ((what, former, *_),) = yield [committing]
     found = _COMMITTED[what]
     if found is not RestoreResult.RESTORED:
-        yield from settling(of, [undone, *left])
+        yield from undoing(of, account, device_id, registration, former, left)
         return found
     if present and not settled:
-        left.append(Leftover(account, device_id, of.field(device_id), present, registration.owner_keys))
+        left.append(Leftover(account, device_id, of.field(device_id), present, registration))
     indexes = [index(of.app_id, of.app, device.platform) for index in (keys.removed, keys.held, keys.reserved)]
     besides: list[Command] = [("DEL", record_key), *(("ZREM", index, record_key) for index in indexes)]
     is_whole = yield from confirming(of, account, device_id, registration, left, besides)

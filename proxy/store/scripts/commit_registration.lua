@@ -1,6 +1,6 @@
 -- Write a registration whose push tokens are taken. The one before is left over, where it has others to be freed.
--- Returns {what, the one before or false, key of the device's removed record or false, then each device and registration
--- of the account if it has too many}: what is
+-- Returns {what, the one before or false}; if it is done then the key of the device's removed record or false, and each
+-- device and registration of the account if it has too many. What is
 --   1 done   0 this change took too long, and another has undone it; of a restore: 2 another came first   3 no room
 -- KEYS  1 account's registrations   2 its leftovers   3 its removed records   4 its preferences, which live as long
 -- ARGV  1 field among the leftovers   2 device id   3 registration   4 TTL, s   5 one that needs nothing freed
@@ -11,10 +11,12 @@ local mine = redis.call('HGET', KEYS[2], ARGV[1])
 if former == ARGV[3] then -- this was done already, and asked again as the answer was lost
   former = mine ~= ARGV[3] and mine
 elseif not mine then
-  return {0}
+  redis.call('HSET', KEYS[2], ARGV[1], ARGV[3]) -- it may have taken push tokens after that
+  redis.call('EXPIRE', KEYS[2], ARGV[4])
+  return {0, former}
 elseif ARGV[7] ~= '' then
-  if (former or '') ~= ARGV[8] or redis.call('HGET', KEYS[3], ARGV[2]) ~= ARGV[7] then return {2} end
-  if redis.call('HLEN', KEYS[1]) - (former and 1 or 0) >= tonumber(ARGV[6]) then return {3} end
+  if (former or '') ~= ARGV[8] or redis.call('HGET', KEYS[3], ARGV[2]) ~= ARGV[7] then return {2, former} end
+  if redis.call('HLEN', KEYS[1]) - (former and 1 or 0) >= tonumber(ARGV[6]) then return {3, former} end
 end
 if former == ARGV[5] then former = false end
 redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])

@@ -2,12 +2,16 @@
 
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from proxy.domain.callbacks import account_digest
 from proxy.domain.devices import Address, Device, Platform, RemovalResult
@@ -21,7 +25,7 @@ from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.devices.removal import CountFirst, RemovalGuard, removing
 from proxy.store.devices.removed import RedisRemovedDevices
 from proxy.store.devices.restoring import RestoreResult, restoring
-from proxy.store.scripts import Command, ask_now
+from proxy.store.scripts import Command, ask_now, script
 from proxy.store.steps import Steps, take_steps
 from tests.store.samples import DAY, NOON, SECOND, device, job, raw, with_redis
 
@@ -37,16 +41,16 @@ LAST = device("ben", "last", "last1", NOON + 9 * SECOND)
 
 
 class World:
-    """One section's devices and a clock. An account has three at most."""
+    """One section's devices and a clock."""
 
-    def __init__(self, url: str, *, backwards: bool = False) -> None:
+    def __init__(self, url: str, *, backwards: bool = False, per_account: int = 3) -> None:
         self.url, self.store, self.app_id = url, Store(url), uuid.uuid4().hex
-        self.now_s, self.backwards = NOON.timestamp(), backwards
-        self.devices = RedisDeviceRegistry(self.store, {"main": self.app_id}, 3, self._clock)
-        self.removed = RedisRemovedDevices(self.store, {"main": self.app_id}, 3, self._clock)
+        self.now_s, self.backwards, self.per_account = NOON.timestamp(), backwards, per_account
+        self.devices = RedisDeviceRegistry(self.store, {"main": self.app_id}, per_account, self._clock)
+        self.removed = RedisRemovedDevices(self.store, {"main": self.app_id}, per_account, self._clock)
 
     def register(self, one: Device) -> Steps[Any]:
-        return registering(self.change(), one, 3)
+        return registering(self.change(), one, self.per_account)
 
     def sign_out(self, account: str, device_id: str) -> Steps[Any]:
         return signing_out(self.change(), account_digest(account), device_id)
@@ -55,7 +59,7 @@ class World:
         return removing(self.change(), one, guard, at, at)
 
     def restore(self, one: Device) -> Steps[Any]:
-        return restoring(self.change(), one, 3, only_ask=False)
+        return restoring(self.change(), one, self.per_account, only_ask=False)
 
     def change(self) -> Change:
         return change(self.store.layout, self.app_id, "main", self._clock)
@@ -73,7 +77,7 @@ class World:
                     if after == 0:
                         return False
                     after -= 1
-                    answers[place] = self._ask(commands[place])
+                    answers[place] = self.ask(commands[place])
                 commands = steps.send([answers[place] for place in range(len(commands))])
         except StopIteration:
             return True
@@ -130,7 +134,7 @@ class World:
     def _keys(self, kind: str) -> list[str]:
         return [key.decode() for key in raw(self.store, "KEYS", f"proxy:*{self.app_id}*:{kind}")]
 
-    def _ask(self, command: Command) -> Any:
+    def ask(self, command: Command) -> Any:
         return self.store.call(lambda redis: ask_now(redis, [command]))[0]
 
     def _order(self, commands: Sequence[Command]) -> list[int]:
@@ -199,15 +203,20 @@ EACH_CASE = pytest.mark.parametrize(
 def cuts(case: Case, url: str, *, backwards: bool) -> Iterator[World]:
     """A world for each number of commands after which the change ends."""
     for after in range(100):
-        world = World(url, backwards=backwards)
-        for one in case.first:
-            world.do(world.register(one))
-        for one in case.dead:
-            world.do(world.remove(one))
+        world = prepared(case, url, backwards=backwards)
         ended = world.cut(case.steps(world), after)
         yield world
         if ended:
             return
+
+
+def prepared(case: Case, url: str, *, backwards: bool = False) -> World:
+    world = World(url, backwards=backwards)
+    for one in case.first:
+        world.do(world.register(one))
+    for one in case.dead:
+        world.do(world.remove(one))
+    return world
 
 
 @EACH_CASE
@@ -235,6 +244,9 @@ def test_a_change_that_is_cut_for_good_leaves_no_push_token_to_nobody_and_no_pho
         world.use()
         world.check_whole()
         assert world.reached() <= reached  # mending gives a phone to no one
+        for one in world.all_devices():
+            world.do(world.sign_out(one.account, one.device_id))
+        assert world.owners() == []
 
 
 @STORES
@@ -278,15 +290,15 @@ def test_a_change_that_took_so_long_that_another_undid_it_writes_nothing(store_u
     """Its process was stopped between two commands for more than a minute."""
     world = World(store_url)
     world.do(world.register(PADS[0]))
-    slow = world.register(PHONE)
-    answers = [world.store.call(lambda redis: ask_now(redis, list(next(slow))))]
-    commit = slow.send(world.store.call(lambda redis: ask_now(redis, list(slow.send(answers.pop())))))
+    slow = each_command(world.register(PHONE))
+    commands = [next(slow)]
+    while commands[-1][1] != script("commit_registration").sha:
+        commands.append(slow.send(world.ask(commands[-1])))
     world.later()
     world.use()
     world.check_whole()
-    answer = world.store.call(lambda redis: ask_now(redis, list(commit)))
     with pytest.raises(StoreUnavailable):
-        slow.send(answer)
+        list(rest_of(slow, commands[-1], world))
     assert world.all_devices() == [PADS[0]]
     world.check_whole()
 
@@ -301,3 +313,127 @@ def test_a_reservation_whose_removal_did_not_happen_counts_for_a_minute(store_ur
     assert isinstance(world.do(world.remove(PADS[1], NOON + DAY, guard)), CountFirst)  # it would be the second one
     later = NOON + DAY + 60 * SECOND
     assert world.do(world.remove(PADS[1], later, guard)) is RemovalResult.REMOVED
+
+
+@pytest.mark.parametrize("case", [it for it in CASES if it is not REMOVAL and not it.name.startswith("a dead")])
+def test_a_change_whose_every_command_is_carried_out_twice_ends_the_same(case: Case, store_url: str) -> None:
+    """A connection that breaks before the answers come has them asked again; but what the worker removes."""
+    world = prepared(case, store_url)
+    steps = case.steps(world)
+    with suppress(StopIteration):
+        commands = next(steps)
+        while True:
+            world.store.call(partial(ask_now, commands=commands))
+            commands = steps.send(world.store.call(partial(ask_now, commands=commands)))
+    assert world.all_devices() == in_order(case.left)
+    world.later()
+    world.use()
+    world.check_whole()
+
+
+REGISTRATIONS = st.builds(
+    lambda account, device_id, tokens, at: Device(
+        "main", account, device_id, Platform.HTTP, tokens[0], NOON + at * SECOND,
+        fallbacks=tuple(Address(Platform.HTTP, it) for it in tokens[1:]),
+    ),
+    st.sampled_from(["ben", "cai"]),
+    st.sampled_from(["phone", "pad"]),
+    st.lists(st.sampled_from("abcd"), min_size=1, max_size=3, unique=True),
+    st.integers(1, 5),
+)  # fmt: skip
+CHANGES = st.one_of(
+    REGISTRATIONS,
+    REGISTRATIONS,
+    st.sampled_from([("ben", "phone"), ("ben", "pad"), ("cai", "phone")]),  # sign-outs
+    st.sampled_from(["remove", "restore"]),
+)
+
+
+@settings(max_examples=60)
+@given(
+    first=st.lists(REGISTRATIONS, max_size=2),
+    is_dead=st.booleans(),
+    changes=st.lists(CHANGES, min_size=2, max_size=4),
+    turns=st.lists(st.integers(0, 3), max_size=60),
+    pause=st.none() | st.integers(0, 30),
+    shards=st.sampled_from([0, 16]),
+)
+def test_in_whatever_order_changes_come_between_each_other_each_push_token_has_the_owner_that_names_it(
+    store_urls: dict[int, str], first: list[Device], changes: list[Any], turns: list[int], pause: int | None,
+    shards: int, *, is_dead: bool,
+) -> None:  # fmt: skip
+    """Command by command. At a `pause` all stand still for longer than a change may take, but for one more."""
+    world = World(store_urls[shards], per_account=9)
+    for one in first:
+        world.do(world.register(one))
+    for one in first[:1] if is_dead else []:
+        world.do(world.remove(one, NOON + DAY))
+    under_way = dict(enumerate(each_command(begun(world, it, first)) for it in changes))
+    answers: dict[int, Any] = {}
+    refused = set()
+    for turn, number in enumerate([*turns, *(number for number in range(4) for _ in range(200))]):
+        if turn == pause:
+            world.later()
+            world.use()
+        if number in under_way:
+            try:
+                answers[number] = world.ask(under_way[number].send(answers.get(number)))
+            except StopIteration:
+                del under_way[number]
+            except StoreUnavailable:
+                refused.add(number)
+                del under_way[number]
+    assert not under_way
+    world.later()
+    world.use()
+    world.check_whole()
+    alone = [it for number, it in enumerate(changes) if number not in refused and is_alone(it, changes, first)]
+    assert set(alone) <= set(world.all_devices())
+
+
+def begun(world: World, what: Any, devices: Sequence[Device]) -> Steps[Any]:
+    removed = [it.device for it in world.removed.removed("main", NOON)]
+    match what:
+        case Device():
+            return world.register(what)
+        case (account, device_id):
+            return world.sign_out(account, device_id)
+        case "restore" if removed:
+            return world.restore(removed[0])
+        case "remove" if devices:
+            return world.remove(devices[-1])
+        case _:
+            return world.sign_out("ben", "never")
+
+
+def each_command(steps: Steps[Any]) -> Generator[Command, Any, None]:
+    """Its commands one by one, each to be sent its answer."""
+    with suppress(StopIteration):
+        commands = next(steps)
+        while True:
+            answers = []
+            for command in commands:
+                answers.append((yield command))  # noqa: PERF401  a comprehension cannot yield
+            commands = steps.send(answers)
+
+
+def rest_of(changing: Generator[Command, Any, None], command: Command, world: World) -> Iterator[Command]:
+    """Carry out what is left of it, from this command on."""
+    while True:
+        yield command
+        command = changing.send(world.ask(command))
+
+
+def is_alone(change: Any, changes: Sequence[Any], first: Sequence[Device]) -> bool:
+    """A registration whose device and push tokens no other change is about."""
+    if not isinstance(change, Device):
+        return False
+    others = [it for it in (*changes, *first) if it is not change]
+    mine = {it.push_token for it in change.addresses}
+    return not any(
+        (it.account, it.device_id) == (change.account, change.device_id)
+        or not mine.isdisjoint(address.push_token for address in it.addresses)
+        if isinstance(it, Device)
+        else it == (change.account, change.device_id)
+        for it in others
+    )

@@ -13,6 +13,7 @@ from proxy.store.devices.addresses import RedisAddresses
 from proxy.store.devices.registry import RedisDeviceRegistry
 from tests.store.samples import NOON, SECOND, apns_lane, device, job, raw, with_redis
 from tests.store.samples import SHARDED as LAYOUT
+from tests.store.trips import counted_trips
 
 
 @pytest.fixture
@@ -139,6 +140,18 @@ def test_no_key_shows_an_account_or_a_push_token(devices: RedisDeviceRegistry, s
     names = store.call(lambda it: list(it.scan_iter(match=f"proxy:*{app_id}*", count=1000)))
     assert {name.split(b":")[3] for name in names} == {b"account", b"token", b"devices"}
     assert not [name for name in names if b"someone" in name or b"deadbeef" in name]
+
+
+def test_what_is_registered_again_takes_four_round_trips_and_a_list_of_devices_two(store_url: str, app_id: str) -> None:
+    with counted_trips(store_url) as relay:
+        devices = RedisDeviceRegistry(Store(relay.url), {"main": app_id})
+        for one in (device(), device(device_id="pad", push_token="b2")):
+            devices.register(one)
+        before = relay.count
+        devices.register(device(registered_at=NOON + SECOND))
+        registered = relay.count
+        assert len(devices.devices_of("main", "ben")) == 2
+        assert (registered - before, relay.count - registered) == (4, 2)
 
 
 @pytest.fixture

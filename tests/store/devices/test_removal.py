@@ -134,7 +134,6 @@ def test_a_device_that_is_called_dead_again_and_again_keeps_the_brake_on(world: 
 def test_the_number_of_devices_is_counted_and_never_believed_for_longer_than_an_hour(
     world: World, store: Store, app_id: str
 ) -> None:
-    """No count is kept that a program of before could let drift: there is none until it is needed."""
     phones = world.register(10)
     world.remove(phones[:2])
     assert raw(store, "EXISTS", keys.removal_guard(app_id, "main", "apns")) == 0
@@ -145,6 +144,41 @@ def test_the_number_of_devices_is_counted_and_never_believed_for_longer_than_an_
     world.register(100)
     assert world.remove(phones[3:4], NOON + DAY + HOUR / 2) == [RemovalResult.HELD]
     assert world.remove(phones[4:9], NOON + DAY + HOUR + MS) == [RemovalResult.REMOVED] * 5
+
+
+def scans(store: Store) -> int:
+    """How often the store was asked to look through all its keys."""
+    calls: int = store.call(lambda redis: redis.info("commandstats")).get("cmdstat_scan", {}).get("calls", 0)
+    return calls
+
+
+@pytest.mark.parametrize(("shards", "as_many"), [(16, False), (1, False), (0, True)])
+def test_devices_are_counted_by_a_scan_once_a_day_and_where_an_earlier_program_may_share_the_store_each_hour(
+    world: World, store: Store, *, as_many: bool
+) -> None:
+    """That one knows no counter."""
+    phones = world.register(40)
+    looked = scans(store)
+    assert world.remove(phones[:4]) == [RemovalResult.REMOVED] * 4
+    first = scans(store) - looked
+    assert first > 0
+    assert world.remove(phones[4:8], NOON + DAY + 2 * HOUR) == [RemovalResult.REMOVED] * 4
+    assert scans(store) - looked - first == (first if as_many else 0)
+    assert int(raw(store, "HGET", keys.removal_guard(world.app_id, "main", "apns"), "devices")) == 34 + 2
+    world.remove(phones[8:12], NOON + 2 * DAY)
+    assert scans(store) - looked - first >= first
+
+
+def test_a_counter_that_drifted_is_right_again_after_a_day(world: World, store: Store, app_id: str) -> None:
+    phones = world.register(20)
+    world.remove(phones[:3])
+    for shard in LAYOUT.all_shards:
+        raw(store, "INCRBY", LAYOUT.device_count(app_id, "main", "apns", shard), 100)
+    world.remove(phones[3:6], NOON + DAY + 2 * HOUR)
+    guard = keys.removal_guard(app_id, "main", "apns")
+    assert int(raw(store, "HGET", guard, "devices")) > 1000
+    world.remove(phones[6:9], NOON + 2 * DAY)
+    assert int(raw(store, "HGET", guard, "devices")) == 20 - 8 + 2
 
 
 def test_many_answers_at_once_are_counted_for_once(world: World, app_id: str) -> None:
