@@ -122,10 +122,7 @@ class Replicated:
         return _client(port, SENTINEL_PASSWORD)
 
     def wait(self, look: Callable[[], Any], what: str, seconds: float = 30) -> None:
-        until = time.monotonic() + seconds
-        while not _true(look):
-            assert time.monotonic() < until, f"{what} did not come within {seconds} s"
-            time.sleep(0.02)
+        until_true(look, what, seconds)
 
     def _is_watched(self, port: int) -> bool:
         """The sentinel knows its fellows and the replicas."""
@@ -154,6 +151,13 @@ class Replicated:
 @contextmanager
 def replicated(folder: Path, replicas: int = 2) -> Iterator[Replicated]:
     """With processes of its own, which end with it."""
+    with with_children(folder) as start:
+        yield Replicated(folder, start, replicas)
+
+
+@contextmanager
+def with_children(folder: Path) -> Iterator[Start]:
+    """What it starts ends with it."""
     children: list[subprocess.Popen[bytes]] = []
 
     class Own:
@@ -170,7 +174,7 @@ def replicated(folder: Path, replicas: int = 2) -> Iterator[Replicated]:
             self._process.wait(10)
 
     try:
-        yield Replicated(folder, Own, replicas)
+        yield Own
     finally:
         for child in children:
             child.kill()
@@ -180,6 +184,13 @@ def replicated(folder: Path, replicas: int = 2) -> Iterator[Replicated]:
 
 def _client(port: int, password: str, **options: Any) -> Any:
     return Redis(port=port, password=password, socket_timeout=2, retry=Retry(NoBackoff(), 0), **options)
+
+
+def until_true(look: Callable[[], Any], what: str, seconds: float = 30) -> None:
+    until = time.monotonic() + seconds
+    while not _true(look):
+        assert time.monotonic() < until, f"{what} did not come within {seconds} s"
+        time.sleep(0.02)
 
 
 def _true(look: Callable[[], Any]) -> Any:

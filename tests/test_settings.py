@@ -60,6 +60,10 @@ def test_an_address_that_is_no_url_is_told_without_its_password(rest: str) -> No
         "rediss+sentinel://host/mymaster?socket_timeout=60",
         "redis+sentinel://host/mymaster?sentinel_retry=canary",
         "redis://host?sentinel_password=canary",
+        "redis+cluster://host?db=1",
+        "redis+cluster://host/?read_from_replicas=canary",
+        "redis+cluster://host/?ssl_ca_certs=/etc/ca.pem",
+        "rediss+cluster://host/?require_full_coverage=no",
     ],
 )
 def test_an_option_of_the_store_s_address_that_would_override_ours_is_refused(url: str) -> None:
@@ -76,6 +80,8 @@ def test_an_option_of_the_store_s_address_that_would_override_ours_is_refused(ur
         f"rediss://host?ssl_ca_certs={__file__}&ssl_check_hostname=false",
         "redis+sentinel://user:pw@one:26379,two,[::1]:1/mymaster/3?client_name=proxy&sentinel_password=pw",
         f"rediss+sentinel://one/mymaster?ssl_ca_certs={__file__}&ssl_certfile={__file__}&ssl_keyfile={__file__}",
+        "redis+cluster://user:pw@one:7000,two,[::1]:1/?client_name=proxy",
+        f"rediss+cluster://:pw@one/0?ssl_ca_certs={__file__}&ssl_certfile={__file__}&ssl_keyfile={__file__}",
     ],
 )
 def test_a_store_s_address_may_say_which_database_and_how_to_trust_it(url: str) -> None:
@@ -85,8 +91,11 @@ def test_a_store_s_address_may_say_which_database_and_how_to_trust_it(url: str) 
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        ("http://canary", "must start with redis://, rediss://, unix://, redis\\+sentinel:// or"),
-        ("redis+cluster://canary", "must start with"),
+        ("http://canary", "must start with redis://, rediss://, unix://, redis\\+sentinel://, rediss"),
+        ("redis+cluster://host/3?password=canary", "must have nothing behind the hosts"),
+        ("redis+cluster://one,,two/?password=canary", "not a URL"),
+        ("redis+cluster://:can/ary@one/", "not a URL"),
+        ("redis+cluster://one:canary/", "not a URL"),
         ("redis+sentinel://canary", "must name the service after the sentinels"),
         ("redis+sentinel://one/canary and more", "must name the service"),
         ("redis+sentinel://one/mymaster/canary", "must have the database's number"),

@@ -39,13 +39,13 @@ class _Asking(Generic[_R]):
     def __init__(self, address: StoreAddress, timeout_s: float, retry: type[_R]) -> None:
         self.service_name, self._sentinels = address.service, address.sentinels
         self.known: _Address | None = None
-        options, self.is_tls = _options_of(address.sentinels_url)
+        options, self.is_tls = options_of(address.sentinels_url)
         self._of_sentinels = {
             **plain_options(address.sentinels_url), **options, "decode_responses": True, "ssl": self.is_tls,
             "retry": retry(NoBackoff(), 0),
             "socket_connect_timeout": timeout_s * _SHARE, "socket_timeout": timeout_s * _SHARE,
         }  # fmt: skip
-        self._of_servers, _ = _options_of(address.url)
+        self._of_servers, _ = options_of(address.url)
 
     def doubt(self) -> None:
         """The sentinel that was asked last is behind: another one is asked next."""
@@ -174,11 +174,11 @@ def plain_options(url: str) -> dict[str, Any]:
     """For every connection. Over TLS one without a password says its name: the library's pools refuse a new connection
     on which there is something to read, as TLS 1.3's session tickets are until the first answer (7 of 100, measured).
     """
-    options, is_tls = _options_of(url)
+    options, is_tls = options_of(url)
     return PLAIN | ({"client_name": "app-proxy"} if is_tls and not options.get("password") else {})
 
 
-def _options_of(url: str) -> tuple[dict[str, Any], bool]:
+def options_of(url: str) -> tuple[dict[str, Any], bool]:
     """The library's connection options, without a place; and whether there is TLS."""
     options = parse_url(url)  # type: ignore[no-untyped-call]  # as above
     options.pop("host", None)

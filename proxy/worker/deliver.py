@@ -34,9 +34,9 @@ from proxy.domain.settlements import Bury, Entry, Finish, JobSettlement, Postpon
 from proxy.domain.times import to_ms
 from proxy.domain.transfers import FailureKind, Response, TransportFailure
 from proxy.ports import Authorization, Transport, Wire
-from proxy.store.connection import is_the_stores_own
 from proxy.store.devices.addresses import RedisAddresses
 from proxy.store.records import UnreadableRecord, load_job
+from proxy.store.troubles import is_the_stores_own
 from proxy.worker.batches import Addressed, Batch, Sent, WaitingBatches, batches_of
 from proxy.worker.consumer import POISON_DELIVERIES, StreamConsumer
 from proxy.worker.conversations import Conversations, Ending, ending

@@ -34,12 +34,12 @@ from proxy.domain.profiles import NOT_KNOWN, Profile, named, question_about
 from proxy.domain.settlements import Bury, Entry, PlanChunk, PlanEnd
 from proxy.domain.times import to_ms
 from proxy.profiles.lookup import ProfileLookup
-from proxy.store.connection import is_the_stores_own
 from proxy.store.devices.addresses import RedisAddresses
 from proxy.store.history_records import NotesOfMessage
 from proxy.store.queue.streams import lane_name
 from proxy.store.records import UnreadableRecord, load_offline_message
 from proxy.store.scripts import Command
+from proxy.store.troubles import is_the_stores_own
 from proxy.usecases.note_plan import note_of_reader, notes_of_all, notes_of_own, notes_of_some
 from proxy.usecases.plan_alerts import Planned, PlanResult, alert_of, jobs_for, readers_of, treatments_of
 from proxy.worker.consumer import POISON_DELIVERIES, StreamConsumer

@@ -16,12 +16,12 @@ import structlog
 from redis.exceptions import RedisError, ResponseError
 
 from proxy import metrics
-from proxy.store.connection import is_the_stores_own
 from proxy.store.queue.history import HistorySweep
 from proxy.store.queue.lane_states import RedisLaneStates
 from proxy.store.queue.streams import RedisQueue
 from proxy.store.server.clocks import StoreClock
 from proxy.store.server.worker_states import WorkerStates
+from proxy.store.troubles import is_the_stores_own
 from proxy.worker.consumer import StreamConsumer
 from proxy.worker.deliver import LaneWorker
 from proxy.worker.event_loop_watchdog import EventLoopWatchdog

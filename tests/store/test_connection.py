@@ -20,10 +20,11 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from proxy.domain.settlements import PlanChunk
 from proxy.errors import StoreUnavailable
-from proxy.store.connection import Store, address_of, async_redis, is_the_stores_own
+from proxy.store.connection import Store, address_of, async_redis
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.scripts import ask
 from proxy.store.server.embedded import ensure_store, stop_store
+from proxy.store.troubles import is_the_stores_own
 from tests.store.samples import DAY, NOON, apns_lane, callback, for_inbox, job, queue_of, with_redis
 
 
@@ -121,6 +122,7 @@ def test_what_the_caller_is_told_names_no_address() -> None:
         ("unix://:hidden@/run/store/socket?db=1", "/run/store/socket"),
         ("redis://", "localhost:6379"),
         ("redis+sentinel://user:hidden@one,[::1]:2/m/0?sentinel_password=hidden", "the master m of one:26379, ::1:2"),
+        ("rediss+cluster://user:hidden@one,two:7000/", "the cluster of one:6379, two:7000"),
     ],
 )
 def test_a_store_s_address_has_no_name_and_no_password(url: str, at: str) -> None:

@@ -9,8 +9,8 @@ from redis.exceptions import ResponseError
 from proxy.domain.lanes import Lane, Pause, PauseKind, StoredLane
 from proxy.domain.times import MS, from_ms, to_ms
 from proxy.store import keys
-from proxy.store.connection import is_the_stores_own
 from proxy.store.scripts import Argument, Command, ask, script
+from proxy.store.troubles import is_the_stores_own
 
 _UNKNOWN = datetime.fromtimestamp(0, UTC)
 PAUSE_FIELDS = ("reason", "since", "kind")

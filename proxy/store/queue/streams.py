@@ -38,7 +38,6 @@ from proxy.domain.settlements import (
 )
 from proxy.domain.times import from_ms, to_ms
 from proxy.store import keys
-from proxy.store.connection import is_the_stores_own
 from proxy.store.history_records import record_of
 from proxy.store.keys import Layout
 from proxy.store.queue.caps import Caps
@@ -46,6 +45,7 @@ from proxy.store.queue.folds import GOES_AT_ONCE, Folding, key_of
 from proxy.store.records import dump_dead_letter, dump_job
 from proxy.store.scripts import Argument, Command, ask, ask_strictly, script
 from proxy.store.server.writes import CountedWrites
+from proxy.store.troubles import is_the_stores_own
 from proxy.store.users.unread import counting
 
 _GONE_MS = 3_600_000

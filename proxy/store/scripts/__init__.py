@@ -6,9 +6,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from redis.exceptions import NoScriptError, RedisError, ResponseError
-
-from proxy.store.packing import pack_commands
+from redis.exceptions import NoScriptError, RedisError
 
 Argument = str | bytes | int | float
 Command = tuple[Argument, ...]
@@ -86,16 +84,15 @@ async def ask_strictly(redis: Any, commands: Sequence[Command]) -> list[Any]:
 def ask_now(
     redis: Any, commands: Sequence[Command], then: Sequence[Command] = (), *, strictly: bool = True
 ) -> list[Any]:
-    """The same for a thread's own client, which has one connection: all answers in one round trip.
+    """The same for a thread's own client.
 
-    `then` is as in `ask`, and without `strictly` so are errors. Not by the library's own methods and pipelines, which
-    cost several times as much CPU. Raises the first error among the answers.
+    `then` is as in `ask`, and without `strictly` so are errors. Else raises the first error among the answers.
     """
-    answers = _exchange(redis.connection, [*commands, *then] if then else commands)
+    answers: list[Any] = redis.exchange([*commands, *then] if then else commands)
     unknown, whole = _unknown_scripts(commands, answers)
     if unknown:
         places = [*unknown, *range(len(commands), len(answers))]
-        for place, answer in zip(places, _exchange(redis.connection, [*whole, *then]), strict=True):
+        for place, answer in zip(places, redis.exchange([*whole, *then]), strict=True):
             answers[place] = answer
     return _without_errors(answers) if strictly else answers
 
@@ -105,19 +102,3 @@ def _without_errors(answers: list[Any]) -> list[Any]:
         if isinstance(answer, RedisError):
             raise answer
     return answers
-
-
-def _exchange(connection: Any, commands: Sequence[Command]) -> list[Any]:
-    try:
-        connection.send_packed_command([pack_commands(commands)], check_health=False)
-        return [_answer(connection) for _ in commands]
-    except BaseException:  # answers may be on their way still, which the next to use it would take for its own
-        connection.disconnect()
-        raise
-
-
-def _answer(connection: Any) -> Any:
-    try:
-        return connection.read_response(disable_decoding=True)
-    except ResponseError as error:
-        return error
