@@ -65,7 +65,7 @@ The owner of a device's first push token also names those of its fallbacks, as "
 What deliver writes of removed devices, the guard and unknown accounts, the web writes too, where a receipt says so.
 What lives until it is planned, settled or due has a cap instead: callbacks and those that wait together one, a lane's
 jobs and retries together one. The history has a cap in bytes too, of all its streams: `alerts.history_max_bytes`.
-<d> of limits and signed-in: the digest of an account, an address, or both.
+<d> of limits and signed-in: the digest of an account, an address, or both. These keys have no tag: each lies by itself.
 <d> of said: a group, or a talk and its reader; with alerts.withdraw alone. A field of planned is "1", and what
 withdraw.lua says from then on; an earlier program asks whether it is there.
 <d> of fold: a target and conversation; it lives as long as alerts may fold into it (alerts.fold_s, and the life of what

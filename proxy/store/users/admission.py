@@ -56,17 +56,16 @@ class RedisAdmission:
         address: Budget | None = None,
     ) -> Admitted | Blocked | Exceeded:
         now_ms = to_ms(self._now())
-        names = self._names(account, session_id, app)
         if self._counters is None:
-            return self._proved(names, account, budget, address, now_ms)
+            return self._proved(account, session_id, app, budget, address, now_ms)
         try:
             exceeded = self._spent(self._counters, [budget] if budget else [], address, now_ms)
         except StoreUnavailable:
-            verdict = self._proved(names, account, None, None, now_ms)
+            verdict = self._proved(account, session_id, app, None, None, now_ms)
             return Admitted(counted=False) if isinstance(verdict, Admitted) else verdict
         if exceeded:
             return exceeded
-        return self._proved(names, account, None, None, now_ms)
+        return self._proved(account, session_id, app, None, None, now_ms)
 
     def has_signed_in(self, account: str, network: str) -> bool:
         return bool(self._store.call(lambda redis: redis.exists(keys.signed_in(account, network))))
@@ -75,27 +74,46 @@ class RedisAdmission:
         with suppress(StoreUnavailable):
             self._store.call(lambda redis: redis.set(keys.signed_in(account, network), "1", ex=keys.SIGNED_IN_TTL_S))
 
-    def _names(self, account: str, session_id: str | None, app: str | None) -> list[str]:
-        """The account's own keys; without a session the mark of one that there never is."""
-        app_id = self._app_ids.get(app or "")
-        lanes = (lane for lane in self._account_lanes if app is None or lane.app_id == app_id)
-        unknown = (self._store.layout.unknown(lane, account) for lane in lanes)
-        return [keys.blocked_accounts(), keys.blocked_session(session_id or ""), *unknown]
-
     def _proved(
-        self, names: Sequence[str], account: str, budget: Budget | None, address: Budget | None, now_ms: int
+        self,
+        account: str,
+        session_id: str | None,
+        app: str | None,
+        budget: Budget | None,
+        address: Budget | None,
+        now_ms: int,
     ) -> Admitted | Blocked | Exceeded:
-        mark = account_mark(account)
-        asked = self._command(budget, 0, now_ms, names, mark)
+        """The account is in use: a provider that did not know it is asked again, unless it may not go on.
+
+        Blocks, counter and marks lie where they lie; in a cluster on nodes of their own. So they are commands of one
+        round trip, and a blocked account's call is counted too.
+        """
+        blocks: list[Command] = [("SISMEMBER", keys.blocked_accounts(), account_mark(account))]
+        if session_id is not None:
+            blocks.append(("EXISTS", keys.blocked_session(session_id)))
+        counter = [self._command(budget, 0, now_ms)] if budget else []
+        marks = self._unknown_marks(account, app)
+        exists: list[Command] = [("EXISTS", mark) for mark in marks]
         exceeded: Exceeded | None
-        exceeded, (verdict, *window) = self._ask(self._store, [asked], address, now_ms)
-        if verdict < 0:
+        exceeded, *answers = self._ask(self._store, [*blocks, *counter, *exists], address, now_ms)
+        if any(answers[: len(blocks)]):
             return Blocked()
+        if exceeded is None and budget:
+            verdict, *window = answers[len(blocks)]
+            exceeded = None if verdict else _exceeded(budget, window, now_ms)
         if exceeded:
             return exceeded
-        if budget is None or verdict:
-            return Admitted()
-        return _exceeded(budget, window, now_ms)
+        found = [mark for mark, is_there in zip(marks, answers[len(blocks) + len(counter) :], strict=True) if is_there]
+        if found:
+            with suppress(StoreUnavailable):
+                self._store.call(lambda redis: ask_now(redis, [("DEL", mark) for mark in found]))
+        return Admitted()
+
+    def _unknown_marks(self, account: str, app: str | None) -> list[str]:
+        """Where it is said that a provider does not know the account, in the sections that the proof is good for."""
+        app_id = self._app_ids.get(app or "")
+        lanes = (lane for lane in self._account_lanes if app is None or lane.app_id == app_id)
+        return [self._store.layout.unknown(lane, account) for lane in lanes]
 
     def _spent(self, store: Store, budgets: Sequence[Budget], address: Budget | None, now_ms: int) -> Exceeded | None:
         asked = [self._command(budget, 0, now_ms) for budget in budgets]
@@ -121,12 +139,9 @@ class RedisAdmission:
         self._local.learn(address, Window(*window), now_ms)
         return [None if verdict else _exceeded(address, window, now_ms), *answers]
 
-    def _command(
-        self, budget: Budget | None, passed: int, now_ms: int, names: Sequence[str] = (), mark: str = ""
-    ) -> Command:
-        counter = keys.calls(budget.name, budget.caller) if budget else names[0]
-        args: list[Argument] = [now_ms, *((budget.span_ms, budget.calls) if budget else (1, 0)), passed, mark]
-        return self._script.call([counter, *names], args)
+    def _command(self, budget: Budget, passed: int, now_ms: int) -> Command:
+        args: list[Argument] = [now_ms, budget.span_ms, budget.calls, passed]
+        return self._script.call([keys.calls(budget.name, budget.caller)], args)
 
 
 def _exceeded(budget: Budget, window: Sequence[int], now_ms: int) -> Exceeded:

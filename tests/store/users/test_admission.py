@@ -105,7 +105,7 @@ def test_the_store_counts_as_this_program_does(store_url: str, steps: list[tuple
         found = window.at(now_ms, one.span_ms).plus(passed)
         may = found.wait_ms(now_ms, one) == 0
         found = found.plus(may)
-        args: list[Argument] = [now_ms, one.span_ms, calls, passed, ""]
+        args: list[Argument] = [now_ms, one.span_ms, calls, passed]
         counter = [keys.calls(one.name, one.caller)]
         verdict, *counted = store.call(partial(script("admit").run, keys=counter, args=args))
         assert (verdict, Window(*counted)) == (may, found)
@@ -130,7 +130,7 @@ def test_after_the_wait_there_is_room_and_not_a_millisecond_earlier(steps: list[
         assert before < now_ms or window.at(before, one.span_ms).wait_ms(before, one) > 0
 
 
-def test_a_blocked_account_and_an_ended_session_are_not_admitted_and_not_counted(
+def test_a_blocked_account_and_an_ended_session_are_not_admitted(
     store: Store, admission: RedisAdmission, who: str
 ) -> None:
     blocks = RedisBlocks(store)
