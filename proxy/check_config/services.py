@@ -23,6 +23,7 @@ from proxy.store.server.policy import (
     read_policy,
     read_version,
     replicas_fault,
+    version_numbers,
 )
 
 _OLDEST_REDIS = (6, 2)
@@ -150,8 +151,7 @@ def _ask_store(store: Store, clock: StoreClock, replicas: int) -> Iterator[Findi
 def _version(at: str, version: str | None) -> Finding:
     if version is None:
         return Finding("ok", "store.url", f"{at} answers; its version is not shown, it must be 6.2 or newer", "a write")
-    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
-    if numbers < _OLDEST_REDIS:
+    if version_numbers(version) < _OLDEST_REDIS:
         return Finding("fault", "store.url", f"{at} is of version {version or 'unknown'}; it takes 6.2 or newer")
     return Finding("ok", "store.url", f"{at} answers, compatible with Redis {version}", "a write")
 

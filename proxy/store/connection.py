@@ -72,6 +72,10 @@ class Store:
         """It did not answer last time. False again where it was not asked for a while, so that it is asked."""
         return self._cluster.is_away if self._cluster else self._availability.is_away
 
+    @property
+    def is_cluster(self) -> bool:
+        return self._cluster is not None
+
     def answers(self) -> bool:
         """It does now."""
         try:

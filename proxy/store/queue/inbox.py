@@ -1,6 +1,6 @@
 """Callbacks in: de-duplicated and appended in one round trip."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from itertools import islice
 from typing import Any
@@ -47,7 +47,7 @@ class RedisInbox(CallbackInbox):
         commands = [self._asked(*record) for record in records]
         known = [self._writes.known(self._writes_of(*one)) for one in records]
         if self._replicas:
-            answers = self._replicated(self._writes_of(*records[-1]), commands)
+            answers = self._replicated(dict.fromkeys(self._writes_of(*one) for one in records), commands)
         else:
             answers = self._store.call(lambda redis: ask_now(redis, commands))
         return [
@@ -55,16 +55,17 @@ class RedisInbox(CallbackInbox):
             for record, before, answer in zip(records, known, answers, strict=True)
         ]
 
-    def _replicated(self, counter: str, commands: Sequence[Command]) -> list[Any]:
-        wait: list[Command] = [
-            ("INCRBY", counter, 0),
-            ("WAIT", self._replicas, int(self._store.timeout_s * _SHARE_OF_REPLICAS * 1000)),
-        ]
-        *answers, _, have_it = self._store.call(lambda redis: ask_now(redis, commands, wait))
-        if have_it < self._replicas:
+    def _replicated(self, counters: Iterable[str], commands: Sequence[Command]) -> list[Any]:
+        """In a cluster waited for where each counter lies; one server's replicas have all that came before."""
+        share_ms = int(self._store.timeout_s * _SHARE_OF_REPLICAS * 1000)
+        wait: list[Command] = []
+        for counter in counters if self._store.is_cluster else [*counters][-1:]:
+            wait += [("INCRBY", counter, 0), ("WAIT", self._replicas, share_ms)]
+        answers = self._store.call(lambda redis: ask_now(redis, commands, wait))
+        if min(answers[len(commands) + 1 :: 2]) < self._replicas:
             self._store.leave()  # its replicas may follow another master now
             raise StoreUnavailable("too few of the store's replicas have it", self._store.at)
-        return answers
+        return answers[: len(commands)]
 
     def _asked(self, app_id: str, callback_id: str, record: bytes) -> Command:
         layout = self._store.layout

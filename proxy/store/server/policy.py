@@ -29,17 +29,29 @@ def refuse_unfit(store: Store) -> None:
 
 async def refuse_eviction_async(redis: Any) -> None:
     """The same for the worker's first contact. Raises RedisError too: a store that is away must be asked again."""
-    try:
-        found = await redis.info("memory")
-    except ResponseError:
-        return
-    _refuse(found.get("maxmemory_policy"))
+    for server in await redis.servers():
+        try:
+            found = await server.info("memory")
+        except ResponseError:
+            continue
+        _refuse(found.get("maxmemory_policy"))
 
 
 def read_policy(redis: Any) -> str | None:
-    """The store's maxmemory-policy; None where it does not show it. INFO shows it also where CONFIG is forbidden."""
+    """The store's maxmemory-policy; None where it does not show it. INFO shows it also where CONFIG is forbidden.
+
+    Of the masters of a cluster the worst, here and below.
+    """
+    return max((_policy_of(server) for server in redis.servers()), key=_badness, default=None)
+
+
+def _badness(policy: str | None) -> int:
+    return 0 if policy == KEEPS else 1 if policy is None else 2
+
+
+def _policy_of(server: Any) -> str | None:
     try:
-        found = redis.info("memory").get("maxmemory_policy")
+        found = server.info("memory").get("maxmemory_policy")
     except ResponseError:
         return None
     return str(found) if found else None
@@ -48,9 +60,15 @@ def read_policy(redis: Any) -> str | None:
 def read_version(redis: Any) -> str | None:
     """The version of Redis that the store is compatible with; None where it does not show it."""
     try:
-        return str(redis.info("server").get("redis_version", ""))
+        found = [str(server.info("server").get("redis_version", "")) for server in redis.servers()]
     except ResponseError:
         return None
+    return min(found, key=version_numbers, default=None)
+
+
+def version_numbers(version: str) -> tuple[int, ...]:
+    """Major and minor."""
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
 
 
 def eviction_fault(policy: str | None) -> str | None:
@@ -69,12 +87,22 @@ def read_persistence(redis: Any) -> tuple[bool | None, str | None]:
 
     None is what the store does not show: hosted ones forbid CONFIG.
     """
+    found = [_persistence_of(server) for server in redis.servers()]
+    return min(found, key=_safety, default=(None, None))
+
+
+def _safety(persistence: tuple[bool | None, str | None]) -> tuple[int, bool]:
+    is_appended, fsync = persistence
+    return (1 if is_appended is None else 2 * is_appended), fsync == "always"
+
+
+def _persistence_of(server: Any) -> tuple[bool | None, str | None]:
     try:
-        is_appended = redis.info("persistence").get("aof_enabled")
+        is_appended = server.info("persistence").get("aof_enabled")
     except ResponseError:
         is_appended = None
     try:
-        (fsync,) = redis.config_get("appendfsync").values()
+        (fsync,) = server.config_get("appendfsync").values()
     except (ResponseError, ValueError):
         fsync = None
     return None if is_appended is None else bool(is_appended), fsync.decode() if isinstance(fsync, bytes) else fsync
@@ -95,11 +123,11 @@ def persistence_risk(is_appended: bool | None, fsync: str | None) -> str | None:
 
 
 def replicas_fault(wanted: int, redis: Any) -> str | None:
-    """A sentence where fewer than the wanted replicas have what this connection wrote last."""
+    """A sentence where fewer than the wanted replicas have what was written last to some server."""
     if not wanted:
         return None
     try:
-        found = redis.wait(wanted, _REPLICAS_TAKE_MS)
+        found = min((server.wait(wanted, _REPLICAS_TAKE_MS) for server in redis.servers()), default=0)
     except ResponseError:
         return "unknown: the store's user may not run WAIT, so that callbacks are answered 503"
     if found >= wanted:
