@@ -21,7 +21,7 @@ from redis.retry import Retry
 from proxy.store.availability import Availability
 from proxy.store.masters import options_of, plain_options
 from proxy.store.packing import pack_commands
-from proxy.store.slots import Address, Batch, Command, Exchange, Nodes, NotSent, words
+from proxy.store.slots import Address, Batch, Command, Exchange, Nodes, NotSent, is_refused, words
 from proxy.store_address import StoreAddress
 
 LOOK_SHARE = 0.2  # of a call's time: for a node that does not answer, so that there is time for another
@@ -143,7 +143,7 @@ class Cluster:
 
 
 class ThreadCluster(Redis):
-    """A thread's own client: a connection to each node that it has asked. `failing`: what its last error is about."""
+    """A thread's own client: a connection to each node that it has asked. `failing`: what its last errors are about."""
 
     def __init__(self, cluster: Cluster) -> None:
         super().__init__(connection_pool=cluster.pool())
@@ -161,6 +161,7 @@ class ThreadCluster(Redis):
         cluster, nodes = self._cluster, self._nodes
         until = cluster.clock() + cluster.timeout_s
         exchange = Exchange(commands, nodes)
+        self.failing = []
         cluster.admit([None])
         while True:
             if nodes.is_old:
@@ -186,7 +187,7 @@ class ThreadCluster(Redis):
         """The same with this node, which is asked once."""
         until = self._cluster.clock() + self._cluster.timeout_s
         self._cluster.admit([at])
-        self.failing = [at]
+        self.failing = []
         return self._ask({at: Batch(list(commands))}, until)[at]
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
@@ -231,23 +232,25 @@ class ThreadCluster(Redis):
                 packed = pack_commands(batch.commands)
                 connection.send_packed_command([packed], check_health=False)  # type: ignore[no-untyped-call]  # as above
             for at in asked:
-                answers[at] = self._answers(self._connections[at], len(batches[at].commands), until)
+                answers[at] = self._answers(at, len(batches[at].commands), until)
         except BaseException as error:  # answers may be on their way still
             self._drop(one for one in asked if one not in answers)
             if at and isinstance(error, RedisError):
-                self.failing = [at]
+                self.failing.append(at)
                 self._nodes.doubt(at)
             raise
         return answers
 
-    def _answers(self, connection: Connection, number: int, until: float) -> list[Any]:
-        found: list[Any] = []
+    def _answers(self, at: Address, number: int, until: float) -> list[Any]:
+        connection, found = self._connections[at], list[Any]()
         for _ in range(number):
             try:
                 left = max(until - self._cluster.clock(), 0.001)
                 found.append(connection.read_response(disable_decoding=True, timeout=left))
             except ResponseError as error:
                 found.append(error)
+                if not is_refused(error):
+                    self.failing.append(at)
         return found
 
     def _connection(self, at: Address) -> Connection:
@@ -270,7 +273,7 @@ class ThreadCluster(Redis):
 
     def _given_up(self, exchange: Exchange) -> list[Any]:
         refused = dict(exchange.refusals())
-        self.failing = list(refused) if self._nodes.version else [None]
+        self.failing += refused if self._nodes.version else [None]
         for error in refused.values():
             if not isinstance(error, ResponseError):
                 raise error

@@ -29,6 +29,7 @@ _NO_KEY = frozenset({
 _KEY_IS_SECOND = frozenset({"MEMORY", "OBJECT", "XGROUP", "XINFO"})
 _KEYS_ARE_COUNTED = frozenset({"EVAL", "EVALSHA"})  # after a script
 _KEYS_COME_LAST = frozenset({"XREAD", "XREADGROUP"})
+_STREAMS = ("STREAMS", b"STREAMS")  # as the library's methods write it
 _READS = frozenset({
     "EXISTS", "GET", "HEXISTS", "HGET", "HGETALL", "HLEN", "HMGET", "LLEN", "MGET", "PTTL", "SCARD", "SISMEMBER",
     "SMISMEMBER", "TTL", "XLEN", "XPENDING", "XRANGE", "XREVRANGE", "ZCARD", "ZCOUNT", "ZRANGE", "ZRANGEBYSCORE",
@@ -62,7 +63,7 @@ def _first_key(command: Command) -> Any:
     if name in _NO_KEY:
         return None
     if name in _KEYS_COME_LAST:
-        return command[command.index("STREAMS") + 1]
+        return command[next(place for place, word in enumerate(command) if word in _STREAMS) + 1]
     return command[2] if name in _KEY_IS_SECOND else command[1]
 
 
