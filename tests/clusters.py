@@ -104,7 +104,7 @@ class Clustered:
     def replica_of(self, master: int) -> int:
         id_ = self._ids[master]
         lines = self.server(master).execute_command("CLUSTER", "REPLICAS", id_)
-        return next(port for port in self.ports if any(self._ids[port] in str(line) for line in lines))
+        return next(port for port in self.ports if any(line.split()[0].decode() == self._ids[port] for line in lines))
 
     def migrate(self, key: str, to: int, between: Callable[[], None] = lambda: None) -> None:
         """The key's slot with all that it holds goes to that node; `between` runs when none of it is there yet."""

@@ -124,8 +124,8 @@ class ClusterTrips:
                     (answer,) = await self.ask_at(at, [LOOK], min(self._timeout_s * LOOK_SHARE, until - clock()))
                     if isinstance(answer, RedisError):
                         raise answer
-                except RedisError:
-                    self.nodes.doubt(at)
+                except RedisError as error:
+                    self.nodes.refused(at, error)
                     continue
                 self.nodes.learn(answer, at)
                 await self._drop_others()

@@ -88,17 +88,17 @@ class Cluster:
             self._looking.release()
 
     def _look(self, until: float) -> None:
+        before = set(self.nodes.masters)
         for at in self.nodes.to_ask():
             if self.clock() >= until:
                 return
             try:
                 self.nodes.learn(self._slots_by(at), at)
-            except RedisError:
-                self.nodes.doubt(at)
+            except RedisError as error:
+                self.nodes.refused(at, error)
                 continue
-            for gone in self._away.keys() - {None, *self.nodes.masters}:
-                if isinstance(gone, tuple):
-                    self._answered(gone)
+            for gone in before.difference(self.nodes.masters):
+                self._answered(gone)
             return
 
     def _slots_by(self, at: Address) -> Any:
@@ -165,7 +165,7 @@ class ThreadCluster(Redis):
         cluster.admit([None])
         while True:
             if nodes.is_old:
-                cluster.look(until)
+                self._look(until)
             self._round(exchange, until)
             pause_s = exchange.pause_s()
             if pause_s is None:
@@ -180,7 +180,7 @@ class ThreadCluster(Redis):
     def servers(self) -> list["Redis"]:
         """A client for each master."""
         if self._nodes.is_old:
-            self._cluster.look(self._cluster.clock() + self._cluster.timeout_s)
+            self._look(self._cluster.clock() + self._cluster.timeout_s)
         return [_Node(self, at, self.connection_pool) for at in self._nodes.masters]
 
     def exchange_at(self, at: Address, commands: Sequence[Command]) -> list[Any]:
@@ -204,6 +204,13 @@ class ThreadCluster(Redis):
         """Over all nodes. While slots move a key may be found twice, or not at all."""
         for server in self.servers():
             yield from server.scan_iter(*args, **options)
+
+    def _look(self, until: float) -> None:
+        try:
+            self._cluster.look(until)
+        except RedisError:
+            self.failing = [None]
+            raise
 
     def _round(self, exchange: Exchange, until: float) -> None:
         batches = exchange.batches()

@@ -11,10 +11,12 @@ from typing import Any
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import (
     AskError,
+    AuthenticationError,
     ClusterDownError,
     MovedError,
     ReadOnlyError,
     RedisError,
+    ResponseError,
     TryAgainError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -43,7 +45,7 @@ class NotSent(RedisConnectionError):
     """No connection could be made: nothing was carried out."""
 
 
-class NoNode(NotSent):
+class NoClusterNode(NotSent):
     """It is not known who has the slot, or nobody has it."""
 
 
@@ -116,6 +118,14 @@ class Nodes:
         self._doubted.add(at)
         self.is_old = True
 
+    def refused(self, at: Address, error: RedisError) -> None:
+        """It did not say who has which slots. Raises what an operator has to mend, where nothing else is known."""
+        self.doubt(at)
+        if not self.version and isinstance(error, AuthenticationError):
+            raise error
+        if not self.version and isinstance(error, ResponseError) and not is_refused(error):
+            raise NoClusterNode(str(error)) from None
+
     def trust(self, at: Address) -> None:
         """It answers."""
         if self._doubted:
@@ -166,7 +176,7 @@ class Exchange:
         for unit in self._pending:
             at = self._place_of(unit, found)
             if at is None:
-                self.answers[unit.places[0]] = NoNode("no node of the cluster is known to have the slot")
+                self.answers[unit.places[0]] = NoClusterNode("no node of the cluster is known to have the slot")
                 continue
             batch = found.get(at)
             if batch is None:
@@ -229,7 +239,7 @@ class Exchange:
         """
         for unit in self._pending:
             refusal = self._refusal(unit)
-            if isinstance(refusal, NoNode | TryAgainError | AskError):
+            if isinstance(refusal, NoClusterNode | TryAgainError | AskError):
                 yield unit.slot, refusal
             elif refusal is not None:
                 yield self._asked[unit.places[0]], refusal
@@ -238,7 +248,7 @@ class Exchange:
         unit.ask_at, refusal = None, self._refusal(unit)
         if refusal is None:
             return False
-        if isinstance(refusal, NoNode):
+        if isinstance(refusal, NoClusterNode):
             self._nodes.is_old = True
             return True
         asked = self._asked[unit.places[0]]

@@ -1,0 +1,370 @@
+"""A store of several masters: who is asked, what a moving slot and a lost node cost, and whom."""
+
+import asyncio
+import socketserver
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from redis import Redis
+from redis.exceptions import RedisError
+
+from proxy.domain.limits import Admitted, Blocked, Budget
+from proxy.domain.offline_messages import Letter
+from proxy.errors import StoreUnavailable
+from proxy.local.ports import free_port
+from proxy.store.connection import Store, async_redis
+from proxy.store.queue.inbox import RedisInbox
+from proxy.store.scripts import ask, ask_now, ask_strictly
+from proxy.store.server.embedded import server_binary
+from proxy.store.server.health import RedisHealth
+from proxy.store.server.metrics import RedisMetrics
+from proxy.store.troubles import is_the_stores_own
+from proxy.store.users.admission import RedisAdmission
+from proxy.store.users.blocks import RedisBlocks
+from tests.clusters import Clustered, clustered
+from tests.sentinels import APP_PASSWORD, PASSWORD, until_true, with_children
+from tests.store.samples import DAY, NOON, SECOND, apns_lane, callback, for_inbox, mipush_lane, queue_of, with_redis
+
+pytestmark = pytest.mark.system
+T = TypeVar("T")
+BOTH_GET = ("EVAL", "return redis.call('MGET', KEYS[1], KEYS[2])", 2)
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clustered]:
+    with clustered(tmp_path_factory.mktemp("cluster")) as it:
+        yield it
+
+
+@pytest.fixture
+def store(servers: Clustered) -> Store:
+    return Store(servers.url())
+
+
+def name_on(servers: Clustered, port: int, kind: str = "written") -> str:
+    """A key that lies on that master."""
+    names = (f"proxy:{{{number}}}:{kind}" for number in range(1000))
+    return next(name for name in names if servers.owner(name) == port)
+
+
+def names_on_each(servers: Clustered) -> list[str]:
+    return [name_on(servers, port) for port in servers.masters()]
+
+
+def until_it_works(do: Callable[[], T]) -> T:
+    until = time.monotonic() + 20
+    while True:
+        try:
+            return do()
+        except (StoreUnavailable, RedisError):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+
+@pytest.mark.parametrize("user", ["app", "default"])
+def test_what_lies_on_several_nodes_is_answered_in_the_order_asked(servers: Clustered, user: str) -> None:
+    names = names_on_each(servers)
+    asked = [("GET", name) for name in (*names, *names[::-1])]
+    found = [*map(str.encode, names), *map(str.encode, names[::-1])]
+    store = Store(servers.url(user))
+    store.call(lambda redis: ask_now(redis, [("SET", name, name) for name in names]))
+    assert store.call(lambda redis: ask_now(redis, [("PING",), *asked])) == [b"PONG", *found]
+    assert with_redis(servers.url(user), lambda redis: ask(redis, asked)) == found
+
+
+def test_the_library_s_methods_reach_all_nodes_too(servers: Clustered, store: Store) -> None:
+    names = [f"proxy:{{{number}}}:all" for number in range(20)]
+
+    def in_threads(redis: Any) -> list[Any]:
+        pipe = redis.pipeline(transaction=False)
+        for name in names:
+            pipe.hset(name, mapping={"a": 1})
+        whole = redis.pipeline(transaction=True).hincrby(names[0], "a", 2).hmget(names[0], "a")
+        return [pipe.execute(), whole.execute(), redis.hgetall(names[1]), sorted(redis.scan_iter(match="*:all"))]
+
+    async def on_a_loop(redis: Any) -> list[Any]:
+        pipe = redis.pipeline(transaction=False)
+        for name in names:
+            pipe.hset(name, mapping={"b": 1})
+        whole = redis.pipeline(transaction=True).hincrby(names[0], "b", 2).hmget(names[0], "b")
+        async with redis.lock("proxy:{team}:signing", timeout=5):  # by a script of the library's own
+            locked = await redis.exists("proxy:{team}:signing")
+        assert (locked, await redis.exists("proxy:{team}:signing")) == (1, 0)
+        found = [name async for name in redis.scan_iter(match="*:all")]
+        return [await pipe.execute(), await whole.execute(), await redis.hgetall(names[1]), sorted(found)]
+
+    every = sorted(map(str.encode, names))
+    assert store.call(in_threads) == [[1] * 20, [3, [b"3"]], {b"a": b"1"}, every]
+    assert with_redis(servers.url(), on_a_loop) == [[1] * 20, [3, [b"3"]], {b"a": b"1", b"b": b"1"}, every]
+
+
+def test_no_password_is_in_what_can_be_printed(servers: Clustered, store: Store) -> None:
+    printed = [store.at, store.server_at(), store.call(repr)]
+    with pytest.raises(StoreUnavailable) as refused:
+        Store(servers.url().replace(APP_PASSWORD, "wrong")).call(lambda redis: redis.get("proxy:written"))
+    printed += [f"{refused.value!r} {refused.value} {refused.value.at} {refused.getrepr()}"]
+    assert not [secret for secret in (PASSWORD, APP_PASSWORD) if secret in " ".join(printed)]
+
+
+def test_callbacks_of_several_appids_are_waited_for_where_each_lies(servers: Clustered, store: Store) -> None:
+    inbox = RedisInbox(store, dedupe_ttl=DAY, cap=10, replicas=1)
+    app_ids = [name.split("{")[1].split("}")[0] for name in names_on_each(servers)]
+    letters = [Letter(*for_inbox(callback(app_id, sequence="1"), NOON)) for app_id in app_ids]
+    assert [receipt.duplicate for receipt in inbox.accept_all(letters)] == [False] * 3  # type: ignore[union-attr]  # taken
+    with servers.halted(servers.replica_of(servers.masters()[0])):
+        with pytest.raises(StoreUnavailable, match="too few of the store's replicas have it"):
+            inbox.accept_all(letters)
+        assert inbox.accept_all(letters[1:2])[0].duplicate  # type: ignore[union-attr]  # as above; it is  # what lies on another node
+    assert not store.is_away
+
+
+def test_a_caller_is_admitted_by_what_lies_on_several_nodes(servers: Clustered, store: Store, app_id: str) -> None:
+    admission = RedisAdmission(store, lambda: NOON, app_ids={"main": app_id}, account_lanes=[mipush_lane(app_id)])
+    budget = Budget("token_per_account", 2, 60_000, f"ann of {app_id}")
+    assert admission.admit("ann", "a session", "main", budget) == Admitted()
+    RedisBlocks(store).block_session("a session", DAY)
+    assert admission.admit("ann", "a session", "main", budget) == Blocked()
+
+
+def test_what_cannot_be_asked_is_unknown_and_the_rest_is_said_of_the_whole(
+    servers: Clustered, store: Store, app_id: str
+) -> None:
+    lanes = [apns_lane(app_id)]
+    health, rows = RedisHealth(store, lanes, lambda: NOON, replicas=2).check(), RedisMetrics(store, lanes, lambda: NOON)
+    assert {name: health.details[name].split()[0] for name in ("store", "persistence", "eviction", "replicas")} == {
+        "store": "writable", "persistence": "unknown:", "eviction": "unknown:", "replicas": "1",
+    }  # fmt: skip
+    servers.server(servers.masters()[1]).config_set("appendfsync", "everysec")
+    admins = RedisHealth(Store(servers.url("default")), lanes, lambda: NOON, replicas=1).check().details
+    servers.server(servers.masters()[1]).config_set("appendfsync", "always")
+    assert admins["persistence"].startswith("at risk: appendfsync is everysec")
+    assert not admins.keys() & {"replicas", "eviction"}
+    assert rows.read()
+
+
+def test_a_slot_on_its_way_is_served_by_either_node_and_costs_the_others_nothing(servers: Clustered) -> None:
+    store = Store(servers.url(), timeout_s=0.3)
+    source, target, _ = servers.masters()
+    old, new, elsewhere = name_on(servers, source), name_on(servers, source, "new"), name_on(servers, target)
+    store.call(lambda redis: ask_now(redis, [("SET", old, "here"), ("SET", elsewhere, "there")]))
+
+    def under_way() -> None:
+        """The new key is not at the source, and all of a script's keys must be at one node."""
+        commands = [("GET", old), ("SET", new, "first"), ("GET", new), ("GET", elsewhere)]
+        for found in (
+            store.call(lambda redis: ask_now(redis, commands)),
+            with_redis(servers.url(), lambda redis: ask(redis, commands)),
+        ):
+            assert found == [b"here", b"OK", b"first", b"there"]
+        started = time.monotonic()
+        with pytest.raises(StoreUnavailable, match="TryAgain"):
+            store.call(lambda redis: ask_now(redis, [(*BOTH_GET, old, new)]))
+        assert time.monotonic() - started < 10
+        with pytest.raises(StoreUnavailable, match="does not answer"):  # and the next caller waits for nothing
+            store.call(lambda redis: ask_now(redis, [(*BOTH_GET, old, new)]))
+        assert store.call(lambda redis: ask_now(redis, [("GET", elsewhere)])) == [b"there"]
+
+    servers.migrate(old, target, under_way)
+    asked = [(*BOTH_GET, old, new)]
+    assert until_it_works(lambda: store.call(lambda redis: ask_now(redis, asked))) == [[b"here", b"first"]]
+    assert with_redis(servers.url(), lambda redis: ask(redis, asked)) == [[b"here", b"first"]]
+    servers.migrate(old, source)
+    assert store.call(lambda redis: redis.get(old)) == b"here"
+
+
+def test_what_tries_again_succeeds_as_soon_as_the_slot_has_come(servers: Clustered, store: Store) -> None:
+    source, target, _ = servers.masters()
+    old, new = name_on(servers, source), name_on(servers, source, "missing")
+    store.call(lambda redis: redis.set(old, "here"))
+    patient, answers = Store(servers.url(), timeout_s=20), list[Any]()
+
+    async def on_a_loop() -> None:
+        redis = async_redis(servers.url(), timeout_s=20)
+        answers.append(await ask_strictly(redis, [(*BOTH_GET, old, new)]))
+        await redis.aclose()
+
+    def in_a_thread() -> None:
+        answers.append(patient.call(lambda redis: ask_now(redis, [(*BOTH_GET, old, new)])))
+
+    threads = [threading.Thread(target=in_a_thread), threading.Thread(target=lambda: asyncio.run(on_a_loop()))]
+
+    def under_way() -> None:
+        for thread in threads:
+            thread.start()
+
+    servers.migrate(old, target, under_way)
+    for thread in threads:
+        thread.join(30)
+    assert answers == [[[b"here", None]]] * 2
+    servers.migrate(old, source)
+
+
+def test_a_failover_by_command_is_followed_without_an_error(servers: Clustered, store: Store) -> None:
+    master = servers.masters()[0]
+    name, over, numbers = name_on(servers, master), threading.Event(), list[int]()
+
+    def count() -> None:
+        while not over.is_set():
+            numbers.append(store.call(lambda redis: redis.incr(f"{name}:count")))
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    try:
+        new = servers.failover(master)
+        goal = len(numbers) + 10
+        servers.wait(lambda: len(numbers) > goal, "more numbers")
+    finally:
+        over.set()
+        thread.join(30)
+    assert servers.owner(name) == new
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_a_master_that_dies_costs_the_others_callers_nothing_and_its_own_until_it_is_replaced(
+    servers: Clustered,
+) -> None:
+    events = list[tuple[str, bool]]()
+    store = Store(servers.url(), 0.2, on_change=lambda at, error: events.append((at.split()[0], bool(error))))
+    dead, *_ = servers.masters()
+    lost, *others = names_on_each(servers)
+
+    async def scenario(redis: Any) -> Any:
+        await ask(redis, [("SET", lost, "kept"), *(("SET", name, "kept") for name in others)])
+        assert await ask(redis, [("INCR", f"{lost}:n"), ("WAIT", 1, 1000)]) == [1, 1]
+        servers.kill(dead)
+        with pytest.raises(StoreUnavailable):
+            store.call(lambda redis: ask_now(redis, [("GET", lost)]))
+        with pytest.raises(StoreUnavailable, match="does not answer"):
+            store.call(lambda redis: ask_now(redis, [("GET", lost)]))
+        assert store.call(lambda redis: ask_now(redis, [("GET", name) for name in others])) == [b"kept"] * 2
+        assert await ask(redis, [("GET", name) for name in others]) == [b"kept"] * 2
+        assert not store.is_away
+        while True:
+            try:
+                return await ask_strictly(redis, [("GET", lost)])
+            except RedisError:
+                continue
+
+    assert with_redis(servers.url(), scenario) == [b"kept"]
+    assert until_it_works(lambda: store.call(lambda redis: redis.get(lost))) == b"kept"
+    assert events == [(f"127.0.0.1:{dead}", True), (f"127.0.0.1:{dead}", False)]
+    servers.start_server(dead)
+    servers.wait(servers.is_well, "the cluster")
+
+
+@pytest.mark.trial
+def test_a_master_that_hangs_costs_one_caller_its_time_limit_and_the_others_nothing(servers: Clustered) -> None:
+    store = Store(servers.url(), timeout_s=0.5)
+    hung, *_ = servers.masters()
+    lost, *others = names_on_each(servers)
+    store.call(lambda redis: ask_now(redis, [("SET", name, "kept") for name in (lost, *others)]))
+    store.call(lambda redis: ask_now(redis, [("INCR", f"{lost}:n"), ("WAIT", 1, 200)]))
+    with servers.halted(hung):
+        with pytest.raises(StoreUnavailable, match="did not answer"):
+            store.call(lambda redis: redis.get(lost))
+        with pytest.raises(StoreUnavailable, match="does not answer"):
+            store.call(lambda redis: redis.get(lost))
+        assert store.call(lambda redis: ask_now(redis, [("GET", name) for name in others])) == [b"kept"] * 2
+        assert until_it_works(lambda: store.call(lambda redis: redis.get(lost))) == b"kept"
+    servers.wait(servers.is_well, "the cluster")
+
+
+def test_jobs_are_claimed_and_settled_where_they_lie(servers: Clustered, app_id: str) -> None:
+    async def scenario(redis: Any) -> list[Any]:
+        queue, streams = queue_of(redis), [f"proxy:{{{number}}}:jobs" for number in range(6)]
+        for stream in streams:
+            await queue.ensure_group(stream)
+        await ask_strictly(redis, [("XADD", stream, "*", "r", stream) for stream in streams])
+        return [[entry.record.decode() for entry in await queue.claim(it, 5, SECOND)] for it in streams]
+
+    assert with_redis(servers.url(), scenario) == [[f"proxy:{{{number}}}:jobs"] for number in range(6)]
+
+
+class Node:
+    """Says that it has all slots, and then the same to every command."""
+
+    def __init__(self, answer: bytes) -> None:
+        self._answer = answer
+
+    @contextmanager
+    def serving(self) -> Iterator[str]:
+        """Its URL."""
+        outer = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                while head := self.rfile.readline():
+                    words = [self.rfile.readline() for _ in range(2 * int(head[1:]))][1::2]  # each after its length
+                    own = b":%d\r\n" % self.connection.getsockname()[1]
+                    slots = b"*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$9\r\n127.0.0.1\r\n" + own
+                    self.wfile.write(slots if words[0] == b"CLUSTER\r\n" else outer._answer + b"\r\n")
+
+        class Server(socketserver.ThreadingTCPServer):
+            daemon_threads = True
+
+        with Server(("127.0.0.1", 0), Handler) as server:
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+            thread.start()
+            try:
+                yield f"redis+cluster://127.0.0.1:{server.server_address[1]}/"
+            finally:
+                server.shutdown()
+                thread.join()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"-CLUSTERDOWN The cluster is down", b"-LOADING the dataset in memory", b"-TRYAGAIN Multiple keys request",
+        b"-MASTERDOWN Link with MASTER is down", b"-READONLY You can't write against a read only replica.",
+        b"-MOVED 12182 127.0.0.1:1", b"-ASK 12182 127.0.0.1:1", b"-ERR unknown",
+    ],
+    ids=lambda answer: answer.split()[0].decode(),
+)  # fmt: skip
+def test_what_stays_wrong_is_said_when_time_is_up(answer: bytes) -> None:
+    with Node(answer).serving() as url:
+        store, started = Store(url, timeout_s=0.05), time.monotonic()
+        with pytest.raises(StoreUnavailable):
+            store.call(lambda redis: redis.set("foo", "x"))
+        with pytest.raises(StoreUnavailable, match="does not answer"):
+            store.call(lambda redis: redis.set("foo", "x"))
+        assert time.monotonic() - started < 5
+
+        async def scenario() -> None:
+            redis = async_redis(url, timeout_s=0.05)
+            try:
+                (found,) = await ask(redis, [("SET", "foo", "x")])
+            except RedisError as error:
+                found = error
+            assert isinstance(found, RedisError)
+            assert is_the_stores_own(found) or answer.startswith(b"-ERR")
+            await redis.aclose()
+
+        asyncio.run(scenario())
+
+
+def test_a_cluster_is_found_by_any_of_its_nodes_that_is_there() -> None:
+    with Node(b"+").serving() as url:
+        first = url.removeprefix("redis+cluster://").strip("/")
+        store = Store(f"redis+cluster://127.0.0.1:1,{first}/", timeout_s=0.5)  # the first to be asked is not there
+        assert store.call(lambda redis: redis.get("foo")) == b""
+    away = Store("redis+cluster://127.0.0.1:1/", timeout_s=0.2)
+    with pytest.raises(StoreUnavailable, match="NoClusterNode"):
+        away.call(lambda redis: redis.get("foo"))
+    assert away.is_away
+
+
+def test_a_server_that_is_no_node_of_a_cluster_is_said_at_once(tmp_path: Path) -> None:
+    with with_children(tmp_path) as start:
+        port = free_port()
+        start("server", [str(server_binary()), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(tmp_path)])
+        until_true(Redis(port=port).ping, "the server")
+        started = time.monotonic()
+        with pytest.raises(StoreUnavailable, match="NoClusterNode"):
+            Store(f"redis+cluster://127.0.0.1:{port}/", timeout_s=30).call(lambda redis: redis.get("foo"))
+        assert time.monotonic() - started < 15
