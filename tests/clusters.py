@@ -32,6 +32,7 @@ class Clustered:
         self.ports = [_free_port() for _ in range(masters * (1 + replicas))]
         self._servers: dict[int, Child] = {}
         self._ids: dict[int, str] = {}
+        self._halted = set[int]()
         for port in self.ports:
             self._write_config(port)
             self._launch(port)
@@ -69,9 +70,11 @@ class Clustered:
         """It neither answers nor follows meanwhile."""
         child = self._servers[port]
         child.signal(signal.SIGSTOP)
+        self._halted.add(port)
         try:
             yield
         finally:
+            self._halted.discard(port)
             child.signal(signal.SIGCONT)
 
     def is_well(self) -> bool:
@@ -83,7 +86,7 @@ class Clustered:
     def owner(self, key: str) -> int:
         """The port of the master of the key's slot, as those say that still run."""
         slot = key_slot(key.encode())
-        for port in self._servers:
+        for port in self._servers.keys() - self._halted:
             try:
                 found = self._masters_by(port)
             except RedisError:
@@ -92,7 +95,8 @@ class Clustered:
         raise AssertionError("no node answers")
 
     def masters(self) -> list[int]:
-        return list(dict.fromkeys(self._masters_by(next(iter(self._servers))).values()))
+        asked = next(port for port in self._servers if port not in self._halted)
+        return list(dict.fromkeys(self._masters_by(asked).values()))
 
     def failover(self, master: int) -> int:
         """By command. Returns the new master once all know it."""
