@@ -1,4 +1,4 @@
-"""A store, and its sentinels, over TLS with client certificates; the embedded store's server has no TLS."""
+"""A store, its sentinels, and a cluster, over TLS with client certificates; the embedded store's server has no TLS."""
 
 import shutil
 import subprocess
@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from proxy.emulators.certificates import Certificates, ensure_certificates
 from proxy.errors import StoreUnavailable
 from proxy.local.ports import free_port
 from proxy.store.connection import Store
 from proxy.store.scripts import ask
+from tests.sentinels import until_true
 from tests.store.samples import with_redis
 
 SERVER = shutil.which("redis-server") or shutil.which("valkey-server")
@@ -42,10 +44,10 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 
 @pytest.fixture(scope="module")
-def ports(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[tuple[int, int]]:
-    """Of a server and of its sentinel."""
+def ports(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[tuple[int, int, int]]:
+    """Of a server, of its sentinel and of the only node of a cluster."""
     folder = tmp_path_factory.mktemp("servers")
-    server, sentinel = free_port(), free_port()
+    server, sentinel, node = free_port(), free_port(), free_port()
     tls = [
         "port 0", "bind 127.0.0.1", "tls-replication yes", f"dir {folder}", f"tls-cert-file {certificates.certificate}",
         f"tls-key-file {certificates.key}", f"tls-ca-cert-file {certificates.ca_file}",
@@ -53,19 +55,33 @@ def ports(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) 
     (folder / "server.conf").write_text("\n".join([*tls, f"tls-port {server}", 'save ""']))
     watches = [f"sentinel monitor mymaster 127.0.0.1 {server} 1"]
     (folder / "sentinel.conf").write_text("\n".join([*tls, f"tls-port {sentinel}", *watches]) + "\n")
+    clusters = ["cluster-enabled yes", "cluster-config-file nodes", f"cluster-port {free_port()}", "tls-cluster yes"]
+    (folder / "node.conf").write_text("\n".join([*tls, *clusters, f"tls-port {node}", 'save ""']))
     assert SERVER is not None
-    argvs = [[SERVER, str(folder / "server.conf")], [SERVER, str(folder / "sentinel.conf"), "--sentinel"]]
+    argvs = [
+        [SERVER, str(folder / "server.conf")],
+        [SERVER, str(folder / "sentinel.conf"), "--sentinel"],
+        [SERVER, str(folder / "node.conf")],
+    ]
     children = [subprocess.Popen(argv, stdout=subprocess.DEVNULL) for argv in argvs]
     try:
-        yield server, sentinel
+        with Redis(port=node, ssl=True, ssl_certfile=str(certificates.certificate), ssl_keyfile=str(certificates.key),
+                   ssl_ca_certs=str(certificates.ca_file)) as client:  # fmt: skip
+            until_true(client.ping, "the node")
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        yield server, sentinel, node
     finally:
         for child in children:
             child.kill()
             child.wait(10)
 
 
-@pytest.fixture(params=["rediss://127.0.0.1:{0}/0", "rediss+sentinel://127.0.0.1:{1}/mymaster/0"])
-def place(request: pytest.FixtureRequest, ports: tuple[int, int]) -> str:
+@pytest.fixture(
+    params=[
+        "rediss://127.0.0.1:{0}/0", "rediss+sentinel://127.0.0.1:{1}/mymaster/0", "rediss+cluster://127.0.0.1:{2}/"
+    ]
+)  # fmt: skip
+def place(request: pytest.FixtureRequest, ports: tuple[int, int, int]) -> str:
     return str(request.param).format(*ports)
 
 
