@@ -46,7 +46,7 @@ class ClusterTrips:
         until = clock() + (self._timeout_s if seconds is None else seconds)
         exchange = Exchange(commands, nodes)
         while True:
-            if nodes.is_old:
+            if nodes.is_old and not exchange.has_moved:
                 await self._look(until)
             await self._round(exchange, until - clock())
             pause_s = exchange.pause_s()

@@ -164,7 +164,7 @@ class ThreadCluster(Redis):
         self.failing = []
         cluster.admit([None])
         while True:
-            if nodes.is_old:
+            if nodes.is_old and not exchange.has_moved:
                 self._look(until)
             self._round(exchange, until)
             pause_s = exchange.pause_s()

@@ -78,6 +78,7 @@ class Nodes:
         self._owners: list[Address | None] = []
         self._doubted = set[Address]()
         self._others: tuple[Address, ...] = ()  # replicas
+        self._newest: tuple[Address, ...] = ()  # who was last said to have a slot: others may hear of it later
         self.masters: tuple[Address, ...] = ()
         self.is_old = True  # it is time to look again
         self.version = 0
@@ -91,7 +92,8 @@ class Nodes:
 
     def to_ask(self) -> list[Address]:
         """Where to ask who has which slots; last, who did not answer lately."""
-        return sorted(dict.fromkeys([*self.masters, *self._others, *self._some]), key=lambda at: at in self._doubted)
+        every = dict.fromkeys([*self._newest, *self.masters, *self._others, *self._some])
+        return sorted(every, key=lambda at: at in self._doubted)
 
     def learn(self, answer: Sequence[Any], asked: Address) -> None:
         """What CLUSTER SLOTS says. A node without a name has that by which it was asked."""
@@ -111,7 +113,7 @@ class Nodes:
         """That one slot is there now. Others may be too, so it is time to look again."""
         if self._owners:
             self._owners[slot] = at
-        self.is_old = True
+        self._newest, self.is_old = (at,), True
 
     def doubt(self, at: Address) -> None:
         """It does not answer, or not as a master."""
@@ -168,6 +170,7 @@ class Exchange:
         self._commands, self._nodes = commands, nodes
         self._all = self._pending = _units(commands)
         self._asked: dict[int, Address] = {}  # who was asked last, by a unit's first place
+        self.has_moved = False  # a node has just said where to: what another one says now may be older
         self._pauses = 0
 
     def batches(self) -> dict[Address, Batch]:
@@ -211,6 +214,7 @@ class Exchange:
 
     def pause_s(self) -> float | None:
         """None: all is answered. Else what was not carried out is to be sent again, after so long."""
+        self.has_moved = False
         refused = {unit.places[0] for unit in self._pending if self._is_refused(unit)}
         if not refused:
             return None
@@ -255,6 +259,7 @@ class Exchange:
         match refusal:
             case MovedError() as moved:
                 self._nodes.moved(moved.slot_id, (moved.host or asked[0], moved.port))
+                self.has_moved = True
             case AskError() as ask:
                 unit.ask_at = ask.host or asked[0], ask.port
             case TryAgainError():

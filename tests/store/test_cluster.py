@@ -369,3 +369,17 @@ def test_a_server_that_is_no_node_of_a_cluster_is_said_at_once(tmp_path: Path) -
         with pytest.raises(StoreUnavailable, match="NoClusterNode"):
             Store(f"redis+cluster://127.0.0.1:{port}/", timeout_s=30).call(lambda redis: redis.get("foo"))
         assert time.monotonic() - started < 15
+
+
+def test_where_a_slot_has_moved_says_its_former_node_and_not_one_that_has_not_heard_of_it() -> None:
+    """Else each try would begin with the same old map, until time is up."""
+    with Node(b"+new").serving() as new:
+        port = new.rsplit(":", 1)[1].strip("/")
+        with Node(f"-MOVED 12182 127.0.0.1:{port}".encode()).serving() as old:
+            store = Store(old, timeout_s=2.0)
+            assert store.call(lambda redis: redis.get("foo")) == b"new"
+
+            async def scenario(redis: Any) -> Any:
+                return await ask(redis, [("GET", "foo")])
+
+            assert with_redis(old, scenario) == [b"new"]

@@ -119,6 +119,8 @@ def test_a_slot_that_moved_stays_moved_for_the_next_command() -> None:
             if exchange.pause_s() is None:
                 break
         assert asked == expected
+    assert known.is_old  # others may have moved too: it is looked again before the next command
+    assert known.to_ask()[0] == B  # who has it now knows that first
 
 
 def test_reads_and_waits_behind_what_is_sent_again_are_asked_again_for_they_speak_of_it() -> None:
