@@ -24,7 +24,10 @@ settings.load_profile("shared-cores")
 
 @pytest.fixture(scope="session")
 def store_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real server, started for these tests alone and stopped after them."""
+    """A real server, started for these tests alone and stopped after them; or the one that STORE_OF_TESTS names."""
+    if url := os.environ.get("STORE_OF_TESTS"):
+        yield url
+        return
     folder: Path = tmp_path_factory.mktemp("store")
     url = ensure_store(folder)
     assert Store(url, shards=1).layout.shards == 1  # what is looked for in it lies in one place

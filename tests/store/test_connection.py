@@ -90,6 +90,7 @@ def test_a_store_that_is_not_there_is_tried_once_a_second_and_the_others_are_tol
     assert len(asked.times) == 2 * tries  # one of the eight
 
 
+@pytest.mark.one_server
 def test_a_store_is_known_to_be_away_from_a_failure_until_it_answers_or_nobody_asks(store_url: str) -> None:
     clock = Clock()
     store = Store(store_url, clock=clock)
@@ -129,6 +130,7 @@ def test_a_store_s_address_has_no_name_and_no_password(url: str, at: str) -> Non
     assert address_of(url) == at
 
 
+@pytest.mark.one_server
 def test_a_store_that_begins_to_fail_is_said_once_and_once_that_it_answers_again(store_url: str) -> None:
     clock, said = Clock(), list[tuple[str, str]]()
     store = Store(store_url, clock=clock, on_change=lambda *news: said.append(news))

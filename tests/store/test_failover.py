@@ -111,6 +111,7 @@ def test_a_server_that_is_no_master_is_never_asked_twice_over_one_connection(
     assert len(set(server.heard)) == len(server.heard)
 
 
+@pytest.mark.one_server
 def test_what_one_thread_hears_makes_all_threads_leave(store_url: str) -> None:
     """A thread that only reads would hear no error there, and go on with what the old server knows."""
     store = Store(store_url, clock=iter(range(0, 1000, 10)).__next__)

@@ -1,14 +1,20 @@
 """The main job on a cluster whose masters die, are replaced or hang, and whose slots move, while messages come."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.clusters import clustered
 from tests.system.clustered_rig import ClusteredRig
-from tests.system.rig import offline, push_token
+from tests.system.rig import ROOT, offline, push_token
 from tests.system.steady import Mimc
 
+_COMMANDS = ("dead_letters", "devices", "explain")
+_ASK_THE_STORE = ["tests/store", "tests/worker", *(f"tests/test_cli_{it}.py" for it in _COMMANDS)]
 READERS = [f"reader-{number}" for number in range(8)]
 
 
@@ -65,3 +71,18 @@ def test_nothing_is_lost_and_nothing_shown_twice_whatever_becomes_of_masters_and
     assert mimc.fates() == ([], [])
     told = rig.readiness()
     assert all(told[name].startswith("unknown") for name in ("persistence", "eviction"))
+
+
+@pytest.mark.trial
+def test_all_that_is_asked_of_a_store_can_be_asked_of_a_cluster(tmp_path: Path) -> None:
+    """Above all no script, transaction or MGET may span two tags. By the tests of what asks the store."""
+    with clustered(tmp_path) as servers:
+        ran = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-n", "2", "-m", "not system and not one_server", *_ASK_THE_STORE],
+            cwd=ROOT,
+            env={**os.environ, "STORE_OF_TESTS": servers.url("default")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert ran.returncode == 0, ran.stdout[-3000:]

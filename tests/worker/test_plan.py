@@ -391,6 +391,7 @@ def test_a_message_that_was_planned_before_says_so(on_relay: OnRelay, logged: Lo
 
 
 @pytest.mark.parametrize("messages", [1, 40])
+@pytest.mark.one_server
 def test_messages_claimed_together_are_planned_in_three_round_trips_whatever_their_number(
     on_relay: OnRelay, messages: int
 ) -> None:

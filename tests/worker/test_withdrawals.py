@@ -465,6 +465,7 @@ async def trips_of(relay: Withdrawing, say: Callable[[], None]) -> int:
     return took
 
 
+@pytest.mark.one_server
 def test_neither_a_message_nor_many_reads_take_a_round_trip_each(on_relay: OnRelay) -> None:
     async def scenario(relay: Withdrawing) -> None:
         relay.counts = True

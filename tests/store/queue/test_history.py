@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import pytest
+
 from proxy.domain.dead_letters import Cause
 from proxy.domain.decisions import Result
 from proxy.domain.history import KEPT, JobEnd, Note, Noted, Reason
@@ -298,6 +300,7 @@ def test_beyond_its_size_the_oldest_go_whatever_their_bucket(store_url: str, sto
     with_redis(store_url, scenario)
 
 
+@pytest.mark.one_server
 def test_a_store_that_tells_no_sizes_is_bounded_by_a_guess(store_url: str, store: Store, app_id: str) -> None:
     written(store_url, app_id, note())
     raw(store, "ACL", "SETUSER", "sizeless", "on", ">x", "~*", "&*", "+@all", "-memory")

@@ -200,6 +200,7 @@ def test_whoever_signed_in_from_a_network_is_known_there_alone(
     assert 0 < raw(store, "TTL", keys.signed_in(who, "203.0.113.7")) <= keys.SIGNED_IN_TTL_S
 
 
+@pytest.mark.one_server
 def test_a_proved_user_is_admitted_in_one_round_trip_to_each_server(store_url: str, clock: Clock, who: str) -> None:
     with counted_trips(store_url) as main, counted_trips(store_url) as counters:
         together = RedisAdmission(Store(main.url), clock, account_lanes=[mipush_lane("77")])
