@@ -27,6 +27,15 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Claimed:
+    """What a claim brought. `is_all`: there was nothing more. `since`: it is ours since then (monotonic), None: now."""
+
+    entries: list[Entry]
+    is_all: bool
+    since: float | None = None
+
+
+@dataclass(frozen=True)
 class Finish:
     """The entry is done with and goes. Of this and others `notes` are for the history."""
 

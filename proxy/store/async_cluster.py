@@ -165,6 +165,7 @@ class AsyncCluster(AsyncRedis):
     """As AsyncStore, of a cluster."""
 
     layout: Layout
+    is_cluster = True
 
     def __init__(self, trips: ClusterTrips, shards: int | None) -> None:
         super().__init__(connection_pool=trips.pool())

@@ -222,6 +222,7 @@ class AsyncStore(AsyncRedis):
     masters: AsyncMasters | None
     shards: int | None
     layout: Layout  # where its keys lie; to be learned first
+    is_cluster = False
 
     async def learn_layout(self) -> None:
         """Raises RedisError."""

@@ -148,6 +148,7 @@ def build_worker(settings: Settings) -> Worker:
             keeps_history=settings.alerts.history_max_bytes > 0,
             counts_unread=settings.alerts.badge,
             folding=_folding(settings),
+            replicas=settings.store.replicas,
         ),
         addresses=RedisAddresses(
             redis,
@@ -174,6 +175,7 @@ def build_worker(settings: Settings) -> Worker:
 
     async def close() -> None:
         await shared.transports.aclose()
+        await shared.queue.aclose()
         await redis.aclose()
 
     lanes = [_lane_worker(lane, shared) for lane in lanes_of(settings)]

@@ -80,10 +80,11 @@ class StreamConsumer:
             block = min(self.block, _SUSPECT_BLOCK) if self._suspect else self.block
             self._asked_for = count
             try:
-                entries, self._is_behind = await self._queue.claim(self.source, count, block)
+                claimed = await self._queue.claim(self.source, count, block)
             finally:
                 self._asked_for = 0
-            return self._took(entries, since)
+            self._is_behind = not claimed.is_all
+            return self._took(claimed.entries, since if claimed.since is None else min(since, claimed.since))
 
     async def take_over(self, most: int = _CLAIM_MOST) -> list[Entry]:
         """Entries whose worker has been silent for a lease. Where there is no room the next claim does it first."""

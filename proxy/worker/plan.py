@@ -424,7 +424,8 @@ class PlanWorker:
     async def _append(self, chunks: Sequence[tuple[Plan, PlanChunk]]) -> None:
         if not chunks:
             return
-        results = await self._hand_over.append([chunk for _, chunk in chunks], self._now())
+        asked = [chunk for _, chunk in chunks]
+        results = await self._hand_over.append(asked, self._now())
         for (plan, chunk), result in zip(chunks, results, strict=True):
             plan.appended += sum(result.new) - len(result.folded)
             plan.folded += len(result.folded)
@@ -437,3 +438,4 @@ class PlanWorker:
         for result in results:
             if result.error is not None:
                 raise result.error
+        await self._hand_over.confirm(asked)

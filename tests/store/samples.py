@@ -131,8 +131,7 @@ async def put_jobs(redis: Any, lane: Lane, jobs: Sequence[Job]) -> None:
 
 async def new_of(queue: RedisQueue, source: Source, count: int = 100) -> list[Entry]:
     """What a worker claims that does not wait."""
-    entries, _ = await queue.claim(source, count, NO_WAIT)
-    return entries
+    return (await queue.claim(source, count, NO_WAIT)).entries
 
 
 async def pauses(states: RedisLaneStates, lanes: Sequence[Lane]) -> dict[Lane, Pause]:

@@ -15,10 +15,12 @@ from redis.exceptions import RedisError
 
 from proxy.domain.limits import Admitted, Blocked, Budget
 from proxy.domain.offline_messages import Letter
+from proxy.domain.settlements import Finish, SettleResult
 from proxy.errors import StoreUnavailable
 from proxy.local.ports import free_port
 from proxy.store.connection import Store, async_redis
 from proxy.store.queue.inbox import RedisInbox
+from proxy.store.queue.streams import RedisQueue
 from proxy.store.scripts import ask, ask_now, ask_strictly
 from proxy.store.server.embedded import server_binary
 from proxy.store.server.health import RedisHealth
@@ -28,7 +30,20 @@ from proxy.store.users.admission import RedisAdmission
 from proxy.store.users.blocks import RedisBlocks
 from tests.clusters import Clustered, clustered
 from tests.sentinels import APP_PASSWORD, PASSWORD, until_true, with_children
-from tests.store.samples import DAY, NOON, SECOND, apns_lane, callback, for_inbox, mipush_lane, queue_of, with_redis
+from tests.store.samples import (
+    DAY,
+    NO_WAIT,
+    NOON,
+    SECOND,
+    alert,
+    apns_lane,
+    callback,
+    for_inbox,
+    job,
+    mipush_lane,
+    queue_of,
+    with_redis,
+)
 
 pytestmark = pytest.mark.system
 T = TypeVar("T")
@@ -276,14 +291,46 @@ def test_a_master_that_hangs_costs_one_caller_its_time_limit_and_the_others_noth
 
 
 def test_jobs_are_claimed_and_settled_where_they_lie(servers: Clustered, app_id: str) -> None:
-    async def scenario(redis: Any) -> list[Any]:
-        queue, streams = queue_of(redis), [f"proxy:{{{number}}}:jobs" for number in range(6)]
-        for stream in streams:
-            await queue.ensure_group(stream)
-        await ask_strictly(redis, [("XADD", stream, "*", "r", stream) for stream in streams])
-        return [[entry.record.decode() for entry in await queue.claim(it, 5, SECOND)] for it in streams]
+    lanes = [apns_lane(app_id, "main"), apns_lane(app_id, "other")]
 
-    assert with_redis(servers.url(), scenario) == [[f"proxy:{{{number}}}:jobs"] for number in range(6)]
+    async def scenario(redis: Any) -> None:
+        queue = queue_of(redis)
+        for lane in lanes:
+            await queue.ensure_groups(lane)
+        waiting = [asyncio.create_task(queue.claim(lane, 100, 5 * SECOND)) for lane in lanes]
+        await asyncio.sleep(0.1)  # each shard is read for both
+        for lane in lanes:
+            jobs = [job(lane, f"user-{n}", of=alert(lane.app)) for n in range(100)]
+            await queue.append_planned(list(queue.chunks(app_id, lane.app, [(lane, one) for one in jobs], 50)), NOON)
+        for lane, first in zip(lanes, waiting, strict=True):
+            entries = (await first).entries
+            assert entries
+            while len(entries) < 100:
+                entries += (await queue.claim(lane, 100, SECOND)).entries
+            assert len({it.id for it in entries}) == 100
+            assert await queue.renew(lane, [it.id for it in entries]) == []
+            assert await queue.settle_jobs(lane, [Finish(it.id) for it in entries]) == SettleResult()
+        assert await queue.lengths(lanes) == [0, 0]
+        assert (await queue.claim(lanes[0], 100, NO_WAIT)).entries == []
+        await queue.aclose()
+
+    with_redis(servers.url(), scenario)
+
+
+def test_what_was_planned_is_confirmed_by_the_replicas_of_each_node(servers: Clustered, app_id: str) -> None:
+    lane = apns_lane(app_id)
+
+    async def scenario(redis: Any) -> None:
+        queue = RedisQueue(redis, "w", lease=DAY, dedupe_ttl=DAY, jobs_cap=1000, dead_cap=10, replicas=1)
+        chunks = list(queue.chunks(app_id, "m1", [(lane, job(lane, f"user-{n}")) for n in range(100)], 50))
+        await queue.append_planned(chunks, NOON)
+        await queue.confirm(chunks)
+        halted = servers.halted(servers.replica_of(servers.masters()[0]))
+        with halted, pytest.raises(RedisError, match="too few of the store's replicas have it"):
+            await queue.confirm(chunks)
+        await queue.confirm([])
+
+    with_redis(servers.url(), scenario)
 
 
 class Node:

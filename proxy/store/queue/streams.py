@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from itertools import cycle, islice
 from typing import Any, TypeVar, assert_never
 
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from proxy.domain.dead_letters import Cause
@@ -24,6 +25,7 @@ from proxy.domain.lanes import Callbacks, Lane, Source
 from proxy.domain.settlements import (
     Bury,
     ChunkResult,
+    Claimed,
     Entry,
     Finish,
     Move,
@@ -42,6 +44,7 @@ from proxy.store.history_records import record_of
 from proxy.store.keys import Layout
 from proxy.store.queue.caps import Caps
 from proxy.store.queue.folds import GOES_AT_ONCE, Folding, key_of
+from proxy.store.queue.reads import Found, ShardReads
 from proxy.store.records import dump_dead_letter, dump_job
 from proxy.store.scripts import Argument, Command, ask, ask_strictly, script
 from proxy.store.server.writes import CountedWrites
@@ -50,6 +53,7 @@ from proxy.store.users.unread import counting
 
 _GONE_MS = 3_600_000
 _IDS_PER_CALL = 500  # Lua's unpack and the store's patience both have limits
+_REPLICAS_TAKE_MS = 1000  # at most, one after the other
 _SUSPECT_AFTER = 2  # claims
 _WAIT_FIRST_MS, _WAIT_LONGEST_MS = 1_000, 30_000  # a message for a lane that is full
 _T = TypeVar("_T")
@@ -73,8 +77,13 @@ class RedisQueue:
         keeps_history: bool = True,
         counts_unread: bool = False,
         folding: Folding | None = None,
+        replicas: int = 0,
     ) -> None:
-        """`counts_unread`: what is planned counts as unread; `folding` None: each message has an alert of its own."""
+        """`counts_unread`: what is planned counts as unread; `folding` None: each message has an alert of its own.
+
+        `replicas`: so many of the store's have what a callback led to before it ends.
+        """
+        self._replicas = replicas
         self._redis, self._counts_unread, self._folding = redis, counts_unread, folding
         self._writes = writes or CountedWrites()
         self._instance = instance
@@ -83,7 +92,12 @@ class RedisQueue:
         self._caps = Caps(jobs_cap)
         self._dead_cap = dead_cap
         self._keeps_history = keeps_history
+        self._reads = ShardReads(redis, instance, lambda source, shard: _stream(self.layout, source, shard))
         self._turn = 0  # which shard comes first
+
+    async def aclose(self) -> None:
+        """Waits for reads that are under way."""
+        await self._reads.aclose()
 
     @property
     def layout(self) -> Layout:
@@ -101,27 +115,33 @@ class RedisQueue:
         """By shard."""
         return [_stream(self.layout, source, shard) for shard in self.layout.all_shards]
 
-    async def claim(self, source: Source, count: int, block: timedelta) -> tuple[list[Entry], bool]:
-        """Up to `count` new entries, of all shards alike, and whether there may be more; waits up to `block` for the
-        first.
-        """
-        streams = self.streams(source)
-        if count < len(streams):
-            streams = self._in_turn(streams, count)
-        each = count // len(streams)
+    async def claim(self, source: Source, count: int, block: timedelta) -> Claimed:
+        """Up to `count` new entries, of all shards alike; waits up to `block` for the first."""
+        shards = self._in_turn(self.layout.all_shards, count)
+        each = count // len(shards)
+        try:
+            found, since = await self._read(source, dict.fromkeys(shards, each), block)
+        except RedisError as error:
+            _only_no_group(error)
+            await self.ensure_groups(source)
+            return Claimed([], is_all=True)
+        entries = [_entry(shard, id_, fields) for shard, some in found for id_, fields in some]
+        return Claimed(entries, all(len(some) < each for _, some in found), since)
+
+    async def _read(
+        self, source: Source, shards: Mapping[int, int], block: timedelta
+    ) -> tuple[Sequence[Found], float | None]:
+        """As ShardReads.claim; where one server has all shards one command reads them."""
+        if self._redis.is_cluster and len(self.layout.all_shards) > 1:
+            return await self._reads.claim(source, shards, block)
+        layout, each = self.layout, min(shards.values())
+        by_name = {_stream(layout, source, shard).encode(): shard for shard in shards}
         command: Command = ("XREADGROUP", "GROUP", keys.GROUP, self._instance, "COUNT", each, "BLOCK",
-                   max(_milliseconds(block), 1), "STREAMS", *streams, *[">"] * len(streams))  # fmt: skip
+                   max(_milliseconds(block), 1), "STREAMS", *by_name, *[">"] * len(by_name))  # fmt: skip
         (answer,) = await ask(self._redis, [command])
         if isinstance(answer, RedisError):
-            _only_no_group(answer)
-            await self.ensure_groups(source)
-            return [], False
-        if not answer:
-            return [], False
-        shards = {stream.encode(): shard for shard, stream in enumerate(self.streams(source))}
-        found = [(shards[stream], entries) for stream, entries in answer]
-        more = any(len(entries) >= each for _, entries in found)
-        return [_entry(shard, id_, fields) for shard, entries in found for id_, fields in entries], more
+            raise answer
+        return [(by_name[name], entries) for name, entries in answer or []], None
 
     async def take_over(self, source: Source, count: int, *, suspect: bool) -> list[Entry]:
         """Entries whose worker has been silent for a lease: up to `count` whose second claim this is.
@@ -213,6 +233,22 @@ class RedisQueue:
         answers = await ask(self._redis, commands, then)
         results = [_chunk_result(self.layout, chunk, answer) for chunk, answer in zip(chunks, answers, strict=False)]
         return results, answers[len(chunks) :]
+
+    async def confirm(self, chunks: Sequence[PlanChunk]) -> None:
+        """Returns once the replicas have what was appended: the end of its callback may lie on another node, whose
+        replicas know nothing of that. On one server they have it before they have the end. Raises RedisError.
+        """
+        if not (self._replicas and self._redis.is_cluster):
+            return
+        counters = {
+            self.layout.writes(chunk.app_id, self.layout.shard_of_account(chunk.jobs[0][1].account)) for chunk in chunks
+        }
+        asked: list[Command] = []
+        for counter in sorted(counters):  # the server waits for what its own connection wrote
+            asked += [("INCRBY", counter, 0), ("WAIT", self._replicas, _REPLICAS_TAKE_MS // len(counters))]
+        have_it = (await ask_strictly(self._redis, asked))[1::2]
+        if have_it and min(have_it) < self._replicas:
+            raise RedisConnectionError("too few of the store's replicas have it")
 
     async def append_notes(self, app_id: str, notes: Mapping[int, bytes]) -> list[str]:
         """Into the history: records, by the shard of their accounts. Returns errors: they are worth no message."""

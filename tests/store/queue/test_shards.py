@@ -91,12 +91,13 @@ def test_jobs_lie_in_the_shards_of_their_accounts_and_one_call_claims_of_all(sha
             for _, fields in await redis.xrange(LAYOUT.jobs(lane, shard)):
                 assert LAYOUT.shard_of_account(load_job(fields[b"r"]).account) == shard
         assert await queue.lengths([lane]) == [200]
-        entries, more = await queue.claim(lane, 32, MS)
-        assert (len(entries), more) == (32, True)
+        claimed = await queue.claim(lane, 32, MS)
+        entries = [*claimed.entries]
+        assert (len(entries), claimed.is_all) == (32, False)
         assert set(Counter(it.id.partition(b"/")[2] for it in entries).values()) == {2}
-        while more:
-            found, more = await queue.claim(lane, 500, MS)
-            entries += found
+        while not claimed.is_all:
+            claimed = await queue.claim(lane, 500, MS)
+            entries += claimed.entries
         assert len({it.id for it in entries}) == len(entries) == 200
         assert await queue.renew(lane, [it.id for it in entries]) == []
         settlements: list[Settlement] = [Finish(it.id) for it in entries]
