@@ -39,7 +39,7 @@ def _usable_settings() -> Settings:
     found = load_settings()
     check_spool(found.store)
     url, timeout_s = found.store.url.get_secret_value(), found.store.timeout.total_seconds()
-    refuse_unfit(Store(url, timeout_s, shards=found.store.shards))
+    refuse_unfit(Store(url, timeout_s, shards=found.store.shards, app_ids=[it.app_id for it in found.apps.values()]))
     return found
 
 

@@ -71,7 +71,12 @@ def store_of(settings: "Settings", *, at_least_s: float = 0) -> "Store":
     from proxy.store.connection import Store  # noqa: PLC0415  0.1 s of CPU that `emulate` need not spend
 
     url, timeout_s = settings.store.url.get_secret_value(), settings.store.timeout.total_seconds()
-    return Store(url, max(timeout_s, at_least_s), shards=settings.store.shards)
+    return Store(
+        url,
+        max(timeout_s, at_least_s),
+        shards=settings.store.shards,
+        app_ids=[app.app_id for app in settings.apps.values()],
+    )
 
 
 def store_clock(settings: "Settings") -> Callable[[], datetime]:

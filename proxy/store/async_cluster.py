@@ -167,13 +167,13 @@ class AsyncCluster(AsyncRedis):
     layout: Layout
     is_cluster = True
 
-    def __init__(self, trips: ClusterTrips, shards: int | None) -> None:
+    def __init__(self, trips: ClusterTrips, shards: int | None, app_ids: Sequence[str]) -> None:
         super().__init__(connection_pool=trips.pool())
-        self.round_trips, self.shards = trips, shards
+        self.round_trips, self.shards, self.app_ids = trips, shards, app_ids
 
     async def learn_layout(self) -> None:
         """Raises RedisError."""
-        self.layout = await layout_of_async(self, self.shards)
+        self.layout = await layout_of_async(self, self.shards, self.app_ids)
 
     async def follow_master(self) -> None:
         """It follows with each command: a node that lost its place says whose it is."""

@@ -51,11 +51,13 @@ class Store:
         clock: Callable[[], float] = time.monotonic,
         on_change: Callable[[str, str], None] = lambda _at, _error: None,
         shards: int | None = None,
+        app_ids: Sequence[str] = (),
     ) -> None:
         """`on_change` is called with the server's address when it begins to fail, with the error, and "" when it
-        answers again. `shards`: of a store that is new; None: the usual number.
+        answers again. `shards`: of a store that is new; None: the usual number. `app_ids`: by
+        them a store that an earlier version made is known.
         """
-        self._shards = shards
+        self._shards, self._app_ids = shards, app_ids
         self._layout: Layout | None = None
         address = read_store_address(url)
         self._url, self.at = address.url, address.shown
@@ -89,7 +91,7 @@ class Store:
         """Where its keys lie. Asked for once. Raises StoreUnavailable."""
         layout = self._layout
         if layout is None:
-            layout = self._layout = self.call(partial(layout_of, shards=self._shards))
+            layout = self._layout = self.call(partial(layout_of, shards=self._shards, app_ids=self._app_ids))
         return layout
 
     def forget_layout(self) -> None:
@@ -221,12 +223,13 @@ class AsyncStore(AsyncRedis):
     round_trips: RoundTrips
     masters: AsyncMasters | None
     shards: int | None
+    app_ids: Sequence[str]
     layout: Layout  # where its keys lie; to be learned first
     is_cluster = False
 
     async def learn_layout(self) -> None:
         """Raises RedisError."""
-        self.layout = await layout_of_async(self, self.shards)
+        self.layout = await layout_of_async(self, self.shards, self.app_ids)
 
     async def servers(self) -> list[AsyncRedis]:
         """As those of ThreadRedis."""
@@ -256,15 +259,18 @@ async def lasting_redis(url: str, timeout_s: float, layout: Layout) -> AsyncIter
         await redis.aclose()
 
 
-def async_redis(url: str, timeout_s: float, shards: int | None = None) -> AsyncStore | AsyncCluster:
-    """The store for an event loop. `timeout_s` must exceed the longest blocking read. `shards` as for Store.
+def async_redis(
+    url: str, timeout_s: float, shards: int | None = None, app_ids: Sequence[str] = ()
+) -> AsyncStore | AsyncCluster:
+    """The store for an event loop. `timeout_s` must exceed the longest blocking read. `shards` and
+    `app_ids` as for Store.
 
     A caller that finds all connections taken waits for one: an answer about a batch makes as many calls as it has
     targets, and the library's ordinary pool fails the 101st.
     """
     address = read_store_address(url)
     if address.nodes:
-        return AsyncCluster(ClusterTrips(address, timeout_s), shards)
+        return AsyncCluster(ClusterTrips(address, timeout_s), shards, app_ids)
 
     async def moved() -> None:
         await store.round_trips.leave()
@@ -285,6 +291,6 @@ def async_redis(url: str, timeout_s: float, shards: int | None = None) -> AsyncS
     )
     pool.connection_class = type("LeavingConnection", (_LeavesReplicas, pool.connection_class), {})
     store = cast(AsyncStore, AsyncStore.from_pool(pool))
-    store.masters, store.shards = masters, shards
+    store.masters, store.shards, store.app_ids = masters, shards, app_ids
     store.round_trips = RoundTrips(pool_of(ConnectionPool, socket_timeout=None), timeout_s)
     return store

@@ -10,7 +10,7 @@ from typing import Any
 
 from proxy.errors import BadSettings
 from proxy.store import keys
-from proxy.store.scripts import Argument, script
+from proxy.store.scripts import Argument, Command, ask_now, ask_strictly, script
 
 
 def new_id() -> str:
@@ -32,12 +32,29 @@ def layout_in(answer: Sequence[Any], shards: int | None) -> keys.Layout:
     return keys.Layout(found)
 
 
-def layout_of(redis: Any, shards: int | None) -> keys.Layout:
-    return layout_in(script("know_store").run(redis, *asked("", new_id(), _now_ms(), shards)), shards)
+def layout_of(redis: Any, shards: int | None, app_ids: Sequence[str]) -> keys.Layout:
+    """`shards`: of a store that is new; `app_ids`: those of the settings. Raises BadSettings, see above."""
+    (known,) = ask_now(redis, [_IDENTITY])
+    wanted = shards
+    if not known and app_ids and any(ask_now(redis, _of_an_earlier_program(app_ids))):
+        wanted = 0
+    return layout_in(script("know_store").run(redis, *asked("", new_id(), _now_ms(), wanted)), shards)
 
 
-async def layout_of_async(redis: Any, shards: int | None) -> keys.Layout:
-    return layout_in(await script("know_store").run_async(redis, *asked("", new_id(), _now_ms(), shards)), shards)
+async def layout_of_async(redis: Any, shards: int | None, app_ids: Sequence[str]) -> keys.Layout:
+    (known,) = await ask_strictly(redis, [_IDENTITY])
+    wanted = shards
+    if not known and app_ids and any(await ask_strictly(redis, _of_an_earlier_program(app_ids))):
+        wanted = 0
+    return layout_in(await script("know_store").run_async(redis, *asked("", new_id(), _now_ms(), wanted)), shards)
+
+
+_IDENTITY: Command = ("EXISTS", keys.identity())
+
+
+def _of_an_earlier_program(app_ids: Sequence[str]) -> list[Command]:
+    """The first versions gave a store no identity. Their workers made a stream of callbacks at once."""
+    return [("EXISTS", keys.Layout(0).callbacks(app_id, 0)) for app_id in app_ids]
 
 
 def _now_ms() -> int:

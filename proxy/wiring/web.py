@@ -78,13 +78,14 @@ log = structlog.get_logger()
 def web_services(settings: Settings) -> Services:
     """Raises BadSettings."""
     timeout_s = settings.store.timeout.total_seconds()
+    lanes, app_ids = lanes_of(settings), sorted(set(app_ids_of(settings).values()))
     store = Store(
         settings.store.url.get_secret_value(),
         timeout_s,
         on_change=partial(log_store, "store.url"),
         shards=settings.store.shards,
+        app_ids=app_ids,
     )
-    lanes, app_ids = lanes_of(settings), sorted(set(app_ids_of(settings).values()))
     counters = settings.limits.url
     skews, clock = clock_monitor(), StoreClock()
     sign_ins = built_in_accounts(settings.auth.accounts, RedisBlocks(store), settings.server.sign_in_threads)

@@ -131,9 +131,12 @@ class _Shared:
 def build_worker(settings: Settings) -> Worker:
     """One worker instance: a plan per appId, a lane worker per lane. Call it on the running event loop."""
     relay = settings.relay
-    redis = async_redis(settings.store.url.get_secret_value(), timeout_s=_STORE_TIMEOUT_S, shards=settings.store.shards)
+    url, app_ids = settings.store.url.get_secret_value(), app_ids_of(settings)
+    redis = async_redis(
+        url, timeout_s=_STORE_TIMEOUT_S, shards=settings.store.shards, app_ids=sorted(set(app_ids.values()))
+    )
     instance = f"{platform.node()[:32]}-{os.getpid()}-{secrets.token_hex(4)}"
-    app_ids, writes = app_ids_of(settings), CountedWrites()
+    writes = CountedWrites()
     shared = _Shared(
         settings=settings,
         redis=redis,

@@ -58,7 +58,6 @@ from proxy.store.scripts import ask_now, ask_strictly
 from proxy.store.server.clocks import clock_commands
 from proxy.store.server.embedded import ensure_store, stop_store
 from proxy.store.server.health import RedisHealth
-from proxy.store.server.identity import IdentityMonitor, StoreIdentity
 from proxy.store.server.token_facts import token_commands
 from proxy.store.server.worker_states import WorkerStates
 from proxy.store.steps import Steps
@@ -134,8 +133,8 @@ def jobs() -> Jobs:
 
 def write(url: str) -> None:
     """Put one of everything into an empty store."""
-    store, identity = Store(url), StoreIdentity(url, new_id=lambda: "0123456789abcdef", shards=0)
-    IdentityMonitor(store, identity, lambda _: None, lambda: NOON).look()
+    store = Store(url)  # which an earlier version met first: so all formats began
+    store.call(lambda redis: redis.hset(keys.identity(), mapping={"id": "0123456789abcdef", "made_at": to_ms(NOON)}))
     RedisInbox(store, DAY, 10).accept(*for_inbox(TO_A_GROUP, NOON))
     RedisInbox(store, DAY, 10).accept(*for_inbox(TO_ONE, NOON))
     devices = RedisDeviceRegistry(store, APP_IDS)
@@ -176,7 +175,7 @@ def spool_file() -> bytes:
 
 def read(url: str) -> dict[str, Any]:
     """What the program makes of a store in which one of everything lies. It changes the store."""
-    store = Store(url)
+    store = Store(url, app_ids=[APP_ID])
     told: dict[str, Any] = {
         "group again": RedisInbox(store, DAY, 10).accept(*for_inbox(TO_A_GROUP, NOON)).duplicate,
         "devices": [_device(it) for it in RedisDeviceRegistry(store, APP_IDS).devices_of("main", "ben")],
@@ -260,7 +259,7 @@ def main(*order: str) -> None:
 
 
 async def _with_redis(url: str, scenario: Any) -> Any:
-    redis = async_redis(url, timeout_s=5.0)
+    redis = async_redis(url, timeout_s=5.0, app_ids=[APP_ID])
     await redis.learn_layout()
     try:
         return await scenario(redis)

@@ -77,6 +77,7 @@ def test_a_worker_that_was_stopped_for_two_leases_sends_and_settles_nothing_that
         sleeper = rig.start_worker()
         post_220(rig)
         rig.wait(lambda: streams_open(rig) >= 50, "50 pushes in flight, the others waiting inside the worker")
+        rig.wait(lambda: rig.holders(OTHER).get(sleeper.popen.pid) == rig.backlog(OTHER), "all jobs in its hands")
         sleeper.signal(signal.SIGSTOP)
         rig.fault("apns", effect="limit", code=1000)  # nothing but the lease keeps the sleeper from sending them all
         time.sleep(2 * LEASE_S)

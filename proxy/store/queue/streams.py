@@ -126,6 +126,8 @@ class RedisQueue:
             await self.ensure_groups(source)
             return Claimed([], is_all=True)
         entries = [_entry(shard, id_, fields) for shard, some in found for id_, fields in some]
+        if len(found) > 1:
+            entries.sort(key=_when)  # in the order in which they came, as far as one read shows it
         return Claimed(entries, all(len(some) < each for _, some in found), since)
 
     async def _read(
@@ -474,6 +476,11 @@ def _id(shard: int, own: bytes) -> bytes:
 def _own_id(entry_id: bytes) -> bytes:
     """The stream's."""
     return entry_id.partition(b"/")[0]
+
+
+def _when(entry: Entry) -> bytes:
+    """The milliseconds that its id begins with."""
+    return entry.id.partition(b"-")[0]
 
 
 def _by_shard(items: Iterable[_T], id_of: Callable[[_T], bytes]) -> Iterable[tuple[int, list[_T]]]:

@@ -127,6 +127,7 @@ class IdentityMonitor:
         now = self._now()
         names, args = self._identity.asked(now)
         with suppress(StoreUnavailable):
+            _ = self._store.layout  # what it is like is looked at before it gets an identity
             answer = self._store.call(lambda redis: script("know_store").run(redis, names, args))
             loss = self._identity.learn(answer)
             if loss:
@@ -155,9 +156,13 @@ class AsyncIdentityMonitor:
         writes: CountedWrites | None = None,
     ) -> None:
         self._redis, self._identity, self._on_loss = redis, identity, on_loss
+        self._is_unknown = True
         self._writes = writes or CountedWrites()
 
     async def look(self, now: datetime) -> None:
+        if self._is_unknown:
+            await self._redis.learn_layout()
+            self._is_unknown = False
         names, args = self._identity.asked(now)
         answer = await script("know_store").run_async(self._redis, names, args)
         self._redis.layout = layout_in(answer, self._identity.shards)

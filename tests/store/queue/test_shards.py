@@ -296,3 +296,26 @@ def test_a_message_over_all_shards_is_planned_once(sharded_url: str, app_id: str
         assert again.new == [False]
 
     with_redis(sharded_url, scenario)
+
+
+def test_a_store_of_the_first_versions_which_had_no_identity_keeps_its_layout_too(tmp_path: Path) -> None:
+    store = Store(ensure_store(tmp_path), app_ids=["77", "78"])
+    raw(store, "XGROUP", "CREATE", "proxy:{78}:callbacks", keys.GROUP, "0", "MKSTREAM")
+    assert store.layout.shards == 0
+    assert Store(ensure_store(tmp_path)).layout.shards == 0
+    stop_store(tmp_path)
+
+
+def test_what_one_read_brings_is_in_the_order_in_which_it_came(sharded_url: str, app_id: str) -> None:
+    lane = apns_lane(app_id)
+
+    async def scenario(redis: Any) -> None:
+        queue = queue_of(redis)
+        await queue.ensure_groups(lane)
+        for one in people(lane, 20):
+            await put_jobs(redis, lane, [one])
+            await asyncio.sleep(0.002)
+        found = [load_job(it.record).account for it in await new_of(queue, lane, 500)]
+        assert found == [f"user-{n}" for n in range(20)]
+
+    with_redis(sharded_url, scenario)
