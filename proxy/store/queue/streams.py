@@ -150,24 +150,28 @@ class RedisQueue:
 
         One that was claimed twice and not settled may be what ends its workers. Where `suspect`, one such is taken too.
         """
-        first, *others = every = self._in_turn(self.layout.all_shards)
-        shares = {shard: max(count // len(every), 1) for shard in every[:count]}
-        asked = [self._taking_over(source, it, shares.get(it, 0), suspect=suspect and it == first) for it in every]
-        found = list(zip(every, await ask(self._redis, asked), strict=True))
-        has_suspect = any(it[2] >= _SUSPECT_AFTER for _, taken in found[:1] if isinstance(taken, list) for it in taken)
+        taken, left, shards = list[Entry](), count, self._in_turn(self.layout.all_shards)
+        first, *others = shards
+        is_first = suspect
+        while shards and left > 0:  # one of them may hold all of it
+            share = max(left // len(shards), 1)
+            asked = [self._taking_over(source, it, share, suspect=is_first and it == first) for it in shards[:left]]
+            answers = await ask(self._redis, asked)
+            for answer in answers:
+                if isinstance(answer, RedisError):
+                    _only_no_group(answer)
+                    await self.ensure_groups(source)
+                    return taken
+            for shard, answer in zip(shards, answers, strict=False):
+                taken += _taken(shard, answer)
+            shards = [it for it, answer in zip(shards, answers, strict=False) if len(answer) >= share]
+            left, is_first = count - len(taken), False
+        has_suspect = any(it.deliveries > _SUSPECT_AFTER for it in taken)
         for shard in others if suspect and not has_suspect else ():
-            (answer,) = await ask(self._redis, [self._taking_over(source, shard, 0, suspect=True)])
-            found.append((shard, answer))
+            (answer,) = await ask_strictly(self._redis, [self._taking_over(source, shard, 0, suspect=True)])
             if answer:
-                break
-        for _, answer in found:
-            if isinstance(answer, RedisError):
-                _only_no_group(answer)
-                await self.ensure_groups(source)
-                return []
-        return [
-            _entry(shard, id_, fields, deliveries + 1) for shard, taken in found for id_, fields, deliveries in taken
-        ]
+                return taken + _taken(shard, answer)
+        return taken
 
     async def abandoned(self, sources: Sequence[Source]) -> list[Source]:
         """Those that hold an entry whose worker has been silent for a lease; one round trip."""
@@ -476,6 +480,10 @@ def _id(shard: int, own: bytes) -> bytes:
 def _own_id(entry_id: bytes) -> bytes:
     """The stream's."""
     return entry_id.partition(b"/")[0]
+
+
+def _taken(shard: int, answer: Sequence[Any]) -> list[Entry]:
+    return [_entry(shard, id_, fields, deliveries + 1) for id_, fields, deliveries in answer]
 
 
 def _when(entry: Entry) -> bytes:

@@ -319,3 +319,21 @@ def test_what_one_read_brings_is_in_the_order_in_which_it_came(sharded_url: str,
         assert found == [f"user-{n}" for n in range(20)]
 
     with_redis(sharded_url, scenario)
+
+
+def test_all_that_a_dead_worker_held_in_one_shard_is_taken_over_at_once(sharded_url: str, app_id: str) -> None:
+    lane = apns_lane(app_id)
+
+    async def scenario(redis: Any) -> None:
+        dead, heir = queue_of(redis, "dead", SHORT_LEASE), queue_of(redis, "heir", timedelta(seconds=1))
+        await heir.ensure_groups(lane)
+        await put_jobs(redis, lane, [job(lane, "ben", f"phone-{n}") for n in range(120)])
+        held = list[Entry]()
+        while len(held) < 120:
+            held += await new_of(dead, lane, 500)
+        await asyncio.sleep(1.1)
+        taken = await heir.take_over(lane, 100, suspect=True)
+        assert len({it.id for it in taken}) == len(taken) == 100
+        assert len(await heir.take_over(lane, 100, suspect=True)) == 20
+
+    with_redis(sharded_url, scenario)
