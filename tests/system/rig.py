@@ -111,6 +111,8 @@ class Rig:
     elsewhere may have an environment of its own in `.venv`.
     """
 
+    is_one_server = True  # the store
+
     def __init__(
         self,
         folder: Path,
@@ -322,7 +324,7 @@ class Rig:
         Callbacks that wait for a full lane count too. With `within_s`, retries that are due later do not.
         """
         until = "+inf" if within_s is None else (time.time() + within_s) * 1000
-        with self.redis() as redis, redis.pipeline(transaction=True) as pipe:
+        with self.redis() as redis, redis.pipeline(transaction=self.is_one_server) as pipe:
             for stream in stored.callbacks(redis, app_id):
                 pipe.xlen(stream)
             for name in stored.waiting(redis, app_id):

