@@ -1,21 +1,15 @@
 """The main job on a cluster whose masters die, are replaced or hang, and whose slots move, while messages come."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.clusters import clustered
 from tests.system.clustered_rig import ClusteredRig
-from tests.system.rig import ROOT, offline, push_token
+from tests.system.rig import offline, push_token
 from tests.system.steady import Mimc
 
-_COMMANDS = ("dead_letters", "devices", "explain")
-_ASK_THE_STORE = ["tests/store", "tests/worker", *(f"tests/test_cli_{it}.py" for it in _COMMANDS)]
-ONE_SHARD = {"APP_PROXY_STORE__SHARDS": "1"}  # until the scripts of devices keep to one of several
+SHARDS = "1"  # until the scripts of devices keep to one of several
 READERS = [f"reader-{number}" for number in range(8)]
 
 
@@ -31,8 +25,8 @@ def registered(rig: ClusteredRig) -> None:
 
 
 def test_a_message_becomes_a_push_before_and_after_a_master_died(rig: ClusteredRig) -> None:
-    rig.start_web(**ONE_SHARD)
-    rig.start_workers(1, **ONE_SHARD)
+    rig.start_web(APP_PROXY_STORE__SHARDS=SHARDS)
+    rig.start_workers(1, APP_PROXY_STORE__SHARDS=SHARDS)
     registered(rig)
     assert rig.post(offline("bob", READERS[0], "before", 1)).status_code == 200
     rig.wait(lambda: len(rig.accepted()) == 1, "the first push")
@@ -44,8 +38,8 @@ def test_a_message_becomes_a_push_before_and_after_a_master_died(rig: ClusteredR
 
 @pytest.mark.trial
 def test_nothing_is_lost_and_nothing_shown_twice_whatever_becomes_of_masters_and_slots(rig: ClusteredRig) -> None:
-    rig.start_web(APP_PROXY_STORE__REPLICAS="1", **ONE_SHARD)
-    rig.start_workers(2, **ONE_SHARD)
+    rig.start_web(APP_PROXY_STORE__REPLICAS="1", APP_PROXY_STORE__SHARDS=SHARDS)
+    rig.start_workers(2, APP_PROXY_STORE__SHARDS=SHARDS)
     registered(rig)
     servers = rig.servers
     servers.wait(servers.is_well, "the replicas")
@@ -72,18 +66,3 @@ def test_nothing_is_lost_and_nothing_shown_twice_whatever_becomes_of_masters_and
     assert mimc.fates() == ([], [])
     told = rig.readiness()
     assert all(told[name].startswith("unknown") for name in ("persistence", "eviction"))
-
-
-@pytest.mark.trial
-def test_all_that_is_asked_of_a_store_can_be_asked_of_a_cluster(tmp_path: Path) -> None:
-    """Above all no script, transaction or MGET may span two tags. By the tests of what asks the store."""
-    with clustered(tmp_path) as servers:
-        ran = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-n", "2", "-m", "not system and not one_server", *_ASK_THE_STORE],
-            cwd=ROOT,
-            env={**os.environ, "STORE_OF_TESTS": servers.url("default")},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    assert ran.returncode == 0, ran.stdout[-3000:]
