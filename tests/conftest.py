@@ -26,6 +26,7 @@ settings.load_profile("shared-cores")
 def store_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real server, started for these tests alone and stopped after them; or the one that STORE_OF_TESTS names."""
     if url := os.environ.get("STORE_OF_TESTS"):
+        assert Store(url, shards=1).layout.shards == 1
         yield url
         return
     folder: Path = tmp_path_factory.mktemp("store")
