@@ -21,6 +21,7 @@ from proxy.store.scripts import Command, ask
 from proxy.store.troubles import is_the_stores_own
 
 _REST_S = 0.5
+_ROUND_TRIP_S = 0.1  # what the reads themselves bring at the end of their time is not left for the next claim
 
 Found = tuple[int, Sequence[Any]]  # a shard, and entries of its stream
 
@@ -69,7 +70,7 @@ class ShardReads:
             mine.each, mine.is_waited_for = min(shards.values()), True
             self._want(source, shards, block)
             with suppress(TimeoutError):
-                async with asyncio.timeout(block.total_seconds()):
+                async with asyncio.timeout(block.total_seconds() + _ROUND_TRIP_S):
                     await mine.arrived.wait()
             mine.is_waited_for = False
         found, since, mine.found, mine.since = mine.found, mine.since, [], float("inf")
