@@ -98,7 +98,7 @@ def dropping(
     of: Change, account: str, which: Sequence[tuple[str, bytes]], keep: int = 0, *, part: str = "drop"
 ) -> Command:
     """Take these devices with these registrations (b"": any) out of the list, in this order, as long as it has more
-    than `keep`. `dropped` reads the answer."""
+    than `keep`. `dropped` reads the answer. `part`: another one in each call of a change."""
     flat = [it for one in which for it in one]
     return script("drop_registrations").call(
         [of.account(account), of.leftovers(account)], [f"{of.id_}:{part}", keys.DEVICE_TTL_S, keep, *flat]
@@ -152,14 +152,16 @@ def settling(of: Change, left: Sequence[Leftover], besides: Sequence[Command] = 
     return answers
 
 
-def ending(of: Change, whose: Sequence[tuple[str, str]], owner_keys: Sequence[str]) -> Steps[list[Leftover]]:
+def ending(
+    of: Change, whose: Sequence[tuple[str, str]], owner_keys: Sequence[str], *, part: str
+) -> Steps[list[Leftover]]:
     """Take those of these (account, device) out of their lists that name one of these push tokens."""
     answers = yield [("HGET", of.account(account), device_id) for account, device_id in whose]
     commands, accounts = list[Command](), list[str]()
     for number, ((account, device_id), value) in enumerate(zip(whose, answers, strict=True)):
         registration = of.read(device_id, value)
         if registration and not set(owner_keys).isdisjoint(registration.owner_keys):
-            commands.append(dropping(of, account, [(device_id, value)], part=f"moved{number}"))
+            commands.append(dropping(of, account, [(device_id, value)], part=f"{part}{number}"))
             accounts.append(account)
     if not commands:
         return []

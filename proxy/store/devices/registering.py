@@ -1,6 +1,7 @@
 """Registering a device and signing it out, as steps. See changes.py for what a crash between two of them leaves."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from proxy.domain.callbacks import account_digest
 from proxy.domain.devices import Device, Registered
@@ -23,6 +24,7 @@ from proxy.store.scripts import Command, script
 from proxy.store.steps import Steps
 
 _DONE = 1
+_NOBODY = [None, None]
 
 
 def registering(of: Change, device: Device, per_account: int) -> Steps[Registered]:
@@ -40,56 +42,51 @@ def registering(of: Change, device: Device, per_account: int) -> Steps[Registere
     ]
     former, left = began(of, account, device_id, first)
     known = set(_others(owners, account, device_id))
-    if known:
-        left += yield from ending(of, sorted(known), new.owner_keys)
+    left += (yield from ending(of, sorted(known), new.owner_keys, part="before")) if known else []
 
     frees = freeing(left, taken=new.owner_keys)
     answers = yield [*taking(account, device, new), *frees]
     before = answers[: 2 * len(new.owner_keys) : 2]
-    since = set(_others(before, account, device_id)) - known  # they came between
-    ended = (yield from ending(of, sorted(since), new.owner_keys)) if since else []
+    since = set(_others(before, account, device_id))  # they may have registered between
+    ended = (yield from ending(of, sorted(since), new.owner_keys, part="between")) if since else []
 
     settled = former is not None and set(former.owner_keys) <= set(new.owner_keys)
     committing = commit(of, device, new, per_account, settled=former.value if former and settled else b"")
     (what, *found), *_ = yield [committing, *forgetting(of, left)]
     if what != _DONE:
-        yield from undoing(of, account, device_id, new, found[0])
+        yield from undoing(of, account, device_id, new, ended)
         raise StoreUnavailable("registering took too long, and was undone")
     replaced, removed_record, *all_ = found
 
     left = [*_replaced(of, account, device_id, replaced, new), *ended]
     besides: list[Command] = [("DEL", removed_record)] if removed_record else []
-    yield from confirming(of, account, device_id, new, left, besides)
+    lost = yield from confirming(of, account, device_id, new, left, besides)
+    if _NOBODY in lost:  # to a change that was undone: the client is to repeat its own
+        raise StoreUnavailable("a push token was lost to another change")
     gone = (yield from _make_room(of, account, device_id, all_, per_account)) if all_ else []
     return Registered(gone, moved=any(whose != account for whose, _ in known | since))
 
 
 def confirming(
     of: Change, account: str, device_id: str, new: Registration, left: Sequence[Leftover], besides: Sequence[Command]
-) -> Steps[bool]:
-    """Settle what is left over. True where the new registration still has all its push tokens.
+) -> Steps[list[Any]]:
+    """Settle what is left over. Returns who has those push tokens of the new registration that it has no more.
 
     Another change may have taken one before the list named it, and so did not end this registration: it is ended here.
     """
     asked: list[Command] = [("HMGET", key, "account", "device") for key in new.owner_keys]
     answers = yield from settling(of, left, [*besides, *asked])
-    owners = answers[-len(asked) :]
-    if all(owner == [account.encode(), device_id.encode()] for owner in owners):
-        return True
+    lost = [owner for owner in answers[-len(asked) :] if owner != [account.encode(), device_id.encode()]]
+    if not lost:
+        return []
     (answer,) = yield [dropping(of, account, [(device_id, new.value)], part="lost")]
     yield from settling(of, dropped(of, account, answer))
-    return False
+    return lost
 
 
-def undoing(
-    of: Change,
-    account: str,
-    device_id: str,
-    new: Registration,
-    present: bytes | None,
-    left: Sequence[Leftover] = (),
-) -> Steps[None]:
+def undoing(of: Change, account: str, device_id: str, new: Registration, left: Sequence[Leftover] = ()) -> Steps[None]:
     """Free what it has taken, but for what the account's registration of the device has now."""
+    (present,) = yield [("HGET", of.account(account), device_id)]
     undone = Leftover(account, device_id, of.field(device_id), new, of.read(device_id, present))
     yield from settling(of, [undone, *left])
 

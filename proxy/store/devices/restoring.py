@@ -81,21 +81,21 @@ def restoring(of: Change, device: Device, per_account: int, *, only_ask: bool) -
         for place, key in enumerate(registration.owner_keys)
     ]
     if any(owner[0] is not None and owner != me for owner in taken):
-        yield from undoing(of, account, device_id, registration, present_value, left)
+        yield from undoing(of, account, device_id, registration, left)
         return RestoreResult.TOKEN_REGISTERED
 
     settled = present_value if present and set(present.owner_keys) <= set(registration.owner_keys) else b""
     committing = commit(
         of, device, registration, per_account, settled=settled, removed_record=record_key, expected=present_value or b""
     )
-    ((what, former, *_),) = yield [committing]
+    ((what, *_),) = yield [committing]
     found = _COMMITTED[what]
     if found is not RestoreResult.RESTORED:
-        yield from undoing(of, account, device_id, registration, former, left)
+        yield from undoing(of, account, device_id, registration, left)
         return found
     if present and not settled:
         left.append(Leftover(account, device_id, of.field(device_id), present, registration))
     indexes = [index(of.app_id, of.app, device.platform) for index in (keys.removed, keys.held, keys.reserved)]
     besides: list[Command] = [("DEL", record_key), *(("ZREM", index, record_key) for index in indexes)]
-    is_whole = yield from confirming(of, account, device_id, registration, left, besides)
-    return found if is_whole else RestoreResult.TOKEN_REGISTERED
+    lost = yield from confirming(of, account, device_id, registration, left, besides)
+    return RestoreResult.TOKEN_REGISTERED if lost else found

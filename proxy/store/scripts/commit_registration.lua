@@ -1,5 +1,5 @@
 -- Write a registration whose push tokens are taken. The one before is left over, where it has others to be freed.
--- Returns {what, the one before or false}; if it is done then the key of the device's removed record or false, and each
+-- Returns {what}, and if it is done the one before or false, the key of the device's removed record or false, and each
 -- device and registration of the account if it has too many. What is
 --   1 done   0 this change took too long, and another has undone it; of a restore: 2 another came first   3 no room
 -- KEYS  1 account's registrations   2 its leftovers   3 its removed records   4 its preferences, which live as long
@@ -13,10 +13,10 @@ if former == ARGV[3] then -- this was done already, and asked again as the answe
 elseif not mine then
   redis.call('HSET', KEYS[2], ARGV[1], ARGV[3]) -- it may have taken push tokens after that
   redis.call('EXPIRE', KEYS[2], ARGV[4])
-  return {0, former}
+  return {0}
 elseif ARGV[7] ~= '' then
-  if (former or '') ~= ARGV[8] or redis.call('HGET', KEYS[3], ARGV[2]) ~= ARGV[7] then return {2, former} end
-  if redis.call('HLEN', KEYS[1]) - (former and 1 or 0) >= tonumber(ARGV[6]) then return {3, former} end
+  if (former or '') ~= ARGV[8] or redis.call('HGET', KEYS[3], ARGV[2]) ~= ARGV[7] then return {2} end
+  if redis.call('HLEN', KEYS[1]) - (former and 1 or 0) >= tonumber(ARGV[6]) then return {3} end
 end
 if former == ARGV[5] then former = false end
 redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
