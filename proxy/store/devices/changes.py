@@ -60,6 +60,13 @@ class Leftover:
     registration: Registration
     present: Registration | None = None
 
+    @property
+    def owner_keys(self) -> list[str]:
+        """Of the push tokens to look at: not where the list names them and this program cannot read since when."""
+        is_unknown = self.present is not None and self.present.at_ms is None
+        kept = self.present.owner_keys if self.present and is_unknown else ()
+        return [it for it in self.registration.owner_keys if it not in kept]
+
     def freed(self, owner_key: str) -> Command:
         is_kept = self.present is not None and owner_key in self.present.owner_keys
         kept_at_ms = self.present.at_ms if self.present and is_kept else None
@@ -117,12 +124,12 @@ def dropped(of: Change, account: str, answer: Sequence[Any]) -> list[Leftover]:
 
 def freeing(left: Iterable[Leftover], *, taken: Sequence[str] = ()) -> list[Command]:
     """`taken`: keys of owners that become another's in this step."""
-    return [one.freed(key) for one in left for key in one.registration.owner_keys if key not in taken]
+    return [one.freed(key) for one in left for key in one.owner_keys if key not in taken]
 
 
-def free(owner_key: str, account: str, device_id: str, at_ms: int, kept_at_ms: int | None = None) -> Command:
-    kept = "" if kept_at_ms is None else kept_at_ms
-    return script("free_token").call([owner_key, keys.count_of(owner_key)], [account, device_id, at_ms, kept])
+def free(owner_key: str, account: str, device_id: str, at_ms: int | None, kept_at_ms: int | None = None) -> Command:
+    moments = ["" if it is None else it for it in (at_ms, kept_at_ms)]
+    return script("free_token").call([owner_key, keys.count_of(owner_key)], [account, device_id, *moments])
 
 
 def forgetting(of: Change, left: Iterable[Leftover]) -> list[Command]:
@@ -138,7 +145,7 @@ def settling(of: Change, left: Sequence[Leftover], besides: Sequence[Command] = 
     if not left and not besides:
         return []
     answers = yield [*freeing(left), *besides]
-    known = [one for one in left for _ in one.registration.owner_keys]
+    known = [one for one in left for _ in one.owner_keys]
     others = [
         one.freed(line.decode())
         for one, lines in zip(known, answers, strict=False)

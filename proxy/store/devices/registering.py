@@ -5,6 +5,7 @@ from typing import Any
 
 from proxy.domain.callbacks import account_digest
 from proxy.domain.devices import Device, Registered
+from proxy.domain.times import to_ms
 from proxy.errors import StoreUnavailable
 from proxy.store import keys
 from proxy.store.devices.changes import (
@@ -111,7 +112,7 @@ def signing_out(of: Change, account: str, device_id: str) -> Steps[bool]:
 
 def taking(account: str, device: Device, new: Registration) -> Iterator[Command]:
     """The owner of each push token, and beside it what a provider's answer had removed."""
-    at_ms, others = new.at_ms, owner_lines(new.owner_keys[1:])
+    at_ms, others = to_ms(device.registered_at), owner_lines(new.owner_keys[1:])
     for place, key in enumerate(new.owner_keys):
         yield script("take_token").call(
             [key, keys.count_of(key)],

@@ -8,16 +8,15 @@ from proxy.domain.times import to_ms
 from proxy.store.keys import Layout
 from proxy.store.records import device_or_none, dump_device
 
-_EVER_MS = 1 << 53
-
 
 @dataclass(frozen=True)
 class Registration:
-    """One as it lies in the store. `owner_keys`: of its push tokens, in their order; `at_ms`: when it was made."""
+    """One as it lies in the store. `owner_keys`: of its push tokens, in their order; `at_ms`: when it was made, None:
+    that cannot be read."""
 
     value: bytes
     owner_keys: tuple[str, ...]
-    at_ms: int
+    at_ms: int | None
 
 
 def registration_of(layout: Layout, app_id: str, device: Device) -> Registration:
@@ -30,7 +29,7 @@ def read_registration(layout: Layout, app_id: str, app: str, device_id: str, val
     first, record = registration_parts(value)
     device = device_or_none(app, device_id, record) if record else None
     if device is None:
-        return Registration(value, (first,) if first else (), _EVER_MS)
+        return Registration(value, (first,) if first else (), None)
     names = dict.fromkeys([*([first] if first else ()), *owner_keys(layout, app_id, device)])
     return Registration(value, tuple(names), to_ms(device.registered_at))
 

@@ -163,7 +163,7 @@ def removing(
         if keeps_record and former_record not in (b"", record_key.encode()):
             besides.append(("DEL", former_record))
     else:  # an owner that no list names
-        besides.append(free(owner_key, account, device_id, last_ms))
+        besides.append(free(owner_key, account, device_id, int(owner[2])))
     yield from settling(of, left, besides)
     yield [_confirm(of, device.platform, record_key, now)]
     return RemovalResult.REMOVED

@@ -192,12 +192,16 @@ CASES = [
 ]
 # 0: as earlier versions lay a store out; backwards: the shards of a step answer in the other order
 STORES = pytest.mark.parametrize(("shards", "backwards"), [(16, False), (16, True), (0, False)])
-EACH_CASE = pytest.mark.parametrize(
-    ("case", "shards", "backwards"),
-    [(case, 16, backwards) for case in CASES for backwards in (False, True)]
-    + [(case, 0, False) for case in (TAKEN, REMOVAL, CASES[-1])],
-    ids=lambda it: it.name if isinstance(it, Case) else None,
-)
+FEW = (TAKEN, REMOVAL, CASES[-1])
+
+
+def each_case(*, backwards: bool) -> pytest.MarkDecorator:
+    """In a store of 16 shards; and some in one of an earlier version."""
+    return pytest.mark.parametrize(
+        ("case", "shards", "backwards"),
+        [*((case, 16, backwards) for case in CASES), *((case, 0, False) for case in FEW)],
+        ids=lambda it: it.name if isinstance(it, Case) else None,
+    )
 
 
 def cuts(case: Case, url: str, *, backwards: bool) -> Iterator[World]:
@@ -219,7 +223,7 @@ def prepared(case: Case, url: str, *, backwards: bool = False) -> World:
     return world
 
 
-@EACH_CASE
+@each_case(backwards=True)
 def test_a_change_that_is_cut_and_repeated_ends_as_if_it_had_not_been_cut(
     case: Case, store_url: str, *, backwards: bool
 ) -> None:
@@ -232,7 +236,7 @@ def test_a_change_that_is_cut_and_repeated_ends_as_if_it_had_not_been_cut(
         world.check_whole()
 
 
-@EACH_CASE
+@each_case(backwards=False)
 def test_a_change_that_is_cut_for_good_leaves_no_push_token_to_nobody_and_no_phone_to_two(
     case: Case, store_url: str, *, backwards: bool
 ) -> None:
@@ -289,8 +293,8 @@ def test_what_a_user_signed_out_cannot_be_restored_wherever_the_sign_out_was_cut
 def test_a_change_that_took_so_long_that_another_undid_it_leaves_nothing_wherever_it_ends(store_url: str) -> None:
     """Its process was stopped between two commands for more than a minute, and dies some commands later."""
     commit = script("commit_registration").sha
-    for pause in range(1, 12):
-        for more in range(30):
+    for pause in range(1, 12, 2):
+        for more in range(0, 30, 2):
             world = World(store_url)
             world.do(world.register(PADS[0]))
             changing = each_command(world.register(replace(PHONE, fallbacks=(FCM,))))
@@ -399,7 +403,8 @@ def test_in_whatever_order_changes_come_between_each_other_each_push_token_has_t
     for one in done:
         same = [it for it in changes if isinstance(it, Device) and is_same(it, one)]
         rivals = [it for it in (*changes, *first) if not (isinstance(it, Device) and is_same(it, one))]
-        if not any(is_about(rival, it) for rival in rivals for it in same):
+        is_sure = set(same) <= set(done)  # a client that is refused repeats what it asked for
+        if is_sure and not any(is_about(rival, it) for rival in rivals for it in same):
             assert not {it for it in done if is_same(it, one)}.isdisjoint(world.all_devices())
     there = {(it.account, it.device_id) for it in world.all_devices()}
     registered = {(it.account, it.device_id) for it in changes if isinstance(it, Device)}

@@ -147,6 +147,18 @@ def test_a_user_who_signs_out_takes_all_addresses_along(phones: Phones) -> None:
     assert phones.tokens() == 0
 
 
+def test_a_device_whose_record_this_program_cannot_read_is_signed_out_with_all_its_push_tokens(
+    phones: Phones, store: Store, app_id: str
+) -> None:
+    """A later program wrote it; the owner of the first push token names the others."""
+    phones.devices.register(PHONE)
+    account = LAYOUT.account(app_id, "main", "ben")
+    owner_key, _, _ = raw(store, "HGET", account, "phone").partition(b"\n")
+    raw(store, "HSET", account, "phone", owner_key + b'\n{"v":99}')
+    assert phones.devices.remove("main", "ben", "phone")
+    assert phones.tokens() == 0
+
+
 def test_a_registration_replaces_all_addresses_of_the_one_before(phones: Phones) -> None:
     phones.devices.register(PHONE)
     phones.devices.register(replace(device(push_token="c3"), fallbacks=(OWN,)))
