@@ -134,7 +134,14 @@ def free(owner_key: str, account: str, device_id: str, at_ms: int | None, kept_a
 
 def forgetting(of: Change, left: Iterable[Leftover]) -> list[Command]:
     """Once their push tokens are free."""
-    return [("HDEL", of.leftovers(one.account), one.noted_as) for one in left]
+    return [_forgetting(of, one) for one in left]
+
+
+def _forgetting(of: Change, one: Leftover) -> Command:
+    if one.present is None:
+        return ("HDEL", of.leftovers(one.account), one.noted_as)
+    names = [of.account(one.account), of.leftovers(one.account)]
+    return script("forget_leftover").call(names, [one.device_id, one.present.value, one.noted_as])
 
 
 def settling(of: Change, left: Sequence[Leftover], besides: Sequence[Command] = ()) -> Steps[list[Any]]:
