@@ -95,6 +95,7 @@ SIGNED_IN_TTL_S = 90 * 86_400
 HISTORY_TTL_S = 8 * 86_400  # its notes go after 7 days; a stream that is no longer swept goes whole
 RESUMED_TTL_S = 15  # longer than the ramp to 5000 in flight takes
 PROVIDER_TOKEN_TTL_S = 3_600
+_OWNER, _REMOVED = ":token:", ":aside:"
 _SLOTS = 16_384  # of a Cluster
 _SPELLINGS = 2_000  # of a tag; one of them lies within some slots of any
 
@@ -334,12 +335,12 @@ def count_of(push_token_key: str) -> str:
 
 
 def removed_record_of(push_token_key: str) -> str:
-    return push_token_key.replace(":token:", ":aside:", 1)
+    return push_token_key.replace(_OWNER, _REMOVED, 1)
 
 
 def owner_of(removed_record_key: str) -> str:
     """The key of the push token's owner."""
-    return removed_record_key.replace(":aside:", ":token:", 1)
+    return removed_record_key.replace(_REMOVED, _OWNER, 1)
 
 
 def provider_token(team_id: str, key_id: str, key_pem: bytes) -> str:

@@ -141,7 +141,7 @@ def _forgetting(of: Change, one: Leftover) -> Command:
     if one.present is None:
         return ("HDEL", of.leftovers(one.account), one.noted_as)
     names = [of.account(one.account), of.leftovers(one.account)]
-    return script("forget_leftover").call(names, [one.device_id, one.present.value, one.noted_as])
+    return script("forget_leftover").call(names, [one.device_id, one.present.value, one.noted_as, keys.DEVICE_TTL_S])
 
 
 def settling(of: Change, left: Sequence[Leftover], besides: Sequence[Command] = ()) -> Steps[list[Any]]:
