@@ -9,7 +9,6 @@ from tests.system.clustered_rig import ClusteredRig
 from tests.system.rig import offline, push_token
 from tests.system.steady import Mimc
 
-SHARDS = "1"  # until the scripts of devices keep to one of several
 READERS = [f"reader-{number}" for number in range(8)]
 
 
@@ -25,8 +24,8 @@ def registered(rig: ClusteredRig) -> None:
 
 
 def test_a_message_becomes_a_push_before_and_after_a_master_died(rig: ClusteredRig) -> None:
-    rig.start_web(APP_PROXY_STORE__SHARDS=SHARDS)
-    rig.start_workers(1, APP_PROXY_STORE__SHARDS=SHARDS)
+    rig.start_web()
+    rig.start_workers(1)
     registered(rig)
     assert rig.post(offline("bob", READERS[0], "before", 1)).status_code == 200
     rig.wait(lambda: len(rig.accepted()) == 1, "the first push")
@@ -38,8 +37,8 @@ def test_a_message_becomes_a_push_before_and_after_a_master_died(rig: ClusteredR
 
 @pytest.mark.trial
 def test_nothing_is_lost_and_nothing_shown_twice_whatever_becomes_of_masters_and_slots(rig: ClusteredRig) -> None:
-    rig.start_web(APP_PROXY_STORE__REPLICAS="1", APP_PROXY_STORE__SHARDS=SHARDS)
-    rig.start_workers(2, APP_PROXY_STORE__SHARDS=SHARDS)
+    rig.start_web(APP_PROXY_STORE__REPLICAS="1")
+    rig.start_workers(2)
     registered(rig)
     servers = rig.servers
     servers.wait(servers.is_well, "the replicas")
