@@ -1,7 +1,13 @@
-"""How things lie in the store: compact JSON with a format number, so that two versions can run side by side."""
+"""How things lie in the store: compact JSON with a format number, so that two versions can run side by side.
+
+Messages, jobs and devices are bytes (compact_records.py) in a store that is `compact`, where no earlier program runs.
+Both are always read.
+"""
 
 import json
+import struct
 from base64 import b64decode, b64encode
+from contextlib import suppress
 from datetime import datetime, time
 from functools import lru_cache
 from typing import Any, assert_never
@@ -12,7 +18,7 @@ from proxy.domain.callbacks import Recipient
 from proxy.domain.dead_letters import Unread
 from proxy.domain.devices import Address, ApnsEnvironment, Device, Platform
 from proxy.domain.jobs import Job, Try
-from proxy.domain.kinds import Kind
+from proxy.domain.kinds import FOLD, Kind
 from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import OfflineMessage
 from proxy.domain.preferences import UNREADABLE, Mute, Preferences, QuietHours, zone_of
@@ -21,6 +27,8 @@ from proxy.domain.settlements import Entry
 from proxy.domain.times import from_ms, to_ms
 from proxy.domain.words import ENGLISH
 from proxy.errors import ProxyError
+from proxy.store import compact_records
+from proxy.store.compact_records import is_compact
 
 FORMAT = 1
 _UPDATES = 2  # of alerts, and folds: an earlier program must not take one for an alert of a message
@@ -29,16 +37,25 @@ _ADDRESS = ("platform", "token", "env")
 _SELDOM = frozenset({"kind", "group", "by", "pic"})
 _DEVICES_KEPT = 4096  # a message is planned and soon delivered, and who gets one mostly gets more
 _PREFERENCES_KEPT = 1024
-_NOT_OURS = (KeyError, TypeError, ValueError, IndexError, RecursionError, OverflowError)  # the last: a year too far
+_NOT_OURS = (
+    KeyError, TypeError, ValueError, IndexError, RecursionError, OverflowError,  # the last: a year too far
+    struct.error,
+)  # fmt: skip
 
 
 class UnreadableRecord(ProxyError):
     """Not one of ours, or of a later version than this program knows."""
 
 
-def dump_offline_message(message: OfflineMessage, *, with_payload: bool = True, own_clock: bool = False) -> bytes:
+def dump_offline_message(
+    message: OfflineMessage, *, with_payload: bool = True, own_clock: bool = False, compact: bool = False
+) -> bytes:
     """`with_payload` False leaves out what people wrote, for dead letters. `own_clock`: see `has_own_time`."""
-    payload = b64encode(message.payload if with_payload else b"").decode()
+    kept = message.payload if with_payload else b""
+    if compact and not own_clock:
+        with suppress(ValueError):
+            return compact_records.dump_offline_message(message, kept)
+    payload = b64encode(kept).decode()
     return _dump({
         "v": FORMAT, "id": message.message_id, "app": message.app_id, "conv": message.conversation,
         "from": message.sender,
@@ -50,12 +67,16 @@ def dump_offline_message(message: OfflineMessage, *, with_payload: bool = True, 
 
 def has_own_time(message_record: bytes) -> bool:
     """Its `accepted_at` is of the machine's own clock, which had not been compared with the store's."""
-    return _load(message_record).get("own_clock") == 1
+    return not is_compact(message_record) and _load(message_record).get("own_clock") == 1
 
 
 def load_offline_message(record: bytes) -> OfflineMessage:
     """Raises UnreadableRecord."""
     try:
+        if is_compact(record):
+            message = compact_records.load_offline_message(record)
+            _only(int, message.order.sequence)  # thousands of digits are no number
+            return message
         fields = _load(record)
         to = tuple(Recipient(r) if isinstance(r, str) else Recipient(r[0], tuple(r[1])) for r in fields["to"])
         _only(str, *(r.account for r in to), *(name for r in to for name in r.resources))
@@ -65,18 +86,21 @@ def load_offline_message(record: bytes) -> OfflineMessage:
             fields["id"], fields["app"], fields["conv"], fields["from"], to, b64decode(fields["payload"]),
             fields["biz"], fields["seq"], fields["sent"], _time(fields["at"]),
         )  # fmt: skip
-        _only(int, message.order.sequence)  # thousands of digits are no number
+        _only(int, message.order.sequence)
         return message
     except _NOT_OURS as error:
         raise UnreadableRecord(f"callback record: {type(error).__name__}") from None
 
 
-def dump_job(job: Job, *, with_text: bool = True) -> bytes:
+def dump_job(job: Job, *, with_text: bool = True, compact: bool = False) -> bytes:
     """`with_text` False leaves out what people wrote, for dead letters.
 
     The format comes first: plan_chunk.lua makes the update of a fold of a job's record, by "v" and "count".
     """
     alert, order = job.alert, job.alert.order
+    if compact:
+        with suppress(ValueError):
+            return compact_records.dump_job(job, alert.text if with_text else _without_words(alert))
     text, extra = _text(alert) if with_text else (None, {})
     return _dump({
         "v": _UPDATES if alert.update or alert.is_fold else FORMAT,
@@ -93,6 +117,10 @@ def dump_job(job: Job, *, with_text: bool = True) -> bytes:
         **({"first": job.first_platform} if job.first_platform else {}),
         **({"count": alert.text.count} if alert.is_fold else {}),
     })  # fmt: skip
+
+
+def _without_words(alert: Alert) -> AlertText:
+    return AlertText("", "", FOLD, count=alert.text.count) if alert.is_fold else AlertText("", "")
 
 
 def _text(alert: Alert) -> tuple[list[str], dict[str, str | int]]:
@@ -134,6 +162,8 @@ def _load_text(fields: dict[str, Any]) -> AlertText:
 def load_job(record: bytes) -> Job:
     """Raises UnreadableRecord."""
     try:
+        if is_compact(record):
+            return compact_records.load_job(record)
         fields = _load(record, _UPDATES)
         _only(str, *(fields[name] for name in ("app", "channel", "account", "device", "message", "conv")))
         _only(str, fields.get("tok", ""), fields.get("first", ""))
@@ -166,13 +196,19 @@ def _load_try(at: object, reason: object) -> Try:
     return Try(_time(at), reason)
 
 
-def dump_dead_letter(of: Job | OfflineMessage | Entry, lane: Lane | None) -> tuple[str, bytes, bytes]:
+def dump_dead_letter(
+    of: Job | OfflineMessage | Entry, lane: Lane | None, *, compact: bool = False
+) -> tuple[str, bytes, bytes]:
     """Kind, record without words, and the record as it was. `lane` is where an unreadable one lay, None: callbacks."""
     match of:
         case Job():
-            return "job", dump_job(of, with_text=False), dump_job(of)
+            return "job", dump_job(of, with_text=False, compact=compact), dump_job(of, compact=compact)
         case OfflineMessage():
-            return "callback", dump_offline_message(of, with_payload=False), dump_offline_message(of)
+            return (
+                "callback",
+                dump_offline_message(of, with_payload=False, compact=compact),
+                dump_offline_message(of, compact=compact),
+            )
         case Entry():
             app, channel = (lane.app, lane.channel) if lane else ("", "")
             return "record", _dump({"v": FORMAT, "app": app, "channel": channel, "size": len(of.record)}), of.record
@@ -209,7 +245,10 @@ def _load_unread(record: bytes) -> Unread:
         raise UnreadableRecord(f"unread record: {type(error).__name__}") from None
 
 
-def dump_device(device: Device) -> bytes:
+def dump_device(device: Device, *, compact: bool = False) -> bytes:
+    if compact:
+        with suppress(ValueError):
+            return compact_records.dump_device(device)
     return _dump({
         "v": FORMAT, "account": device.account, "platform": device.platform, "token": device.push_token,
         "at": to_ms(device.registered_at), "env": device.environment, "locale": device.locale,
@@ -227,6 +266,8 @@ def without_address(record: bytes, platform: str, push_token: str) -> bytes | No
     Members that only a later version knows stay. None: the record is unreadable, has no such address, or no other.
     """
     try:
+        if is_compact(record):
+            return compact_records.without_address(record, platform, push_token)
         fields = _load(record)
         addresses = [[fields[name] for name in _ADDRESS], *fields.get("more", [])]
         first, *more = left = [it for it in addresses if it[:2] != [platform, push_token]]
@@ -247,6 +288,8 @@ def without_address(record: bytes, platform: str, push_token: str) -> bytes | No
 def load_device(app: str, device_id: str, record: bytes, invalid_reason: str = "") -> Device:
     """Raises UnreadableRecord."""
     try:
+        if is_compact(record):
+            return compact_records.load_device(app, device_id, record, invalid_reason)
         fields = _load(record)
         _only(str, fields["account"], fields["token"], fields["locale"], fields["resource"], fields.get("first", ""))
         return Device(

@@ -3,7 +3,8 @@
     python -m tests.bench [--quick] [--check] [PART ...]
 
 First what a message costs from callback to push (whole), then a backlog (pushes), then the parts of the web process.
-Only when they are named: starved (a worker with little CPU), idle, house (calls and lines of code for one push).
+Only when they are named: starved (a worker with little CPU), idle, house (calls and lines of code for one push),
+store (bytes and keys).
 Linux only. Everything is on loopback, bounded in count and time, and ends by itself after some seven minutes.
 """
 
@@ -16,7 +17,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.bench import house, idle, intake, introspection, pushes, sign_in, spooled, starved, tokens, users, whole
+from tests.bench import (
+    house,
+    idle,
+    intake,
+    introspection,
+    pushes,
+    sign_in,
+    spooled,
+    starved,
+    store,
+    tokens,
+    users,
+    whole,
+)
 from tests.bench.figures import Row, machine, table
 from tests.bench.processes import MeasuredRig, SecureMimcRig, SinkRig
 from tests.bench.size import FULL, QUICK, Size
@@ -33,8 +47,9 @@ PARTS: Mapping[str, tuple[type[MeasuredRig], Callable[[Any, Size], list[Row]]]] 
     "starved": (SinkRig, starved.measure),
     "idle": (SinkRig, idle.measure),
     "house": (MeasuredRig, house.measure),
+    "store": (MeasuredRig, store.measure),
 }
-WHEN_NAMED = ("starved", "idle", "house")
+WHEN_NAMED = ("starved", "idle", "house", "store")
 DEFAULT = tuple(name for name in PARTS if name not in WHEN_NAMED)
 
 

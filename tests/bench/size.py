@@ -7,7 +7,8 @@ from dataclasses import dataclass
 class Size:
     """`requests` a round and server at full speed, `calm_requests` at half of it. In a round of pushes `callbacks` of
     `members` accounts with two phones each are planned and pushed; the peer sends `peer_pushes`. `trips` are alerts
-    from callback to push at full speed, a third of it at an even pace. `starved_s` and `idle_s` are seconds a round."""
+    from callback to push at full speed, a third of it at an even pace. `starved_s` and `idle_s` are seconds a round.
+    The room of `stored` messages in the store is measured."""
 
     rounds: int
     requests: int
@@ -20,11 +21,12 @@ class Size:
     starved_s: float
     starved_rounds: int
     idle_s: float
+    stored: int
     workers: int = 1
     threads: int = 4
     connections: int = 32
 
 
-FULL = Size(5, 1500, 1000, 3, 10, 500, {30: 60, 0: 400}, 3000, 20, 1, 20)
-QUICK = Size(3, 500, 300, 1, 3, 500, {30: 20, 0: 100}, 900, 6, 1, 6)
-TINY = Size(1, 40, 40, 1, 2, 3, {0: 3}, 30, 2, 1, 2, connections=4)
+FULL = Size(5, 1500, 1000, 3, 10, 500, {30: 60, 0: 400}, 3000, 20, 1, 20, 200_000)
+QUICK = Size(3, 500, 300, 1, 3, 500, {30: 20, 0: 100}, 900, 6, 1, 6, 20_000)
+TINY = Size(1, 40, 40, 1, 2, 3, {0: 3}, 30, 2, 1, 2, 40, connections=4)

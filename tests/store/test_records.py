@@ -60,19 +60,19 @@ devices = st.builds(
 )  # fmt: skip
 
 
-@given(messages)
-def test_a_message_is_read_back_as_it_was(message: OfflineMessage) -> None:
-    assert load_offline_message(dump_offline_message(message)) == message
+@given(messages, st.booleans())
+def test_a_message_is_read_back_as_it_was(message: OfflineMessage, compact: bool) -> None:
+    assert load_offline_message(dump_offline_message(message, compact=compact)) == message
 
 
-@given(jobs)
-def test_a_job_is_read_back_as_it_was(one: Job) -> None:
-    assert load_job(dump_job(one)) == one
+@given(jobs, st.booleans())
+def test_a_job_is_read_back_as_it_was(one: Job, compact: bool) -> None:
+    assert load_job(dump_job(one, compact=compact)) == one
 
 
-@given(devices)
-def test_a_device_is_read_back_as_it_was(one: Device) -> None:
-    assert load_device("main", "phone", dump_device(one), "BadDeviceToken") == one
+@given(devices, st.booleans())
+def test_a_device_is_read_back_as_it_was(one: Device, compact: bool) -> None:
+    assert load_device("main", "phone", dump_device(one, compact=compact), "BadDeviceToken") == one
 
 
 @given(preferences)
