@@ -94,9 +94,10 @@ class Store:
             layout = self._layout = self.call(partial(layout_of, shards=self._shards, app_ids=self._app_ids))
         return layout
 
-    def forget_layout(self) -> None:
-        """It is another store now."""
-        self._layout = None
+    def know_layout(self, layout: Layout) -> None:
+        """It is another store now, or keeps things in another way."""
+        if layout != self._layout:
+            self._layout = layout
 
     def leave(self) -> None:
         """Each thread connects anew at its next call: another server may be the master now."""

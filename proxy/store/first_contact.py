@@ -10,6 +10,7 @@ from typing import Any
 
 from proxy.errors import BadSettings
 from proxy.store import keys
+from proxy.store.marks import Marks
 from proxy.store.scripts import Argument, Command, ask_now, ask_strictly, script
 
 
@@ -17,9 +18,18 @@ def new_id() -> str:
     return secrets.token_hex(8)
 
 
-def asked(known: str, id_: str, now_ms: int, shards: int | None) -> tuple[list[str], list[Argument]]:
-    """Keys and arguments of know_store.lua. `known` "": none; `id_`, `shards`: those of a store that is new."""
-    return [keys.identity()], [known, id_, now_ms, keys.SHARDS if shards is None else shards]
+def asked(
+    known: str, id_: str, now_ms: int, shards: int | None, marks: str | None = None
+) -> tuple[list[str], list[Argument]]:
+    """Keys and arguments of know_store.lua. `known` "": none; `id_`, `shards`, `marks`: those of a store that is new.
+
+    One that came back empty keeps marks as the one that was lost did: what another process writes before it has
+    learned of the loss is found. One without shards is for earlier programs, which know no such marks.
+    """
+    shards = keys.SHARDS if shards is None else shards
+    if marks is None:
+        marks = str(Marks.new(shards)) if shards else ""
+    return [keys.identity()], [known, id_, now_ms, shards, marks]
 
 
 def layout_in(answer: Sequence[Any], shards: int | None) -> keys.Layout:
@@ -29,7 +39,7 @@ def layout_in(answer: Sequence[Any], shards: int | None) -> keys.Layout:
         has = f"has {found}" if found else "has none, for an earlier version made it"
         way_out = "leave the setting out, or let a store that holds no registrations begin anew, empty"
         raise BadSettings([f"store.shards: {shards}, but the store {has}, and keeps what it began with: {way_out}"])
-    return keys.Layout(found)
+    return keys.Layout(found, Marks.read(answer[4].decode()) if answer[4] else None)
 
 
 def layout_of(redis: Any, shards: int | None, app_ids: Sequence[str]) -> keys.Layout:

@@ -76,10 +76,12 @@ Some words are older than ours: forgotten, aside (removed devices), brake (remov
 
 import zlib
 from binascii import crc_hqx
+from collections.abc import Sequence
 from functools import cache
 
 from proxy.domain.callbacks import account_digest, digest
 from proxy.domain.lanes import Lane
+from proxy.store.marks import Marks, field_of_callback, field_of_target, name_in
 
 GROUP = "workers"
 SHARDS = 16  # of a store that is new; enough for that many masters
@@ -129,14 +131,25 @@ class Layout:
     0: as earlier versions had it, all of an appId under one tag. Then everything is in a shard 0.
     """
 
-    def __init__(self, shards: int) -> None:
-        self.shards = shards
+    def __init__(self, shards: int, marks: Marks | None = None) -> None:
+        """`marks` None: each has a key of its own, and records are JSON, as earlier versions read them."""
+        self.shards, self.marks = shards, marks
         self.all_shards = range(max(shards, 1))
         self._tags = tags_of(shards) if shards else ()
         self._bases: dict[tuple[str, int], str] = {}
 
     def __repr__(self) -> str:
-        return f"Layout({self.shards})"
+        return f"Layout({self.shards}, {'compact' if self.is_compact else 'as before'})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Layout) and (self.shards, self.marks) == (other.shards, other.marks)
+
+    def __hash__(self) -> int:
+        return hash((self.shards, self.marks))
+
+    @property
+    def is_compact(self) -> bool:
+        return self.marks is not None
 
     # which shard
 
@@ -168,8 +181,35 @@ class Layout:
         return f"{self._base(lane.app_id, shard)}retries:{lane.app}:{lane.channel}"
 
     def planned(self, app_id: str, message_id: str, shard: int) -> str:
-        """The marks of the message for targets whose accounts lie in the shard."""
+        """The marks of the message for targets whose accounts lie in the shard, where they have a key of their own."""
         return f"{self._base(app_id, shard)}planned:{message_id}"
+
+    def marks_of_message(self, app_id: str, message_id: str, shard: int, at_ms: int, ttl_ms: int = 0) -> list[str]:
+        """The keys in which its marks for targets in the shard may lie; the first is where they are written.
+
+        `at_ms`: when the callback was accepted of which it is planned. `ttl_ms` 0: the first alone, for whoever knows
+        that very callback.
+        """
+        apart = self.planned(app_id, message_id, shard)
+        if self.marks is None:
+            return [apart]
+        of = self.marks.digest(app_id, message_id)
+        return self.marks.places(of, at_ms, ttl_ms, self._base_of_all(app_id, shard), apart)[: None if ttl_ms else 1]
+
+    def mark_of_target(self, app_id: str, message_ids: Sequence[str], target: str) -> bytes:
+        """As marks.lua takes it: what it is called in a key of its own, and of each message in a bucket."""
+        apart = target.encode()
+        if self.marks is None:
+            return apart
+        return apart + b"".join([field_of_target(self.marks.digest(app_id, it), target) for it in message_ids])
+
+    def mark_read(
+        self, app_id: str, message_id: str, shard: int, target: str, at_ms: int, ttl_ms: int = 0
+    ) -> list[tuple[str, bytes]]:
+        """Keys and fields where the mark of a target may lie, as `marks_of_message` has it."""
+        field = self.mark_of_target(app_id, [message_id], target)
+        found = self.marks_of_message(app_id, message_id, shard, at_ms, ttl_ms)
+        return [(key, name_in(key, field)) for key in found]
 
     def dead_letters(self, app_id: str, shard: int) -> str:
         return f"{self._base(app_id, shard)}dead"
@@ -191,6 +231,14 @@ class Layout:
 
     def seen(self, app_id: str, callback_id: str) -> str:
         return f"{self._base(app_id, self.shard_of_callback(callback_id))}seen:{callback_id}"
+
+    def marks_of_callback(self, app_id: str, callback_id: str, at_ms: int, ttl_ms: int) -> tuple[list[str], bytes]:
+        """The keys in which its mark may lie; the first is where it is written; and the mark."""
+        apart = self.seen(app_id, callback_id)
+        if self.marks is None:
+            return [apart], b""
+        of, shard = self.marks.digest(app_id, callback_id), self.shard_of_callback(callback_id)
+        return self.marks.places(of, at_ms, ttl_ms, self._base_of_all(app_id, shard), apart), field_of_callback(of)
 
     # of an account
 
@@ -276,6 +324,10 @@ class Layout:
             base = f"proxy:{{{self._tags[shard]}}}:{app_id}:" if self.shards else f"proxy:{{{app_id}}}:"
             self._bases[app_id, shard] = base
         return base
+
+    def _base_of_all(self, app_id: str, shard: int) -> str:
+        """Of what all appIds have together in a shard."""
+        return f"proxy:{{{self._tags[shard]}}}:" if self.shards else f"proxy:{{{app_id}}}:"
 
     def _of_account(self, app_id: str, kind: str, account_name: str) -> str:
         of = account_digest(account_name)

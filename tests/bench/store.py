@@ -90,7 +90,7 @@ class StoreBench:
             relay.folding = Folding(timedelta(seconds=60))
         await relay.ensure_group()
         lane = LaneBench(self.redis, self.store, relay.phones, [], withdraws=everything)
-        await lane.queue.ensure_group(lane.stream)
+        await lane.queue.ensure_groups(lane.lane)
         plan = relay.instance(relay.phones)
         lane.start()
         at_once = max(messages // _OF_A_CONVERSATION, 1)

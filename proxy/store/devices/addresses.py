@@ -176,7 +176,9 @@ class RedisAddresses:
         app_id, asked = self._app_ids[lane.app], list[Command]()
         if self._asks_withdrawn(job):
             shard = layout.shard_of_account(job.account)
-            asked.append(("HGET", layout.planned(app_id, job.alert.message_id, shard), job.mark))
+            alert = job.alert
+            (mark,) = layout.mark_read(app_id, alert.message_id, shard, job.mark, alert.order.accepted_at_ms)
+            asked.append(("HGET", *mark))
         if self._asks_badge(job):
             asked.append(asking(self._redis.layout, app_id, job.account))
         if job.alert.is_fold:

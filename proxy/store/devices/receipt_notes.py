@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from redis.exceptions import ResponseError
@@ -17,7 +18,7 @@ from proxy.domain.jobs import target_mark
 from proxy.domain.receipts import NOTED, DeliveryReceipt
 from proxy.domain.times import to_ms
 from proxy.store.connection import Store
-from proxy.store.devices.receipts import registered_owner
+from proxy.store.devices.receipts import PLANNED_BEFORE_MS, registered_owner
 from proxy.store.history_records import record_of
 from proxy.store.scripts import Command, ask_now
 
@@ -52,7 +53,9 @@ class ReceiptNotes:
     def _append(self, redis: Any, *, named: Sequence[tuple[DeliveryReceipt, str]], now: datetime) -> int:
         about = [_About(receipt, target, "", receipt.channel) for receipt, target in named if receipt.by_account]
         about += self._owners(redis, [(receipt, target) for receipt, target in named if not receipt.by_account])
-        planned = ask_now(redis, [self._was_planned(one) for one in about])
+        marks = [self._marks_of(one) for one in about]
+        answers = iter(ask_now(redis, [("HEXISTS", *mark) for some in marks for mark in some]))
+        planned = [sum(islice(answers, len(some))) for some in marks]
         notes: dict[tuple[str, int], list[bytes]] = {}
         for one, was_planned in zip(about, planned, strict=True):
             if was_planned:
@@ -89,12 +92,15 @@ class ReceiptNotes:
         key = self._store.layout.push_token(self._app_ids[receipt.app], receipt.app, receipt.channel, push_token)
         return ("HMGET", key, "account", "device")
 
-    def _was_planned(self, one: _About) -> Command:
+    def _marks_of(self, one: _About) -> list[tuple[str, bytes]]:
         receipt = one.receipt
         layout = self._store.layout
         shard = layout.shard_of_account(one.account)
-        marks = layout.planned(self._app_ids[receipt.app], receipt.reference.message_id, shard)
-        return ("HEXISTS", marks, target_mark(receipt.app, one.marked_as, one.account, one.device_id))
+        return layout.mark_read(
+            self._app_ids[receipt.app], receipt.reference.message_id, shard,
+            target_mark(receipt.app, one.marked_as, one.account, one.device_id), to_ms(receipt.reference.sent_at),
+            PLANNED_BEFORE_MS,
+        )  # fmt: skip
 
 
 def _note(one: _About, now: datetime) -> Note:

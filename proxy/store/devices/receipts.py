@@ -13,11 +13,14 @@ from proxy.domain.devices import Device
 from proxy.domain.jobs import target_mark
 from proxy.domain.lanes import Lane
 from proxy.domain.receipts import Delivery, DeliveryReceipt
-from proxy.domain.times import MS
+from proxy.domain.times import MS, to_ms
 from proxy.store.devices.registrations import registration_parts
 from proxy.store.devices.removal import DeviceRemoval
 from proxy.store.keys import Layout
 from proxy.store.records import device_or_none
+from proxy.store.scripts import ask_strictly
+
+PLANNED_BEFORE_MS = 86_400_000  # a push, at most: receipts of later ones say nothing
 
 
 class ReceiptEffects:
@@ -64,9 +67,12 @@ class ReceiptEffects:
     async def _was_planned(self, receipt: DeliveryReceipt, account: str, device_id: str, platform: str = "") -> bool:
         layout: Layout = self._redis.layout
         shard = layout.shard_of_account(account)
-        marks = layout.planned(self._app_ids[receipt.app], receipt.reference.message_id, shard)
         mark = target_mark(receipt.app, platform or receipt.channel, account, device_id)
-        return bool(await self._redis.hexists(marks, mark))
+        asked = layout.mark_read(
+            self._app_ids[receipt.app], receipt.reference.message_id, shard, mark, to_ms(receipt.reference.sent_at),
+            PLANNED_BEFORE_MS,
+        )  # fmt: skip
+        return any(await ask_strictly(self._redis, [("HEXISTS", *one) for one in asked]))
 
 
 def registered_owner(

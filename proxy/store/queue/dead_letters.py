@@ -89,7 +89,11 @@ class RedisDeadLetters:
             names += [layout.jobs(lane, shard), layout.retries(lane, shard)]
         else:
             names += [layout.callbacks(app_id, shard), layout.waiting(app_id, shard)]
-        args: list[Argument] = [own, self._jobs_cap if lane else self._callbacks_cap, _record(subject)]
+        args: list[Argument] = [
+            own,
+            self._jobs_cap if lane else self._callbacks_cap,
+            _record(subject, compact=self._store.layout.is_compact),
+        ]
         answer = self._store.call(lambda redis: script("replay_letter").run(redis, names, args))
         return {1: PutBack.DONE, 0: PutBack.GONE}.get(answer, PutBack.FULL)
 
@@ -152,11 +156,11 @@ def _letter(app_id: str, id_: str, fields: dict[bytes, bytes]) -> DeadLetter:
     )
 
 
-def _record(subject: Job | OfflineMessage | Entry) -> bytes:
+def _record(subject: Job | OfflineMessage | Entry, *, compact: bool) -> bytes:
     match subject:
         case Job():
-            return dump_job(subject)
+            return dump_job(subject, compact=compact)
         case OfflineMessage():
-            return dump_offline_message(subject)
+            return dump_offline_message(subject, compact=compact)
         case Entry():
             return subject.record

@@ -340,15 +340,18 @@ class RedisQueue:
         counts = Counter(lane for lane, _ in chunk.jobs)
         lanes, layout = sorted(counts), self.layout
         shard = layout.shard_of_account(chunk.jobs[0][1].account)
-        names = [layout.planned(chunk.app_id, chunk.message_id, shard)]
+        app_id, message_id, of_first = chunk.app_id, chunk.message_id, chunk.jobs[0][1].alert
+        accepted_at_ms = of_first.order.accepted_at_ms
+        names = layout.marks_of_message(app_id, message_id, shard, accepted_at_ms, self._dedupe_ttl_ms)
+        kept = f"{self._dedupe_ttl_ms} {len(names)}"
         for lane in lanes:
             names += [layout.jobs(lane, shard), layout.retries(lane, shard)]
         accounts = dict.fromkeys(job.account for _, job in chunk.jobs) if self._counts_unread else {}
         counted: list[Argument] = []
         if accounts:
-            its_names, counted = counting(layout, chunk.app_id, chunk.jobs[0][1].alert, list(accounts), now_ms)
+            its_names, counted = counting(layout, app_id, of_first, list(accounts), now_ms)
             names += its_names
-        args: list[Argument] = [keys.GROUP, self._instance, self._dedupe_ttl_ms, len(lanes), len(accounts)]
+        args: list[Argument] = [keys.GROUP, self._instance, kept, len(lanes), len(accounts)]
         if self._folding is not None:
             args[-1] = f"{len(accounts)} {self._folding.window_ms}"
         for lane in lanes:
@@ -357,20 +360,24 @@ class RedisQueue:
             if claims:
                 rooms[lane] -= claims
         place = {lane: index for index, lane in enumerate(lanes)}
+
+        def mark_of(job: Job) -> bytes:
+            return layout.mark_of_target(app_id, [message_id], job.mark)
+
         if accounts or self._folding is not None:
             args += counted
             places = {account: index for index, account in enumerate(accounts)}
             if self._folding is not None:
-                args += self._folding.of_message(chunk.jobs[0][1].alert, now_ms)
+                args += self._folding.of_message(of_first, now_ms)
             for lane, job in chunk.jobs:
-                args += [place[lane], job.mark, dump_job(job)]
+                args += [place[lane], mark_of(job), dump_job(job, compact=layout.is_compact)]
                 if accounts:
                     args.append(places[job.account])
                 if self._folding is not None:
                     args += self._folded(self._folding, lane, job, names)
         else:
             for lane, job in chunk.jobs:
-                args += [place[lane], job.mark, dump_job(job)]
+                args += [place[lane], mark_of(job), dump_job(job, compact=layout.is_compact)]
         return script("plan_chunk").call(names, args)
 
     def _folded(self, folding: Folding, lane: Lane, job: Job, names: list[str]) -> Sequence[Argument]:
@@ -458,7 +465,8 @@ class RedisQueue:
         keeps = self._keeps_history
         for settlement in settlements:
             args.append(_own_id(settlement.entry_id))
-            args += _spelled(settlement, lane, place.get(_key_of(settlement, app_id, layout, shard), 0), now_ms)
+            place_of_key = place.get(_key_of(settlement, app_id, layout, shard), 0)
+            args += _spelled(settlement, source, layout, place_of_key, now_ms)
             its_own = () if isinstance(settlement, PlanEnd) else settlement.notes
             args.append(b"".join(map(record_of, its_own)) if keeps and its_own else b"")
         return script("settle").call(names, args)
@@ -558,15 +566,17 @@ def _key_of(settlement: Settlement, app_id: str, layout: Layout, shard: int) -> 
         case Move():
             return layout.jobs(settlement.lane, shard)
         case Shown():
-            return layout.planned(app_id, settlement.job.alert.message_id, shard)
+            alert = settlement.job.alert
+            return layout.marks_of_message(app_id, alert.message_id, shard, alert.order.accepted_at_ms)[0]
         case Told(job=job) | Bury(subject=Job() as job) if job.alert.is_fold:
             return key_of(layout, app_id, job)
         case _:
             return ""
 
 
-def _spelled(settlement: Settlement, lane: Lane | None, place: int, now_ms: int) -> list[Argument]:
+def _spelled(settlement: Settlement, source: Source, layout: Layout, place: int, now_ms: int) -> list[Argument]:
     """Verb and what it takes, for settle.lua; `place` is that of its key."""
+    lane, compact = source if isinstance(source, Lane) else None, layout.is_compact
     match settlement:
         case PlanEnd(full=full, tries=tries) if full:
             wait_ms = min(_WAIT_FIRST_MS << min(tries, 10), _WAIT_LONGEST_MS)
@@ -574,21 +584,21 @@ def _spelled(settlement: Settlement, lane: Lane | None, place: int, now_ms: int)
         case Finish() | PlanEnd():
             return ["done"]
         case Shown(job=job):
-            return ["shown", place, job.mark]
+            return ["shown", place, layout.mark_of_target(source.app_id, [job.alert.message_id], job.mark)]
         case Told(job=job, next_at=next_at):
-            return ["told", *_end_of_fold(job, place, next_at)]
+            return ["told", *_end_of_fold(job, place, next_at, compact)]
         case Postpone(job=job, when=when):
-            return ["retry", to_ms(when), dump_job(job)]
+            return ["retry", to_ms(when), dump_job(job, compact=compact)]
         case Move(job=job, lane=target):
-            return ["move", place, dump_job(replace(job, channel=target.channel))]
+            return ["move", place, dump_job(replace(job, channel=target.channel), compact=compact)]
         case Bury(cause=cause, reason=reason, subject=Job() as subject) if subject.alert.is_fold:
-            end = _end_of_fold(subject, place, None)
-            return ["told dead", *end, reason, cause, *dump_dead_letter(subject, lane)]
+            end = _end_of_fold(subject, place, None, compact)
+            return ["told dead", *end, reason, cause, *dump_dead_letter(subject, lane, compact=compact)]
         case Bury(cause=cause, reason=reason, subject=subject):
-            return ["dead", reason, cause, *dump_dead_letter(subject, lane)]
+            return ["dead", reason, cause, *dump_dead_letter(subject, lane, compact=compact)]
         case _:
             assert_never(settlement)
 
 
-def _end_of_fold(job: Job, place: int, next_at: datetime | None) -> list[Argument]:
-    return [place, job.seen, to_ms(next_at) if next_at else "", dump_job(job.anew())]
+def _end_of_fold(job: Job, place: int, next_at: datetime | None, compact: bool) -> list[Argument]:
+    return [place, job.seen, to_ms(next_at) if next_at else "", dump_job(job.anew(), compact=compact)]

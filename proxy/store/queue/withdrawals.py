@@ -8,6 +8,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import chain
 from typing import Any
 
 from proxy.domain.alerts import Order, Update
@@ -106,7 +107,11 @@ class RedisWithdrawals:
         self, app_id: str, messages: Sequence[Said], jobs: Sequence[tuple[Lane, Job]], lanes: Sequence[Lane]
     ) -> Command:
         layout, shard = self.layout, self.layout.shard_of_account(jobs[0][1].account)
-        names = [layout.planned(app_id, message.message_id, shard) for message in messages]
+        marks = [
+            layout.marks_of_message(app_id, it.message_id, shard, it.order.accepted_at_ms, self._ttl_ms)
+            for it in messages
+        ]
+        names = list(chain.from_iterable(marks))
         for lane in lanes:
             names += [layout.jobs(lane, shard), layout.retries(lane, shard)]
         accepted = [message.order.accepted_at_ms for message in messages]
@@ -115,9 +120,12 @@ class RedisWithdrawals:
         if self._folds:
             is_read = jobs[0][1].alert.update is Update.READ
             numbers += f" {accepted[0] if is_read else 0}"
-        args: list[Argument] = [numbers, self._jobs_cap, self._ttl_ms]
+        places = " ".join(f"{it.message_id} {len(its)}" for it, its in zip(messages, marks, strict=True))
+        args: list[Argument] = [numbers, self._jobs_cap, self._ttl_ms, places]
+        ids = [message.message_id for message in messages]
         for lane, job in jobs:
-            args += [lanes.index(lane), job.mark, dump_job(job)]
+            field = layout.mark_of_target(app_id, ids, job.mark)
+            args += [lanes.index(lane), field, dump_job(job, compact=layout.is_compact)]
             if self._folds:
                 names.append(key_of(self._redis.layout, app_id, job))
                 args.append(len(names))

@@ -1,6 +1,7 @@
 """The atomic steps, each a Lua file beside this one; Redis knows them by digest."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -10,13 +11,20 @@ from redis.exceptions import NoScriptError, RedisError
 
 Argument = str | bytes | int | float
 Command = tuple[Argument, ...]
+_PART = re.compile(rb"^-- with (\w+)\.lua$", re.MULTILINE)
+
+
+def _text_of(name: str) -> bytes:
+    """Lines "-- with <name>.lua" are replaced by that file: Redis has no modules."""
+    text = files(__package__).joinpath(f"{name}.lua").read_bytes()
+    return _PART.sub(lambda part: _text_of(part[1].decode()), text)
 
 
 class Script:
     """One Lua file. Sent whole only to a server that does not know it yet: a restart loses scripts."""
 
     def __init__(self, name: str) -> None:
-        self.text = files(__package__).joinpath(f"{name}.lua").read_bytes()
+        self.text = _text_of(name)
         self.sha = hashlib.sha1(self.text, usedforsecurity=False).hexdigest()
 
     def call(self, keys: Sequence[str], args: Sequence[Argument]) -> "Command":

@@ -7,20 +7,24 @@
 -- on its way, to its end in settle.lua, all that follows is told with it.
 -- Returns {for each job its entry id, 0 planned before, -1 its lane is full, or {the message that names its fold}; for
 -- each lane the entries claimed}. All keys and accounts are of one shard.
--- KEYS  1 planned:<message id>
+-- KEYS  where the message's marks may lie: the first is where they are written
 --       then per lane: jobs, retries, which both count towards its cap
 --       then per account for which the message is counted: its badge; then folds
--- ARGV  1 group   2 consumer   3 TTL of the marks, ms   4 lanes   5 how many accounts the message is counted for; and where
+-- ARGV  1 group   2 consumer   3 how long marks are kept at least, ms, and how many keys they may lie in: "86400000 3"
+--       4 lanes   5 how many accounts the message is counted for; and where
 --       alerts are folded the window, ms: "3 60000"
 --       then per lane: its cap; how many entries to claim
 --       then, where it is counted: conversation; entry; when it was accepted, now and TTL, ms; at most so many unread
 --       messages of a conversation, and conversations
 --       then, where it is folded: message; its order; when it expires and now, ms
---       then per job: its lane's place, from 0; target mark; record; where it is counted its account's place, from 0;
+--       then per job: its lane's place, from 0; target's field; record; where it is counted its account's place, from 0;
 --       where it is folded the place of the fold in KEYS (0: it goes at once), whether it may sound and whether the
 --       alerts of the lane replace each other (0/1)
+-- with marks.lua
 local lanes, accounts = tonumber(ARGV[4]), tonumber(string.match(ARGV[5], '^%d+'))
 local window = tonumber(string.match(ARGV[5], ' (%d+)$'))
+local ttl, places = string.match(ARGV[3], '^(%d+) (%d+)$')
+places = tonumber(places)
 local first_count = 6 + 2 * lanes -- in ARGV, as below
 local first_job, step = first_count, 3
 if accounts > 0 then first_job, step = first_count + 7, 4 end
@@ -28,7 +32,7 @@ local first_fold, fold_of_job = first_job, step
 if window then first_job, step = first_job + 4, step + 3 end
 local is_full = {}
 for lane = 0, lanes - 1 do
-  local jobs, retries = KEYS[2 + 2 * lane], KEYS[3 + 2 * lane]
+  local jobs, retries = KEYS[places + 1 + 2 * lane], KEYS[places + 2 + 2 * lane]
   local length, later = redis.pcall('XLEN', jobs), redis.pcall('ZCARD', retries)
   local is_broken = type(length) == 'table' or type(later) == 'table' -- a key of another type: as if it were full
   is_full[lane] = is_broken or length + later >= tonumber(ARGV[6 + 2 * lane])
@@ -75,7 +79,7 @@ local function sweep(badge, now, floor, most) -- once a day, and where there are
   redis.call('HSET', badge, 'total', total, 'sweep', string.format('%.0f', now + 86400000))
 end
 local function count(account)
-  local badge, conversation, entry = KEYS[2 + 2 * lanes + account], ARGV[first_count], ARGV[first_count + 1]
+  local badge, conversation, entry = KEYS[places + 1 + 2 * lanes + account], ARGV[first_count], ARGV[first_count + 1]
   local at, now, ttl = tonumber(ARGV[first_count + 2]), tonumber(ARGV[first_count + 3]), tonumber(ARGV[first_count + 4])
   local known = redis.call('HMGET', badge, conversation, 'total', 'floor', 'sweep')
   local entries, floor = known[1] or '', math.max(tonumber(known[3] or 0), now - ttl)
@@ -111,8 +115,11 @@ end
 local LATE = 900000
 local function ms(number) return string.format('%.0f', number) end
 
--- The record of a job as that of an update: see load_job in records.py.
-local function as_update(record, count) return '{"v":2,"count":' .. count .. ',' .. string.sub(record, #'{"v":1,' + 1) end
+-- The record of a job as that of an update: see load_job in records.py and compact_records.py.
+local function as_update(record, count)
+  if string.sub(record, 1, 1) ~= '{' then return '\3' .. count .. '\255' .. record end
+  return '{"v":2,"count":' .. count .. ',' .. string.sub(record, #'{"v":1,' + 1)
+end
 
 -- The message that names the fold that the job went into; nil where the job goes out at once.
 local function fold(i, lane, mark, record)
@@ -139,36 +146,48 @@ local function fold(i, lane, mark, record)
   if ARGV[i + 1] == '1' then redis.call('HSET', key, 'sounds', 1, 'loud', place) end
   if not is_due or again <= now or again > now + window + LATE then
     local due = math.max(window_end, now)
-    redis.call('ZADD', KEYS[3 + 2 * lane], due, as_update(record, is_due and 0 or 1))
+    redis.call('ZADD', KEYS[places + 2 + 2 * lane], due, as_update(record, is_due and 0 or 1))
     redis.call('HSET', key, 'again', ms(due + LATE))
   end
   if expires > tonumber(state[2] or 0) then redis.call('HSET', key, 'until', ms(expires)) end
   redis.call('PEXPIRE', key, math.max(expires - now + window, redis.call('PTTL', key)))
   local first = redis.call('HGET', key, 'first')
-  redis.call('HSET', KEYS[1], mark, 'f' .. place .. ' ' .. first)
+  local name_of_first = is_bucket(KEYS[1]) and string.sub(first, 1, 8) or first
+  redis.call('HSET', KEYS[1], name_in(KEYS[1], mark), 'f' .. place .. ' ' .. name_of_first)
   return first
+end
+
+local others = existing(2, places)
+local function is_known(mark)
+  for _, key in ipairs(others) do
+    if redis.call('HEXISTS', key, name_in(key, mark)) == 1 then return true end
+  end
+  return false
 end
 
 local results, has_new = {}, false
 for i = first_job, #ARGV, step do
   local lane, mark, new = tonumber(ARGV[i]), ARGV[i + 1], 0
-  if is_full[lane] then
-    if redis.call('HEXISTS', KEYS[1], mark) == 0 then new = -1 end
-  elseif redis.call('HSETNX', KEYS[1], mark, '1') == 1 then
+  local name = name_in(KEYS[1], mark)
+  if is_known(mark) then
+    new = 0
+  elseif is_full[lane] then
+    if redis.call('HEXISTS', KEYS[1], name) == 0 then new = -1 end
+  elseif redis.call('HSETNX', KEYS[1], name, '1') == 1 then
     local first = fold(i + fold_of_job, lane, mark, ARGV[i + 2])
-    new, has_new = first and {first} or redis.call('XADD', KEYS[2 + 2 * lane], '*', 'r', ARGV[i + 2]), true
+    new, has_new = first and {first} or redis.call('XADD', KEYS[places + 1 + 2 * lane], '*', 'r', ARGV[i + 2]), true
     if accounts > 0 then count(tonumber(ARGV[i + 3])) end
   end
   results[#results + 1] = new
 end
-if has_new then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
+if has_new then keep(KEYS[1], ttl) end
 
 -- last, where nothing can fail any more: after an error nobody would know of the claims for a lease
 local claimed = {}
 for lane = 0, lanes - 1 do
   local most, read = ARGV[7 + 2 * lane], false
   if most ~= '0' then -- without the group nothing is claimed here, and the lane's own claim makes it
-    read = redis.pcall('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', most, 'STREAMS', KEYS[2 + 2 * lane], '>')
+    read = redis.pcall('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', most, 'STREAMS', KEYS[places + 1 + 2 * lane], '>')
   end
   claimed[lane + 1] = read and read[1] and read[1][2] or {}
 end

@@ -4,11 +4,11 @@
 -- nothing was done. What was settled is noted in the history, and a history that cannot be written hinders nothing.
 -- All keys are of one shard.
 -- KEYS  1 stream   2 retries, or of callbacks those that wait for full lanes   3 dead letters   4 writes   5 new notes of the history
---       6.. streams that jobs are moved to, planned:<message id>, and folds
+--       6.. streams that jobs are moved to, where marks are written, and folds
 -- ARGV  1 group   2 consumer   3 cap of the dead letters   4 prefix of their words' keys   5 TTL of the words, ms
 --       then per entry: id, verb and what the verb takes, its notes for the history
 --         done
---         shown  place of planned:<message id> in KEYS, mark   the alert may be shown: where it was taken back meanwhile
+--         shown  place of the mark's key in KEYS, field        the alert may be shown: where it was taken back meanwhile
 --                                                              the record that withdraw.lua left is appended to KEYS 1
 --         retry  due time in ms, record                  try again
 --         move   place of the stream in KEYS, record     appended there
@@ -19,17 +19,20 @@
 --                                                        an update of a fold ends: where more messages came meanwhile the
 --                                                        record is the next update
 --         told dead   the same, then as dead
+-- with marks.lua
 local takes = {done = 0, shown = 2, retry = 2, move = 2, wait = 2, dead = 5, told = 4, ['told dead'] = 9}
 local carry_out = {
   done = function() return {} end,
   shown = function(i)
-    local planned, mark = KEYS[tonumber(ARGV[i])], ARGV[i + 1]
+    local planned = KEYS[tonumber(ARGV[i])]
+    local mark = name_in(planned, ARGV[i + 1])
     local state = redis.pcall('HGET', planned, mark)
     if state == '1' then
       redis.pcall('HSET', planned, mark, 's') -- without room for it the entry is finished all the same
     elseif type(state) == 'string' and string.sub(state, 1, 1) == 'w' then
-      local withdrawal = redis.pcall('XADD', KEYS[1], '*', 'r', string.sub(state, 2))
-      if type(withdrawal) ~= 'string' then return withdrawal end
+      local record = withdrawal_of(planned, mark, state)
+      local withdrawal = not record or redis.pcall('XADD', KEYS[1], '*', 'r', record)
+      if type(withdrawal) == 'table' then return withdrawal end
       redis.pcall('HSET', planned, mark, 'W')
     end
     return {}

@@ -6,29 +6,47 @@
 --   f<n> <id>  W            folded: one less is told of; where the phone was told of it, and it was read, as s
 --   w..., W    as it is     taken back before
 -- A target whose lane is full stays as it is. Idempotent. Returns the places of the full lanes, from 0.
--- KEYS  planned:<message id> of each message; then per lane: jobs, retries, which both count towards its cap; folds
+-- KEYS  of each message where its marks may lie: the first is where they are written; then per lane: jobs, retries, which
+--       both count towards its cap; folds
 -- ARGV  1 how many messages, and how many of them, the first ones, may not be planned yet; and where alerts are folded
 --         when the first was accepted, ms, 0 for a recall: "3/2 1795435200000"
---       2 cap of a lane   3 TTL of the marks, ms
---       then per target: its lane's place, from 0; mark; record of the withdrawal; where alerts are folded the place of
+--       2 cap of a lane   3 how long marks are kept at least, ms   4 the messages, and in how many keys the marks of each
+--         may lie: "0123456789abcdef0123456789abcdef 3 ..."
+--       then per target: its lane's place, from 0; field; record of the withdrawal; where alerts are folded the place of
 --       its fold in KEYS
+-- with marks.lua
 local messages, may_wait = string.match(ARGV[1], '^(%d+)/(%d+)')
 messages, may_wait = tonumber(messages), tonumber(may_wait)
+local ids, written_to, looked_in, before_lanes = {}, {}, {}, 0
+for id, places in string.gmatch(ARGV[4], '(%S+) (%d+)') do
+  local m = #ids + 1
+  ids[m], written_to[m] = id, KEYS[before_lanes + 1]
+  looked_in[m] = existing(before_lanes + 1, before_lanes + places)
+  before_lanes = before_lanes + places
+end
+-- The value of a message's mark, and the key that it lies in; where there is none, the key that it would be written to.
+local function state_of(m, field)
+  for _, key in ipairs(looked_in[m]) do
+    local value = redis.call('HGET', key, name_in(key, field, m))
+    if value then return value, key end
+  end
+  return false, written_to[m]
+end
 local full = {}
 local read_at = tonumber(string.match(ARGV[1], ' (%d+)$'))
 local function is_full(lane)
-  local jobs = messages + 1 + 2 * lane
+  local jobs = before_lanes + 1 + 2 * lane
   return redis.call('XLEN', KEYS[jobs]) + redis.call('ZCARD', KEYS[jobs + 1]) >= tonumber(ARGV[2])
 end
 
 -- Which of a fold's messages it is, and whether the phone was told of it; nil where it is none of them.
 local function place_in(fold, message, state)
   local place, first = string.match(state or '', '^f(%d+) (.+)$')
-  if not place and (state == '1' or state == 's') and fold.first == string.sub(KEYS[message], -#fold.first) then
+  if not place and (state == '1' or state == 's') and fold.first == ids[message] then
     place, first = 1, fold.first -- the one before it, whose place on the phone it takes
   end
   if not place then return nil, false end
-  if first ~= fold.first then return nil, true end
+  if first ~= string.sub(fold.first, 1, #first) then return nil, true end -- a bucket has but the beginning of it
   return tonumber(place), tonumber(place) <= fold.told
 end
 
@@ -57,13 +75,13 @@ local function take_from(key, fold, places, record)
   end
 end
 
-for i = 4, #ARGV, read_at and 4 or 3 do
-  local lane, mark, record = tonumber(ARGV[i]), ARGV[i + 1], ARGV[i + 2]
-  local states, is_shown, places = {}, false, {}
+for i = 5, #ARGV, read_at and 4 or 3 do
+  local lane, field, record = tonumber(ARGV[i]), ARGV[i + 1], ARGV[i + 2]
+  local states, lies_in, is_shown, places = {}, {}, false, {}
   local key = read_at and KEYS[tonumber(ARGV[i + 3])]
   local fold = key and fold_of(key)
   for m = 1, messages do
-    states[m] = redis.call('HGET', KEYS[m], mark)
+    states[m], lies_in[m] = state_of(m, field)
     is_shown = is_shown or states[m] == 's'
     if fold then
       local place, is_told = place_in(fold, m, states[m])
@@ -74,14 +92,15 @@ for i = 4, #ARGV, read_at and 4 or 3 do
   if is_shown and is_full(lane) then
     full[lane] = true
   else
-    if is_shown then redis.call('XADD', KEYS[messages + 1 + 2 * lane], '*', 'r', record) end
+    if is_shown then redis.call('XADD', KEYS[before_lanes + 1 + 2 * lane], '*', 'r', record) end
     if fold then take_from(key, fold, places, record) end
     for m = 1, messages do
+      local name = name_in(lies_in[m], field, m)
       if states[m] == '1' then
-        redis.call('HSET', KEYS[m], mark, 'w' .. record)
+        set_withdrawal(lies_in[m], name, record)
       elseif states[m] == 's' or (states[m] and string.sub(states[m], 1, 1) == 'f') or (m <= may_wait and not states[m]) then
-        redis.call('HSET', KEYS[m], mark, 'W')
-        if not states[m] and redis.call('PTTL', KEYS[m]) < 0 then redis.call('PEXPIRE', KEYS[m], ARGV[3]) end
+        redis.call('HSET', lies_in[m], name, 'W')
+        if not states[m] then keep(lies_in[m], ARGV[3]) end
       end
     end
   end

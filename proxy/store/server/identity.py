@@ -74,15 +74,17 @@ class StoreIdentity:
         self._store = digest("store", url)
         self._file = file
         self._known = self._remembered()
+        self._marks: str | None = None
 
     def asked(self, now: datetime) -> tuple[list[str], list[Argument]]:
         """Keys and arguments of know_store.lua."""
-        return asked(self._known, self._new_id(), to_ms(now), self.shards)
+        return asked(self._known, self._new_id(), to_ms(now), self.shards, self._marks)
 
     def learn(self, answer: Sequence[Any]) -> DataLoss | None:
         """What the script answered; a Loss when the store is another than the one we knew."""
         id_, lost_at, is_news = answer[0].decode(), answer[1], answer[2] == 1
         before, self._known = self._known, id_
+        self._marks = answer[4].decode()
         if before != id_:
             self._remember()
         return DataLoss(from_ms(int(lost_at)), is_news) if before not in ("", id_) and lost_at else None
@@ -130,9 +132,9 @@ class IdentityMonitor:
             _ = self._store.layout  # what it is like is looked at before it gets an identity
             answer = self._store.call(lambda redis: script("know_store").run(redis, names, args))
             loss = self._identity.learn(answer)
+            self._store.know_layout(layout_in(answer))
             if loss:
                 self._writes.reset()
-                self._store.forget_layout()
             elif lost := self._writes.take_lost():
                 report = _report_of(now, lost)
                 is_news = self._store.call(lambda redis: script("report_lost_writes").run(redis, *report))

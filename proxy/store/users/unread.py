@@ -60,7 +60,7 @@ def uncounting(
         _conversation(conversation) if conversation else "", b"".join(map(_id, message_ids)), _since_epoch(up_to_ms),
         _WINDOW_MS, to_ms(now) + _WINDOW_MS, _UNREAD_TTL_MS,
     ]  # fmt: skip
-    return script("uncount").call(names, [*args, *(dump_job(job) for _, job in jobs)])
+    return script("uncount").call(names, [*args, *(dump_job(job, compact=layout.is_compact) for _, job in jobs)])
 
 
 def asking(layout: Layout, app_id: str, account: str) -> Command:
