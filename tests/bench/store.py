@@ -69,7 +69,7 @@ class StoreBench:
 
     def _used(self) -> tuple[int, int]:
         memory, keys = self.store.call(lambda redis: (redis.info("memory"), redis.dbsize()))
-        return int(memory["used_memory"]), int(keys)
+        return int(memory["used_memory"]) - int(memory["mem_clients_normal"]), int(keys)
 
     async def register(self, accounts: Sequence[str], phones: int = 1) -> None:
         for number, account in enumerate(accounts):
@@ -77,10 +77,10 @@ class StoreBench:
                 self.relay.devices.register(_device(account, number * phones + phone))
 
     async def accept(self, messages: Sequence[Callback]) -> None:
-        inbox, now = RedisInbox(self.store, DAY, 10**7), self.relay.now
+        inbox, now, compact = RedisInbox(self.store, DAY, 10**7), self.relay.now, self.store.layout.is_compact
         for start in range(0, len(messages), _TOGETHER):
             some = messages[start : start + _TOGETHER]
-            inbox.put_all([(it.app_id, it.callback_id, dump_offline_message(offline_message(it, now))) for it in some])
+            inbox.put_all([(it.app_id, it.callback_id, dump_offline_message(offline_message(it, now), compact=compact)) for it in some])
 
     async def push(self, messages: int, accounts: Sequence[str], *, everything: bool) -> None:
         """Messages from callback to push, until all that is left of them is what stays for hours."""
@@ -121,7 +121,7 @@ def measure(rig: MeasuredRig, size: Size) -> list[Row]:
     with_everything = _with_a_store(lambda bench: _of_messages(bench, size.stored, people, everything=True))
     of_device = _with_a_store(lambda bench: _of_devices(bench, max(size.stored // 10, 10)))
     of_callback = _with_a_store(lambda bench: _of_callbacks(bench, max(size.stored // 10, 10)))
-    of_job = _with_a_store(lambda bench: _of_group(bench, max(size.stored // 50_000, 1)))
+    of_job = _with_a_store(lambda bench: _of_group(bench, max(size.stored // 10_000, 2)))
     return [
         _row("a message between two, one device, with the defaults", with_defaults.bytes, _TARGETS["p2p"]),
         _row("the same: keys", with_defaults.keys, _TARGETS["keys"]),
