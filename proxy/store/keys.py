@@ -196,6 +196,10 @@ class Layout:
         of = self.marks.digest(app_id, message_id)
         return self.marks.places(of, at_ms, ttl_ms, self._base_of_all(app_id, shard), apart)[: None if ttl_ms else 1]
 
+    def words(self, app_id: str, shard: int, name: bytes) -> str:
+        """What many jobs of a message have in common."""
+        return f"{self._base(app_id, shard)}words:{name.hex()}"
+
     def mark_of_target(self, app_id: str, message_ids: Sequence[str], target: str) -> bytes:
         """As marks.lua takes it: what it is called in a key of its own, and of each message in a bucket."""
         apart = target.encode()

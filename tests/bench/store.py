@@ -9,7 +9,7 @@ and its notes are filed; what goes by itself within fifteen minutes, as a fold's
 """
 
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -80,7 +80,12 @@ class StoreBench:
         inbox, now, compact = RedisInbox(self.store, DAY, 10**7), self.relay.now, self.store.layout.is_compact
         for start in range(0, len(messages), _TOGETHER):
             some = messages[start : start + _TOGETHER]
-            inbox.put_all([(it.app_id, it.callback_id, dump_offline_message(offline_message(it, now), compact=compact)) for it in some])
+            inbox.put_all(
+                [
+                    (it.app_id, it.callback_id, dump_offline_message(offline_message(it, now), compact=compact))
+                    for it in some
+                ]
+            )
 
     async def push(self, messages: int, accounts: Sequence[str], *, everything: bool) -> None:
         """Messages from callback to push, until all that is left of them is what stays for hours."""
@@ -101,7 +106,7 @@ class StoreBench:
                 await self.accept([_between_two(n, n - first, accounts, _payload(n)) for n in numbers])
                 await plan.turn()
                 await lane.turn()
-        while (await lane.backlog())[0]:
+        while any([await self.redis.xlen(name) for name in lane.queue.streams(lane.lane)]):
             await lane.turn()
         await lane.end()
         await HistorySweep(self.redis, [_APP_ID], 10**10).file(NOON + 1000 * DAY)
@@ -155,20 +160,19 @@ async def _of_group(bench: StoreBench, messages: int) -> Room:
     accounts, relay = [_account(n) for n in range(MEMBERS)], bench.relay
     await bench.register(accounts, PHONES)
 
-    async def plan() -> None:
-        for n in range(messages):
+    async def plan(numbers: Iterable[int]) -> None:
+        for n in numbers:
             one = callback(_APP_ID, readers(accounts), str(n), "21351198708203520")
             await bench.accept([replace(one, payload=WORDS.encode())])
             await relay.plan(relay.phones)
 
     relay.jobs_cap = 10**7
-    return await bench.room(messages * MEMBERS * PHONES, plan)
+    await plan([0])  # scripts, streams and groups
+    return await bench.room(messages * MEMBERS * PHONES, lambda: plan(range(1, messages + 1)))
 
 
 def _with_a_store(measured: Callable[[StoreBench], Awaitable[Room]]) -> Room:
-    async def on(redis: Any, url: str) -> Room:
-        store = Store(url, timeout_s=30, shards=1)
-        assert store.layout.shards == 1  # the helpers look there
+    async def on(redis: Any, store: Store, url: str) -> Room:
         relay = Relay(redis, store, _APP_ID, url)
         try:
             return await measured(StoreBench(redis, store, relay))
@@ -178,7 +182,9 @@ def _with_a_store(measured: Callable[[StoreBench], Awaitable[Room]]) -> Room:
     with tempfile.TemporaryDirectory(prefix="bench-", dir="/tmp") as folder:
         url = ensure_store(Path(folder))
         try:
-            return with_redis(url, lambda redis: on(redis, url))
+            store = Store(url, timeout_s=30)
+            assert store.layout.is_compact
+            return with_redis(url, lambda redis: on(redis, store, url))
         finally:
             stop_store(Path(folder))
 

@@ -45,6 +45,7 @@ from proxy.store.keys import Layout
 from proxy.store.queue.caps import Caps
 from proxy.store.queue.folds import GOES_AT_ONCE, Folding, key_of
 from proxy.store.queue.reads import Found, ShardReads
+from proxy.store.queue.shared_words import SharedWords, records_of
 from proxy.store.records import dump_dead_letter, dump_job
 from proxy.store.scripts import Argument, Command, ask, ask_strictly, script
 from proxy.store.server.writes import CountedWrites
@@ -56,6 +57,7 @@ _IDS_PER_CALL = 500  # Lua's unpack and the store's patience both have limits
 _REPLICAS_TAKE_MS = 1000  # at most, one after the other
 _SUSPECT_AFTER = 2  # claims
 _WAIT_FIRST_MS, _WAIT_LONGEST_MS = 1_000, 30_000  # a message for a lane that is full
+_WORDS = 5  # their place among plan_chunk's arguments
 _T = TypeVar("_T")
 _NO_ROOMS: Mapping[Lane, int] = {}
 _FIELDS_OF_WAITING = (b"lanes", b"tries")
@@ -85,6 +87,7 @@ class RedisQueue:
         """
         self._replicas = replicas
         self._redis, self._counts_unread, self._folding = redis, counts_unread, folding
+        self._words = SharedWords(redis)
         self._writes = writes or CountedWrites()
         self._instance = instance
         self._lease_ms = _milliseconds(lease)
@@ -128,7 +131,8 @@ class RedisQueue:
         entries = [_entry(shard, id_, fields) for shard, some in found for id_, fields in some]
         if len(found) > 1:
             entries.sort(key=_when)  # in the order in which they came, as far as one read shows it
-        return Claimed(entries, all(len(some) < each for _, some in found), since)
+        is_all = all(len(some) < each for _, some in found)
+        return Claimed(await self._words.whole(entries, source.app_id), is_all, since)
 
     async def _read(
         self, source: Source, shards: Mapping[int, int], block: timedelta
@@ -170,8 +174,9 @@ class RedisQueue:
         for shard in others if suspect and not has_suspect else ():
             (answer,) = await ask_strictly(self._redis, [self._taking_over(source, shard, 0, suspect=True)])
             if answer:
-                return taken + _taken(shard, answer)
-        return taken
+                taken += _taken(shard, answer)
+                break
+        return await self._words.whole(taken, source.app_id)
 
     async def abandoned(self, sources: Sequence[Source]) -> list[Source]:
         """Those that hold an entry whose worker has been silent for a lease; one round trip."""
@@ -238,7 +243,17 @@ class RedisQueue:
         commands = [self._planned(chunk, to_ms(now), left) for chunk in chunks]
         answers = await ask(self._redis, commands, then)
         results = [_chunk_result(self.layout, chunk, answer) for chunk, answer in zip(chunks, answers, strict=False)]
-        return results, answers[len(chunks) :]
+        return [await self._whole(result) for result in results], answers[len(chunks) :]
+
+    async def _whole(self, result: ChunkResult) -> ChunkResult:
+        """An entry that was appended earlier may lack its words."""
+        claimed = dict(result.claimed)
+        for lane, entries in result.claimed.items():
+            earlier = [entry for entry in entries if isinstance(entry, Entry)]
+            if earlier:
+                whole = {entry.id: entry for entry in await self._words.whole(earlier, lane.app_id)}
+                claimed[lane] = [whole[one.id] if isinstance(one, Entry) else one for one in entries]
+        return replace(result, claimed=claimed) if result.claimed else result
 
     async def confirm(self, chunks: Sequence[PlanChunk]) -> None:
         """Returns once the replicas have what was appended: the end of its callback may lie on another node, whose
@@ -351,9 +366,9 @@ class RedisQueue:
         if accounts:
             its_names, counted = counting(layout, app_id, of_first, list(accounts), now_ms)
             names += its_names
-        args: list[Argument] = [keys.GROUP, self._instance, kept, len(lanes), len(accounts)]
+        args: list[Argument] = [keys.GROUP, self._instance, kept, len(lanes), len(accounts), b"", 0]
         if self._folding is not None:
-            args[-1] = f"{len(accounts)} {self._folding.window_ms}"
+            args[_WORDS - 1] = f"{len(accounts)} {self._folding.window_ms}"
         for lane in lanes:
             claims = min(counts[lane], rooms.get(lane, 0))
             args += [self._caps.of_shard(lane, layout.shards), claims]
@@ -361,23 +376,28 @@ class RedisQueue:
                 rooms[lane] -= claims
         place = {lane: index for index, lane in enumerate(lanes)}
 
-        def mark_of(job: Job) -> bytes:
-            return layout.mark_of_target(app_id, [message_id], job.mark)
-
+        written = records_of([job for _, job in chunk.jobs], now_ms, compact=layout.is_compact)
+        jobs = [
+            (lane, job, layout.mark_of_target(app_id, [message_id], job.mark), record)
+            for (lane, job), record in zip(chunk.jobs, written.records, strict=True)
+        ]
         if accounts or self._folding is not None:
             args += counted
             places = {account: index for index, account in enumerate(accounts)}
             if self._folding is not None:
                 args += self._folding.of_message(of_first, now_ms)
-            for lane, job in chunk.jobs:
-                args += [place[lane], mark_of(job), dump_job(job, compact=layout.is_compact)]
+            for lane, job, mark, record in jobs:
+                args += [place[lane], mark, record]
                 if accounts:
                     args.append(places[job.account])
                 if self._folding is not None:
                     args += self._folded(self._folding, lane, job, names)
         else:
-            for lane, job in chunk.jobs:
-                args += [place[lane], mark_of(job), dump_job(job, compact=layout.is_compact)]
+            for lane, _, mark, record in jobs:
+                args += [place[lane], mark, record]
+        if written.words:
+            names.append(layout.words(app_id, shard, written.name))
+            args[_WORDS : _WORDS + 2] = [written.words, written.ttl_ms]
         return script("plan_chunk").call(names, args)
 
     def _folded(self, folding: Folding, lane: Lane, job: Job, names: list[str]) -> Sequence[Argument]:

@@ -9,10 +9,10 @@
 -- each lane the entries claimed}. All keys and accounts are of one shard.
 -- KEYS  where the message's marks may lie: the first is where they are written
 --       then per lane: jobs, retries, which both count towards its cap
---       then per account for which the message is counted: its badge; then folds
+--       then per account for which the message is counted: its badge; then folds; last, where there are any, the words
 -- ARGV  1 group   2 consumer   3 how long marks are kept at least, ms, and how many keys they may lie in: "86400000 3"
 --       4 lanes   5 how many accounts the message is counted for; and where
---       alerts are folded the window, ms: "3 60000"
+--       alerts are folded the window, ms: "3 60000"   6 words that some of the jobs name ('': none)   7 their TTL, ms
 --       then per lane: its cap; how many entries to claim
 --       then, where it is counted: conversation; entry; when it was accepted, now and TTL, ms; at most so many unread
 --       messages of a conversation, and conversations
@@ -25,7 +25,7 @@ local lanes, accounts = tonumber(ARGV[4]), tonumber(string.match(ARGV[5], '^%d+'
 local window = tonumber(string.match(ARGV[5], ' (%d+)$'))
 local ttl, places = string.match(ARGV[3], '^(%d+) (%d+)$')
 places = tonumber(places)
-local first_count = 6 + 2 * lanes -- in ARGV, as below
+local first_count = 8 + 2 * lanes -- in ARGV, as below
 local first_job, step = first_count, 3
 if accounts > 0 then first_job, step = first_count + 7, 4 end
 local first_fold, fold_of_job = first_job, step
@@ -35,7 +35,7 @@ for lane = 0, lanes - 1 do
   local jobs, retries = KEYS[places + 1 + 2 * lane], KEYS[places + 2 + 2 * lane]
   local length, later = redis.pcall('XLEN', jobs), redis.pcall('ZCARD', retries)
   local is_broken = type(length) == 'table' or type(later) == 'table' -- a key of another type: as if it were full
-  is_full[lane] = is_broken or length + later >= tonumber(ARGV[6 + 2 * lane])
+  is_full[lane] = is_broken or length + later >= tonumber(ARGV[8 + 2 * lane])
 end
 
 -- The message is unread from its first job for the account on. What was read stays read, for a repeat makes no new job.
@@ -180,12 +180,15 @@ for i = first_job, #ARGV, step do
   end
   results[#results + 1] = new
 end
-if has_new then keep(KEYS[1], ttl) end
+if has_new then
+  keep(KEYS[1], ttl)
+  if ARGV[6] ~= '' then redis.call('SET', KEYS[#KEYS], ARGV[6], 'PX', ARGV[7]) end
+end
 
 -- last, where nothing can fail any more: after an error nobody would know of the claims for a lease
 local claimed = {}
 for lane = 0, lanes - 1 do
-  local most, read = ARGV[7 + 2 * lane], false
+  local most, read = ARGV[9 + 2 * lane], false
   if most ~= '0' then -- without the group nothing is claimed here, and the lane's own claim makes it
     read = redis.pcall('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', most, 'STREAMS', KEYS[places + 1 + 2 * lane], '>')
   end
