@@ -19,7 +19,7 @@ from proxy.store.keys import Layout
 from proxy.store.records import dump_job
 from proxy.store.scripts import ask_strictly
 
-MANY = 16  # jobs of a chunk: of fewer the words would take as much room as they save
+MANY = 8  # jobs of a chunk: of fewer the words would take as much room as they save
 _LONGER_MS = timedelta(hours=1) // MS
 _REMEMBERED = 256
 

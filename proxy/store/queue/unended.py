@@ -11,6 +11,7 @@ from proxy.domain.history import JobEnd, Note, Noted, Reason, shortened
 from proxy.domain.lanes import Lane
 from proxy.domain.times import from_ms, to_ms
 from proxy.store import keys
+from proxy.store.compact_records import name_of_words, with_words
 from proxy.store.connection import Store
 from proxy.store.queue.lane_states import PAUSE_FIELDS, read_pause
 from proxy.store.records import UnreadableRecord, load_job, load_offline_message
@@ -25,6 +26,7 @@ class RedisUnended:
 
     def __init__(self, store: Store, lanes: Sequence[Lane]) -> None:
         self._store, self._lanes = store, lanes
+        self._words: dict[bytes, bytes | None] = {}
 
     def notes(self, app_id: str, now: datetime, is_meant: Callable[[Note], bool]) -> list[Noted]:
         """Those of an appId that are meant. `at` is when they began to wait so."""
@@ -46,10 +48,12 @@ class RedisUnended:
         since = pause.since if pause else now
         layout = self._store.layout
         for shard in layout.all_shards:
-            for id_, (_, record, *_) in self._entries(layout.jobs(lane, shard)):
+            for id_, (_, stored, *_) in self._entries(layout.jobs(lane, shard)):
+                record = self._whole(stored, lane.app_id, shard)
                 at = from_ms(_ms(id_))
                 yield from _of_job(record, max(at, since) if pause else at, Reason.WAITS_IN_LANE, why, _ms(id_))
-            for record, due_ms in self._scored(layout.retries(lane, shard)):
+            for stored, due_ms in self._scored(layout.retries(lane, shard)):
+                record = self._whole(stored, lane.app_id, shard)
                 yield from _of_job(record, from_ms(int(float(due_ms))), Reason.WAITS_FOR_TRY, why, 0)
 
     def _entries(self, stream: str) -> Iterator[Any]:
@@ -67,6 +71,16 @@ class RedisUnended:
             yield from zip(found[::2], found[1::2], strict=True)
             if len(found) < 2 * _PAGE:
                 return
+
+    def _whole(self, record: bytes, app_id: str, shard: int) -> bytes:
+        """A job with its words."""
+        name = name_of_words(record)
+        if name is None:
+            return record
+        if name not in self._words:
+            self._words[name] = self._answer(("GET", self._store.layout.words(app_id, shard, name)))
+        words = self._words[name]
+        return with_words(record, words) if words else record
 
     def _answer(self, command: Command) -> Any:
         return self._store.call(lambda redis: ask_now(redis, [command])[0])
