@@ -1,7 +1,8 @@
 """Every key in the store: its type, TTL and writer. Nothing else may make up a key.
 
 Keys that one script touches lie in one shard: they carry one hash tag, so that they are in one slot of a Cluster.
-`~` stands for `proxy:{tag of the shard}:<appId>:`; in a store that an earlier program made, for `proxy:{appId}:`.
+`~` stands for `proxy:{tag of the shard}:<appId>:`; in a store that an earlier program made, for `proxy:{appId}:`. `~~` is
+what all appIds have together in a shard: the same without the appId.
 Accounts are users' own names and may hold anything; they and push tokens enter a key as a digest.
 
     key                                      type    TTL              written by            holds
@@ -13,8 +14,11 @@ Accounts are users' own names and may hold anything; they and push tokens enter 
     ~writes                                  string  for ever         web, worker           accepted and settled so far
     ~dead                                    stream  capped           worker (settle)       dead letters
     ~dead-words:<letter id>                  string  dedupe TTL       worker (settle)       its record with the words
+    ~~marks:<generation>:<bucket>            hash    see marks.py     web, worker           both of seen and planned
+    ...:late                                 hash    as its bucket    worker (withdraw)     withdrawals that go after
   of an account, in the shard of its digest
     ~planned:<message id>                    hash    dedupe TTL       worker                each target's alert: where
+    ~words:<d>                               string  alert's + 1 hour worker (plan)         what many jobs of it say
     ~jobs:<app>:<channel>                    stream  until settled    worker (plan, move)   a lane's jobs
     ~retries:<app>:<channel>                 zset    until due        worker (settle)       jobs by due time, ms
     ~unknown:<app>:<account d>               string  6 h              worker (settle)       Mi Push does not know it
@@ -65,7 +69,9 @@ The owner of a device's first push token also names those of its fallbacks, as "
 What deliver writes of removed devices, the guard and unknown accounts, the web writes too, where a receipt says so.
 What lives until it is planned, settled or due has a cap instead: callbacks and those that wait together one, a lane's
 jobs and retries together one. The history has a cap in bytes too, of all its streams: `alerts.history_max_bytes`.
-<d> of limits and signed-in: the digest of an account, an address, or both. These keys have no tag: each lies by itself.
+Marks lie in buckets in a compact store, and in keys of their own (seen, planned) in one that an earlier program made, as
+long as nobody has said `app-proxy store upgrade`.
+<d> of limits and signed-in: the digest of an account, an address, or both. These keys have no tag. <d> of words: that of themselves.
 <d> of said: a group, or a talk and its reader; with alerts.withdraw alone. A field of planned is "1", and what
 withdraw.lua says from then on; an earlier program asks whether it is there.
 <d> of fold: a target and conversation; it lives as long as alerts may fold into it (alerts.fold_s, and the life of what
@@ -194,7 +200,7 @@ class Layout:
         if self.marks is None:
             return [apart]
         of = self.marks.digest(app_id, message_id)
-        return self.marks.places(of, at_ms, ttl_ms, self._base_of_all(app_id, shard), apart)[: None if ttl_ms else 1]
+        return self.marks.places(of, at_ms, ttl_ms, self.base_of_all(app_id, shard), apart)[: None if ttl_ms else 1]
 
     def words(self, app_id: str, shard: int, name: bytes) -> str:
         """What many jobs of a message have in common."""
@@ -242,7 +248,7 @@ class Layout:
         if self.marks is None:
             return [apart], b""
         of, shard = self.marks.digest(app_id, callback_id), self.shard_of_callback(callback_id)
-        return self.marks.places(of, at_ms, ttl_ms, self._base_of_all(app_id, shard), apart), field_of_callback(of)
+        return self.marks.places(of, at_ms, ttl_ms, self.base_of_all(app_id, shard), apart), field_of_callback(of)
 
     # of an account
 
@@ -329,7 +335,7 @@ class Layout:
             self._bases[app_id, shard] = base
         return base
 
-    def _base_of_all(self, app_id: str, shard: int) -> str:
+    def base_of_all(self, app_id: str, shard: int) -> str:
         """Of what all appIds have together in a shard."""
         return f"proxy:{{{self._tags[shard]}}}:" if self.shards else f"proxy:{{{app_id}}}:"
 

@@ -11,9 +11,13 @@ most twice that after the first, and go whole.
     field                              8 bytes of a digest with the store's own key, independent of the bucket's number
 
 It does not matter whose clock is a little ahead, nor which of two callbacks about one message is planned first: each
-looks into the neighbours on both sides. A field is mistaken for another with a chance of 3 x 512 / 2^64, which is 1 in
-10^16, for each message, at any rate: nobody without the key can choose one, and a bucket that a wrong number of
-buckets makes larger, of 1,000 messages a second in 16 buckets, gives 1 in 10^11.
+looks into the neighbours on both sides. A message is taken for another, and lost, where a field is in one of three
+buckets by chance: 3 x 512 / 2^64 is 1 in 10^16 for each message, and on a first day of 1,000 messages a second, with
+42,000 marks in a bucket, 1 in 10^14. Who does not know the store's key can choose no such message.
+
+How many buckets a generation has is written down while the one before it runs, from how full that one's are
+(mark_sizes.py). A new store begins with as many as suit one to ten messages a second. With more than that its marks lie
+in hash tables on the first day: 40 bytes each (Valkey 9.1) or 75 (Redis 7.0) instead of 13 to 16.
 
 A store that an earlier program made has a key for each mark, as that program has. From a moment that `app-proxy store
 upgrade` writes down, new marks go into buckets, and for dedupe_ttl both places are asked.
@@ -21,23 +25,28 @@ upgrade` writes down, new marks go into buckets, and for dedupe_ttl both places 
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import blake2b
 
 GENERATION_MS = 86_400_000
-BUCKETS = 4_096  # of a generation in all shards: 50 marks each at one message between two a second, 500 at ten
+BUCKETS = 4_096  # of the first generation in all shards: 40 marks each at one message between two a second
 _FIELD, _NUMBER, _BASE, _APART = 8, 4, 16, 20  # bytes
+_SIZES_KEPT = 30  # and one more; of a store whose traffic grows tenfold and falls again each month, some years
 
 
 @dataclass(frozen=True)
 class Marks:
-    """How a store keeps them. `buckets`: of a generation and shard; `from_ms`: those before have keys of their own."""
+    """How a store keeps them. `buckets`: of a generation and shard; `from_ms`: those before have keys of their own.
+
+    `sizes`: (generation, buckets), from that generation on, the latest last.
+    """
 
     generation_ms: int
     buckets: int
     key: bytes
     from_ms: int = 0
+    sizes: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def new(cls, shards: int, from_ms: int = 0) -> "Marks":
@@ -46,11 +55,20 @@ class Marks:
     @classmethod
     def read(cls, said: str) -> "Marks":
         """Of `str`."""
-        generation_ms, buckets, key, from_ms = said.split()
-        return cls(int(generation_ms), int(buckets), bytes.fromhex(key), int(from_ms))
+        generation_ms, buckets, key, from_ms, *sizes = said.split()
+        pairs = tuple((int(since), int(size)) for since, _, size in (it.partition(":") for it in sizes))
+        return cls(int(generation_ms), int(buckets), bytes.fromhex(key), int(from_ms), pairs)
 
     def __str__(self) -> str:
-        return f"{self.generation_ms} {self.buckets} {self.key.hex()} {self.from_ms}"
+        sizes = [f"{since}:{size}" for since, size in self.sizes]
+        return " ".join([str(self.generation_ms), str(self.buckets), self.key.hex(), str(self.from_ms), *sizes])
+
+    def buckets_of(self, generation: int) -> int:
+        return next((size for since, size in reversed(self.sizes) if generation >= since), self.buckets)
+
+    def resized(self, generation: int, buckets: int) -> "Marks":
+        """From this generation on, of which no mark may have been written yet."""
+        return replace(self, sizes=(*self.sizes[-_SIZES_KEPT:], (generation, buckets)))
 
     def generations(self, at_ms: int, ttl_ms: int) -> Sequence[int]:
         """Those in which a mark of this moment may lie, the one in which it is written first."""
@@ -59,8 +77,11 @@ class Marks:
 
     def places(self, of: bytes, at_ms: int, ttl_ms: int, base: str, apart: str) -> list[str]:
         """The keys to look in, the first is where it is written. `base` of the buckets; `apart`: the key of its own."""
-        bucket = int.from_bytes(of[:_NUMBER], "big") % self.buckets
-        found = [f"{base}marks:{generation}:{bucket:x}" for generation in self.generations(at_ms, ttl_ms)]
+        number = int.from_bytes(of[:_NUMBER], "big")
+        found = [
+            bucket_key(base, generation, number % self.buckets_of(generation))
+            for generation in self.generations(at_ms, ttl_ms)
+        ]
         if at_ms < self.from_ms:
             return [apart, *found]
         return [*found, apart] if at_ms < self.from_ms + 2 * ttl_ms else found  # planned as late as that
@@ -68,6 +89,10 @@ class Marks:
     def digest(self, *names: str) -> bytes:
         """Of a callback or message."""
         return _digest(self.key, *names)
+
+
+def bucket_key(base: str, generation: int, bucket: int) -> str:
+    return f"{base}marks:{generation}:{bucket:x}"
 
 
 def field_of_callback(of: bytes) -> bytes:

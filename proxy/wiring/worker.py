@@ -41,6 +41,7 @@ from proxy.store.queue.conversation_locks import RedisConversationLocks
 from proxy.store.queue.folds import Folding
 from proxy.store.queue.history import HistorySweep
 from proxy.store.queue.lane_states import RedisLaneStates
+from proxy.store.queue.mark_sizes import MarkSizes
 from proxy.store.queue.streams import RedisQueue
 from proxy.store.queue.withdrawals import RedisWithdrawals
 from proxy.store.server.clocks import StoreClock
@@ -191,6 +192,7 @@ def build_worker(settings: Settings) -> Worker:
         clock=shared.clock,
         states=WorkerStates(redis),
         history=HistorySweep(redis, sorted(set(app_ids.values())), settings.alerts.history_max_bytes),
+        mark_sizes=MarkSizes(redis, sorted(set(app_ids.values()))),
         readiness=Readiness(instance),
         monitor=StoreMonitor(
             redis, AsyncIdentityMonitor(redis, identity_of(settings), log_loss, writes), shared.providers_clock

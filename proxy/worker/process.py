@@ -18,6 +18,7 @@ from redis.exceptions import RedisError, ResponseError
 from proxy import metrics
 from proxy.store.queue.history import HistorySweep
 from proxy.store.queue.lane_states import RedisLaneStates
+from proxy.store.queue.mark_sizes import MarkSizes
 from proxy.store.queue.streams import RedisQueue
 from proxy.store.server.clocks import StoreClock
 from proxy.store.server.worker_states import WorkerStates
@@ -71,6 +72,7 @@ class Worker:
     clock: StoreClock
     states: WorkerStates
     history: HistorySweep
+    mark_sizes: MarkSizes
     readiness: Readiness
     monitor: StoreMonitor
     outage: StoreOutage
@@ -165,6 +167,7 @@ class Worker:
         for worker in self._workers:
             with suppress(ResponseError):  # a broken stream, which its own loop reports
                 await self.queue.remove_instances(worker.consumer.source)
+        await self.mark_sizes.look(self.clock.now())
         await asyncio.sleep(_SWEEP_EVERY_S)
 
     async def _file_history(self) -> None:
