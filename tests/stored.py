@@ -1,5 +1,6 @@
 """Where things lie in a store that processes of the program use: names by shard, and what is there in all of them."""
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -7,12 +8,14 @@ from proxy.domain.callbacks import account_digest
 from proxy.domain.lanes import Lane
 from proxy.store import keys
 from proxy.store.keys import Layout
+from proxy.store.marks import Marks
 
 
 def layout_in(redis: Any) -> Layout:
     """0 shards also while no process has met the store."""
-    (shards,) = redis.hmget(keys.identity(), "shards")
-    return Layout(int(shards or 0))
+    shards, marks = redis.hmget(keys.identity(), "shards", "marks")
+    said = marks.decode() if isinstance(marks, bytes) else marks
+    return Layout(int(shards or 0), Marks.read(said) if said else None)
 
 
 def callbacks(redis: Any, app_id: str) -> list[str]:
@@ -36,7 +39,9 @@ def dead_letters(redis: Any, app_id: str) -> list[str]:
 
 
 def planned(redis: Any, app_id: str, message_id: str) -> list[str]:
-    return _by_shard(redis, lambda layout, shard: layout.planned(app_id, message_id, shard))
+    """Where the marks of a message that was just accepted lie; those of some others may lie there too."""
+    at_ms = int(time.time() * 1000)
+    return _by_shard(redis, lambda layout, shard: layout.marks_of_message(app_id, message_id, shard, at_ms)[0])
 
 
 def length(redis: Any, streams: Sequence[str]) -> int:

@@ -117,6 +117,8 @@ def remember_the_past(rig: Rig) -> None:
     """The marks of the messages of the last `DEDUPE_TTL_S`, each ending when it would have."""
     with rig.redis() as redis, redis.pipeline(transaction=False) as pipe:
         layout = stored.layout_in(redis)
+        if layout.is_compact:
+            return  # a mark is a few bytes of a bucket, which is there from the first message on
         for beat in range(MARKS_LIFE_S * BEATS_PER_S):
             left_ms = beat * 1000 // BEATS_PER_S + 1
             pipe.set(layout.seen(MAIN, digest("past", str(beat))), "1", px=left_ms)

@@ -15,6 +15,7 @@ from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane, Pause, Source
 from proxy.domain.offline_messages import OfflineMessage, offline_message
 from proxy.domain.settlements import Entry, PlanChunk
+from proxy.domain.times import to_ms
 from proxy.store.connection import Store, async_redis
 from proxy.store.keys import Layout
 from proxy.store.queue.lane_states import RedisLaneStates
@@ -137,3 +138,16 @@ async def new_of(queue: RedisQueue, source: Source, count: int = 100) -> list[En
 async def pauses(states: RedisLaneStates, lanes: Sequence[Lane]) -> dict[Lane, Pause]:
     """The lanes that are paused, and why."""
     return {lane: state.pause for lane, state in (await states.states(lanes)).items() if state.pause}
+
+
+def marks_of(layout: Layout, app_id: str, message_id: str, accepted_at: datetime = NOON) -> str:
+    """Where those of its targets are written."""
+    (key,) = layout.marks_of_message(app_id, message_id, 0, to_ms(accepted_at))
+    return key
+
+
+async def marks(redis: Any, app_id: str, message_id: str, targets: Sequence[str]) -> list[bytes | None]:
+    """What its marks say of these targets."""
+    layout: Layout = redis.layout
+    found = [layout.mark_read(app_id, message_id, 0, target, to_ms(NOON), DAY // MS) for target in targets]
+    return [next(filter(None, [await redis.hget(*place) for place in places]), None) for places in found]

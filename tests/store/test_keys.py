@@ -22,6 +22,7 @@ from proxy.store.connection import Store
 from proxy.store.devices.addresses import RedisAddresses
 from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.keys import Layout, tags_of
+from proxy.store.marks import Marks
 from proxy.store.queue.conversation_locks import RedisConversationLocks
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.queue.lane_states import RedisLaneStates
@@ -48,6 +49,7 @@ from tests.store.samples import (
 )
 
 LANE = Lane("77", "main", "apns")
+COMPACT = Layout(1, Marks.new(1))
 (TAG,) = tags_of(1)
 TAGS_OF_1024 = "acd6cd6dea6a3e844e950f214299cc42"
 SAMPLES: dict[str, Callable[[], str]] = {
@@ -68,6 +70,9 @@ SAMPLES: dict[str, Callable[[], str]] = {
     "writes": lambda: LAYOUT.writes("77", 0),
     "seen": lambda: LAYOUT.seen("77", "c1"),
     "planned": lambda: LAYOUT.planned("77", "m1", 0),
+    "marks_of_message": lambda: COMPACT.marks_of_message("77", "m1", 0, 1795435200000)[0],
+    "marks_of_callback": lambda: COMPACT.marks_of_callback("77", "c1", 1795435200000, 1)[0][0],
+    "words": lambda: LAYOUT.words("77", 0, b"\x01"),
     "said": lambda: LAYOUT.said("77", "3f2a"),
     "badge": lambda: LAYOUT.badge("77", "ben"),
     "badge_due": lambda: LAYOUT.badge_due("77", "ben"),
@@ -118,8 +123,8 @@ SHARED = {
 def catalogue() -> list[re.Pattern[str]]:
     """The rows of the module's docstring, each <placeholder> standing for any text without a colon."""
     found = re.findall(r"^    ((?:proxy:|~)\S*(?: d>\S*| id>\S*)?)", inspect.getdoc(keys) or "", re.MULTILINE)
-    assert len(found) == 46
-    rows = [row.replace("~", f"proxy:{{{TAG}}}:<appId>:") for row in found]
+    assert len(found) == 48
+    rows = [row.replace("~~", f"proxy:{{{TAG}}}:").replace("~", f"proxy:{{{TAG}}}:<appId>:") for row in found]
     row_texts = [re.escape(row).replace(r"\ ", " ") for row in rows]
     texts = [
         text.replace(re.escape("{appId}"), r"\{77\}").replace(re.escape("{<team>}"), r"\{TEAM\}") for text in row_texts
@@ -134,7 +139,11 @@ def test_every_function_makes_a_key_of_the_catalogue_and_every_row_has_one() -> 
         for name, it in vars(of).items()
         if isinstance(it, FunctionType) and it.__module__ == keys.__name__ and not name.startswith("_")
     }
-    others = {name for name in functions if name.endswith(("_prefix", "_of")) or name.startswith("shard_of_")}
+    others = {
+        name
+        for name in functions
+        if name.endswith(("_prefix", "_of")) or name.startswith(("shard_of_", "mark_", "base_"))
+    }
     assert functions - others - {"spread"} | {"rest_of"} == set(SAMPLES)
     made = [sample() for sample in SAMPLES.values()]
     rows = catalogue()
@@ -242,9 +251,8 @@ def test_all_that_a_message_leaves_in_the_store_is_in_the_catalogue_and_ends_by_
     names = [it.decode() for it in store.call(lambda it: list(it.scan_iter(match=f"*{app_id}*", count=1000)))]
     kinds = {kind_of(name, app_id) for name in names}
     assert kinds == {
-        "callbacks", "seen", "planned", "jobs", "retries", "pause", "probe", "resumed", "rest", "shown", "flying",
-        "sent", "unknown", "dead", "dead-words", "account", "preferences", "present", "token", "devices", "ready",
-        "writes",
+        "callbacks", "jobs", "retries", "pause", "probe", "resumed", "rest", "shown", "flying", "sent", "unknown",
+        "dead", "dead-words", "account", "preferences", "present", "token", "devices", "ready", "writes",
     }  # fmt: skip
     for name in names:
         assert [row for row in catalogue() if row.fullmatch(name.replace(app_id, "77"))], name

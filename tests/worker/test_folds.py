@@ -1,7 +1,6 @@
 """Messages that follow an alert closely are told together: planned, due, pushed and ended on a real store."""
 
 import asyncio
-import json
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -225,7 +224,7 @@ def test_at_preview_none_an_update_waits_without_a_name_or_a_word(on_folds: OnFo
         await relay.write("a", "b")
         ((record, _),) = await relay.redis.zrange(LAYOUT.retries(relay.lane, 0), 0, -1, withscores=True)
         assert load_job(record).alert.text == AlertText("", "", FOLD, count=1)
-        assert json.loads(record)["v"] == 2  # no alert for an earlier program
+        assert record.startswith(b"\3")  # no alert of one message
 
     on_folds(scenario)
 

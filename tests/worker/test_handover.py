@@ -21,7 +21,7 @@ from proxy.store.queue.lane_states import RedisLaneStates
 from proxy.store.queue.streams import RedisQueue
 from proxy.store.scripts import Command
 from proxy.worker.handover import HandOver
-from tests.store.samples import DAY, LAYOUT, MS, NOON, apns_lane, device, mipush_lane, put_jobs
+from tests.store.samples import DAY, LAYOUT, MS, NOON, apns_lane, device, marks_of, mipush_lane, put_jobs
 from tests.worker.lane_bench import BREAKER, LaneBench, Logged, OnLane, on_bench
 
 
@@ -253,7 +253,7 @@ def test_one_broken_record_does_not_hold_up_what_was_appended_with_it(on_phones:
 def test_one_message_that_cannot_be_appended_does_not_hold_up_the_others(on_phones: OnLane) -> None:
     async def scenario(bench: LaneBench) -> None:
         plan = Plan(bench)
-        await bench.redis.set(LAYOUT.planned(bench.lane.app_id, "broken", 0), "no hash")
+        await bench.redis.set(marks_of(bench.redis.layout, bench.lane.app_id, "broken"), "no hash")
         chunks = [
             plan.chunk([(bench.lane, plan.job(who))], message) for who, message in (("ben", "broken"), ("cai", "m1"))
         ]

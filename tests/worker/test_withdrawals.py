@@ -10,7 +10,7 @@ import pytest
 
 from proxy.domain.alerts import Update
 from proxy.domain.callbacks import Callback, Kind
-from proxy.domain.jobs import Job
+from proxy.domain.jobs import Job, target_mark
 from proxy.domain.lanes import Lane
 from proxy.domain.outcomes import About, Accepted, Deferred
 from proxy.domain.settlements import Shown
@@ -21,7 +21,19 @@ from proxy.store.scripts import ask_strictly
 from proxy.store.users.unread import asking
 from proxy.store.users.unread import number as unread_number
 from proxy.usecases.accept_callback import Acceptance
-from tests.store.samples import LAYOUT, MS, NOON, SECOND, callback, mipush_lane, new_of, queue_of, with_redis
+from tests.store.samples import (
+    LAYOUT,
+    MS,
+    NOON,
+    SECOND,
+    callback,
+    marks,
+    marks_of,
+    mipush_lane,
+    new_of,
+    queue_of,
+    with_redis,
+)
 from tests.worker.lane_bench import LaneBench, OnLane, on_bench
 from tests.worker.provider import always
 from tests.worker.round_trips import counted_round_trips
@@ -69,7 +81,9 @@ class Withdrawing(Relay):
         return sorted((one.account, one.alert.update) for one in await self.jobs(lane) if one.alert.update)
 
     async def marks(self, message_id: str) -> list[bytes]:
-        return [mark[:1] for mark in await self.redis.hvals(LAYOUT.planned(self.app_id, message_id, 0))]
+        """Of phones of ben's and cai's, as far as there are any."""
+        targets = [target_mark("main", "apns", name, "phone") for name in ("ben", "cai")]
+        return [mark[:1] for mark in await marks(self.redis, self.app_id, message_id, targets) if mark]
 
 
 @pytest.fixture
@@ -501,7 +515,7 @@ def test_one_notice_that_cannot_be_carried_out_does_not_hold_up_others(on_relay:
         await relay.plan(relay.phones)
         jobs = await relay.push_all(relay.phones)
         broken = next(job for job in jobs if job.alert.conversation == "topic:t1").alert.message_id
-        await relay.redis.set(LAYOUT.planned(relay.app_id, broken, 0), "of another type")
+        await relay.redis.set(marks_of(relay.redis.layout, relay.app_id, broken), "of another type")
         relay.recall("m2", topic_id="t1")
         relay.recall("m1")
         await relay.plan(relay.phones)

@@ -132,7 +132,7 @@ class IdentityMonitor:
             _ = self._store.layout  # what it is like is looked at before it gets an identity
             answer = self._store.call(lambda redis: script("know_store").run(redis, names, args))
             loss = self._identity.learn(answer)
-            self._store.know_layout(layout_in(answer))
+            self._store.know_layout(layout_in(answer, None))
             if loss:
                 self._writes.reset()
             elif lost := self._writes.take_lost():

@@ -112,7 +112,8 @@ def test_an_unreadable_registration_is_no_device_and_costs_no_other_its_alert(
     for one in (phone, broken):
         devices.register(one)
     account = LAYOUT.account(app_id, "main", "ben")
-    raw(store, "HSET", account, "pad", raw(store, "HGET", account, "pad").replace(b'"v":1', b'"v":99'))
+    owner_key, _, _ = raw(store, "HGET", account, "pad").partition(b"\n")
+    raw(store, "HSET", account, "pad", owner_key + b'\n{"v":99}')
     read = with_redis(store_url, lambda redis: book(redis, app_id).read_accounts(app_id, ["main"], ["ben"]))
     assert read.devices == {("main", "ben"): [phone]}
     targets = [("ben", "pad"), ("ben", "phone")]

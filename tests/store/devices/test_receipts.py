@@ -42,9 +42,12 @@ class World:
         return made
 
     def plan(self, account: str, device_id: str = "") -> None:
-        mark = target_mark("main", "mipush", account, device_id)
-        marks = LAYOUT.planned(self.app_id, MESSAGE, LAYOUT.shard_of_account(account))
-        self.store.call(lambda redis: redis.hset(marks, mark, "1"))
+        self.mark(account, target_mark("main", "mipush", account, device_id))
+
+    def mark(self, account: str, target: str) -> None:
+        layout = self.store.layout
+        (place,) = layout.mark_read(self.app_id, MESSAGE, layout.shard_of_account(account), target, to_ms(SENT))
+        self.store.call(lambda redis: redis.hset(*place, "1"))
 
     def hear(
         self, targets: Sequence[str], *, by_account: bool = False, what: Delivery = Delivery.INVALID_TARGET,
@@ -92,9 +95,7 @@ def test_of_a_device_with_fallbacks_the_address_goes_that_reaches_no_phone(world
     phone = replace(device("user-0", platform=Platform.HTTP, push_token="own:1"), fallbacks=(second,))
     one = phone.at(place)
     world.devices.register(one)
-    mark = target_mark("main", one.marked_as, "user-0", "phone")
-    marks = LAYOUT.planned(world.app_id, MESSAGE, LAYOUT.shard_of_account("user-0"))
-    world.store.call(lambda redis: redis.hset(marks, mark, "1"))
+    world.mark("user-0", target_mark("main", one.marked_as, "user-0", "phone"))
     world.hear(["reg-0"])
     (left,) = world.devices.devices_of("main", "user-0")
     assert left.addresses == (first,)

@@ -223,7 +223,7 @@ class AppModel:
 
 
 def dump(of: Job | OfflineMessage) -> bytes:
-    return dump_job(of) if isinstance(of, Job) else dump_offline_message(of)
+    return dump_job(of, compact=True) if isinstance(of, Job) else dump_offline_message(of, compact=True)
 
 
 def _by_due(message: WaitingMessage) -> tuple[int, bytes]:

@@ -1,7 +1,6 @@
 """The history: noted once, by whoever ends an entry; read by account, message and device; bounded in age and size."""
 
 import asyncio
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -335,7 +334,7 @@ def test_what_waits_for_its_plan_in_a_lane_or_for_a_try_is_told_with_the_lanes_p
 
 def _record(store: Store, lane: Any) -> bytes:
     ((_, fields),) = raw(store, "XRANGE", LAYOUT.jobs(lane, 0), "-", "+")
-    assert json.loads(fields[b"r"])["account"] == "ben"
+    assert load_job(fields[b"r"]).account == "ben"
     return bytes(fields[b"r"])
 
 

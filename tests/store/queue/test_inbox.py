@@ -7,11 +7,18 @@ import pytest
 
 from proxy.domain.callbacks import Receipt, Recipient
 from proxy.domain.offline_messages import offline_message
+from proxy.domain.times import to_ms
 from proxy.errors import StoreFull
 from proxy.store.connection import Store
+from proxy.store.keys import Layout
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.records import dump_offline_message, load_offline_message
 from tests.store.samples import DAY, LAYOUT, NOON, callback, for_inbox, raw
+
+
+def mark_places(store: Store, app_id: str, callback_id: str) -> list[tuple[str, bytes]]:
+    names, field = store.layout.marks_of_callback(app_id, callback_id, to_ms(NOON), 1)
+    return [(name, field) for name in names]
 
 
 def inbox(store: Store, cap: int = 100) -> RedisInbox:
@@ -53,13 +60,17 @@ def test_a_full_stream_takes_nothing_and_leaves_no_mark(store: Store, app_id: st
         small.accept(*for_inbox(two, NOON))
     assert small.accept(*for_inbox(one, NOON)).duplicate  # what is stored stays known
     assert raw(store, "XLEN", LAYOUT.callbacks(app_id, 0)) == 1
-    assert raw(store, "EXISTS", LAYOUT.seen(app_id, two.callback_id)) == 0
+    assert [raw(store, "HEXISTS", *it) for it in mark_places(store, app_id, two.callback_id)] == [0]
     store.call(lambda it: it.xtrim(LAYOUT.callbacks(app_id, 0), maxlen=0))
     assert not small.accept(*for_inbox(two, NOON)).duplicate  # MIMC's repeat, once there is room
 
 
 def test_a_mark_lives_as_long_as_it_is_told(store: Store, app_id: str) -> None:
     one = callback(app_id)
+    RedisInbox(store, dedupe_ttl=timedelta(minutes=10), cap=10).accept(*for_inbox(one, NOON))
+    ((bucket, _),) = mark_places(store, app_id, one.callback_id)
+    assert raw(store, "PTTL", bucket) > 590_000
+    store.know_layout(Layout(1))  # as an earlier program has it
     RedisInbox(store, dedupe_ttl=timedelta(minutes=10), cap=10).accept(*for_inbox(one, NOON))
     assert 590_000 < raw(store, "PTTL", LAYOUT.seen(app_id, one.callback_id)) <= 600_000
 

@@ -45,6 +45,8 @@ from tests.store.samples import (
     callback,
     for_inbox,
     job,
+    marks,
+    marks_of,
     mipush_lane,
     new_of,
     put_jobs,
@@ -109,7 +111,7 @@ def test_a_stream_that_vanished_with_its_group_is_made_anew(store_url: str, app_
         await put_jobs(redis, lane, people(lane, 2))
         held = await claimed(queue, lane)
         ids = [it.id for it in held]
-        await redis.delete(LAYOUT.jobs(lane, 0), LAYOUT.planned(app_id, "m1", 0))  # the store came back empty
+        await redis.delete(LAYOUT.jobs(lane, 0), marks_of(redis.layout, app_id, "m1"))  # the store came back empty
         assert await queue.renew(lane, ids) == ids
         settlements: list[Settlement] = [Bury(ids[1], Cause.EXPIRED, "late", held[1]), Finish(ids[0])]
         assert await queue.settle_jobs(lane, settlements) == SettleResult(foreign=[ids[1], ids[0]])
@@ -330,7 +332,7 @@ def test_a_lane_with_its_retries_is_full_at_its_cap_and_holds_back_its_own_jobs_
         chunk = PlanChunk(app_id, "m1", more)
         assert await queue.append_planned([chunk], NOON) == ([ChunkResult([True, False, False], frozenset({apns}))], [])
         assert await queue.lengths([mipush, apns]) == [1, 1]
-        assert await redis.hlen(LAYOUT.planned(app_id, "m1", 0)) == 3
+        assert await marks(redis, app_id, "m1", [one.mark for _, one in more]) == [b"1", None, b"1"]
         await redis.delete(LAYOUT.retries(apns, 0))
         assert await queue.append_planned([chunk], NOON) == ([ChunkResult([False, True, False])], [])
 
@@ -614,5 +616,5 @@ def test_whatever_a_worker_writes_ends_by_itself_or_is_capped(store: Store, stor
         await queue.settle_jobs(lane, [Bury(it.id, Cause.EXPIRED, "late", load_job(it.record)) for it in entries])
 
     with_redis(store_url, scenario)
-    assert DAY < raw(store, "TTL", LAYOUT.planned(app_id, "m1", 0)) * SECOND <= timedelta(hours=25)
+    assert DAY < raw(store, "TTL", marks_of(store.layout, app_id, "m1")) * SECOND <= timedelta(hours=50)
     assert 10 <= raw(store, "XLEN", LAYOUT.dead_letters(app_id, 0)) < 400  # about the cap: whole nodes are trimmed
