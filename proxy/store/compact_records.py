@@ -39,12 +39,11 @@ _HAS_DIGEST, _HAS_UUID, _SECOND_CHANCE, _HAS_PLAN = 1, 2, 4, 8
 _MS = Struct(">q")
 _ALERT = Struct(">BBqqqq")  # flags, update, order, expires, ms
 _ID_IS_TEXT, _URGENT, _SILENT, _MENTIONED, _SELDOM = 1, 2, 4, 8, 16
-_DEVICE = Struct(">cBqBB")  # form, flags, registered at, ms, platform, preview
+_DEVICE = Struct(">cBqB")  # form, flags, registered at, ms, preview
 _TOKEN_IS_HEX, _SANDBOX, _MORE = 1, 2, 4
 
 # by place: none may ever move
 _UPDATES = (None, Update.RECALL, Update.READ, Update.BADGE)
-_PLATFORMS = (Platform.APNS, Platform.MIPUSH, Platform.HTTP)
 _PREVIEWS = (Preview.FULL, Preview.SENDER, Preview.NONE)
 _ENVIRONMENTS = (ApnsEnvironment.PRODUCTION, ApnsEnvironment.SANDBOX)
 
@@ -163,11 +162,8 @@ def dump_device(device: Device) -> bytes:
     flags |= _SANDBOX if device.environment is ApnsEnvironment.SANDBOX else 0
     token = _hex(device.push_token)
     flags |= 0 if token is None else _TOKEN_IS_HEX
-    head = _fitted(
-        _DEVICE, _WHOLE, flags, to_ms(device.registered_at), _PLATFORMS.index(device.platform),
-        _PREVIEWS.index(device.preview),
-    )  # fmt: skip
-    texts = [device.account, device.locale, device.resource]
+    head = _fitted(_DEVICE, _WHOLE, flags, to_ms(device.registered_at), _PREVIEWS.index(device.preview))
+    texts = [device.platform.value, device.account, device.locale, device.resource]
     if flags & _MORE:
         more = [[it.platform, it.push_token, it.environment] for it in device.fallbacks]
         texts += [device.first_platform, compact_json(more)]
@@ -175,14 +171,14 @@ def dump_device(device: Device) -> bytes:
 
 
 def load_device(app: str, device_id: str, record: bytes, invalid_reason: str) -> Device:
-    _, flags, at_ms, platform, preview = _DEVICE.unpack_from(record)
+    _, flags, at_ms, preview = _DEVICE.unpack_from(record)
     first, more = "", tuple[Address, ...]()
-    account, locale, resource, *rest = record[_DEVICE.size :].split(_END, 5 if flags & _MORE else 3)
+    platform, account, locale, resource, *rest = record[_DEVICE.size :].split(_END, 6 if flags & _MORE else 4)
     if flags & _MORE:
         first, more = _text(rest[0]), _load_addresses(json.loads(_text(rest[1])))
     token = rest[-1].hex() if flags & _TOKEN_IS_HEX else _text(rest[-1])
     return Device(
-        app, _text(account), device_id, _PLATFORMS[platform], token, from_ms(at_ms),
+        app, _text(account), device_id, Platform(_text(platform)), token, from_ms(at_ms),
         _ENVIRONMENTS[1 if flags & _SANDBOX else 0], _text(locale), _text(resource), invalid_reason,
         _PREVIEWS[preview], more, first,
     )  # fmt: skip

@@ -1,8 +1,8 @@
 """Every key in the store: its type, TTL and writer. Nothing else may make up a key.
 
 Keys that one script touches lie in one shard: they carry one hash tag, so that they are in one slot of a Cluster.
-`~` stands for `proxy:{tag of the shard}:<appId>:`; in a store that an earlier program made, for `proxy:{appId}:`. `~~` is
-what all appIds have together in a shard: the same without the appId.
+`~` stands for `proxy:{tag of the shard}:<appId>:`; in a store that an earlier program made, for `proxy:{appId}:`.
+`~~` is what all appIds have together in a shard: the same without the appId.
 Accounts are users' own names and may hold anything; they and push tokens enter a key as a digest.
 
     key                                      type    TTL              written by            holds
@@ -69,9 +69,9 @@ The owner of a device's first push token also names those of its fallbacks, as "
 What deliver writes of removed devices, the guard and unknown accounts, the web writes too, where a receipt says so.
 What lives until it is planned, settled or due has a cap instead: callbacks and those that wait together one, a lane's
 jobs and retries together one. The history has a cap in bytes too, of all its streams: `alerts.history_max_bytes`.
-Marks lie in buckets in a compact store, and in keys of their own (seen, planned) in one that an earlier program made, as
-long as nobody has said `app-proxy store upgrade`.
-<d> of limits and signed-in: the digest of an account, an address, or both. These keys have no tag. <d> of words: that of themselves.
+Marks lie in buckets in a compact store, and in keys of their own (seen, planned) in one that an earlier program made,
+as long as nobody has said `app-proxy store upgrade`.
+<d> of limits and signed-in: the digest of an account, an address, or both; they have no tag. <d> of words: their own.
 <d> of said: a group, or a talk and its reader; with alerts.withdraw alone. A field of planned is "1", and what
 withdraw.lua says from then on; an earlier program asks whether it is there.
 <d> of fold: a target and conversation; it lives as long as alerts may fold into it (alerts.fold_s, and the life of what

@@ -1,7 +1,9 @@
 """Records of a compact store: the same things in fewer bytes, and the bytes stay what they are."""
 
 import contextlib
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -40,6 +42,33 @@ ONE = replace(
     job(apns_lane("77"), "cai", PHONE), token_digest=ID, alert=replace(job(apns_lane("77")).alert, message_id=ID)
 )
 FALLBACKS = (Address(Platform.HTTP, "fcm:7"), Address(Platform.APNS, "a1b2", ApnsEnvironment.SANDBOX))
+
+KEPT: dict[str, str] = json.loads((Path(__file__).parents[1] / "data/records/compact.json").read_text())
+
+
+def written() -> dict[str, bytes]:
+    """One of each, as this program writes it."""
+    fold = replace(ONE, alert=replace(ONE.alert, text=ONE.alert.text.folded(is_group=False, count=3)))
+    words = dump_words(ONE.alert, ONE.alert.text)
+    short = sharing(words_name(words), dump_own(ONE))
+    with_fallbacks = replace(IPHONE, fallbacks=FALLBACKS, first_platform="mipush", invalid_reason="")
+    return {
+        "callback of a group": dump_offline_message(offline_message(TO_A_GROUP, NOON), compact=True),
+        "callback": dump_offline_message(offline_message(TO_ONE, NOON), compact=True),
+        **{f"job, {name}": dump_job(one, compact=True) for name, one in jobs()._asdict().items()},
+        "job of an iPhone": dump_job(ONE, compact=True),
+        "fold": dump_job(fold, compact=True),
+        "job that shares its words": short,
+        "words": words,
+        "update that a script made": b"\x0312\xff" + short,
+        "device": dump_device(IPHONE, compact=True),
+        "device with fallbacks": dump_device(with_fallbacks, compact=True),
+    }
+
+
+def test_what_the_first_version_of_this_form_wrote_is_written_and_so_read_as_then() -> None:
+    """compact.json is never written anew: what it holds lies in stores. A new member is a new first byte, or a flag."""
+    assert {name: record.hex() for name, record in written().items()} == KEPT
 
 
 @pytest.mark.parametrize("callback", [TO_A_GROUP, TO_ONE])
