@@ -8,6 +8,7 @@ another; readers have an iPhone each, which was there before. A message's room i
 and its notes are filed; what goes by itself within fifteen minutes, as a fold's window, is left out.
 """
 
+import asyncio
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from proxy.compact_json import compact_json
 from proxy.domain.callbacks import Callback
 from proxy.domain.devices import Device
 from proxy.domain.offline_messages import offline_message
-from proxy.store.connection import Store
+from proxy.store.connection import Store, async_redis
 from proxy.store.queue.folds import Folding
 from proxy.store.queue.history import HistorySweep
 from proxy.store.queue.inbox import RedisInbox
@@ -31,7 +32,7 @@ from proxy.store.server.embedded import ensure_store, stop_store
 from tests.bench.figures import Row, Spread
 from tests.bench.processes import MeasuredRig
 from tests.bench.size import Size
-from tests.store.samples import DAY, NOON, callback, device, with_redis
+from tests.store.samples import DAY, NOON, callback, device
 from tests.worker.lane_bench import LaneBench
 from tests.worker.test_plan import Relay, readers
 
@@ -172,19 +173,22 @@ async def _of_group(bench: StoreBench, messages: int) -> Room:
 
 
 def _with_a_store(measured: Callable[[StoreBench], Awaitable[Room]]) -> Room:
-    async def on(redis: Any, store: Store, url: str) -> Room:
+    async def on(store: Store, url: str) -> Room:
+        redis = async_redis(url, timeout_s=30)
+        await redis.learn_layout()
         relay = Relay(redis, store, _APP_ID, url)
         try:
             return await measured(StoreBench(redis, store, relay))
         finally:
             await relay.end()
+            await redis.aclose()
 
     with tempfile.TemporaryDirectory(prefix="bench-", dir="/tmp") as folder:
         url = ensure_store(Path(folder))
         try:
             store = Store(url, timeout_s=30)
             assert store.layout.is_compact
-            return with_redis(url, lambda redis: on(redis, store, url))
+            return asyncio.run(on(store, url))
         finally:
             stop_store(Path(folder))
 
