@@ -20,4 +20,4 @@ class ReplicatedRig(Rig):
         return self.servers.url()
 
     def redis(self) -> Any:
-        return self.servers.server(self.servers.master(), decode_responses=True)
+        return self.servers.server(self.servers.master(), decode_responses=True, encoding_errors="surrogateescape")

@@ -378,7 +378,10 @@ class Rig:
     def redis(self) -> Any:
         from redis import Redis  # noqa: PLC0415  only tests that look into the store need it
 
-        return Redis.from_url(store_url(self.folder / "store"), decode_responses=True)
+        # records are bytes; so they can be written back as they were read
+        return Redis.from_url(
+            store_url(self.folder / "store"), decode_responses=True, encoding_errors="surrogateescape"
+        )
 
     def wait(self, look: Callable[[], T | None], what: str, seconds: float = 20) -> T:
         """What `look` finds, once it is true."""
