@@ -143,6 +143,7 @@ class Layout:
         self.all_shards = range(max(shards, 1))
         self._tags = tags_of(shards) if shards else ()
         self._bases: dict[tuple[str, int], str] = {}
+        self._bases_of_all = [f"proxy:{{{tag}}}:" for tag in self._tags]
 
     def __repr__(self) -> str:
         return f"Layout({self.shards}, {'compact' if self.is_compact else 'as before'})"
@@ -196,11 +197,14 @@ class Layout:
         `at_ms`: when the callback was accepted of which it is planned. `ttl_ms` 0: the first alone, for whoever knows
         that very callback.
         """
-        apart = self.planned(app_id, message_id, shard)
-        if self.marks is None:
-            return [apart]
-        of = self.marks.digest(app_id, message_id)
-        return self.marks.places(of, at_ms, ttl_ms, self.base_of_all(app_id, shard), apart)[: None if ttl_ms else 1]
+        marks = self.marks
+        if marks is None:
+            return [self.planned(app_id, message_id, shard)]
+        of = marks.digest(app_id, message_id)
+        found = marks.places(of, at_ms, ttl_ms, self.base_of_all(app_id, shard))
+        if at_ms >= marks.from_ms + 2 * ttl_ms:  # planned as late as that
+            return found
+        return _beside(found, self.planned(app_id, message_id, shard), at_ms < marks.from_ms, ttl_ms)
 
     def words(self, app_id: str, shard: int, name: bytes) -> str:
         """What many jobs of a message have in common."""
@@ -208,10 +212,10 @@ class Layout:
 
     def mark_of_target(self, app_id: str, message_ids: Sequence[str], target: str) -> bytes:
         """As marks.lua takes it: what it is called in a key of its own, and of each message in a bucket."""
-        apart = target.encode()
-        if self.marks is None:
+        apart, marks = target.encode(), self.marks
+        if marks is None:
             return apart
-        return apart + b"".join([field_of_target(self.marks.digest(app_id, it), target) for it in message_ids])
+        return apart + b"".join([field_of_target(marks.digest(app_id, it), apart) for it in message_ids])
 
     def mark_read(
         self, app_id: str, message_id: str, shard: int, target: str, at_ms: int, ttl_ms: int = 0
@@ -244,11 +248,14 @@ class Layout:
 
     def marks_of_callback(self, app_id: str, callback_id: str, at_ms: int, ttl_ms: int) -> tuple[list[str], bytes]:
         """The keys in which its mark may lie; the first is where it is written; and the mark."""
-        apart = self.seen(app_id, callback_id)
-        if self.marks is None:
-            return [apart], b""
-        of, shard = self.marks.digest(app_id, callback_id), self.shard_of_callback(callback_id)
-        return self.marks.places(of, at_ms, ttl_ms, self.base_of_all(app_id, shard), apart), field_of_callback(of)
+        marks = self.marks
+        if marks is None:
+            return [self.seen(app_id, callback_id)], b""
+        of, shard = marks.digest(app_id, callback_id), self.shard_of_callback(callback_id)
+        found = marks.places(of, at_ms, ttl_ms, self.base_of_all(app_id, shard))
+        if at_ms < marks.from_ms + 2 * ttl_ms:
+            found = _beside(found, self.seen(app_id, callback_id), at_ms < marks.from_ms, ttl_ms)
+        return found, field_of_callback(of)
 
     # of an account
 
@@ -337,7 +344,7 @@ class Layout:
 
     def base_of_all(self, app_id: str, shard: int) -> str:
         """Of what all appIds have together in a shard."""
-        return f"proxy:{{{self._tags[shard]}}}:" if self.shards else f"proxy:{{{app_id}}}:"
+        return self._bases_of_all[shard] if self.shards else f"proxy:{{{app_id}}}:"
 
     def _of_account(self, app_id: str, kind: str, account_name: str) -> str:
         of = account_digest(account_name)
@@ -346,6 +353,12 @@ class Layout:
     def _of_conversation(self, kind: str, lane: Lane, conversation: str) -> str:
         base = self._base(lane.app_id, self.shard_of_digest(conversation))
         return f"{base}{kind}:{lane.app}:{lane.channel}:{conversation}"
+
+
+def _beside(buckets: list[str], apart: str, is_apart: bool, ttl_ms: int) -> list[str]:
+    """On the way from keys of their own to buckets: both places, or where only one is asked the right one."""
+    found = [apart, *buckets] if is_apart else [*buckets, apart]
+    return found if ttl_ms else found[:1]
 
 
 # of an appId, whatever the layout

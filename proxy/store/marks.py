@@ -25,13 +25,14 @@ upgrade` writes down, new marks go into buckets, and for dedupe_ttl both places 
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import blake2b
 
 GENERATION_MS = 86_400_000
 BUCKETS = 4_096  # of the first generation in all shards: 40 marks each at one message between two a second
 _FIELD, _NUMBER, _BASE, _APART = 8, 4, 16, 20  # bytes
+_REMEMBERED = 10_000
 _SIZES_KEPT = 30  # and one more; of a store whose traffic grows tenfold and falls again each month, some years
 
 
@@ -47,6 +48,9 @@ class Marks:
     key: bytes
     from_ms: int = 0
     sizes: tuple[tuple[int, int], ...] = ()
+    _known: dict[tuple[str, int, int, int], list[tuple[str, int]]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     @classmethod
     def new(cls, shards: int, from_ms: int = 0) -> "Marks":
@@ -68,45 +72,47 @@ class Marks:
 
     def resized(self, generation: int, buckets: int) -> "Marks":
         """From this generation on, of which no mark may have been written yet."""
-        return replace(self, sizes=(*self.sizes[-_SIZES_KEPT:], (generation, buckets)))
+        return replace(self, _known={}, sizes=(*self.sizes[-_SIZES_KEPT:], (generation, buckets)))
 
     def generations(self, at_ms: int, ttl_ms: int) -> Sequence[int]:
         """Those in which a mark of this moment may lie, the one in which it is written first."""
         own, first, last = (when // self.generation_ms for when in (at_ms, at_ms - ttl_ms, at_ms + ttl_ms))
         return [own, *range(own - 1, first - 1, -1), *range(own + 1, last + 1)]
 
-    def places(self, of: bytes, at_ms: int, ttl_ms: int, base: str, apart: str) -> list[str]:
-        """The keys to look in, the first is where it is written. `base` of the buckets; `apart`: the key of its own."""
-        number = int.from_bytes(of[:_NUMBER], "big")
-        found = [
-            bucket_key(base, generation, number % self.buckets_of(generation))
-            for generation in self.generations(at_ms, ttl_ms)
-        ]
-        if at_ms < self.from_ms:
-            return [apart, *found]
-        return [*found, apart] if at_ms < self.from_ms + 2 * ttl_ms else found  # planned as late as that
+    def places(self, of: bytes, at_ms: int, ttl_ms: int, base: str) -> list[str]:
+        """The buckets to look in, the first is where the mark is written. `base` of their keys."""
+        span_ms, number = self.generation_ms, int.from_bytes(of[:_NUMBER], "big")
+        which = base, at_ms // span_ms, (at_ms - ttl_ms) // span_ms, (at_ms + ttl_ms) // span_ms
+        known = self._known.get(which)
+        if known is None:  # one more now and then: mostly they are today's
+            if len(self._known) > _REMEMBERED:
+                self._known.clear()
+            found = self.generations(at_ms, ttl_ms)
+            known = self._known[which] = [(bucket_prefix(base, it), self.buckets_of(it)) for it in found]
+        return [f"{prefix}{number % buckets:x}" for prefix, buckets in known]
 
-    def digest(self, *names: str) -> bytes:
+    def digest(self, app_id: str, name: str) -> bytes:
         """Of a callback or message."""
-        return _digest(self.key, *names)
+        return _digest(self.key, app_id, name)
 
 
-def bucket_key(base: str, generation: int, bucket: int) -> str:
-    return f"{base}marks:{generation}:{bucket:x}"
+def bucket_prefix(base: str, generation: int) -> str:
+    """Of a bucket's key: its number in hexadecimal digits follows."""
+    return f"{base}marks:{generation}:"
 
 
 def field_of_callback(of: bytes) -> bytes:
     return of[_NUMBER : _NUMBER + _FIELD]
 
 
-def field_of_target(of: bytes, target: str) -> bytes:
-    return blake2b(target.encode(), digest_size=_FIELD, key=of).digest()
+def field_of_target(of: bytes, target: bytes) -> bytes:
+    return blake2b(target, digest_size=_FIELD, key=of).digest()
 
 
 @lru_cache(maxsize=4096)
-def _digest(key: bytes, *names: str) -> bytes:
-    """One message is planned and soon settled."""
-    return blake2b("\0".join(names).encode(), digest_size=_BASE, key=key).digest()
+def _digest(key: bytes, app_id: str, name: str) -> bytes:
+    """A message is asked for more than once, by plan and soon by who settles it."""
+    return blake2b(f"{app_id}:{name}".encode(), digest_size=_BASE, key=key).digest()
 
 
 def name_in(key: str, field: bytes) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any
 from proxy.domain.times import to_ms
 from proxy.store import keys
 from proxy.store.keys import Layout
-from proxy.store.marks import Marks, bucket_key
+from proxy.store.marks import Marks, bucket_prefix
 from proxy.store.scripts import ask_strictly, script
 
 _FILL = 128  # marks of a bucket that is full; up to 512 it stays a list, so there is room for a day four times as busy
@@ -50,7 +50,7 @@ class MarkSizes:
         buckets = marks.buckets_of(generation)
         asked = [random.sample(range(buckets), min(_SAMPLED, buckets)) for _ in bases]
         commands = [
-            ("HLEN", bucket_key(base, generation, bucket))
+            ("HLEN", f"{bucket_prefix(base, generation)}{bucket:x}")
             for base, some in zip(bases, asked, strict=True)
             for bucket in some
         ]

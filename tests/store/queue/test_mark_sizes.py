@@ -93,11 +93,11 @@ def test_what_was_decided_is_not_changed_and_today_s_marks_stay_where_they_are(o
         assert [marks.buckets_of(day) for day in (TODAY - 1, TODAY, TODAY + 1, TODAY + 9)] == [4, 4, 64, 64]
         at_ms, day_ms = to_ms(EVENING), GENERATION_MS
         of = marks.digest("77", "m")
-        today, yesterday, tomorrow = marks.places(of, at_ms, day_ms, "b:", "apart")
+        today, yesterday, tomorrow = marks.places(of, at_ms, day_ms, "b:")
         assert {place.rpartition(":")[0] for place in (today, yesterday, tomorrow)} == {
             f"b:marks:{TODAY + days}" for days in (-1, 0, 1)
         }
-        assert marks.places(of, at_ms + day_ms, day_ms, "b:", "apart")[0] == tomorrow  # where it was looked for
+        assert marks.places(of, at_ms + day_ms, day_ms, "b:")[0] == tomorrow  # where it was looked for
 
     on_sized(scenario)
 
