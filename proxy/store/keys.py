@@ -191,6 +191,10 @@ class Layout:
         """The marks of the message for targets whose accounts lie in the shard, where they have a key of their own."""
         return f"{self._base(app_id, shard)}planned:{message_id}"
 
+    def is_on_its_way(self, at_ms: int, ttl_ms: int) -> bool:
+        """Marks of that time may lie in buckets, and in keys of their own."""
+        return self.marks is not None and at_ms < self.marks.from_ms + 2 * ttl_ms  # planned as late as that
+
     def marks_of_message(self, app_id: str, message_id: str, shard: int, at_ms: int, ttl_ms: int = 0) -> list[str]:
         """The keys in which its marks for targets in the shard may lie; the first is where they are written.
 
@@ -202,7 +206,7 @@ class Layout:
             return [self.planned(app_id, message_id, shard)]
         of = marks.digest(app_id, message_id)
         found = marks.places(of, at_ms, ttl_ms, self.base_of_all(app_id, shard))
-        if at_ms >= marks.from_ms + 2 * ttl_ms:  # planned as late as that
+        if not self.is_on_its_way(at_ms, ttl_ms):
             return found
         return _beside(found, self.planned(app_id, message_id, shard), at_ms < marks.from_ms, ttl_ms)
 
@@ -216,6 +220,13 @@ class Layout:
         if marks is None:
             return apart
         return apart + b"".join([field_of_target(marks.digest(app_id, it), apart) for it in message_ids])
+
+    def marks_of_targets(self, app_id: str, message_id: str, targets: Sequence[str]) -> list[bytes]:
+        """The same for many targets of one message."""
+        if self.marks is None:
+            return [target.encode() for target in targets]
+        of = self.marks.digest(app_id, message_id)
+        return [(apart := target.encode()) + field_of_target(of, apart) for target in targets]
 
     def mark_read(
         self, app_id: str, message_id: str, shard: int, target: str, at_ms: int, ttl_ms: int = 0
@@ -253,7 +264,7 @@ class Layout:
             return [self.seen(app_id, callback_id)], b""
         of, shard = marks.digest(app_id, callback_id), self.shard_of_callback(callback_id)
         found = marks.places(of, at_ms, ttl_ms, self.base_of_all(app_id, shard))
-        if at_ms < marks.from_ms + 2 * ttl_ms:
+        if self.is_on_its_way(at_ms, ttl_ms):
             found = _beside(found, self.seen(app_id, callback_id), at_ms < marks.from_ms, ttl_ms)
         return found, field_of_callback(of)
 

@@ -106,13 +106,13 @@ def field_of_callback(of: bytes) -> bytes:
 
 
 def field_of_target(of: bytes, target: bytes) -> bytes:
-    return blake2b(target, digest_size=_FIELD, key=of).digest()
+    return blake2b(of + target, digest_size=_FIELD).digest()
 
 
 @lru_cache(maxsize=4096)
 def _digest(key: bytes, app_id: str, name: str) -> bytes:
     """A message is asked for more than once, by plan and soon by who settles it."""
-    return blake2b(f"{app_id}:{name}".encode(), digest_size=_BASE, key=key).digest()
+    return blake2b(key + f"{app_id}:{name}".encode(), digest_size=_BASE).digest()
 
 
 def name_in(key: str, field: bytes) -> bytes:

@@ -92,7 +92,13 @@ class RedisInbox(CallbackInbox):
             *marks,
         ]  # fmt: skip
         cap = self._caps.of_shard(Callbacks(it.app_id), layout.shards)
-        return self._accept.call(names, [self._dedupe_ttl_ms, cap, it.record, mark])
+        seen = (
+            layout.seen(it.app_id, it.callback_id)
+            if layout.is_on_its_way(it.accepted_at_ms, self._dedupe_ttl_ms)
+            else ""
+        )
+        apart = names.index(seen) + 1 if seen else 0
+        return self._accept.call(names, [self._dedupe_ttl_ms, cap, it.record, mark, apart])
 
     def look_at_caps(self, app_ids: Sequence[str]) -> None:
         """Whether there is room, all shards together. To be called every second."""

@@ -243,17 +243,21 @@ class RedisQueue:
         commands = [self._planned(chunk, to_ms(now), left) for chunk in chunks]
         answers = await ask(self._redis, commands, then)
         results = [_chunk_result(self.layout, chunk, answer) for chunk, answer in zip(chunks, answers, strict=False)]
-        return [await self._whole(result) for result in results], answers[len(chunks) :]
+        for place, result in enumerate(results):
+            if any(isinstance(one, Entry) for entries in result.claimed.values() for one in entries):
+                results[place] = replace(result, claimed=await self._whole(result.claimed))
+        return results, answers[len(chunks) :]
 
-    async def _whole(self, result: ChunkResult) -> ChunkResult:
+    async def _whole(
+        self, claimed: Mapping[Lane, Sequence[ClaimedJob | Entry]]
+    ) -> Mapping[Lane, Sequence[ClaimedJob | Entry]]:
         """An entry that was appended earlier may lack its words."""
-        claimed = dict(result.claimed)
-        for lane, entries in result.claimed.items():
+        found: dict[Lane, Sequence[ClaimedJob | Entry]] = {}
+        for lane, entries in claimed.items():
             earlier = [entry for entry in entries if isinstance(entry, Entry)]
-            if earlier:
-                whole = {entry.id: entry for entry in await self._words.whole(earlier, lane.app_id)}
-                claimed[lane] = [whole[one.id] if isinstance(one, Entry) else one for one in entries]
-        return replace(result, claimed=claimed) if result.claimed else result
+            whole = {entry.id: entry for entry in await self._words.whole(earlier, lane.app_id)}
+            found[lane] = [whole[one.id] if isinstance(one, Entry) else one for one in entries]
+        return found
 
     async def confirm(self, chunks: Sequence[PlanChunk]) -> None:
         """Returns once the replicas have what was appended: the end of its callback may lie on another node, whose
@@ -377,23 +381,20 @@ class RedisQueue:
         place = {lane: index for index, lane in enumerate(lanes)}
 
         written = records_of([job for _, job in chunk.jobs], now_ms, compact=layout.is_compact)
-        jobs = [
-            (lane, job, layout.mark_of_target(app_id, [message_id], job.mark), record)
-            for (lane, job), record in zip(chunk.jobs, written.records, strict=True)
-        ]
+        marks = layout.marks_of_targets(app_id, message_id, [job.mark for _, job in chunk.jobs])
         if accounts or self._folding is not None:
             args += counted
             places = {account: index for index, account in enumerate(accounts)}
             if self._folding is not None:
                 args += self._folding.of_message(of_first, now_ms)
-            for lane, job, mark, record in jobs:
+            for (lane, job), mark, record in zip(chunk.jobs, marks, written.records, strict=True):
                 args += [place[lane], mark, record]
                 if accounts:
                     args.append(places[job.account])
                 if self._folding is not None:
                     args += self._folded(self._folding, lane, job, names)
         else:
-            for lane, _, mark, record in jobs:
+            for (lane, _), mark, record in zip(chunk.jobs, marks, written.records, strict=True):
                 args += [place[lane], mark, record]
         if written.words:
             names.append(layout.words(app_id, shard, written.name))
