@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from proxy.store.devices.removed import RedisRemovedDevices, guard_details
 from proxy.store.devices.restoring import RestoreResult
 from proxy.store.queue.dead_letters import RedisDeadLetters
 from proxy.store.server.embedded import ensure_store, stop_store
+from proxy.store.upgrade import BEGINS_AFTER, make_compact
 from proxy.store.users.preferences import RedisPreferences
 from tests.store import golden
 from tests.store.samples import NOON, SECOND
@@ -56,6 +58,18 @@ def laid(name: str) -> dict[str, list[dict[str, Any]]]:
 @pytest.mark.parametrize("name", FORMATS)
 def test_what_a_format_laid_down_is_read_as_it_was_meant(name: str, empty_store: str) -> None:
     golden.restore(empty_store, laid(name))
+    assert golden.read(empty_store) == json.loads((RECORDS / f"{name}.json").read_text())
+
+
+@pytest.mark.parametrize("name", PRESENT)
+@pytest.mark.parametrize("since", [timedelta(0), -timedelta(hours=3)])
+def test_a_store_that_was_made_compact_knows_what_it_was_filled_with(
+    name: str, since: timedelta, empty_store: str
+) -> None:
+    """Marks of before the moment and of after it; what was seen and planned stays so."""
+    golden.restore(empty_store, laid(name))
+    make_compact(Store(empty_store), NOON + since - BEGINS_AFTER)
+    assert Store(empty_store).layout.is_compact
     assert golden.read(empty_store) == json.loads((RECORDS / f"{name}.json").read_text())
 
 
