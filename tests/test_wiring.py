@@ -20,7 +20,7 @@ def test_with_a_spool_the_store_that_was_known_is_remembered_over_a_restart(tmp_
         return identity_of(settings(store=store)).asked(NOON)[1][0]
 
     (tmp_path / "spool").mkdir()
-    identity_of(settings(store={"spool_dir": str(tmp_path / "spool")})).learn([b"the-store", None, 0])
+    identity_of(settings(store={"spool_dir": str(tmp_path / "spool")})).learn([b"the-store", None, 0, b"16", b""])
     assert known(spool_dir=str(tmp_path / "spool")) == "the-store"
     assert known() == ""
 

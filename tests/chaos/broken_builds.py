@@ -29,9 +29,11 @@ MISTAKES: dict[str, Mistake] = {
         "    redis.call('XDEL', KEYS[2 + 2 * lane], entry[1])\n"
         "  end\n",
     ),
-    "no intake mark": Mistake("proxy/store/scripts/accept_callback.lua", "redis.call('EXISTS', KEYS[1]) == 1", "false"),
+    "no intake mark": Mistake(
+        "proxy/store/scripts/accept_callback.lua", "redis.call('HEXISTS', KEYS[k], name) == 1", "false"
+    ),
     "no plan mark": Mistake(
-        "proxy/store/scripts/plan_chunk.lua", "redis.call('HSETNX', KEYS[1], mark, '1') == 1", "true"
+        "proxy/store/scripts/plan_chunk.lua", "redis.call('HSETNX', KEYS[1], name, '1') == 1", "true"
     ),
     "bare XCLAIM heartbeat": Mistake(
         "proxy/store/scripts/heartbeat.lua", "if pending[1] and pending[1][2] == ARGV[2] then", "if pending[1] then"
@@ -59,7 +61,7 @@ MISTAKES: dict[str, Mistake] = {
     ),
     "no fold is due": Mistake(
         "proxy/store/scripts/plan_chunk.lua",
-        "    redis.call('ZADD', KEYS[3 + 2 * lane], due, as_update(record, is_due and 0 or 1))\n",
+        "    redis.call('ZADD', KEYS[places + 2 + 2 * lane], due, as_update(record, is_due and 0 or 1))\n",
         "",
     ),
     "folded twice": Mistake(
