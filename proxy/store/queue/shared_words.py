@@ -11,13 +11,16 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+from redis.exceptions import RedisError
+
 from proxy.domain.jobs import Job
 from proxy.domain.settlements import Entry
 from proxy.domain.times import MS, to_ms
 from proxy.store.compact_records import dump_own, dump_words, name_of_words, sharing, with_words, words_name
+from proxy.store.connection import is_the_stores_own
 from proxy.store.keys import Layout
 from proxy.store.records import dump_job
-from proxy.store.scripts import ask_strictly
+from proxy.store.scripts import ask
 
 MANY = 8  # jobs of a chunk: of fewer the words would take as much room as they save
 _LONGER_MS = timedelta(hours=1) // MS
@@ -71,7 +74,10 @@ class SharedWords:
         self._known: dict[str, bytes] = {}
 
     async def whole(self, entries: Sequence[Entry], app_id: str) -> list[Entry]:
-        """The same entries, whose records lack nothing. Raises RedisError."""
+        """The same entries, whose records lack nothing. Raises RedisError where the store can do nothing now.
+
+        A key that cannot be used is as if its words were gone.
+        """
         named = [name_of_words(entry.record) for entry in entries]
         if not any(named):
             return list(entries)
@@ -88,12 +94,12 @@ class SharedWords:
 
     async def _look_up(self, keys: set[str]) -> Mapping[str, bytes]:
         unknown = [key for key in keys if key not in self._known]
-        if unknown:
-            for key, words in zip(
-                unknown, await ask_strictly(self._redis, [("GET", it) for it in unknown]), strict=True
-            ):
-                if words:
-                    self._known[key] = words
+        for key, words in zip(unknown, await ask(self._redis, [("GET", it) for it in unknown]), strict=True):
+            if isinstance(words, RedisError):
+                if is_the_stores_own(words):
+                    raise words
+            elif words:
+                self._known[key] = words
         found = {key: self._known[key] for key in keys if key in self._known}
         while len(self._known) > _REMEMBERED:
             del self._known[next(iter(self._known))]

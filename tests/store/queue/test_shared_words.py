@@ -10,6 +10,7 @@ from proxy.domain.dead_letters import Cause
 from proxy.domain.jobs import Job
 from proxy.domain.previews import Preview
 from proxy.domain.settlements import Bury, Entry, PlanChunk, Postpone
+from proxy.domain.times import from_ms
 from proxy.store.compact_records import dump_words, name_of_words, words_name
 from proxy.store.connection import Store
 from proxy.store.keys import Layout
@@ -190,3 +191,20 @@ def test_the_words_of_a_message_are_named_by_what_they_say() -> None:
     assert dump_words(one.alert, one.alert.text) == dump_words(other.alert, other.alert.text)
     quiet = replace(one.alert, silent=True)
     assert words_name(dump_words(quiet, quiet.text)) != words_name(dump_words(one.alert, one.alert.text))
+
+
+def test_words_that_are_gone_or_broken_hold_up_no_other_job(store_url: str, app_id: str) -> None:
+    async def scenario(redis: Any) -> None:
+        queue, lane, jobs = queue_of(redis), apns_lane(app_id), jobs_of(app_id, MANY)
+        await queue.ensure_groups(lane)
+        await plan(queue, app_id, jobs)
+        (name,) = await words(redis, app_id)
+        await redis.delete(name)
+        await redis.rpush(name, "of another type")
+        other = replace(alert("e" * 32, "p2p:cai"), text=AlertText("cai", "hi"))
+        await plan(queue, app_id, [job(lane, "dan", "phone", other)])
+        found = [load_job(entry.record) for entry in await new_of(queue, lane)]
+        assert {one.alert.expires_at for one in found[:-1]} == {from_ms(0)}
+        assert found[-1].alert == other
+
+    with_redis(store_url, scenario)
