@@ -64,10 +64,10 @@ class ReceiptNotes:
         commands: list[Command] = [
             ("XADD", self._store.layout.history_new(*where), "*", "r", b"".join(some)) for where, some in notes.items()
         ]
-        answers = ask_now(redis, commands, strictly=False) if commands else []
+        noted = ask_now(redis, commands, strictly=False) if commands else []
         # an error: it has no room, or the key is none of a stream
         return sum(
-            len(some) for some, answer in zip(notes.values(), answers, strict=True) if isinstance(answer, ResponseError)
+            len(some) for some, answer in zip(notes.values(), noted, strict=True) if isinstance(answer, ResponseError)
         )
 
     def _owners(self, redis: Any, named: Sequence[tuple[DeliveryReceipt, str]]) -> Iterator[_About]:

@@ -21,7 +21,11 @@ class Registration:
 
 def registration_of(layout: Layout, app_id: str, device: Device) -> Registration:
     found = owner_keys(layout, app_id, device)
-    return Registration(registration_value(found[0], dump_device(device)), tuple(found), to_ms(device.registered_at))
+    return Registration(
+        registration_value(found[0], dump_device(device, compact=layout.is_compact)),
+        tuple(found),
+        to_ms(device.registered_at),
+    )
 
 
 def read_registration(layout: Layout, app_id: str, app: str, device_id: str, value: bytes) -> Registration:

@@ -17,10 +17,10 @@ from proxy.domain.jobs import Job
 from proxy.domain.settlements import Entry
 from proxy.domain.times import MS, to_ms
 from proxy.store.compact_records import dump_own, dump_words, name_of_words, sharing, with_words, words_name
-from proxy.store.connection import is_the_stores_own
 from proxy.store.keys import Layout
 from proxy.store.records import dump_job
 from proxy.store.scripts import ask
+from proxy.store.troubles import is_the_stores_own
 
 MANY = 8  # jobs of a chunk: of fewer the words would take as much room as they save
 _LONGER_MS = timedelta(hours=1) // MS
