@@ -12,10 +12,10 @@ from proxy.store.marks import Marks
 
 
 def layout_in(redis: Any) -> Layout:
-    """0 shards also while no process has met the store."""
-    shards, marks = redis.hmget(keys.identity(), "shards", "marks")
+    """While no process has met the store, that of a new one: they write to it before they give it an identity."""
+    id_, shards, marks = redis.hmget(keys.identity(), "id", "shards", "marks")
     said = marks.decode() if isinstance(marks, bytes) else marks
-    return Layout(int(shards or 0), Marks.read(said) if said else None)
+    return Layout(int(shards or 0) if id_ else keys.SHARDS, Marks.read(said) if said else None)
 
 
 def callbacks(redis: Any, app_id: str) -> list[str]:
