@@ -1,7 +1,12 @@
-"""Redis or Valkey. keys.py lists every key, records.py is how things lie there, scripts/ are the atomic steps.
+"""Redis or Valkey. keys.py lists every key and says where it lies, scripts/ are the atomic steps.
 
-connection.py   the ways to the store      provider_tokens.py  APNs' JWT, shared by all processes
-queue/          callbacks in, streams, pauses of lanes, conversation locks, dead letters
+first_contact.py  what a store says of itself     connection.py   the ways to the store: one server, the master that
+records.py        how things lie there,           sentinels name (masters.py), a cluster (cluster.py, async_cluster.py,
+                  compact_records.py in bytes     slots.py); round_trips.py, packing.py, availability.py, troubles.py
+marks.py          dedupe marks, and how many      steps.py        changes that several shards share, step by step
+upgrade.py        makes an earlier store compact  provider_tokens.py  APNs' JWT, shared by all processes
+
+queue/          callbacks in, streams, pauses of lanes, conversation locks, dead letters, history
 devices/        registrations, and the removal guard
 users/          blocked accounts and sessions, rate limits, the round trip that admits a caller
 server/         the store itself: embedded, lost data, clocks, risks, what /readyz and /metrics show
