@@ -348,6 +348,7 @@ def test_all_shards_are_waited_for_at_once_and_what_one_brings_ends_the_wait(ser
         await asyncio.sleep(0.05)  # the standing reads have brought them, and nobody asked
         assert await claimed(3) == [b"0", b"15", b"7"]
         assert len(streams) == 16
+        await queue.aclose()
 
     with_redis(servers.url(), scenario)
 
@@ -387,6 +388,7 @@ def test_a_node_that_is_away_hides_nothing_of_the_others_shards(servers: Cluster
                 found += [entry.record for entry in entries]
         assert found == [b"found"]
         servers.start_server(away)
+        await queue.aclose()
 
     with_redis(servers.url(), scenario)
     servers.wait(servers.is_well, "the cluster")

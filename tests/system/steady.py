@@ -55,4 +55,4 @@ class Mimc:
 
     def wait_for(self, more: int) -> None:
         goal = len(self.taken) + more
-        self._rig.wait(lambda: len(self.taken) >= goal, f"{more} more callbacks")
+        self._rig.wait(lambda: len(self.taken) >= goal, f"{more} more callbacks", 90)

@@ -216,7 +216,35 @@ class RedisQueue:
 
         Where lanes were full a message waits beside its stream, and is planned for them after 1 s, then 2, up to 30.
         """
-        return await self._settle(Callbacks(app_id), settlements, to_ms(now))
+        source, ended, others = Callbacks(app_id), list[PlanEnd](), list[Settlement]()
+        for it in settlements:
+            if isinstance(it, PlanEnd) and not (it.full or it.records):
+                ended.append(it)
+            else:
+                others.append(it)
+        failed = await self._end_planned(source, ended) if ended else []
+        result = await self._settle(source, others, to_ms(now)) if others else SettleResult()
+        result.failed.extend(failed)
+        return result
+
+    async def _end_planned(self, source: Source, ended: Sequence[PlanEnd]) -> list[bytes]:
+        """Whoever has them now: all of it is planned, and another who took one over has nothing left to do.
+
+        Plain commands, in an order in which a crash between them leaves what take_over.lua ends. Returns what failed.
+        """
+        portions = [(shard, some) for shard, its in _by_shard(ended, _entry_id) for some in _portions(its)]
+        asked: list[Command] = []
+        for shard, some in portions:
+            stream, ids = _stream(self.layout, source, shard), [_own_id(it.entry_id) for it in some]
+            asked += [("XDEL", stream, *ids), ("XACK", stream, keys.GROUP, *ids)]
+        answers = await ask(self._redis, asked)
+        failed: list[bytes] = []
+        for (_, some), deleted, acked in zip(portions, answers[::2], answers[1::2], strict=True):
+            if errors := [it for it in (deleted, acked) if isinstance(it, RedisError)]:
+                if is_the_stores_own(errors[0]):
+                    raise errors[0]
+                failed += [it.entry_id for it in some]
+        return failed
 
     def chunks(self, app_id: str, message_id: str, jobs: Iterable[tuple[Lane, Job]], most: int) -> Iterator[PlanChunk]:
         """Up to `most` jobs of a shard each."""
@@ -441,7 +469,7 @@ class RedisQueue:
         """Those that the store refuses, each with its error and, where it may be buried instead, its job."""
         portions = [
             (shard, some, self._writes.known(self.layout.writes(source.app_id, shard)))
-            for shard, its in _by_shard(settlements, lambda one: one.entry_id)
+            for shard, its in _by_shard(settlements, _entry_id)
             for some in _portions(its)
         ]
         answers = await ask(self._redis, [self._settlement(source, shard, some, now_ms) for shard, some, _ in portions])
@@ -504,6 +532,10 @@ def _stream(layout: Layout, source: Source, shard: int) -> str:
 
 def _id(shard: int, own: bytes) -> bytes:
     return b"%b/%d" % (own, shard)
+
+
+def _entry_id(settlement: Settlement) -> bytes:
+    return settlement.entry_id
 
 
 def _own_id(entry_id: bytes) -> bytes:

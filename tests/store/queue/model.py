@@ -199,6 +199,9 @@ class AppModel:
         stream = self.jobs[lane] if lane else self.callbacks
         foreign = []
         for it in settlements:
+            if isinstance(it, PlanEnd) and not it.full:  # whoever has it: all of it is planned
+                stream.remove(it.entry_id)
+                continue
             mine = {one.id: one for one in stream.held_by(instance)}
             if it.entry_id not in mine:
                 foreign.append(it.entry_id)
