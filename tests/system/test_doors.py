@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from http.client import HTTPResponse, RemoteDisconnected
+from http.client import HTTPResponse
 from pathlib import Path
 
 import pytest
@@ -206,7 +206,7 @@ def test_sign_ins_without_a_thread_are_answered_503_and_take_nothing_from_callba
     def flood() -> list[tuple[int, HTTPResponse]]:
         """Empty where one was pushed out by what lingers of an earlier test."""
         network = next(tries)
-        with ExitStack() as stack, suppress(RemoteDisconnected):
+        with ExitStack() as stack, suppress(ConnectionResetError):
             crowd = [stack.enter_context(web.connect(f"127.9.{network}.{1 + number % 2}")) for number in range(36)]
             for connection in crowd:
                 connection.sendall(sign_in.encode())
