@@ -13,12 +13,15 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
+from proxy.domain.callbacks import conversation_digest
+from proxy.domain.conversations import LockRelease
 from proxy.domain.limits import Admitted, Blocked, Budget
 from proxy.domain.offline_messages import Letter
 from proxy.domain.settlements import Finish, SettleResult
 from proxy.errors import StoreUnavailable
 from proxy.local.ports import free_port
 from proxy.store.connection import Store, async_redis
+from proxy.store.queue.conversation_locks import RedisConversationLocks
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.queue.streams import RedisQueue
 from proxy.store.scripts import ask, ask_now, ask_strictly
@@ -349,6 +352,18 @@ def test_all_shards_are_waited_for_at_once_and_what_one_brings_ends_the_wait(ser
         assert await claimed(3) == [b"0", b"15", b"7"]
         assert len(streams) == 16
         await queue.aclose()
+
+    with_redis(servers.url(), scenario)
+
+
+def test_the_locks_of_conversations_in_several_shards_are_released_together(servers: Clustered, app_id: str) -> None:
+    lane, names = mipush_lane(app_id), [conversation_digest(f"p2p:{number}") for number in range(20)]
+
+    async def scenario(redis: Any) -> None:
+        locks = RedisConversationLocks(redis, "worker-1")
+        assert all(state.is_free for state in await locks.acquire(lane, names, DAY))
+        await locks.release(lane, [LockRelease(name) for name in names], DAY)
+        assert all(state.is_free for state in await locks.acquire(lane, names, DAY))
 
     with_redis(servers.url(), scenario)
 

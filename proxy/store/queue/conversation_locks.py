@@ -8,6 +8,7 @@ from proxy.domain.alerts import Order
 from proxy.domain.conversations import ConversationState, LockRelease
 from proxy.domain.lanes import Lane
 from proxy.domain.times import MS
+from proxy.store.keys import Layout
 from proxy.store.records import dump_order, load_order
 from proxy.store.scripts import Argument, Command, ask_strictly, script
 
@@ -44,15 +45,15 @@ class RedisConversationLocks:
         )
 
     async def release(self, lane: Lane, releases: Sequence[LockRelease], ttl: timedelta) -> None:
-        """The pushes of these conversations have ended: what was accepted is shown, what is over no longer is sent."""
-        names: list[str] = []
-        args: list[Argument] = [self._instance, ttl // MS]
+        """The pushes of these conversations have ended: what was accepted is shown, what is over no longer is sent.
+
+        A script a shard, for no script spans two.
+        """
+        layout: Layout = self._redis.layout
+        by_shard: dict[int, tuple[list[str], list[Argument]]] = {}
         for one in releases:
-            conversation = one.conversation
-            names += [
-                self._redis.layout.conversation_lock(lane, conversation),
-                self._redis.layout.shown(lane, conversation),
-                self._redis.layout.sent(lane, conversation),
-            ]
+            name = one.conversation
+            names, args = by_shard.setdefault(layout.shard_of_digest(name), ([], [self._instance, ttl // MS]))
+            names += [layout.conversation_lock(lane, name), layout.shown(lane, name), layout.sent(lane, name)]
             args += [dump_order(one.order) if one.order else b"", int(one.accepted), int(one.over)]
-        await script("land").run_async(self._redis, names, args)
+        await ask_strictly(self._redis, [script("land").call(names, args) for names, args in by_shard.values()])
