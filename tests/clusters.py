@@ -18,17 +18,19 @@ from redis.retry import Retry
 
 from proxy.local.ports import free_port, port_taken
 from proxy.store.server.embedded import server_binary
-from tests.sentinels import APP_PASSWORD, PASSWORD, Child, Start, until_true, with_children
+from tests.sentinels import APP_PASSWORD, DOWN_AFTER_MS, PASSWORD, Child, Start, until_true, with_children
 
 _SLOTS = 16384
-_TIMEOUT_MS = 500  # without a word from a node, then it is replaced
 
 
 class Clustered:
     """`start` runs a command under a name; what it runs is ended by whoever gave it."""
 
-    def __init__(self, folder: Path, start: Start, masters: int = 3, replicas: int = 1) -> None:
-        self._folder, self._start = folder, start
+    def __init__(
+        self, folder: Path, start: Start, masters: int = 3, replicas: int = 1, *, down_after_ms: int = DOWN_AFTER_MS
+    ) -> None:
+        """`down_after_ms`: so long a node gives no word before another takes its place."""
+        self._folder, self._start, self._down_after_ms = folder, start, down_after_ms
         self.ports = [_free_port() for _ in range(masters * (1 + replicas))]
         self._servers: dict[int, Child] = {}
         self._ids: dict[int, str] = {}
@@ -76,6 +78,10 @@ class Clustered:
         finally:
             self._halted.discard(port)
             child.signal(signal.SIGCONT)
+
+    @property
+    def running(self) -> list[Child]:
+        return list(self._servers.values())
 
     def is_well(self) -> bool:
         """All slots are served, every master has a replica that follows, and all nodes know that."""
@@ -139,7 +145,7 @@ class Clustered:
             "appendfsync": "always", "maxmemory-policy": "noeviction", "repl-diskless-sync-delay": "0",
             "requirepass": PASSWORD, "masterauth": PASSWORD,
             "user": f"app on >{APP_PASSWORD} ~proxy:* +@all -@admin -@dangerous",
-            "cluster-enabled": "yes", "cluster-config-file": "nodes", "cluster-node-timeout": str(_TIMEOUT_MS),
+            "cluster-enabled": "yes", "cluster-config-file": "nodes", "cluster-node-timeout": str(self._down_after_ms),
             "cluster-replica-validity-factor": "0",
         }  # fmt: skip
         (folder / "conf").write_text("".join(f"{key} {value}\n" for key, value in options.items()))

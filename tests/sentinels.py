@@ -22,7 +22,7 @@ from proxy.store.server.embedded import server_binary
 
 PASSWORD, APP_PASSWORD, SENTINEL_PASSWORD = "all-of-the-servers", "what-the-app-may", "asks-the-sentinels"
 SERVICE = "mymaster"
-_DOWN_AFTER_MS = 500
+DOWN_AFTER_MS = 500
 EMPTY = '""'
 
 
@@ -38,8 +38,9 @@ Start = Callable[[str, Sequence[str]], Child]
 class Replicated:
     """`start` runs a command under a name; what it runs is ended by whoever gave it."""
 
-    def __init__(self, folder: Path, start: Start, replicas: int = 2) -> None:
-        self._folder, self._start = folder, start
+    def __init__(self, folder: Path, start: Start, replicas: int = 2, *, down_after_ms: int = DOWN_AFTER_MS) -> None:
+        """`down_after_ms`: so long a server gives no answer before another takes its place."""
+        self._folder, self._start, self._down_after_ms = folder, start, down_after_ms
         self.ports = [free_port() for _ in range(1 + replicas)]
         self.sentinel_ports = [free_port() for _ in range(3)]
         self._servers: dict[int, Child] = {}
@@ -57,7 +58,7 @@ class Replicated:
         return f"redis+sentinel://{user}:{password}@{hosts}/{SERVICE}/0?sentinel_password={SENTINEL_PASSWORD}"
 
     def start_server(self, port: int, master: int | None = None) -> None:
-        """Also again after it was killed: the sentinels tell it whose replica it is."""
+        """Also again after it was killed: as a replica of `master`, or as what it was until the sentinels tell it."""
         folder = self._folder / f"server-{port}"
         folder.mkdir(parents=True, exist_ok=True)
         options = {
@@ -69,7 +70,7 @@ class Replicated:
         if master:
             options["replicaof"] = f"127.0.0.1 {master}"
         config = folder / "server.conf"
-        if not config.exists():  # the server writes there whose replica it is, once a sentinel has told it
+        if master or not config.exists():  # the server writes there whose replica it is, once a sentinel has told it
             config.write_text("".join(f"{key} {value or EMPTY}\n" for key, value in options.items()))
         self._servers[port] = self._start("store", [str(server_binary()), str(config)])
         self.wait(lambda: self.server(port).ping(), "a server")
@@ -91,6 +92,20 @@ class Replicated:
     def kill_sentinel(self, port: int) -> None:
         self._sentinels.pop(port).kill()
 
+    @property
+    def running(self) -> list[Child]:
+        return [*self._servers.values(), *self._sentinels.values()]
+
+    def is_well(self) -> bool:
+        """The master that the sentinels name is one, and the others follow."""
+        return self.replicas_of(self.master()) == len(self.ports) - 1
+
+    def masters(self) -> list[int]:
+        return [self.master()]
+
+    def replica_of(self, master: int) -> int:
+        return next(port for port in self._servers if port != master)
+
     def master(self) -> int:
         """As the sentinels say that still run."""
         for port in self._sentinels:
@@ -100,10 +115,15 @@ class Replicated:
                 continue
         raise AssertionError("no sentinel answers")
 
-    def failover(self) -> int:
-        """By command. Returns the new master once all sentinels know it and the old one follows."""
+    def failover(self, *, coordinated: bool = True) -> int:
+        """By command. Returns the new master once the sentinels name it.
+
+        A coordinated one, which Valkey has from 9.0 on, halts the old master until the new one has all. Another leaves
+        it a master for some seconds, with a replica that confirms what it takes.
+        """
         before = self.master()
-        self.sentinel(next(iter(self._sentinels))).execute_command("SENTINEL", "FAILOVER", SERVICE)
+        command = "SENTINEL", "FAILOVER", SERVICE, *(["COORDINATED"] if coordinated else [])
+        self.wait(lambda: self.sentinel(next(iter(self._sentinels))).execute_command(*command), "a failover")
         return self.moved_from(before)
 
     def moved_from(self, before: int) -> int:
@@ -137,7 +157,7 @@ class Replicated:
             f"port {port}", "bind 127.0.0.1", f"dir {folder}", f"requirepass {SENTINEL_PASSWORD}",
             f"sentinel myid {ids[port]}",
             f"sentinel monitor {SERVICE} 127.0.0.1 {self.ports[0]} 2", f"sentinel auth-pass {SERVICE} {PASSWORD}",
-            f"sentinel down-after-milliseconds {SERVICE} {_DOWN_AFTER_MS}",
+            f"sentinel down-after-milliseconds {SERVICE} {self._down_after_ms}",
             f"sentinel failover-timeout {SERVICE} 3000", f"sentinel parallel-syncs {SERVICE} 2",
             f"sentinel sentinel-pass {SENTINEL_PASSWORD}",
             # what they would find out by themselves within some seconds

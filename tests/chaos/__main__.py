@@ -1,6 +1,7 @@
-"""The chaos run: `make chaos`, `SEED=n make chaos`, `FOLD=1 make chaos`.
+"""The chaos run: `make chaos`, `SEED=n make chaos`, `FOLD=1 make chaos`, `STORE=sentinel make chaos`.
 
-    python -m tests.chaos [--seed n] [--messages n] [--short] [--empty-store] [--fold] [--ignore-standstill] [--keep]
+    python -m tests.chaos [--seed n] [--messages n] [--short] [--empty-store | --store kind [--replicas n]] [--fold]
+                          [--ignore-standstill] [--keep]
 
 Starts store, emulators, web and workers on free ports of 127.0.0.1, posts callbacks as MIMC does, breaks everything
 around the service by dice, and has an auditor compare what was answered with what the emulated providers saw. Exits
@@ -14,7 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from tests.chaos.judge import judged
-from tests.chaos.size import FULL, SHORT
+from tests.chaos.size import CLUSTER, FULL, ONE_SERVER, SENTINEL, SHORT
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     size = size if order.messages is None else size.with_messages(order.messages)
     size = size.with_empty_store() if order.empty_store else size
     size = size.with_folds() if order.fold else size
+    size = size.with_store(order.store, order.replicas) if order.store != ONE_SERVER else size
     return judged(
         seed, size, _again(order, seed), _say, keep=order.keep, ignore_standstill=order.ignore_standstill
     )  # fmt: skip
@@ -34,6 +36,8 @@ def _again(order: argparse.Namespace, seed: int) -> str:
     options += [] if order.messages is None else ["--messages", str(order.messages)]
     options += ["--empty-store"] if order.empty_store else []
     options += ["--fold"] if order.fold else []
+    if order.store != ONE_SERVER:
+        options += ["--store", order.store, "--replicas", str(order.replicas)]
     return " ".join(["python -m tests.chaos --seed", str(seed), *options]) if options else f"SEED={seed} make chaos"
 
 
@@ -47,7 +51,13 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, help="repeats the dice (not the interleaving); default: a random one")
     parser.add_argument("--messages", type=int, help=f"default: {FULL.messages}, with --short {SHORT.messages}")
     parser.add_argument("--short", action="store_true", help="few people, short faults: half a minute")
-    parser.add_argument("--empty-store", action="store_true", help="the store comes back empty once, and phones return")
+    store = parser.add_mutually_exclusive_group()
+    store.add_argument("--empty-store", action="store_true", help="the store comes back empty once, and phones return")
+    store.add_argument(
+        "--store", choices=(ONE_SERVER, SENTINEL, CLUSTER), default=ONE_SERVER,
+        help="one server; a master with two replicas and three sentinels; three masters with a replica each",
+    )  # fmt: skip
+    parser.add_argument("--replicas", type=int, default=1, metavar="n", help="so many must have a callback; default: 1")
     parser.add_argument("--fold", action="store_true", help="what follows an alert within 2 s is told together")
     parser.add_argument(
         "--ignore-standstill", action="store_true", help="a machine busy with other things may stand still"

@@ -36,7 +36,7 @@ from tests.chaos.observed_alerts import ObservedAlerts
 from tests.chaos.phones import read_phones
 from tests.chaos.pushes import Journal
 from tests.chaos.read_and_recalled import Notices
-from tests.chaos.standstill import shares_unexplained, standstills
+from tests.chaos.standstill import Post, longest_outage_ms, longest_refusal_ms, shares_unexplained, standstills
 from tests.chaos.taken_back import TakenBackJudge
 from tests.chaos.told_together import ToldTogetherJudge
 from tests.chaos.verdict import Verdict
@@ -86,6 +86,11 @@ def audit(
         still_there=gone.excused,
         excused=observed.excused,
         standstills=standstills(arrivals.waits, lanes, evidence.faults, times),
+        outage_ms=longest_outage_ms(arrivals.waits, (push for _, push in lanes), evidence.faults),
+        no_intake_ms=longest_refusal_ms(
+            (Post(it["asked_ms"], it["ms"], it["status"] == 200) for it in events if it["event"] == "posted"),
+            evidence.faults,
+        ),
         unexplained=_unexplained(evidence, times),
     )
 

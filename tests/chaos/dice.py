@@ -4,7 +4,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tests.chaos.size import Size
+from tests.chaos.size import CLUSTER, ONE_SERVER, Size
 
 # Troubles of one track come one after the other, the tracks run side by side. Weights say how often.
 _APNS = {
@@ -22,6 +22,9 @@ TRACKS: Mapping[str, Mapping[str, int]] = {
                "provider_wrong_key": 1},
     "devices": {"move": 6, "sign_out": 2, "provider_410": 2, "other_environment": 2},
 }  # fmt: skip
+# Where it is several servers: one of them is killed or hangs, see stores.py.
+REPLICATED: Mapping[str, int] = {**TRACKS["store"], "force_failover": 2, "stop_replica": 1}
+CLUSTERED: Mapping[str, int] = {**REPLICATED, "migrate_slots": 3}
 # The store is away less often: meanwhile nothing else can show an effect. Devices change hands more often.
 _PAUSES: Mapping[str, float] = {"store": 3.0, "sandbox": 2.0, "devices": 0.4}
 
@@ -61,11 +64,17 @@ def _draw(track: str, dice: random.Random, size: Size) -> list[Trouble]:
         at_s += dice.uniform(0.3, 1.7) * mean_s
         if at_s > 0.9 * size.seconds:
             return found
-        deck = deck or _shuffled(TRACKS[track], dice, size)
+        deck = deck or _shuffled(weights_of(track, size), dice, size)
         kind = deck.pop()
         for_s = _duration(kind, dice, size)
         found.append(Trouble(track, kind, round(at_s, 2), round(for_s, 2), dice.random()))
         at_s += for_s
+
+
+def weights_of(track: str, size: Size) -> Mapping[str, int]:
+    if track == "store" and size.store != ONE_SERVER:
+        return CLUSTERED if size.store == CLUSTER else REPLICATED
+    return TRACKS[track]
 
 
 def _shuffled(weights: Mapping[str, int], dice: random.Random, size: Size) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.chaos.faults import Excuses, Fault, Times, dead_addresses, read_faults, spans_of
+from tests.chaos.faults import FAILOVER, STORE_BEFORE_MS, Excuses, Fault, Times, dead_addresses, read_faults, spans_of
 from tests.chaos.ownership import Ownership, Span
 from tests.chaos.pushes import Accepted, Address, Journal, Push, TakenBack, Told, read_accepted
 from tests.chaos.sent_messages import Callback, Message, Notice, read_callbacks, read_messages, read_notices
@@ -15,7 +15,8 @@ from tests.chaos.sent_messages import Callback, Message, Notice, read_callbacks,
 class Evidence:
     """`readers` are by word all whom any callback named; `at` are the pushes of a word at an address.
 
-    `emptied` are the times in which the store lost everything.
+    `emptied` are the times in which the store lost everything, `failovers` those of which it may have lost what only
+    its old master had.
     """
 
     messages: Mapping[str, Message]
@@ -23,6 +24,7 @@ class Evidence:
     notices: Sequence[Notice]
     faults: Sequence[Fault]
     emptied: Sequence[Span]
+    failovers: Sequence[Span]
     ownership: Ownership
     accepted: Accepted
     readers: Mapping[str, set[str]]
@@ -47,6 +49,7 @@ def read_evidence(
 ) -> Evidence:
     messages, callbacks, faults = read_messages(events), read_callbacks(events), read_faults(events)
     emptied = spans_of(faults, "empty_store")
+    failovers = [(begin - STORE_BEFORE_MS, end) for begin, end in spans_of(faults, FAILOVER)]
     accepted = read_accepted(journals, messages)
     readers: dict[str, set[str]] = defaultdict(set)
     asked_ms: dict[str, list[int]] = defaultdict(list)
@@ -62,7 +65,8 @@ def read_evidence(
         notices=read_notices(events),
         faults=faults,
         emptied=emptied,
-        ownership=Ownership(events, by_account, emptied, dead_addresses(faults)),
+        failovers=failovers,
+        ownership=Ownership(events, by_account, emptied, dead_addresses(faults), failovers),
         accepted=accepted,
         readers=readers,
         at=at,

@@ -10,9 +10,11 @@ A second accepted push of one alert is excused only by one of these, each betwee
   begun at most SETTLED_MS after the answer. Where its ports could not be read it may have been any worker;
 - *store*: it was killed, away or emptied while the first push was out, or at most SETTLED_MS after the answer, or had
   been STORE_BEFORE_MS before it came;
+- *failover*: the same of a store with replicas, until the new master is followed by all that should. What was settled
+  at the old one's end is forgotten, and goes out again;
 - *said again to an empty store*: MIMC posted the message again after the store had come back empty.
 
-A worker that gets SIGTERM or a web process that is killed excuses nothing.
+A worker that gets SIGTERM, a web process that is killed, a replica that hangs or a slot that moves excuses nothing.
 """
 
 from collections import defaultdict
@@ -28,7 +30,9 @@ _AT_ONCE_MS = 500
 _YOUNG_MS = 200  # a connection opened while its process was being looked at
 _FOR_EVER = 1 << 62
 
-STORE = frozenset({"kill_store", "store_away", "empty_store"})
+FAILOVER = "failover"
+STORE = frozenset({"kill_store", "store_away", "empty_store", FAILOVER})
+HARMLESS = frozenset({"replica_away", "migrate_slots"})  # what they are done to may have to wait, and forgets nothing
 WORKER = frozenset({"kill_worker", "stop_worker", "slow_worker"})
 WEB = frozenset({"kill_web", "restart_web", "spool_full"})
 # they reset live connections, perhaps idle ones
@@ -100,6 +104,7 @@ class Excuses:
         self._asked_ms = asked_ms
         self._patience_ms = PATIENCE * push_timeout_s * 1000
         self._store = [fault for fault in faults if fault.kind in STORE]
+        self._failovers = [fault for fault in faults if fault.kind == FAILOVER]
         self._emptied = [fault for fault in faults if fault.kind == "empty_store"]
         self._worker = [fault for fault in faults if fault.kind in WORKER]
         self._resets = [fault for fault in faults if fault.kind in _RESETS]
@@ -122,12 +127,17 @@ class Excuses:
         for fault in self._worker:
             if self._touches(fault, first) and fault.begin_ms <= second.came_ms:
                 return fault.kind
-        if any(_overlaps(fault, first) and fault.begin_ms <= second.came_ms for fault in self._store):
-            return "store"
+        for fault in self._store:
+            if _overlaps(fault, first) and fault.begin_ms <= second.came_ms:
+                return FAILOVER if fault.kind == FAILOVER else "store"
         if any(first.ms <= fault.end_ms and fault.begin_ms <= second.came_ms and self._said_after(fault, second)
                for fault in self._emptied):  # fmt: skip
             return "said again to an empty store"
         return None
+
+    def may_be_forgotten(self, push: Push) -> bool:
+        """A failover may have lost that it was pushed."""
+        return any(_overlaps(fault, push) for fault in self._failovers)
 
     def _was_reset(self, first: Push) -> bool:
         if any(0 <= ms - first.ms <= _AT_ONCE_MS for ms in self._reset_ms.get(first.connection, ())):

@@ -1,7 +1,6 @@
 """The service's processes under fire: killed, stopped, sent away and started anew."""
 
 import os
-import shutil
 import signal
 import threading
 import time
@@ -13,6 +12,7 @@ from tests.bench.shares import share_of_a_core
 from tests.chaos.dice import Trouble
 from tests.chaos.runlog import RunLog, now_ms
 from tests.chaos.sockets import ports_of
+from tests.chaos.stores import Store
 from tests.system.rig import Process, Rig
 
 _WORKERS, _WEB = 3, 2
@@ -22,10 +22,10 @@ _END_WITHIN_S = 90.0  # many times its drain, for a machine that is busy
 
 
 class Fleet:
-    """Store, web with two processes and a spool, and three workers. Each kind of trouble leaves all of them running."""
+    """Web with two processes and a spool, and three workers. Each kind of trouble leaves all of them running."""
 
-    def __init__(self, rig: Rig, log: RunLog, spool_max_bytes: int) -> None:
-        self._rig, self._log = rig, log
+    def __init__(self, rig: Rig, log: RunLog, store: Store, spool_max_bytes: int) -> None:
+        self._rig, self._log, self._store = rig, log, store
         self._spool_max_bytes = spool_max_bytes
         self.spool = rig.folder / "spool"
         self._web_lock = threading.Lock()  # two tracks have to do with the web
@@ -35,7 +35,7 @@ class Fleet:
 
     def end(self) -> None:
         """Raises AssertionError for a process that ended by itself."""
-        for process in (self._rig.store, self._web, *self._workers):
+        for process in (*self._store.running(), self._web, *self._workers):
             code = process.popen.poll()
             assert code is None, f"{process.log.name} ended by itself: {code}"
 
@@ -59,18 +59,12 @@ class Fleet:
                 self._restart_web()
             case "reload_web":
                 self._reload_web()
-            case "kill_store":
-                self._kill_store(trouble.for_s)
-            case "store_away":
-                self._stop_store(trouble.for_s)
             case "kill_web_spooling":
                 self._kill_web_spooling(trouble.for_s, trouble.lot)
             case "spool_full":
                 self._fill_spool(trouble.for_s)
-            case "empty_store":
-                self._empty_store(trouble.for_s)
-            case other:
-                raise ValueError(other)
+            case _:
+                self._store.strike(trouble)
 
     # workers
 
@@ -150,38 +144,14 @@ class Fleet:
                 os.kill(self._web.popen.pid, signal.SIGHUP)
                 self._rig.wait(lambda: not set(self._web.children()) & set(before), "the end of the old web processes")
 
-    # store
-
-    def _kill_store(self, for_s: float) -> None:
-        """What it had synced is there again."""
-        with self._fault("kill_store", self._rig.store):
-            self._rig.store.kill()
-            time.sleep(for_s)
-            self._rig.store = self._rig.start_store()
-
-    def _empty_store(self, for_s: float) -> None:
-        """Its disk is gone."""
-        with self._fault("empty_store", self._rig.store):
-            self._rig.store.kill()
-            shutil.rmtree(self._rig.folder / "store")
-            time.sleep(for_s)
-            self._rig.store = self._rig.start_store()
-
-    def _stop_store(self, for_s: float) -> None:
-        """It does not answer, which is harder to notice than its death."""
-        with self._fault("store_away", self._rig.store):
-            self._rig.store.signal(signal.SIGSTOP)
-            time.sleep(for_s)
-            self._rig.store.signal(signal.SIGCONT)
+    # web and store
 
     def _kill_web_spooling(self, for_s: float, lot: float) -> None:
         """All of the web while it keeps callbacks on the disk, and one of its processes while they are handed in."""
         with self._web_lock, self._fault("kill_web", self._web):
-            with self._fault("kill_store", self._rig.store):
-                self._rig.store.kill()
+            with self._store.killed(lot):
                 time.sleep(for_s)
                 self._web.kill()
-                self._rig.store = self._rig.start_store()
             self._web = self._start_web()
         self._kill_web_child(lot)
 
@@ -189,7 +159,7 @@ class Fleet:
         """The disk has hardly any room while the store is away."""
         self._restart_web(_ALMOST_NO_ROOM)
         with self._fault("spool_full", self._web):
-            self._stop_store(for_s)
+            self._store.be_away(for_s)
         self._restart_web()
 
     @contextmanager

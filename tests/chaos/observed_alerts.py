@@ -107,8 +107,12 @@ class ObservedAlerts:
                 self._find("order", push.word, push.address, f"pushed at {push.ms}, {before.word} at {before.ms}")
 
     def _forgotten_between(self, before: Push, after: Push) -> bool:
-        """The store came back empty between them: what the phone shows was forgotten with the rest."""
-        return any(before.ms <= end and begin <= after.ms for begin, end in self._evidence.emptied)
+        """The store came back empty between them: what the phone shows was forgotten with the rest. Or a failover lost
+        that the later one was pushed.
+        """
+        return self._evidence.excuses.may_be_forgotten(before) or any(
+            before.ms <= end and begin <= after.ms for begin, end in self._evidence.emptied
+        )
 
     def _find(self, kind: str, word: str, whose: Reader, times: str) -> None:
         name = str(whose) if isinstance(whose, Owner) else whose[1]

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 from tests.chaos.pushes import Address
 
 Span = tuple[int, int]  # from, to; in ms
+_FORGOTTEN = "perhaps forgotten"  # answered, and perhaps lost with the master that did so
+_UNCERTAIN = frozenset({"registration_unknown", _FORGOTTEN})
 _LATE_MS = 5_000  # a registration without an answer may still be carried out: the store's time-out and its repeat
 
 
@@ -37,6 +39,13 @@ class OwnershipClaim(NamedTuple):
         """From then on it has surely been carried out, or never will be."""
         return self.ms + _LATE_MS if self.kind == "registration_unknown" else self.ms
 
+    def perhaps_forgotten(self, failovers: Sequence[Span]) -> "OwnershipClaim":
+        """What was answered while the store's old master may have gone on alone holds or does not, from its end on."""
+        ends = [end for begin, end in failovers if self.asked_ms <= end and begin <= self.ms]
+        if not ends or self.kind == "registration_unknown" or self.address[0] == "account":
+            return self
+        return self._replace(kind=_FORGOTTEN, ms=max(self.ms, *ends))
+
 
 class Hold(Enum):
     """Whether a device was its account's, from a moment on to the end of the run."""
@@ -50,7 +59,7 @@ class Ownership:
     """All claims of a run. `by_account` names the sections whose MiPush is given accounts.
 
     `emptied` are the times from which the store had lost everything to when it was there again; `dead` says from when
-    to when a provider called an address dead.
+    to when a provider called an address dead. Of the `failovers` what was answered meanwhile may be forgotten.
     """
 
     def __init__(
@@ -59,6 +68,7 @@ class Ownership:
         by_account: Iterable[str],
         emptied: Sequence[Span],
         dead: Mapping[Address, Sequence[Span]],
+        failovers: Sequence[Span] = (),
     ) -> None:
         self._emptied = emptied
         self._dead = dead
@@ -68,7 +78,7 @@ class Ownership:
         sections = set(by_account)
         for event in events:
             if event["event"] in ("registered", "removed", "registration_unknown"):
-                self._add(_claim(event, sections))
+                self._add(_claim(event, sections).perhaps_forgotten(failovers))
         self._phones = _phones(self._of_address.values())
 
     def owners(self, app: str, account: str) -> Iterable[Owner]:
@@ -186,7 +196,7 @@ def _claim(event: Mapping[str, Any], by_account: set[str]) -> OwnershipClaim:
 
 def _ends(other: OwnershipClaim, claim: OwnershipClaim) -> bool:
     """After `other` the address is surely no longer held by `claim`."""
-    if other is claim or other.kind == "registration_unknown" or other.asked_ms <= claim.done_ms:
+    if other is claim or other.kind in _UNCERTAIN or other.asked_ms <= claim.done_ms:
         return False
     return other.kind == "registered" or other.owner == claim.owner
 
@@ -201,6 +211,8 @@ def _lets_go(other: OwnershipClaim, claim: OwnershipClaim, mine: Sequence[Owners
 
     A call without an answer is repeated until it has one, which says what was called for.
     """
+    if other.kind == _FORGOTTEN:
+        return True
     if other.kind == "registration_unknown":
         answered = next((claim for claim in mine if claim.asked_ms > other.asked_ms and claim.kind != other.kind), None)
         return answered is None or answered.kind == "removed"

@@ -9,6 +9,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from tests.chaos.phones import write_phones
 from tests.chaos.pushes import PROVIDERS
 from tests.chaos.runlog import RunLog
 from tests.chaos.size import Size
+from tests.chaos.stores import store_of
+from tests.system.clustered_rig import ClusteredRig
+from tests.system.replicated_rig import ReplicatedRig
 from tests.system.rig import Process, Rig
 
 MOST_SECONDS = 15 * 60.0
@@ -31,6 +35,7 @@ ALERTS: Mapping[str, Any] = {"withdraw": True, "badge": True}
 # Backoffs are seconds here. What Mi Push may have taken, for its answer could not be read, is tried again after ten
 # minutes, longer than a run: if it had not been taken, the auditor would find the alert lost.
 _SOON_S = 60.0
+_DOWN_AFTER_MS = 1_500  # a server of the store gets some processor time within that, on a busy machine too
 
 Say = Callable[[str], None]
 
@@ -43,7 +48,7 @@ def play(seed: int, size: Size, folder: Path, say: Say) -> None:
     say_plan(plan, say)
     with (
         RunLog(folder / RUN_LOG) as log,
-        Rig(
+        _rig_of(size)(
             folder,
             relay=size.relay,
             alerts={**ALERTS, "fold_s": size.fold_s},
@@ -54,7 +59,7 @@ def play(seed: int, size: Size, folder: Path, say: Say) -> None:
     ):
         log.write("run", seed=seed, started_at_ms=time.time_ns() // 1_000_000)
         _guard_words(rig, seed, size, people)
-        fleet = Fleet(rig, log, size.spool_max_bytes)
+        fleet = Fleet(rig, log, store_of(rig, log), size.spool_max_bytes)
         devices = Devices(seed, list(people.values()), rig, log)
         devices.register_all()
         with Journals(rig, folder):
@@ -71,6 +76,16 @@ def play(seed: int, size: Size, folder: Path, say: Say) -> None:
                 write_phones(folder, name, rig.phones(name))
             say(f"the end, {backlog} left to do")
         fleet.end()
+
+
+def _rig_of(size: Size) -> Callable[..., Rig]:
+    match size.store:
+        case "sentinel":
+            return partial(ReplicatedRig, replicas=size.replicas, down_after_ms=_DOWN_AFTER_MS)
+        case "cluster":
+            return partial(ClusteredRig, replicas=size.replicas, down_after_ms=_DOWN_AFTER_MS)
+        case _:
+            return Rig
 
 
 def say_plan(plan: Mapping[str, Sequence[Trouble]], say: Say) -> None:

@@ -18,7 +18,8 @@ Every line has `event` and `ms`: milliseconds of the monotonic clock, as `monoto
                           message with this word; `recipients` are those to whom it goes
     fault                 kind, target, pid, begin_ms, end_ms, ports?
                           written when it is over; end_ms null: it lasts until the run's end. What is killed: begin_ms
-                          just before the signal, end_ms when a successor runs. Target: a process, an emulator or, for
+                          just before the signal, end_ms when a successor runs. A failover: end_ms when all servers that
+                          should follow the new master do. Target: a process, an emulator or, for
                           provider_410, the push token. `ports` of a worker: `sockets.ports_of(pid)`, asked just before
     worker                pid                                               a worker process was started
     end                   backlog                                           all work was settled, or patience has ended
@@ -36,6 +37,7 @@ FAULTS = frozenset({
     "kill_worker", "kill_web", "kill_store", "empty_store", "stop_worker", "slow_worker", "restart_worker",
     "restart_web", "store_away", "provider_429", "provider_503", "provider_410", "provider_goaway", "provider_reset",
     "provider_silence", "provider_slow", "provider_unreachable", "provider_wrong_key", "spool_full",
+    "failover", "replica_away", "migrate_slots",
 })  # fmt: skip
 
 _DEVICE = frozenset({"asked_ms", "app", "account", "device", "platform", "push_token"})

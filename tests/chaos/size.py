@@ -13,6 +13,9 @@ _TIMES = {
 }  # fmt: skip
 
 
+ONE_SERVER, SENTINEL, CLUSTER = "server", "sentinel", "cluster"  # kinds of store
+
+
 @dataclass(frozen=True)
 class Size:
     """A run. `accounts` and `groups` are those of each of the two app sections; `pace` is messages a second.
@@ -23,7 +26,9 @@ class Size:
     one lasts, and `without` the kinds that take too long for this size. `patience_s`: how long all work may take to be
     settled once the faults are over. `empty_store`: instead of its other troubles the store comes back empty, once, and
     the phones register again. The longest absences of the store fill the full run's spool. `fold_s`: how long what
-    follows an alert of a conversation is gathered, to be told together.
+    follows an alert of a conversation is gathered, to be told together. `store`: its kind, of which `replicas` must
+    have a callback. Where they are more than none and not all, a master that hangs may lose what was answered 200
+    (docs/promises.md), so it does not.
     """
 
     messages: int
@@ -41,6 +46,8 @@ class Size:
     notice_within_s: float = 6.0
     empty_store: bool = False
     fold_s: float = 0.0
+    store: str = ONE_SERVER
+    replicas: int = 0
     relay: Mapping[str, float] = field(default_factory=lambda: _TIMES)
 
     @property
@@ -63,6 +70,10 @@ class Size:
 
     def with_empty_store(self) -> "Size":
         return replace(self, empty_store=True)
+
+    def with_store(self, kind: str, replicas: int) -> "Size":
+        hangs = () if kind == CLUSTER or replicas != 1 else ("store_away",)
+        return replace(self, store=kind, replicas=replicas, without=(*self.without, *hangs))
 
     def with_folds(self) -> "Size":
         """In a few groups, so that much comes closely."""

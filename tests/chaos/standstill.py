@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from tests.chaos.faults import STORE, WEB, WORKER, Fault, Times
+from tests.chaos.faults import HARMLESS, STORE, WEB, WORKER, Fault, Times
 from tests.chaos.ownership import Span
 from tests.chaos.pushes import PROVIDERS, Push
 
@@ -31,6 +31,14 @@ class Wait(NamedTuple):
     lane: Lane
     accepted_ms: int
     came_ms: int
+
+
+class Post(NamedTuple):
+    """Of a callback, and whether it was answered 200."""
+
+    asked_ms: int
+    ms: int
+    taken: bool
 
 
 class Standstill(NamedTuple):
@@ -71,6 +79,37 @@ def standstills(
     return sorted(found, key=lambda standstill: -standstill.ms)
 
 
+def longest_outage_ms(waits: Sequence[Wait], pushes: Iterable[Push], faults: Iterable[Fault]) -> int:
+    """The longest time that all lanes were still, though alerts waited, in which some fault of the store lay."""
+    return _longest(_still(waits, sorted({push.came_ms for push in pushes})), faults)
+
+
+def longest_refusal_ms(posts: Iterable[Post], faults: Sequence[Fault]) -> int:
+    """The longest time in which posts were answered and none with 200, around a fault of the store but none of the web.
+
+    From when the first of them was posted to the answer of the last.
+    """
+    refused = list[Span]()
+    begin: int | None = None
+    for post in sorted(posts, key=lambda post: post.ms):
+        if post.taken:
+            begin = None
+        else:
+            begin = post.asked_ms if begin is None else begin
+            refused.append((begin, post.ms))
+    of_web = [fault for fault in faults if fault.kind in WEB]
+    return _longest([span for span in refused if not any(_meets(it, span) for it in of_web)], faults)
+
+
+def _longest(spans: Iterable[Span], faults: Iterable[Fault]) -> int:
+    of_store = [fault for fault in faults if fault.kind in STORE | HARMLESS]
+    return max((span[1] - span[0] for span in spans if any(_meets(it, span) for it in of_store)), default=0)
+
+
+def _meets(fault: Fault, span: Span) -> bool:
+    return fault.begin_ms < span[1] and span[0] < fault.end_ms
+
+
 def explained_spans(faults: Iterable[Fault], provider: str, times: Times) -> list[Span]:
     """When stillness of that provider's lanes has a reason: in order, no two of them touch."""
     spans = sorted(
@@ -100,7 +139,7 @@ def _explains_for(fault: Fault, provider: str, times: Times) -> int | None:
     """How long after its end the fault explains that this provider's lanes are still; None: not at all."""
     if fault.kind in WORKER:
         return round(times.lease_s * 1000) + GRACE_MS
-    if fault.kind in STORE or fault.kind in WEB:
+    if fault.kind in STORE | WEB | HARMLESS:
         return GRACE_MS
     if fault.kind.startswith("provider_") and fault.kind != "provider_410" and fault.target == provider:
         return round(times.probe_s * 1000)

@@ -8,6 +8,7 @@ see from outside, so that only what was pushed before the READ was posted must g
 Excused, each by name:
 
 - the phone changed hands or environments in between;
+- a failover of the store, which may have lost that the alert had been pushed, or the number told, just then;
 - the store came back empty, for it knows no more then what a phone shows, or who has read what;
 - a READ of a later message, where this one has no id of its own (it is no JSON), which is how messages are known;
 - the same, where this one has no sequence (the form of 2018), by which an iPhone's app would find it;
@@ -146,6 +147,8 @@ class TakenBackJudge:
             return "the phone changed environments"
         if self._emptied_ms >= self._notices.first_asked_ms(word):
             return "the store came back empty"
+        if any(map(self._evidence.excuses.may_be_forgotten, self._evidence.at.get((word, address), ()))):
+            return "a failover"
         if self._evidence.ownership.hold(owner, came_ms) is not Hold.SURELY:
             return "the phone changed hands"
         return None
@@ -174,6 +177,8 @@ class TakenBackJudge:
             for came_ms, number in self._evidence.accepted.numbers.get(address, ())
         ):
             self.found.excused["two pushes passed each other"] += 1
+        elif any(begin <= badge.ms <= end for begin, end in self._evidence.failovers):
+            self.found.excused["a failover"] += 1
         else:
             unread = f"{len(surely)}" if not perhaps else f"{len(surely)} to {len(surely) + len(perhaps)}"
             self._find("badge", "-", address, f"{owner} was told {badge.number} at {badge.ms}, unread: {unread}")

@@ -36,7 +36,8 @@ class Verdict:
     what phones show all the same, and numbers that could not be judged. `duplicates` counts posts
     of a callback after its first. `delivered` counts the alerts to which the `pushes` belong, `excused` the repeats by
     their excuse. `slowest` names the alert with the worst recovery. `standstills` are the longest time without a reason
-    of each lane, `unexplained` by provider the share of the run in which such a time could be seen.
+    of each lane, `unexplained` by provider the share of the run in which such a time could be seen. `outage_ms` is how
+    long all lanes together were still around a fault of the store, `no_intake_ms` how long no post was answered 200.
     """
 
     messages: int
@@ -60,6 +61,8 @@ class Verdict:
     still_there: Mapping[str, int] = field(default_factory=dict)
     excused: Mapping[str, int] = field(default_factory=dict)
     standstills: Sequence[Standstill] = ()
+    outage_ms: int = 0
+    no_intake_ms: int = 0
     unexplained: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -103,6 +106,7 @@ class Verdict:
             "pushes per alert": f"{self.pushes_per_alert:.2f}",
             "worst recovery": recovery,
             "longest standstill": f"{self.standstill_ms / 1000:.1f} s",
+            "longest outage": f"{self.outage_ms / 1000:.1f} s without a push, {self.no_intake_ms / 1000:.1f} s of 503",
         }
 
     def report(self) -> str:

@@ -112,6 +112,7 @@ class Rig:
     """
 
     is_one_server = True  # the store
+    store_lines: Sequence[str] = ()  # of its section in the settings
 
     def __init__(
         self,
@@ -437,7 +438,7 @@ class Rig:
         )
         lines = [
             "[server]", f'bind = "127.0.0.1:{self._web_port}"', f'operator_bind = "127.0.0.1:{self._operator_port}"',
-            "[store]", f'url = "{self.store_address}"',
+            "[store]", f'url = "{self.store_address}"', *self.store_lines,
             "[auth.jwt.own]", f'secret = "{JWT_KEY}"',
             # one person with as many phones, from one address with as many calls, as a test wants
             "[devices]", "per_account = 100",

@@ -14,7 +14,7 @@ READERS = [f"reader-{number}" for number in range(8)]
 
 @pytest.fixture
 def rig(place: Path) -> Iterator[ReplicatedRig]:
-    with ReplicatedRig(place) as it:
+    with ReplicatedRig(place, replicas=1) as it:
         yield it
 
 
@@ -22,7 +22,7 @@ def rig(place: Path) -> Iterator[ReplicatedRig]:
 def test_nothing_is_lost_and_nothing_shown_twice_when_the_master_dies_is_replaced_or_cut_off(
     rig: ReplicatedRig,
 ) -> None:
-    rig.start_web(APP_PROXY_STORE__REPLICAS="1")
+    rig.start_web()
     rig.start_workers(2)
     tokens = {account: push_token() for account in READERS}
     for account, token in tokens.items():
