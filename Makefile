@@ -53,11 +53,13 @@ trials: env ## the long ones of the tests, the audited auditor among them, and b
 bench: env ## CPU and rates as ratios, side by side, in a table (5 minutes; QUICK=1 for a short try)
 	@$(BIN)/python -m tests.bench $(if $(QUICK),--quick)
 
-chaos: env ## everything breaks while 20,000 messages are written; an auditor counts the alerts (6 minutes; SEED=n repeats, FOLD=1 folds)
-	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SHORT),--short) $(if $(FOLD),--fold)
+chaos: env ## everything breaks while 20,000 messages are written; an auditor counts the alerts (6 minutes; SEED=n repeats, FOLD=1 folds, STORE=sentinel or cluster, REPLICAS=n)
+	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SHORT),--short) $(if $(FOLD),--fold) \
+	    $(if $(STORE),--store $(STORE)) $(if $(REPLICAS),--replicas $(REPLICAS))
 
-chaos-short: env ## three short runs of it, one with alerts told together, one with a store that loses everything
-	@failed=0; for form in '--seed 1' '--fold --seed 2' '--empty-store --seed 3'; do \
+chaos-short: env ## five short runs of it: plain, alerts told together, a store that loses everything, sentinels, a cluster
+	@failed=0; for form in '--seed 1' '--fold --seed 2' '--empty-store --seed 3' \
+	    '--store sentinel --messages 900 --seed 1' '--store cluster --messages 900 --seed 1'; do \
 	    $(BIN)/python -m tests.chaos --short $$form || failed=1; done; exit $$failed
 
 soak: env ## a steady load for an hour: memory, open files and keys must stay flat

@@ -115,7 +115,7 @@ class Replicated:
                 continue
         raise AssertionError("no sentinel answers")
 
-    def failover(self, *, coordinated: bool = True) -> int:
+    def failover(self, *, coordinated: bool = False) -> int:
         """By command. Returns the new master once the sentinels name it.
 
         A coordinated one, which Valkey has from 9.0 on, halts the old master until the new one has all. Another leaves

@@ -208,6 +208,8 @@ def test_a_phase_that_fails_hides_no_other_and_the_exit_code_tells(checkout: Pat
         "test-long": [
             "tests.chaos --short --fold --seed 2",
             "tests.chaos --short --empty",
+            "tests.chaos --short --store sentinel",
+            "tests.chaos --short --store cluster",
             "soak",
             "attacks --short",
             "fuzz",

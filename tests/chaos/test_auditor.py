@@ -287,6 +287,39 @@ def test_a_device_that_had_changed_hands_before_is_due_nothing_more() -> None:
     assert story.verdict().undecidable == 0
 
 
+def test_what_was_registered_during_a_failover_may_be_forgotten() -> None:
+    story = Story(people=())
+    story.registered("alice", at=0)
+    story.registered("bob", at=1_050, phone="alice")
+    story.sent("apple", ["alice", "bob"], at=5_000)
+    assert [finding.alert for finding in story.verdict().findings] == ["other/bob/phone"]
+    story.fault("failover", 1_552, 3_000)  # a replica had long had it
+    assert found(story) == {"lost": 1}
+    story.fault("failover", 1_100, 3_000)
+    assert passes(story)
+    assert story.verdict().undecidable == 2
+    story.pushed("apple", "alice", at=6_000)
+    assert passes(story)
+
+
+def test_so_may_a_sign_out_that_was_followed_by_a_registration() -> None:
+    story = Story(people=())
+    story.registered("alice", at=0)
+    story.fault("failover", 600, 3_000)
+    story.registered("alice", at=1_000, event="removed")
+    story.sent("apple", ["alice"], at=5_000)
+    story.registered("alice", at=9_000)
+    assert passes(story)
+    assert story.verdict().undecidable == 1
+
+
+def test_a_callback_that_was_answered_200_survives_a_failover() -> None:
+    story = Story()
+    story.sent("apple", ["alice"], at=100)
+    story.fault("failover", 600, 3_000)
+    assert found(story) == {"lost": 1}
+
+
 def test_a_device_that_registers_again_stays_due_wherever_it_is_reached() -> None:
     story = Story(people=())
     story.registered("alice", at=0)
@@ -513,6 +546,8 @@ def test_a_worker_whose_ports_are_unknown_may_have_been_the_sender() -> None:
         ("provider_503", 0, 9_999, None),
         ("provider_goaway", 120, 121, None),
         ("spool_full", 0, 9_999, None),
+        ("replica_away", 0, 9_999, None),
+        ("migrate_slots", 0, 9_999, None),
     ],
 )
 def test_what_cannot_have_touched_the_sender_excuses_nothing(
@@ -529,7 +564,7 @@ def test_a_connection_opened_while_its_worker_was_looked_at_is_the_workers() -> 
     assert passes(story)
 
 
-@pytest.mark.parametrize("kind", ["kill_store", "store_away", "empty_store"])
+@pytest.mark.parametrize("kind", ["kill_store", "store_away", "empty_store", "failover"])
 @pytest.mark.parametrize(("begin", "end"), [(50, 105), (112, 3_000), (2_000, 8_000)])
 def test_the_stores_absence_around_a_push_excuses_a_repeat(kind: str, begin: int, end: int) -> None:
     story = repeated()
@@ -574,6 +609,16 @@ def test_an_earlier_message_must_not_cover_a_later_one() -> None:
     story.mi_pushed("second", "alice", at=210)
     story.mi_pushed("first", "alice", at=220)
     assert found(story) == {"order": 1}
+
+
+def test_after_a_failover_it_may_where_the_later_ones_push_is_forgotten() -> None:
+    story = Story()
+    story.sent("first", ["alice"], at=100, app=MAIN)
+    story.sent("second", ["alice"], at=200, app=MAIN)
+    story.mi_pushed("second", "alice", at=210)
+    story.mi_pushed("first", "alice", at=900)
+    story.fault("failover", 300, 800)
+    assert passes(story)
 
 
 def test_a_repeat_of_an_earlier_message_covers_nothing_because_the_phone_drops_it() -> None:
@@ -728,6 +773,7 @@ def test_a_sandbox_of_its_own_is_a_lane_of_its_own() -> None:
 @pytest.mark.parametrize(("kind", "explains_ms"), [
     ("kill_worker", 4_000), ("stop_worker", 4_000), ("slow_worker", 4_000),  # lease + 2 s
     ("kill_store", 2_000), ("store_away", 2_000), ("kill_web", 2_000), ("spool_full", 2_000),
+    ("replica_away", 2_000), ("migrate_slots", 2_000),
     ("provider_unreachable", 1_000), ("provider_wrong_key", 1_000), ("provider_slow", 1_000),  # probe_s
 ])  # fmt: skip
 def test_a_fault_explains_stillness_for_as_long_as_recovery_may_take(kind: str, explains_ms: int) -> None:
@@ -755,6 +801,29 @@ def test_of_a_stillness_with_faults_in_it_the_longest_part_without_counts() -> N
     story.fault("kill_store", 7_000, 9_500)
     story.fault("provider_503", 15_000, 17_000, target="apns")
     assert story.verdict().standstill_ms == 4_898  # from 102 to the first fault
+
+
+def test_an_outage_is_the_longest_stillness_of_all_lanes_around_a_fault_of_the_store() -> None:
+    story = waited(4_000)
+    assert story.verdict().outage_ms == 0
+    story.fault("failover", 600, 3_000)
+    assert story.verdict().outage_ms == 4_102 - 110
+    story.sent("fig", ["bob"], at=2_000)
+    story.pushed("fig", "bob", at=2_050, sandbox=True)
+    assert story.verdict().outage_ms == 4_102 - 2_050
+
+
+def test_and_the_longest_time_in_which_no_post_was_answered_200() -> None:
+    story = Story()
+    story.sent("apple", ["alice"], at=100)
+    story.pushed("apple", "alice", at=110)
+    story.fault("failover", 450, 3_000)
+    for at, status in ((500, 503), (900, 503), (950, 200), (2_000, 503)):
+        story.posted("apple", ["alice"], at=at, status=status)
+    assert story.verdict().no_intake_ms == 402
+    assert story.verdict().row()["longest outage"] == "0.0 s without a push, 0.4 s of 503"
+    story.fault("kill_web", 480, 600)
+    assert story.verdict().no_intake_ms == 2
 
 
 def test_what_the_store_lost_and_mimc_posted_again_did_not_stand_still() -> None:

@@ -7,12 +7,12 @@ from collections import Counter
 import pytest
 
 from tests.chaos.bodies import body_of, notice_body
-from tests.chaos.dice import TRACKS, draw_troubles
+from tests.chaos.dice import CLUSTERED, REPLICATED, TRACKS, draw_troubles
 from tests.chaos.messages import Message, draw_messages
 from tests.chaos.notices import READ, RECALL, Notice, draw_all
 from tests.chaos.people import APP_IDS, draw_people
 from tests.chaos.providers import ORDERS
-from tests.chaos.size import FULL, SHORT, Size
+from tests.chaos.size import CLUSTER, FULL, SENTINEL, SHORT, Size
 
 
 def messages(seed: int, size: Size) -> list[Message]:
@@ -60,6 +60,20 @@ def test_the_full_run_has_every_kind_of_trouble_and_leaves_time_to_recover(seed:
         track: set(kinds) for track, kinds in TRACKS.items()
     }
     assert max(trouble.begins_s for troubles in plan.values() for trouble in troubles) < FULL.seconds
+
+
+@pytest.mark.parametrize(
+    ("size", "kinds"),
+    [
+        (FULL.with_store(CLUSTER, 1), {*CLUSTERED}),
+        (FULL.with_store(SENTINEL, 2), {*REPLICATED}),
+        (FULL.with_store(SENTINEL, 1), {*REPLICATED} - {"store_away"}),  # it hangs where all must have a callback
+    ],
+)
+def test_a_store_of_several_servers_has_troubles_of_its_own(size: Size, kinds: set[str]) -> None:
+    plan = draw_troubles(1, size)
+    assert {trouble.kind for trouble in plan["store"]} == kinds
+    assert {**plan, "store": []} == {**draw_troubles(1, FULL), "store": []}
 
 
 def test_every_trouble_of_a_provider_has_an_order_for_its_emulator() -> None:

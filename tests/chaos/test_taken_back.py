@@ -271,6 +271,19 @@ def test_a_store_that_came_back_empty_knows_neither_what_is_shown_nor_what_was_r
     assert excused(story) == {"the store came back empty": 2}
 
 
+def test_a_failover_may_have_lost_what_was_pushed_or_told_just_then() -> None:
+    story = pushed("apple")
+    story.recalled("apple-other", at=5_000)
+    story.shows("alice", "apple-other", badge=9, at=720)
+    story.fault("failover", 700, 1_000)
+    assert excused(story) == {"a failover": 2}
+    later = pushed("apple")
+    later.recalled("apple-other", at=5_000)
+    later.shows("alice", "apple-other", badge=9, at=720)
+    later.fault("failover", 3_000, 4_000)
+    assert found(later) == {"recalled text": 1, "badge": 1}
+
+
 def test_what_mi_push_took_and_nobody_heard_of_is_taken_back_much_later() -> None:
     story = Ended()
     story.sent("apple", ["alice"], at=100, app=MAIN)

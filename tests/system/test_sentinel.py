@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.replicated_rig import ReplicatedRig
-from tests.system.rig import push_token
+from tests.system.rig import offline, push_token
 from tests.system.steady import Mimc
 
 READERS = [f"reader-{number}" for number in range(8)]
@@ -16,6 +16,17 @@ READERS = [f"reader-{number}" for number in range(8)]
 def rig(place: Path) -> Iterator[ReplicatedRig]:
     with ReplicatedRig(place, replicas=1) as it:
         yield it
+
+
+def test_a_message_becomes_a_push_before_and_after_the_master_died(rig: ReplicatedRig) -> None:
+    rig.start_web()
+    rig.start_workers(1)
+    assert rig.register("alice", "phone", push_token()).status_code == 200
+    assert rig.post(offline("bob", "alice", "before", 1)).status_code == 200
+    rig.wait(lambda: len(rig.accepted()) == 1, "the first push")
+    rig.servers.kill(rig.servers.master())
+    rig.wait(lambda: rig.post(offline("bob", "alice", "after", 2)).status_code == 200, "a 200")
+    rig.wait(lambda: len(rig.accepted()) == 2, "the second push")
 
 
 @pytest.mark.trial
@@ -35,7 +46,7 @@ def test_nothing_is_lost_and_nothing_shown_twice_when_the_master_dies_is_replace
         mimc.wait_for(200)
         rig.servers.start_server(died)
         rig.wait(lambda: rig.servers.replicas_of(rig.servers.master()) == 2, "the one that died as a replica", 40)
-        rig.servers.failover()
+        rig.servers.failover(coordinated=True)
         mimc.wait_for(200)
         rig.wait(lambda: rig.servers.replicas_of(rig.servers.master()) == 2, "the one that was replaced", 40)
         with rig.servers.halted(rig.servers.master()):  # like a machine that was cut off
