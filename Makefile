@@ -53,7 +53,7 @@ trials: env ## the long ones of the tests, the audited auditor among them, and b
 bench: env ## CPU and rates as ratios, side by side, in a table (5 minutes; QUICK=1 for a short try)
 	@$(BIN)/python -m tests.bench $(if $(QUICK),--quick)
 
-chaos: env ## everything breaks while 20,000 messages are written; an auditor counts the alerts (6 minutes; SEED=n repeats, FOLD=1 folds, STORE=sentinel or cluster, REPLICAS=n)
+chaos: env ## everything breaks while 20,000 messages are written; an auditor counts the alerts (6 minutes; SEED=n repeats, FOLD=1 folds, STORE=everysec, sentinel or cluster, REPLICAS=n)
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SHORT),--short) $(if $(FOLD),--fold) \
 	    $(if $(STORE),--store $(STORE)) $(if $(REPLICAS),--replicas $(REPLICAS))
 

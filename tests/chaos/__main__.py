@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from tests.chaos.judge import judged
-from tests.chaos.size import CLUSTER, FULL, ONE_SERVER, SENTINEL, SHORT
+from tests.chaos.size import CLUSTER, EVERYSEC, FULL, ONE_SERVER, SENTINEL, SHORT
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,8 +54,9 @@ def _arguments() -> argparse.ArgumentParser:
     store = parser.add_mutually_exclusive_group()
     store.add_argument("--empty-store", action="store_true", help="the store comes back empty once, and phones return")
     store.add_argument(
-        "--store", choices=(ONE_SERVER, SENTINEL, CLUSTER), default=ONE_SERVER,
-        help="one server; a master with two replicas and three sentinels; three masters with a replica each",
+        "--store", choices=(ONE_SERVER, EVERYSEC, SENTINEL, CLUSTER), default=ONE_SERVER,
+        help="one server, which may have to sync only every second; a master with two replicas and three sentinels; "
+        "three masters with a replica each",
     )  # fmt: skip
     parser.add_argument("--replicas", type=int, default=1, metavar="n", help="so many must have a callback; default: 1")
     parser.add_argument("--fold", action="store_true", help="what follows an alert within 2 s is told together")

@@ -4,7 +4,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tests.chaos.size import CLUSTER, ONE_SERVER, Size
+from tests.chaos.size import CLUSTER, SENTINEL, Size
 
 # Troubles of one track come one after the other, the tracks run side by side. Weights say how often.
 _APNS = {
@@ -72,9 +72,8 @@ def _draw(track: str, dice: random.Random, size: Size) -> list[Trouble]:
 
 
 def weights_of(track: str, size: Size) -> Mapping[str, int]:
-    if track == "store" and size.store != ONE_SERVER:
-        return CLUSTERED if size.store == CLUSTER else REPLICATED
-    return TRACKS[track]
+    of_store = {CLUSTER: CLUSTERED, SENTINEL: REPLICATED}
+    return of_store.get(size.store, TRACKS[track]) if track == "store" else TRACKS[track]
 
 
 def _shuffled(weights: Mapping[str, int], dice: random.Random, size: Size) -> list[str]:

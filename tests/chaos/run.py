@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tests.chaos import size as kinds
 from tests.chaos.devices import Devices
 from tests.chaos.dice import Trouble, draw_troubles
 from tests.chaos.environment import Environment
@@ -24,7 +25,7 @@ from tests.chaos.phones import write_phones
 from tests.chaos.pushes import PROVIDERS
 from tests.chaos.runlog import RunLog
 from tests.chaos.size import Size
-from tests.chaos.stores import store_of
+from tests.chaos.stores import EverySecondRig, store_of
 from tests.system.clustered_rig import ClusteredRig
 from tests.system.replicated_rig import ReplicatedRig
 from tests.system.rig import Process, Rig
@@ -80,10 +81,12 @@ def play(seed: int, size: Size, folder: Path, say: Say) -> None:
 
 def _rig_of(size: Size) -> Callable[..., Rig]:
     match size.store:
-        case "sentinel":
+        case kinds.SENTINEL:
             return partial(ReplicatedRig, replicas=size.replicas, down_after_ms=_DOWN_AFTER_MS)
-        case "cluster":
+        case kinds.CLUSTER:
             return partial(ClusteredRig, replicas=size.replicas, down_after_ms=_DOWN_AFTER_MS)
+        case kinds.EVERYSEC:
+            return EverySecondRig
         case _:
             return Rig
 

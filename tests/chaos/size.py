@@ -13,7 +13,7 @@ _TIMES = {
 }  # fmt: skip
 
 
-ONE_SERVER, SENTINEL, CLUSTER = "server", "sentinel", "cluster"  # kinds of store
+ONE_SERVER, EVERYSEC, SENTINEL, CLUSTER = "server", "everysec", "sentinel", "cluster"  # kinds of store
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Size:
         return replace(self, empty_store=True)
 
     def with_store(self, kind: str, replicas: int) -> "Size":
-        hangs = () if kind == CLUSTER or replicas != 1 else ("store_away",)
+        hangs = ("store_away",) if kind == SENTINEL and replicas == 1 else ()
         return replace(self, store=kind, replicas=replicas, without=(*self.without, *hangs))
 
     def with_folds(self) -> "Size":

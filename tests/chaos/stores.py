@@ -22,6 +22,16 @@ _WELL_WITHIN_S = 60.0
 _DECIDED_AFTER_S = 1.0
 
 
+class EverySecondRig(Rig):
+    """Its store need not have on disk what it answers."""
+
+    def start_store(self) -> Process:
+        process = super().start_store()
+        with self.redis() as redis:
+            redis.config_set("appendfsync", "everysec")
+        return process
+
+
 class Store(Protocol):
     def strike(self, trouble: Trouble) -> None: ...
 
