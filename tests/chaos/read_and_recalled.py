@@ -29,8 +29,7 @@ class Notices:
             self._first_push_ms[push.word] = min(push.came_ms, self._first_push_ms.get(push.word, push.came_ms))
         for callback in evidence.callbacks:
             first, last = self._asked.get(callback.word, (callback.first_asked_ms, 0))
-            until = callback.last_accepted_asked_ms if callback.accepted_ms is None else callback.accepted_ms
-            self._asked[callback.word] = min(first, callback.first_asked_ms), max(last, until)
+            self._asked[callback.word] = min(first, callback.first_asked_ms), max(last, callback.stored_by_ms)
             self._callbacks.update((callback.word, account) for account in callback.recipients)
         for notice in evidence.notices:
             message = evidence.messages[notice.word]

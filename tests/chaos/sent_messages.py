@@ -28,7 +28,8 @@ class Callback(NamedTuple):
     """One body that names people whom the message did not reach, with all of its posts.
 
     `recipients` maps accounts to the logins that missed it, none named: all. `first_asked_ms` is of any post,
-    `accepted_ms` the first answer with 200 (None: there was none), `last_accepted_asked_ms` the last post that got one.
+    `accepted_ms` the first answer with 200 (None: there was none), `last_accepted_asked_ms` the last post that got one,
+    `stored_by_ms` the last answer after which it may have been new to the store: all but a 200 for a duplicate.
     """
 
     word: str
@@ -37,6 +38,7 @@ class Callback(NamedTuple):
     accepted_ms: int | None
     last_accepted_asked_ms: int
     asked_ms: tuple[int, ...]
+    stored_by_ms: int
 
     @property
     def posts(self) -> int:
@@ -87,6 +89,7 @@ def _callback(word: str, recipients: Mapping[str, frozenset[str]], posts: list[M
         accepted_ms=min((post["ms"] for post in good), default=None),
         last_accepted_asked_ms=max((post["asked_ms"] for post in good), default=0),
         asked_ms=tuple(sorted(post["asked_ms"] for post in posts)),
+        stored_by_ms=max((post["ms"] for post in posts if post not in good or not post["duplicate"]), default=0),
     )
 
 

@@ -164,6 +164,19 @@ def test_another_conversation_is_not_read() -> None:
 # taken back without a reason
 
 
+def test_a_message_that_was_refused_or_taken_twice_may_have_come_later_than_its_first_post() -> None:
+    story = pushed("apple", "pear")
+    story.posted("apple-other", ["alice"], at=600, status=503, callback=9)
+    story.read("apple-other", at=700)
+    story.woken("pear-other", "alice", at=720)
+    assert passes(story)
+    story = pushed("apple", "pear")
+    story.posted("apple-other", ["alice"], at=600, duplicate=True)
+    story.read("apple-other", at=700)
+    story.woken("pear-other", "alice", at=720)
+    assert found(story) == {"taken back": 1}
+
+
 @pytest.mark.parametrize("why", ["recall", "read"])
 def test_nothing_goes_from_a_phone_that_nobody_took_back(why: str) -> None:
     story = pushed("apple", "pear")
