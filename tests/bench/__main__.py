@@ -4,7 +4,7 @@
 
 First what a message costs from callback to push (whole), then a backlog (pushes), then the parts of the web process.
 Only when they are named: starved (a worker with little CPU), idle, house (calls and lines of code for one push),
-store (bytes and keys).
+store (bytes and keys), fairness (others' latency beside a flood).
 Linux only. Everything is on loopback, bounded in count and time, and ends by itself after some seven minutes.
 """
 
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import (
+    fairness,
     house,
     idle,
     intake,
@@ -47,9 +48,10 @@ PARTS: Mapping[str, tuple[type[MeasuredRig], Callable[[Any, Size], list[Row]]]] 
     "starved": (SinkRig, starved.measure),
     "idle": (SinkRig, idle.measure),
     "house": (MeasuredRig, house.measure),
+    "fairness": (SinkRig, fairness.measure),
     "store": (MeasuredRig, store.measure),
 }
-WHEN_NAMED = ("starved", "idle", "house", "store")
+WHEN_NAMED = ("starved", "idle", "house", "store", "fairness")
 DEFAULT = tuple(name for name in PARTS if name not in WHEN_NAMED)
 
 

@@ -185,6 +185,15 @@ def test_accounts_tokens_and_callbacks_are_spread_over_the_shards() -> None:
         assert max(found.values()) < 1.05 * 100_000 / 16
 
 
+@pytest.mark.parametrize("masters", [3, 6])
+def test_accounts_are_spread_over_the_masters_of_a_cluster(masters: int) -> None:
+    layout = Layout(16)
+    slots = [crc_hqx(tag.encode(), 0) % 16384 for tag in tags_of(16)]
+    found = Counter(slots[layout.shard_of_account(f"user-{n}")] * masters // 16384 for n in range(100_000))
+    assert len(found) == masters
+    assert max(found.values()) <= 1.16 * 100_000 / masters
+
+
 def test_an_earlier_programs_keys_are_those_of_a_store_without_shards() -> None:
     layout = Layout(0)
     assert layout.all_shards == range(1)

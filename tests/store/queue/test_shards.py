@@ -28,6 +28,7 @@ from tests.store.samples import (
     NOON,
     SECOND,
     SHORT_LEASE,
+    alert,
     apns_lane,
     callback,
     for_inbox,
@@ -103,6 +104,21 @@ def test_jobs_lie_in_the_shards_of_their_accounts_and_one_call_claims_of_all(sha
         settlements: list[Settlement] = [Finish(it.id) for it in entries]
         assert await queue.settle_jobs(lane, settlements) == SettleResult()
         assert await queue.lengths([lane]) == [0]
+
+    with_redis(sharded_url, scenario)
+
+
+def test_a_shard_in_which_thousands_wait_takes_no_more_than_its_part_of_a_claim(sharded_url: str, app_id: str) -> None:
+    lane, flood = apns_lane(app_id), LAYOUT.shard_of_account("ben")
+
+    async def scenario(redis: Any) -> None:
+        queue = queue_of(redis)
+        await queue.ensure_groups(lane)
+        await put_jobs(redis, lane, [job(lane, "ben", of=alert(f"m{n}")) for n in range(2000)])
+        await put_jobs(redis, lane, people(lane, 100))  # later, and claimed with the first
+        found = Counter(int(it.id.partition(b"/")[2]) for it in await new_of(queue, lane, 160))
+        assert found.keys() == set(LAYOUT.all_shards)
+        assert found[flood] == 10
 
     with_redis(sharded_url, scenario)
 
