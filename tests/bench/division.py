@@ -20,7 +20,7 @@ from typing import Any
 
 from tests.bench.figures import machine, number
 from tests.system.clustered_rig import ClusteredRig
-from tests.system.rig import SECTION, offline, offline_topic, push_token
+from tests.system.rig import OTHER, SECTION, offline, offline_topic, push_token
 
 MEMBERS = 500
 _OF_SERVERS = re.compile(r"replconf|ping|info|cluster|monitor|auth|hello|client|command|config|wait|echo")
@@ -41,7 +41,7 @@ class Division:
         rig.start_web(workers=1)
         rig.start_worker()
         for member in range(MEMBERS):
-            assert rig.register(f"member-{member}", "phone", push_token()).ok
+            assert rig.register(f"member-{member}", "phone", push_token(), app_id=OTHER).ok
 
     def idle(self) -> list[float]:
         """Commands a second on each."""
@@ -68,11 +68,12 @@ class Division:
             self._sequence += 1
             members = [f"member-{(self._sequence + it) % MEMBERS}" for it in range(readers)]
             if readers == 1:
-                body = offline(f"friend-{self._sequence}", members[0], "see you at seven", self._sequence)
+                body = offline(f"friend-{self._sequence}", members[0], "see you at seven", self._sequence, app_id=OTHER)
             else:
-                body = offline_topic("friend", members, "see you all", self._sequence, topic_id=str(self._sequence))
-            assert self._rig.post(body).ok
-        self._rig.settled(seconds=120)
+                topic_id = str(self._sequence)
+                body = offline_topic("li", members, "hello", self._sequence, topic_id=topic_id, app_id=OTHER)
+            assert self._rig.post(body, OTHER).ok
+        self._rig.settled(OTHER)
 
     def _asked(self) -> Counts:
         found = []

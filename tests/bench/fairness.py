@@ -95,11 +95,11 @@ class FairnessBench:
             self._accept(ahead[at : at + _TOGETHER])
         sent_ns = {}
         for one in others:
-            if waiting and not self._left(flood.of):
-                break
             self._accept([one])
             sent_ns[_number_of(one)] = time.monotonic_ns()
             time.sleep(_EACH_S)
+            if waiting and not self._left(flood.of):
+                break
         count = len(ahead) + len(sent_ns)
         self._rig.wait(lambda: self._rig.sink.count() >= count, "all pushes", 120)
         came_ns = {int(mark[1]): came for came, body in self._rig.sink.pushes() if (mark := _MARK.search(body))}

@@ -1,4 +1,4 @@
-"""What a worker costs that has nothing to do: with one app and with 25, each with an APNs and a Mi Push lane.
+"""What a worker costs that has nothing to do: with one app, with 25 and with 50, each with an APNs and a Mi Push lane.
 
 python -m tests.bench idle [--check]
 """
@@ -11,7 +11,7 @@ from tests.bench.processes import SinkRig, cores, pin, running_seconds
 from tests.bench.size import Size
 from tests.system.rig import MAIN, URL_SECRET
 
-APPS = {1: 0.5, 25: 2.0}  # and at most so many per cent of a core
+APPS = {1: 0.5, 25: 2.0, 50: 5.0}  # and at most so many per cent of a core
 _WARM_S = 4.0  # imports, first looks at everything
 
 

@@ -10,7 +10,8 @@ from tests.bench.size import TINY
 @pytest.mark.system
 @pytest.mark.trial
 @pytest.mark.parametrize(
-    ("part", "rows"), [("whole", 10), ("pushes", 6), ("intake", 5), ("starved", 6), ("idle", 2), ("house", 3)]
+    ("part", "rows"),
+    [("whole", 10), ("pushes", 6), ("intake", 5), ("starved", 6), ("idle", 3), ("house", 3), ("fairness", 6)],
 )
 def test_a_part_yields_its_figures(part: str, rows: int) -> None:
     """The other parts are built like `intake`; they are left to `make bench`."""
