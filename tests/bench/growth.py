@@ -92,7 +92,7 @@ class Side:
             for _ in range(min(_TOGETHER, count - first) if members == 1 else 1):
                 readers = [self._chance.randrange(self.accounts)]
                 if members > 1:
-                    readers = [(readers[0] + it) % self.accounts for it in range(members)]
+                    readers = [(readers[0] + it) % self.accounts for it in range(min(members, self.accounts))]
                 pushes += sum(map(self._phones, readers))
                 letters.append(Letter(*for_inbox(_message(next(self._numbers), readers), now)))
             self._inbox.accept_all(letters)
