@@ -139,10 +139,10 @@ def measure(folder: Path, devices: int, callbacks: int, jobs: int, rounds: int) 
         for side in (few, many):
             pin(side.rig.processes["apns"], cores()[1])
             side.register()
+            _say(f"{side.devices:,} devices after {time.monotonic() - began:.0f} s")
             pin(side.rig.processes["store"], cores()[1])
             side.start_worker()
             side.alerts(_ALERTS // 3)  # warm
-        _say(f"{devices:,} devices after {time.monotonic() - began:.0f} s")
         yield from _cost_rows([few, many], rounds)
         yield _crowd_row(many)
         many.rig.processes["worker"].stop()
