@@ -228,7 +228,7 @@ def test_what_is_read_or_recalled_counts_no_longer() -> None:
     story.shows("alice", badge=1, at=700)
     story.shows("bob", badge=3, at=700)
     assert passes(story)
-    story.shows("alice", badge=2, at=900)
+    story.shows("alice", badge=2, at=1_100)
     assert found(story) == {"badge": 1}
 
 
@@ -326,7 +326,7 @@ def test_two_pushes_to_a_phone_may_pass_each_other() -> None:
     story.told("alice", 1, at=350)
     story.shows("alice", badge=1, at=350)
     assert excused(story) == {"two pushes passed each other": 1}
-    story.shows("alice", badge=1, at=401)
+    story.shows("alice", badge=1, at=601)
     assert found(story) == {"badge": 1}
 
 
