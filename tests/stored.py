@@ -7,6 +7,7 @@ from typing import Any
 from proxy.domain.callbacks import account_digest
 from proxy.domain.lanes import Lane
 from proxy.store import keys
+from proxy.store.compact_records import name_of_words, with_words
 from proxy.store.keys import Layout
 from proxy.store.marks import Marks
 
@@ -71,6 +72,17 @@ def pending(redis: Any, streams: Sequence[str], group: str = keys.GROUP) -> dict
             who = one["name"].decode() if isinstance(one["name"], bytes) else one["name"]
             consumers[who] = consumers.get(who, 0) + one["pending"]
     return {"pending": total, "consumers": [{"name": who, "pending": count} for who, count in consumers.items()]}
+
+
+def jobs_in(redis: Any, lane: Lane) -> list[bytes]:
+    """The records of all jobs in the lane, whole. `redis` gives bytes."""
+    layout, found = layout_in(redis), list[bytes]()
+    for shard in layout.all_shards:
+        for _, fields in redis.xrange(layout.jobs(lane, shard)):
+            record, name = fields[b"r"], name_of_words(fields[b"r"])
+            words = redis.get(layout.words(lane.app_id, shard, name)) if name else None
+            found.append(with_words(record, words) if words else record)
+    return found
 
 
 def stream_of(redis: Any, lane: Lane, account: str) -> str:

@@ -12,11 +12,14 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
-from typing import Any
 
+from redis import Redis
+
+from proxy.store.records import load_job
+from proxy.store.server.embedded import store_url
 from tests import stored
 from tests.bench.figures import Row, Spread, number
 from tests.bench.processes import MeasuredRig
@@ -42,15 +45,15 @@ def measure(rig: MeasuredRig, size: Size) -> list[Row]:
     return list(_rows(found))
 
 
-def _records(rig: MeasuredRig, bench: PushBench) -> list[Mapping[str, Any]]:
+def _records(rig: MeasuredRig, bench: PushBench) -> list[bytes]:
     """The planned jobs as they lay in their stream, which is empty now."""
     bench.pause()
     bench.accept([bench.callback()])
-    with rig.redis() as redis:
+    with Redis.from_url(store_url(rig.folder / "store")) as redis:
         streams, callbacks = stored.jobs(redis, LANE), stored.callbacks(redis, OTHER)
         planned = _PUSHES + _WARM
         rig.wait(lambda: stored.length(redis, streams) == planned and not stored.length(redis, callbacks), "the plan")
-        records: list[Mapping[str, Any]] = [fields for _, fields in stored.entries(redis, streams)]
+        records = stored.jobs_in(redis, LANE)
         for stream in streams:
             redis.xtrim(stream, maxlen=0)
     bench.resume()
@@ -58,12 +61,12 @@ def _records(rig: MeasuredRig, bench: PushBench) -> list[Mapping[str, Any]]:
     return records
 
 
-def _counted(rig: MeasuredRig, worker: Process, counts_file: Path, record: Mapping[str, Any]) -> dict[str, int]:
-    with rig.redis() as redis:
+def _counted(rig: MeasuredRig, worker: Process, counts_file: Path, record: bytes) -> dict[str, int]:
+    with Redis.from_url(store_url(rig.folder / "store")) as redis:
         before = len(rig.accepted())
         _counts(worker, counts_file)
-        stream = stored.stream_of(redis, LANE, json.loads(record["r"])["account"])
-        redis.xadd(stream, dict(record))
+        stream = stored.stream_of(redis, LANE, load_job(record).account)
+        redis.xadd(stream, {"r": record})
         rig.wait(lambda: not redis.xlen(stream), "the end of a push")
         time.sleep(_SETTLED_S)
         counts = _counts(worker, counts_file)

@@ -25,8 +25,8 @@ MISTAKES: dict[str, Mistake] = {
         "  claimed[lane + 1] = read and read[1] and read[1][2] or {}\n",
         "  claimed[lane + 1] = read and read[1] and read[1][2] or {}\n"
         "  for _, entry in ipairs(claimed[lane + 1]) do\n"
-        "    redis.call('XACK', KEYS[2 + 2 * lane], ARGV[1], entry[1])\n"
-        "    redis.call('XDEL', KEYS[2 + 2 * lane], entry[1])\n"
+        "    redis.call('XACK', KEYS[places + 1 + 2 * lane], ARGV[1], entry[1])\n"
+        "    redis.call('XDEL', KEYS[places + 1 + 2 * lane], entry[1])\n"
         "  end\n",
     ),
     "no intake mark": Mistake(

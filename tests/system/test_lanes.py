@@ -56,7 +56,9 @@ def test_5000_jobs_for_an_apns_that_is_silent_hold_up_no_other_lane(place: Path)
         post(rig, "alice", range(100), MAIN)
         worker = rig.start_worker()
         planned = {"app": "main", "channel": "apns"}
-        rig.wait(lambda: rig.metric(worker, "app_proxy_jobs_planned_total", **planned) == 5000, "the plan of 5000 jobs")
+        rig.wait(
+            lambda: rig.metric(worker, "app_proxy_jobs_planned_total", **planned) == 5000, "the plan of 5000 jobs", 90
+        )
         for number in range(100, 120):
             post(rig, "ann", [number], OTHER)
             post(rig, "carl", [number], MAIN)

@@ -104,8 +104,7 @@ def message_id(body: dict[str, object]) -> str:
 def planned(rig: Rig, channel: str) -> list[tuple[str, str, str]]:
     """Channel, account and message of every job that waits."""
     with Redis.from_url(store_url(rig.folder / "store")) as redis:
-        entries = stored.entries(redis, stored.jobs(redis, lane(channel)))
-    jobs = [load_job(fields[b"r"]) for _, fields in entries]
+        jobs = [load_job(record) for record in stored.jobs_in(redis, lane(channel))]
     return [(job.channel, job.account, job.alert.message_id) for job in jobs]
 
 
