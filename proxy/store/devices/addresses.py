@@ -13,7 +13,7 @@ from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
 from proxy.domain.times import MS
 from proxy.store import keys
-from proxy.store.devices.registrations import registration_parts
+from proxy.store.devices.registrations import record_in, registration_parts
 from proxy.store.devices.removal import DeviceRemoval
 from proxy.store.keys import Layout
 from proxy.store.queue import folds
@@ -150,7 +150,11 @@ class RedisAddresses:
                 )
                 continue
             registration, owner, rests_ms = next(rows), next(rows), next(rows)
-            owner_key, record = registration_parts(registration) if registration else ("", b"")
+            owner_key, record = (
+                registration_parts(self._redis.layout, lane.app_id, lane.app, registration)
+                if registration
+                else ("", b"")
+            )
             mine = self._owner_key(lane, job)
             if owner_key and owner_key != mine:
                 owner_key = self._key_of_reached(lane, job, owner_key, record)
@@ -213,7 +217,7 @@ class RedisAddresses:
 
     def _devices(self, app: str, fields: Sequence[bytes]) -> list[Device]:
         found = (
-            device_or_none(app, device_id.decode(), registration_parts(registration)[1])
+            device_or_none(app, device_id.decode(), record_in(registration))
             for device_id, registration in zip(fields[::2], fields[1::2], strict=True)
         )
         return [(device.fallbacks and self._reached(device)) or device for device in found if device]

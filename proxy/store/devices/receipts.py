@@ -14,7 +14,7 @@ from proxy.domain.jobs import target_mark
 from proxy.domain.lanes import Lane
 from proxy.domain.receipts import Delivery, DeliveryReceipt
 from proxy.domain.times import MS, to_ms
-from proxy.store.devices.registrations import registration_parts
+from proxy.store.devices.registrations import record_in
 from proxy.store.devices.removal import DeviceRemoval
 from proxy.store.keys import Layout
 from proxy.store.records import device_or_none
@@ -79,7 +79,7 @@ def registered_owner(
     receipt: DeliveryReceipt, push_token: str, account: bytes, device_id: bytes, registration: bytes | None
 ) -> Device | None:
     """The device at this push token, of its owner's digest, id and registration; None where they do not agree."""
-    record = registration_parts(registration)[1] if registration else b""
+    record = record_in(registration) if registration else b""
     device = device_or_none(receipt.app, device_id.decode(), record) if record else None
     if device is None or digest(device.account) != account.decode():
         return None

@@ -157,7 +157,7 @@ def commit(
 def _make_room(of: Change, account: str, device_id: str, all_: Sequence[bytes], per_account: int) -> Steps[list[str]]:
     """The oldest devices go until the account has no more than it may; before them what owns no push token."""
     others = [(name.decode(), value) for name, value in zip(all_[::2], all_[1::2], strict=True)]
-    owned = [(*it, registration_parts(it[1])[0]) for it in others if it[0] != device_id]
+    owned = [(*it, registration_parts(of.layout, of.app_id, of.app, it[1])[0]) for it in others if it[0] != device_id]
     damaged = [(False, 0, name, value) for name, value, key in owned if not key]
     owned = [it for it in owned if it[2]]
     answers = yield [("HMGET", key, "account", "device", "at") for _, _, key in owned]

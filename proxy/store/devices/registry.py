@@ -45,7 +45,9 @@ class RedisDeviceRegistry:
         """This account's devices, oldest registration first."""
         digest = account_digest(account)
         names = {self._store.layout.account_of(self._app_ids[app], app, digest): digest}
-        found = self._store.call(partial(_owned, app=app, names=names))
+        found = self._store.call(
+            partial(_owned, layout=self._store.layout, app_id=self._app_ids[app], app=app, names=names)
+        )
         return sorted(found, key=lambda device: (device.registered_at, device.device_id))
 
     def remove(self, app: str, account: str, device_id: str) -> bool:
@@ -59,7 +61,7 @@ class RedisDeviceRegistry:
         names = self._store.call(partial(_scanned, pattern=pattern))
         for start in range(0, len(names), _TOGETHER):
             some = {name: name.rpartition(":")[2] for name in names[start : start + _TOGETHER]}
-            yield from self._store.call(partial(_owned, app=app, names=some))
+            yield from self._store.call(partial(_owned, layout=layout, app_id=app_id, app=app, names=some))
 
     def _change(self, app: str) -> Change:
         return change(self._store.layout, self._app_ids[app], app, self._clock)
@@ -73,11 +75,11 @@ def in_any_shard(layout: Layout, prefix_of: Callable[[int], str]) -> str:
     return f"proxy:{{*{literal}*" if layout.shards else f"{literal}*"
 
 
-def _owned(redis: Commands, app: str, names: Mapping[str, str]) -> list[Device]:
+def _owned(redis: Commands, layout: Layout, app_id: str, app: str, names: Mapping[str, str]) -> list[Device]:
     """Of lists by their keys, each with its account's digest. Two round trips for any number."""
     lists: Sequence[Sequence[bytes]] = ask_now(redis, [("HGETALL", name) for name in names])
     rows = [
-        (digest.encode(), device_id, *registration_parts(value))
+        (digest.encode(), device_id, *registration_parts(layout, app_id, app, value))
         for digest, fields in zip(names.values(), lists, strict=True)
         for device_id, value in zip(fields[::2], fields[1::2], strict=True)
     ]

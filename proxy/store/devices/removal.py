@@ -21,7 +21,7 @@ from proxy.domain.times import to_ms
 from proxy.store import keys
 from proxy.store.devices.changes import Change, Leftover, began, beginning, change, free, settling
 from proxy.store.devices.device_count import count_devices
-from proxy.store.devices.registrations import Registration, owner_lines, registration_parts, registration_value
+from proxy.store.devices.registrations import Registration, owner_lines, record_in, registration_value
 from proxy.store.records import without_address
 from proxy.store.scripts import Argument, Command, script
 from proxy.store.steps import Steps, take_steps_async
@@ -171,13 +171,13 @@ def removing(
 
 def _successor(of: Change, device: Device, registration: Registration) -> Registration | None:
     """The same without this address; None where it has no other, or this program cannot read it."""
-    record = without_address(registration_parts(registration.value)[1], device.platform, device.push_token)
+    record = without_address(record_in(registration.value), device.platform, device.push_token)
     if record is None:
         return None
-    found = of.read(device.device_id, registration_value("", record))
+    found = of.read(device.device_id, b"\n" + record)  # whose first push token it says itself
     if found is None or len(found.owner_keys) == 0:
         return None
-    return replace(found, value=registration_value(found.owner_keys[0], record))
+    return replace(found, value=registration_value(of.layout, found.owner_keys[0], record))
 
 
 def _reserve(of: Change, platform: str, record_key: str, guard: RemovalGuard, now: datetime) -> Command:

@@ -14,7 +14,7 @@ from proxy.domain.times import from_ms, to_ms
 from proxy.store import keys
 from proxy.store.connection import Commands, Store
 from proxy.store.devices.changes import change
-from proxy.store.devices.registrations import registration_parts
+from proxy.store.devices.registrations import record_in
 from proxy.store.devices.restoring import RestoreResult, restoring
 from proxy.store.keys import Layout
 from proxy.store.records import device_or_none
@@ -139,6 +139,6 @@ def _read(redis: Commands, layout: Layout, app_id: str, app: str, names: Sequenc
 def _removed(
     app: str, device_id: bytes, at: bytes, registration: bytes, invalid_reason: bytes | None
 ) -> RemovedDevice | None:
-    record = registration_parts(registration)[1]
+    record = record_in(registration)
     device = device_or_none(app, device_id.decode(), record, (invalid_reason or b"").decode())
     return RemovedDevice(device, from_ms(int(at))) if device else None
