@@ -1,10 +1,10 @@
-"""`app-proxy store upgrade` on a store that an earlier version made."""
+"""`app-proxy store`: upgrade and reshard, on a store that an earlier version made."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from proxy.cli import cli
 from proxy.domain.times import to_ms
@@ -12,6 +12,7 @@ from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.keys import Layout
 from proxy.store.queue.inbox import RedisInbox
+from proxy.store.reshard import begin
 from proxy.store.server.embedded import ensure_store, stop_store
 from proxy.store.server.identity import IdentityMonitor, StoreIdentity
 from proxy.store.upgrade import BEGINS_AFTER
@@ -29,15 +30,19 @@ def earlier_store(tmp_path: Path) -> Iterator[str]:
 
 
 def upgrade(folder: Path, url: str) -> str:
+    result = run(folder, url, "upgrade")
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def run(folder: Path, url: str, *order: str, settings: str = "") -> Result:
     config = folder / "proxy.toml"
     config.write_text(
         '[auth.accounts]\nkey = "a-key-of-the-accounts-canary-0123456789"\n'
-        f'[store]\nurl = "{url}"\n'
+        f'[store]\nurl = "{url}"\n{settings}'
         '[apps.main]\napp_id = 77\napp_key = "k"\napp_secret = "s"\nurl_secret = "0123456789abcdef"\n'
     )
-    result = CliRunner().invoke(cli, ["store", "upgrade", "--config", str(config)])
-    assert result.exit_code == 0, result.output
-    return result.output
+    return CliRunner().invoke(cli, ["store", *order, "--config", str(config)])
 
 
 def test_a_running_process_learns_of_the_upgrade_and_knows_what_was_stored_before(
@@ -93,3 +98,25 @@ def test_a_store_that_came_back_empty_keeps_marks_as_the_lost_one_did(tmp_path: 
         assert RedisInbox(store, DAY, 100).accept(*for_inbox(one, now)).duplicate
     finally:
         stop_store(tmp_path / "s")
+
+
+def test_a_store_is_moved_to_other_shards_while_nobody_works(tmp_path: Path, earlier_store: str) -> None:
+    store, now = Store(earlier_store), to_ms(utc_now())
+    store.call(lambda redis: redis.zadd(keys.workers(), {"worker-1": now - 20_000, "worker-2": now - 40_000}))
+    refused = run(tmp_path, earlier_store, "reshard")
+    assert (refused.exit_code, "workers have said something within 30 s: worker-1. Stop" in refused.output) == (1, True), refused.output
+    assert (
+        "app-proxy store reshard --shards 16"
+        in run(tmp_path, earlier_store, "upgrade", settings="shards = 16\n").output
+    )
+    assert "power of two" in run(tmp_path, earlier_store, "reshard", "--shards", "12").output
+
+    assert not RedisInbox(store, DAY, 100).accept(*for_inbox(callback("77"), utc_now())).duplicate
+    begin(store, 16)
+    other = run(tmp_path, earlier_store, "reshard", "--shards", "4", "--even-so")
+    assert "store reshard --shards 16 goes on with that" in other.output
+    moved = run(tmp_path, earlier_store, "reshard", "--even-so", settings="shards = 16\n")
+    assert "and 1 entries of streams" in moved.output
+    assert "the store has 16 shards" in moved.output
+    assert RedisInbox(Store(earlier_store), DAY, 100).accept(*for_inbox(callback("77"), utc_now())).duplicate
+    assert run(tmp_path, earlier_store, "reshard", "--even-so").output == "nothing to do: the store has 16 shards\n"

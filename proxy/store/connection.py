@@ -99,6 +99,10 @@ class Store:
         if layout != self._layout:
             self._layout = layout
 
+    def forget_layout(self) -> None:
+        """It is to be asked for again."""
+        self._layout = None
+
     def leave(self) -> None:
         """Each thread connects anew at its next call: another server may be the master now."""
         self._failovers += 1

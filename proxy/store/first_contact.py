@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from proxy.errors import BadSettings
+from proxy.errors import BadSettings, StoreUnavailable
 from proxy.store import keys
 from proxy.store.marks import Marks
 from proxy.store.scripts import Argument, Command, ask_now, ask_strictly, script
@@ -33,11 +33,14 @@ def asked(
 
 
 def layout_in(answer: Sequence[Any], shards: int | None) -> keys.Layout:
-    """What the script answered. Raises BadSettings where `shards` is another number."""
+    """What the script answered. Raises BadSettings where `shards` is another number, StoreUnavailable where the store
+    is on its way to other shards."""
     found = int(answer[3] or 0)
+    if answer[5]:
+        raise StoreUnavailable("the store is being moved to other shards: app-proxy store reshard goes on with it")
     if shards is not None and shards != found:
         has = f"has {found}" if found else "has none, for an earlier version made it"
-        way_out = "leave the setting out, or let a store that holds no registrations begin anew, empty"
+        way_out = f"leave the setting out, or move the store: app-proxy store reshard --shards {shards}"
         raise BadSettings([f"store.shards: {shards}, but the store {has}, and keeps what it began with: {way_out}"])
     return keys.Layout(found, Marks.read(answer[4].decode()) if answer[4] else None)
 

@@ -42,6 +42,7 @@ Accounts are users' own names and may hold anything; they and push tokens enter 
     ~devices:<app>:<platform>                string  400 days         web, worker           push tokens with an owner
     ~rest:<app>:<platform>:<d>               string  until over       worker (deliver)      a device takes no more now
     ~aside:<app>:<platform>:<d>              hash    7 days           worker (deliver)      a removed registration
+    ~moved:<stream>                          hash    until it ends    cli (reshard)         each source's last entry
   of an appId, in no shard
     proxy:{appId}:pause:<app>:<channel>      hash    30 days          worker (deliver)      why it is paused
     proxy:{appId}:probe:<app>:<channel>      string  until due        worker (deliver)      no probe before this is gone
@@ -80,10 +81,12 @@ was folded).
 Some words are older than ours: forgotten, aside (removed devices), brake (removal guard), flying (conversation lock).
 """
 
+import re
 import zlib
 from binascii import crc_hqx
 from collections.abc import Sequence
 from functools import cache
+from typing import NamedTuple
 
 from proxy.domain.callbacks import account_digest, digest
 from proxy.domain.lanes import Lane
@@ -106,6 +109,28 @@ PROVIDER_TOKEN_TTL_S = 3_600
 _OWNER, _REMOVED = ":token:", ":aside:"
 _SLOTS = 16_384  # of a Cluster
 _SPELLINGS = 2_000  # of a tag; one of them lies within some slots of any
+
+
+_NAME = re.compile(r"proxy:\{([^}]*)\}:(.*)", re.DOTALL)
+_TAG_OF_SHARD = re.compile(r"\d+\.\d+")
+_OF_ALL = "marks"
+_IN_A_SHARD = frozenset({
+    "callbacks", "waiting", "seen", "writes", "dead", "dead-words", _OF_ALL, "planned", "words", "jobs", "retries",
+    "unknown", "account", "leftover", "preferences", "present", "badge", "badge-due", "fold", "aside-of", "history",
+    "said", "shown", "flying", "sent", "token", "devices", "rest", "aside", "moved",
+})  # fmt: skip
+
+
+class Place(NamedTuple):
+    """Where a key lies, and what its name is there: "account:<app>:<digest>". `app_id` "": it is of all of them."""
+
+    app_id: str
+    shard: int
+    rest: str
+
+    @property
+    def kind(self) -> str:
+        return self.rest.partition(":")[0]
 
 
 @cache
@@ -169,6 +194,25 @@ class Layout:
     def shard_of_digest(self, text: str) -> int:
         """Of an account's, a push token's or a conversation's digest."""
         return spread(text) & (self.shards - 1) if self.shards > 1 else 0
+
+    def place(self, name: str) -> Place | None:
+        """None: it is in no shard of this layout."""
+        found = _NAME.fullmatch(name)
+        if found is None:
+            return None
+        tag, rest = found.groups()
+        if not self.shards:
+            is_ours = rest.partition(":")[0] in _IN_A_SHARD and not _TAG_OF_SHARD.fullmatch(tag)
+            return Place(tag, 0, rest) if is_ours else None
+        if tag not in self._tags:
+            return None
+        app_id, _, rest_of_app = rest.partition(":")
+        shard = self._tags.index(tag)
+        return Place("", shard, rest) if app_id == _OF_ALL else Place(app_id, shard, rest_of_app)
+
+    def name_at(self, place: Place) -> str:
+        base = self._base(place.app_id, place.shard) if place.app_id else self.base_of_all("", place.shard)
+        return base + place.rest
 
     # of a shard
 

@@ -76,6 +76,10 @@ class StoreIdentity:
         self._known = self._remembered()
         self._marks: str | None = None
 
+    @property
+    def known(self) -> str:
+        return self._known
+
     def asked(self, now: datetime) -> tuple[list[str], list[Argument]]:
         """Keys and arguments of know_store.lua."""
         return asked(self._known, self._new_id(), to_ms(now), self.shards, self._marks)
@@ -132,7 +136,7 @@ class IdentityMonitor:
             _ = self._store.layout  # what it is like is looked at before it gets an identity
             answer = self._store.call(lambda redis: script("know_store").run(redis, names, args))
             loss = self._identity.learn(answer)
-            self._store.know_layout(layout_in(answer, None))
+            self._learn_layout(answer)
             if loss:
                 self._writes.reset()
             elif lost := self._writes.take_lost():
@@ -146,9 +150,23 @@ class IdentityMonitor:
                 self._unreported = None
         return True
 
+    def _learn_layout(self, answer: Sequence[Any]) -> None:
+        """While the store is moved to other shards it is as if it were away; then it goes on in those."""
+        before = self._store.layout
+        try:
+            layout = layout_in(answer, None)
+        except StoreUnavailable:
+            self._store.forget_layout()
+            self._writes.reset()  # shards have counters of their own
+            raise
+        if layout.shards != before.shards:
+            self._writes.reset()
+        self._store.know_layout(layout)
+
 
 class AsyncIdentityMonitor:
-    """The same for a worker. Raises RedisError where the store is away."""
+    """The same for a worker. Raises RedisError where the store is away, and StoreUnavailable where it has other shards
+    than it had: what the worker holds is of the former, and so it begins anew."""
 
     def __init__(
         self,
@@ -167,7 +185,10 @@ class AsyncIdentityMonitor:
             self._is_unknown = False
         names, args = self._identity.asked(now)
         answer = await script("know_store").run_async(self._redis, names, args)
-        self._redis.layout = layout_in(answer, self._identity.shards)
+        layout = layout_in(answer, self._identity.shards)
+        if layout.shards != self._redis.layout.shards and answer[0].decode() == self._identity.known:
+            raise StoreUnavailable(f"the store has {layout.shards} shards now: this process has to begin anew")
+        self._redis.layout = layout
         if loss := self._identity.learn(answer):
             self._writes.reset()
             self._on_loss(loss)

@@ -1,0 +1,182 @@
+"""A store that was moved to another number of shards says what it said before, whenever the command was killed."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from proxy.domain.times import to_ms
+from proxy.errors import StoreUnavailable
+from proxy.store import keys
+from proxy.store.connection import Store
+from proxy.store.keys import Layout
+from proxy.store.marks import GENERATION_MS, Marks
+from proxy.store.reshard import Moved, Resharding, begin, shards_of
+from proxy.store.server.embedded import ensure_store, stop_store
+from proxy.store.server.identity import AsyncIdentityMonitor, IdentityMonitor, StoreIdentity
+from tests.store import golden
+from tests.store.samples import DAY, NOON, with_redis
+from tests.store.test_golden import RECORDS, laid
+
+T = TypeVar("T")
+MARKS = Marks(GENERATION_MS, 64, b"k" * 16)
+
+
+class Killed(Exception):
+    """It ends here, as by SIGKILL."""
+
+
+class MortalStore(Store):
+    """Its process is killed after so many commands."""
+
+    left = 1_000_000
+
+    def call(self, do: Callable[[Any], T]) -> T:
+        return super().call(lambda redis: do(_Mortal(redis, self)))
+
+
+class _Mortal:
+    def __init__(self, redis: Any, store: MortalStore) -> None:
+        self._redis, self._store = redis, store
+
+    def exchange(self, commands: Sequence[Any]) -> list[Any]:
+        return [answer for command in commands for answer in self._one(command)]
+
+    def servers(self) -> list[Any]:
+        found: list[Any] = self._redis.servers()
+        return found
+
+    def _one(self, command: Any) -> list[Any]:
+        self._store.left -= 1
+        if self._store.left < 0:
+            raise Killed
+        answers: list[Any] = self._redis.exchange([command])
+        return answers
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    """One of everything, as an earlier version laid it."""
+    url = ensure_store(tmp_path / "s")
+    golden.restore(url, laid("1.1"))
+    yield url
+    stop_store(tmp_path / "s")
+
+
+def reshard(store: Store, shards: int) -> Moved:
+    return Resharding(store, begin(store, shards), DAY, NOON).run()
+
+
+def contents(url: str) -> dict[str, Any]:
+    """Every key that lies in a shard."""
+    store, found = Store(url), dict[str, Any]()
+
+    def value(redis: Any, name: bytes) -> Any:
+        match redis.type(name).decode():
+            case "stream":
+                return redis.xrange(name)
+            case "hash":
+                return sorted(redis.hgetall(name).items())
+            case "zset":
+                return sorted(redis.zrange(name, 0, -1, withscores=True))
+            case "set":
+                return sorted(redis.smembers(name))
+            case _:
+                return redis.get(name)
+
+    for name in store.call(lambda redis: list(redis.scan_iter())):
+        found[name.decode()] = store.call(lambda redis, name=name: value(redis, name))  # type: ignore[misc]
+    return found
+
+
+def with_known_marks(url: str) -> None:
+    Store(url).call(lambda redis: redis.hset(keys.identity(), "marks", str(MARKS)))
+
+
+def test_from_no_shards_to_sixteen_and_to_four_everything_is_read_as_it_was(url: str) -> None:
+    for shards in (16, 4):
+        moved = reshard(Store(url), shards)
+        assert (moved.shards, moved.broken) == (shards, ())
+        assert Store(url).layout.shards == shards_of(Store(url)) == shards
+    assert golden.read(url) == json.loads((RECORDS / "1.1.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("shards", "stride"),
+    [((4, 1), 9), *(pytest.param(it, 1, marks=pytest.mark.trial) for it in ((16, 1), (1, 16)))],
+)
+def test_killed_after_any_command_it_ends_as_if_it_had_not_been(
+    url: str, shards: tuple[int, int], stride: int, tmp_path: Path
+) -> None:
+    with_known_marks(url)
+    other = ensure_store(tmp_path / "t")
+    try:
+        copy(url, other)
+        for number in shards:
+            reshard(Store(other), number)
+            assert _killed_again_and_again(url, number, stride) > 5
+            assert contents(url) == contents(other)
+    finally:
+        stop_store(tmp_path / "t")
+
+
+def test_of_copies_of_a_mark_that_one_counts_which_was_looked_at_since(url: str) -> None:
+    reshard(Store(url), 1)
+    store, name = Store(url), "0123456789abcdef0123456789abcdef"
+    ((mark, field),) = store.layout.mark_read(golden.APP_ID, name, 0, "target", to_ms(NOON))
+    store.call(lambda redis: redis.hset(mark, field, "1"))
+    reshard(store, 4)
+    layout = Store(url).layout
+    copies = [layout.mark_read(golden.APP_ID, name, shard, "target", to_ms(NOON))[0] for shard in range(4)]
+    assert [store.call(lambda redis, it=it: redis.hget(*it)) for it in copies] == [b"1"] * 4  # type: ignore[misc]
+    store.call(lambda redis: redis.hset(*copies[2], "s"))
+    reshard(store, 1)
+    assert store.call(lambda redis: redis.hget(mark, field)) == b"s"
+
+
+def test_a_process_takes_the_store_for_one_that_is_away_until_all_is_moved(url: str) -> None:
+    """A web goes on then. A worker holds what is of the former shards, and ends; what supervises it starts it anew."""
+    web, moving, now = Store(url), Store(url), lambda: NOON
+    monitor = IdentityMonitor(web, StoreIdentity(url), lambda _: None, now, iter(range(9)).__next__)
+    assert monitor.look()
+    assert web.layout == Layout(0)
+
+    async def worker(redis: Any) -> None:
+        its = AsyncIdentityMonitor(redis, StoreIdentity(url), lambda _: None)
+        await its.look(NOON)
+        moves = begin(moving, 16)
+        with pytest.raises(StoreUnavailable, match="is being moved"):
+            await its.look(NOON)
+        assert monitor.look()
+        with pytest.raises(StoreUnavailable, match="is being moved"):
+            _ = web.layout
+        Resharding(moving, moves, DAY, NOON).run()
+        with pytest.raises(StoreUnavailable, match="has 16 shards now"):
+            await its.look(NOON)
+        assert redis.layout == Layout(0)
+
+    with_redis(url, worker)
+    assert monitor.look()
+    assert web.layout.shards == 16
+
+
+def _killed_again_and_again(url: str, shards: int, stride: int) -> int:
+    """After one command, then after some more, and so on, until it ends."""
+    deaths = 0
+    while True:
+        store = MortalStore(url)
+        store.left = stride * deaths + 1
+        try:
+            reshard(store, shards)
+        except Killed:
+            deaths += 1
+        else:
+            return deaths
+
+
+def copy(url: str, other: str) -> None:
+    for name in contents(url):
+        dump = Store(url).call(lambda redis, name=name: redis.dump(name))  # type: ignore[misc]
+        Store(other).call(lambda redis, name=name, dump=dump: redis.restore(name, 0, dump))  # type: ignore[misc]
