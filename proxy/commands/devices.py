@@ -35,7 +35,7 @@ def devices() -> None:
 def list_devices(config: Path | None, app: str | None, account: str | None) -> None:
     """One line of JSON for each registered device. A push token is shown as a fingerprint alone."""
     settings = load_settings(config)
-    registry = RedisDeviceRegistry(store_of(settings), _app_ids(settings))
+    registry = RedisDeviceRegistry(store_of(settings), _app_ids(settings), replicas=settings.store.replicas)
     for name in _sections(settings, app):
         for device in registry.devices_of(name, account) if account else registry.all_devices(name):
             click.echo(as_json(_shown(device)))
@@ -116,7 +116,9 @@ def _app_ids(settings: Settings) -> dict[str, str]:
 
 
 def _removed_devices(settings: Settings) -> RedisRemovedDevices:
-    return RedisRemovedDevices(store_of(settings), _app_ids(settings), settings.devices.per_account)
+    return RedisRemovedDevices(
+        store_of(settings), _app_ids(settings), settings.devices.per_account, replicas=settings.store.replicas
+    )
 
 
 def _shown(device: Device) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import click
 from proxy.commands import Commands, config_option, store_clock, store_of
 from proxy.configuration import load_settings
 from proxy.errors import NotPossible
-from proxy.store.keys import MOST_SHARDS, SHARDS
+from proxy.store.keys import MOST_SHARDS, SHARDS, tags_of
 from proxy.store.reshard import Resharding, begin, shards_of, under_way, working
 from proxy.store.upgrade import make_compact
 from proxy.text import printable
@@ -65,6 +65,8 @@ def reshard(config: Path | None, shards: int, even_so: bool) -> None:
     if moves is None and shards_of(its) == shards:
         click.echo(f"nothing to do: the store has {shards} shards")
         return
+    if moves is None and shards_of(its) and set(tags_of(shards_of(its))) & set(tags_of(shards)):
+        raise NotPossible("these two numbers have keys in common: move the store by way of half as many first")
     if moves and moves.shards != shards:
         raise NotPossible(
             f"the store is being moved to {moves.shards} shards: app-proxy store reshard --shards {moves.shards} goes "

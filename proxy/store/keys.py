@@ -116,8 +116,8 @@ _TAG_OF_SHARD = re.compile(r"\d+\.\d+")
 _OF_ALL = "marks"
 _IN_A_SHARD = frozenset({
     "callbacks", "waiting", "seen", "writes", "dead", "dead-words", _OF_ALL, "planned", "words", "jobs", "retries",
-    "unknown", "account", "leftover", "preferences", "present", "badge", "badge-due", "fold", "aside-of", "history",
-    "said", "shown", "flying", "sent", "token", "devices", "rest", "aside", "moved",
+    "unknown", "account", "leftover", "preferences", "present", "badge", "badge-due", "fold", "history", "said",
+    "shown", "flying", "sent", "token", "devices", "rest", "aside", "aside-of", "moved",
 })  # fmt: skip
 
 
@@ -295,6 +295,10 @@ class Layout:
 
     def history(self, app_id: str, bucket: int, shard: int) -> str:
         return f"{self._base(app_id, shard)}history:{bucket:02x}"
+
+    def moved(self, app_id: str, shard: int, stream: str) -> str:
+        """While the store is moved to other shards."""
+        return f"{self._base(app_id, shard)}moved:{stream}"
 
     # of a callback
 

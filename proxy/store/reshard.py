@@ -42,10 +42,6 @@ _LATE_PLAN_MS = 3_600_000  # a message may be planned so long after it was accep
 _WORKS_FOR = timedelta(seconds=30)  # whoever has said something within that time may be at work
 _FOLD_ID = 8  # bytes that a bucket has of the message which names a fold, see plan_chunk.lua
 
-_BY_LAST = frozenset({
-    "account", "leftover", "preferences", "present", "badge", "badge-due", "aside-of", "unknown", "token", "rest",
-    "aside", "said", "shown", "flying", "sent",
-})  # fmt: skip
 _STRINGS = frozenset({"preferences", "present", "badge-due", "unknown", "rest", "shown", "flying", "sent", "words"})
 _ZSETS = frozenset({"said"})
 _STREAMS = frozenset({"callbacks", "jobs", "dead"})
@@ -56,9 +52,9 @@ _INDEXES = frozenset({"forgotten", "held", "reserved"})  # of an appId; they nam
 _NAMES_KEYS: Mapping[str, frozenset[bytes]] = {  # and in which fields; none: in all
     "account": frozenset(),
     "leftover": frozenset(),
-    "aside-of": frozenset(),
-    "aside": frozenset({b"registration", b"others"}),
     "token": frozenset({b"others"}),
+    "aside": frozenset({b"registration", b"others"}),
+    "aside-of": frozenset(),
 }
 
 Pairs = Sequence[bytes]  # names and values in turn
@@ -219,7 +215,7 @@ class Resharding:
             return
         waits = list[Command]()
         for shard in self._after.all_shards:
-            counter = self._after.name_at(Place("0", shard, "moved:waits"))
+            counter = self._after.moved("0", shard, "waits")
             waits += [("HINCRBY", counter, "-", 0), ("WAIT", self._replicas, _WAIT_MS // len(self._after.all_shards))]
         answers = self._store.call(lambda redis: ask_now(redis, writes, waits)) if writes else []
         if answers and min(answers[len(writes) + 1 :: 2]) < self._replicas:
@@ -389,7 +385,7 @@ class Resharding:
         place, commands = page[0][0], list[Command]()
         for shard, args in by_shard.items():
             name = self._after.name_at(place._replace(shard=shard))
-            cursors = self._after.name_at(Place(place.app_id, shard, f"moved:{place.rest}"))
+            cursors = self._after.moved(place.app_id, shard, place.rest)
             prefix = self._after.dead_words_prefix(place.app_id, shard) if kind == "dead" else ""
             commands.append(script("append_moved").call([name, cursors], [prefix, *args]))
         self._confirmed(commands)

@@ -150,7 +150,9 @@ def web_services(settings: Settings) -> Services:
             _note_pause,
         ),
         token_monitor=token_monitor,
-        devices=RedisDeviceRegistry(store, app_ids_of(settings), settings.devices.per_account),
+        devices=RedisDeviceRegistry(
+            store, app_ids_of(settings), settings.devices.per_account, replicas=settings.store.replicas
+        ),
         preferences=RedisPreferences(store, app_ids_of(settings)),
         history=RedisHistory(store, app_ids_of(settings)),
         store_metrics=RedisMetrics(store, lanes, clock.now),

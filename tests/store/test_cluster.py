@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from redis.exceptions import RedisError
 
 from proxy.domain.callbacks import conversation_digest
 from proxy.domain.conversations import LockRelease
+from proxy.domain.lanes import Callbacks
 from proxy.domain.limits import Admitted, Blocked, Budget
 from proxy.domain.offline_messages import Letter
 from proxy.domain.settlements import Finish, SettleResult
@@ -22,8 +24,10 @@ from proxy.errors import StoreUnavailable
 from proxy.local.ports import free_port
 from proxy.store.connection import Store, async_redis
 from proxy.store.queue.conversation_locks import RedisConversationLocks
+from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.queue.streams import RedisQueue
+from proxy.store.reshard import Resharding, begin
 from proxy.store.scripts import ask, ask_now, ask_strictly
 from proxy.store.server.embedded import server_binary
 from proxy.store.server.health import RedisHealth
@@ -42,9 +46,11 @@ from tests.store.samples import (
     alert,
     apns_lane,
     callback,
+    device,
     for_inbox,
     job,
     mipush_lane,
+    new_of,
     queue_of,
     with_redis,
 )
@@ -384,6 +390,21 @@ def test_what_was_planned_is_confirmed_by_the_replicas_of_each_node(servers: Clu
     with_redis(servers.url(), scenario)
 
 
+def test_a_push_token_moves_only_where_the_replicas_have_it(servers: Clustered, store: Store, app_id: str) -> None:
+    """Else the node of the token's shard could forget the move, and that of the former owner's list not."""
+    devices = RedisDeviceRegistry(store, {"main": app_id}, replicas=1)
+    phones = [device(push_token=f"{number}") for number in range(100)]
+    layout = store.layout
+    key = {servers.owner(layout.push_token(app_id, "main", "apns", it.push_token)): it for it in phones}
+    lost = servers.masters()[0]
+    devices.register(key[lost])
+    with servers.halted(servers.replica_of(lost)), pytest.raises(StoreUnavailable, match="too few of the store's"):
+        devices.register(replace(key[lost], account="cai", registered_at=NOON + SECOND))
+    assert devices.register(replace(key[lost], account="cai", registered_at=NOON + SECOND))
+    assert [it.account for it in devices.devices_of("main", "cai")] == ["cai"]
+    assert devices.devices_of("main", "ben") == []
+
+
 @pytest.mark.trial
 def test_a_node_that_is_away_hides_nothing_of_the_others_shards(servers: Clustered, app_id: str) -> None:
     lane = apns_lane(app_id)
@@ -508,3 +529,27 @@ def test_where_a_slot_has_moved_says_its_former_node_and_not_one_that_has_not_he
                 await redis.aclose()
 
             asyncio.run(scenario())
+
+
+def test_a_cluster_is_moved_to_other_shards_with_what_waits_in_it(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """As a user without an admin's rights, and each key has a replica before it is deleted where it was."""
+    with clustered(tmp_path_factory.mktemp("moved"), replicas=1) as its:
+        store, one = Store(its.url(), timeout_s=5.0), callback("77")
+        phone = device()
+        RedisDeviceRegistry(store, {"main": "77"}).register(phone)
+        inbox = RedisInbox(store, DAY, 100)
+        assert not inbox.accept(*for_inbox(one, NOON)).duplicate
+        for shards in (4, 32):
+            moved = Resharding(store, begin(store, shards), DAY, NOON, replicas=1).run()
+            assert (moved.entries, moved.broken) == (1, ())
+            store = Store(its.url(), timeout_s=5.0)
+            assert store.layout.shards == shards
+            assert RedisDeviceRegistry(store, {"main": "77"}).devices_of("main", "ben") == [phone]
+            assert RedisInbox(store, DAY, 100).accept(*for_inbox(one, NOON)).duplicate
+        with_redis(its.url(), the_callback)
+
+
+async def the_callback(redis: Any) -> None:
+    queue = queue_of(redis)
+    await queue.ensure_groups(Callbacks("77"))
+    assert len(await new_of(queue, Callbacks("77"), 10)) == 1

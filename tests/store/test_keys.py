@@ -56,6 +56,7 @@ SAMPLES: dict[str, Callable[[], str]] = {
     "workers": keys.workers,
     "worker_state": lambda: keys.worker_state("host-1-ab"),
     "jobs": lambda: LAYOUT.jobs(LANE, 0),
+    "moved": lambda: LAYOUT.moved("77", 0, "callbacks"),
     "retries": lambda: LAYOUT.retries(LANE, 0),
     "pause": lambda: keys.pause(LANE),
     "probe": lambda: keys.probe(LANE),
@@ -123,7 +124,7 @@ SHARED = {
 def catalogue() -> list[re.Pattern[str]]:
     """The rows of the module's docstring, each <placeholder> standing for any text without a colon."""
     found = re.findall(r"^    ((?:proxy:|~)\S*(?: d>\S*| id>\S*)?)", inspect.getdoc(keys) or "", re.MULTILINE)
-    assert len(found) == 48
+    assert len(found) == 49
     rows = [row.replace("~~", f"proxy:{{{TAG}}}:").replace("~", f"proxy:{{{TAG}}}:<appId>:") for row in found]
     row_texts = [re.escape(row).replace(r"\ ", " ") for row in rows]
     texts = [
@@ -145,7 +146,7 @@ def test_every_function_makes_a_key_of_the_catalogue_and_every_row_has_one() -> 
         if name.endswith(("_prefix", "_of"))
         or name.startswith(("shard_of_", "mark_", "marks_of_targets", "base_", "is_"))
     }
-    assert functions - others - {"spread"} | {"rest_of"} == set(SAMPLES)
+    assert functions - others - {"spread", "place", "name_at"} | {"rest_of"} == set(SAMPLES)
     made = [sample() for sample in SAMPLES.values()]
     rows = catalogue()
     for key in made:
@@ -268,3 +269,17 @@ def test_all_that_a_message_leaves_in_the_store_is_in_the_catalogue_and_ends_by_
         assert [row for row in catalogue() if row.fullmatch(name.replace(app_id, "77"))], name
     endless = {kind_of(name, app_id) for name in names if raw(store, "TTL", name) < 0}
     assert endless == {"callbacks", "jobs", "retries", "dead", "writes"}  # jobs and retries share the lane's cap
+
+
+def test_where_a_key_lies_can_be_read_from_its_name() -> None:
+    """All that is in a shard, and nothing else, whatever the layout."""
+    for name, sample in SAMPLES.items():
+        made, earlier = sample(), sample().replace(f"{{{TAG}}}:77", "{77}").replace(f"{{{TAG}}}:", "{77}:")
+        is_in_a_shard = name not in OF_THE_APP | SHARED
+        for layout, its in ((Layout(1), made), (Layout(0), earlier)):
+            place = layout.place(its)
+            assert (place is not None) == is_in_a_shard, its
+            assert place is None or layout.name_at(place) == its
+        assert Layout(16).place(made) is None
+    tags = [tag for shards in (1 << n for n in range(9)) for tag in tags_of(shards)]
+    assert len(set(tags)) == len(tags)

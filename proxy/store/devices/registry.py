@@ -32,14 +32,17 @@ class RedisDeviceRegistry:
         app_ids: Mapping[str, str],
         per_account: int = 10,
         clock: Callable[[], float] = time.time,
+        replicas: int = 0,
     ) -> None:
+        """`replicas`: of a cluster so many have each step of a change before the next one."""
+        self._replicas = replicas
         self._store = store
         self._app_ids = app_ids
         self._per_account = per_account
         self._clock = clock
 
     def register(self, device: Device) -> Registered:
-        return take_steps(self._store, registering(self._change(device.app), device, self._per_account))
+        return take_steps(self._store, registering(self._change(device.app), device, self._per_account), self._replicas)
 
     def devices_of(self, app: str, account: str) -> list[Device]:
         """This account's devices, oldest registration first."""
@@ -52,7 +55,9 @@ class RedisDeviceRegistry:
 
     def remove(self, app: str, account: str, device_id: str) -> bool:
         """True where there was one. It is gone for good, and a removed registration of it too."""
-        return take_steps(self._store, signing_out(self._change(app), account_digest(account), device_id))
+        return take_steps(
+            self._store, signing_out(self._change(app), account_digest(account), device_id), self._replicas
+        )
 
     def all_devices(self, app: str) -> Iterator[Device]:
         """Every device of a section, in no order, found by scanning: for the command line, not for requests."""

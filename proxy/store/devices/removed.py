@@ -37,8 +37,15 @@ class RedisRemovedDevices:
     """For the command line. Every call raises StoreUnavailable."""
 
     def __init__(
-        self, store: Store, app_ids: Mapping[str, str], per_account: int = 10, clock: Callable[[], float] = time.time
+        self,
+        store: Store,
+        app_ids: Mapping[str, str],
+        per_account: int = 10,
+        clock: Callable[[], float] = time.time,
+        replicas: int = 0,
     ) -> None:
+        """`replicas`: as for RedisDeviceRegistry."""
+        self._replicas = replicas
         self._store = store
         self._app_ids = app_ids
         self._per_account = per_account
@@ -58,7 +65,7 @@ class RedisRemovedDevices:
         """Its registration holds again, unless its device or its push token was registered since."""
         device = removed.device
         of = change(self._store.layout, self._app_ids[device.app], device.app, self._clock)
-        return take_steps(self._store, restoring(of, device, self._per_account, only_ask=only_ask))
+        return take_steps(self._store, restoring(of, device, self._per_account, only_ask=only_ask), self._replicas)
 
     def release(self, app: str, until: datetime) -> None:
         """Until then the section's removal guards keep nothing: its devices really are dead."""

@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 
+from proxy.domain.callbacks import account_digest
 from proxy.domain.devices import Device, Platform, RemovalResult
+from proxy.domain.times import to_ms
 from proxy.store import keys
 from proxy.store.connection import Store
+from proxy.store.devices.changes import change
+from proxy.store.devices.device_count import count_devices
 from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.devices.removal import DeviceRemoval, RemovalGuard
 from proxy.store.devices.removed import RedisRemovedDevices, guard_details, removal_metrics
@@ -317,3 +321,30 @@ def test_a_registration_made_after_the_answers_moment_is_not_counted(world: Worl
     phones = world.register(20)
     assert world.remove(phones, NOON - SECOND) == [RemovalResult.KEPT] * 20
     assert world.sentences(NOON) == {}
+
+
+def test_the_daily_count_frees_push_tokens_that_no_list_names(store: Store, store_url: str, app_id: str) -> None:
+    """A change may leave one whose process stood still for a minute. One that is noted is a change's own."""
+    world = World(store, store_url, app_id)
+    kept, orphan, noted, fresh = world.register(4)
+    changes = change(store.layout, app_id, "main")
+
+    def forget(one: Device) -> str:
+        account = account_digest(one.account)
+        store.call(lambda redis: redis.hdel(changes.account(account), one.device_id))
+        return account
+
+    forget(orphan)
+    note = changes.leftovers(forget(noted))
+    store.call(lambda redis: redis.hset(note, "1-a:new\nphone", "registration"))
+    owners = [store.layout.push_token(app_id, "main", "apns", it.push_token) for it in (kept, orphan, noted, fresh)]
+    forget(fresh)
+    store.call(lambda redis: redis.hset(owners[3], "at", to_ms(NOON + DAY)))
+
+    async def count(redis: Any) -> None:
+        await count_devices(redis, app_id, "main", "apns", 0, [], NOON + DAY)
+
+    with_redis(store_url, count)
+    assert [store.call(lambda redis, it=it: redis.exists(it)) for it in owners] == [1, 0, 1, 1]  # type: ignore[misc]
+    guard = keys.removal_guard(app_id, "main", "apns")
+    assert store.call(lambda redis: redis.hget(guard, "devices")) == b"3"
