@@ -13,7 +13,7 @@ from proxy.store.reshard import Resharding, begin, shards_of, under_way, working
 from proxy.store.upgrade import make_compact
 from proxy.text import printable
 
-_HEARD_AFTER_S = 3.0  # each process looks at the store once a second
+_HEARD_AFTER_S = 2.0  # each process looks at the store once a second
 _CALL_S = 15.0  # each takes milliseconds; a store that is saving may take longer
 
 

@@ -50,7 +50,6 @@ from tests.store.samples import (
     for_inbox,
     job,
     mipush_lane,
-    new_of,
     queue_of,
     with_redis,
 )
@@ -531,25 +530,20 @@ def test_where_a_slot_has_moved_says_its_former_node_and_not_one_that_has_not_he
             asyncio.run(scenario())
 
 
-def test_a_cluster_is_moved_to_other_shards_with_what_waits_in_it(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_cluster_is_moved_to_other_shards_with_what_waits_in_it(servers: Clustered, app_id: str) -> None:
     """As a user without an admin's rights, and each key has a replica before it is deleted where it was."""
-    with clustered(tmp_path_factory.mktemp("moved"), replicas=1) as its:
-        store, one = Store(its.url(), timeout_s=5.0), callback("77")
-        phone = device()
-        RedisDeviceRegistry(store, {"main": "77"}).register(phone)
-        inbox = RedisInbox(store, DAY, 100)
-        assert not inbox.accept(*for_inbox(one, NOON)).duplicate
-        for shards in (4, 32):
-            moved = Resharding(store, begin(store, shards), DAY, NOON, replicas=1).run()
-            assert (moved.entries, moved.broken) == (1, ())
-            store = Store(its.url(), timeout_s=5.0)
-            assert store.layout.shards == shards
-            assert RedisDeviceRegistry(store, {"main": "77"}).devices_of("main", "ben") == [phone]
-            assert RedisInbox(store, DAY, 100).accept(*for_inbox(one, NOON)).duplicate
-        with_redis(its.url(), the_callback)
-
-
-async def the_callback(redis: Any) -> None:
-    queue = queue_of(redis)
-    await queue.ensure_groups(Callbacks("77"))
-    assert len(await new_of(queue, Callbacks("77"), 10)) == 1
+    source, phone, one = Callbacks(app_id), device(), callback(app_id)
+    for shards in (16, 4, 16):
+        store = Store(servers.url(), timeout_s=5.0)
+        inbox, devices = RedisInbox(store, DAY, 100), RedisDeviceRegistry(store, {"main": app_id})
+        if devices.devices_of("main", "ben"):
+            assert Resharding(store, begin(store, shards), DAY, NOON, replicas=1).run().entries >= 1
+            store = Store(servers.url(), timeout_s=5.0)
+            inbox, devices = RedisInbox(store, DAY, 100), RedisDeviceRegistry(store, {"main": app_id})
+        else:
+            devices.register(phone)
+            assert not inbox.accept(*for_inbox(one, NOON)).duplicate
+        assert store.layout.shards == shards
+        assert devices.devices_of("main", "ben") == [phone]
+        assert inbox.accept(*for_inbox(one, NOON)).duplicate
+        assert with_redis(servers.url(), lambda redis: queue_of(redis).length(source)) == 1
