@@ -23,8 +23,8 @@ from proxy.domain.settlements import Finish, SettleResult
 from proxy.errors import StoreUnavailable
 from proxy.local.ports import free_port
 from proxy.store.connection import Store, async_redis
-from proxy.store.queue.conversation_locks import RedisConversationLocks
 from proxy.store.devices.registry import RedisDeviceRegistry
+from proxy.store.queue.conversation_locks import RedisConversationLocks
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.queue.streams import RedisQueue
 from proxy.store.reshard import Resharding, begin
