@@ -99,7 +99,9 @@ class TakenBackJudge:
                         continue
             if word is None or self._notices.allow(taken, word, self._evidence.readers[word]):
                 continue
-            if taken.notify_id is not None and self._notices.may_cover(taken, word):
+            if taken.notify_id is not None and self._evidence.excuses.may_be_forgotten(before[-1]):
+                self.found.excused["a failover"] += 1  # it goes out again, and the one before it was meant
+            elif taken.notify_id is not None and self._notices.may_cover(taken, word):
                 self.found.excused["what is recalled may be shown"] += 1
             else:
                 times = f"taken back at {taken.came_ms} as {taken.why or 'revoked'}, which nobody asked for"

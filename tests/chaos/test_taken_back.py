@@ -290,6 +290,12 @@ def test_a_failover_may_have_lost_what_was_pushed_or_told_just_then() -> None:
     story.shows("alice", "apple-other", badge=9, at=720)
     story.fault("failover", 700, 1_000)
     assert excused(story) == {"a failover": 2}
+    covered = pushed("apple", "pear")  # Mi Push shows the pear
+    covered.recalled("apple-main", at=5_000)
+    covered.revoked("alice", at=5_010)
+    assert found(covered) == {"taken back": 1}
+    covered.fault("failover", 700, 1_000)
+    assert excused(covered) == {"a failover": 1}
     later = pushed("apple")
     later.recalled("apple-other", at=5_000)
     later.shows("alice", "apple-other", badge=9, at=720)
