@@ -100,7 +100,12 @@ def test_from_no_shards_to_sixteen_and_to_four_everything_is_read_as_it_was(url:
         moved = reshard(Store(url), shards)
         assert (moved.shards, moved.broken) == (shards, ())
         assert Store(url).layout.shards == shards_of(Store(url)) == shards
-    assert golden.read(url) == json.loads((RECORDS / "1.1.json").read_text())
+    assert in_any_order(golden.read(url)) == in_any_order(json.loads((RECORDS / "1.1.json").read_text()))
+
+
+def in_any_order(told: dict[str, Any]) -> dict[str, Any]:
+    """What several shards hold of one millisecond has none."""
+    return {name: sorted(it, key=repr) if isinstance(it, list) else it for name, it in told.items()}
 
 
 @pytest.mark.parametrize(
