@@ -25,6 +25,7 @@ from tests.system.stories import (
 BOTH = ("apns", "mipush")
 
 
+@pytest.mark.trial
 def test_a_calm_run_pushes_each_alert_exactly_once(place: Path) -> None:
     with AuditedRig(place, providers=BOTH) as rig:
         rig.start_web()
@@ -96,6 +97,7 @@ def test_a_provider_that_is_busy_for_a_moment_makes_no_lane_stand_still(place: P
         assert (verdict.due, verdict.delivered) == (1, 1)
 
 
+@pytest.mark.trial
 def test_an_earlier_message_never_covers_a_later_one(place: Path) -> None:
     with AuditedRig(place, providers=BOTH) as rig:
         rig.start_web()

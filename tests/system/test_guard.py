@@ -103,6 +103,7 @@ def test_a_worker_looks_at_a_store_that_was_away_before_it_claims_anything(place
             assert not redis.keys("proxy:*jobs*")
 
 
+@pytest.mark.trial
 def test_too_many_dead_devices_at_once_stay_and_those_before_them_come_back(place: Path) -> None:
     """As with the bundle id of another app: APNs calls every device dead."""
     people = [f"user-{number}" for number in range(40)]

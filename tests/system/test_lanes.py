@@ -95,6 +95,7 @@ def test_a_wrong_apns_key_stops_its_lane_until_it_is_mended(place: Path) -> None
         rig.wait(lambda: "lane other/apns" not in rig.readiness(), "the end of the pause in /readyz")
 
 
+@pytest.mark.trial
 def test_a_young_provider_token_that_apns_calls_expired_stops_the_lane_until_a_probe_gets_through(place: Path) -> None:
     with Rig(place, without=("mimc", "mipush")) as rig:
         rig.start_web(workers=1)
@@ -151,6 +152,7 @@ def test_two_workers_that_start_together_make_one_provider_token(place: Path) ->
         assert rig.counters("apns")["provider_token_updates"] == 1
 
 
+@pytest.mark.trial
 def test_a_spent_mipush_allowance_stops_that_lane_until_midnight_in_china(place: Path) -> None:
     with Rig(place, without=("mimc",)) as rig:
         rig.start_web(workers=1)

@@ -29,6 +29,7 @@ def output(request: pytest.FixtureRequest) -> Iterator[int]:
     os.close(descriptor)
 
 
+@pytest.mark.trial
 def test_callbacks_are_answered_and_pushed_and_the_lost_lines_counted(rig: Rig, output: int) -> None:
     rig.output = output
     web, worker = rig.start_web(), rig.start_worker()

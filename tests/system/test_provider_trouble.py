@@ -45,6 +45,7 @@ def arrivals(entries: Iterable[dict[str, Any]]) -> list[int]:
     return [seconds[n] for n in range(max(seconds) + 1)]
 
 
+@pytest.mark.trial
 def test_an_apns_out_of_order_stands_its_lane_once_burns_nothing_and_is_spared_when_it_is_back(place: Path) -> None:
     with Rig(place, apns={"delay_ms": 100}, without=NO_MIMC) as rig:
         rig.start_web(workers=1)
@@ -146,6 +147,7 @@ def test_after_an_outage_of_mipush_a_conversation_is_a_few_pushes_and_ends_with_
         assert shown["description"] == "message 200"
 
 
+@pytest.mark.trial
 def test_a_phone_that_changes_hands_while_pushes_wait_for_a_connection_gets_none_of_its_former_owners(
     place: Path,
 ) -> None:

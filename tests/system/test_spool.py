@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from proxy.spool.format import Record, walk
 from tests import stored
 from tests.system.callers import Response, alerts, post_all, register_all
@@ -97,6 +99,7 @@ def test_callbacks_are_taken_while_the_store_is_dead_and_shown_once_when_it_is_b
         assert figure(rig, "app_proxy_spool_callbacks_waiting") == 0
 
 
+@pytest.mark.trial
 def test_a_store_that_hangs_costs_the_first_callers_a_moment_and_nobody_an_alert(place: Path) -> None:
     """Its calls end in time-outs, and what it had read before it hung it does when it goes on."""
     with Rig(place, relay=PATIENT, without=WITHOUT) as rig:
@@ -148,6 +151,7 @@ def test_what_was_kept_survives_kill_9_of_the_web_and_is_handed_in_by_the_next(p
         assert alerts(rig) == once_each(iphones, 400)
 
 
+@pytest.mark.trial
 def test_a_drain_that_is_killed_again_and_again_shows_nothing_twice(place: Path) -> None:
     with Rig(place, relay=PATIENT, without=WITHOUT) as rig:
         web = start_web(rig)
@@ -164,6 +168,7 @@ def test_a_drain_that_is_killed_again_and_again_shows_nothing_twice(place: Path)
         assert alerts(rig) == once_each(iphones, 900)
 
 
+@pytest.mark.trial
 def test_a_file_is_handed_in_by_one_process_alone(place: Path) -> None:
     with Rig(place, relay=PATIENT, without=WITHOUT) as rig:
         web = start_web(rig, workers=1)
@@ -186,6 +191,7 @@ def figure_of(rig: Rig, result: str) -> float:
     return sum(float(line.split()[1]) for line in text.splitlines() if line.startswith(start))
 
 
+@pytest.mark.trial
 def test_a_full_spool_answers_503_and_loses_nothing_of_what_it_took(place: Path) -> None:
     with Rig(place, relay=PATIENT, without=WITHOUT) as rig:
         start_web(rig, APP_PROXY_STORE__SPOOL_MAX_BYTES="30000")
@@ -205,6 +211,7 @@ def test_a_full_spool_answers_503_and_loses_nothing_of_what_it_took(place: Path)
         assert alerts(rig) == once_each(iphones, 200)
 
 
+@pytest.mark.trial
 def test_a_disk_without_room_answers_503_and_leaves_no_torn_record(place: Path) -> None:
     """By the kernel's limit to a file's size, which ends a write in the middle as a full disk does."""
     with Rig(place, relay=PATIENT, without=WITHOUT) as rig:

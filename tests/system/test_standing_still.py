@@ -93,6 +93,7 @@ def add_section(rig: Rig, name: str, apns: Sequence[str]) -> None:
 # a slow machine
 
 
+@pytest.mark.trial
 def test_a_worker_with_a_tenth_of_a_core_looks_each_job_up_once_and_goes_on_pushing(place: Path) -> None:
     def looked_up(rig: Rig) -> int:
         """One HGET is one registration read on the way of a push."""
@@ -202,6 +203,7 @@ def test_a_provider_out_of_reach_is_told_at_once_pauses_its_lane_and_gets_everyt
         rig.wait(lambda: "lane other/apns" not in rig.readiness(), "the end of the pause in /readyz")
 
 
+@pytest.mark.trial
 def test_one_alert_whose_connection_is_always_reset_is_tried_twice_for_each_counted_attempt(place: Path) -> None:
     with Rig(place, without=APNS_ONLY) as rig:
         rig.start_web(workers=1)
@@ -221,6 +223,7 @@ def test_one_alert_whose_connection_is_always_reset_is_tried_twice_for_each_coun
         assert all_results(worker)["accepted"] == 1
 
 
+@pytest.mark.trial
 def test_a_paused_lane_is_not_kept_so_by_a_thousand_expired_alerts_in_front(place: Path) -> None:
     now = datetime.now(UTC)
 

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.system.rig import OTHER, Process, Rig, offline, push_token
 
 MESSAGES, DEVICES = 10, 20
@@ -32,6 +34,7 @@ def push_200(rig: Rig, worker: Process, event: Callable[[], None]) -> None:
     rig.wait(lambda: len(rig.journal("apns", after=before)) >= MESSAGES * DEVICES, "200 pushes")
 
 
+@pytest.mark.trial
 def test_200_waiting_pushes_arrive_however_the_connection_begins_anew(place: Path) -> None:
     """The emulator takes one stream on a new connection, refuses the others, and says so late."""
     apns = {"delay_ms": 5, "settings_delay_ms": 20}
@@ -63,6 +66,7 @@ def test_200_waiting_pushes_arrive_however_the_connection_begins_anew(place: Pat
         assert rig.metric(worker, "app_proxy_jobs_settled_total", outcome="retry") == 0
 
 
+@pytest.mark.trial
 def test_a_connection_that_falls_silent_for_ever_is_left_and_nothing_is_lost(place: Path) -> None:
     with Rig(place, without=("mimc", "mipush")) as rig:
         rig.start_web(workers=1)

@@ -253,6 +253,7 @@ def all_postponed_twice(rig: Rig) -> bool:
     return len(waiting) == DEVICES and all(json.loads(it)["attempt"] >= 2 for it in waiting)
 
 
+@pytest.mark.trial
 def test_a_rolling_upgrade_and_the_way_back_lose_nothing_and_send_nothing_twice(
     patient_rig: Rig, earlier: Path
 ) -> None:
