@@ -25,7 +25,7 @@ def store() -> None:
 @store.command()
 @config_option
 def upgrade(config: Path | None) -> None:
-    """Let a store that an earlier version made take less room: a third of the bytes for each message.
+    """Let a store that an earlier version made take less room: a quarter of the bytes for each message.
 
     Only when no process of an earlier version runs any more, and none will: it could not read what is written then.
     Processes that run need not be restarted. What the store holds stays; for two relay.dedupe_ttl_s what was written

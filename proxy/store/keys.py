@@ -71,7 +71,7 @@ What deliver writes of removed devices, the guard and unknown accounts, the web 
 What lives until it is planned, settled or due has a cap instead: callbacks and those that wait together one, a lane's
 jobs and retries together one. The history has a cap in bytes too, of all its streams: `alerts.history_max_bytes`.
 Marks lie in buckets in a compact store, and in keys of their own (seen, planned) in one that an earlier program made,
-as long as nobody has said `app-proxy store upgrade`.
+until an operator runs `app-proxy store upgrade`.
 <d> of limits and signed-in: the digest of an account, an address, or both; they have no tag. <d> of words: their own.
 <d> of said: a group, or a talk and its reader; with alerts.withdraw alone. A field of planned is "1", and what
 withdraw.lua says from then on; an earlier program asks whether it is there.

@@ -118,7 +118,7 @@ def _platforms(lanes: Sequence[Lane]) -> list[tuple[str, str, str]]:
 
 
 def _names(redis: Commands, indexes: Sequence[str], since: datetime) -> list[tuple[bytes, float]]:
-    """The keys of removed registrations, and when each was removed; those too whose removal nobody confirmed."""
+    """The keys of removed registrations, and when each was removed; also those whose removal was not confirmed."""
     asked: list[Command] = [("ZRANGEBYSCORE", index, to_ms(since), "+inf", "WITHSCORES") for index in indexes]
     found = dict[bytes, float]()
     for answer in ask_now(redis, asked):

@@ -129,7 +129,7 @@ class RedisDeadLetters:
         return [_letter(app_id, id_.decode() + suffix, fields) for id_, fields in entries]
 
     def _place(self, letter_id: str) -> tuple[int, str]:
-        """Its shard, which stands behind a stop, and its id there."""
+        """Its shard, which follows the dot, and its id there."""
         own, _, shard = letter_id.partition(".")
         return int(shard) if shard.isdigit() and int(shard) in self._store.layout.all_shards else 0, own
 

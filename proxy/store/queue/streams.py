@@ -228,7 +228,7 @@ class RedisQueue:
         return result
 
     async def _end_planned(self, source: Source, ended: Sequence[PlanEnd]) -> list[bytes]:
-        """Whoever has them now: all of it is planned, and another who took one over has nothing left to do.
+        """Also those that another worker has taken over: all of it is planned, and that worker has nothing left to do.
 
         Plain commands, in an order in which a crash between them leaves what take_over.lua ends. Returns what failed.
         """
