@@ -46,6 +46,11 @@ class Plan:
     def reset_every_s(self) -> float:
         return min(self.seconds / 10, 20)
 
+    @property
+    def history_max_bytes(self) -> int:
+        """The history grows for ten minutes before the first of it is filed: a short run is without it."""
+        return 2 * 2**20 if self.warm_up_s >= 900 else 0
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     order = _arguments().parse_args(argv)
@@ -59,9 +64,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(folder: Path, plan: Plan, program: Path = ROOT) -> int:
     with MeasuredRig(folder, {}, {"dedupe_ttl_s": MARKS_LIFE_S}, program) as rig:
-        quiet = {"APP_PROXY_LOGS__LEVEL": "warning"}  # an hour of requests would fill the disk
-        web, workers = rig.start_web(workers=2, **quiet), rig.start_workers(WORKERS, **quiet)
-        remember_the_past(rig)  # now: what ends before the traffic begins is missing until it has replaced it
+        set_to = {
+            "APP_PROXY_LOGS__LEVEL": "warning",  # an hour of requests would fill the disk
+            "APP_PROXY_ALERTS__HISTORY_MAX_BYTES": str(plan.history_max_bytes),
+        }
+        remember_the_past(rig)
+        web, workers = rig.start_web(workers=2, **set_to), rig.start_workers(WORKERS, **set_to)
         with Traffic(rig) as traffic:
             rows = _watch(rig, plan, web, workers)
         rig.settled()

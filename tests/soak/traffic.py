@@ -1,8 +1,8 @@
 """A steady day in small: the same people write to each other, ask for tokens and renew their devices, beat by beat.
 
 Everything that the service must remember is bounded: accounts, devices, conversations. New with each message are its
-two marks, which live for `DEDUPE_TTL_S`; so that their number, too, is steady from the first second, the store gets
-those of the messages before at the start (`remember_the_past`).
+marks; so that their number, too, is steady from the first second, the store gets those of the messages before at the
+start (`remember_the_past`).
 """
 
 import threading
@@ -14,11 +14,15 @@ from itertools import count
 import requests
 
 from proxy.domain.callbacks import digest
-from tests import stored
+from proxy.store import keys
+from proxy.store.keys import Layout
+from proxy.store.marks import Marks
 from tests.system.rig import MAIN, TOPIC, URL_SECRET, Rig, offline, offline_topic, push_token
 
 BEATS_PER_S = 15
 MARKS_LIFE_S = 335  # the least that the settings take
+GENERATION_MS = 60_000
+MARKS = Marks(GENERATION_MS, 1, bytes(16))  # a bucket of a shard: some 300 marks of a generation
 READERS, SENDERS, MEMBERS = 24, 3, 6
 _THREADS = 4
 _BEARER_LIFE_S = 300
@@ -114,18 +118,25 @@ class Traffic:
 
 
 def remember_the_past(rig: Rig) -> None:
-    """The marks of the messages of the last `DEDUPE_TTL_S`, each ending when it would have."""
+    """A store with the marks of all messages before, each ending when it would have; to be called before the start.
+
+    A generation of marks is a minute and not a day, so that generations come and go while the soak lasts.
+    """
+    layout, now_ms = Layout(keys.SHARDS, MARKS), int(time.time() * 1000)
     with rig.redis() as redis, redis.pipeline(transaction=False) as pipe:
-        layout = stored.layout_in(redis)
-        if layout.is_compact:
-            return  # a mark is a few bytes of a bucket, which is there from the first message on
-        for beat in range(MARKS_LIFE_S * BEATS_PER_S):
-            left_ms = beat * 1000 // BEATS_PER_S + 1
-            pipe.set(layout.seen(MAIN, digest("past", str(beat))), "1", px=left_ms)
-            planned = layout.planned(MAIN, digest("past", str(beat)), beat % len(layout.all_shards))
-            readers = MEMBERS if beat % 5 == 0 else 1
-            pipe.hset(planned, mapping={digest(str(target))[:20]: "1" for target in range(2 * readers)})
-            pipe.pexpire(planned, left_ms)
+        pipe.hset(keys.identity(), mapping={"id": "soak", "shards": keys.SHARDS, "marks": str(MARKS)})
+        for beat in range(2 * MARKS_LIFE_S * BEATS_PER_S):  # a bucket lives for twice that from its first mark on
+            at_ms = now_ms - beat * 1000 // BEATS_PER_S
+            ends_ms = at_ms // GENERATION_MS * GENERATION_MS + 2 * MARKS_LIFE_S * 1000
+            name = digest("past", str(beat))
+            (bucket, *_), mark = layout.marks_of_callback(MAIN, name, at_ms, 0)
+            marks = [(bucket, mark)]
+            for number in range(2 * (MEMBERS if beat % 5 == 0 else 1)):
+                target, shard = f"{beat} {number}", (beat + number // 2) % keys.SHARDS
+                marks += layout.mark_read(MAIN, name, shard, digest("target", target)[:20], at_ms)
+            for bucket, mark in marks:
+                pipe.hset(bucket, mark, "1")
+                pipe.pexpireat(bucket, ends_ms)
         pipe.execute()
 
 
