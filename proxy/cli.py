@@ -19,6 +19,7 @@ _FOUND_IN = {
     "dead-letters": "proxy.commands.dead_letters:dead_letters",
     "accounts": "proxy.commands.users:accounts",
     "users": "proxy.commands.users:users",
+    "keys": "proxy.commands.keys:keys",
     "store": "proxy.commands.store:store",
 }
 

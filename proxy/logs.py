@@ -31,7 +31,7 @@ _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARN
 # In lower case without _ and -, as appKey, app_key and app-key are one.
 _SECRET_KEYS = {
     "authorization", "proxyauthorization", "authentication", "bearer", "jwt", "cookie", "setcookie",
-    "key", "appkey", "privatekey", "signingkey", "securitykey", "miusersecuritykey", "p8",
+    "key", "apikey", "appkey", "privatekey", "signingkey", "securitykey", "miusersecuritykey", "p8",
     "regid", "registrationid", "registrationids", "storeurl",
     "payload", "body", "rawbody", "text", "words", "title", "description", "content",
 }  # fmt: skip
@@ -43,6 +43,7 @@ _SHAPES = re.compile(
     | (?P<pair> ["']?\b(?: \w*(?:secret|token|password|authorization) | (?:app|private|security)?_?key
                | \w*securitykey | reg_?id | registration_?id )["']? \s*[=:]\s* (?:(?:bearer|basic|key=)\s*)? )
       (?: "[^"]*" | '[^']*' | [^\s"'&,;<>)}\]]+ )
+    | (?P<api_key> \bak_[0-9a-f]{16,} )
     | (?P<path> /callbacks/[a-z]+/ | /3/device/ ) [^\s"'<>]+
     | (?P<login> \b[a-z][a-z0-9+.-]{1,15}:// ) [^\s/@"']*@
     | (?P<pem> -----BEGIN\ [A-Z\ ]+-----) (?: .*?-----END\ [A-Z\ ]+----- | .* )
@@ -56,8 +57,9 @@ _KEPT = ("scheme", "pair", "path", "login")
 
 # Names, ids and numbers of ours: neither users nor secrets can write into them
 _SAFE_FIELDS = frozenset({
-    "app", "channel", "kind", "result", "job_id", "message_id", "attempt", "jobs", "count", "ms", "status",
-    "address", "auth", "backend", "limited_by", "limiter", "platform", "refused", "route", "upstream", "what",
+    "api_key_id", "api_key_name", "app", "channel", "kind", "result", "job_id", "message_id", "attempt", "jobs",
+    "count", "ms", "status", "address", "auth", "backend", "limited_by", "limiter", "platform", "refused", "route",
+    "upstream", "what",
 })  # fmt: skip
 # these are masked: users and providers write them
 _FOREIGN_FIELDS = frozenset({"account", "method", "reason", "request_id"})
@@ -122,8 +124,8 @@ def _mask_short(text: str) -> str:
 
 
 def mask(text: str) -> str:
-    """The text with MASK for JWTs, bearers, `key=...`, secrets of URLs and logins, PEM keys and long hex."""
-    if _PLAIN.fullmatch(text) and "eyj" not in text.lower():
+    """The text with MASK for JWTs, bearers, API keys, `key=...`, secrets of URLs and logins, PEM keys and long hex."""
+    if _PLAIN.fullmatch(text) and "eyj" not in (small := text.lower()) and "ak_" not in small:
         return text
     return _SHAPES.sub(_hidden, text)
 

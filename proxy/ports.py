@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Hashable, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from proxy.domain.callbacks import Receipt
 from proxy.domain.dead_letters import DeadLetter, PutBack
@@ -19,6 +19,9 @@ from proxy.domain.preferences import Preferences
 from proxy.domain.settlements import Entry
 from proxy.domain.transfers import Paused, Request, Response, TransportFailure
 from proxy.errors import StoreUnavailable
+
+if TYPE_CHECKING:  # where MIMC's API is closed, none of its modules is loaded
+    from proxy.domain.api_keys import ApiKey
 
 
 class Wire(Protocol):
@@ -141,6 +144,13 @@ class Admission(Protocol):
 
     def remember_sign_in(self, account: str, network: str) -> None:
         """The account signed in from this network. Raises nothing: where the store is away it is not remembered."""
+
+
+class ApiKeys(Protocol):
+    """The API keys of the developer's own servers. Raises StoreUnavailable. See store/users/api_keys.py."""
+
+    def find(self, bearer: str, now: datetime) -> "ApiKey | None":
+        """The key whose bearer this is, which is used now; None: it is unknown, or revoked."""
 
 
 class TokenService(Protocol):

@@ -160,6 +160,9 @@ def test_the_console_form_is_for_eyes_and_redacted_too() -> None:
     [
         (f"got {JWT} there", "got *** there"),
         (f"Authorization: Bearer {CANARY}", "Authorization: Bearer ***"),
+        (f"ak_{'0f' * 32}", "***"),
+        (f"ak_{'0f' * 15}", "***"),
+        ("ak_system", "ak_system"),
         (f"authorization: key={CANARY}", "authorization: key=***"),
         (f"POST /callbacks/mimc/{CANARY}?x=1 HTTP/1.1", "POST /callbacks/mimc/*** HTTP/1.1"),
         (f"/callbacks/mipush/{CANARY}", "/callbacks/mipush/***"),

@@ -36,6 +36,7 @@ from proxy.settings.fields import (
     UrlSecret,
     WebAddress,
     digits,
+    distinct,
     is_loopback,
     power_of_two,
     refuse,
@@ -51,6 +52,7 @@ from proxy.settings.users import AccountsSettings, AuthSettings, IntrospectionSe
 __all__ = [
     "AccountsSettings",
     "AlertSettings",
+    "ApiFamily",
     "ApnsSettings",
     "AppSettings",
     "AuthSettings",
@@ -269,9 +271,13 @@ class MipushSettings(ChannelSettings):
         return [risk for risk, is_there in ((channel, self.channel_id), (template, self.template)) if not is_there]
 
 
+ApiFamily = Literal["push", "topic", "history", "contacts", "uctopic"]
+
+
 class AppSettings(Section):
     """One app on MIMC. Several sections may share an appId ("chat across applications"), then also its credentials.
 
+    `api`: which families of MIMC's own calls are open to users and services; empty: none.
     `check_account`: the account for which check-config asks MIMC for a token; "": it does not ask.
     """
 
@@ -286,6 +292,7 @@ class AppSettings(Section):
     proxy: ProxyAddress = None
     allowed_origins: Origins = ()
     check_account: Annotated[str, written_as(r"[^\x00-\x1f\x7f]{0,256}", "at most 256 characters on one line")] = ""
+    api: Annotated[tuple[ApiFamily, ...], AfterValidator(distinct)] = ()
     messages: MessageSettings = MessageSettings()
     apns: ApnsSettings | None = None
     mipush: MipushSettings | None = None
@@ -353,7 +360,7 @@ class TokenSettings(Section):
 
 
 class LimitSettings(Section):
-    """How often an account, and an address (an IPv6 /64), may call. `url` None: counted in the store.
+    """How often an account, an API key, and an address (an IPv6 /64), may call. `url` None: counted in the store.
 
     Addresses are generous, for behind one there may be an office or a carrier's customers. web/limits.py says which
     route counts for which of them.
@@ -365,6 +372,7 @@ class LimitSettings(Section):
     sign_in_per_address: Rate = "60/minute"
     client_per_account: Rate = "120/minute"
     client_per_address: Rate = "1200/minute"
+    client_per_key: Rate = "1200/minute"
     wrong_secret_per_address: Rate = "60/minute"  # noqa: S105  not a password
     operator_per_address: Rate = "1200/minute"
     trusted_proxies: tuple[Network | Literal["unix"], ...] = ()

@@ -9,6 +9,6 @@ reshard.py        moves it to other shards
 
 queue/          callbacks in, streams, pauses of lanes, conversation locks, dead letters, history
 devices/        registrations, and the removal guard
-users/          blocked accounts and sessions, rate limits, the round trip that admits a caller
+users/          blocked accounts and sessions, rate limits, the round trip that admits a caller, API keys
 server/         the store itself: embedded, lost data, clocks, risks, what /readyz and /metrics show
 """

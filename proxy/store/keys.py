@@ -62,6 +62,8 @@ Accounts are users' own names and may hold anything; they and push tokens enter 
     proxy:{store}:worker:<instance>          string  15 s             worker                what it says of itself
     proxy:{blocked}:accounts                 set     until lifted     web, cli              digests of blocked accounts
     proxy:{blocked}:session:<d>              string  the session's    web (sign-out)        this session has ended
+    proxy:{api-keys}:records                 hash    until revoked    cli                   each key, by its SHA-256
+    proxy:{api-keys}:used                    hash    until revoked    web                   when each was used, by id
     proxy:limits:<limit>:<d>                 string  two windows      web (admit)           calls of this caller
     proxy:signed-in:<d>                      string  90 days          web (sign-in)         account signed in from here
 
@@ -508,6 +510,14 @@ def blocked_accounts() -> str:
 
 def blocked_session(session_id: str) -> str:
     return f"proxy:{{blocked}}:session:{digest(session_id)}"
+
+
+def api_keys() -> str:
+    return "proxy:{api-keys}:records"
+
+
+def api_keys_used() -> str:
+    return "proxy:{api-keys}:used"
 
 
 def calls(limit: str, caller: str) -> str:

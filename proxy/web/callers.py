@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import wraps
-from typing import ParamSpec, cast
+from typing import TYPE_CHECKING, ParamSpec, cast
 
 from flask import Request, Response, current_app
 
@@ -16,9 +16,13 @@ from proxy.web.guards import (
     require_known_host,
     require_operator,
     require_operator_or_one_listener,
+    service_calling,
     signed_in,
 )
 from proxy.web.limits import Limited, count_address
+
+if TYPE_CHECKING:
+    from proxy.domain.api_keys import ApiKey
 
 P = ParamSpec("P")
 View = Callable[P, Response]
@@ -28,6 +32,7 @@ class Caller(StrEnum):
     """Who may call a route."""
 
     USER = "user"  # proved by a backend; all others are answered 401
+    CLIENT = "client"  # the same, or a server of the developer's with an API key
     ANYONE = "anyone"
     SENDER = "sender"  # knows a URL secret, which the view checks: no session, no flask-login, no limit
     OPERATOR = "operator"  # on the operator's own listener; 404 on the public one
@@ -45,12 +50,14 @@ class Guard:
 def require(caller: Caller, limited: Limited) -> Callable[[View[P]], View[P]]:
     """Who may call the view below, and how often. Put it under the route's own decorator.
 
-    A call counts against its address before anything is looked at, and a USER's against their account as soon as that
-    is known. A SENDER is counted by the view, where the URL secret is wrong. Raises ValueError for any other limit on
-    senders: MIMC sends what users write, and gives up after three repeats.
+    A call counts against its address before anything is looked at, and a USER's against their account, a service's
+    against its key, as soon as that is known. A SENDER is counted by the view, where the URL secret is wrong. Raises
+    ValueError for any other limit on senders: MIMC sends what users write, and gives up after three repeats.
     """
     if (caller is Caller.SENDER) is not (limited is Limited.WRONG_SECRET):
         raise ValueError("callbacks are limited by wrong secrets alone")
+    if caller is Caller.CLIENT and limited is not Limited.CLIENT:
+        raise ValueError("only what clients call has a limit for API keys")
 
     def guarded(view: View[P]) -> View[P]:
         if caller is Caller.SENDER:
@@ -72,6 +79,12 @@ def current_user() -> Authenticated:
     """The user for whom `require` let the request into a view for users."""
     user: Authenticated = current_notes().user
     return user
+
+
+def current_caller() -> "Authenticated | ApiKey":
+    """The user, or the key of the service, that `require` let into a view for clients."""
+    caller: Authenticated | ApiKey = current_notes().caller
+    return caller
 
 
 def guard_of(view: object) -> Guard | None:
@@ -97,6 +110,8 @@ def _check(caller: Caller, limited: Limited) -> None:
     match caller:
         case Caller.USER:
             current_notes().user = signed_in(limited)
+        case Caller.CLIENT:
+            current_notes().caller = service_calling() or signed_in(limited)
         case Caller.OPERATOR:
             require_operator(current_request().environ)
         case Caller.BALANCER:

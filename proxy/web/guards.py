@@ -1,8 +1,10 @@
-"""Proof of the caller: the signed-in user of a client's route, and the operator on the operator's own listener."""
+"""Proof of the caller: the signed-in user of a client's route, the service that shows an API key, and the operator on
+the operator's own listener.
+"""
 
 import math
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Request, request, session
 from flask_login import LoginManager, UserMixin, login_user, logout_user
@@ -11,17 +13,31 @@ from flask_login import current_user as shown_user
 from proxy.auth import Authenticated, Credentials, Refused, Unavailable
 from proxy.auth.accounts import BACKEND as ACCOUNTS
 from proxy.domain.accounts import Session
+from proxy.domain.bearers import shows_api_key
 from proxy.domain.limits import Admitted, Blocked, Exceeded
 from proxy.errors import NotFound, NotSignedIn
 from proxy.hosts import is_known_host
 from proxy.settings import AccountsSettings
 from proxy.web import current_notes, current_request, current_services
-from proxy.web.access import add_log_context, audit_refusal
+from proxy.web.access import add_log_context, audit, audit_refusal
 from proxy.web.addresses import client_address, network_of
 from proxy.web.cookies import ambiguous_cookies, cookies_of, require_browser_care, use_cookies
 from proxy.web.envelope import HttpRefusal
-from proxy.web.limits import Limited, account_budget, address_budget, count_uncounted, share_address, too_often
+from proxy.web.limits import (
+    Limited,
+    account_budget,
+    address_budget,
+    count_uncounted,
+    key_budget,
+    share_address,
+    too_often,
+)
 from proxy.web.listeners import ON_OPERATOR
+
+if TYPE_CHECKING:
+    from proxy.domain.api_keys import ApiKey
+
+_BACKEND = "api_key"  # as refusals and the log name it
 
 
 class User(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
@@ -56,8 +72,11 @@ def signed_in(limited: Limited) -> Authenticated:
     user is blocked.
     """
     current_notes().limited = limited
-    # only a session's cookie needs flask-login; for the rest it would ask the request loader, after a long look round
     asked = current_request()
+    if current_services().api_keys and shows_api_key(asked.environ.get("HTTP_AUTHORIZATION", "")):
+        audit_refusal(_BACKEND, "not for this call")
+        raise NotSignedIn("an API key does not open this")
+    # only a session's cookie needs flask-login; for the rest it would ask the request loader, after a long look round
     user = _load_user(asked) if "HTTP_AUTHORIZATION" in asked.environ else shown_user
     if user is None or not user.is_authenticated:
         raise NotSignedIn("sign in first")
@@ -78,6 +97,44 @@ def signed_in(limited: Limited) -> Authenticated:
         case Exceeded() as exceeded:
             raise too_often(limited, exceeded)
     return proof
+
+
+def service_calling() -> "ApiKey | None":
+    """The key of the service that is calling, and may, as `signed_in` says of users; None: no API key is shown.
+
+    Raises NotSignedIn, HttpRefusal 429 and StoreUnavailable.
+    """
+    services, asked = current_services(), current_request()
+    shown = asked.environ.get("HTTP_AUTHORIZATION", "")
+    if services.api_keys is None or not shows_api_key(shown):
+        return None
+    bearer = Credentials(shown, {}).bearer()
+    key = services.api_keys.find(bearer, services.store_now()) if bearer else None
+    if key is None:
+        raise _no_key("unknown or revoked")
+    named: dict[str, str] = {"api_key_id": key.id, "api_key_name": key.name, "account": key.account, "app": key.app}
+    add_log_context(auth=_BACKEND, api_key_id=key.id)
+    if key.app not in services.settings.apps:
+        raise _no_key("of no section", named)
+    match services.admission.admit(
+        key.account, None, key.app, budget=key_budget(key.id), address=address_budget(Limited.CLIENT)
+    ):
+        case Admitted(counted):
+            if not counted:
+                count_uncounted(Limited.CLIENT)
+        case Blocked():
+            raise _no_key("blocked", named)
+        case Exceeded() as exceeded:
+            raise too_often(Limited.CLIENT, exceeded)
+    audit("api key used", **named, method=asked.method, route=asked.url_rule.rule if asked.url_rule else "-")
+    return key
+
+
+def _no_key(reason: str, named: dict[str, str] | None = None) -> NotSignedIn:
+    """Counts and logs it too; `named` are the key's facts."""
+    add_log_context(refused=reason)
+    audit_refusal(_BACKEND, reason, **named or {})
+    return NotSignedIn("the API key is unknown, revoked or blocked")
 
 
 def begin_browser_session(of: Session) -> None:

@@ -26,7 +26,8 @@ from proxy.web.envelope import HttpRefusal
 
 
 class Limited(StrEnum):
-    """What is limited; `[limits]` has `<name>_per_address` for each, and `<name>_per_account` for what users call."""
+    """What is limited; `[limits]` has `<name>_per_address` for each, `<name>_per_account` for what users call, and
+    `client_per_key` for services."""
 
     TOKEN = "token"  # noqa: S105  not one
     SIGN_IN = "sign_in"
@@ -85,6 +86,11 @@ def remember_sign_in(account: str) -> None:
 def account_budget(limited: Limited, account: str) -> Budget | None:
     """None: it is off."""
     return _budget(limited, "account", account)
+
+
+def key_budget(key_id: str) -> Budget | None:
+    """Of an API key; None: it is off."""
+    return _budget(Limited.CLIENT, "key", key_id)
 
 
 def address_budget(limited: Limited) -> Budget | None:

@@ -12,6 +12,7 @@ from proxy.mimc.senders import Senders
 from proxy.ports import (
     Admission,
     AlertHistory,
+    ApiKeys,
     CallbackInbox,
     DeviceRegistry,
     HealthCheck,
@@ -53,6 +54,7 @@ class Services:
     receipts: "ReceiptServices"
     presence: RedisPresence | None = None  # None: it is off
     unread: Unread | None = None  # None: badges are off
+    api_keys: ApiKeys | None = None  # None: no section opens MIMC's API
     sign_ins: SignIns | None = None  # None: the built-in accounts are off
     spool: "SpoolServices | None" = None  # None: it is off
     withdrawing: Mapping[str, MessageReading] = field(default_factory=dict)  # by appId; empty: it is off

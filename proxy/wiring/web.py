@@ -26,7 +26,7 @@ from proxy.metrics import history_lost_total, keys_fetched, token_echoes_total
 from proxy.mimc.client import TokenClient
 from proxy.mimc.echo import Echo
 from proxy.mimc.senders import Senders
-from proxy.ports import BlockMarks
+from proxy.ports import ApiKeys, BlockMarks
 from proxy.settings import AccountsSettings, Settings, TokenSettings
 from proxy.spool.drain import Drain
 from proxy.spool.folder import open_spool
@@ -171,6 +171,7 @@ def web_services(settings: Settings) -> Services:
         receipts=_receipts(settings, store, store_now),
         presence=_presence(settings, store),
         unread=RedisUnread(store, app_ids_of(settings)) if settings.alerts.badge else None,
+        api_keys=_api_keys(settings, store),
         sign_ins=sign_ins,
         spool=spool,
         withdrawing=_withdrawing(settings),
@@ -210,6 +211,14 @@ def _receipts(settings: Settings, store: Store, now: Callable[[], datetime]) -> 
 def _presence(settings: Settings, store: Store) -> RedisPresence | None:
     span = settings.alerts.present
     return RedisPresence(store, app_ids_of(settings), span) if span else None
+
+
+def _api_keys(settings: Settings, store: Store) -> ApiKeys | None:
+    if not any(app.api for app in settings.apps.values()):
+        return None
+    from proxy.store.users.api_keys import RedisApiKeys  # noqa: PLC0415  not loaded where it is off
+
+    return RedisApiKeys(store)
 
 
 def _counters(url: str, timeout_s: float) -> Store:

@@ -7,6 +7,8 @@ everything that the processes print and answer.
 import base64
 import http.client
 import json
+import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -70,6 +72,7 @@ def told(place: Path) -> Iterator["Told"]:
             "APP_PROXY_LOGS__LEVEL": "debug",
             "APP_PROXY_STORE__URL": store_url(place / "store").replace("unix://", f"unix://canary:{STORE_PASSWORD}@"),
             "PYTHONWARNINGS": "default",
+            "APP_PROXY_APPS__MAIN__API": "push,topic",
         }
         yield Told(rig, variables)
 
@@ -144,6 +147,7 @@ def test_nothing_secret_is_told_whatever_goes_well_or_wrong(told: Told) -> None:
     rig = told.rig
     all_goes_well(told)
     callers_are_refused(told)
+    servers_show_api_keys(told)
     mimc_fails(told)
     apns_fails(told)
     mipush_fails(told)
@@ -233,6 +237,25 @@ def callers_are_refused(told: Told) -> None:
     for body in ({"appAccount": forged}, {"appId": wrong}, {"appKey": "key-of-main", "appSecret": APP_SECRET[MAIN]}):
         told.ask("POST", "/api/account/token", json=body, headers=headers)
     speak_no_http(told, good)
+
+
+def servers_show_api_keys(told: Told) -> None:
+    """A good key opens no user's call; a revoked, a mangled and a made-up one open nothing."""
+    rig = told.rig
+    argv = [sys.executable, "-m", "proxy", "keys", "add", "bot", "--scope", "push:send", "--as", "bob", "--app", "main"]
+    environment = {**os.environ, "APP_PROXY_CONFIG": str(rig.folder / "proxy.toml"), **told.variables}
+    made = subprocess.run(argv, cwd=rig.program, env=environment, capture_output=True, text=True, check=True)
+    good = rig.secret("API key", made.stdout.strip())
+    rig.secret("API key's half", good[: len(good) // 2])
+    for shown in (f"Bearer {good}", f"Bearer {good[:-9]}", good, f"Bearer {good} {good}", f"Basic {good}"):
+        for method, path in (
+            ("POST", "/api/account/token"),
+            ("GET", "/api/devices?app=main"),
+            ("PUT", "/api/devices/x"),
+        ):
+            assert told.ask(method, path, headers={"Authorization": shown}).status_code == 401
+    for command in (("list",), ("revoke", "bot")):
+        assert told.command("keys", *command).popen.wait(40) == 0
 
 
 def speak_no_http(told: Told, message: dict[str, Any]) -> None:

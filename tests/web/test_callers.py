@@ -47,7 +47,7 @@ def test_a_route_that_does_not_say_it_is_found() -> None:
 
 
 def test_there_are_routes_of_every_kind() -> None:
-    assert all(of(caller) for caller in Caller)
+    assert all(of(caller) for caller in set(Caller) - {Caller.CLIENT})  # MIMC's API, which is closed here
 
 
 def test_a_users_route_is_a_clients_route_and_no_other_is() -> None:

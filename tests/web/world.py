@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from proxy.app import create_app
 from proxy.auth import build_authenticator
 from proxy.channels.mipush.receipts import ReceiptReaders
+from proxy.domain.api_keys import ApiKey
 from proxy.domain.callbacks import Receipt
 from proxy.domain.devices import Device, Registered
 from proxy.domain.history import Noted
@@ -160,6 +161,21 @@ class MemoryUnread:
 
 
 @dataclass
+class MemoryApiKeys:
+    """Implements ports.ApiKeys: `known` by their bearers."""
+
+    known: dict[str, ApiKey] = field(default_factory=dict)
+    asked: list[tuple[str, datetime]] = field(default_factory=list)
+    failure: StoreUnavailable | None = None
+
+    def find(self, bearer: str, now: datetime) -> ApiKey | None:
+        if self.failure:
+            raise self.failure
+        self.asked.append((bearer, now))
+        return self.known.get(bearer)
+
+
+@dataclass
 class MemoryBlocks:
     """Implements ports.BlockList."""
 
@@ -279,7 +295,7 @@ class World:
         self.settings = configured or settings()
         self.inbox, self.devices, self.preferences = MemoryInbox(), MemoryDevices(), MemoryPreferences()
         self.history = MemoryHistory()
-        self.unread = MemoryUnread()
+        self.unread, self.api_keys = MemoryUnread(), MemoryApiKeys()
         self.tokens, self.state, self.blocks = ScriptedTokens(), MemoryState(), MemoryBlocks()
         self.admission = MemoryAdmission(self.blocks)
         self.receipts: list[DeliveryReceipt] = []
@@ -307,6 +323,7 @@ class World:
                 QuotaMonitor(self.quota.append, self.quota_warnings.append),
             ),
             unread=self.unread if self.settings.alerts.badge else None,
+            api_keys=self.api_keys if any(app.api for app in self.settings.apps.values()) else None,
         )
         self.app = create_app(self.services)
         self.app.wsgi_app = self._served(self.app.wsgi_app)  # type: ignore[method-assign]
