@@ -91,6 +91,11 @@ def create_app(services: Services | None = None) -> Flask:
     init_login(app, services.settings.auth.accounts)
     for module in (tokens, callbacks, receipts, devices, preferences, badge, alerts, sessions, health):
         app.register_blueprint(module.bp)
+    if families := services.settings.families:
+        from proxy.web.api_calls import Digits, blueprint  # noqa: PLC0415  not loaded where it is off
+
+        app.url_map.converters["digits"] = Digits
+        app.register_blueprint(blueprint(families))
     answer_errors(app)
     return app
 

@@ -39,6 +39,7 @@ _REASONS: dict[int, str] = {
     pycurl.E_ABORTED_BY_CALLBACK: "lease lost",
     pycurl.E_GOT_NOTHING: "connection closed without an answer",
     pycurl.E_SEND_ERROR: "connection broke while sending",
+    pycurl.E_SEND_FAIL_REWIND: "connection closed without an answer",  # and libcurl could not repeat it
     pycurl.E_RECV_ERROR: "connection broke while receiving",
     pycurl.E_PEER_FAILED_VERIFICATION: "certificate not trusted",
     pycurl.E_SSL_CACERT_BADFILE: "CA file unusable",

@@ -55,6 +55,12 @@ token_answers_total = Counter(
     ["app", "answer"],
     registry=WEB,
 )
+api_calls_total = Counter(
+    "app_proxy_api_calls_total",
+    "Calls of MIMC's API by what MIMC answered, or why it was not asked",
+    ["app", "call", "answer"],
+    registry=WEB,
+)
 token_echoes_total = Counter(
     "app_proxy_token_echoes_total",
     "Answers of the TokenService that repeat the appKey or the appSecret, by where",

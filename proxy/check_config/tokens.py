@@ -4,6 +4,7 @@ from proxy.check_config.addresses import TIMEOUT_S, host_of
 from proxy.check_config.finding import Finding
 from proxy.domain.transfers import Response
 from proxy.mimc.client import TokenClient
+from proxy.mimc.passable import Passable
 from proxy.mimc.token_answer import reason_of
 from proxy.settings import AppSettings, TokenSettings
 
@@ -19,7 +20,8 @@ def ask_for_token(name: str, app: AppSettings, account: str) -> Finding:
             "a token call: name an account of yours with --account or check_account; MIMC makes one that it does not "
             "know",
         )  # fmt: skip
-    answer = TokenClient({name: app}, _PATIENCE).issue(name, account)
+    apps = {name: app}
+    answer = TokenClient(apps, _PATIENCE, Passable(apps, _PATIENCE.echo_guard)).issue(name, account)
     reason = reason_of(answer)
     if reason is None:
         return Finding("ok", place, f"{host} gave a token for the account", "whether the SDK signs in with it")

@@ -4,6 +4,7 @@ Source: MIMC operation manual, POST /api/account/token. A client gets the bytes 
 """
 
 import json
+import re
 from typing import Any, Final
 
 from proxy.domain.transfers import Response, TransportFailure
@@ -11,6 +12,7 @@ from proxy.strict_json import BadJson, at, object_or_none, read_object
 
 SUCCESS: Final = 200
 _MOST_CODE: Final = 99_999  # of those seen the longest has five digits
+_FIRST_MEMBER: Final = re.compile(rb'\s*\{\s*"code"\s*:\s*([0-9]{1,5})\s*[,}]')
 _SECURITY_KEY: Final = "miUserSecurityKey"
 
 
@@ -31,6 +33,29 @@ def reason_of(answer: Response | TransportFailure) -> str | None:
             return f"MIMC's code {code}"
         case _:
             return "MIMC's code is none"
+
+
+def token_in(answer: Response) -> str | None:
+    """The user's token in a successful answer; None for any other."""
+    members = object_or_none(answer.body)
+    if _code(members) != SUCCESS or not _has_token(members):
+        return None
+    token: str = members["data"]["token"] if members else ""
+    return token
+
+
+def code_of(answer: Response) -> int | None:
+    """MIMC's own code; None where something in between answered."""
+    if found := _FIRST_MEMBER.match(answer.body):  # a day of history is not worth reading for this
+        return int(found[1])
+    return _code(object_or_none(answer.body))
+
+
+def is_refusal(answer: object) -> bool:
+    """Did MIMC say no to a call? By its own code, which it says under HTTP 200 too, or by a status of the client's."""
+    if not isinstance(answer, Response) or answer.status >= 500:
+        return False
+    return answer.status >= 400 or code_of(answer) != SUCCESS
 
 
 def without_security_key(body: bytes) -> bytes | None:

@@ -506,6 +506,11 @@ class Settings(Section):
         return {name: of_all | by_app_id[app.app_id] for name, app in self.apps.items()}
 
     @cached_property
+    def families(self) -> frozenset[str]:
+        """The families of MIMC's own calls that some section opens."""
+        return frozenset().union(*(app.api for app in self.apps.values()))
+
+    @cached_property
     def known_origins(self) -> frozenset[str]:
         """Every origin that may ask for anything."""
         return frozenset(self.server.allowed_origins).union(*(app.allowed_origins for app in self.apps.values()))

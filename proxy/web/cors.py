@@ -54,10 +54,7 @@ def _preflight(error: MethodNotAllowed) -> Response:
     settings = current_services().settings
     if shown_to(request.environ.get("HTTP_ORIGIN"), settings):
         # "*" would not cover Authorization
-        page_header = f", {PAGE_HEADER}" if _cookies_count(settings.auth) else ""
-        response.headers["Access-Control-Allow-Headers"] = (
-            f"Authorization, Content-Type, If-Match, X-Request-Id{page_header}"
-        )
+        response.headers["Access-Control-Allow-Headers"] = ", ".join(_asked_with(settings))
         response.headers["Access-Control-Allow-Methods"] = methods
         response.headers["Access-Control-Max-Age"] = "7200"
     return response
@@ -79,6 +76,13 @@ def shown_to(origin: str | None, settings: Settings) -> list[tuple[str, str]]:
         return []
     headers = [("Access-Control-Allow-Origin", origin), ("Access-Control-Expose-Headers", "ETag, Retry-After")]
     return headers + [("Access-Control-Allow-Credentials", "true")] * _cookies_count(settings.auth)
+
+
+def _asked_with(settings: Settings) -> list[str]:
+    """The headers with which a page may call."""
+    names = ["Authorization", "Content-Type", "If-Match", "X-Request-Id"]
+    names += [PAGE_HEADER] * _cookies_count(settings.auth)
+    return names + (["Idempotency-Key", "appId", "topicId", "startUuid"] if settings.families else [])
 
 
 def _cookies_count(auth: AuthSettings) -> bool:

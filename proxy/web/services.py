@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from proxy.auth import Authenticator
 from proxy.auth.sign_in import SignIns
@@ -30,6 +31,9 @@ from proxy.usecases.monitor_quota import QuotaMonitor
 from proxy.usecases.monitor_tokens import TokenMonitor
 from proxy.web.receiving import WaitingReceipts
 
+if TYPE_CHECKING:
+    from proxy.mimc.api import MimcApi
+
 
 @dataclass(frozen=True)
 class Services:
@@ -52,6 +56,7 @@ class Services:
     second_clock: Callable[[], datetime | None]  # beside the store's, which it must confirm; None: that is unknown yet
     monitor_store: Callable[[], None]
     receipts: "ReceiptServices"
+    api: "MimcApi | None" = None  # None: no section opens MIMC's API
     presence: RedisPresence | None = None  # None: it is off
     unread: Unread | None = None  # None: badges are off
     api_keys: ApiKeys | None = None  # None: no section opens MIMC's API

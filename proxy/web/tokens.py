@@ -1,6 +1,5 @@
 """The token broker: the TokenService's own path, so that a client changes nothing but the host."""
 
-import math
 import time
 from contextlib import suppress
 from functools import cache
@@ -11,21 +10,19 @@ from flask import Response as WebResponse
 from proxy.domain.transfers import Paused, Response, TransportFailure
 from proxy.errors import StoreUnavailable
 from proxy.metrics import bounded_reason, token_answers_total, token_seconds, tokens_total
-from proxy.mimc.client import TIMED_OUT
 from proxy.mimc.token_answer import reason_of
 from proxy.usecases.choose_app import choose_app
 from proxy.web import current_request, current_services
-from proxy.web.access import add_log_context, audit
+from proxy.web.access import audit
 from proxy.web.badge import clear_badge
 from proxy.web.body import read_object
 from proxy.web.callers import Caller, current_user, require
 from proxy.web.cors import require_origin
-from proxy.web.envelope import SECURITY_HEADERS, PlainAnswer, envelope
+from proxy.web.handed_on import handed_on, status_of
 from proxy.web.limits import Limited
 
 bp = Blueprint("tokens", __name__)
 
-_PASSED_ON = ("Content-Type", "Content-Encoding")
 _by_status, _by_answer = cache(tokens_total.labels), cache(token_answers_total.labels)  # as in callbacks
 
 
@@ -40,7 +37,6 @@ def give_token() -> WebResponse:
     started = time.perf_counter()
     answer = services.tokens.issue(section, user.app_account)
     token_seconds.observe(time.perf_counter() - started)
-    status = _status(answer)
     why_none = None if isinstance(answer, Paused) else _note(section, answer)
     if services.presence and isinstance(answer, Response) and why_none is None:
         services.presence.note(section, user.app_account)
@@ -48,17 +44,10 @@ def give_token() -> WebResponse:
         with suppress(StoreUnavailable):  # the number is right again after the next
             clear_badge(services, section, user.app_account)
     refused = {"refused": why_none} if why_none else {}
-    audit("token asked", account=user.app_account, app=section, backend=user.backend, status=status, **refused)
-    match answer:
-        case Response():
-            return _passed_on(answer)
-        case TransportFailure(reason):
-            add_log_context(upstream=reason)
-            return envelope(504 if reason == TIMED_OUT else 502, f"MIMC's TokenService: {reason}")
-        case Paused(wait_s):
-            add_log_context(upstream=status)
-            retry_after = {"Retry-After": str(max(1, math.ceil(wait_s)))}
-            return envelope(503, "MIMC's TokenService gave no answers lately", headers=retry_after)
+    audit(
+        "token asked", account=user.app_account, app=section, backend=user.backend, status=status_of(answer), **refused
+    )
+    return handed_on(answer, "MIMC's TokenService")
 
 
 @bp.after_request
@@ -77,21 +66,3 @@ def _note(section: str, answer: Response | TransportFailure) -> str | None:
     else:
         monitor.failed(section, reason)
     return reason
-
-
-def _status(answer: Response | TransportFailure | Paused) -> int | str:
-    match answer:
-        case Response(status):
-            return status
-        case TransportFailure(reason):
-            return reason
-        case Paused():
-            return "paused"
-
-
-def _passed_on(answer: Response) -> WebResponse:
-    theirs = [(name, value) for name in _PASSED_ON if (value := answer.headers.get(name.lower())) is not None]
-    response = PlainAnswer(answer.body, answer.status, [*theirs, *SECURITY_HEADERS])
-    if "content-type" not in answer.headers:
-        del response.headers["Content-Type"]  # Werkzeug's own
-    return response

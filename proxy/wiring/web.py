@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -25,8 +26,9 @@ from proxy.errors import SpoolRefused, StoreUnavailable
 from proxy.metrics import history_lost_total, keys_fetched, token_echoes_total
 from proxy.mimc.client import TokenClient
 from proxy.mimc.echo import Echo
+from proxy.mimc.passable import Passable
 from proxy.mimc.senders import Senders
-from proxy.ports import ApiKeys, BlockMarks
+from proxy.ports import ApiKeys, BlockMarks, TokenService
 from proxy.settings import AccountsSettings, Settings, TokenSettings
 from proxy.spool.drain import Drain
 from proxy.spool.folder import open_spool
@@ -50,7 +52,7 @@ from proxy.store.users.blocks import RedisBlocks
 from proxy.store.users.preferences import RedisPreferences
 from proxy.store.users.presence import RedisPresence
 from proxy.store.users.unread import RedisUnread
-from proxy.usecases.guarded_tokens import GuardedTokens
+from proxy.usecases.guarded_mimc import GuardedTokens, MimcGuard
 from proxy.usecases.monitor_clock import ClockedTokens
 from proxy.usecases.monitor_tokens import TokenMonitor
 from proxy.usecases.noted_health import NotedHealth
@@ -71,6 +73,9 @@ from proxy.wiring.common import (
     utc_now,
 )
 from proxy.wiring.messages import reading_of_app
+
+if TYPE_CHECKING:
+    from proxy.mimc.api import MimcApi
 
 log = structlog.get_logger()
 
@@ -122,6 +127,8 @@ def web_services(settings: Settings) -> Services:
         token_monitor.echoed(app, echo)
 
     token_monitor = TokenMonitor(clock.now, _log_no_tokens, _log_tokens_again, keep_tokens)
+    passable, guard = Passable(settings.apps, settings.token.echo_guard, note_echo), _guard(settings.token)
+    tokens = GuardedTokens(ClockedTokens(TokenClient(settings.apps, settings.token, passable), skews), guard)
     its = settings.store
     inbox = RedisInbox(store, settings.relay.dedupe_ttl, its.callbacks_cap, writes, its.replicas)
 
@@ -144,12 +151,9 @@ def web_services(settings: Settings) -> Services:
         ),
         senders=Senders(settings.apps),
         inbox=SpoolingInbox(inbox, store, spool.spool, lambda: clock.is_measured) if spool else inbox,
-        tokens=GuardedTokens(
-            ClockedTokens(TokenClient(settings.apps, settings.token, note_echo), skews),
-            _breaker_rules(settings.token),
-            _note_pause,
-        ),
+        tokens=tokens,
         token_monitor=token_monitor,
+        api=_api(settings, passable, tokens, guard),
         devices=RedisDeviceRegistry(
             store, app_ids_of(settings), settings.devices.per_account, replicas=settings.store.replicas
         ),
@@ -214,7 +218,7 @@ def _presence(settings: Settings, store: Store) -> RedisPresence | None:
 
 
 def _api_keys(settings: Settings, store: Store) -> ApiKeys | None:
-    if not any(app.api for app in settings.apps.values()):
+    if not settings.families:
         return None
     from proxy.store.users.api_keys import RedisApiKeys  # noqa: PLC0415  not loaded where it is off
 
@@ -259,13 +263,22 @@ def _lanes_by_account(settings: Settings, lanes: Sequence[Lane]) -> list[Lane]:
     return [lane for lane in lanes if settings.apps[lane.app].channels[platform_of(lane.channel)].by_account]
 
 
-def _breaker_rules(token: TokenSettings) -> BreakerRules:
+def _api(settings: Settings, passable: Passable, tokens: TokenService, guard: MimcGuard) -> "MimcApi | None":
+    if not settings.families:
+        return None
+    from proxy.wiring.api import mimc_api  # noqa: PLC0415  not loaded where it is off
+
+    return mimc_api(settings, passable, tokens, guard)
+
+
+def _guard(token: TokenSettings) -> MimcGuard:
     pauses = token.breaker_pause.total_seconds(), token.breaker_pause_max.total_seconds()
-    return BreakerRules(token.breaker_failures, *pauses, probe_s=token.timeout.total_seconds() + 1)
+    rules = BreakerRules(token.breaker_failures, *pauses, probe_s=token.timeout.total_seconds() + 1)
+    return MimcGuard(rules, _note_pause)
 
 
 def _note_pause(app: str) -> None:
-    log.warning("the TokenService gives no answers, or fails: token calls are answered 503 until it does", app=app)
+    log.warning("MIMC gives no answers, or fails: calls to it are answered 503 until it does", app=app)
 
 
 def _note_keys(issuer: str, at: datetime) -> None:

@@ -14,6 +14,7 @@ from proxy.domain.transfers import FailureKind, Response, TransportFailure
 from proxy.emulators.certificates import Certificates, ensure_certificates
 from proxy.mimc.client import TokenClient
 from proxy.mimc.echo import Echo
+from proxy.mimc.passable import Passable
 from proxy.settings import AppSettings, TokenSettings
 from tests.mimc.upstream import Conversation, Serve, answering, http, upstream
 
@@ -35,7 +36,8 @@ def app_settings(url: str, **more: object) -> AppSettings:
 
 
 def client(url: str, ca_file: Path | None = None, limits: TokenSettings = LIMITS, **of: object) -> TokenClient:
-    return TokenClient({"main": app_settings(url, ca_file=ca_file, **of)}, limits)
+    apps = {"main": app_settings(url, ca_file=ca_file, **of)}
+    return TokenClient(apps, limits, Passable(apps, limits.echo_guard))
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +109,8 @@ def asked_of(raw: bytes, guard: str) -> tuple[Response | TransportFailure, list[
     limits = TokenSettings.model_validate({"echo_guard": guard})
     with upstream(answering(raw)) as service:
         apps = {"main": app_settings(service.url, app_key="5371010101010", app_secret="c/of+app==")}
-        answer = TokenClient(apps, limits, lambda app, echo: found.append((app, echo))).issue("main", "1000")
+        passable = Passable(apps, limits.echo_guard, lambda app, echo: found.append((app, echo)))
+        answer = TokenClient(apps, limits, passable).issue("main", "1000")
     return answer, found
 
 

@@ -42,7 +42,7 @@ class Conversation:
                 return b""
             data += chunk
         head, _, body = data.partition(b"\r\n\r\n")
-        (length,) = (int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
+        length = sum(int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
         while len(body) < length:
             body += self.connection.recv(65536)
         self.upstream.requests.append(head + b"\r\n\r\n" + body)

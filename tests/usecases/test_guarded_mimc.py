@@ -9,7 +9,7 @@ import pytest
 
 from proxy.domain.service_state import BreakerRules
 from proxy.domain.transfers import FailureKind, Paused, Response, TransportFailure
-from proxy.usecases.guarded_tokens import GuardedTokens
+from proxy.usecases.guarded_mimc import GuardedTokens, MimcGuard
 
 GONE = TransportFailure("timed out", FailureKind.TIMED_OUT)
 TOKEN = Response(200, {}, b"{}")
@@ -33,7 +33,8 @@ class Service:
 class World:
     def __init__(self) -> None:
         self.now, self.service, self.paused = 0.0, Service(), list[str]()
-        self.tokens = GuardedTokens(self.service, BreakerRules(2, 1.0, 8.0, 3.0), self.paused.append, lambda: self.now)
+        self.guard = MimcGuard(BreakerRules(2, 1.0, 8.0, 3.0), self.paused.append, lambda: self.now)
+        self.tokens = GuardedTokens(self.service, self.guard)
 
 
 def test_a_silent_service_is_asked_no_more_and_then_by_one_call() -> None:
