@@ -4,7 +4,6 @@ import base64
 import hashlib
 import hmac
 import json
-import secrets
 import struct
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -14,10 +13,10 @@ from proxy.emulators.mimc.config import MimcApp
 _AES_BLOCK = 16
 
 
-def token_reply(app: MimcApp, app_account: str) -> bytes:
+def token_reply(app: MimcApp, app_account: str, token: str) -> bytes:
     """The body of a granted token request: compact JSON, members in the order MIMC was seen to send them.
 
-    Ids are the same for an account at every call and are texts; the token is new each time.
+    Ids are the same for an account at every call and are texts.
     """
     digest = hmac.digest(app.app_secret.encode(), app_account.encode(), hashlib.sha256)
     data = {
@@ -27,7 +26,7 @@ def token_reply(app: MimcApp, app_account: str) -> bytes:
         "miChid": 9,
         "miUserId": mimc_user_id(app.app_id, app_account),
         "miUserSecurityKey": base64.b64encode(digest[:16]).decode(),
-        "token": base64.b64encode(secrets.token_bytes(322)).decode(),
+        "token": token,
         "regionBucket": digest[16],
         "feDomainName": "app.chat.xiaomi.net",
         "relayDomainName": "relay.mimc.chat.xiaomi.net",

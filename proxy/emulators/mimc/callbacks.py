@@ -22,11 +22,16 @@ class CallbackBody:
     content: bytes
 
 
+def kinds(order: Order) -> list[str]:
+    """The msgTypes of one message's callbacks, in MIMC's order."""
+    name = "MSG" if order.topic_id is None else "TOPIC_MSG"
+    return ["NORMAL_" + name] * order.instant + ["OFFLINE_" + name] * bool(order.offline)
+
+
 def callbacks(order: Order, app_secret: str) -> list[CallbackBody]:
     """The callbacks of one message, in MIMC's order. `app_secret` is that of the sender's app."""
-    make, name = (_personal, "MSG") if order.topic_id is None else (_topic, "TOPIC_MSG")
-    kinds = ["NORMAL_" + name] * order.instant + ["OFFLINE_" + name] * bool(order.offline)
-    return [CallbackBody(kind, order, make(kind, order, app_secret)) for kind in kinds]
+    make = _personal if order.topic_id is None else _topic
+    return [CallbackBody(kind, order, make(kind, order, app_secret)) for kind in kinds(order)]
 
 
 def _personal(kind: str, order: Order, app_secret: str) -> bytes:

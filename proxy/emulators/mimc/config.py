@@ -18,6 +18,8 @@ from proxy.settings.fields import Section, digits
 
 AppId = Annotated[str, matching("[0-9]+", "a number of digits"), BeforeValidator(digits)]
 WebAddress = Annotated[str, matching("https?://.*", "an http or https address")]
+PerSecond = Annotated[int, Field(ge=0, le=1_000_000)]
+AtMost = Annotated[int, Field(ge=1, le=1_000_000)]
 CallbackUrl = Annotated[WebAddress | None, Field(repr=False)]  # the path holds a secret
 
 
@@ -44,6 +46,10 @@ class MimcConfig(HttpSettings):
 
     With `refuse_with_http_status` a refusal's HTTP status is its code; without, it is 200 and only the body's code
     tells. MIMC documents neither, and its demos read the body of a 200. `clock_offset_s` is how far its clock is ahead.
+
+    Pushes in a second, of each app: MIMC's older documents say 1000 of each kind; newer ones 50 to accounts, 20 to
+    groups and 50 to unlimited groups. 0 is no limit. `stored_by_default` is what a push without isStore means: yes in
+    the older documents, no in the newer ones. `undocumented` adds the calls that one old source alone knows.
     """
 
     apps: Annotated[tuple[MimcApp, ...], AT_LEAST_ONE, AfterValidator(_different_apps)]
@@ -54,3 +60,12 @@ class MimcConfig(HttpSettings):
     callback_ca_file: RootedPath | None = None
     callback_backlog: Annotated[int, Field(ge=0, le=1_000_000)] = 10_000
     clock_offset_s: ClockOffset = 0.0
+    p2p_per_second: PerSecond = 1000
+    topic_per_second: PerSecond = 1000
+    uctopic_per_second: PerSecond = 1000
+    stored_by_default: bool = True
+    undocumented: bool = False
+    topic_members: Annotated[int, Field(ge=1, le=100_000)] = 500
+    max_tokens: AtMost = 10_000
+    max_topics: AtMost = 10_000
+    max_messages: AtMost = 10_000

@@ -24,7 +24,7 @@ from typing import Any
 
 from proxy.emulators.mimc.payloads import INNER_FORMS, wrap_text
 
-_PAYLOAD_LIMIT = 15_360
+PAYLOAD_LIMIT = 15_360
 _Kinds = tuple[type, ...]
 _MEMBERS: Mapping[str, _Kinds] = {
     "from_account": (str,), "to_account": (str,), "topic_id": (str, int), "members": (list,), "text": (str,),
@@ -186,6 +186,6 @@ def _payload(order: Mapping[str, Any], packet_id: str, timestamp: str) -> tuple[
             payload, biz_type = base64.b64decode(order["payload_base64"], validate=True), ""
         except ValueError:  # binascii.Error, or what is no ASCII at all
             raise BadOrder("payload_base64: expected standard base64") from None
-    if len(payload) > _PAYLOAD_LIMIT:
-        raise BadOrder(f"payload: expected at most {_PAYLOAD_LIMIT} bytes, got {len(payload)}")
+    if len(payload) > PAYLOAD_LIMIT:
+        raise BadOrder(f"payload: expected at most {PAYLOAD_LIMIT} bytes, got {len(payload)}")
     return payload, biz_type

@@ -4,9 +4,13 @@
     POST /_emulator/messages             an order or a list of them, see orders.py; answers with the ids given
     GET  /_emulator/callbacks/pending    {"pending": n}; ?wait_ms=n waits until it is 0
     PUT  /_emulator/callbacks/urls       {"app_id"?, "callback_url"?, "instant_callback_url"?, "offline_callback_url"?}
+    PUT  /_emulator/online               {"app_id"?, "accounts": [...] or {account: [resources]}}: these are signed in,
+                                         and no others; GET tells who is
+    DELETE /_emulator/tokens             refuse the tokens given out so far; ?account= those of one account
 
-besides faults and journal (control.py). A fault's target is an app_account; it hits token requests. "refuse" answers
-MIMC's envelope with `code` (500), `reason` and HTTP `status`; the other effects are those of wire_faults.py.
+besides MIMC's API (api/), faults and journal (control.py). A fault's target is an app_account, for API calls the one
+that acts; it hits token requests and API calls. "refuse" answers MIMC's envelope with `code` (500), `reason` and HTTP
+`status`; the other effects are those of wire_faults.py.
 """
 
 import time
@@ -17,6 +21,7 @@ from flask import Flask, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from proxy.emulators.control import asked_number, control_blueprint, given_json
+from proxy.emulators.mimc.api import api_blueprint
 from proxy.emulators.mimc.orders import BadOrder
 from proxy.emulators.mimc.service import EFFECTS, Mimc, envelope
 from proxy.emulators.webhook_sender import BacklogFull
@@ -24,6 +29,7 @@ from proxy.emulators.webhook_sender import BacklogFull
 
 def mimc_app(mimc: Mimc) -> Flask:
     app = Flask("emulated-mimc")
+    app.register_blueprint(api_blueprint(mimc))
     app.register_blueprint(
         control_blueprint(mimc.journal, mimc.faults, EFFECTS, lambda: {"pending": mimc.webhooks.pending})
     )
@@ -64,9 +70,32 @@ def mimc_app(mimc: Mimc) -> Flask:
             return jsonify(error=str(error)), 400
         return jsonify(ok=True)
 
+    _add_controls(app, mimc)
+
     @app.errorhandler(404)
     @app.errorhandler(405)
     def no_such_call(error: Any) -> ResponseReturnValue:
         return envelope(error.code, error.code, error.name)
 
     return app
+
+
+def _add_controls(app: Flask, mimc: Mimc) -> None:
+    """What the API's calls go by besides the orders."""
+
+    @app.put("/_emulator/online")
+    def sign_in() -> ResponseReturnValue:
+        given = given_json()
+        try:
+            mimc.sign_in(given)
+        except BadOrder as error:
+            return jsonify(error=str(error)), 400
+        return jsonify(mimc.presence.describe())
+
+    @app.get("/_emulator/online")
+    def online() -> ResponseReturnValue:
+        return jsonify(mimc.presence.describe())
+
+    @app.delete("/_emulator/tokens")
+    def revoke_tokens() -> ResponseReturnValue:
+        return jsonify(revoked=mimc.tokens.revoke(request.args.get("account")))
