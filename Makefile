@@ -15,10 +15,10 @@ UV ?= uv
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1#\2/p' Makefile | awk -F'#' '{printf "%-18s %s\n", $$1, $$2}'
 
-run: env ## store, emulators, web and worker on this machine; sends two messages, shows alerts until Ctrl-C
+run: env ## store, emulators, web and worker on this machine; sends three messages, shows alerts until Ctrl-C
 	@$(BIN)/app-proxy run
 
-demo: env ## the same, but stops after the two messages
+demo: env ## the same, but stops after the three messages
 	@$(BIN)/app-proxy run --demo
 
 check: env ## before each commit: lint, import rules, types, and the tests that start no process (a minute or two)

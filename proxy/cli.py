@@ -37,7 +37,7 @@ def cli() -> None:
 
     \b
     To see it work, without any account:
-      app-proxy run --demo                   store, emulators, web and worker here; two messages
+      app-proxy run --demo                   store, emulators, web and worker here; three messages
 
     \b
     To begin with an app of yours:

@@ -18,7 +18,7 @@ from proxy.local.run import run_demo, run_own
 @click.option("--port", type=click.IntRange(1, 65535), help="The web's port. Default: 8080, or a free one.")
 @click.pass_context
 def run(ctx: click.Context, demo: bool, config: Path | None, state: Path, port: int | None) -> None:
-    """Run everything on this machine: store, emulators, web, worker; send two messages; stay up and show alerts.
+    """Run everything on this machine: store, emulators, web, worker; send three messages; stay up and show alerts.
 
     It needs no account anywhere. With --config (or $APP_PROXY_CONFIG) it serves your own app instead: no emulators, no
     messages. REDIS_URL names a store to use in place of the embedded one.

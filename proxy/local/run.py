@@ -1,10 +1,11 @@
-"""`app-proxy run`: everything started, two messages sent, and kept up until Ctrl-C."""
+"""`app-proxy run`: everything started, three messages sent, and kept up until Ctrl-C."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 from proxy.configuration import load_settings
 from proxy.errors import ProxyError
+from proxy.local.api_key import new_api_key
 from proxy.local.phones import Phones, following
 from proxy.local.ports import PortTaken, require_free
 from proxy.local.processes import (
@@ -38,8 +39,7 @@ def run_demo(state: Path, port: int | None, say: Say, *, stay_up: bool) -> int:
             environment = prepare_demo(state, port)
             say("starting store, emulators, web and worker ...")
             start_demo(supervisor, environment)
-            scenario = Scenario(environment, say)
-            scenario.run()
+            Scenario(environment, new_api_key(environment), say).run()
             if not stay_up:
                 say("done: all phones show what they should")
                 return 0

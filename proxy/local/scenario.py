@@ -1,4 +1,4 @@
-"""The main job once, step by step: a token through the broker, offline messages to three phones."""
+"""The main job once, step by step: a token, offline messages to three phones, and MIMC's own API behind us."""
 
 import json
 import secrets
@@ -35,10 +35,12 @@ class Alert:
 
 
 class Scenario:
-    """Plays alice, bob, carol and dora. `say` gets one line at a time."""
+    """Plays alice, bob, carol and dora, and a bot that shows `api_key`. `say` gets one line at a time."""
 
-    def __init__(self, environment: DemoEnvironment, say: Callable[[str], None]) -> None:
+    def __init__(self, environment: DemoEnvironment, api_key: str, say: Callable[[str], None]) -> None:
         self._environment = environment
+        self._api_key = api_key
+        self._app_id = ""
         self._say = say
         self._http = requests.Session()
         self._http.trust_env = False
@@ -58,6 +60,10 @@ class Scenario:
             {"from_account": "bob", "members": ["alice", "bob", "carol", "dora"], "text": "Dinner at eight?"},
             {ALICE_PHONE, CAROL_PHONE, DORA_PHONE},
         )
+        topic_id = self._make_group("5. alice makes a group of her own, by MIMC's own call and with her own session")
+        self._push(
+            "6. a bot of yours writes into it, with an API key; MIMC's appSecret never left this service", topic_id
+        )
 
     def bearer(self, account: str) -> str:
         """What the developer's own system would hand to its signed-in user."""
@@ -71,6 +77,7 @@ class Scenario:
         self._expect(answer, "the token call")
         if answer.json().get("code") != 200:
             raise ScenarioFailed("the TokenService refused")
+        self._app_id = answer.json()["data"]["appId"]
         self._say(f"   {answer.status_code} {answer.headers['Content-Type']}, {len(answer.content)} bytes, untouched:")
         self._say(f"   {shortened(answer.json())}")
 
@@ -96,7 +103,32 @@ class Scenario:
         sequence = str(sent.json()["sequence"])
         for callback in self._wait(lambda: self._callbacks(sequence), lambda found: len(found) >= 2, "the callbacks"):
             self._say(f"   MIMC posts {callback['msg_type']:<18} -> {callback['status']}")
-        text = str(order["text"])
+        self._see(str(order["text"]), phones, began)
+
+    def _make_group(self, headline: str) -> str:
+        self._say(headline)
+        path = f"/api/topic/{self._app_id}"
+        asked = {"topicName": "Dinner", "accounts": "carol,dora"}
+        answer = self._http.post(self._environment.web + path, json=asked, headers=self._as("alice"), timeout=30)
+        self._expect(answer, "making the group")
+        made = answer.json()["data"]
+        members = ", ".join(sorted(member["account"] for member in made["members"]))
+        self._say(f"   POST /api/topic/APP-ID -> 200, its members are {members}")
+        topic_id: str = made["topicInfo"]["topicId"]
+        return topic_id
+
+    def _push(self, headline: str, topic_id: str) -> None:
+        self._say(headline)
+        text, began = "Your table is booked.", time.monotonic()
+        said = json.dumps({"version": 0, "msgId": "BOT_1", "msgType": "TEXT", "payload": text})
+        shown = {"Authorization": f"Bearer {self._api_key}"}
+        asked = {"topicId": topic_id, "msg": said, "msgType": ""}
+        answer = self._http.post(f"{self._environment.web}/api/push/p2t/", json=asked, headers=shown, timeout=30)
+        self._expect(answer, "the bot's message")
+        self._say(f"   POST /api/push/p2t/ -> 200, {json.dumps(answer.json(), separators=(',', ':'))}")
+        self._see(text, {ALICE_PHONE, CAROL_PHONE, DORA_PHONE}, began)
+
+    def _see(self, text: str, phones: set[str], began: float) -> None:
         shown = self._wait(
             lambda: [alert for alert in self._alerts(began) if alert.body.endswith(text)],
             lambda found: phones <= {alert.phone for alert in found},
@@ -197,4 +229,11 @@ Each step by hand, in another terminal, in this folder. What the phones show app
   curl -s {pushes}/_emulator/journal
   curl -s {phones}/_emulator/phones
   (. {state}/env; app-proxy devices list)
+
+MIMC's own calls, for users with their session and for servers of yours with an API key (docs/api.md):
+
+  curl -s -H "Authorization: Bearer $TOKEN" {environment.web}/api/topic/2882303761517000001/account
+  KEY=$(. {state}/env; app-proxy keys add my-bot --scope push:send --as bot)
+  curl -s -H "Authorization: Bearer $KEY" -H 'Content-Type: application/json' \\
+       -d '{{"toAccount":"alice","msg":"Hello from a bot"}}' {environment.web}/api/push/p2p/
 """
