@@ -4,6 +4,7 @@ The paths are MIMC's, so that a client changes nothing but the host.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from urllib.parse import parse_qsl
 
 from flask import Blueprint
@@ -84,22 +85,29 @@ def _api() -> MimcApi:
 
 
 def _asked(call: Call, app_id: str | None, topic_id: str) -> Asked:
-    request = current_request()
-    body = read_body(request.environ, MAX_JSON)
-    members = read_members(body)
+    environ = current_request().environ
+    body = read_body(environ, MAX_JSON)
+    members, query = read_members(body), _query(environ.get("QUERY_STRING", ""))
+    headers = {name: value for name in call.headers if (value := environ.get(_cgi(name))) is not None}
+    named = (app_id, members.get("appId"), environ.get("HTTP_APPID"), dict(query).get("appId"))
+    return Asked(topic_id, query, headers, body, members, tuple(it for it in named if it is not None))
+
+
+def _query(text: str) -> list[tuple[str, str]]:
+    """Raises BadRequest."""
+    if not text:
+        return []
     try:
-        query = parse_qsl(request.query_string.decode(), keep_blank_values=True, errors="strict", max_num_fields=32)
+        raw = text.encode("latin-1").decode()  # WSGI's text has a character for each byte
+        return parse_qsl(raw, keep_blank_values=True, errors="strict", max_num_fields=32)
     except ValueError:
         raise BadRequest("query", expected="parameters in UTF-8, at most 32", got=...) from None
-    named = (app_id, members.get("appId"), request.headers.get("appId"), dict(query).get("appId"))
-    return Asked(
-        topic_id,
-        query,
-        {name: value for name in call.headers if (value := request.headers.get(name)) is not None},
-        body,
-        members,
-        tuple(it for it in named if it is not None),
-    )
+
+
+@cache
+def _cgi(header: str) -> str:
+    """What WSGI calls it."""
+    return f"HTTP_{header.upper().replace('-', '_')}"
 
 
 def _acting(call: Call, caller: Authenticated | ApiKey) -> tuple[Acting, str | None]:

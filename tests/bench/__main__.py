@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import (
+    calls,
     fairness,
     house,
     idle,
@@ -42,6 +43,7 @@ PARTS: Mapping[str, tuple[type[MeasuredRig], Callable[[Any, Size], list[Row]]]] 
     "intake": (MeasuredRig, intake.measure),
     "spooled": (MeasuredRig, spooled.measure),
     "tokens": (SecureMimcRig, tokens.measure),
+    "calls": (SecureMimcRig, calls.measure),
     "users": (MeasuredRig, users.measure),
     "introspection": (MeasuredRig, introspection.measure),
     "sign_in": (MeasuredRig, sign_in.measure),
