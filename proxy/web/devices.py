@@ -1,22 +1,24 @@
 """Where a signed-in user's devices are reached."""
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
-from proxy.auth import Authenticated
+from proxy.auth import Authenticated, account_of
 from proxy.domain.devices import Address, Device, Platform, fingerprint
-from proxy.errors import NotFound
+from proxy.errors import BadRequest, NotAllowed, NotFound
 from proxy.metrics import push_tokens_moved_total
 from proxy.usecases.register_device import check_device_id, choose_section, read_registration
 from proxy.web import current_request, current_services
 from proxy.web.access import add_log_context, audit
 from proxy.web.body import read_object
-from proxy.web.callers import Caller, current_user, require
+from proxy.web.callers import Caller, current_caller, current_user, require
 from proxy.web.cors import require_origin
 from proxy.web.envelope import envelope
 from proxy.web.limits import Limited
 from proxy.web.query import asked_section
 
 bp = Blueprint("devices", __name__, url_prefix="/api/devices")
+
+_SCOPE = "devices:read"  # as a text: where no API key counts, its module is not loaded
 
 
 @bp.put("/<device_id>")
@@ -54,22 +56,19 @@ def register(device_id: str) -> Response:
 
 
 @bp.get("/<device_id>")
-@require(Caller.USER, Limited.CLIENT)
+@require(Caller.CLIENT, Limited.CLIENT)
 def show(device_id: str) -> Response:
-    user = current_user()
     check_device_id(device_id)
-    for device in current_services().devices.devices_of(_section(user), user.app_account):
+    for device in _devices_asked_for():
         if device.device_id == device_id:
             return envelope(200, data=_shown(device))
     raise NotFound("device_id: is not registered")
 
 
 @bp.get("")
-@require(Caller.USER, Limited.CLIENT)
+@require(Caller.CLIENT, Limited.CLIENT)
 def list_all() -> Response:
-    user = current_user()
-    devices = current_services().devices.devices_of(_section(user), user.app_account)
-    return envelope(200, data=[_shown(device) for device in devices])
+    return envelope(200, data=[_shown(device) for device in _devices_asked_for()])
 
 
 @bp.delete("/<device_id>")
@@ -77,16 +76,29 @@ def list_all() -> Response:
 def remove(device_id: str) -> Response:
     user = current_user()
     check_device_id(device_id)
-    section = _section(user)
+    section = _section(user.bound_app)
     if not current_services().devices.remove(section, user.app_account, device_id):
         raise NotFound("device_id: is not registered")
     audit("device removed", account=user.app_account, app=section, backend=user.backend, device_id=device_id)
     return envelope(200)
 
 
-def _section(user: Authenticated) -> str:
+def _devices_asked_for() -> list[Device]:
+    """A user's own; for a service with the scope those of the `account` in the query."""
+    caller = current_caller()
+    if isinstance(caller, Authenticated):
+        return current_services().devices.devices_of(_section(caller.bound_app), caller.app_account)
+    if _SCOPE not in caller.scopes:
+        raise NotAllowed(f"the API key has not the scope {_SCOPE}")
+    account = account_of(request.args.get("account"))
+    if account is None:
+        raise BadRequest("account", expected="an account in the query", got=request.args.get("account", ...))
+    return current_services().devices.devices_of(_section(caller.app), account)
+
+
+def _section(bound_app: str | None) -> str:
     """The section in the query's `app`, optional where there is only one."""
-    section = choose_section(asked_section(), user.bound_app, current_services().settings.apps)
+    section = choose_section(asked_section(), bound_app, current_services().settings.apps)
     add_log_context(app=section)
     require_origin(section)
     return section

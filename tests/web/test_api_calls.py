@@ -292,3 +292,20 @@ def test_each_family_opens_its_own_calls_alone() -> None:
             paths = {rule[0].replace("digits:", "").rstrip("/") for rule in rules}
             assert paths >= {call.path.rstrip("/") for call in CALLS if call.family is family}
             assert not paths & {call.path.rstrip("/") for call in CALLS if call.family is not family}
+
+
+def test_a_service_with_the_scope_reads_devices_of_any_account(world: ApiWorld) -> None:
+    device = {"app": "main", "platform": "http", "push_token": "t"}
+    assert world.client.put("/api/devices/phone", json=device, headers=bearer("ann")).status_code in (200, 409)
+    shown = world.service_with(Scope.DEVICES_READ)
+    for path, status in (
+        ("?account=ann", 200),
+        ("", 400),
+        ("?account=ann&app=other", 403),
+        ("/phone?account=bob", 404),
+    ):
+        assert world.client.get(f"/api/devices{path}", headers=shown).status_code == status, path
+    assert world.client.get("/api/devices?account=ann", headers=world.service_with(Scope.PUSH_SEND)).status_code == 403
+    assert world.client.delete("/api/devices/phone?app=main", headers=shown).status_code == 401
+    mine = json_of(world.client.get("/api/devices?account=ann&app=main", headers=bearer("bob")))
+    assert mine["data"] == []  # a user sees their own, whatever they ask

@@ -1,0 +1,160 @@
+"""MIMC's own API through gunicorn, against the emulated MIMC: a group's life, history, a bot, and every row once."""
+
+import base64
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from proxy.mimc.calls import CALLS, Call, Family, Form, Proof
+from tests.system.rig import MAIN, OTHER, ROOT, Rig
+
+FAMILIES = ",".join(family.value for family in Family)
+NOW_MS = 4_102_444_800_000  # the year 2100: later than any message
+
+
+@pytest.fixture(scope="module")
+def rig() -> Iterator[Rig]:
+    with (
+        tempfile.TemporaryDirectory(prefix="rig-", dir="/tmp") as folder,
+        Rig(Path(folder) / "r", without=("mipush", "apns"), mimc={"undocumented": True}) as it,
+    ):
+        it.start_web(APP_PROXY_APPS__MAIN__API=FAMILIES)
+        yield it
+
+
+def ask(rig: Rig, method: str, path: str, body: object = None, who: str | None = "alice", **more: Any) -> Any:
+    """`who` None: the headers have what proves the caller."""
+    headers = {**({"Authorization": f"Bearer {rig.bearer(who)}"} if who else {}), **more.pop("headers", {})}
+    return rig.http.request(method, rig.web + path, json=body, headers=headers, timeout=10, **more)
+
+
+def data_of(answer: requests.Response) -> Any:
+    assert (answer.status_code, answer.json()["code"]) == (200, 200), answer.text
+    return answer.json()["data"]
+
+
+def keys(rig: Rig, *argv: str) -> str:
+    config = ["--config", str(rig.folder / "proxy.toml")]
+    done = subprocess.run(
+        [sys.executable, "-m", "proxy", "keys", *argv, *config], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def new_key(rig: Rig, name: str, *scopes: str) -> dict[str, str]:
+    wanted = [part for scope in scopes for part in ("--scope", scope)]
+    shown = keys(rig, "add", name, *wanted, "--as", "客服", "--app", "main")
+    return {"Authorization": f"Bearer {rig.secret('an API key', shown)}"}
+
+
+def a_group(rig: Rig, owner: str = "alice", members: str = "bob,carol") -> str:
+    made = data_of(ask(rig, "POST", f"/api/topic/{MAIN}", {"topicName": "g", "accounts": members}, owner))
+    topic_id: str = made["topicInfo"]["topicId"]
+    return topic_id
+
+
+def members_of(topic: Any) -> set[str]:
+    return {member["account"] for member in topic["members"]}
+
+
+def test_a_groups_life_by_its_members_own_sessions(rig: Rig) -> None:
+    group = f"/api/topic/{MAIN}/{a_group(rig)}"
+    assert members_of(data_of(ask(rig, "GET", group, who="bob"))) == {"alice", "bob", "carol"}
+    assert members_of(data_of(ask(rig, "POST", f"{group}/accounts", {"accounts": ["dora"]}, "bob"))) >= {"dora"}
+    refused = ask(rig, "DELETE", f"{group}/accounts", params={"accounts": "dora"}, who="bob")  # he owns nothing
+    assert (refused.status_code, refused.json()["code"] == 200) == (200, False)
+    left = data_of(ask(rig, "DELETE", f"{group}/accounts", params={"accounts": "dora"}))
+    assert members_of(left) == {"alice", "bob", "carol"}
+    assert (
+        data_of(ask(rig, "PUT", group, {"bulletin": "hi", "ownerAccount": "bob"}))["topicInfo"]["ownerAccount"] == "bob"
+    )
+    assert ask(rig, "DELETE", f"{group}/account").json()["code"] == 200  # alice leaves
+    assert [it["topicId"] for it in data_of(ask(rig, "GET", f"/api/topic/{MAIN}/account", who="bob"))] == [group[-17:]]
+    gone = ask(rig, "DELETE", group, who="bob")
+    assert gone.json()["message"] == "success！"  # as it came
+
+
+def test_history_is_read_by_those_who_wrote_it(rig: Rig) -> None:
+    rig.secret("a message", "words between erin and frank")
+    sent = {"toAccount": "frank", "msg": "words between erin and frank", "msgType": "", "isStore": True}
+    data_of(ask(rig, "POST", "/api/push/p2p/", sent, "erin"))
+    span = {"fromAccount": "erin", "toAccount": "frank", "utcToTime": str(NOW_MS), "count": "20"}
+    for reader in ("erin", "frank"):
+        found = data_of(ask(rig, "POST", "/api/msg/p2p/queryOnCount/", span, reader))
+        assert [base64.b64decode(it["payload"]) for it in found["messages"]] == [b"words between erin and frank"]
+    assert ask(rig, "POST", "/api/msg/p2p/queryOnCount/", span, "eve").status_code == 403
+
+
+def test_a_bot_with_a_chinese_account_writes_until_its_key_is_revoked(rig: Rig) -> None:
+    shown = new_key(rig, "bot", "push:send", "topics:admin")
+    topic_id = data_of(
+        ask(rig, "POST", f"/api/topic/{MAIN}", {"topicName": "n", "accounts": "bob"}, None, headers=shown)
+    )
+    assert members_of(topic_id) == {"客服", "bob"}
+    message = {"topicId": topic_id["topicInfo"]["topicId"], "msg": "hello", "msgType": ""}
+    assert "packetId" in data_of(ask(rig, "POST", "/api/push/p2t/", message, None, headers=shown))
+    assert ask(rig, "POST", "/api/account/token", {}, None, headers=shown).status_code == 401
+    keys(rig, "revoke", "bot")
+    for _ in range(8):  # whichever web process takes it
+        refused = ask(rig, "POST", "/api/push/p2t/", message, None, headers=shown)
+        assert refused.status_code == 401
+
+
+def test_an_app_that_opens_nothing_has_nothing(rig: Rig) -> None:
+    assert ask(rig, "GET", f"/api/topic/{OTHER}/account").status_code == 404
+    assert ask(rig, "POST", "/api/push/p2p/", {"appId": OTHER, "toAccount": "bob", "msg": "x"}).status_code == 404
+
+
+SAMPLES: dict[Form, object] = {
+    Form.TEXT: "bob", Form.NUMBER: "1", Form.FLAG: True, Form.TEXTS: ["bob", "carol"], Form.ACCOUNTS: "bob,carol",
+    Form.CODING: "", Form.PAYLOAD: "hello", Form.PAYLOADS: ["hello"],
+}  # fmt: skip
+OF_TIMES: dict[str, object] = {
+    "utcFromTime": NOW_MS - 60_000, "utcToTime": NOW_MS, "count": 20, "startSeq": 1, "stopSeq": 9,
+    "msgExtraFlag": "true", "account": "alice", "fromAccount": "alice", "ownerAccount": "alice", "extra": "{}", "bizType": "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.name)
+def test_every_row_is_one_of_mimcs_calls(rig: Rig, call: Call) -> None:
+    """As a user, and as a service where a scope allows it. What the emulator answers to a call that it has not, with
+    credentials it does not take, or with members that it misses, is none of these.
+    """
+    topic_id = a_group(rig)
+    if call.family is Family.UCTOPIC and call.name != "uctopic create":
+        topic_id = data_of(ask(rig, "POST", "/api/uctopic", {"topicName": "u"}))["topicId"]
+
+    def sample(name: str, form: Form) -> object:
+        ids = {Form.ID: topic_id, Form.IDS: [topic_id]}
+        return OF_TIMES.get(name, ids.get(form, SAMPLES.get(form)))
+
+    path = call.path.replace("<app_id>", MAIN).replace("<topic_id>", str(topic_id))
+    body = {name: sample(name, form) for name, form in call.members.items()} if call.method in ("POST", "PUT") else None
+    query = {name: str(sample(name, form)) for name, form in call.query.items()}
+    headers = {name: str(sample(name, form)) for name, form in call.headers.items()}
+    rig.http.delete(f"{rig.control('mimc')}/journal", timeout=10)
+    answer = ask(rig, call.method, path, body, params=query, headers=headers)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["code"] in (200, 500), answer.text  # 500: the owner may not leave
+    (entry,) = [it for it in journal(rig) if it.get("kind") == "api"]
+    assert entry["account"] == "alice"
+    assert entry["credentials"] == ("body" if call.proof is Proof.BODY else "token")
+
+
+def journal(rig: Rig) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = rig.http.get(f"{rig.control('mimc')}/journal", timeout=10).json()["entries"]
+    return found
+
+
+def test_a_cut_off_change_leaves_once_and_says_so(rig: Rig) -> None:
+    ask(rig, "GET", f"/api/topic/{MAIN}/account")  # a kept connection
+    rig.fault("mimc", effect="reset", target="alice", times=1)
+    answer = ask(rig, "POST", "/api/push/p2p/", {"toAccount": "bob", "msg": "once"})
+    rig.end_faults("mimc")
+    assert answer.status_code in (502, 504), answer.text
