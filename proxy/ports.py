@@ -22,6 +22,7 @@ from proxy.errors import StoreUnavailable
 
 if TYPE_CHECKING:  # where MIMC's API is closed, none of its modules is loaded
     from proxy.domain.api_keys import ApiKey
+    from proxy.domain.idempotency import Answered, Begun, Call, Found
 
 
 class Wire(Protocol):
@@ -151,6 +152,28 @@ class ApiKeys(Protocol):
 
     def find(self, bearer: str, now: datetime) -> "ApiKey | None":
         """The key whose bearer this is, which is used now; None: it is unknown, or revoked."""
+
+
+class Idempotency(Protocol):
+    """Calls that may be repeated and are made once, see domain/idempotency.py and store/users/idempotency.py.
+
+    What ends a call raises nothing and says whether it was written. Where it was not, the call counts as cut off.
+    """
+
+    def begin(self, call: "Call", now: datetime, lease: timedelta) -> "Found":
+        """Marks the call before it leaves; `lease` is as long as it may take at most.
+
+        Raises StoreUnavailable: the call must not leave. A repeat of it may be told then that it may have been sent.
+        """
+
+    def end(self, begun: "Begun", answer: "Answered") -> bool:
+        """There is an answer, which all repeats get."""
+
+    def cut_off(self, begun: "Begun") -> bool:
+        """There will be no answer, and the call may have been carried out: it is never made again."""
+
+    def abandon(self, begun: "Begun") -> bool:
+        """Nothing has left: the key is free again."""
 
 
 class TokenService(Protocol):

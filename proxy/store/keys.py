@@ -64,6 +64,7 @@ Accounts are users' own names and may hold anything; they and push tokens enter 
     proxy:{blocked}:session:<d>              string  the session's    web (sign-out)        this session has ended
     proxy:{api-keys}:records                 hash    until revoked    cli                   each key, by its SHA-256
     proxy:{api-keys}:used                    hash    until revoked    web                   when each was used, by id
+    proxy:idempotency:<d>                    hash    24 hours         web                   a call, and its answer
     proxy:limits:<limit>:<d>                 string  two windows      web (admit)           calls of this caller
     proxy:signed-in:<d>                      string  90 days          web (sign-in)         account signed in from here
 
@@ -74,7 +75,8 @@ What lives until it is planned, settled or due has a cap instead: callbacks and 
 jobs and retries together one. The history has a cap in bytes too, of all its streams: `alerts.history_max_bytes`.
 Marks lie in buckets in a compact store, and in keys of their own (seen, planned) in one that an earlier program made,
 until an operator runs `app-proxy store upgrade`.
-<d> of limits and signed-in: the digest of an account, an address, or both; they have no tag. <d> of words: their own.
+<d> of limits and signed-in: the digest of an account, an address, or both; of idempotency: of caller, call and the
+client's key. They have no tag. <d> of words: their own.
 <d> of said: a group, or a talk and its reader; with alerts.withdraw alone. A field of planned is "1", and what
 withdraw.lua says from then on; an earlier program asks whether it is there.
 <d> of fold: a target and conversation; it lives as long as alerts may fold into it (alerts.fold_s, and the life of what
@@ -518,6 +520,10 @@ def api_keys() -> str:
 
 def api_keys_used() -> str:
     return "proxy:{api-keys}:used"
+
+
+def idempotency(name: str) -> str:
+    return f"proxy:idempotency:{name}"
 
 
 def calls(limit: str, caller: str) -> str:

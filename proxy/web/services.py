@@ -17,6 +17,7 @@ from proxy.ports import (
     CallbackInbox,
     DeviceRegistry,
     HealthCheck,
+    Idempotency,
     PreferenceBook,
     StoreMetrics,
     TokenService,
@@ -60,6 +61,7 @@ class Services:
     presence: RedisPresence | None = None  # None: it is off
     unread: Unread | None = None  # None: badges are off
     api_keys: ApiKeys | None = None  # None: no section opens MIMC's API
+    idempotency: Idempotency | None = None  # None: likewise
     sign_ins: SignIns | None = None  # None: the built-in accounts are off
     spool: "SpoolServices | None" = None  # None: it is off
     withdrawing: Mapping[str, MessageReading] = field(default_factory=dict)  # by appId; empty: it is off

@@ -28,7 +28,7 @@ from proxy.mimc.client import TokenClient
 from proxy.mimc.echo import Echo
 from proxy.mimc.passable import Passable
 from proxy.mimc.senders import Senders
-from proxy.ports import ApiKeys, BlockMarks, TokenService
+from proxy.ports import ApiKeys, BlockMarks, Idempotency, TokenService
 from proxy.settings import AccountsSettings, Settings, TokenSettings
 from proxy.spool.drain import Drain
 from proxy.spool.folder import open_spool
@@ -176,6 +176,7 @@ def web_services(settings: Settings) -> Services:
         presence=_presence(settings, store),
         unread=RedisUnread(store, app_ids_of(settings)) if settings.alerts.badge else None,
         api_keys=_api_keys(settings, store),
+        idempotency=_idempotency(settings, store),
         sign_ins=sign_ins,
         spool=spool,
         withdrawing=_withdrawing(settings),
@@ -223,6 +224,14 @@ def _api_keys(settings: Settings, store: Store) -> ApiKeys | None:
     from proxy.store.users.api_keys import RedisApiKeys  # noqa: PLC0415  not loaded where it is off
 
     return RedisApiKeys(store)
+
+
+def _idempotency(settings: Settings, store: Store) -> Idempotency | None:
+    if not settings.families:
+        return None
+    from proxy.store.users.idempotency import RedisIdempotency  # noqa: PLC0415  as above
+
+    return RedisIdempotency(store, settings.store.replicas)
 
 
 def _counters(url: str, timeout_s: float) -> Store:

@@ -16,12 +16,14 @@ from redis.exceptions import RedisError
 
 from proxy.domain.callbacks import conversation_digest
 from proxy.domain.conversations import LockRelease
+from proxy.domain.idempotency import Begun, Call, Running, call_of
 from proxy.domain.lanes import Callbacks
 from proxy.domain.limits import Admitted, Blocked, Budget
 from proxy.domain.offline_messages import Letter
 from proxy.domain.settlements import Finish, SettleResult
 from proxy.errors import StoreUnavailable
 from proxy.local.ports import free_port
+from proxy.store import keys
 from proxy.store.connection import Store, async_redis
 from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.queue.conversation_locks import RedisConversationLocks
@@ -35,6 +37,7 @@ from proxy.store.server.metrics import RedisMetrics
 from proxy.store.troubles import is_the_stores_own
 from proxy.store.users.admission import RedisAdmission
 from proxy.store.users.blocks import RedisBlocks
+from proxy.store.users.idempotency import RedisIdempotency
 from tests.clusters import Clustered, clustered
 from tests.sentinels import APP_PASSWORD, PASSWORD, until_true, with_children
 from tests.store.samples import (
@@ -155,6 +158,22 @@ def test_a_caller_is_admitted_by_what_lies_on_several_nodes(servers: Clustered, 
     assert admission.admit("ann", "a session", "main", budget) == Admitted()
     RedisBlocks(store).block_session("a session", DAY)
     assert admission.admit("ann", "a session", "main", budget) == Blocked()
+
+
+def test_the_mark_of_a_call_is_waited_for_where_it_lies(servers: Clustered, store: Store, app_id: str) -> None:
+    book, by_master = RedisIdempotency(store, replicas=1), dict[int, Call]()
+    for number in range(50):
+        call = call_of(f"{app_id}-{number}", "user ann", "PUT", "/", "main", b"")
+        by_master[servers.owner(keys.idempotency(call.name))] = call
+    for call in by_master.values():
+        assert isinstance(book.begin(call, NOON, SECOND), Begun)
+        assert book.begin(call, NOON, SECOND) == Running(1000)
+    one = servers.masters()[0]
+    new = replace(by_master[one], name=f"{{{keys.idempotency(by_master[one].name)}}}")
+    halted = servers.halted(servers.replica_of(one))
+    with halted, pytest.raises(StoreUnavailable, match="too few of the store's replicas have it"):
+        book.begin(new, NOON, SECOND)
+    assert isinstance(book.begin(new, NOON, SECOND), Begun)
 
 
 def test_what_cannot_be_asked_is_unknown_and_the_rest_is_said_of_the_whole(

@@ -103,6 +103,7 @@ SAMPLES: dict[str, Callable[[], str]] = {
     "blocked_session": lambda: keys.blocked_session("s1"),
     "api_keys": keys.api_keys,
     "api_keys_used": keys.api_keys_used,
+    "idempotency": lambda: keys.idempotency("3f2a"),
     "calls": lambda: keys.calls("token_per_account", "ben"),
     "signed_in": lambda: keys.signed_in("ben", "203.0.113.7"),
 }
@@ -120,6 +121,7 @@ SHARED = {
     "blocked_session",
     "api_keys",
     "api_keys_used",
+    "idempotency",
     "calls",
     "signed_in",
 }  # not one app's own
@@ -128,7 +130,7 @@ SHARED = {
 def catalogue() -> list[re.Pattern[str]]:
     """The rows of the module's docstring, each <placeholder> standing for any text without a colon."""
     found = re.findall(r"^    ((?:proxy:|~)\S*(?: d>\S*| id>\S*)?)", inspect.getdoc(keys) or "", re.MULTILINE)
-    assert len(found) == 51
+    assert len(found) == 52
     rows = [row.replace("~~", f"proxy:{{{TAG}}}:").replace("~", f"proxy:{{{TAG}}}:<appId>:") for row in found]
     row_texts = [re.escape(row).replace(r"\ ", " ") for row in rows]
     texts = [
