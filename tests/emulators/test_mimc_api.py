@@ -7,11 +7,17 @@ import base64
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
+from proxy.emulators.mimc.credentials import Tokens
+from proxy.emulators.mimc.history import History, between
+from proxy.emulators.mimc.orders import Numbers, read_order
+from proxy.emulators.mimc.quotas import Quota
+from proxy.emulators.mimc.refusals import Refused
 from tests.emulators.mimc_peer import (
     APP_ID,
     APP_SECRET,
@@ -450,6 +456,307 @@ def test_a_message_gets_an_extra_that_history_shows_and_filters_by(mimc: Emulato
     here = {"account": "e-bob", "topicId": topic_id}
     (message,) = data(ask(mimc, "p2t/queryOnCount/", "e-bob", **here, utcToTime=10**15, count=9))["messages"]
     assert data(ask(mimc, "p2t/extra/update", "e-bob", **here, sequence=message["sequence"], extra="read")) is None
+
+
+# --- unlimited groups
+
+
+def test_an_unlimited_group_is_created_listed_and_dismissed_by_its_id_in_a_header(mimc: Emulator) -> None:
+    owner = token_of(mimc, "u-alice")
+    made = data(mimc.api("POST", "/api/uctopic", {"topicName": "all of us", "extra": "x"}, **owner))
+    topic_id = made["topicId"]
+    assert data(mimc.api("GET", "/api/uctopic/topics", **owner)) == [topic_id]
+    assert code(mimc.api("DELETE", "/api/uctopic", **token_of(mimc, "mallory"), topicId=topic_id)) == 403
+    assert code(mimc.api("DELETE", "/api/uctopic", **owner)) == 400
+    gone = mimc.api("DELETE", "/api/uctopic", **owner, topicId=topic_id)
+    assert gone.content == b'{"code":200,"message":"success","data":null}'
+    assert code(mimc.api("DELETE", "/api/uctopic", **owner, topicId=topic_id)) == 404
+    assert code(mimc.api("POST", "/api/uctopic", {"topicName": "all", "extra": "x" * 10_241}, **owner)) == 400
+
+
+def test_a_server_names_the_app_of_an_unlimited_group_in_a_header(mimc: Emulator) -> None:
+    app = {"appId": APP_ID, "appKey": APP_KEY, "appSecret": APP_SECRET, "appAccount": "u-server"}
+    topic_id = data(mimc.api("POST", "/api/uctopic", {"topicName": "all"}, **app))["topicId"]
+    assert data(mimc.api("GET", "/api/uctopic/topics", **app)) == [topic_id]
+
+
+def test_the_members_of_an_unlimited_group_come_page_by_page_and_the_online_ones_are_counted(mimc: Emulator) -> None:
+    alice = token_of(mimc, "u-alice")
+    topic = {"topicId": data(mimc.api("POST", "/api/uctopic", {"topicName": "many"}, **alice))["topicId"]}
+    others = [f"member-{number}" for number in range(100)]
+    joined = mimc.control("PUT", f"uctopics/{topic['topicId']}", {"app_id": APP_ID, "accounts": others})
+    assert joined == {"members": 101}
+    mimc.control("PUT", "online", {"app_id": APP_ID, "accounts": ["u-alice", "member-7", "stranger"]})
+    first = data(mimc.api("GET", "/api/uctopic/userlist", **alice, **topic))
+    assert set(first["members"][0]) == {"appId", "appAccout", "uuid"}  # MIMC's own spelling
+    rest = data(mimc.api("GET", "/api/uctopic/userlist", **alice, **topic, startUuid=first["members"][-1]["uuid"]))
+    assert (first["isEnd"], rest["isEnd"]) == (False, True)
+    assert {member["appAccout"] for member in first["members"] + rest["members"]} == {"u-alice", *others}
+    online = data(mimc.api("GET", "/api/uctopic/onlineinfo", **alice, **topic))
+    assert online == {"topicId": topic["topicId"], "userCnt": 2}
+
+
+def test_an_unlimited_group_has_a_history_for_its_members(mimc: Emulator) -> None:
+    topic_id = data(mimc.api("POST", "/api/uctopic", {"topicName": "all"}, **token_of(mimc, "u-alice")))["topicId"]
+    order = {"from_account": "u-bob", "members": ["u-alice"], "topic_id": topic_id, "text": "hi", "inner": "plain"}
+    mimc.write(**order, timestamp=1000)
+    window = {"utcFromTime": 0, "utcToTime": 2000}
+    here = {"account": "u-alice", "topicId": topic_id}
+    for path, more in (
+        ("query/", window),
+        ("queryOnTime/", window),
+        ("queryOnCount/", {"utcToTime": 2000, "count": 9}),
+    ):
+        (message,) = data(ask(mimc, f"p2u/{path}", "u-alice", **here, **more))["messages"]
+        assert (message["fromAccount"], message["payload"]) == ("u-bob", _base64("hi"))
+    assert code(ask(mimc, "p2u/query/", "mallory", account="mallory", topicId=topic_id, **window)) == 403
+
+
+# --- contacts, blacklist, presence
+
+
+def test_an_accounts_contacts_are_those_it_wrote_with_newest_first(mimc: Emulator) -> None:
+    topic_id = group(mimc, "k-alice", "k-bob")
+    mimc.write(from_account="k-carol", to_account="k-alice", text="an hour ago", inner="plain")
+    data(mimc.api("POST", "/api/push/p2t/", PUSH | {"topicId": topic_id}))
+    month_ago = int(time.time() * 1000) - 31 * DAY_MS
+    mimc.write(from_account="k-old", to_account="k-alice", text="x", inner="plain", timestamp=month_ago)
+    last = mimc.write(from_account="k-alice", to_account="k-bob", text="hi", inner="plain")
+    alice = mimc.token(appAccount="k-alice").json()["data"]
+    uuid_of = {name: mimc.token(appAccount=name).json()["data"]["miUserId"] for name in ("k-alice", "k-bob")}
+    first, *others = data(mimc.api("GET", "/api/contact/", token=alice["token"]))
+    written = {"fromUuid": uuid_of["k-alice"], "fromAccount": "k-alice", "payload": _base64("hi")}
+    message = written | {"sequence": last["sequence"]}
+    assert first == {
+        "userType": "USER", "id": uuid_of["k-bob"], "name": "k-bob", "timestamp": first["timestamp"],
+        "lastMessage": message,
+    }  # fmt: skip
+    assert first["timestamp"].isdigit()
+    named = [(contact["userType"], contact["id"], contact["name"]) for contact in others]
+    assert named == [("TOPIC", topic_id, "a group"), ("USER", others[1]["id"], "k-carol")]
+
+
+def test_a_contact_has_an_extra_and_so_may_its_last_message(mimc: Emulator) -> None:
+    alice, topic_id = token_of(mimc, "x-alice"), group(mimc, "x-alice")
+    sequence = mimc.write(from_account="x-bob", to_account="x-alice", text="hi", inner="plain")["sequence"]
+    data(mimc.api("POST", "/api/push/p2t/", PUSH | {"topicId": topic_id}))
+    assert data(mimc.api("POST", "/api/contact/p2p/extra/update", {"account": "x-bob", "extra": "a"}, **alice)) is None
+    data(mimc.api("POST", "/api/contact/p2t/extra/update", {"topicId": topic_id, "extra": "b"}, **alice))
+    assert code(mimc.api("POST", "/api/contact/p2p/extra/update", {"account": "nobody", "extra": "a"}, **alice)) == 404
+    data(
+        ask(
+            mimc, "p2p/extra/update", "x-bob", fromAccount="x-bob", toAccount="x-alice", sequence=sequence, extra="read"
+        )
+    )
+    for path, extra in (("", None), ("v2/", None), ("v2/?msgExtraFlag=true", "read")):
+        in_group, with_bob = data(mimc.api("GET", f"/api/contact/{path}", **alice))
+        assert (in_group["extra"], with_bob["extra"], with_bob["lastMessage"].get("extra")) == ("b", "a", extra)
+
+
+def test_a_removed_contact_comes_back_with_its_next_message(mimc: Emulator) -> None:
+    alice, topic_id = token_of(mimc, "r-alice"), group(mimc, "r-alice")
+    order = {"from_account": "r-bob", "to_account": "r-alice", "text": "hi", "inner": "plain"}
+    mimc.write(**order)
+    data(mimc.api("POST", "/api/push/p2t/", PUSH | {"topicId": topic_id}))
+    left = data(mimc.api("DELETE", "/api/contact/p2p/session?member=r-bob", **alice))
+    assert [contact["userType"] for contact in left] == ["TOPIC"]
+    assert data(mimc.api("DELETE", f"/api/contact/p2t/session?topicId={topic_id}", **alice)) == []
+    mimc.write(**order)
+    assert [contact["name"] for contact in data(mimc.api("GET", "/api/contact/", **alice))] == ["r-bob"]
+
+
+def test_a_blocked_accounts_messages_are_not_delivered(mimc: Emulator, listener: Listener) -> None:
+    alice, ask_for_bob = token_of(mimc, "b-alice"), "/api/blacklist/?blackAccount=b-bob"
+    assert data(mimc.api("GET", ask_for_bob, **alice)) == {"isBlack": False}
+    assert data(mimc.api("POST", "/api/blacklist/", {"blackAccount": "b-bob"}, **alice)) is None
+    app = {"appId": APP_ID, "appKey": APP_KEY, "appSecret": APP_SECRET, "appAccount": "b-alice"}
+    assert data(mimc.api("GET", ask_for_bob, **app)) == {"isBlack": True}
+    order = {"text": "hi", "inner": "plain"}
+    mimc.write(from_account="b-bob", to_account="b-alice", **order)
+    data(mimc.api("POST", "/api/push/p2p/", PUSH | {"fromAccount": "b-bob", "toAccount": "b-alice"}))
+    settled(mimc)
+    assert listener.bodies == []
+    mimc.write(from_account="b-alice", to_account="b-bob", **order)  # the other direction is open
+    assert {body["fromAccount"] for _, body in listener.bodies} == {"b-alice"}
+    assert data(mimc.api("DELETE", ask_for_bob, **alice)) is None
+    mimc.write(from_account="b-bob", to_account="b-alice", **order)
+    pair = {"fromAccount": "b-alice", "toAccount": "b-bob", "utcToTime": 10**15, "count": 9}
+    assert data(ask(mimc, "p2p/queryOnCount/", "b-alice", **pair))["row"] == 2
+
+
+def test_the_status_of_accounts_is_where_they_are_signed_in(mimc: Emulator) -> None:
+    mimc.control("PUT", "online", {"app_id": APP_ID, "accounts": {"alice": ["web", ""], "bob": ["mi5"]}})
+    assert mimc.control("GET", "online") == {APP_ID: {"alice": ["web", ""], "bob": ["mi5"]}}
+    body = {"appId": APP_ID, "accounts": "alice,carol"}
+    expected = [{"account": "alice", "onlineResources": ["web", ""]}, {"account": "carol", "onlineResources": []}]
+    assert data(mimc.api("POST", "/api/account/status", body, **token_of(mimc, "bob"))) == expected
+    app = {"appKey": APP_KEY, "appSecret": APP_SECRET, "appAccount": "bob"}
+    assert data(mimc.api("POST", "/api/account/status", body, **app)) == expected
+
+
+@pytest.mark.parametrize(
+    "given",
+    [[], {"accounts": []}, {"app_id": APP_ID, "accounts": [1]}, {"app_id": APP_ID, "accounts": {"a": "web"}},
+     {"app_id": APP_ID, "acounts": []}, {"app_id": "9", "accounts": []}],
+)  # fmt: skip
+def test_a_sign_in_that_makes_no_sense_is_refused(mimc: Emulator, given: object) -> None:
+    assert mimc.session.put(f"{mimc.url}/_emulator/online", json=given, timeout=60).status_code == 400
+    assert mimc.session.put(f"{mimc.url}/_emulator/uctopics/1", json=given, timeout=60).status_code in {400, 404}
+
+
+# --- about, and what one old source alone knows
+
+
+UNDOCUMENTED: list[tuple[str, str, dict[str, Any] | None]] = [
+    ("POST", "/api/push/ucs/singleMsgPush/", APP | {"fromAccount": "a", "topicId": 1, "message": "hi"}),
+    ("POST", "/api/push/ucs/multiMsgPush/", APP | {"fromAccount": "a", "topicId": 1, "messages": ["hi", "ho"]}),
+    ("POST", "/api/push/ucs/multiTopicPush/", APP | {"fromAccount": "a", "topicIds": [1, 2], "message": "hi"}),
+    ("GET", "/api/uctopic/topic", None),
+    ("POST", "/api/uctopic/update", {"topicId": "1", "topicName": "a"}),
+    ("POST", "/api/msg/p2p/queryOnCount/v2/", {"fromAccount": "a", "getAllExtra": True}),
+    ("POST", "/api/msg/p2t/queryOnCount/v2/", {"account": "a", "getAllExtra": True}),
+    ("POST", "/api/msg/p2p/extra/multiupdate/", {"sequenceExtraMap": {"1": "a"}}),
+    ("POST", "/api/msg/p2t/extra/multiupdate/", {"sequenceExtraMap": {"1": "a"}}),
+    ("POST", "/api/msg/p2p/extra/update/v2/", {"extraKey": "a", "extraValue": "b"}),
+    ("POST", "/api/msg/p2t/extra/update/v2/", {"extraKey": "a", "extraValue": "b"}),
+    ("POST", "/api/msg/p2p/extra/batchupdate/", {"extraKeyMap": {"a": "b"}}),
+    ("POST", "/api/msg/p2t/extra/batchupdate/", {"extraKeyMap": {"a": "b"}}),
+    ("POST", "/api/topicblacklist/", {"blackAccount": "a", "blackTopicId": "1"}),
+    ("GET", "/api/topicblacklist/1/blackAccount?blackAccount=a", None),
+    ("DELETE", "/api/topicblacklist/1/blackAccount?blackAccount=a", None),
+]
+
+
+def test_calls_that_one_old_source_alone_knows_are_none_unless_the_settings_say_so(mimc: Emulator) -> None:
+    alice = token_of(mimc, "alice")
+    for method, path, body in UNDOCUMENTED:
+        assert mimc.api(method, path, body, **alice).json()["code"] in {404, 405}, path
+
+
+def test_undocumented_calls_are_echoed_without_secrets_and_refused_with_http_statuses(
+    listening: Listener, tmp_path: Path
+) -> None:
+    head = "undocumented = true\nrefuse_with_http_status = true\nuctopic_per_second = 5\nstored_by_default = false"
+    with running(tmp_path, settings(listening, head)) as (mimc, _):
+        alice = token_of(mimc, "alice")
+        for method, path, body in UNDOCUMENTED:
+            echo = data(mimc.api(method, path, body, **alice))
+            assert not echo.keys() & {"appKey", "appSecret"}
+            assert echo.items() >= {
+                (name, value) for name, value in (body or {}).items() if isinstance(value, str | int)
+            } - set(APP.items())
+        many = APP | {"fromAccount": "a", "topicIds": list(range(6)), "message": "hi"}
+        limited = mimc.api("POST", "/api/push/ucs/multiTopicPush/", many)
+        assert (limited.status_code, limited.json()["code"]) == (429, 429)
+        assert mimc.api("GET", f"/api/topic/{APP_ID}/account", token="made up").status_code == 401
+        about = mimc.control("GET", "about")
+        assert {(call["method"], call["documented"]) for call in about["calls"] if "/ucs/" in call["path"]} == {
+            ("POST", False)
+        }
+        data(mimc.api("POST", "/api/push/p2p/", PUSH | {"toAccount": "alice"}))
+        both = {"fromAccount": "system", "toAccount": "alice", "utcToTime": 10**15, "count": 1}
+        assert data(ask(mimc, "p2p/queryOnCount/", "alice", **both))["row"] == 0
+
+
+DOCUMENTED = {
+    "body": """
+        POST /api/push/p2p/
+        POST /api/push/p2p/more
+        POST /api/push/p2t/
+        POST /api/push/p2t/more
+    """,
+    "headers": """
+        POST /api/topic/{appId}
+        GET /api/topic/{appId}/{topicId}
+        GET /api/topic/{appId}/account
+        POST /api/topic/{appId}/{topicId}/accounts
+        DELETE /api/topic/{appId}/{topicId}/account
+        DELETE /api/topic/{appId}/{topicId}/accounts
+        PUT /api/topic/{appId}/{topicId}
+        DELETE /api/topic/{appId}/{topicId}
+        POST /api/uctopic
+        DELETE /api/uctopic
+        GET /api/uctopic/topics
+        GET /api/uctopic/userlist
+        GET /api/uctopic/onlineinfo
+        POST /api/msg/p2p/query/
+        POST /api/msg/p2p/queryOnTime/
+        POST /api/msg/p2p/queryOnCount/
+        POST /api/msg/p2p/queryOnSequence/
+        POST /api/msg/p2p/extra/update
+        POST /api/msg/p2t/query/
+        POST /api/msg/p2t/queryOnTime/
+        POST /api/msg/p2t/queryOnCount/
+        POST /api/msg/p2t/queryOnSequence/
+        POST /api/msg/p2t/extra/update
+        POST /api/msg/p2u/query/
+        POST /api/msg/p2u/queryOnTime/
+        POST /api/msg/p2u/queryOnCount/
+        GET /api/contact/
+        GET /api/contact/v2/
+        DELETE /api/contact/p2p/session
+        DELETE /api/contact/p2t/session
+        POST /api/contact/p2p/extra/update
+        POST /api/contact/p2t/extra/update
+        POST /api/blacklist/
+        DELETE /api/blacklist/
+        GET /api/blacklist/
+        POST /api/account/status
+    """,
+}
+
+
+def test_every_call_is_refused_without_credentials_with_and_without_a_slash(mimc: Emulator) -> None:
+    calls = mimc.control("GET", "about")["calls"]
+    rows = {style: {f"{call['method']} {call['path']}" for call in calls if call["credentials"] == style}
+            for style in DOCUMENTED}  # fmt: skip
+    assert rows == {style: {row.strip() for row in text.strip().splitlines()} for style, text in DOCUMENTED.items()}
+    body = {"appId": APP_ID, "appKey": "x", "appSecret": "x", "fromAccount": "alice", "toAccount": "bob"}
+    for call in calls:
+        path = call["path"].replace("{appId}", APP_ID).replace("{topicId}", "1").rstrip("/")
+        for asked in (path, path + "/"):
+            assert code(mimc.api(call["method"], asked, body)) == 401, call
+
+
+def test_it_tells_which_calls_it_answers_and_what_of_it_is_its_own_invention(mimc: Emulator) -> None:
+    about = mimc.control("GET", "about")
+    assert {"method": "POST", "path": "/api/push/p2p/", "credentials": "body", "documented": True} in about["calls"]
+    assert all(call["documented"] for call in about["calls"])
+    assert any("quit topic fail" in invention for invention in about["own_inventions"])
+    assert about["pushes_per_second"] == {"p2p": 50, "topic": 20, "uctopic": 1000}
+
+
+# --- limits, with a clock of the test's own
+
+
+def test_a_quota_is_of_any_one_second_and_of_one_app() -> None:
+    quota = Quota(3)
+    quota.take("one", 2, now=10.0)
+    quota.take("one", 1, now=10.5)
+    quota.take("other", 3, now=10.5)
+    with pytest.raises(Refused, match="429"):
+        quota.take("one", 1, now=10.9)
+    quota.take("one", 2, now=11.0)
+    Quota(0).take("one", 1_000_000, now=10.0)
+
+
+def test_the_oldest_messages_and_tokens_are_forgotten() -> None:
+    history = History(2)
+    for number in (1, 2, 3):
+        order = {"app_id": "1", "from_account": "a", "to_account": "b", "text": "x", "sequence": number}
+        history.keep([read_order(order, None, Numbers("0", "p", "0", 1000))], after=lambda: None)
+    assert [message.sequence for message in history.read(between("1", "b", "a"), lambda _: True)] == [2, 3]
+    tokens = Tokens(2)
+    first, second, third = (tokens.issue("1", account) for account in "abc")
+    assert [tokens.owner(token) for token in (first, second, third)] == [None, ("1", "b"), ("1", "c")]
+
+
+def test_a_message_that_only_reports_an_earlier_one_again_is_kept_once() -> None:
+    history = History(10)
+    order = {"app_id": "1", "from_account": "a", "to_account": "b", "text": "x", "sequence": 7}
+    for more in ({}, {}, {"instant": False, "sequence": 8}, {"sequence": "no number"}, {"timestamp": "noon"}):
+        history.keep([read_order(order | more, None, Numbers("0", "p", "0", 1000))], after=lambda: None)
+    assert [message.sequence for message in history.read(between("1", "a", "b"), lambda _: True)] == [7]
 
 
 def _base64(text: str) -> str:

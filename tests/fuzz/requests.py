@@ -22,8 +22,10 @@ from proxy.emulators.apns.control import control_app
 from proxy.emulators.apns.shared import Shared
 from proxy.emulators.http import Sender, SenderConfig, sender_app
 from proxy.emulators.mimc.config import MimcApp, MimcConfig
+from proxy.emulators.mimc.groups import Group
 from proxy.emulators.mimc.routes import mimc_app
 from proxy.emulators.mimc.service import Mimc
+from proxy.emulators.mimc.unlimited import UnlimitedGroup
 from proxy.emulators.mipush.config import MipushApp, MipushConfig
 from proxy.emulators.mipush.routes import mipush_app
 from proxy.emulators.mipush.service import Mipush
@@ -59,10 +61,53 @@ def mimc_control() -> Target:
         ),
         _post("faults", [{"effect": "refuse", "times": 1, "target": "ann", "code": 500, "status": 200, "reason": "x"}]),
         _post("callbacks/urls", {"app_id": APP_ID, "callback_url": "http://127.0.0.1:9/x"}, "PUT"),
+        _post("online", {"app_id": APP_ID, "accounts": {"ann": ["web"]}}, "PUT"),
+        _post("uctopics/1", {"app_id": APP_ID, "accounts": ["ann"]}, "PUT"),
+        b"DELETE tokens?account=ann\n",
     ]
     return _target(
         "mimc_control", make, seeds, [b"inner", b"percent", b"biz_type", b"copies", b"timestamp", b"sequence"]
     )
+
+
+def mimc_api() -> Target:
+    """MIMC's API, called by a server in the name of ann, in an app without callbacks."""
+    app = MimcApp(app_id=APP_ID, app_key="key", app_secret="secret")
+    headers = {"APPID": APP_ID, "APPKEY": "key", "APPSECRET": "secret", "APPACCOUNT": "ann", "TOPICID": "1"}
+
+    def make() -> Flask:
+        mimc = Mimc(MimcConfig(apps=(app,), undocumented=True))
+        mimc.webhooks.close()
+        mimc.groups.create(Group(APP_ID, "1", "ann", "a group"), ["ben"])
+        mimc.unlimited.create(UnlimitedGroup(APP_ID, "1", "ann", "all"))
+        mimc.push([{"app_id": APP_ID, "from_account": "ann", "to_account": "ben", "text": "hi"}], stored=True)
+        return mimc_app(mimc)
+
+    push = {"appId": APP_ID, "appKey": "key", "appSecret": "secret", "fromAccount": "ann", "msg": "hi", "bizType": ""}
+    pair, here = {"fromAccount": "ann", "toAccount": "ben"}, {"account": "ann", "topicId": 1}
+    seeds = [
+        _post("push/p2p/", push | {"toAccount": "ben", "isStore": True}),
+        _post("push/p2p/more", push | {"toAccounts": ["ben"], "msg": "aGk=", "msgType": "base64"}),
+        _post("push/p2t/more", push | {"topicIds": [1]}),
+        _post("push/ucs/multiMsgPush/", push | {"topicId": 1, "messages": ["hi"]}),
+        _post(f"topic/{APP_ID}", {"topicName": "a", "accounts": "ben,cat", "extra": "x"}),
+        _post(f"topic/{APP_ID}/1", {"ownerAccount": "ben", "bulletin": "b", "ownerUuid": 1}, "PUT"),
+        _post(f"topic/{APP_ID}/1/accounts", {"accounts": "cat"}),
+        f"DELETE topic/{APP_ID}/1/accounts?accounts=ben\n".encode(),
+        f"GET topic/{APP_ID}/account\n".encode(),
+        _post("msg/p2p/queryOnTime/", pair | {"utcFromTime": "1", "utcToTime": 86_400_000, "bizType": ""}),
+        _post("msg/p2p/queryOnCount/", pair | {"utcToTime": 10**13, "count": "20", "extra": "x"}),
+        _post("msg/p2t/queryOnSequence/", here | {"startSeq": 1, "stopSeq": "999999999999999999"}),
+        _post("msg/p2t/extra/update", here | {"sequence": 1, "extra": "x"}),
+        b"GET uctopic/userlist\n",
+        b"GET contact/v2/?msgExtraFlag=true\n",
+        b"DELETE contact/p2p/session?member=ben\n",
+        _post("contact/p2p/extra/update", {"account": "ben", "extra": "x"}),
+        _post("blacklist/", {"blackAccount": "ben"}),
+        _post("account/status", {"appId": int(APP_ID), "accounts": "ann,ben"}),
+    ]
+    words = [b"uctopic", b"onlineinfo", b"query/", b"p2u", b"topicblacklist", b"account", b"null", b"\\ud800"]
+    return _target("mimc_api", make, seeds, words, "/api/", {f"HTTP_{name}": text for name, text in headers.items()})
 
 
 def mipush_control() -> Target:

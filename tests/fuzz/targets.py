@@ -9,7 +9,7 @@ TARGETS: Mapping[str, Callable[[], Target]] = {
     make.__name__: make
     for make in (
         texts.callbacks, texts.authentication, texts.payloads, texts.records, texts.answers, texts.spool_files,
-        bearers.bearers, requests.mimc_control, requests.mipush_control, requests.apns_control, requests.sender,
-        requests.web,
+        bearers.bearers, requests.mimc_control, requests.mimc_api, requests.mipush_control, requests.apns_control,
+        requests.sender, requests.web,
     )
 }  # fmt: skip

@@ -16,7 +16,7 @@ SECONDS = float(os.environ.get("FUZZ_SHORT_S") or 15)  # of all targets together
 RUNS = {
     "callbacks": 6_000, "authentication": 8_000, "payloads": 500, "records": 2_000, "spool_files": 4_000,
     "bearers": 600, "mimc_control": 400, "mipush_control": 400, "apns_control": 600, "web": 800,
-    "answers": 1_500, "sender": 400,
+    "answers": 1_500, "sender": 400, "mimc_api": 400,
 }  # fmt: skip
 SEED = int(os.environ.get("SEED") or 1)  # the same dice everywhere; `make fuzz` rolls new ones
 

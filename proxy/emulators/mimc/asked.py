@@ -36,7 +36,7 @@ class Asked:
         return str(value)
 
     def optional_text(self, name: str) -> str | None:
-        """ "" is a text here."""
+        """None if it is missing; an empty text is one here."""
         value = self.values.get(name)
         if value is not None and value != "" and not is_text(value):
             raise Refused(BAD_REQUEST, f"{name}: expected a text")
@@ -60,7 +60,10 @@ class Asked:
 
     def topic_id_in_header(self) -> str:
         """Unlimited groups are named there."""
-        return str(_number(self.headers.get("topicId"), "topicId"))
+        return str(self.number_in_header("topicId"))
+
+    def number_in_header(self, name: str, default: int | None = None) -> int:
+        return _number(self.headers.get(name, default), name)
 
     def texts(self, name: str) -> list[str]:
         values = self._list(name)

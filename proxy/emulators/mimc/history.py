@@ -3,7 +3,7 @@
 import base64
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from proxy.emulators.mimc.orders import Order
@@ -50,29 +50,16 @@ class History:
         self._bytes = 0
         self._lock = threading.Lock()
 
-    def keep(self, order: Order) -> None:
-        """Not kept is what only reports an earlier message again, or has no numbers that could be asked for."""
-        if not (order.instant and _is_number(order.sequence) and _is_number(order.timestamp)):
-            return
-        to_account = order.recipients[0] if order.topic_id is None else None
-        where = (
-            of_topic(order.app_id, order.topic_id)
-            if order.topic_id is not None
-            else between(order.app_id, order.from_account, order.recipients[0])
-        )
-        message = Kept(
-            int(order.sequence), int(order.timestamp), order.from_account, to_account, order.payload, order.biz_type,
-            frozenset((order.from_account, *order.recipients)),
-        )  # fmt: skip
+    def keep(self, orders: Iterable[Order], after: Callable[[], None]) -> None:
+        """Keep them once `after` has returned, before anyone can read; nothing if it raises.
+
+        Not kept is what only reports an earlier message again, or has no numbers that could be asked for.
+        """
         with self._lock:
-            messages = self._conversations.setdefault(where, {})
-            if message.sequence in messages:
-                return
-            messages[message.sequence] = message
-            self._order.append((where, message.sequence, len(message.payload)))
-            self._bytes += len(message.payload)
-            while len(self._order) > self._limit or self._bytes > _BYTES_LIMIT:
-                self._drop_oldest()
+            after()
+            for order in orders:
+                if order.instant and _is_number(order.sequence) and _is_number(order.timestamp):
+                    self._add(_conversation(order), _kept(order))
 
     def read(self, where: Conversation, wanted: Callable[[Kept], bool]) -> list[Kept]:
         """The wanted ones, oldest first."""
@@ -100,6 +87,16 @@ class History:
             )
             return sorted(mine, key=lambda found: found[1].sequence, reverse=True)
 
+    def _add(self, where: Conversation, message: Kept) -> None:
+        messages = self._conversations.setdefault(where, {})
+        if message.sequence in messages:
+            return
+        messages[message.sequence] = message
+        self._order.append((where, message.sequence, len(message.payload)))
+        self._bytes += len(message.payload)
+        while len(self._order) > self._limit or self._bytes > _BYTES_LIMIT:
+            self._drop_oldest()
+
     def _drop_oldest(self) -> None:
         where, sequence, size = self._order.popleft()
         self._bytes -= size
@@ -107,6 +104,24 @@ class History:
         del messages[sequence]
         if not messages:
             del self._conversations[where]
+
+
+def _conversation(order: Order) -> Conversation:
+    if order.topic_id is not None:
+        return of_topic(order.app_id, order.topic_id)
+    return between(order.app_id, order.from_account, order.recipients[0])
+
+
+def _kept(order: Order) -> Kept:
+    return Kept(
+        sequence=int(order.sequence),
+        timestamp_ms=int(order.timestamp),
+        from_account=order.from_account,
+        to_account=order.recipients[0] if order.topic_id is None else None,
+        payload=order.payload,
+        biz_type=order.biz_type,
+        seen_by=frozenset((order.from_account, *order.recipients)),
+    )
 
 
 def _is_number(text: str) -> bool:

@@ -6,6 +6,8 @@
     PUT  /_emulator/callbacks/urls       {"app_id"?, "callback_url"?, "instant_callback_url"?, "offline_callback_url"?}
     PUT  /_emulator/online               {"app_id"?, "accounts": [...] or {account: [resources]}}: these are signed in,
                                          and no others; GET tells who is
+    PUT  /_emulator/uctopics/<topicId>   {"app_id"?, "accounts": [...]}: these join an unlimited group
+    GET  /_emulator/about                which calls it answers, and what of it is its own invention
     DELETE /_emulator/tokens             refuse the tokens given out so far; ?account= those of one account
 
 besides MIMC's API (api/), faults and journal (control.py). A fault's target is an app_account, for API calls the one
@@ -21,8 +23,10 @@ from flask import Flask, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from proxy.emulators.control import asked_number, control_blueprint, given_json
-from proxy.emulators.mimc.api import api_blueprint
+from proxy.emulators.mimc.about import about
+from proxy.emulators.mimc.api import api_blueprint, calls
 from proxy.emulators.mimc.orders import BadOrder
+from proxy.emulators.mimc.refusals import Refused
 from proxy.emulators.mimc.service import EFFECTS, Mimc, envelope
 from proxy.emulators.webhook_sender import BacklogFull
 
@@ -95,6 +99,19 @@ def _add_controls(app: Flask, mimc: Mimc) -> None:
     @app.get("/_emulator/online")
     def online() -> ResponseReturnValue:
         return jsonify(mimc.presence.describe())
+
+    @app.put("/_emulator/uctopics/<topic_id>")
+    def join(topic_id: str) -> ResponseReturnValue:
+        try:
+            return jsonify(members=mimc.join(topic_id, given_json()))
+        except BadOrder as error:
+            return jsonify(error=str(error)), 400
+        except Refused as refused:
+            return jsonify(error=refused.message), 404
+
+    @app.get("/_emulator/about")
+    def tell_about() -> ResponseReturnValue:
+        return jsonify(about(mimc.config, calls(mimc.config)))
 
     @app.delete("/_emulator/tokens")
     def revoke_tokens() -> ResponseReturnValue:

@@ -12,8 +12,10 @@ from flask import Response
 
 from proxy.emulators.control import Fault, FaultBook, Journal
 from proxy.emulators.mimc.accounts import compact_json, token_reply
+from proxy.emulators.mimc.blacklist import Blacklist
 from proxy.emulators.mimc.callbacks import CallbackBody, callbacks, kinds
 from proxy.emulators.mimc.config import MimcApp, MimcConfig
+from proxy.emulators.mimc.contacts import Contacts
 from proxy.emulators.mimc.credentials import Tokens, app_id_text, is_same, is_text
 from proxy.emulators.mimc.groups import Groups
 from proxy.emulators.mimc.history import History
@@ -21,6 +23,7 @@ from proxy.emulators.mimc.orders import BadOrder, Numbers, Order, read_order
 from proxy.emulators.mimc.presence import Presence
 from proxy.emulators.mimc.quotas import Quota
 from proxy.emulators.mimc.refusals import FULL, Refused
+from proxy.emulators.mimc.unlimited import UnlimitedGroups
 from proxy.emulators.webhook_sender import Attempt, BacklogFull, Webhook, WebhookSender
 from proxy.emulators.wire_faults import WIRE_EFFECTS, apply_wire_fault, take_fault
 
@@ -46,8 +49,11 @@ class Mimc:
         self.tokens = Tokens(config.max_tokens)
         self.presence = Presence()
         self.groups = Groups(config.max_topics, config.topic_members)
+        self.unlimited = UnlimitedGroups(config.max_topics)
         self.history = History(config.max_messages)
+        self.contacts, self.blacklist = Contacts(), Blacklist()
         self.p2p_quota, self.topic_quota = Quota(config.p2p_per_second), Quota(config.topic_per_second)
+        self.uctopic_quota = Quota(config.uctopic_per_second)
         self.webhooks = WebhookSender(
             self._note_attempt,
             pauses_s=[pause * config.time_scale for pause in _PAUSES_S],
@@ -138,6 +144,15 @@ class Mimc:
             raise BadOrder("accounts: expected a list of accounts, or {account: [resources]}")
         self.presence.put(self._named_app(given), accounts)
 
+    def join(self, topic_id: str, given: object) -> int:
+        """Let accounts join an unlimited group; how many members it has then. Raises BadOrder, Refused."""
+        if not isinstance(given, dict) or given.keys() - {"app_id", "accounts"}:
+            raise BadOrder("expected an object with app_id and accounts")
+        accounts = given.get("accounts")
+        if not isinstance(accounts, list) or not all(map(is_text, accounts)):
+            raise BadOrder("accounts: expected a list of non-empty texts")
+        return self.unlimited.join(self._named_app(given), topic_id, accounts)
+
     def _named_app(self, given: Mapping[str, Any]) -> str:
         app_id = app_id_text(given.get("app_id")) or (next(iter(self.apps)) if len(self.apps) == 1 else "")
         if app_id not in self.apps:
@@ -152,10 +167,17 @@ class Mimc:
         return order
 
     def _carry_out(self, orders: Sequence[Order], stored: bool) -> None:
-        self.webhooks.send([webhook for order in orders for webhook in self._webhooks(order)])
-        if stored:
-            for order in orders:
-                self.history.keep(order)
+        delivered = [order for order in orders if not self._is_blocked(order)]
+        webhooks = [webhook for order in delivered for webhook in self._webhooks(order)]
+        self.history.keep(delivered if stored else (), after=lambda: self.webhooks.send(webhooks))
+
+    def _is_blocked(self, order: Order) -> bool:
+        if order.topic_id is not None or order.from_app_id != order.app_id:
+            return False
+        blocked = self.blacklist.holds(order.app_id, order.recipients[0], order.from_account)
+        if blocked:
+            self.journal.write(kind="blocked", app_id=order.app_id, sequence=order.sequence, packet_id=order.packet_id)
+        return blocked
 
     def _webhooks(self, order: Order) -> list[Webhook]:
         app, sender = self.apps[order.app_id], self.apps.get(order.from_app_id)

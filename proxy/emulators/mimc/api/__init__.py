@@ -1,6 +1,5 @@
 """MIMC's HTTP API besides the token call. A call is a row of CALLS in one of the modules beside this one."""
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -9,25 +8,25 @@ from flask.typing import ResponseReturnValue
 
 from proxy.emulators.control import given_json
 from proxy.emulators.mimc.accounts import compact_json
-from proxy.emulators.mimc.api import history, push, topics
+from proxy.emulators.mimc.api import contacts, history, push, topics, uctopics, undocumented
 from proxy.emulators.mimc.asked import Asked, Call, Credentials
+from proxy.emulators.mimc.config import MimcConfig
 from proxy.emulators.mimc.credentials import Caller, app_id_text, caller_of_body, caller_of_headers, claimed_account
 from proxy.emulators.mimc.refusals import BAD_REQUEST, Refused
 from proxy.emulators.mimc.service import Mimc, envelope
 
+_FAMILIES = (push, topics, uctopics, history, contacts, undocumented)
 
-def calls(undocumented: bool) -> Iterator[Call]:
-    """All calls that are answered, in the order of MIMC's documents."""
-    for family in (push, topics, history):
-        for call in family.CALLS:
-            if call.documented or undocumented:
-                yield call
+
+def calls(config: MimcConfig) -> list[Call]:
+    """All calls that are answered."""
+    return [call for family in _FAMILIES for call in family.CALLS if call.documented or config.undocumented]
 
 
 def api_blueprint(mimc: Mimc) -> Blueprint:
     """The API's routes, with and without a slash at the end: MIMC's documents and clients do not agree on it."""
     bp = Blueprint("api", __name__)
-    for call in calls(mimc.config.undocumented):
+    for call in calls(mimc.config):
         rule = call.path.replace("{", "<").replace("}", ">").rstrip("/") + "/"
         bp.add_url_rule(
             rule,
@@ -78,6 +77,10 @@ def _check_form(call: Call, given: object) -> None:
     if call.method in {"POST", "PUT"}:
         if request.mimetype != "application/json" or not isinstance(given, dict):
             raise Refused(BAD_REQUEST, "expected a JSON object, sent as application/json")
+        try:
+            compact_json(given)
+        except (UnicodeEncodeError, RecursionError):
+            raise Refused(BAD_REQUEST, "expected whole characters, and no more than some hundred levels") from None
     elif given is None:
         raise Refused(BAD_REQUEST, "query: expected UTF-8")
 

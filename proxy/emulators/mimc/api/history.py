@@ -104,7 +104,8 @@ def _conversation(mimc: "Mimc", asked: Asked, kind: str) -> tuple[Conversation, 
     if asked.text("account") != account:
         raise Refused(NOT_ALLOWED, "account: expected the asking account")
     topic_id = asked.topic_id()
-    is_member = mimc.groups.has_member(app_id, topic_id, account) if kind == "p2t" else None
+    groups = mimc.groups if kind == "p2t" else mimc.unlimited
+    is_member = groups.has_member(app_id, topic_id, account)
     if is_member is False:
         raise Refused(NOT_ALLOWED, "the account is no member of this topic")
     return of_topic(app_id, topic_id), bool(is_member)
