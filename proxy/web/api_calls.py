@@ -4,7 +4,9 @@ The paths are MIMC's, so that a client changes nothing but the host.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from functools import cache
+from typing import TypeVar
 from urllib.parse import parse_qsl
 
 from flask import Blueprint
@@ -16,11 +18,11 @@ from proxy.domain.api_keys import ApiKey, Scope
 from proxy.domain.transfers import Paused, Response, TransportFailure
 from proxy.errors import BadRequest, NotAllowed, NotFound
 from proxy.metrics import api_calls_total, bounded_reason
-from proxy.mimc.api import MimcApi
 from proxy.mimc.api_request import Acting, Asked, Prepared, prepare, read_members
 from proxy.mimc.calls import CALLS, Call
 from proxy.mimc.token_answer import code_of
 from proxy.settings import AppSettings
+from proxy.usecases.call_once import Ended, Known, call_once
 from proxy.usecases.choose_app import choose_app
 from proxy.web import current_request, current_services
 from proxy.web.access import add_log_context, audit
@@ -28,9 +30,13 @@ from proxy.web.body import MAX_JSON, read_body
 from proxy.web.callers import Caller, current_caller, require
 from proxy.web.cors import require_origin
 from proxy.web.handed_on import handed_on, status_of
+from proxy.web.idempotency import call_asked, known_answer
 from proxy.web.limits import Limited
 
+T = TypeVar("T")
+
 _WHO = "MIMC"
+_TRIES, _SPARE = 4, timedelta(seconds=5)  # a token, the call, and where the token was an old one both once more
 _ANYONES = {Scope.PUSH_SEND: Scope.PUSH_SEND_AS_ANYONE, Scope.HISTORY_READ: Scope.HISTORY_READ}
 
 
@@ -72,16 +78,38 @@ def _make(call: Call, app_id: str | None, topic_id: str) -> WebResponse:
     except NotAllowed:
         api_calls_total.labels(section, call.name, "another account").inc()
         raise
-    answer = _api().call(section, prepared)
-    _note(section, prepared, caller, answer)
-    return handed_on(answer, _WHO, once=call.changes)
+
+    def leave() -> Ended:
+        answer = _opened(services.api).call(section, prepared)
+        _note(section, prepared, caller, answer)
+        return answer
+
+    ended = _once(caller, section, _content(asked), leave) if call.changes else leave()
+    if isinstance(ended, Response | TransportFailure | Paused):
+        return handed_on(ended, _WHO, once=call.changes)
+    return known_answer(ended)
 
 
-def _api() -> MimcApi:
-    api = current_services().api
-    if api is None:
+def _content(asked: Asked) -> bytes:
+    """What tells a call from another to the same path, beside the query."""
+    return b"\n".join([asked.body, *(f"{name}: {value}".encode() for name, value in sorted(asked.headers.items()))])
+
+
+def _once(caller: Authenticated | ApiKey, section: str, content: bytes, leave: Callable[[], Ended]) -> Ended | Known:
+    """With an Idempotency-Key what the first call with it was answered."""
+    named = call_asked(caller, section, content)
+    if named is None:
+        return leave()
+    services = current_services()
+    lease = _TRIES * services.settings.token.timeout + _SPARE
+    return call_once(_opened(services.idempotency), named, services.store_now(), lease, leave)
+
+
+def _opened(service: T | None) -> T:
+    """It is there wherever these routes are."""
+    if service is None:
         raise NotFound("not found")
-    return api
+    return service
 
 
 def _asked(call: Call, app_id: str | None, topic_id: str) -> Asked:

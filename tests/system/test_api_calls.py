@@ -180,3 +180,48 @@ def test_a_change_that_was_cut_off_left_once(rig: Rig) -> None:
     assert [answer.status_code for answer in answers] == [504] * 3
     assert "may have been carried out" in answers[0].json()["message"]
     assert len([it for it in journal(rig) if it.get("kind") == "api"]) == 3
+
+
+def push(rig: Rig, key: str, text: str = "hi", who: str = "alice") -> requests.Response:
+    message = {"toAccount": "bob", "msg": text, "msgType": ""}
+    answer: requests.Response = ask(rig, "POST", "/api/push/p2p/", message, who, headers={"Idempotency-Key": key})
+    return answer
+
+
+def pushes_left(rig: Rig) -> int:
+    return len([it for it in journal(rig) if it.get("kind") == "api" and it["path"] == "/api/push/p2p/"])
+
+
+@pytest.fixture
+def _fresh_journal(rig: Rig) -> None:
+    rig.http.delete(f"{rig.control('mimc')}/journal", timeout=10)
+
+
+@pytest.mark.usefixtures("_fresh_journal")
+def test_a_repeat_with_the_same_key_gets_the_first_answer_and_does_not_leave(rig: Rig) -> None:
+    first = push(rig, "k-1")
+    assert data_of(first)["packetId"]
+    for _ in range(4):  # whichever web process takes it
+        assert push(rig, '"k-1"').content == first.content
+    assert pushes_left(rig) == 1
+    assert push(rig, "k-1", "other words").status_code == 422
+    assert push(rig, "k-1", who="bob").json()["data"] != first.json()["data"]  # another caller's key
+    assert pushes_left(rig) == 2
+
+
+@pytest.mark.usefixtures("_fresh_journal")
+def test_a_call_that_was_cut_off_is_never_sent_again(rig: Rig) -> None:
+    rig.fault("mimc", effect="reset", target="alice")
+    assert push(rig, "k-2").status_code == 504
+    rig.end_faults("mimc")
+    for _ in range(3):
+        again = push(rig, "k-2")
+        assert (again.status_code, "may have been sent" in again.json()["message"]) == (504, True)
+    assert pushes_left(rig) == 1
+
+
+@pytest.mark.usefixtures("_fresh_journal")
+def test_a_call_that_is_refused_here_leaves_its_key_free(rig: Rig) -> None:
+    assert push(rig, "k-3", "x" * 16_000).status_code == 400
+    assert push(rig, "k-3").status_code == 200
+    assert pushes_left(rig) == 1
