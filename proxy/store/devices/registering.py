@@ -74,6 +74,7 @@ def confirming(
     """Settle what is left over. Returns who has those push tokens of the new registration that it has no more.
 
     Another change may have taken one before the list named it, and so did not end this registration: it is ended here.
+    One that the list no longer names was ended by the change that took its place, which is nothing lost.
     """
     asked: list[Command] = [("HMGET", key, "account", "device") for key in new.owner_keys]
     answers = yield from settling(of, left, [*besides, *asked])
@@ -81,8 +82,9 @@ def confirming(
     if not lost:
         return []
     (answer,) = yield [dropping(of, account, [(device_id, new.value)], part="lost")]
-    yield from settling(of, dropped(of, account, answer))
-    return lost
+    mine = dropped(of, account, answer)
+    yield from settling(of, mine)
+    return lost if mine else []
 
 
 def undoing(of: Change, account: str, device_id: str, new: Registration, left: Sequence[Leftover] = ()) -> Steps[None]:

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -10,7 +12,10 @@ from proxy.domain.devices import ApnsEnvironment, Device, Platform
 from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.devices.addresses import RedisAddresses
+from proxy.store.devices.changes import change
+from proxy.store.devices.registering import registering
 from proxy.store.devices.registry import RedisDeviceRegistry
+from proxy.store.scripts import ask_now
 from tests.store.samples import NOON, SECOND, apns_lane, device, job, raw, with_redis
 from tests.store.samples import SHARDED as LAYOUT
 from tests.store.trips import counted_trips
@@ -229,3 +234,21 @@ def test_of_many_devices_registered_at_once_the_cap_remains_and_each_other_is_to
     assert len(left) == 3
     assert sorted(told + left) == sorted(f"phone-{n}" for n in range(40))
     assert len(store.call(lambda it: list(it.scan_iter(match=f"proxy:*{app_id}*:token:*", count=1000)))) == 3
+
+
+def test_who_loses_their_place_while_they_register_is_told_nothing_of_a_lost_token(
+    three_at_most: RedisDeviceRegistry, store: Store, app_id: str
+) -> None:
+    """After any of its round trips three others come and make room for themselves."""
+    for trips in range(1, 6):
+        steps = registering(change(store.layout, app_id, "main"), nth(10 * trips), 3)
+        commands, taken = next(steps), 0
+        with suppress(StopIteration):
+            while True:
+                answers = store.call(partial(ask_now, commands=commands))
+                taken += 1
+                if taken == trips:
+                    for number in (1, 2, 3):
+                        three_at_most.register(nth(10 * trips + number))
+                commands = steps.send(answers)
+        assert len(three_at_most.devices_of("main", "ben")) == 3, trips
