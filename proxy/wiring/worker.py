@@ -179,7 +179,7 @@ def build_worker(settings: Settings) -> Worker:
 
     async def close() -> None:
         await shared.transports.aclose()
-        await shared.queue.aclose()
+        await shared.queue.reads_ended()
         await redis.aclose()
 
     lanes = [_lane_worker(lane, shared) for lane in lanes_of(settings)]

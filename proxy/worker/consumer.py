@@ -86,6 +86,11 @@ class StreamConsumer:
             self._is_behind = not claimed.is_all
             return self._took(claimed.entries, since if claimed.since is None else min(since, claimed.since))
 
+    async def claim_rest(self) -> list[Entry]:
+        """What reads brought after the last claim, where there is no other to come: else it would lie for a lease."""
+        rest = await self._queue.claim_rest(self.source)
+        return self._took(rest.entries, self._leases.clock() if rest.since is None else rest.since)
+
     async def take_over(self, most: int = _CLAIM_MOST) -> list[Entry]:
         """Entries whose worker has been silent for a lease. Where there is no room the next claim does it first."""
         self._more_to_take_over = True

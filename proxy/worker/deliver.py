@@ -126,6 +126,10 @@ class LaneWorker:
         if not self._control.is_paused:
             self._waiting.put(self._batches(await self.consumer.claim()))
 
+    async def claim_rest(self) -> None:
+        """The last round: what was read and not claimed. A paused lane puts it back."""
+        self._waiting.put(self._batches(await self.consumer.claim_rest()))
+
     async def take_over(self) -> None:
         """Go on with what a dead worker left."""
         self._make_room()

@@ -165,6 +165,10 @@ class PlanWorker:
         if len(entries) > 1:  # under load more come together the next time, which costs less for each
             await asyncio.sleep(_GATHER_S)
 
+    async def claim_rest(self) -> None:
+        """The last round: plan what was read and not claimed."""
+        await self._begin(await self.consumer.claim_rest())
+
     async def take_over(self) -> None:
         """Go on with what a dead worker left."""
         await self._begin(await self.consumer.take_over())

@@ -53,6 +53,8 @@ class StreamWorker(Protocol):
 
     async def claim(self) -> None: ...
 
+    async def claim_rest(self) -> None: ...
+
     async def take_over(self) -> None: ...
 
     async def drained(self) -> None: ...
@@ -112,6 +114,7 @@ class Worker:
         await cancel_all(claiming)
         try:
             async with asyncio.timeout(self.drain.total_seconds()):
+                await self._claim_rest()
                 await asyncio.gather(*(worker.drained() for worker in self._workers))
         except TimeoutError:
             log.warning("worker leaves work to others", in_flight=self.leases.count())
@@ -122,6 +125,14 @@ class Worker:
         log.info("worker stopped")
         for task in (*claiming, *serving):
             if not task.cancelled() and (error := task.exception()):
+                raise error
+
+    async def _claim_rest(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_CLAIM_S):
+                await self.queue.reads_ended()
+        for error in await asyncio.gather(*(it.claim_rest() for it in self._workers), return_exceptions=True):
+            if error is not None and not isinstance(error, RedisError):  # what the store keeps back is taken over
                 raise error
 
     def _claiming(self) -> list[Round]:

@@ -342,7 +342,7 @@ def test_jobs_are_claimed_and_settled_where_they_lie(servers: Clustered, app_id:
             assert await queue.settle_jobs(lane, [Finish(it.id) for it in entries]) == SettleResult()
         assert await queue.lengths(lanes) == [0, 0]
         assert (await queue.claim(lanes[0], 100, NO_WAIT)).entries == []
-        await queue.aclose()
+        await queue.reads_ended()
 
     with_redis(servers.url(), scenario)
 
@@ -375,7 +375,7 @@ def test_all_shards_are_waited_for_at_once_and_what_one_brings_ends_the_wait(ser
         await asyncio.sleep(0.05)  # the standing reads have brought them, and nobody asked
         assert await claimed(3) == [b"0", b"15", b"7"]
         assert len(streams) == 16
-        await queue.aclose()
+        await queue.reads_ended()
 
     with_redis(servers.url(), scenario)
 
@@ -442,7 +442,7 @@ def test_a_node_that_is_away_hides_nothing_of_the_others_shards(servers: Cluster
                 found += [entry.record for entry in entries]
         assert found == [b"found"]
         servers.start_server(away)
-        await queue.aclose()
+        await queue.reads_ended()
 
     with_redis(servers.url(), scenario)
     servers.wait(servers.is_well, "the cluster")

@@ -1,12 +1,14 @@
 """The main job on a cluster whose masters die, are replaced or hang, and whose slots move, while messages come."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import stored
 from tests.system.clustered_rig import ClusteredRig
-from tests.system.rig import offline, push_token
+from tests.system.rig import MAIN, offline, push_token
 from tests.system.steady import Mimc
 
 READERS = [f"reader-{number}" for number in range(8)]
@@ -14,7 +16,7 @@ READERS = [f"reader-{number}" for number in range(8)]
 
 @pytest.fixture
 def rig(place: Path) -> Iterator[ClusteredRig]:
-    with ClusteredRig(place, replicas=1) as it:
+    with ClusteredRig(place, replicas=1, relay={"lease_s": 8.0}) as it:  # an eighth of it is how long a read waits
         yield it
 
 
@@ -25,7 +27,7 @@ def registered(rig: ClusteredRig) -> None:
 
 def test_a_message_becomes_a_push_before_and_after_a_master_died(rig: ClusteredRig) -> None:
     rig.start_web()
-    rig.start_workers(1)
+    worker = rig.start_worker()
     registered(rig)
     assert rig.post(offline("bob", READERS[0], "before", 1)).status_code == 200
     rig.wait(lambda: len(rig.accepted()) == 1, "the first push")
@@ -36,6 +38,12 @@ def test_a_message_becomes_a_push_before_and_after_a_master_died(rig: ClusteredR
     rig.servers.start_server(died)  # without a replica a master takes no callback here
     rig.wait(lambda: rig.post(offline("bob", READERS[0], "after", 2)).status_code == 200, "a 200")
     rig.wait(lambda: len(rig.accepted()) == 2, "the second push")
+    worker.signal(signal.SIGTERM)  # each shard's read waits still, and the first to end is not all
+    for number in range(3, 15):
+        assert rig.post(offline("bob", READERS[1], f"at the end {number}", number)).status_code == 200
+    assert worker.stop() == 0
+    with rig.redis() as redis:
+        assert stored.pending(redis, stored.callbacks(redis, MAIN))["pending"] == 0
 
 
 @pytest.mark.trial

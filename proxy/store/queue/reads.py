@@ -73,15 +73,21 @@ class ShardReads:
                 async with asyncio.timeout(block.total_seconds() + _ROUND_TRIP_S):
                     await mine.arrived.wait()
             mine.is_waited_for = False
-        found, since, mine.found, mine.since = mine.found, mine.since, [], float("inf")
+        found, since = self.rest(source)
         if not found and mine.error is not None:
             raise mine.error
-        return found, since if found else None
+        return found, since
 
-    async def aclose(self) -> None:
-        """Waits for the reads under way: a read that is cancelled would strand what it brings."""
-        if self._tasks:
+    async def ended(self) -> None:
+        """Returns once none is under way: a read that is cancelled would strand what it brings."""
+        while self._tasks:
             await asyncio.wait(self._tasks)
+
+    def rest(self, source: Source) -> tuple[list[Found], float | None]:
+        """What was found and not claimed yet; second, since when it is claimed."""
+        mine = self._sources.setdefault(source, _Waiting())
+        found, since, mine.found, mine.since = mine.found, mine.since, [], float("inf")
+        return found, since if found else None
 
     def _want(self, source: Source, shards: Iterable[int], block: timedelta) -> None:
         now = self._clock()

@@ -98,9 +98,9 @@ class RedisQueue:
         self._reads = ShardReads(redis, instance, lambda source, shard: _stream(self.layout, source, shard))
         self._turn = 0  # which shard comes first
 
-    async def aclose(self) -> None:
-        """Waits for reads that are under way."""
-        await self._reads.aclose()
+    async def reads_ended(self) -> None:
+        """Returns once no read is under way that a claim has left behind."""
+        await self._reads.ended()
 
     @property
     def layout(self) -> Layout:
@@ -128,11 +128,18 @@ class RedisQueue:
             _only_no_group(error)
             await self.ensure_groups(source)
             return Claimed([], is_all=True)
+        return Claimed(await self._read_as(source, found), all(len(some) < each for _, some in found), since)
+
+    async def claim_rest(self, source: Source) -> Claimed:
+        """What reads have brought that no claim has taken: those of several shards end each at its own time."""
+        found, since = self._reads.rest(source)
+        return Claimed(await self._read_as(source, found), is_all=True, since=since)
+
+    async def _read_as(self, source: Source, found: Sequence[Found]) -> list[Entry]:
         entries = [_entry(shard, id_, fields) for shard, some in found for id_, fields in some]
         if len(found) > 1:
             entries.sort(key=_when)  # in the order in which they came, as far as one read shows it
-        is_all = all(len(some) < each for _, some in found)
-        return Claimed(await self._words.whole(entries, source.app_id), is_all, since)
+        return await self._words.whole(entries, source.app_id)
 
     async def _read(
         self, source: Source, shards: Mapping[int, int], block: timedelta
