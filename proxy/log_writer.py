@@ -110,7 +110,7 @@ class LogWriter:
 
     def _takes_more(self) -> bool:
         """Would a write not block? The thread waits until it would not."""
-        patient = threading.current_thread() is self._thread
+        patient = threading.current_thread() is self._thread and time.monotonic() < self._give_up_at
         poll = select.poll()
         poll.register(self._descriptor, select.POLLOUT)
         while not poll.poll(_GATHER_S * 1000 if patient else 0):

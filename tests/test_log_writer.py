@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -102,7 +103,9 @@ def test_a_reader_who_never_comes_back_does_not_keep_the_process_from_ending(pip
     writer = started(writing, losses)
     for _ in range(1000):
         writer.write(LINE)
+    started_at = time.monotonic()
     writer.close()  # would never return
+    assert time.monotonic() - started_at < 5  # not a moment more for each piece of what waits
     assert losses.wait_for(lambda lines: lines >= 1000 - PIPE_BYTES // len(LINE))
 
 
