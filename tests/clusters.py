@@ -31,6 +31,7 @@ class Clustered:
     ) -> None:
         """`down_after_ms`: so long a node gives no word before another takes its place."""
         self._folder, self._start, self._down_after_ms = folder, start, down_after_ms
+        self._replicas = replicas
         self.ports = [_free_port() for _ in range(masters * (1 + replicas))]
         self._servers: dict[int, Child] = {}
         self._ids: dict[int, str] = {}
@@ -86,7 +87,9 @@ class Clustered:
     def is_well(self) -> bool:
         """All slots are served, every master has a replica that follows, and all nodes know that."""
         views = [self._masters_by(port) for port in self._servers]
-        followed = all(self.server(port).info("replication")["connected_slaves"] for port in views[0].values())
+        followed = not self._replicas or all(
+            self.server(port).info("replication")["connected_slaves"] for port in views[0].values()
+        )
         return followed and all(view == views[0] for view in views) and all(map(self._is_up, self._servers))
 
     def owner(self, key: str) -> int:
@@ -146,7 +149,7 @@ class Clustered:
             "requirepass": PASSWORD, "masterauth": PASSWORD,
             "user": f"app on >{APP_PASSWORD} ~proxy:* +@all -@admin -@dangerous",
             "cluster-enabled": "yes", "cluster-config-file": "nodes", "cluster-node-timeout": str(self._down_after_ms),
-            "cluster-replica-validity-factor": "0",
+            "cluster-replica-validity-factor": "0", "cluster-require-full-coverage": "yes" if self._replicas else "no",
         }  # fmt: skip
         (folder / "conf").write_text("".join(f"{key} {value}\n" for key, value in options.items()))
 

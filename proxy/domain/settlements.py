@@ -36,6 +36,14 @@ class Claimed:
 
 
 @dataclass(frozen=True)
+class Renewed:
+    """Which of some leases were not renewed. `lost`: the entries are not ours any more; `unknown`: no answer came."""
+
+    lost: list[bytes] = field(default_factory=list)
+    unknown: list[bytes] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class Finish:
     """The entry is done with and goes. Of this and others `notes` are for the history."""
 
@@ -123,13 +131,15 @@ class SettleResult:
 
     `foreign`: another worker has the entry, nothing was done. `buried`: the store refused this one settlement each time
     it was asked, so it became this dead letter instead. `failed`: it refused that too; the entry stays pending.
-    `unnoted`: why the history took no note of something that was settled.
+    `unnoted`: why the history took no note of something that was settled. `away`: where the entry lies gave no answer;
+    to be asked again.
     """
 
     foreign: list[bytes] = field(default_factory=list)
     failed: list[bytes] = field(default_factory=list)
     buried: list[Bury] = field(default_factory=list)
     unnoted: list[str] = field(default_factory=list)
+    away: list[bytes] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,21 @@ from proxy.store.first_contact import layout_of_async
 from proxy.store.keys import Layout
 from proxy.store.masters import options_of, plain_options
 from proxy.store.round_trips import RoundTrips
-from proxy.store.slots import Address, Command, Exchange, Nodes, NotSent, words
+from proxy.store.slots import Address, Batch, Command, Exchange, NodeAway, Nodes, NotSent, is_unanswered, words
 from proxy.store_address import StoreAddress
+
+_PATIENCE_S = 0.5  # with what a node refuses, where others have done their part
+_SILENCE_S = 1.0  # of a node, likewise
+_REST_S = 1.0  # for a node that gave no answer; then one caller tries it
+_PROBE_S = 0.3
+_LOOK_EVERY_S = 0.25  # while a node rests: another may have its slots
 
 
 class ClusterTrips:
-    """What RoundTrips is for one server."""
+    """What RoundTrips is for one server.
+
+    A node that gives no answer holds up no other: what lies there is answered NodeAway, at once while it rests.
+    """
 
     def __init__(self, address: StoreAddress, timeout_s: float) -> None:
         self.nodes = Nodes(address.nodes)
@@ -32,6 +41,8 @@ class ClusterTrips:
         self._kind = SSLConnection if is_tls else Connection
         self._options = {**plain_options(address.url), **options, "retry": Retry(NoBackoff(), 0)}
         self._trips: dict[Address, _NodeTrips] = {}
+        self._rests: dict[Address, float] = {}  # nodes that gave no answer, until then
+        self._looked_at = 0.0
         self._looking = asyncio.Lock()
 
     def pool(self) -> ConnectionPool:
@@ -40,25 +51,44 @@ class ClusterTrips:
 
     async def ask(self, commands: Sequence[Command], seconds: float | None = None) -> list[Any]:
         """The answers in order; what a node says against one command is its answer, a ResponseError. What was not
-        carried out is sent again until time is up. Raises RedisError where there is no answer.
+        carried out is sent again until time is up. Where some nodes give no answer, that is a NodeAway. Raises
+        RedisError where none does.
         """
         clock, nodes = asyncio.get_running_loop().time, self.nodes
-        until = clock() + (self._timeout_s if seconds is None else seconds)
+        began = clock()
+        until = began + (self._timeout_s if seconds is None else seconds)
         exchange = Exchange(commands, nodes)
         while True:
+            if self._rests and clock() >= self._looked_at + _LOOK_EVERY_S:
+                nodes.is_old = True
             if nodes.is_old and not exchange.has_moved:
                 await self._look(until)
             await self._round(exchange, until - clock())
             pause_s = exchange.pause_s()
             if pause_s is None:
-                return exchange.answers
-            if clock() + pause_s >= until:
-                for _, error in exchange.refusals():
-                    if not isinstance(error, ResponseError):
-                        raise error
-                return exchange.answers
+                break
+            if clock() + pause_s >= (min(until, began + _PATIENCE_S) if exchange.is_partly_answered else until):
+                self._give_up(exchange)
+                break
             if pause_s:
                 await asyncio.sleep(pause_s)
+        return self._outcome(exchange) if exchange.has_failed else exchange.answers
+
+    def _give_up(self, exchange: Exchange) -> None:
+        exchange.has_failed = True
+        for at, error in exchange.refusals():
+            if isinstance(at, tuple) and isinstance(error, NotSent):
+                self._rests[at] = asyncio.get_running_loop().time() + _REST_S
+
+    def _outcome(self, exchange: Exchange) -> list[Any]:
+        answers = exchange.answers
+        if exchange.is_partly_answered:
+            return [_away(answer) if is_unanswered(answer) else answer for answer in answers]
+        unanswered = filter(is_unanswered, answers)
+        lost = next((error for error in unanswered if not isinstance(error, ResponseError)), None)
+        if lost is None:
+            return answers
+        raise lost if self._rests.keys() >= {*self.nodes.masters} else _away(lost)
 
     async def ask_at(self, at: Address, commands: Sequence[Command], seconds: float | None = None) -> list[Any]:
         """The same with this node, which is asked once."""
@@ -86,28 +116,56 @@ class ClusterTrips:
             await trips.aclose()
 
     async def _round(self, exchange: Exchange, seconds: float) -> None:
-        batches = exchange.batches()
-        asked = [self.ask_at(at, batch.commands, seconds) for at, batch in batches.items()]
-        found: list[Any]
-        if len(asked) == 1:
+        now, asked = asyncio.get_running_loop().time(), dict[Address, Batch]()
+        tried = set[Address]()  # nodes that have rested
+        for at, batch in exchange.batches().items():
+            rests_until = self._rests.get(at)
+            if rests_until is not None and now < rests_until:
+                exchange.fail(batch, NodeAway("it gave none just now"))
+                continue
+            asked[at] = batch
+            if rests_until is not None:
+                self._rests[at] = now + _REST_S  # the others need not try it too
+                tried.add(at)
+        for at, answers in (await self._ask_all(asked, tried, seconds)).items():
+            if not isinstance(answers, BaseException):
+                self._rests.pop(at, None)
+                exchange.take(at, asked[at], answers)
+                continue
+            if not isinstance(answers, RedisError):
+                raise answers
+            self.nodes.doubt(at)
+            if at in tried or isinstance(answers, RedisTimeoutError):
+                self._rests[at] = now + _REST_S
+                exchange.fail(asked[at], RedisConnectionError(str(answers)))
+            else:
+                exchange.fail(asked[at], answers)
+
+    async def _ask_all(
+        self, batches: dict[Address, Batch], tried: set[Address], seconds: float
+    ) -> dict[Address, list[Any] | BaseException]:
+        """Side by side. Who is silent while others have answered is not waited for until time is up."""
+
+        async def ask(at: Address) -> list[Any] | BaseException:
+            commands = batches[at].commands
+            is_short = at in tried and commands[0][0] != "XREADGROUP"  # that one waits for entries
             try:
-                found = [await asked[0]]
+                return await self.ask_at(at, commands, min(seconds, _PROBE_S) if is_short else seconds)
             except RedisError as error:
-                found = [error]
-        else:
-            found = await asyncio.gather(*asked, return_exceptions=True)
-        lost: BaseException | None = None
-        for (at, batch), answers in zip(batches.items(), found, strict=True):
-            match answers:
-                case NotSent():
-                    exchange.fail(batch, answers)
-                case BaseException():
-                    self.nodes.doubt(at)
-                    lost = answers
-                case _:
-                    exchange.take(at, batch, answers)
-        if lost is not None:
-            raise lost
+                return error
+
+        if len(batches) == 1:
+            (at,) = batches
+            return {at: await ask(at)}
+        tasks = {at: asyncio.ensure_future(ask(at)) for at in batches}
+        try:
+            done, silent = await asyncio.wait(tasks.values(), timeout=_SILENCE_S) if tasks else (set(), set())
+            if silent and not any(isinstance(task.result(), list) for task in done):
+                await asyncio.wait(silent)
+        finally:
+            for task in tasks.values():
+                task.cancel()
+        return {at: task.result() if task.done() else RedisTimeoutError("no answer") for at, task in tasks.items()}
 
     async def _look(self, until: float) -> None:
         """As that of Cluster."""
@@ -117,6 +175,7 @@ class ClusterTrips:
         async with self._looking:
             if not self.nodes.is_old:
                 return
+            self._looked_at = clock()
             for at in self.nodes.to_ask():
                 if clock() >= until:
                     return
@@ -134,7 +193,12 @@ class ClusterTrips:
     async def _drop_others(self) -> None:
         """The connections to nodes that are none any more, or none that is asked."""
         for at in self._trips.keys() - {*self.nodes.masters}:
+            self._rests.pop(at, None)
             await self._trips[at].leave()
+
+
+def _away(error: RedisError) -> NodeAway:
+    return NodeAway(f"a node of the cluster does not do it: {error}")
 
 
 class _NodeTrips(RoundTrips):

@@ -49,6 +49,10 @@ class NoClusterNode(NotSent):
     """It is not known who has the slot, or nobody has it."""
 
 
+class NodeAway(RedisConnectionError):
+    """The node that has the slot gives no answer, and others do: what lies there may go on."""
+
+
 def slot_of(command: Command) -> int | None:
     """None: any node may answer."""
     key = _first_key(command)
@@ -171,6 +175,7 @@ class Exchange:
         self._all = self._pending = _units(commands)
         self._asked: dict[int, Address] = {}  # who was asked last, by a unit's first place
         self.has_moved = False  # a node has just said where to: what another one says now may be older
+        self.has_failed = False  # some of it is left without an answer
         self._pauses = 0
 
     def batches(self) -> dict[Address, Batch]:
@@ -207,7 +212,8 @@ class Exchange:
                 self.answers[place] = answer
 
     def fail(self, batch: Batch, error: RedisError) -> None:
-        """None of it was sent."""
+        """There is no answer to any of it; NotSent: it was not sent, and is to be sent again."""
+        self.has_failed = True
         for place in batch.places:
             if place >= 0:
                 self.answers[place] = error
@@ -229,6 +235,11 @@ class Exchange:
         if self._pauses == 1 and not any(self._needs_time(unit) for unit in self._pending):
             return 0.0
         return float(min(_FIRST_PAUSE_S * 2 ** min(self._pauses - 1, 10), _LONGEST_PAUSE_S))
+
+    @property
+    def is_partly_answered(self) -> bool:
+        """Some node has carried out what it was asked."""
+        return any(not any(map(is_unanswered, self._answers_of(unit))) for unit in self._all)
 
     def asked(self) -> Iterable[Address]:
         return self._asked.values()
@@ -269,8 +280,10 @@ class Exchange:
         return True
 
     def _refusal(self, unit: _Unit) -> RedisError | None:
-        answers = (self.answers[place] for place in unit.places)
-        return next((answer for answer in answers if isinstance(answer, _REFUSALS)), None)
+        return next((answer for answer in self._answers_of(unit) if isinstance(answer, _REFUSALS)), None)
+
+    def _answers_of(self, unit: _Unit) -> Iterable[Any]:
+        return (self.answers[place] for place in unit.places)
 
     def _needs_time(self, unit: _Unit) -> bool:
         refusal = self._refusal(unit)
@@ -279,6 +292,11 @@ class Exchange:
 
 # MOVED is an AskError to the library, MASTERDOWN a ClusterDownError. What is read-only has written nothing.
 _REFUSALS = (AskError, ClusterDownError, NotSent, ReadOnlyError, TryAgainError)
+
+
+def is_unanswered(answer: Any) -> bool:
+    """Nothing is known of what was asked, or the node has not carried it out."""
+    return isinstance(answer, RedisError) and (not isinstance(answer, ResponseError) or is_refused(answer))
 
 
 def is_refused(error: RedisError) -> bool:

@@ -2,7 +2,7 @@
 
 from redis.exceptions import MasterDownError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 
-from proxy.store.slots import is_refused
+from proxy.store.slots import NodeAway, is_refused
 
 
 def is_the_stores_own(error: RedisError) -> bool:
@@ -10,6 +10,11 @@ def is_the_stores_own(error: RedisError) -> bool:
     if not isinstance(error, ResponseError) or isinstance(error, OutOfMemoryError) or is_refused(error):
         return True
     return any(sign in str(error) for sign in _OWN_TROUBLE)
+
+
+def is_one_nodes(error: object) -> bool:
+    """A node of a cluster is away, and the others are not: only what lies there has to wait."""
+    return isinstance(error, NodeAway)
 
 
 def is_no_masters(error: object) -> bool:

@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from proxy.domain.lanes import Source
 from proxy.domain.settlements import Bury, Entry, Settlement, SettleResult
 from proxy.store.queue.streams import RedisQueue
+from proxy.store.slots import NodeAway
 from proxy.worker.in_flight import InFlightLimit
 from proxy.worker.leases import Leases
 from proxy.worker.observer import RelayObserver
@@ -200,21 +201,27 @@ class StreamConsumer:
                 self._observer.store.failed(error)
                 await asyncio.sleep(_STORE_AWAY_S)
             else:
-                self._observer.store.answered()
+                if result.away:
+                    self._observer.store.failed(NodeAway())
+                else:
+                    self._observer.store.answered()
                 break
         self._observer.unnoted(result.unnoted)
         if result.foreign:
             self._observer.leases_lost(self.source.name, len(result.foreign))
         if result.failed:
             log.error("entries cannot be settled, they stay pending", source=self.source.name, count=len(result.failed))
-        undone = {*result.foreign, *result.failed}
-        for settlement in settlements:
+        away = {*result.away}
+        undone, ended = {*result.foreign, *result.failed}, [it for it in settlements if it.entry_id not in away]
+        for settlement in ended:
             del self._deciding[settlement.entry_id]
             if isinstance(settlement, Bury) and settlement.entry_id not in undone:
                 self._observer.buried(settlement)
         for bury in result.buried:  # instead of what the store refused to do
             self._observer.buried(bury)
-        self._end([settlement.entry_id for settlement in settlements])
+        self._end([settlement.entry_id for settlement in ended])
+        if away:
+            asyncio.get_running_loop().call_later(_STORE_AWAY_S, self._wanted.set)
 
     async def settled(self) -> None:
         """Returns once the store has taken everything that was decided."""

@@ -50,13 +50,15 @@ def ending(result: Result | None, outcome: Outcome | None) -> Ending:
 class Acquired:
     """Those that may go out now, those that a later accepted one covers, and those whose lock another worker has.
 
-    `early`: a later one may be shown, and they would take its place. It is to be tried again.
+    `early`: a later one may be shown, and they would take its place. It is to be tried again. `away`: the node of a
+    cluster that has their locks is.
     """
 
     ready: list[Addressed] = field(default_factory=list)
     superseded: list[ClaimedJob] = field(default_factory=list)
     busy: list[ClaimedJob] = field(default_factory=list)
     early: list[ClaimedJob] = field(default_factory=list)
+    away: list[ClaimedJob] = field(default_factory=list)
 
 
 class Conversations:
@@ -90,8 +92,15 @@ class Conversations:
         for claimed, push in pushes:
             by_conversation.setdefault(conversation_of(push.job), []).append((claimed, push))
         await self._release([])
-        asked = [name for name in by_conversation if name not in self._behind]
-        states = await self._locks.acquire(self._lane, asked, self._lock_ttl) if asked else []
+        for name in {it.conversation for it in self._unreleased}:
+            acquired.away.extend(claimed for claimed, _ in by_conversation.pop(name, []))
+        names = [name for name in by_conversation if name not in self._behind]
+        found = await self._locks.acquire(self._lane, names, self._lock_ttl) if names else []
+        known = {name: state for name, state in zip(names, found, strict=True) if state is not None}
+        for name in names:
+            if name not in known:
+                acquired.away.extend(claimed for claimed, _ in by_conversation.pop(name))
+        asked, states = list(known), list(known.values())
         free = {name for name, state in zip(asked, states, strict=True) if state.is_free}
         for name, state in zip(asked, states, strict=True):
             by_conversation[name], covered = _split(by_conversation[name], state)
@@ -131,14 +140,12 @@ class Conversations:
 
     async def _release(self, releases: Sequence[LockRelease]) -> None:
         releasing, self._unreleased = [*self._unreleased, *releases], []
-        done = not releasing
+        undone = releasing
         try:
             if releasing:
-                await self._locks.release(self._lane, releasing, self._shown_ttl)
-                done = True
+                undone = await self._locks.release(self._lane, releasing, self._shown_ttl)
         finally:
-            if not done:
-                self._unreleased = [*releasing, *self._unreleased]
+            self._unreleased = [*undone, *self._unreleased]
 
     def freed(self, job: Job, *, accepted: bool) -> tuple[list[ClaimedJob], list[ClaimedJob]]:
         """What was held back behind this job: those that it covers now, and those that go on."""

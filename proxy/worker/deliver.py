@@ -36,7 +36,7 @@ from proxy.domain.transfers import FailureKind, Response, TransportFailure
 from proxy.ports import Authorization, Transport, Wire
 from proxy.store.devices.addresses import RedisAddresses
 from proxy.store.records import UnreadableRecord, load_job
-from proxy.store.troubles import is_the_stores_own
+from proxy.store.troubles import is_one_nodes, is_the_stores_own
 from proxy.worker.batches import Addressed, Batch, Sent, WaitingBatches, batches_of
 from proxy.worker.consumer import POISON_DELIVERIES, StreamConsumer
 from proxy.worker.conversations import Conversations, Ending, ending
@@ -110,6 +110,7 @@ class LaneWorker:
         self._answers: list[tuple[Sent, Response | TransportFailure | Exception]] = []
         self._some_answered = asyncio.Event()
         self._under_way = 0  # requests
+        self._later = 0  # batches that wait for a node of the store
         self._is_closing = False
         self._progress_at = clock()
         self._trouble = ""  # why the last request, or the last look-up, failed
@@ -228,12 +229,19 @@ class LaneWorker:
         except Exception as error:  # noqa: BLE001  one that escapes a job makes it a dead letter, and the loop goes on
             self._bury([claimed for batch in batches for claimed in batch.jobs], error)
             return 0
-        self._observer.store.answered()
+        if not self._later:
+            self._observer.store.answered()
         return sum(self._send(batch, addressed, authorization) for batch, addressed in prepared)
 
     async def _after_store_error(self, batches: Sequence[Batch], error: RedisError) -> int:
         """A store in trouble is waited for with the jobs in hand; a job that it cannot serve is left for later."""
         self._trouble = f"store: {type(error).__name__}"
+        if is_one_nodes(error):
+            if len(batches) > 1:
+                return sum([await self._send_next([batch]) for batch in batches])
+            self._observer.store.failed(error)
+            self._put_later(batches)
+            return 0
         if is_the_stores_own(error):
             self._observer.store.failed(error)
             self._waiting.put_first([batch for batch in batches if self._is_ours(batch)])
@@ -243,6 +251,16 @@ class LaneWorker:
             return sum([await self._send_next([batch]) for batch in batches])
         self._leave([id_ for batch in batches for id_ in batch.entry_ids], self._trouble)
         return 0
+
+    def _put_later(self, batches: Sequence[Batch]) -> None:
+        """The node of a cluster that has something of these is away, and the others wait for none of them."""
+        self._later += len(batches)
+
+        def put() -> None:
+            self._later -= len(batches)
+            self._waiting.put([batch for batch in batches if self._is_ours(batch)])
+
+        asyncio.get_running_loop().call_later(_STORE_AWAY_S, put)
 
     async def _prepare(self, batches: Sequence[Batch], looked_up: LaneRead | None = None) -> list[Prepared]:
         """Read where all of them go, in one look-up, and settle those that go nowhere."""
@@ -325,6 +343,8 @@ class LaneWorker:
             self.consumer.settle(Postpone(claimed.entry_id, claimed.put_off(), now + _LOCK_BUSY))
         for claimed in acquired.early:
             self.consumer.settle(Postpone(claimed.entry_id, claimed.put_off(), now + _EARLY))
+        if acquired.away:
+            self._put_later(batches_of(acquired.away, self._wire))
         return {claimed.entry_id: push for claimed, push in acquired.ready}
 
     def _send(

@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from redis.exceptions import ResponseError
 
 from proxy.domain.lanes import Source
+from proxy.domain.settlements import Renewed
 
-Renew = Callable[[Source, Sequence[bytes]], Awaitable[list[bytes]]]
+Renew = Callable[[Source, Sequence[bytes]], Awaitable[Renewed]]
 _NEVER = float("-inf")
 
 
@@ -59,14 +60,15 @@ class Leases:
                 continue
             since = self._clock()
             try:
-                gone = await renew(source, ids)
+                answer = await renew(source, ids)
             except ResponseError as error:
                 refused = error
                 continue
-            lost += sum(id_ in renewed for id_ in gone)  # the others were settled while we asked
-            self.drop(source, gone)
+            lost += sum(id_ in renewed for id_ in answer.lost)  # the others were settled while we asked
+            self.drop(source, answer.lost)
+            unknown = {*answer.unknown}
             for id_ in ids:
-                if id_ in renewed:
+                if id_ in renewed and id_ not in unknown:
                     renewed[id_] = max(since, renewed[id_])
         if refused is not None:
             raise refused

@@ -39,7 +39,7 @@ from proxy.store.history_records import NotesOfMessage
 from proxy.store.queue.streams import lane_name
 from proxy.store.records import UnreadableRecord, load_offline_message
 from proxy.store.scripts import Command
-from proxy.store.troubles import is_the_stores_own
+from proxy.store.troubles import is_one_nodes, is_the_stores_own
 from proxy.usecases.note_plan import note_of_reader, notes_of_all, notes_of_own, notes_of_some
 from proxy.usecases.plan_alerts import Planned, PlanResult, alert_of, jobs_for, readers_of, treatments_of
 from proxy.worker.consumer import POISON_DELIVERIES, StreamConsumer
@@ -260,11 +260,18 @@ class PlanWorker:
         jobs = jobs_for(self._routes, alert, open_, found.devices, ())
         return any(job.alert.text.title for _, job in jobs) if jobs else bool(open_)
 
-    async def _plan(self, plans: Sequence[Plan]) -> None:
-        """Plan them together; where one of them fails, each by itself, for it must not hold up the others."""
+    async def _plan(self, plans: Sequence[Plan], *, apart: bool = False) -> None:
+        """Plan them together; where one of them fails, each by itself, for it must not hold up the others.
+
+        `apart`: nobody waits for it, so a node of a cluster that is away is waited for.
+        """
         try:
-            await self._with_patience(plans)
+            await self._patiently([plan.entry.id for plan in plans], partial(self._append_all, plans), apart=apart)
         except (RedisError, OverflowError, ValueError) as error:
+            if is_one_nodes(error) and not apart:
+                for plan in plans:
+                    self._tasks.start(self._plan([plan], apart=True))
+                return
             if len(plans) > 1:
                 for plan in plans:
                     await self._plan([plan])
@@ -305,13 +312,18 @@ class PlanWorker:
         await asyncio.wait(waiting)
         await self._withdraw(notices)
 
-    async def _withdraw(self, notices: Sequence[Notice]) -> None:
+    async def _withdraw(self, notices: Sequence[Notice], *, apart: bool = False) -> None:
         """Take back what they say. What fails of them is left for a later try, as with plans."""
         assert self._withdrawals is not None  # noqa: S101  for mypy: without them there are no notices
         done = list[tuple[Notice, int, PlanEnd]]()
         try:
-            done = await self._patiently([it.entry.id for it in notices], partial(self._withdrawals.withdraw, notices))
+            ids = [it.entry.id for it in notices]
+            done = await self._patiently(ids, partial(self._withdrawals.withdraw, notices), apart=apart)
         except Exception as error:
+            if is_one_nodes(error) and not apart:
+                for notice in notices:
+                    self._tasks.start(self._withdraw([notice], apart=True))
+                return
             if len(notices) > 1:  # each by itself: one of them is the cause
                 for notice in notices:
                     await self._withdraw([notice])
@@ -325,16 +337,16 @@ class PlanWorker:
             self.consumer.settle(end)
         self.consumer.release([notice.entry.id for notice in notices])
 
-    async def _with_patience(self, plans: Sequence[Plan]) -> None:
-        await self._patiently([plan.entry.id for plan in plans], partial(self._append_all, plans))
+    async def _patiently(self, ids: Sequence[bytes], work: Callable[[], Awaitable[_T]], *, apart: bool = True) -> _T:
+        """A store in trouble is waited for with the entries in hand: six leases of it would make them all poison.
 
-    async def _patiently(self, ids: Sequence[bytes], work: Callable[[], Awaitable[_T]]) -> _T:
-        """A store in trouble is waited for with the entries in hand: six leases of it would make them all poison."""
+        Unless `apart` others wait behind this, and may have nothing to do with a node that is away.
+        """
         while True:
             try:
                 done = await work()
             except RedisError as error:
-                if not (is_the_stores_own(error) and self.consumer.may_act(ids)):
+                if not (is_the_stores_own(error) and self.consumer.may_act(ids)) or (is_one_nodes(error) and not apart):
                     raise
                 self._observer.store.failed(error)
                 await asyncio.sleep(_STORE_AWAY_S)

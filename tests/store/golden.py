@@ -364,6 +364,7 @@ async def _look(redis: Any) -> dict[str, Any]:
         "board": [
             [it.is_free, it.shown and [it.shown.sequence, it.shown.sent_at_ms, it.shown.accepted_at_ms]]
             for it in await RedisConversationLocks(redis, "worker-1").acquire(MIPUSH, [LINE, "4e5f"], DAY)
+            if it
         ],
         "unknown": [account for account, one in zip(accounts, known.destinations, strict=True) if one.unknown],
         "provider token": await _provider_token(redis, signs="another").current(),

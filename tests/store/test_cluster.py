@@ -1,6 +1,7 @@
 """A store of several masters: who is asked, what a moving slot and a lost node cost, and whom."""
 
 import asyncio
+import socket
 import socketserver
 import threading
 import time
@@ -20,7 +21,7 @@ from proxy.domain.idempotency import Begun, Call, Running, call_of
 from proxy.domain.lanes import Callbacks
 from proxy.domain.limits import Admitted, Blocked, Budget
 from proxy.domain.offline_messages import Letter
-from proxy.domain.settlements import Finish, SettleResult
+from proxy.domain.settlements import Entry, Finish, Renewed, SettleResult
 from proxy.errors import StoreUnavailable
 from proxy.local.ports import free_port
 from proxy.store import keys
@@ -34,7 +35,8 @@ from proxy.store.scripts import ask, ask_now, ask_strictly
 from proxy.store.server.embedded import server_binary
 from proxy.store.server.health import RedisHealth
 from proxy.store.server.metrics import RedisMetrics
-from proxy.store.troubles import is_the_stores_own
+from proxy.store.slots import NodeAway
+from proxy.store.troubles import is_one_nodes, is_the_stores_own
 from proxy.store.users.admission import RedisAdmission
 from proxy.store.users.blocks import RedisBlocks
 from proxy.store.users.idempotency import RedisIdempotency
@@ -338,7 +340,7 @@ def test_jobs_are_claimed_and_settled_where_they_lie(servers: Clustered, app_id:
             while len(entries) < 100:
                 entries += (await queue.claim(lane, 100, SECOND)).entries
             assert len({it.id for it in entries}) == 100
-            assert await queue.renew(lane, [it.id for it in entries]) == []
+            assert (await queue.renew(lane, [it.id for it in entries])).lost == []
             assert await queue.settle_jobs(lane, [Finish(it.id) for it in entries]) == SettleResult()
         assert await queue.lengths(lanes) == [0, 0]
         assert (await queue.claim(lanes[0], 100, NO_WAIT)).entries == []
@@ -364,7 +366,7 @@ def test_all_shards_are_waited_for_at_once_and_what_one_brings_ends_the_wait(ser
             while len(found) < count:
                 entries = (await queue.claim(lane, 100, SECOND)).entries
                 found += [entry.record for entry in entries]
-                assert await queue.renew(lane, [entry.id for entry in entries]) == []
+                assert (await queue.renew(lane, [entry.id for entry in entries])).lost == []
             return sorted(found)
 
         assert (await queue.claim(lane, 100, 10 * MS)).entries == []
@@ -385,9 +387,9 @@ def test_the_locks_of_conversations_in_several_shards_are_released_together(serv
 
     async def scenario(redis: Any) -> None:
         locks = RedisConversationLocks(redis, "worker-1")
-        assert all(state.is_free for state in await locks.acquire(lane, names, DAY))
+        assert all(state and state.is_free for state in await locks.acquire(lane, names, DAY))
         await locks.release(lane, [LockRelease(name) for name in names], DAY)
-        assert all(state.is_free for state in await locks.acquire(lane, names, DAY))
+        assert all(state and state.is_free for state in await locks.acquire(lane, names, DAY))
 
     with_redis(servers.url(), scenario)
 
@@ -448,11 +450,78 @@ def test_a_node_that_is_away_hides_nothing_of_the_others_shards(servers: Cluster
     servers.wait(servers.is_well, "the cluster")
 
 
-class Node:
-    """Says that it has all slots, and then the same to every command."""
+@pytest.fixture(scope="module")
+def unreplicated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clustered]:
+    """Nobody takes the place of a master that is away."""
+    with clustered(tmp_path_factory.mktemp("unreplicated"), replicas=0) as it:
+        yield it
 
-    def __init__(self, answer: bytes) -> None:
-        self._answer = answer
+
+def test_what_lies_on_nodes_that_answer_goes_on_and_the_rest_is_asked_for_again(
+    unreplicated: Clustered, app_id: str
+) -> None:
+    servers, lane = unreplicated, apns_lane(app_id)
+
+    async def scenario(redis: Any) -> None:
+        queue = queue_of(redis)
+        await queue.ensure_groups(lane)
+        away = servers.masters()[0]
+        lost = {shard for shard, stream in enumerate(queue.streams(lane)) if servers.owner(stream) == away}
+        jobs = [(lane, job(lane, f"user-{n}")) for n in range(100)]
+        chunks = list(queue.chunks(app_id, "m1", jobs, 50))
+        shards = [queue.layout.shard_of_account(chunk.jobs[0][1].account) for chunk in chunks]
+        await queue.append_planned(chunks, NOON)
+        entries = list[Entry]()
+        while len(entries) < 100:
+            entries += (await queue.claim(lane, 200, SECOND)).entries
+        held = {entry.id for entry in entries if int(entry.id.partition(b"/")[2]) in lost}
+        assert 0 < len(held) < 100
+        with servers.halted(away):
+            results, _ = await queue.append_planned(list(queue.chunks(app_id, "m2", jobs, 50)), NOON)
+            assert {shard for shard, it in zip(shards, results, strict=True) if is_one_nodes(it.error)} == lost
+            assert await queue.renew(lane, [entry.id for entry in entries]) == Renewed(unknown=sorted_as(entries, held))
+            assert await queue.take_over(lane, 100, suspect=True) == []
+            assert await queue.abandoned([lane]) == []
+            assert not (await queue.move_due([lane], [app_id], NOON, 100)).errors
+            locks, names = RedisConversationLocks(redis, "worker-1"), [f"{number:032x}" for number in range(50)]
+            states = await locks.acquire(lane, names, DAY)
+            hidden = [name for name in names if queue.layout.shard_of_digest(name) in lost]
+            assert [name for name, state in zip(names, states, strict=True) if state is None] == hidden
+            assert {it.conversation for it in await locks.release(lane, list(map(LockRelease, names)), DAY)} == {
+                *hidden
+            }
+            result = await queue.settle_jobs(lane, [Finish(entry.id) for entry in entries])
+            assert (result.foreign, result.failed, {*result.away}) == ([], [], held)
+        servers.wait(servers.is_well, "the cluster")
+        with suppress(RedisError):  # whoever is the first to ask it again
+            await queue.lengths([lane])
+        result = await queue.settle_jobs(lane, [Finish(id_) for id_ in held])
+        assert not {*result.away, *result.failed}
+
+    with_redis(servers.url(), scenario)
+
+
+def sorted_as(entries: Sequence[Entry], ids: set[bytes]) -> list[bytes]:
+    """In the order of renewals: shard by shard, as the first of each stands."""
+    by_shard: dict[bytes, list[bytes]] = {}
+    for entry in entries:
+        by_shard.setdefault(entry.id.partition(b"/")[2], []).append(entry.id)
+    return [id_ for some in by_shard.values() for id_ in some if id_ in ids]
+
+
+class Node:
+    """Says that it has all slots, and then the same to every command. `other`: a port that has the second half."""
+
+    def __init__(self, answer: bytes, other: int | None = None) -> None:
+        self._answer, self._other = answer, other
+
+    def slots(self, own: int) -> bytes:
+        def part(first: int, last: int, port: int) -> bytes:
+            return b"*3\r\n:%d\r\n:%d\r\n*2\r\n$9\r\n127.0.0.1\r\n:%d\r\n" % (first, last, port)
+
+        if self._other is None:
+            return b"*1\r\n" + part(0, 16383, own)
+        return b"*2\r\n" + part(0, 8191, own) + part(8192, 16383, self._other)
 
     @contextmanager
     def serving(self) -> Iterator[str]:
@@ -463,8 +532,7 @@ class Node:
             def handle(self) -> None:
                 while head := self.rfile.readline():
                     words = [self.rfile.readline() for _ in range(2 * int(head[1:]))][1::2]  # each after its length
-                    own = b":%d\r\n" % self.connection.getsockname()[1]
-                    slots = b"*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$9\r\n127.0.0.1\r\n" + own
+                    slots = outer.slots(self.connection.getsockname()[1])
                     self.wfile.write(slots if words[0] == b"CLUSTER\r\n" else outer._answer + b"\r\n")
 
         class Server(socketserver.ThreadingTCPServer):
@@ -509,6 +577,28 @@ def test_what_stays_wrong_is_said_when_time_is_up(answer: bytes) -> None:
             await redis.aclose()
 
         asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("is_silent", [False, True], ids=["it refuses connections", "it is silent"])
+def test_a_node_that_is_away_holds_up_no_other_and_is_asked_by_one_a_second(is_silent: bool) -> None:
+    here, there = ("GET", "bar"), ("GET", "foo")  # slots 5061 and 12182
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with Node(b"+well", other=port if is_silent else 1).serving() as url:
+
+            async def scenario() -> None:
+                redis, clock = async_redis(url, timeout_s=30.0), asyncio.get_running_loop().time
+                started = clock()
+                for _ in range(20):
+                    found = await ask(redis, [here, there, here])
+                    assert (found[0], found[2], is_one_nodes(found[1])) == (b"well", b"well", True)
+                    assert await ask(redis, [here]) == [b"well"]
+                    with pytest.raises(NodeAway):
+                        await ask(redis, [there])
+                assert clock() - started < 15  # not once 30, nor 20 times what it takes to find out
+                await redis.aclose()
+
+            asyncio.run(scenario())
 
 
 def test_a_cluster_is_found_by_any_of_its_nodes_that_is_there() -> None:

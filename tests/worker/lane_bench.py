@@ -22,6 +22,7 @@ from proxy.store.queue.conversation_locks import RedisConversationLocks
 from proxy.store.queue.lane_states import RedisLaneStates
 from proxy.store.queue.streams import RedisQueue
 from proxy.store.records import load_job
+from proxy.store.slots import NodeAway
 from proxy.worker.consumer import StreamConsumer
 from proxy.worker.conversations import Conversations
 from proxy.worker.deliver import Channel, LaneWorker
@@ -80,12 +81,15 @@ class Reading(RedisAddresses):
 
     fault: Exception | None = None
     deaf: Exception | None = None
+    away: Sequence[str] = ()  # accounts whose node of a cluster gives no answer
     looked_up = 0
     questions = 0
 
     async def destinations(self, lane: Lane, jobs: Sequence[Job]) -> LaneRead:
         if self.fault is not None:
             raise self.fault
+        if any(job.account in self.away for job in jobs):
+            raise NodeAway
         self.questions += 1
         self.looked_up += len(jobs)
         return await super().destinations(lane, jobs)

@@ -393,6 +393,7 @@ class Settling:
     app_id: str
     failures: int = 0
     batches: list[list[bytes]] = field(default_factory=list)
+    away: list[bytes] = field(default_factory=list)  # what lies on a node that gives no answer
 
     def __post_init__(self) -> None:
         self.lane = mipush_lane(self.app_id)
@@ -412,7 +413,7 @@ class Settling:
             self.failures -= 1
             raise RedisConnectionError
         self.batches.append([settlement.entry_id for settlement in settlements])
-        return SettleResult()
+        return SettleResult(away=self.away)
 
     async def claim(self, count: int) -> list[bytes]:
         await queue_of(self.redis).ensure_groups(self.lane)
@@ -474,6 +475,28 @@ def test_a_store_that_is_away_is_waited_for_and_until_then_the_entry_is_held_as_
         assert settling.consumer.may_act([id_])  # so it is renewed
         await settling.consumer.settled()
         assert settling.batches == [[id_]]
+        assert settling.consumer.in_flight.used == 0
+
+    while_it_settles(store_url, app_id, scenario)
+
+
+def test_what_lies_on_a_node_that_is_away_is_settled_later_and_holds_up_nothing_else(
+    store_url: str, app_id: str
+) -> None:
+    async def scenario(settling: Settling) -> None:
+        one, two, three = await settling.claim(3)
+        settling.away = [one]
+        for id_ in (one, two):
+            settling.consumer.settle(Finish(id_))
+        while settling.consumer.in_flight.used > 2:
+            await asyncio.sleep(0.001)
+        assert settling.consumer.may_act([one])  # so it is renewed
+        settling.consumer.settle(Finish(three))
+        while settling.consumer.in_flight.used > 1:
+            await asyncio.sleep(0.001)
+        settling.away = []
+        await settling.consumer.settled()
+        assert settling.batches[0] == [one, two]
         assert settling.consumer.in_flight.used == 0
 
     while_it_settles(store_url, app_id, scenario)

@@ -22,11 +22,11 @@ class DeafOnce(RedisConversationLocks):
 
     was_told = False
 
-    async def release(self, lane: Lane, releases: Sequence[LockRelease], ttl: Any) -> None:
+    async def release(self, lane: Lane, releases: Sequence[LockRelease], ttl: Any) -> list[LockRelease]:
         if not self.was_told:
             self.was_told = True
             raise RedisConnectionError("away")
-        await super().release(lane, releases, ttl)
+        return await super().release(lane, releases, ttl)
 
 
 class Bench:

@@ -489,6 +489,23 @@ def test_a_conversation_is_free_again_after_the_provider_token_could_not_be_read
     on_lane(scenario, replaces=True)
 
 
+def test_a_job_that_lies_on_a_node_that_is_away_waits_for_it_and_holds_up_no_other(on_lane: OnLane) -> None:
+    async def scenario(bench: LaneBench) -> None:
+        bench.addresses.away = ["cai"]
+        await bench.put("ben", "cai", "dan")
+        await bench.worker.claim()
+        await bench.until(lambda: len(bench.sent) == 2)
+        await bench.put("eve")
+        await bench.worker.claim()
+        await bench.until(lambda: len(bench.results) == 3)
+        bench.addresses.away = []
+        await bench.worker.drained()
+        assert bench.results[-1] == ("cai", "accepted")
+        await bench.nothing_is_left()
+
+    on_lane(scenario)
+
+
 # leases
 
 

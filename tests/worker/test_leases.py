@@ -9,6 +9,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from proxy.domain.lanes import Callbacks, Lane, Source
+from proxy.domain.settlements import Renewed
 from proxy.worker.leases import Leases
 
 JOBS, OTHER, CALLBACKS = Lane("1", "main", "apns"), Lane("1", "main", "mipush"), Callbacks("1")
@@ -48,9 +49,9 @@ def test_renewing_counts_from_the_moment_before_the_call_and_forgets_what_is_los
     leases.take(JOBS, [b"1", b"2"], since=100.0)
     clock.now = 110.0
 
-    async def renew(_source: Source, ids: Sequence[bytes]) -> list[bytes]:
+    async def renew(_source: Source, ids: Sequence[bytes]) -> Renewed:
         clock.now = 114.0  # the store took its time
-        return [b"2"] if b"2" in ids else []
+        return Renewed(lost=[b"2"] if b"2" in ids else [])
 
     assert asyncio.run(leases.renew(renew)) == 1
     clock.now = 124.9
@@ -64,9 +65,9 @@ def test_what_was_settled_while_it_was_to_be_renewed_is_not_lost() -> None:
     leases = Leases(15.0, Clock())
     leases.take(JOBS, [b"1", b"2"], since=100.0)
 
-    async def renew(_source: Source, ids: Sequence[bytes]) -> list[bytes]:
+    async def renew(_source: Source, ids: Sequence[bytes]) -> Renewed:
         leases.drop(JOBS, [b"1"])  # the store had taken the settlement before it came to the renewal
-        return list(ids)
+        return Renewed(lost=list(ids))
 
     assert asyncio.run(leases.renew(renew)) == 1
     assert leases.count() == 0
@@ -79,8 +80,8 @@ def test_a_worker_that_was_stopped_for_a_lease_may_act_on_nothing_until_the_stor
     clock.now = 400.0
     assert not leases.may_act(JOBS, [b"1"])
 
-    async def still_ours(_source: Source, _ids: Sequence[bytes]) -> list[bytes]:
-        return []
+    async def still_ours(_source: Source, _ids: Sequence[bytes]) -> Renewed:
+        return Renewed()
 
     asyncio.run(leases.renew(still_ours))
     assert leases.may_act(JOBS, [b"1"])
@@ -90,11 +91,11 @@ def test_claims_and_settlements_while_the_store_is_asked_do_no_harm() -> None:
     leases = Leases(15.0, Clock())
     leases.take(JOBS, [b"1", b"2"], since=90.0)
 
-    async def renew(_source: Source, _ids: Sequence[bytes]) -> list[bytes]:
+    async def renew(_source: Source, _ids: Sequence[bytes]) -> Renewed:
         leases.take(OTHER, [b"9"], since=100.0)  # its first claim
         leases.take(JOBS, [b"3"], since=95.0)
         leases.drop(JOBS, [b"2"])
-        return []
+        return Renewed()
 
     asyncio.run(leases.renew(renew))
     assert leases.may_act(OTHER, [b"9"])
@@ -108,13 +109,29 @@ def test_without_an_answer_nothing_is_renewed() -> None:
     leases.take(JOBS, [b"1"], since=100.0)
     clock.now = 114.0
 
-    async def away(_source: Source, _ids: Sequence[bytes]) -> list[bytes]:
+    async def away(_source: Source, _ids: Sequence[bytes]) -> Renewed:
         raise RedisConnectionError
 
     with pytest.raises(RedisConnectionError):
         asyncio.run(leases.renew(away))
     clock.now = 115.0
     assert not leases.may_act(JOBS, [b"1"])
+
+
+def test_what_lies_on_a_node_that_is_away_is_not_renewed_and_not_lost() -> None:
+    clock = Clock()
+    leases = Leases(15.0, clock)
+    leases.take(JOBS, [b"1", b"2"], since=100.0)
+    clock.now = 114.0
+
+    async def renew(_source: Source, _ids: Sequence[bytes]) -> Renewed:
+        return Renewed(unknown=[b"2"])
+
+    assert asyncio.run(leases.renew(renew)) == 0
+    clock.now = 115.0
+    assert leases.may_act(JOBS, [b"1"])
+    assert not leases.may_act(JOBS, [b"2"])
+    assert leases.count() == 2
 
 
 def test_one_broken_stream_keeps_no_other_from_being_renewed_and_is_told() -> None:
@@ -124,10 +141,10 @@ def test_one_broken_stream_keeps_no_other_from_being_renewed_and_is_told() -> No
         leases.take(source, [b"1"], since=100.0)
     clock.now = 114.0
 
-    async def renew(source: Source, _ids: Sequence[bytes]) -> list[bytes]:
+    async def renew(source: Source, _ids: Sequence[bytes]) -> Renewed:
         if source == OTHER:
             raise ResponseError("WRONGTYPE")
-        return []
+        return Renewed()
 
     with pytest.raises(ResponseError):
         asyncio.run(leases.renew(renew))

@@ -36,6 +36,7 @@ from proxy.store.queue.streams import RedisQueue
 from proxy.store.queue.withdrawals import RedisWithdrawals
 from proxy.store.records import load_job, load_offline_message
 from proxy.store.scripts import Command
+from proxy.store.slots import NodeAway
 from proxy.store.users.blocks import RedisBlocks
 from proxy.store.users.preferences import RedisPreferences
 from proxy.store.users.presence import RedisPresence
@@ -76,6 +77,7 @@ class Faulty(RedisQueue):
 
     fault: Exception | None = None
     from_call = 0
+    away: Sequence[str] = ()  # accounts whose node of a cluster gives no answer
 
     def __init__(
         self, redis: Any, instance: str, jobs_cap: int, *, counts_unread: bool = False, folding: Folding | None = None
@@ -96,6 +98,8 @@ class Faulty(RedisQueue):
     ) -> tuple[list[ChunkResult], list[Any]]:
         if self.fault is not None and len(self.sizes) >= self.from_call:
             raise self.fault
+        if any(one.account in self.away for chunk in chunks for _, one in chunk.jobs):
+            raise NodeAway
         self.sizes += [len(chunk.jobs) for chunk in chunks]
         self.together.append(sum(len(chunk.jobs) for chunk in chunks))
         return await super().append_planned(chunks, now, rooms, then)
@@ -558,6 +562,29 @@ def test_a_store_in_trouble_is_waited_for_with_the_callbacks_in_hand(
             "the store answers again",
             *["callback planned"] * 2,
         ]
+
+    on_relay(scenario)
+
+
+def test_what_a_node_that_is_away_has_a_part_in_waits_and_what_comes_with_it_or_later_does_not(
+    on_relay: OnRelay,
+) -> None:
+    async def scenario(relay: Relay) -> None:
+        relay.accept_messages([1], ["cai"])
+        relay.accept_messages([2], ["ben"])
+        await relay.ensure_group()
+        one = relay.instance(relay.accounts)
+        one.queue.away = ["cai"]
+        await one.worker.claim()
+        relay.accept_messages([3], ["dan"])
+        await one.worker.claim()
+        while one.consumer.in_flight.used > 1:
+            await asyncio.sleep(0.001)
+        assert [job.account for job in await relay.jobs(relay.accounts)] == ["ben", "dan"]
+        one.queue.away = []
+        await one.worker.drained()
+        assert [job.account for job in await relay.jobs(relay.accounts)] == ["ben", "dan", "cai"]
+        assert await relay.left() == (0, 0)
 
     on_relay(scenario)
 

@@ -4,13 +4,17 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+from redis.exceptions import RedisError
+
 from proxy.domain.alerts import Order
 from proxy.domain.conversations import ConversationState, LockRelease
 from proxy.domain.lanes import Lane
 from proxy.domain.times import MS
 from proxy.store.keys import Layout
 from proxy.store.records import dump_order, load_order
-from proxy.store.scripts import Argument, Command, ask_strictly, script
+from proxy.store.scripts import Argument, Command, ask, ask_strictly, script
+from proxy.store.slots import NodeAway
+from proxy.store.troubles import is_one_nodes
 
 
 class RedisConversationLocks:
@@ -20,17 +24,29 @@ class RedisConversationLocks:
         self._redis = redis
         self._instance = instance
 
-    async def acquire(self, lane: Lane, conversations: Sequence[str], lease: timedelta) -> list[ConversationState]:
-        """Take each lock that is free, for a lease at most. Returns what is known of each conversation."""
+    async def acquire(
+        self, lane: Lane, conversations: Sequence[str], lease: timedelta
+    ) -> list[ConversationState | None]:
+        """Take each lock that is free, for a lease at most. Returns what is known of each conversation; None where its
+        node is away.
+        """
         commands: list[Command] = []
         for name in conversations:
             commands += [
                 ("SET", self._redis.layout.conversation_lock(lane, name), self._instance, "NX", "PX", lease // MS),
                 ("MGET", self._redis.layout.shown(lane, name), self._redis.layout.sent(lane, name)),
             ]
-        answers = await ask_strictly(self._redis, commands)
+        try:
+            answers = await ask(self._redis, commands)
+        except NodeAway:
+            return [None] * len(conversations)
+        for answer in answers:
+            if isinstance(answer, RedisError) and not is_one_nodes(answer):
+                raise answer
         return [
-            ConversationState(bool(is_free), *(load_order(order) if order else None for order in orders))
+            None
+            if is_one_nodes(is_free) or is_one_nodes(orders)
+            else ConversationState(bool(is_free), *(load_order(order) if order else None for order in orders))
             for is_free, orders in zip(answers[::2], answers[1::2], strict=True)
         ]
 
@@ -44,16 +60,33 @@ class RedisConversationLocks:
             ],
         )
 
-    async def release(self, lane: Lane, releases: Sequence[LockRelease], ttl: timedelta) -> None:
+    async def release(self, lane: Lane, releases: Sequence[LockRelease], ttl: timedelta) -> list[LockRelease]:
         """The pushes of these conversations have ended: what was accepted is shown, what is over no longer is sent.
 
-        A script a shard, for no script spans two.
+        A script a shard, for no script spans two. Returns those whose node is away. Raises RedisError; then some may be
+        released.
         """
         layout: Layout = self._redis.layout
-        by_shard: dict[int, tuple[list[str], list[Argument]]] = {}
+        by_shard: dict[int, list[LockRelease]] = {}
+        for one in releases:
+            by_shard.setdefault(layout.shard_of_digest(one.conversation), []).append(one)
+        try:
+            answers = await ask(self._redis, [self._releasing(lane, some, ttl) for some in by_shard.values()])
+        except NodeAway:
+            return list(releases)
+        undone = list[LockRelease]()
+        for some, answer in zip(by_shard.values(), answers, strict=True):
+            if is_one_nodes(answer):
+                undone += some
+            elif isinstance(answer, RedisError):
+                raise answer
+        return undone
+
+    def _releasing(self, lane: Lane, releases: Sequence[LockRelease], ttl: timedelta) -> Command:
+        layout: Layout = self._redis.layout
+        names, args = list[str](), list[Argument]([self._instance, ttl // MS])
         for one in releases:
             name = one.conversation
-            names, args = by_shard.setdefault(layout.shard_of_digest(name), ([], [self._instance, ttl // MS]))
             names += [layout.conversation_lock(lane, name), layout.shown(lane, name), layout.sent(lane, name)]
             args += [dump_order(one.order) if one.order else b"", int(one.accepted), int(one.over)]
-        await ask_strictly(self._redis, [script("land").call(names, args) for names, args in by_shard.values()])
+        return script("land").call(names, args)

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError
 
 from proxy.domain.history import KEPT, Noted, shortened
 from proxy.domain.times import from_ms, to_ms
@@ -159,7 +159,7 @@ class HistorySweep:
             sweep = script("sweep_history")
             asked = [sweep.call([name], [to_ms(before), keys.HISTORY_TTL_S]) for name in names]
             for answer in await ask(self._redis, asked):
-                if isinstance(answer, ResponseError):
+                if isinstance(answer, RedisError):
                     continue
                 size += answer[0]
                 oldest += [from_ms(int(answer[1]))] if answer[1] else []

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError
 
 from proxy.domain.lanes import Lane, Pause, PauseKind, StoredLane
 from proxy.domain.times import MS, from_ms, to_ms
@@ -81,7 +81,7 @@ def read_pause(found: Sequence[bytes | None]) -> Pause | None:
 
 
 def _state(found: Any, resumed_ttl_ms: int) -> StoredLane:
-    if isinstance(found, ResponseError):
+    if isinstance(found, RedisError):
         if is_the_stores_own(found):
             raise found
         return StoredLane(Pause("the store cannot read the lane's state", _UNKNOWN))

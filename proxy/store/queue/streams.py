@@ -33,6 +33,7 @@ from proxy.domain.settlements import (
     PlanChunk,
     PlanEnd,
     Postpone,
+    Renewed,
     Settlement,
     SettleResult,
     Shown,
@@ -49,7 +50,8 @@ from proxy.store.queue.shared_words import SharedWords, records_of
 from proxy.store.records import dump_dead_letter, dump_job
 from proxy.store.scripts import Argument, Command, ask, ask_strictly, script
 from proxy.store.server.writes import CountedWrites
-from proxy.store.troubles import is_the_stores_own
+from proxy.store.slots import NodeAway
+from proxy.store.troubles import is_one_nodes, is_the_stores_own
 from proxy.store.users.unread import counting
 
 _GONE_MS = 3_600_000
@@ -167,20 +169,23 @@ class RedisQueue:
         while shards and left > 0:  # one of them may hold all of it
             share = max(left // len(shards), 1)
             asked = [self._taking_over(source, it, share, suspect=is_first and it == first) for it in shards[:left]]
-            answers = await ask(self._redis, asked)
-            for answer in answers:
+            answers = await self._each(asked)
+            found = [(it, answer) for it, answer in zip(shards, answers, strict=False) if not is_one_nodes(answer)]
+            for _, answer in found:
                 if isinstance(answer, RedisError):
                     _only_no_group(answer)
                     await self.ensure_groups(source)
                     return taken
-            for shard, answer in zip(shards, answers, strict=False):
+            for shard, answer in found:
                 taken += _taken(shard, answer)
-            shards = [it for it, answer in zip(shards, answers, strict=False) if len(answer) >= share]
+            shards = [it for it, answer in found if len(answer) >= share]
             left, is_first = count - len(taken), False
         has_suspect = any(it.deliveries > _SUSPECT_AFTER for it in taken)
         for shard in others if suspect and not has_suspect else ():
-            (answer,) = await ask_strictly(self._redis, [self._taking_over(source, shard, 0, suspect=True)])
-            if answer:
+            (answer,) = await self._each([self._taking_over(source, shard, 0, suspect=True)])
+            if isinstance(answer, RedisError) and not is_one_nodes(answer):
+                raise answer
+            if answer and not is_one_nodes(answer):
                 taken += _taken(shard, answer)
                 break
         return await self._words.whole(taken, source.app_id)
@@ -189,34 +194,39 @@ class RedisQueue:
         """Those that hold an entry whose worker has been silent for a lease; one round trip."""
         named = [(source, stream) for source in sources for stream in self.streams(source)]
         asked = [("XPENDING", stream, keys.GROUP, "IDLE", self._lease_ms, "-", "+", 1) for _, stream in named]
-        answers = await ask(self._redis, asked)
-        left = [source for (source, _), answer in zip(named, answers, strict=True) if answer]  # or an error
+        answers = await self._each(asked)
+        left = [  # or an error, but that of a node which could not give them either
+            source for (source, _), answer in zip(named, answers, strict=True) if answer and not is_one_nodes(answer)
+        ]
         return list(dict.fromkeys(left))
 
-    async def renew(self, source: Source, ids: Sequence[bytes]) -> list[bytes]:
-        """Renew the leases; returns the ids that are no longer ours."""
+    async def renew(self, source: Source, ids: Sequence[bytes]) -> Renewed:
+        """Renew the leases; returns those that are not."""
         portions = [(shard, some) for shard, its in _by_shard(ids, lambda id_: id_) for some in _portions(its)]
         group = (keys.GROUP, self._instance)
         heartbeat, layout = script("heartbeat"), self.layout
-        answers = await ask(
-            self._redis,
+        answers = await self._each(
             [
                 heartbeat.call([_stream(layout, source, shard)], [*group, *map(_own_id, some)])
                 for shard, some in portions
-            ],
+            ]
         )
-        lost: list[bytes] = []
+        renewed = Renewed()
         for (shard, some), answer in zip(portions, answers, strict=True):
-            if isinstance(answer, RedisError):  # the store came back empty: nothing of it is ours any more
+            if is_one_nodes(answer):
+                renewed.unknown.extend(some)
+            elif isinstance(answer, RedisError):  # the store came back empty: nothing of it is ours any more
                 _only_no_group(answer)
-                lost += some
+                renewed.lost.extend(some)
             else:
-                lost += [_id(shard, own) for own in answer]
-        return lost
+                renewed.lost.extend(_id(shard, own) for own in answer)
+        return renewed
 
     async def settle_jobs(self, lane: Lane, settlements: Sequence[Settlement]) -> SettleResult:
         """Carry out the settlements. Raises RedisError where the store can do nothing now; then none of a shard was."""
-        return await self._settle(lane, settlements)
+        result = SettleResult()
+        await self._settle(lane, settlements, result)
+        return result
 
     async def settle_callbacks(self, app_id: str, settlements: Sequence[Settlement], now: datetime) -> SettleResult:
         """The same for callbacks, which are planned, finished or buried.
@@ -229,29 +239,33 @@ class RedisQueue:
                 ended.append(it)
             else:
                 others.append(it)
-        failed = await self._end_planned(source, ended) if ended else []
-        result = await self._settle(source, others, to_ms(now)) if others else SettleResult()
-        result.failed.extend(failed)
+        result = SettleResult()
+        if ended:
+            await self._end_planned(source, ended, result)
+        if others:
+            await self._settle(source, others, result, to_ms(now))
         return result
 
-    async def _end_planned(self, source: Source, ended: Sequence[PlanEnd]) -> list[bytes]:
+    async def _end_planned(self, source: Source, ended: Sequence[PlanEnd], result: SettleResult) -> None:
         """Also those that another worker has taken over: all of it is planned, and that worker has nothing left to do.
 
-        Plain commands, in an order in which a crash between them leaves what take_over.lua ends. Returns what failed.
+        Plain commands, in an order in which a crash between them leaves what take_over.lua ends.
         """
         portions = [(shard, some) for shard, its in _by_shard(ended, _entry_id) for some in _portions(its)]
         asked: list[Command] = []
         for shard, some in portions:
             stream, ids = _stream(self.layout, source, shard), [_own_id(it.entry_id) for it in some]
             asked += [("XDEL", stream, *ids), ("XACK", stream, keys.GROUP, *ids)]
-        answers = await ask(self._redis, asked)
-        failed: list[bytes] = []
+        answers = await self._each(asked)
         for (_, some), deleted, acked in zip(portions, answers[::2], answers[1::2], strict=True):
             if errors := [it for it in (deleted, acked) if isinstance(it, RedisError)]:
-                if is_the_stores_own(errors[0]):
+                ids = [it.entry_id for it in some]
+                if any(map(is_one_nodes, errors)):
+                    result.away.extend(ids)
+                elif is_the_stores_own(errors[0]):
                     raise errors[0]
-                failed += [it.entry_id for it in some]
-        return failed
+                else:
+                    result.failed.extend(ids)
 
     def chunks(self, app_id: str, message_id: str, jobs: Iterable[tuple[Lane, Job]], most: int) -> Iterator[PlanChunk]:
         """Up to `most` jobs of a shard each."""
@@ -326,8 +340,13 @@ class RedisQueue:
     async def lengths(self, sources: Sequence[Source]) -> list[int]:
         """How many entries each has, in one round trip."""
         asked = [("XLEN", stream) for source in sources for stream in self.streams(source)]
-        lengths = iter(await ask_strictly(self._redis, asked))
-        return [sum(islice(lengths, len(self.layout.all_shards))) for _ in sources]
+        lengths = list[int]()
+        for answer in await self._each(asked):
+            if isinstance(answer, RedisError) and not is_one_nodes(answer):
+                raise answer
+            lengths.append(0 if isinstance(answer, RedisError) else answer)
+        rest = iter(lengths)
+        return [sum(islice(rest, len(self.layout.all_shards))) for _ in sources]
 
     async def look_at_caps(self, lanes: Sequence[Lane]) -> None:
         """Which lanes are full, all shards together. To be called every second."""
@@ -344,9 +363,9 @@ class RedisQueue:
     async def remove_instances(self, source: Source) -> int:
         """Drop the names of instances that hold nothing and have been gone for an hour; returns how many."""
         forget = script("forget_instances")
-        answers = await ask(self._redis, [forget.call([it], [keys.GROUP, _GONE_MS]) for it in self.streams(source)])
+        answers = await self._each([forget.call([it], [keys.GROUP, _GONE_MS]) for it in self.streams(source)])
         for answer in answers:
-            if isinstance(answer, RedisError):
+            if isinstance(answer, RedisError) and not is_one_nodes(answer):
                 _only_no_group(answer)
         return sum(int(answer) for answer in answers if not isinstance(answer, RedisError))
 
@@ -363,9 +382,11 @@ class RedisQueue:
                 (Callbacks(it), "move_waiting", layout.waiting(it, shard), layout.callbacks(it, shard))
                 for it in app_ids
             ]
-        answers = await ask(self._redis, [script(name).call([waits, to], args) for _, name, waits, to in moves])
+        answers = await self._each([script(name).call([waits, to], args) for _, name, waits, to in moves])
         errors, moved, due_at = dict[str, str](), Counter[Source](), list[float]()
         for (source, _, waits, _), answer in zip(moves, answers, strict=True):
+            if is_one_nodes(answer):
+                continue
             if isinstance(answer, RedisError):
                 if is_the_stores_own(answer):
                     raise answer
@@ -379,6 +400,13 @@ class RedisQueue:
             from_ms(int(min(due_at))) if due_at else None,
             errors,
         )
+
+    async def _each(self, commands: Sequence[Command]) -> list[Any]:
+        """As `ask`, where each part of what is done goes on without the others: also where all are of one node."""
+        try:
+            return await ask(self._redis, commands)
+        except NodeAway as error:
+            return [error] * len(commands)
 
     def _in_turn(self, of: Sequence[_T], most: int = keys.MOST_SHARDS) -> list[_T]:
         """So many of them, each time beginning with another."""
@@ -443,9 +471,10 @@ class RedisQueue:
         names.append(key_of(self.layout, lane.app_id, job))
         return folding.of_job(lane, job, len(names))
 
-    async def _settle(self, source: Source, settlements: Sequence[Settlement], now_ms: int = 0) -> SettleResult:
+    async def _settle(
+        self, source: Source, settlements: Sequence[Settlement], result: SettleResult, now_ms: int = 0
+    ) -> None:
         """What needs room goes first: a store without any then refuses all of it before anything was done."""
-        result = SettleResult()
         ordered = sorted(settlements, key=lambda settlement: isinstance(settlement, Finish))
         refused = await self._settled(source, ordered, result, now_ms)
         instead = [
@@ -456,16 +485,15 @@ class RedisQueue:
             if subject is not None
         ]
         if instead:
-            again = {id_ for id_, _, _ in await self._settled(source, instead, result, now_ms)}
+            again = {id_ for id_, _, _ in await self._settled(source, instead, result, now_ms)} | {*result.away}
             result.buried.extend(bury for bury in instead if bury.entry_id not in again)
-        buried = {bury.entry_id for bury in result.buried} | set(result.foreign)
+        buried = {bury.entry_id for bury in result.buried} | {*result.foreign, *result.away}
         result.failed.extend(id_ for id_, _, _ in refused if id_ not in buried)
         await self._note_planned(source, settlements, result)
-        return result
 
     async def _note_planned(self, source: Source, settlements: Sequence[Settlement], result: SettleResult) -> None:
         """Why readers got no job. Only the worker that ended the callback says so, once it has."""
-        undone = {*result.foreign, *result.failed}
+        undone = {*result.foreign, *result.failed, *result.away}
         for settlement in settlements:
             if isinstance(settlement, PlanEnd) and settlement.records and settlement.entry_id not in undone:
                 result.unnoted.extend(await self.append_notes(source.app_id, settlement.records))
@@ -479,12 +507,15 @@ class RedisQueue:
             for shard, its in _by_shard(settlements, _entry_id)
             for some in _portions(its)
         ]
-        answers = await ask(self._redis, [self._settlement(source, shard, some, now_ms) for shard, some, _ in portions])
+        answers = await self._each([self._settlement(source, shard, some, now_ms) for shard, some, _ in portions])
         refused: list[tuple[bytes, str, Job | None]] = []
         for (shard, some, known), answer in zip(portions, answers, strict=True):
             if isinstance(answer, RedisError):
                 if _is_no_group(answer):
                     result.foreign.extend(settlement.entry_id for settlement in some)
+                    continue
+                if is_one_nodes(answer):
+                    result.away.extend(settlement.entry_id for settlement in some)
                     continue
                 if is_the_stores_own(answer):
                     raise answer

@@ -100,7 +100,7 @@ def test_jobs_lie_in_the_shards_of_their_accounts_and_one_call_claims_of_all(sha
             claimed = await queue.claim(lane, 500, MS)
             entries += claimed.entries
         assert len({it.id for it in entries}) == len(entries) == 200
-        assert await queue.renew(lane, [it.id for it in entries]) == []
+        assert (await queue.renew(lane, [it.id for it in entries])).lost == []
         settlements: list[Settlement] = [Finish(it.id) for it in entries]
         assert await queue.settle_jobs(lane, settlements) == SettleResult()
         assert await queue.lengths([lane]) == [0]
@@ -158,7 +158,7 @@ def test_what_a_dead_worker_held_in_any_shard_is_taken_over(sharded_url: str, ap
         while found := await heir.take_over(lane, 500, suspect=False):
             taken += found
         assert {it.id for it in taken} == {it.id for it in held}
-        assert sorted(await dead.renew(lane, [it.id for it in held])) == sorted(it.id for it in held)
+        assert sorted((await dead.renew(lane, [it.id for it in held])).lost) == sorted(it.id for it in held)
 
     with_redis(sharded_url, scenario)
 

@@ -112,7 +112,7 @@ def test_a_stream_that_vanished_with_its_group_is_made_anew(store_url: str, app_
         held = await claimed(queue, lane)
         ids = [it.id for it in held]
         await redis.delete(LAYOUT.jobs(lane, 0), marks_of(redis.layout, app_id, "m1"))  # the store came back empty
-        assert await queue.renew(lane, ids) == ids
+        assert (await queue.renew(lane, ids)).lost == ids
         settlements: list[Settlement] = [Bury(ids[1], Cause.EXPIRED, "late", held[1]), Finish(ids[0])]
         assert await queue.settle_jobs(lane, settlements) == SettleResult(foreign=[ids[1], ids[0]])
         assert await redis.exists(LAYOUT.dead_letters(app_id, 0)) == 0
@@ -165,7 +165,7 @@ def test_a_silent_workers_entries_are_taken_over_and_it_can_no_longer_renew_or_s
         assert [(it.id, it.deliveries) for it in taken] == [(id_, 2) for id_ in ids[:3]]
         assert [load_job(it.record) for it in taken] == people(lane, 3)
 
-        assert await dead.renew(lane, ids) == ids[:3]  # the fourth is its own still
+        assert (await dead.renew(lane, ids)).lost == ids[:3]  # the fourth is its own still
         mine, foreign = ids[3], ids[0]
         assert await dead.settle_jobs(lane, [Finish(foreign), Finish(mine)]) == SettleResult(foreign=[foreign])
         assert await dead.settle_jobs(lane, [Postpone(ids[1], people(lane, 1)[0], NOON)]) == SettleResult(
@@ -191,7 +191,7 @@ def test_a_renewed_lease_is_not_taken_over(store_url: str, app_id: str) -> None:
         kept, let_go = await claimed(holder, lane)
         for it in (kept, let_go):  # as if they had been silent for a minute
             await redis.xclaim(stream, keys.GROUP, "holder", 0, [own(it)], idle=60_000, justid=True)
-        assert await holder.renew(lane, [kept.id]) == []
+        assert (await holder.renew(lane, [kept.id])).lost == []
         assert [it.id for it in await other.take_over(lane, 10, suspect=True)] == [let_go.id]
         rows = await redis.xpending_range(stream, keys.GROUP, own(kept), own(kept), 1)
         assert rows[0]["times_delivered"] == 1  # renewing is no delivery
@@ -278,7 +278,7 @@ def test_more_settlements_than_fit_one_call_are_all_carried_out(store_url: str, 
         await queue.append_planned([PlanChunk(app_id, "m1", many)], NOON)
         ids = [it.id for it in await claimed(queue, lane, 2000)]
         assert len(ids) == 1100
-        assert await queue.renew(lane, [*ids, b"1-1/0"]) == [b"1-1/0"]
+        assert (await queue.renew(lane, [*ids, b"1-1/0"])).lost == [b"1-1/0"]
         assert await queue.settle_jobs(lane, [Finish(id_) for id_ in [*ids, b"1-1/0"]]) == SettleResult(
             foreign=[b"1-1/0"]
         )

@@ -242,7 +242,7 @@ class QueueMachine(RuleBasedStateMachine):
         for place in self.places:
             ids = [it.id for it in worker.held if it.lane == place.lane]
             ids += [it.entry_id for it in worker.plans if place.lane is None]
-            lost = self.run(worker.queue.renew(place.source, ids))
+            lost = self.run(worker.queue.renew(place.source, ids)).lost
             assert lost == place.stream.renew(worker.instance, ids)
             worker.forget(place.lane, lost)
 
