@@ -27,7 +27,7 @@ _BATCH, _BATCH_BYTES = 64, 256 << 10  # with fsync on each call of its own: 550/
 
 @dataclass(frozen=True)
 class Drained:
-    """What became of one file. `left` wait on: the store is away again, or a stream is full.
+    """What became of one file. `left` wait on: the store, or a node of it, is away again, or a stream is full.
 
     `unreadable` and `too_old` were rejected, which is done at the file's end. `cut_off`: its writer was killed within
     an append, so that MIMC was never answered 200 for it.
@@ -145,7 +145,10 @@ class _Rejected:
 
 
 class _Round:
-    """The store, asked until it is away; one app's full stream is not asked again, and holds up no other app."""
+    """The store, asked until it is away; one app's full stream is not asked again, and holds up no other app.
+
+    Nor does a node of a cluster that is away hold up what lies elsewhere: its records are left for the next round.
+    """
 
     def __init__(self, inbox: RedisInbox, oldest: datetime, offset: timedelta) -> None:
         self.is_away = False
@@ -189,8 +192,8 @@ class _Round:
         return [fates.get(one.record.start, _Fate.LEFT) for one in batch]
 
 
-def _fate(receipt: Receipt | None) -> _Fate:
-    if receipt is None:
+def _fate(receipt: Receipt | StoreUnavailable | None) -> _Fate:
+    if receipt is None or isinstance(receipt, StoreUnavailable):
         return _Fate.LEFT
     return _Fate.DUPLICATE if receipt.duplicate else _Fate.ACCEPTED
 

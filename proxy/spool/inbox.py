@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from proxy.domain.callbacks import Receipt
 from proxy.domain.offline_messages import Letter
-from proxy.errors import SpoolRefused, StoreUnavailable
+from proxy.errors import SpoolRefused, StoreFull, StoreUnavailable
 from proxy.ports import CallbackInbox
 from proxy.spool.folder import Spool
 from proxy.store.connection import Store
@@ -32,7 +32,8 @@ class SpoolingInbox(CallbackInbox):
         """Each is stored or on the disk, or known already; else StoreFull or SpoolRefused."""
         if not self._store.is_away:
             with suppress(StoreUnavailable):
-                return self._inbox.accept_all(letters)
+                found = zip(letters, self._inbox.accept_all(letters), strict=True)
+                return [self._keep(letter) if _is_away(receipt) else receipt for letter, receipt in found]
         return [self._keep(letter) for letter in letters]
 
     def _keep(self, letter: Letter) -> Receipt | SpoolRefused:
@@ -42,3 +43,7 @@ class SpoolingInbox(CallbackInbox):
         except SpoolRefused as refused:
             return refused
         return Receipt(duplicate=False, spooled=True)
+
+
+def _is_away(receipt: Receipt | StoreUnavailable) -> bool:
+    return isinstance(receipt, StoreUnavailable) and not isinstance(receipt, StoreFull)

@@ -13,7 +13,7 @@ from typing import Any
 from redis import Connection, ConnectionPool, Redis, SSLConnection
 from redis.backoff import NoBackoff
 from redis.client import Pipeline
-from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, NoScriptError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
@@ -256,7 +256,7 @@ class ThreadCluster(Redis):
                 found.append(connection.read_response(disable_decoding=True, timeout=left))
             except ResponseError as error:
                 found.append(error)
-                if not is_refused(error):
+                if not (is_refused(error) or isinstance(error, NoScriptError)):  # a script is sent whole then
                     self.failing.append(at)
         return found
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
-from proxy.domain.callbacks import conversation_digest
+from proxy.domain.callbacks import Receipt, conversation_digest
 from proxy.domain.conversations import LockRelease
 from proxy.domain.idempotency import Begun, Call, Running, call_of
 from proxy.domain.lanes import Callbacks
@@ -24,12 +25,16 @@ from proxy.domain.offline_messages import Letter
 from proxy.domain.settlements import Entry, Finish, Renewed, SettleResult
 from proxy.errors import StoreUnavailable
 from proxy.local.ports import free_port
+from proxy.spool.drain import Drain
+from proxy.spool.folder import Spool
+from proxy.spool.inbox import SpoolingInbox
 from proxy.store import keys
 from proxy.store.connection import Store, async_redis
 from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.queue.conversation_locks import RedisConversationLocks
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.queue.streams import RedisQueue
+from proxy.store.records import dump_offline_message
 from proxy.store.reshard import Resharding, begin
 from proxy.store.scripts import ask, ask_now, ask_strictly
 from proxy.store.server.embedded import server_binary
@@ -148,8 +153,9 @@ def test_callbacks_are_waited_for_where_each_lies(servers: Clustered, store: Sto
     letters = [by_master[master] for master in servers.masters()]
     assert [getattr(receipt, "duplicate", None) for receipt in inbox.accept_all(letters)] == [False] * 3
     with servers.halted(servers.replica_of(servers.masters()[0])):
-        with pytest.raises(StoreUnavailable, match="too few of the store's replicas have it"):
-            inbox.accept_all(letters)
+        lacking, *others = inbox.accept_all(letters)
+        assert "too few of the store's replicas have it" in str(lacking)
+        assert others == [Receipt(duplicate=True)] * 2
         assert inbox.accept(letters[1].message, letters[1].callback_id).duplicate  # it lies on another node
     assert not store.is_away
 
@@ -499,6 +505,31 @@ def test_what_lies_on_nodes_that_answer_goes_on_and_the_rest_is_asked_for_again(
         assert not {*result.away, *result.failed}
 
     with_redis(servers.url(), scenario)
+
+
+def test_callbacks_that_lie_on_nodes_that_answer_are_taken_and_drained(
+    unreplicated: Clustered, app_id: str, tmp_path: Path
+) -> None:
+    servers, store = unreplicated, Store(unreplicated.url(), timeout_s=0.5)
+    away, spool = servers.masters()[0], Spool(tmp_path, max_bytes=1 << 20, max_age=DAY)
+    inbox = RedisInbox(store, DAY, 1000)
+    letters = [Letter(*for_inbox(callback(app_id, sequence=str(n)), NOON)) for n in range(100)]
+    lost = [it for it in letters if servers.owner(store.layout.seen(app_id, it.callback_id)) == away]
+    taking = SpoolingInbox(inbox, store, spool, lambda: True)
+    drain = Drain(spool, inbox, DAY, lambda: NOON, timedelta)
+    with servers.halted(away):
+        receipts = taking.accept_all(letters)
+        spooled = [it for it, receipt in zip(letters, receipts, strict=True) if receipt == Receipt(False, spooled=True)]
+        assert [letters.index(it) for it in spooled] == [letters.index(it) for it in lost], receipts
+        assert not [receipt for receipt in receipts if isinstance(receipt, StoreUnavailable)]
+        for letter in letters:
+            spool.keep(letter.callback_id, dump_offline_message(letter.message), NOON)
+        (drained,) = drain.run()
+        assert (drained.accepted + drained.duplicates, drained.left) == (100 - len(lost), 2 * len(lost))
+    servers.wait(servers.is_well, "the cluster")
+    until_it_works(lambda: store.call(lambda redis: redis.get(store.layout.seen(app_id, lost[0].callback_id))))
+    (drained,) = drain.run()
+    assert (drained.accepted, drained.duplicates, drained.left) == (len(lost), len(lost), 0)
 
 
 def sorted_as(entries: Sequence[Entry], ids: set[bytes]) -> list[bytes]:

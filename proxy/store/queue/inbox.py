@@ -1,6 +1,6 @@
 """Callbacks in: de-duplicated and appended in one round trip."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from itertools import islice
 from typing import Any, NamedTuple
@@ -44,7 +44,10 @@ class RedisInbox(CallbackInbox):
         self._accept = script("accept_callback")
 
     def accept_all(self, letters: Sequence[Letter]) -> list[Receipt | StoreUnavailable]:
-        """Each is stored for good, or known already, or why it is not. Raises StoreUnavailable; then some may be."""
+        """Each is stored for good, or known already, or why it is not. Raises StoreUnavailable; then some may be.
+
+        Of a cluster a node that is away is told of what lies there alone.
+        """
         compact = self._store.layout.is_compact
         records = [
             _Record(it.message.app_id, it.callback_id, dump_offline_message(it.message, compact=compact),
@@ -53,35 +56,67 @@ class RedisInbox(CallbackInbox):
         ]  # fmt: skip
         return [receipt or StoreFull("the stream of callbacks is full") for receipt in self._put(records)]
 
-    def put_all(self, records: Sequence[tuple[str, str, bytes]]) -> list[Receipt | None]:
+    def put_all(self, records: Sequence[tuple[str, str, bytes]]) -> list[Receipt | StoreUnavailable | None]:
         """The same with records of (appId, callback id, record) that were made before, in their order and one round
         trip; None where a stream is full. Raises StoreUnavailable; then some may be stored.
         """
         return self._put([_Record(*record, to_ms(load_offline_message(record[2]).accepted_at)) for record in records])
 
-    def _put(self, records: Sequence["_Record"]) -> list[Receipt | None]:
+    def _put(self, records: Sequence["_Record"]) -> list[Receipt | StoreUnavailable | None]:
+        try:
+            return self._put_together(records)
+        except StoreUnavailable:
+            if not self._store.is_cluster or self._store.is_away:
+                raise
+        receipts: dict[_Record, Receipt | StoreUnavailable | None] = {}
+        by_shard: dict[int, list[_Record]] = {}
+        for one in records:
+            by_shard.setdefault(self._shard_of(one), []).append(one)
+        for some in by_shard.values():
+            try:
+                receipts |= zip(some, self._put_together(some), strict=True)
+            except StoreUnavailable as away:
+                receipts |= dict.fromkeys(some, away)
+        return [receipts[one] for one in records]
+
+    def _put_together(self, records: Sequence["_Record"]) -> list[Receipt | StoreUnavailable | None]:
         commands = [self._asked(record) for record in records]
         known = [self._writes.known(self._writes_of(one)) for one in records]
         if self._replicas:
-            answers = self._replicated(dict.fromkeys(self._writes_of(one) for one in records), commands)
+            counters = dict.fromkeys(self._writes_of(one) for one in records)
+            answers, unsafe = self._replicated(counters, commands)
         else:
-            answers = self._store.call(lambda redis: ask_now(redis, commands))
-        return [
+            answers, unsafe = self._store.call(lambda redis: ask_now(redis, commands)), frozenset()
+        receipts = [
             self._receipt(self._writes_of(record), before, answer)
             for record, before, answer in zip(records, known, answers, strict=True)
         ]
+        if not unsafe:
+            return [*receipts]
+        return [
+            _too_few(self._store) if receipt and self._writes_of(record) in unsafe else receipt
+            for record, receipt in zip(records, receipts, strict=True)
+        ]
 
-    def _replicated(self, counters: Iterable[str], commands: Sequence[Command]) -> list[Any]:
-        """In a cluster waited for where each counter lies; one server's replicas have all that came before."""
+    def _replicated(
+        self, counters: Collection[str], commands: Sequence[Command]
+    ) -> tuple[Sequence[Any], frozenset[str]]:
+        """The answers, and the counters whose replicas have too little.
+
+        In a cluster waited for where each counter lies; one server's replicas have all that came before.
+        """
         share_ms = int(self._store.timeout_s * _SHARE_OF_REPLICAS * 1000)
-        wait: list[Command] = []
-        for counter in counters if self._store.is_cluster else [*counters][-1:]:
+        asked, wait = list(counters) if self._store.is_cluster else [*counters][-1:], list[Command]()
+        for counter in asked:
             wait += [("INCRBY", counter, 0), ("WAIT", self._replicas, share_ms)]
         answers = self._store.call(lambda redis: ask_now(redis, commands, wait))
-        if min(answers[len(commands) + 1 :: 2]) < self._replicas:
+        having = zip(asked, answers[len(commands) + 1 :: 2], strict=True)
+        unsafe = frozenset(counter for counter, number in having if number < self._replicas)
+        if unsafe:
             self._store.leave()  # its replicas may follow another master now
-            raise StoreUnavailable("too few of the store's replicas have it", self._store.at)
-        return answers[: len(commands)]
+            if not self._store.is_cluster:
+                raise _too_few(self._store)
+        return answers[: len(commands)], unsafe
 
     def _asked(self, it: "_Record") -> Command:
         layout = self._store.layout
@@ -117,8 +152,10 @@ class RedisInbox(CallbackInbox):
 
     def _writes_of(self, it: "_Record") -> str:
         """The counter that storing it raises."""
-        layout = self._store.layout
-        return layout.writes(it.app_id, layout.shard_of_callback(it.callback_id))
+        return self._store.layout.writes(it.app_id, self._shard_of(it))
+
+    def _shard_of(self, it: "_Record") -> int:
+        return self._store.layout.shard_of_callback(it.callback_id)
 
     def _receipt(self, counter: str, known: Known, answer: Sequence[int]) -> Receipt | None:
         """None where there is no room."""
@@ -126,3 +163,7 @@ class RedisInbox(CallbackInbox):
         for count in writes:
             self._writes.answered(counter, known, count)
         return None if stored < 0 else Receipt(duplicate=stored == 0)
+
+
+def _too_few(store: Store) -> StoreUnavailable:
+    return StoreUnavailable("too few of the store's replicas have it", store.at)
