@@ -33,6 +33,7 @@ from proxy.emulators.webhook_sender import BacklogFull
 
 def mimc_app(mimc: Mimc) -> Flask:
     app = Flask("emulated-mimc")
+    app.url_map.merge_slashes = False  # two slashes are another path, not one to be sent to
     app.register_blueprint(api_blueprint(mimc))
     app.register_blueprint(
         control_blueprint(mimc.journal, mimc.faults, EFFECTS, lambda: {"pending": mimc.webhooks.pending})
@@ -115,4 +116,8 @@ def _add_controls(app: Flask, mimc: Mimc) -> None:
 
     @app.delete("/_emulator/tokens")
     def revoke_tokens() -> ResponseReturnValue:
-        return jsonify(revoked=mimc.tokens.revoke(request.args.get("account")))
+        try:
+            account = request.args.get("account")
+        except UnicodeDecodeError:
+            return jsonify(error="query: expected UTF-8"), 400
+        return jsonify(revoked=mimc.tokens.revoke(account))
