@@ -1,7 +1,7 @@
 # Everything starts from .venv, which is made from requirements.lock when it is missing or out of date.
 # Works with GNU make 3.81, as macOS has it.
 
-.PHONY: help run demo check test test-long lint types imports unit system trials chaos-short bench chaos soak soak-short attacks attacks-short fuzz fuzz-short lock audit clean env
+.PHONY: help run demo check test test-long lint types imports unit system trials chaos-short bench chaos soak soak-short attacks attacks-short fuzz fuzz-short openapi lock audit clean env
 .DEFAULT_GOAL := help
 
 # A foreign PYTHONPATH would mix other packages into ours.
@@ -81,6 +81,9 @@ fuzz: env ## look for inputs and orders of events that break something (7 minute
 
 fuzz-short: env ## a minute over all targets
 	@$(BIN)/python -m tests.fuzz --seconds 60
+
+openapi: env ## write docs/openapi.yaml anew from the routes
+	@$(BIN)/python -m tests.docs.openapi_page > docs/openapi.yaml
 
 lock: ## write requirements.lock anew from pyproject.toml (needs uv; UPGRADE=1 takes the newest versions)
 	$(UV) pip compile pyproject.toml --group dev --universal --generate-hashes --python-version 3.11 --no-header \

@@ -14,7 +14,7 @@ from proxy.configuration import load_settings
 from proxy.errors import StoreUnavailable
 from proxy.logs import configure_logs
 from proxy.metrics import count_lost_lines
-from proxy.web import alerts, badge, callbacks, devices, health, preferences, receipts, sessions, tokens, wire
+from proxy.web import alerts, badge, callbacks, devices, health, openapi, preferences, receipts, sessions, tokens, wire
 from proxy.web.cors import init_cors
 from proxy.web.draining import start_draining
 from proxy.web.envelope import answer_errors
@@ -89,7 +89,7 @@ def create_app(services: Services | None = None) -> Flask:
     init_hooks(app)
     init_cors(app)
     init_login(app, services.settings.auth.accounts)
-    for module in (tokens, callbacks, receipts, devices, preferences, badge, alerts, sessions, health):
+    for module in (tokens, callbacks, receipts, devices, preferences, badge, alerts, sessions, health, openapi):
         app.register_blueprint(module.bp)
     if families := services.settings.families:
         from proxy.web.api_calls import Digits, blueprint  # noqa: PLC0415  not loaded where it is off
