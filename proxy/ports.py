@@ -133,10 +133,12 @@ class Admission(Protocol):
         app: str | None,
         budget: Budget | None = None,
         address: Budget | None = None,
+        api_key: str | None = None,
     ) -> Admitted | Blocked | Exceeded:
-        """For a proved user: counts the call, and lifts the "unknown account" marks, which this shows to be in use.
+        """For a proved caller: counts the call, and lifts the "unknown account" marks, which this shows to be in use.
 
-        `app` is the section that the proof is good for, None: any. An address that must be counted is one that `count`
+        `app` is the section that the proof is good for, None: any. `api_key` is the hash of the one that proves a
+        service; where it was revoked, the service is blocked. An address that must be counted is one that `count`
         has seen. Where the counters alone are away, the user is admitted.
         """
 
@@ -151,7 +153,10 @@ class ApiKeys(Protocol):
     """The API keys of the developer's own servers. Raises StoreUnavailable. See store/users/api_keys.py."""
 
     def find(self, bearer: str, now: datetime) -> "ApiKey | None":
-        """The key whose bearer this is, which is used now; None: it is unknown, or revoked."""
+        """The key whose bearer this is, which is used now; None: it is unknown, or revoked.
+
+        What it may do never changes. That it is still there is for Admission to say.
+        """
 
 
 class Idempotency(Protocol):

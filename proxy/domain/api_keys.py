@@ -9,7 +9,7 @@ can be told of a key that is not known any more.
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -47,6 +47,9 @@ class ApiKey:
     scopes: frozenset[Scope]
     created_at: datetime
     last_used_at: datetime | None = None
+    bearer_hash: str = field(
+        default="", repr=False, compare=False
+    )  # by which the store knows it; "" for one that is not there yet
 
 
 def new_bearer(chance: bytes) -> str:

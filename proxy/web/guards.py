@@ -19,7 +19,7 @@ from proxy.errors import NotFound, NotSignedIn
 from proxy.hosts import is_known_host
 from proxy.settings import AccountsSettings
 from proxy.web import current_notes, current_request, current_services
-from proxy.web.access import add_log_context, audit, audit_refusal
+from proxy.web.access import add_log_context, audit_refusal
 from proxy.web.addresses import client_address, network_of
 from proxy.web.cookies import ambiguous_cookies, cookies_of, require_browser_care, use_cookies
 from proxy.web.envelope import HttpRefusal
@@ -117,16 +117,20 @@ def service_calling() -> "ApiKey | None":
     if key.app not in services.settings.apps:
         raise _no_key("of no section", named)
     match services.admission.admit(
-        key.account, None, key.app, budget=key_budget(key.id), address=address_budget(Limited.CLIENT)
+        key.account,
+        None,
+        key.app,
+        budget=key_budget(key.id),
+        address=address_budget(Limited.CLIENT),
+        api_key=key.bearer_hash,
     ):
         case Admitted(counted):
             if not counted:
                 count_uncounted(Limited.CLIENT)
         case Blocked():
-            raise _no_key("blocked", named)
+            raise _no_key("blocked or revoked", named)
         case Exceeded() as exceeded:
             raise too_often(Limited.CLIENT, exceeded)
-    audit("api key used", **named, method=asked.method, route=asked.url_rule.rule if asked.url_rule else "-")
     return key
 
 

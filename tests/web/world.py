@@ -229,6 +229,7 @@ class MemoryAdmission:
         app: str | None,
         budget: Budget | None = None,
         address: Budget | None = None,  # noqa: ARG002  `count` has had it
+        api_key: str | None = None,  # noqa: ARG002  MemoryApiKeys says so
     ) -> Admitted | Blocked | Exceeded:
         self.asked.append("admit")
         if self.blocks.is_blocked(account, session_id):

@@ -6,7 +6,8 @@ The counters may have a server of their own (`limits.url`), then it is one round
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
 from proxy.domain.lanes import Lane
 from proxy.domain.limits import Admitted, Blocked, Budget, Exceeded, Window
@@ -54,18 +55,19 @@ class RedisAdmission:
         app: str | None,
         budget: Budget | None = None,
         address: Budget | None = None,
+        api_key: str | None = None,
     ) -> Admitted | Blocked | Exceeded:
-        now_ms = to_ms(self._now())
+        now_ms, proof = to_ms(self._now()), _Proof(account, session_id, app, api_key)
         if self._counters is None:
-            return self._proved(account, session_id, app, budget, address, now_ms)
+            return self._proved(proof, budget, address, now_ms)
         try:
             exceeded = self._spent(self._counters, [budget] if budget else [], address, now_ms)
         except StoreUnavailable:
-            verdict = self._proved(account, session_id, app, None, None, now_ms)
+            verdict = self._proved(proof, None, None, now_ms)
             return Admitted(counted=False) if isinstance(verdict, Admitted) else verdict
         if exceeded:
             return exceeded
-        return self._proved(account, session_id, app, None, None, now_ms)
+        return self._proved(proof, None, None, now_ms)
 
     def has_signed_in(self, account: str, network: str) -> bool:
         return bool(self._store.call(lambda redis: redis.exists(keys.signed_in(account, network))))
@@ -75,35 +77,31 @@ class RedisAdmission:
             self._store.call(lambda redis: redis.set(keys.signed_in(account, network), "1", ex=keys.SIGNED_IN_TTL_S))
 
     def _proved(
-        self,
-        account: str,
-        session_id: str | None,
-        app: str | None,
-        budget: Budget | None,
-        address: Budget | None,
-        now_ms: int,
+        self, proof: "_Proof", budget: Budget | None, address: Budget | None, now_ms: int
     ) -> Admitted | Blocked | Exceeded:
         """The account is in use: a provider that did not know it is asked again, unless it may not go on.
 
         Blocks, counter and marks lie where they lie; in a cluster on nodes of their own. So they are commands of one
         round trip, and a blocked account's call is counted too.
         """
-        blocks: list[Command] = [("SISMEMBER", keys.blocked_accounts(), account_mark(account))]
-        if session_id is not None:
-            blocks.append(("EXISTS", keys.blocked_session(session_id)))
+        blocks: list[Command] = [("SISMEMBER", keys.blocked_accounts(), account_mark(proof.account))]
+        if proof.session_id is not None:
+            blocks.append(("EXISTS", keys.blocked_session(proof.session_id)))
+        holds: list[Command] = [("HEXISTS", keys.api_keys(), proof.api_key)] if proof.api_key else []
         counter = [self._command(budget, 0, now_ms)] if budget else []
-        marks = self._unknown_marks(account, app)
+        marks = self._unknown_marks(proof.account, proof.app)
         exists: list[Command] = [("EXISTS", mark) for mark in marks]
         exceeded: Exceeded | None
-        exceeded, *answers = self._ask(self._store, [*blocks, *counter, *exists], address, now_ms)
-        if any(answers[: len(blocks)]):
+        exceeded, *answers = self._ask(self._store, [*blocks, *holds, *counter, *exists], address, now_ms)
+        blocked, held, counted, present = _parted(answers, [len(it) for it in (blocks, holds, counter, exists)])
+        if any(blocked) or not all(held):
             return Blocked()
         if exceeded is None and budget:
-            verdict, *window = answers[len(blocks)]
+            verdict, *window = counted[0]
             exceeded = None if verdict else _exceeded(budget, window, now_ms)
         if exceeded:
             return exceeded
-        found = [mark for mark, is_there in zip(marks, answers[len(blocks) + len(counter) :], strict=True) if is_there]
+        found = [mark for mark, is_there in zip(marks, present, strict=True) if is_there]
         if found:
             with suppress(StoreUnavailable):
                 self._store.call(lambda redis: ask_now(redis, [("DEL", mark) for mark in found]))
@@ -142,6 +140,20 @@ class RedisAdmission:
     def _command(self, budget: Budget, passed: int, now_ms: int) -> Command:
         args: list[Argument] = [now_ms, budget.span_ms, budget.calls, passed]
         return self._script.call([keys.calls(budget.name, budget.caller)], args)
+
+
+class _Proof(NamedTuple):
+    """Of a caller, as `admit` is given it."""
+
+    account: str
+    session_id: str | None
+    app: str | None
+    api_key: str | None
+
+
+def _parted(answers: list[Any], lengths: Sequence[int]) -> list[list[Any]]:
+    rest = iter(answers)
+    return [list(islice(rest, length)) for length in lengths]
 
 
 def _exceeded(budget: Budget, window: Sequence[int], now_ms: int) -> Exceeded:

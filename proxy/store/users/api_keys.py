@@ -1,5 +1,8 @@
-"""API keys, by their hashes. Each call of a service asks the store: a key that is revoked ends at once everywhere."""
+"""API keys, by their hashes. What a key may do never changes, so it is remembered; whether it is still there each call
+of a service asks in the round trip that admits it (admission.py): a key that is revoked ends at once everywhere.
+"""
 
+import threading
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -14,6 +17,7 @@ from proxy.strict_json import read_object
 
 FORMAT = 1
 _USED_EVERY_MS = timedelta(minutes=1) // MS
+_MOST_KNOWN = 1_000
 _KEYS = (keys.api_keys(), keys.api_keys_used())
 
 
@@ -22,12 +26,28 @@ class RedisApiKeys:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._lock = threading.Lock()
+        self._known: dict[str, tuple[int, ApiKey]] = {}  # by hash: when it was found, ms
 
     def find(self, bearer: str, now: datetime) -> ApiKey | None:
-        """The key whose bearer this is. It is used now, which is written once a minute, or not at all where that fails:
-        in the same round trip.
+        """The key whose bearer this is, as it was found up to a minute ago. That it is used is written as often, or not
+        at all where that fails.
         """
         bearer_hash, now_ms = hash_of(bearer), to_ms(now)
+        found_ms, key = self._known.get(bearer_hash, (0, None))
+        if key is not None and abs(now_ms - found_ms) < _USED_EVERY_MS:
+            return key
+        key = self._found(bearer_hash, now_ms)
+        with self._lock:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            if key:
+                self._known[bearer_hash] = now_ms, key
+            else:
+                self._known.pop(bearer_hash, None)
+        return key
+
+    def _found(self, bearer_hash: str, now_ms: int) -> ApiKey | None:
         args: list[Argument] = [bearer_hash, id_of(bearer_hash), now_ms, _USED_EVERY_MS]
         record, used_at = self._store.call(lambda redis: script("find_api_key").run(redis, _KEYS, args))
         if not record:
@@ -88,6 +108,7 @@ def _read(bearer_hash: str, record: bytes, used_at: bytes | None) -> ApiKey:
             account=fields["account"],
             scopes=known_scopes(fields["scopes"]),
             created_at=from_ms(fields["at"]),
+            bearer_hash=bearer_hash,
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UnreadableRecord(f"an API key: {type(error).__name__}") from None

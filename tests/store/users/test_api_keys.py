@@ -8,9 +8,11 @@ import pytest
 
 from proxy.domain.api_keys import KEY_BYTES, ApiKey, Scope, can_be_a_name, hash_of, id_of, new_bearer
 from proxy.domain.bearers import shows_api_key
+from proxy.domain.limits import Admitted, Blocked
 from proxy.domain.times import to_ms
 from proxy.store import keys
 from proxy.store.connection import Store
+from proxy.store.users.admission import RedisAdmission
 from proxy.store.users.api_keys import RedisApiKeys
 from tests.store.samples import NOON, SECOND, raw
 from tests.store.trips import counted_trips
@@ -145,3 +147,27 @@ def test_no_name_can_be_taken_for_an_id() -> None:
     assert can_be_a_name("push-bot.2")
     for text in ("", "-bot", "a" * 65, "0123456789abcdef", "two words", "é"):
         assert not can_be_a_name(text)
+
+
+def test_a_remembered_key_is_refused_at_once_when_it_is_revoked(
+    store: Store, store_url: str, api_keys: RedisApiKeys, app_id: str
+) -> None:
+    """In the round trip that admits the service, beside its own counters or not."""
+    api_keys.add(key(app_id), bearer_of(app_id))
+    there, admissions = RedisApiKeys(Store(store_url)), [
+        RedisAdmission(Store(store_url), lambda: NOON, counters) for counters in (None, Store(store_url))
+    ]  # fmt: skip
+    for revoked in (False, True):
+        if revoked:
+            assert api_keys.revoke(key(app_id).id)
+        found = there.find(bearer_of(app_id), NOON)
+        assert found
+        for admission in admissions:
+            verdict = admission.admit(found.account, None, found.app, api_key=found.bearer_hash)
+            assert verdict == (Blocked() if revoked else Admitted())
+
+
+def test_of_many_keys_the_memory_stays_small(api_keys: RedisApiKeys, app_id: str) -> None:
+    for number in range(3_000):
+        assert api_keys.find(f"ak_{app_id}{number}", NOON) is None
+    assert len(vars(api_keys)["_known"]) <= 1_000
