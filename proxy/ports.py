@@ -23,6 +23,7 @@ from proxy.errors import StoreUnavailable
 if TYPE_CHECKING:  # where MIMC's API is closed, none of its modules is loaded
     from proxy.domain.api_keys import ApiKey
     from proxy.domain.idempotency import Answered, Begun, Call, Found
+    from proxy.domain.quotas import Amount, QuotaSpent
 
 
 class Wire(Protocol):
@@ -179,6 +180,16 @@ class Idempotency(Protocol):
 
     def abandon(self, begun: "Begun") -> bool:
         """Nothing has left: the key is free again."""
+
+
+class Quotas(Protocol):
+    """What MIMC takes from an app, see domain/quotas.py. Raises StoreUnavailable. See store/users/quotas.py."""
+
+    def take(self, app: str, amount: "Amount", number: int, account: str | None, now: datetime) -> "QuotaSpent | None":
+        """Takes so many from the quota of the section's appId; None: they may leave, else nothing was taken.
+
+        `account` is the user's; None: a service sends.
+        """
 
 
 class TokenService(Protocol):

@@ -5,7 +5,7 @@ devices  accounts  conversations                        where a person is reache
 preferences  previews                                   what they ask of their alerts; how much an alert shows
 lanes  lane_state                                       a section's jobs of one channel; open, paused, ramping up
 api_keys  bearers  idempotency                          the developer's own servers; calls that are made once
-limits  service_state                                   how often a caller may call; a service that is asked, or paused
+limits  quotas  service_state                           how often a caller may call; a service that is asked, or paused
 transfers  outcomes  decisions  settlements             a request, what its answer means, what we do, how it is stored
 dead_letters  monitoring  times                         what waits for a person; what the operator sees; milliseconds
 """

@@ -11,6 +11,7 @@ from enum import Enum, StrEnum
 from functools import partial
 
 from proxy.domain.api_keys import Scope
+from proxy.domain.quotas import Amount
 
 
 class Family(StrEnum):
@@ -53,14 +54,6 @@ class Proof(Enum):
     BODY = "body"  # appId, appKey, appSecret as members
     HEADERS = "headers"  # the user's own token; for a service appKey, appSecret and appAccount
     TOKEN = "token"  # noqa: S105  the user's own token alone: no call for a service
-
-
-class Amount(StrEnum):
-    """What MIMC counts a call as, by app and second."""
-
-    PERSONAL = "personal"  # recipients
-    GROUP = "group"
-    UNLIMITED_GROUP = "unlimited group"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -363,7 +363,8 @@ class LimitSettings(Section):
     """How often an account, an API key, and an address (an IPv6 /64), may call. `url` None: counted in the store.
 
     Addresses are generous, for behind one there may be an office or a carrier's customers. web/limits.py says which
-    route counts for which of them.
+    route counts for which of them. `..._per_app` are what MIMC takes from an appId, see domain/quotas.py: for all apps
+    alike, as MIMC says them, and sections of one appId could not differ.
     """
 
     token_per_account: Rate = "60/minute"  # noqa: S105  not a password
@@ -373,6 +374,9 @@ class LimitSettings(Section):
     client_per_account: Rate = "120/minute"
     client_per_address: Rate = "1200/minute"
     client_per_key: Rate = "1200/minute"
+    personal_per_app: Rate = "50/second"
+    group_per_app: Rate = "20/second"
+    unlimited_group_per_app: Rate = "50/second"
     wrong_secret_per_address: Rate = "60/minute"  # noqa: S105  not a password
     operator_per_address: Rate = "1200/minute"
     trusted_proxies: tuple[Network | Literal["unix"], ...] = ()

@@ -51,6 +51,9 @@ Accounts are users' own names and may hold anything; they and push tokens enter 
     proxy:{appId}:held:<app>:<platform>      zset    1 hour           worker (deliver)      kept by the guard, by ms
     proxy:{appId}:reserved:<app>:<platform>  zset    7 days           worker (deliver)      removals under way, by ms
     proxy:{appId}:brake:<app>:<platform>     hash    1 day            worker (deliver), cli the removal guard
+    proxy:{appId}:quota:<amount>             string  two spans, debt  web                   what MIMC had of the app
+    proxy:{appId}:quota-of-users:<amount>    string  the same         web                   of it, of users
+    proxy:{appId}:quota-of:<amount>:<d>      string  the same         web                   of it, of the account
     proxy:{appId}:ready                      string  1 minute         web (health)          can the store be written?
   of no appId
     proxy:{<team>}:provider-token:<id>:<d>   string  1 hour           worker (deliver), cli the key's JWT for APNs
@@ -62,8 +65,8 @@ Accounts are users' own names and may hold anything; they and push tokens enter 
     proxy:{store}:worker:<instance>          string  15 s             worker                what it says of itself
     proxy:{blocked}:accounts                 set     until lifted     web, cli              digests of blocked accounts
     proxy:{blocked}:session:<d>              string  the session's    web (sign-out)        this session has ended
-    proxy:{api-keys}:records                 hash    until revoked    cli                   each key, by its SHA-256
-    proxy:{api-keys}:used                    hash    until revoked    web                   when each was used, by id
+    proxy:{services}:api-keys                hash    until revoked    cli                   each key, by its SHA-256
+    proxy:{services}:api-keys-used           hash    until revoked    web                   when each was used, by id
     proxy:idempotency:<d>                    hash    24 hours         web                   a call, and its answer
     proxy:limits:<limit>:<d>                 string  two windows      web (admit)           calls of this caller
     proxy:signed-in:<d>                      string  90 days          web (sign-in)         account signed in from here
@@ -455,6 +458,18 @@ def removal_guard(app_id: str, app: str, platform: str) -> str:
     return f"proxy:{{{app_id}}}:brake:{app}:{platform}"
 
 
+def quota(app_id: str, amount: str) -> str:
+    return f"proxy:{{{app_id}}}:quota:{amount}"
+
+
+def quota_of_users(app_id: str, amount: str) -> str:
+    return f"proxy:{{{app_id}}}:quota-of-users:{amount}"
+
+
+def quota_of_account(app_id: str, amount: str, account_name: str) -> str:
+    return f"proxy:{{{app_id}}}:quota-of:{amount}:{account_digest(account_name)}"
+
+
 def ready(app_id: str) -> str:
     return f"proxy:{{{app_id}}}:ready"
 
@@ -515,11 +530,11 @@ def blocked_session(session_id: str) -> str:
 
 
 def api_keys() -> str:
-    return "proxy:{api-keys}:records"
+    return "proxy:{services}:api-keys"
 
 
 def api_keys_used() -> str:
-    return "proxy:{api-keys}:used"
+    return "proxy:{services}:api-keys-used"
 
 
 def idempotency(name: str) -> str:

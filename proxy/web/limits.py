@@ -13,6 +13,7 @@ users write.
 import math
 from enum import StrEnum
 from functools import cache
+from typing import TYPE_CHECKING
 
 from proxy.domain.limits import Budget, Exceeded
 from proxy.domain.times import MS
@@ -23,6 +24,9 @@ from proxy.web import current_notes, current_services
 from proxy.web.access import add_log_context
 from proxy.web.addresses import client_address, network_of
 from proxy.web.envelope import HttpRefusal
+
+if TYPE_CHECKING:
+    from proxy.domain.quotas import Amount
 
 
 class Limited(StrEnum):
@@ -101,6 +105,27 @@ def address_budget(limited: Limited) -> Budget | None:
     return budgets[limited]
 
 
+def take_quota(section: str, amount: "Amount", number: int, account: str | None) -> None:
+    """Takes so many from the quota that MIMC gives the section's app, before MIMC is asked.
+
+    `account` None: a service sends. Raises HttpRefusal 429. Without the counters MIMC itself must do.
+    """
+    services, name = current_services(), f"{amount} quota"
+    if services.quotas is None:
+        return
+    try:
+        spent = services.quotas.take(section, amount, number, account, services.store_now())
+    except StoreUnavailable:
+        limiter_unavailable_total.labels(name).inc()
+        add_log_context(limiter="unavailable")
+        return
+    if spent:
+        rate_limited_total.labels(name, spent.holder).inc()
+        add_log_context(limited_by=spent.holder)
+        message = f"too many messages at a time: the share of this {spent.holder} in MIMC's quota is used up"
+        raise HttpRefusal(429, message, _retry_after(spent.wait_ms))
+
+
 def count_uncounted(limited: Limited) -> None:
     limiter_unavailable_total.labels(limited).inc()
     add_log_context(limiter="unavailable")
@@ -111,8 +136,11 @@ def too_often(limited: Limited, exceeded: Exceeded) -> HttpRefusal:
     by = exceeded.budget.by
     rate_limited_total.labels(limited, by).inc()
     add_log_context(limited_by=by)
-    wait_s = max(1, math.ceil((exceeded.wait_ms - 1) / 1000))  # one millisecond is not worth a second
-    return HttpRefusal(429, f"too many calls by this {by}", {"Retry-After": str(wait_s)})
+    return HttpRefusal(429, f"too many calls by this {by}", _retry_after(exceeded.wait_ms))
+
+
+def _retry_after(wait_ms: int) -> dict[str, str]:
+    return {"Retry-After": str(max(1, math.ceil((wait_ms - 1) / 1000)))}  # one millisecond is not worth a second
 
 
 def _budget(limited: Limited, by: str, caller: str) -> Budget | None:

@@ -19,6 +19,7 @@ from proxy.ports import (
     HealthCheck,
     Idempotency,
     PreferenceBook,
+    Quotas,
     StoreMetrics,
     TokenService,
     Unread,
@@ -62,6 +63,7 @@ class Services:
     unread: Unread | None = None  # None: badges are off
     api_keys: ApiKeys | None = None  # None: no section opens MIMC's API
     idempotency: Idempotency | None = None  # None: likewise
+    quotas: Quotas | None = None  # None: likewise
     sign_ins: SignIns | None = None  # None: the built-in accounts are off
     spool: "SpoolServices | None" = None  # None: it is off
     withdrawing: Mapping[str, MessageReading] = field(default_factory=dict)  # by appId; empty: it is off

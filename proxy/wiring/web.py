@@ -28,7 +28,7 @@ from proxy.mimc.client import TokenClient
 from proxy.mimc.echo import Echo
 from proxy.mimc.passable import Passable
 from proxy.mimc.senders import Senders
-from proxy.ports import ApiKeys, BlockMarks, Idempotency, TokenService
+from proxy.ports import ApiKeys, BlockMarks, Idempotency, Quotas, TokenService
 from proxy.settings import AccountsSettings, Settings, TokenSettings
 from proxy.spool.drain import Drain
 from proxy.spool.folder import open_spool
@@ -91,7 +91,7 @@ def web_services(settings: Settings) -> Services:
         shards=settings.store.shards,
         app_ids=app_ids,
     )
-    counters = settings.limits.url
+    counters = _counters(settings, timeout_s)
     skews, clock = clock_monitor(), StoreClock()
     sign_ins = built_in_accounts(settings.auth.accounts, RedisBlocks(store), settings.server.sign_in_threads)
 
@@ -145,7 +145,7 @@ def web_services(settings: Settings) -> Services:
         admission=RedisAdmission(
             store,
             clock.now,
-            _counters(counters.get_secret_value(), timeout_s) if counters else None,
+            counters,
             app_ids_of(settings),
             _lanes_by_account(settings, lanes),
         ),
@@ -177,6 +177,7 @@ def web_services(settings: Settings) -> Services:
         unread=RedisUnread(store, app_ids_of(settings)) if settings.alerts.badge else None,
         api_keys=_api_keys(settings, store),
         idempotency=_idempotency(settings, store),
+        quotas=_quotas(settings, counters or store),
         sign_ins=sign_ins,
         spool=spool,
         withdrawing=_withdrawing(settings),
@@ -234,8 +235,17 @@ def _idempotency(settings: Settings, store: Store) -> Idempotency | None:
     return RedisIdempotency(store, settings.store.replicas)
 
 
-def _counters(url: str, timeout_s: float) -> Store:
-    return Store(url, timeout_s, on_change=partial(log_store, "limits.url"))
+def _quotas(settings: Settings, counters: Store) -> Quotas | None:
+    if not settings.families:
+        return None
+    from proxy.wiring.api import quotas_at_mimc  # noqa: PLC0415  as above
+
+    return quotas_at_mimc(settings, counters)
+
+
+def _counters(settings: Settings, timeout_s: float) -> Store | None:
+    url = settings.limits.url
+    return Store(url.get_secret_value(), timeout_s, on_change=partial(log_store, "limits.url")) if url else None
 
 
 def _spool(

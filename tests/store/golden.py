@@ -24,6 +24,7 @@ from zoneinfo import ZoneInfo
 
 from proxy.domain import kinds
 from proxy.domain.alerts import Alert, AlertText, Order, Update
+from proxy.domain.api_keys import KEY_BYTES, ApiKey, Scope, hash_of, id_of, new_bearer
 from proxy.domain.callbacks import Callback, CallbackOrigin, Kind, Recipient
 from proxy.domain.conversations import LockRelease
 from proxy.domain.dead_letters import Cause
@@ -34,6 +35,7 @@ from proxy.domain.monitoring import TokenFacts
 from proxy.domain.offline_messages import offline_message
 from proxy.domain.preferences import Mute, Preferences, QuietHours
 from proxy.domain.previews import Preview
+from proxy.domain.quotas import Amount, Quota
 from proxy.domain.settlements import Bury, PlanChunk, PlanEnd, Postpone
 from proxy.domain.times import from_ms, to_ms
 from proxy.spool import format as spool
@@ -61,9 +63,11 @@ from proxy.store.server.health import RedisHealth
 from proxy.store.server.token_facts import token_commands
 from proxy.store.server.worker_states import WorkerStates
 from proxy.store.steps import Steps
+from proxy.store.users.api_keys import RedisApiKeys
 from proxy.store.users.blocks import RedisBlocks
 from proxy.store.users.preferences import RedisPreferences
 from proxy.store.users.presence import RedisPresence
+from proxy.store.users.quotas import RedisQuotas
 from proxy.store.users.unread import uncounting
 from tests.store.samples import DAY, MS, NOON, SECOND, for_inbox, new_of, pauses, queue_of
 
@@ -108,6 +112,11 @@ PREFERENCES = Preferences(
     QuietHours(time(22, 30), time(7), ZoneInfo("Asia/Shanghai"), calls_pass=False),
     Preview.SENDER,
 )
+BEARER = new_bearer(b"of the golden records".ljust(KEY_BYTES, b"."))
+BOT = ApiKey(
+    id_of(hash_of(BEARER)), "bot", "main", "小 米", frozenset({Scope.PUSH_SEND, Scope.HISTORY_READ}), NOON,
+    NOON + SECOND,
+)  # fmt: skip
 TRIES = (Try(NOON - SECOND, "503 ServiceUnavailable"), Try(NOON, "no answer in time"))
 ORDER = Order(154503794553568001, 1795435199000, 1795435200000)
 
@@ -151,6 +160,9 @@ def write(url: str) -> None:
     RedisBlocks(store).block("eve")
     RedisBlocks(store).block_session("session-1", DAY)
     RedisHealth(store, [APNS], lambda: NOON).check()
+    RedisApiKeys(store).add(BOT, BEARER)
+    RedisApiKeys(store).find(BEARER, NOON + SECOND)
+    RedisQuotas(store, APP_IDS, {Amount.PERSONAL: Quota(50, DAY)}).take("main", Amount.PERSONAL, 45, "ben", NOON)
     asyncio.run(_with_redis(url, _work))
     store.call(lambda redis: redis.set(LAYOUT.writes(APP_ID, 0), 3))  # whatever it took in this version
     devices.remove("main", HELD.account, HELD.device_id)

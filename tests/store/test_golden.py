@@ -26,6 +26,7 @@ from proxy.store.devices.restoring import RestoreResult
 from proxy.store.queue.dead_letters import RedisDeadLetters
 from proxy.store.server.embedded import ensure_store, stop_store
 from proxy.store.upgrade import BEGINS_AFTER, make_compact
+from proxy.store.users.api_keys import RedisApiKeys
 from proxy.store.users.preferences import RedisPreferences
 from tests.store import golden
 from tests.store.samples import NOON, SECOND
@@ -90,6 +91,12 @@ def test_preferences_are_read_as_they_were_set(empty_store: str) -> None:
     golden.restore(empty_store, laid("1.1"))
     found, _ = RedisPreferences(Store(empty_store), golden.APP_IDS).read("main", "ben")
     assert found == golden.PREFERENCES
+
+
+def test_api_keys_are_read_as_they_were_made(empty_store: str) -> None:
+    golden.restore(empty_store, laid("1.1"))
+    assert RedisApiKeys(Store(empty_store)).all_keys() == [golden.BOT]
+    assert RedisApiKeys(Store(empty_store)).find(golden.BEARER, NOON) == golden.BOT
 
 
 def without_words(alert: Alert) -> Alert:

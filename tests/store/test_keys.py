@@ -95,6 +95,9 @@ SAMPLES: dict[str, Callable[[], str]] = {
     "provider_token": lambda: keys.provider_token("TEAM", "KEY", b"PEM"),
     "history_new": lambda: LAYOUT.history_new("77", 0),
     "history": lambda: LAYOUT.history("77", 63, 0),
+    "quota": lambda: keys.quota("77", "personal"),
+    "quota_of_users": lambda: keys.quota_of_users("77", "personal"),
+    "quota_of_account": lambda: keys.quota_of_account("77", "personal", "ben"),
     "ready": lambda: keys.ready("77"),
     "identity": keys.identity,
     "clocks": keys.clocks,
@@ -109,7 +112,19 @@ SAMPLES: dict[str, Callable[[], str]] = {
 }
 
 
-OF_THE_APP = {"pause", "probe", "resumed", "removed", "held", "reserved", "removal_guard", "ready"}
+OF_THE_APP = {
+    "pause",
+    "probe",
+    "resumed",
+    "removed",
+    "held",
+    "reserved",
+    "removal_guard",
+    "ready",
+    "quota",
+    "quota_of_users",
+    "quota_of_account",
+}
 SHARED = {
     "provider_token",
     "identity",
@@ -130,7 +145,7 @@ SHARED = {
 def catalogue() -> list[re.Pattern[str]]:
     """The rows of the module's docstring, each <placeholder> standing for any text without a colon."""
     found = re.findall(r"^    ((?:proxy:|~)\S*(?: d>\S*| id>\S*)?)", inspect.getdoc(keys) or "", re.MULTILINE)
-    assert len(found) == 52
+    assert len(found) == 55
     rows = [row.replace("~~", f"proxy:{{{TAG}}}:").replace("~", f"proxy:{{{TAG}}}:<appId>:") for row in found]
     row_texts = [re.escape(row).replace(r"\ ", " ") for row in rows]
     texts = [
@@ -223,6 +238,7 @@ def test_an_earlier_programs_keys_are_those_of_a_store_without_shards() -> None:
         lambda text: LAYOUT.fold("77", text, "").rstrip(":"),
         lambda text: LAYOUT.unknown(LANE, text),
         lambda text: keys.calls("token_per_account", text),
+        lambda text: keys.quota_of_account("77", "personal", text),
         lambda text: keys.signed_in(text, "203.0.113.7"),
     ],
 )

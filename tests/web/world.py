@@ -23,6 +23,7 @@ from proxy.domain.limits import Admitted, Blocked, Budget, Exceeded
 from proxy.domain.monitoring import Health, Metric
 from proxy.domain.offline_messages import Letter, OfflineMessage
 from proxy.domain.preferences import DEFAULT, Preferences
+from proxy.domain.quotas import Amount, QuotaSpent
 from proxy.domain.receipts import DeliveryReceipt
 from proxy.domain.transfers import Paused, Response, TransportFailure
 from proxy.errors import StoreUnavailable
@@ -176,6 +177,20 @@ class MemoryApiKeys:
 
 
 @dataclass
+class MemoryQuotas:
+    """Implements ports.Quotas: there is room, unless `answer` says otherwise."""
+
+    answer: QuotaSpent | StoreUnavailable | None = None
+    taken: list[tuple[str, Amount, int, str | None, datetime]] = field(default_factory=list)
+
+    def take(self, app: str, amount: Amount, number: int, account: str | None, now: datetime) -> QuotaSpent | None:
+        if isinstance(self.answer, StoreUnavailable):
+            raise self.answer
+        self.taken.append((app, amount, number, account, now))
+        return self.answer
+
+
+@dataclass
 class MemoryBlocks:
     """Implements ports.BlockList."""
 
@@ -296,7 +311,7 @@ class World:
         self.settings = configured or settings()
         self.inbox, self.devices, self.preferences = MemoryInbox(), MemoryDevices(), MemoryPreferences()
         self.history = MemoryHistory()
-        self.unread, self.api_keys = MemoryUnread(), MemoryApiKeys()
+        self.unread, self.api_keys, self.quotas = MemoryUnread(), MemoryApiKeys(), MemoryQuotas()
         self.tokens, self.state, self.blocks = ScriptedTokens(), MemoryState(), MemoryBlocks()
         self.admission = MemoryAdmission(self.blocks)
         self.receipts: list[DeliveryReceipt] = []
@@ -324,7 +339,8 @@ class World:
                 QuotaMonitor(self.quota.append, self.quota_warnings.append),
             ),
             unread=self.unread if self.settings.alerts.badge else None,
-            api_keys=self.api_keys if any(app.api for app in self.settings.apps.values()) else None,
+            api_keys=self.api_keys if self.settings.families else None,
+            quotas=self.quotas if self.settings.families else None,
         )
         self.app = create_app(self.services)
         self.app.wsgi_app = self._served(self.app.wsgi_app)  # type: ignore[method-assign]
