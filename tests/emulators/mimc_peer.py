@@ -1,9 +1,11 @@
 """A running emulated MIMC, a client of it, and a listener for what it posts."""
 
+import base64
 import json
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import requests
+
+from proxy.emulators.mimc import Mimc, MimcConfig, mimc_app
+from proxy.emulators.server import threaded_server
 
 APP_ID, OTHER_APP_ID = "2882303761517000001", "2882303761517000002"
 APP_SECRET, OTHER_SECRET = "PHqmE1sJ7uCk4eT0Yw9Zbg==", "c2Vjb25kLXNlY3JldC0xNg=="
@@ -102,6 +107,24 @@ def running(folder: Path, settings: str) -> Iterator[tuple[Emulator, "subprocess
         assert (process.returncode, out, err) == (0, "", "")
 
 
+@contextmanager
+def serving(settings: str) -> Iterator[Emulator]:
+    """As running, but in a thread of this process, which starts at once."""
+    mimc = Mimc(MimcConfig.model_validate(tomllib.loads(settings)["mimc"]))
+    server = threaded_server(mimc_app(mimc), "127.0.0.1", 0)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    emulator = Emulator({"url": f"http://127.0.0.1:{server.server_port}", "port": server.server_port})
+    try:
+        with emulator.session:
+            yield emulator
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+        mimc.webhooks.close()
+
+
 def settings(listener: Listener, head: str = "") -> str:
     return f"""
         [mimc]
@@ -132,3 +155,44 @@ def listening_for_callbacks() -> Iterator[Listener]:
     listener.server.shutdown()
     listener.server.server_close()
     thread.join()
+
+
+# --- for calls of the API
+
+
+APP_KEY = "5800000000001"
+APP = {"appId": APP_ID, "appKey": APP_KEY, "appSecret": APP_SECRET}
+PUSH = APP | {"fromAccount": "system", "fromResource": "resWeb", "msg": "hello", "msgType": ""}
+
+
+def token_of(mimc: Emulator, account: str, **changes: Any) -> dict[str, str]:
+    """The header of a user's calls."""
+    return {"token": mimc.token(appAccount=account, **changes).json()["data"]["token"]}
+
+
+def data(reply: requests.Response) -> Any:
+    assert (reply.status_code, reply.json()["code"]) == (200, 200), reply.text
+    return reply.json()["data"]
+
+
+def code(reply: requests.Response) -> int:
+    assert (reply.status_code, reply.json()["data"]) == (200, None), reply.text
+    return int(reply.json()["code"])
+
+
+def group(mimc: Emulator, owner: str, *others: str, **more: str) -> str:
+    body = {"topicName": "a group", "accounts": ",".join(others)} | more
+    made = data(mimc.api("POST", f"/api/topic/{APP_ID}", body, **token_of(mimc, owner)))
+    return str(made["topicInfo"]["topicId"])
+
+
+def settled(mimc: Emulator) -> None:
+    assert mimc.control("GET", "callbacks/pending?wait_ms=50000") == {"pending": 0}
+
+
+def ask(mimc: Emulator, path: str, asker: str, /, **body: Any) -> requests.Response:
+    return mimc.api("POST", f"/api/msg/{path}", body, **token_of(mimc, asker))
+
+
+def in_base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()

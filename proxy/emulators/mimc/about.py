@@ -17,6 +17,7 @@ _OWN = (
     "that rows of the history go from old to new, at most 1000, with bizType and extra where there are any",
     "that history and queries of a group are for its members, and changes and destruction for its owner",
     "that a new owner must be a member, and that an owner cannot remove themselves",
+    "that unlimited groups are not in the contact list",
     "that extra/update of a message or contact answers null",
     "the answers of uctopic calls beyond topicId, members, isEnd and userCnt; pages of 100; a uuid for each member",
     "that onlineinfo counts the members who are signed in",

@@ -78,13 +78,15 @@ def _with_account(asked: Asked, other: str) -> Conversation:
 
 
 def _found(mimc: "Mimc", asked: Asked) -> list[tuple[Conversation, Kept]]:
-    """The newest message of each conversation in the list; MIMC keeps it for a month."""
-    account = asked.caller.account
+    """The newest message of each conversation in the list; MIMC keeps it for a month, unlimited groups not at all."""
+    app_id, account = asked.caller.app_id, asked.caller.account
     oldest_ms = time.time() * 1000 - _MONTH_MS
     return [
         (where, last)
-        for where, last in mimc.history.last_of_each(asked.caller.app_id, account)
-        if last.timestamp_ms >= oldest_ms and not mimc.contacts.is_removed(account, where, last.sequence)
+        for where, last in mimc.history.last_of_each(app_id, account)
+        if last.timestamp_ms >= oldest_ms
+        and not mimc.contacts.is_removed(account, where, last.sequence)
+        and (where[1] == "p2p" or mimc.unlimited.has_member(app_id, where[-1], account) is None)
     ]
 
 
