@@ -57,7 +57,8 @@ _KEPT = ("scheme", "pair", "path", "login")
 
 # Names, ids and numbers of ours: neither users nor secrets can write into them
 _SAFE_FIELDS = frozenset({
-    "api_key_id", "api_key_name", "app", "channel", "kind", "result", "job_id", "message_id", "attempt", "jobs",
+    "api_key_id", "api_key_name", "app", "call", "channel", "code",
+    "kind", "result", "job_id", "message_id", "attempt", "jobs",
     "count", "ms", "status", "address", "auth", "backend", "limited_by", "limiter", "platform", "refused", "route",
     "upstream", "what",
 })  # fmt: skip

@@ -31,7 +31,7 @@ from proxy.web.callers import Caller, current_caller, require
 from proxy.web.cors import require_origin
 from proxy.web.handed_on import handed_on, status_of
 from proxy.web.idempotency import call_asked, known_answer
-from proxy.web.limits import Limited
+from proxy.web.limits import Limited, take_quota
 
 T = TypeVar("T")
 
@@ -80,6 +80,8 @@ def _make(call: Call, app_id: str | None, topic_id: str) -> WebResponse:
         raise
 
     def leave() -> Ended:
+        if call.amount:
+            take_quota(section, call.amount, prepared.amount, None if prepared.is_service else prepared.account)
         answer = _opened(services.api).call(section, prepared)
         _note(section, prepared, caller, answer)
         return answer
@@ -162,5 +164,9 @@ def _note(
     code, status = code_of(answer) if isinstance(answer, Response) else None, status_of(answer)
     said = f"code {code}" if code is not None else str(status)
     api_calls_total.labels(section, asked.call.name, bounded_reason(said)).inc()
-    who = {"backend": caller.backend} if isinstance(caller, Authenticated) else {"key": caller.id, "name": caller.name}
+    who = (
+        {"backend": caller.backend}
+        if isinstance(caller, Authenticated)
+        else {"api_key_id": caller.id, "api_key_name": caller.name}
+    )
     audit("MIMC called", call=asked.call.name, account=asked.account, app=section, status=status, code=code, **who)

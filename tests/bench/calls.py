@@ -19,6 +19,7 @@ from tests.system.rig import MAIN, ROOT
 
 _UNLIMITED = {"APP_PROXY_APPS__MAIN__API": "push,history"}
 _UNLIMITED |= {f"APP_PROXY_LIMITS__CLIENT_PER_{by}": "1000000/second" for by in ("ACCOUNT", "ADDRESS", "KEY")}
+_UNLIMITED |= {f"APP_PROXY_LIMITS__{what}_PER_APP": "1000000/second" for what in ("PERSONAL", "GROUP")}
 _SPAN = {"fromAccount": "alice", "toAccount": "bob", "utcFromTime": 1_700_000_000_000, "utcToTime": 1_700_000_060_000}
 _MESSAGE = {"toAccount": "bob", "msg": "Hello", "msgType": ""}
 

@@ -24,7 +24,7 @@ def rig() -> Iterator[Rig]:
         tempfile.TemporaryDirectory(prefix="rig-", dir="/tmp") as folder,
         Rig(Path(folder) / "r", without=("mipush", "apns"), mimc={"undocumented": True}) as it,
     ):
-        it.start_web(APP_PROXY_APPS__MAIN__API=FAMILIES)
+        it.start_web(APP_PROXY_APPS__MAIN__API=FAMILIES, APP_PROXY_LIMITS__UNLIMITED_GROUP_PER_APP="50/hour")
         yield it
 
 
@@ -225,3 +225,13 @@ def test_a_call_that_is_refused_here_leaves_its_key_free(rig: Rig) -> None:
     assert push(rig, "k-3", "x" * 16_000).status_code == 400
     assert push(rig, "k-3").status_code == 200
     assert pushes_left(rig) == 1
+
+
+def test_an_account_in_a_loop_is_told_to_wait_and_a_service_still_sends(rig: Rig) -> None:
+    """Of 50 an hour one account has 20, and services keep 10."""
+    topics = {"topicIds": ["7"] * 20, "message": "x", "msgType": ""}
+    assert ask(rig, "POST", "/api/push/ucs/multiTopicPush/", topics, "loop").status_code == 200
+    refused = ask(rig, "POST", "/api/push/ucs/multiTopicPush/", {**topics, "topicIds": ["7"]}, "loop")
+    assert (refused.status_code, int(refused.headers["Retry-After"]) > 60) == (429, True)
+    shown = new_key(rig, "urgent", "push:send")
+    assert ask(rig, "POST", "/api/push/ucs/multiTopicPush/", topics, None, headers=shown).status_code == 200
