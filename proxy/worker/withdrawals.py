@@ -126,7 +126,7 @@ class PlanWithdrawals:
             uncounting(
                 self._kept.layout, self._app_id, name, conversation, now, by_account.get(name, []),
                 message_ids=[it.message_id for it in page.messages],
-                up_to_ms=0 if is_recall else about.order.accepted_at_ms,
+                up_to_ms=0 if is_recall else about.before_ms,
             )
             for name in page.accounts
         ]  # fmt: skip

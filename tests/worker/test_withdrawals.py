@@ -293,6 +293,27 @@ def test_what_was_read_while_its_lane_was_full_is_neither_told_nor_counted_later
     on_relay(scenario)
 
 
+def test_a_read_of_a_message_that_came_late_leaves_those_that_were_written_after_it(on_relay: OnRelay) -> None:
+    """MIMC repeats what it got no answer to, half a minute later."""
+
+    async def scenario(relay: Withdrawing) -> None:
+        relay.counts = True
+        relay.register(["ben"])
+        for sequence, second in ((1, 1), (3, 2), (4, 3), (2, 30)):
+            relay.now = NOON + second * SECOND
+            relay.say(f"m{sequence}", sequence=sequence)
+            await relay.plan(relay.phones)
+        by_sequence = {job.alert.order.sequence: job.alert.message_id for job in await relay.push_all(relay.phones)}
+        relay.read("m2")
+        await relay.plan(relay.phones)
+        states = [await relay.marks(by_sequence[number]) for number in (1, 2, 3, 4)]
+        assert states == [[b"W"], [b"W"], [b"s"], [b"s"]]
+        (total,) = await ask_strictly(relay.redis, [asking(LAYOUT, relay.app_id, "ben")])
+        assert unread_number(total) == 2
+
+    on_relay(scenario)
+
+
 def test_a_read_between_two_people_is_about_the_readers_side_of_the_talk(on_relay: OnRelay) -> None:
     async def scenario(relay: Withdrawing) -> None:
         relay.register(["ben", "ann"])

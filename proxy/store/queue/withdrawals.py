@@ -33,10 +33,15 @@ _MOST = 1 << 64
 
 @dataclass(frozen=True)
 class Said:
-    """A message that was planned, as far as it is remembered."""
+    """A message that was planned, as far as it is remembered.
+
+    `before_ms`: of its conversation no message that comes after it was accepted up to then. MIMC repeats a callback
+    that we did not take, so a message may be accepted after some that were written later.
+    """
 
     message_id: str
     order: Order
+    before_ms: int = 0
 
 
 def is_withdrawn(mark: bytes | None) -> bool:
@@ -114,12 +119,12 @@ class RedisWithdrawals:
         names = list(chain.from_iterable(marks))
         for lane in lanes:
             names += [layout.jobs(lane, shard), layout.retries(lane, shard)]
-        accepted = [message.order.accepted_at_ms for message in messages]
+        accepted = [message.order.accepted_at_ms for message in messages]  # the latest first, but for the first
         may_wait = sum(accepted[0] - it <= _MAY_WAIT_MS for it in accepted)
         numbers = f"{len(messages)}/{may_wait}"
         if self._folds:
             is_read = jobs[0][1].alert.update is Update.READ
-            numbers += f" {accepted[0] if is_read else 0}"
+            numbers += f" {messages[0].before_ms if is_read else 0}"
         places = " ".join(f"{it.message_id} {len(its)}" for it, its in zip(messages, marks, strict=True))
         args: list[Argument] = [numbers, self._jobs_cap, self._ttl_ms, places]
         ids = [message.message_id for message in messages]
@@ -165,10 +170,16 @@ def _unsigned(number: int) -> int:
 
 
 def _all_said(answer: Sequence[bytes]) -> list[Said]:
-    found = list[Said]()
+    """The message that is named, and of those accepted before it those that come before it."""
+    orders = list[tuple[str, Order]]()
     for member, accepted_at_ms in zip(answer[::2], answer[1::2], strict=True):
         if len(member) == _MEMBER.size:
             _, message_id, number, is_sequence = _MEMBER.unpack(member)
             sequence, sent_at_ms = (number, 0) if is_sequence else (0, number)
-            found.append(Said(message_id.hex(), Order(sequence, sent_at_ms, int(float(accepted_at_ms)))))
-    return found
+            orders.append((message_id.hex(), Order(sequence, sent_at_ms, int(float(accepted_at_ms)))))
+    later = [order.accepted_at_ms for _, order in orders if order.is_later_than(orders[0][1])]
+    before = [(message_id, order) for message_id, order in orders if not order.is_later_than(orders[0][1])]
+    return [
+        Said(message_id, order, min(order.accepted_at_ms, min(later, default=order.accepted_at_ms + 1) - 1))
+        for message_id, order in before
+    ]

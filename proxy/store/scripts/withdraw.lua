@@ -9,7 +9,7 @@
 -- KEYS  of each message where its marks may lie: the first is where they are written; then per lane: jobs, retries, which
 --       both count towards its cap; folds
 -- ARGV  1 how many messages, and how many of them, the first ones, may not be planned yet; and where alerts are folded
---         when the first was accepted, ms, 0 for a recall: "3/2 1795435200000"
+--         up to when all was accepted before the first, ms, 0 for a recall: "3/2 1795435200000"
 --       2 cap of a lane   3 how long marks are kept at least, ms   4 the messages, and in how many keys the marks of each
 --         may lie: "0123456789abcdef0123456789abcdef 3 ..."
 --       then per target: its lane's place, from 0; field; record of the withdrawal; where alerts are folded the place of
