@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from proxy.domain.callbacks import account_digest
 from proxy.domain.devices import Address, Device, Platform, RemovalResult
 from proxy.domain.lanes import Lane
+from proxy.domain.times import to_ms
 from proxy.errors import StoreUnavailable
 from proxy.store.connection import Store
 from proxy.store.devices.addresses import RedisAddresses
@@ -161,6 +162,9 @@ class Case:
     steps: Callable[[World], Steps[Any]]
     left: Sequence[Device]
     dead: Sequence[Device] = ()
+
+    def __str__(self) -> str:
+        return self.name
 
 
 def at(place: int) -> Device:
@@ -312,6 +316,52 @@ def test_a_change_that_took_so_long_that_another_undid_it_leaves_nothing_whereve
             world.check_whole()
             if left >= 0:
                 break
+
+
+@pytest.mark.parametrize("case", [TAKEN, replace(REMOVAL, first=[PHONE], steps=lambda it: it.remove(PHONE))], ids=str)
+def test_a_registration_that_comes_between_two_commands_of_another_change_stays(case: Case, store_url: str) -> None:
+    """What that change looked at is not what it would take from the list."""
+    for pause in range(20):
+        world = prepared(case, store_url)
+        changing, answer = each_command(case.steps(world)), None
+        with suppress(StopIteration):
+            for number in range(100):
+                if number == pause:
+                    world.do(world.register(AGAIN))
+                answer = world.ask(changing.send(answer))
+        if number < pause:
+            return
+        assert AGAIN in world.all_devices()
+        world.later()
+        world.use()
+        world.check_whole()
+
+
+def test_a_push_token_that_is_taken_anew_while_it_is_removed_stays_in_the_list(store_url: str) -> None:
+    """The answer was about the registration before. The new one dies before it writes the list."""
+    again = replace(device(), registered_at=NOON + SECOND)
+    taken = next(after for after in range(20) if is_taken_anew(store_url, again, after))
+    for pause in range(1, 20):
+        world = prepared(REMOVAL, store_url)
+        removing, answer = each_command(world.remove(device(), NOON + SECOND)), None
+        with suppress(StopIteration):
+            for number in range(100):
+                if number == pause:
+                    world.cut(world.register(again), taken)
+                answer = world.ask(removing.send(answer))
+        if number < pause:
+            return
+        removed = [it.device.device_id for it in world.removed.removed("main", NOON)]
+        assert sorted([*removed, *(it.device_id for it in world.all_devices())]) == ["pad-1", "phone"]
+
+
+def is_taken_anew(url: str, one: Device, after: int) -> bool:
+    """So many commands of its registration take its push token, and no more."""
+    world = prepared(REMOVAL, url)
+    world.cut(world.register(one), after)
+    return raw(world.store, "HGET", world.owner_key(one.platform, one.push_token), "at") == b"%d" % to_ms(
+        one.registered_at
+    )
 
 
 def test_a_reservation_whose_removal_did_not_happen_counts_for_a_minute(store_url: str) -> None:
