@@ -357,10 +357,7 @@ class Layout:
     def fold(self, app_id: str, account_name: str, line_digest: str) -> str:
         return f"{self._of_account(app_id, 'fold:', account_name)}:{line_digest}"
 
-    def removed_of_account(self, app_id: str, app: str, name: str) -> str:
-        return self.removed_of_account_of(app_id, app, account_digest(name))
-
-    def removed_of_account_of(self, app_id: str, app: str, account_digest: str) -> str:
+    def removed_of_account(self, app_id: str, app: str, account_digest: str) -> str:
         base = self._base(app_id, self.shard_of_digest(account_digest))
         return f"{base}aside-of:{app}:{account_digest}"
 
@@ -395,11 +392,6 @@ class Layout:
 
     def device_count(self, app_id: str, app: str, platform: str, shard: int) -> str:
         return f"{self._base(app_id, shard)}devices:{app}:{platform}"
-
-    def removed_registration(self, app_id: str, app: str, platform: str, token: str) -> str:
-        token_digest = digest(token)
-        base = self._base(app_id, self.shard_of_digest(token_digest))
-        return f"{base}aside:{app}:{platform}:{token_digest}"
 
     def _base(self, app_id: str, shard: int) -> str:
         base = self._bases.get((app_id, shard))

@@ -106,6 +106,11 @@ def for_inbox(callback: Callback, accepted_at: datetime) -> tuple[OfflineMessage
     return offline_message(callback, accepted_at), callback.callback_id
 
 
+async def names_like(redis: Any, pattern: str) -> list[bytes]:
+    """Of keys, on all nodes of a cluster."""
+    return [name async for name in redis.scan_iter(match=pattern, count=1000)]
+
+
 async def all_that_is_stored(redis: Any, app_id: str) -> bytes:
     """Of an app, as it was written: DUMP would compress it."""
     reads = {

@@ -87,8 +87,8 @@ SAMPLES: dict[str, Callable[[], str]] = {
     "push_token": lambda: LAYOUT.push_token("77", "main", "apns", "a1b2"),
     "device_count": lambda: LAYOUT.device_count("77", "main", "apns", 0),
     "removed": lambda: keys.removed("77", "main", "apns"),
-    "removed_registration": lambda: LAYOUT.removed_registration("77", "main", "apns", "a1b2"),
-    "removed_of_account": lambda: LAYOUT.removed_of_account("77", "main", "ben"),
+    "removed_record_of": lambda: keys.removed_record_of(LAYOUT.push_token("77", "main", "apns", "a1b2")),
+    "removed_of_account": lambda: LAYOUT.removed_of_account("77", "main", "3f2a"),
     "held": lambda: keys.held("77", "main", "apns"),
     "reserved": lambda: keys.reserved("77", "main", "apns"),
     "removal_guard": lambda: keys.removal_guard("77", "main", "apns"),
@@ -167,7 +167,7 @@ def test_every_function_makes_a_key_of_the_catalogue_and_every_row_has_one() -> 
         if name.endswith(("_prefix", "_of"))
         or name.startswith(("shard_of_", "mark_", "marks_of_targets", "base_", "is_"))
     }
-    assert functions - others - {"spread", "place", "name_at"} | {"rest_of"} == set(SAMPLES)
+    assert functions - others - {"spread", "place", "name_at"} | {"rest_of", "removed_record_of"} == set(SAMPLES)
     made = [sample() for sample in SAMPLES.values()]
     rows = catalogue()
     for key in made:
@@ -231,8 +231,6 @@ def test_an_earlier_programs_keys_are_those_of_a_store_without_shards() -> None:
         lambda text: LAYOUT.preferences("77", text),
         lambda text: LAYOUT.present("77", text),
         lambda text: LAYOUT.push_token("77", "main", "apns", text),
-        lambda text: LAYOUT.removed_registration("77", "main", "apns", text),
-        lambda text: LAYOUT.removed_of_account("77", "main", text),
         lambda text: LAYOUT.badge("77", text),
         lambda text: LAYOUT.badge_due("77", text),
         lambda text: LAYOUT.fold("77", text, "").rstrip(":"),

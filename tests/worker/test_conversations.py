@@ -14,7 +14,7 @@ from proxy.domain.lanes import Lane
 from proxy.domain.outcomes import Deferred, OurFault, Outcome, Rejected
 from proxy.store.queue.conversation_locks import RedisConversationLocks
 from proxy.worker.conversations import Conversations, Ending, ending
-from tests.store.samples import DAY, LAYOUT, LEASE, SECOND, alert, mipush_lane, with_redis
+from tests.store.samples import DAY, LAYOUT, LEASE, SECOND, alert, mipush_lane, names_like, with_redis
 
 
 class DeafOnce(RedisConversationLocks):
@@ -42,7 +42,7 @@ class Bench:
 
     async def a_worker_dies(self) -> None:
         """Its locks run out."""
-        for lock in await self.redis.keys(LAYOUT.conversation_lock(self.lane, "*")):
+        for lock in await names_like(self.redis, LAYOUT.conversation_lock(self.lane, "*")):
             await self.redis.delete(lock)
 
 

@@ -99,7 +99,7 @@ def signing_out(of: Change, account: str, device_id: str) -> Steps[bool]:
 
     True where there was one that owned its push token. `account` is a digest.
     """
-    removed_records = of.layout.removed_of_account_of(of.app_id, of.app, account)
+    removed_records = of.layout.removed_of_account(of.app_id, of.app, account)
     first, removed_record, _, drop = yield [
         beginning(of, account, device_id),
         ("HGET", removed_records, device_id),
@@ -138,7 +138,7 @@ def commit(
     names = [
         of.account(account),
         of.leftovers(account),
-        of.layout.removed_of_account_of(of.app_id, of.app, account),
+        of.layout.removed_of_account(of.app_id, of.app, account),
         of.layout.preferences(of.app_id, device.account),
     ]
     return script("commit_registration").call(

@@ -5,44 +5,27 @@ against it. So a token that turns up under another user is that user's from one 
 """
 
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from proxy.domain.callbacks import account_digest
 from proxy.domain.devices import Device, Registered
-from proxy.store.connection import Commands, Store
-from proxy.store.devices.changes import Change, change
+from proxy.store.connection import Commands
+from proxy.store.devices.changing import ChangingDevices
 from proxy.store.devices.registering import registering, signing_out
 from proxy.store.devices.registrations import registration_parts
 from proxy.store.keys import Layout
 from proxy.store.records import device_or_none
 from proxy.store.scripts import Command, ask_now
-from proxy.store.steps import take_steps
 
 _TOGETHER = 200  # accounts that are read at once
 
 
-class RedisDeviceRegistry:
-    """Implements ports.DeviceRegistry. `app_ids` maps a section's name to its appId."""
-
-    def __init__(
-        self,
-        store: Store,
-        app_ids: Mapping[str, str],
-        per_account: int = 10,
-        clock: Callable[[], float] = time.time,
-        replicas: int = 0,
-    ) -> None:
-        """`replicas`: of a cluster so many have each step of a change before the next one."""
-        self._replicas = replicas
-        self._store = store
-        self._app_ids = app_ids
-        self._per_account = per_account
-        self._clock = clock
+class RedisDeviceRegistry(ChangingDevices):
+    """Implements ports.DeviceRegistry."""
 
     def register(self, device: Device) -> Registered:
-        return take_steps(self._store, registering(self._change(device.app), device, self._per_account), self._replicas)
+        return self._take(registering(self._change(device.app), device, self._per_account))
 
     def devices_of(self, app: str, account: str) -> list[Device]:
         """This account's devices, oldest registration first."""
@@ -55,9 +38,7 @@ class RedisDeviceRegistry:
 
     def remove(self, app: str, account: str, device_id: str) -> bool:
         """True where there was one. It is gone for good, and a removed registration of it too."""
-        return take_steps(
-            self._store, signing_out(self._change(app), account_digest(account), device_id), self._replicas
-        )
+        return self._take(signing_out(self._change(app), account_digest(account), device_id))
 
     def all_devices(self, app: str) -> Iterator[Device]:
         """Every device of a section, in no order, found by scanning: for the command line, not for requests."""
@@ -67,9 +48,6 @@ class RedisDeviceRegistry:
         for start in range(0, len(names), _TOGETHER):
             some = {name: name.rpartition(":")[2] for name in names[start : start + _TOGETHER]}
             yield from self._store.call(partial(_owned, layout=layout, app_id=app_id, app=app, names=some))
-
-    def _change(self, app: str) -> Change:
-        return change(self._store.layout, self._app_ids[app], app, self._clock)
 
 
 def in_any_shard(layout: Layout, prefix_of: Callable[[int], str]) -> str:

@@ -122,7 +122,7 @@ def removing(
     account, device_id = account_digest(device.account), device.device_id
     owner_key = of.layout.push_token(of.app_id, of.app, device.platform, device.push_token)
     record_key, last_ms = keys.removed_record_of(owner_key), to_ms(before) - 1
-    removed_records = of.layout.removed_of_account_of(of.app_id, of.app, account)
+    removed_records = of.layout.removed_of_account(of.app_id, of.app, account)
     owner, first, former_record = yield [
         ("HMGET", owner_key, "account", "device", "at"),
         beginning(of, account, device_id),
@@ -207,7 +207,7 @@ def _replace(
     successor: Registration | None,
     record_key: str,
 ) -> Command:
-    names = [of.account(account), of.leftovers(account), of.layout.removed_of_account_of(of.app_id, of.app, account)]
+    names = [of.account(account), of.leftovers(account), of.layout.removed_of_account(of.app_id, of.app, account)]
     value = successor.value if successor else b""
     args: list[Argument] = [
         of.field(device_id),

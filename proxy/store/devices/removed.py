@@ -1,7 +1,6 @@
 """The way back: devices that a provider's answer removed in the last week, and the removal guard for the operator."""
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -12,14 +11,13 @@ from proxy.domain.lanes import Lane
 from proxy.domain.monitoring import Metric
 from proxy.domain.times import from_ms, to_ms
 from proxy.store import keys
-from proxy.store.connection import Commands, Store
-from proxy.store.devices.changes import change
+from proxy.store.connection import Commands
+from proxy.store.devices.changing import ChangingDevices
 from proxy.store.devices.registrations import record_in
 from proxy.store.devices.restoring import RestoreResult, restoring
 from proxy.store.keys import Layout
 from proxy.store.records import device_or_none
 from proxy.store.scripts import Command, ask_now
-from proxy.store.steps import take_steps
 
 HOUR = timedelta(hours=1)
 _PAGE = 500
@@ -33,23 +31,8 @@ class RemovedDevice:
     at: datetime
 
 
-class RedisRemovedDevices:
+class RedisRemovedDevices(ChangingDevices):
     """For the command line. Every call raises StoreUnavailable."""
-
-    def __init__(
-        self,
-        store: Store,
-        app_ids: Mapping[str, str],
-        per_account: int = 10,
-        clock: Callable[[], float] = time.time,
-        replicas: int = 0,
-    ) -> None:
-        """`replicas`: as for RedisDeviceRegistry."""
-        self._replicas = replicas
-        self._store = store
-        self._app_ids = app_ids
-        self._per_account = per_account
-        self._clock = clock
 
     def removed(self, app: str, since: datetime) -> Iterator[RemovedDevice]:
         """Those of a section that were removed since then and did not come back, the oldest first."""
@@ -64,8 +47,7 @@ class RedisRemovedDevices:
     def restore(self, removed: RemovedDevice, *, only_ask: bool = False) -> RestoreResult:
         """Its registration holds again, unless its device or its push token was registered since."""
         device = removed.device
-        of = change(self._store.layout, self._app_ids[device.app], device.app, self._clock)
-        return take_steps(self._store, restoring(of, device, self._per_account, only_ask=only_ask), self._replicas)
+        return self._take(restoring(self._change(device.app), device, self._per_account, only_ask=only_ask))
 
     def release(self, app: str, until: datetime) -> None:
         """Until then the section's removal guards keep nothing: its devices really are dead."""
@@ -133,9 +115,7 @@ def _read(redis: Commands, layout: Layout, app_id: str, app: str, names: Sequenc
     rows = [(name, *answer) for name, answer in zip(names, answers, strict=True) if answer[2] and answer[4]]
     if not rows:
         return []
-    named = ask_now(
-        redis, [("HGET", layout.removed_of_account_of(app_id, app, row[5].decode()), row[1]) for row in rows]
-    )
+    named = ask_now(redis, [("HGET", layout.removed_of_account(app_id, app, row[5].decode()), row[1]) for row in rows])
     return [
         removed
         for (name, device_id, at, registration, trouble, _), is_named in zip(rows, named, strict=True)

@@ -45,7 +45,7 @@ def restoring(of: Change, device: Device, per_account: int, *, only_ask: bool) -
     record_key = keys.removed_record_of(first_key)
     removed, noted, present_value, count = yield [
         ("HMGET", record_key, "account", "device", "at", "trouble", "registration"),
-        ("HGET", of.layout.removed_of_account_of(of.app_id, of.app, account), device_id),
+        ("HGET", of.layout.removed_of_account(of.app_id, of.app, account), device_id),
         ("HGET", of.account(account), device_id),
         ("HLEN", of.account(account)),
     ]

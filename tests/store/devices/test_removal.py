@@ -276,7 +276,7 @@ def test_what_an_earlier_program_registered_meanwhile_is_no_less_in_the_way(worl
         world.devices.register(one)
     world.remove(phones, removal_guard=RemovalGuard(1.0))
     ben, cai = sorted(world.removed.removed("main", NOON), key=lambda it: it.device.account)
-    records = [LAYOUT.removed_registration(app_id, "main", "apns", token) for token in ("t1", "t2")]
+    records = [keys.removed_record_of(LAYOUT.push_token(app_id, "main", "apns", token)) for token in ("t1", "t2")]
     kept = [raw(world.store, "DUMP", name) for name in records]
     world.devices.register(device("ben", "phone", "t1-new"))
     world.devices.register(device("eve", "pad", "t2"))
@@ -309,8 +309,9 @@ def test_all_that_removals_leave_ends_by_itself(world: World, store: Store, app_
     week = 7 * 86_400
     lives = {
         keys.removed(app_id, "main", "apns"): week,
-        LAYOUT.removed_registration(app_id, "main", "apns", "token-0"): week,
-        LAYOUT.removed_of_account(app_id, "main", "user-0"): week, keys.held(app_id, "main", "apns"): 3600,
+        keys.removed_record_of(LAYOUT.push_token(app_id, "main", "apns", "token-0")): week,
+        LAYOUT.removed_of_account(app_id, "main", account_digest("user-0")): week,
+        keys.held(app_id, "main", "apns"): 3600,
         keys.removal_guard(app_id, "main", "apns"): 86_400,
     }  # fmt: skip
     for name, life in lives.items():
