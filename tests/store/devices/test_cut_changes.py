@@ -359,9 +359,8 @@ def is_taken_anew(url: str, one: Device, after: int) -> bool:
     """So many commands of its registration take its push token, and no more."""
     world = prepared(REMOVAL, url)
     world.cut(world.register(one), after)
-    return raw(world.store, "HGET", world.owner_key(one.platform, one.push_token), "at") == b"%d" % to_ms(
-        one.registered_at
-    )
+    at: bytes = raw(world.store, "HGET", world.owner_key(one.platform, one.push_token), "at")
+    return at == b"%d" % to_ms(one.registered_at)
 
 
 def test_a_reservation_whose_removal_did_not_happen_counts_for_a_minute(store_url: str) -> None:
