@@ -14,8 +14,10 @@ from werkzeug.test import TestResponse
 
 from proxy.app import create_app
 from proxy.domain.api_keys import ApiKey, Scope
+from proxy.domain.quotas import Amount, Holder, QuotaSpent
 from proxy.domain.service_state import BreakerRules
 from proxy.domain.transfers import Response
+from proxy.logs import redact
 from proxy.metrics import WEB
 from proxy.mimc.api import MimcApi
 from proxy.mimc.calls import CALLS, MOST_PAYLOAD, Actor, Call, Family, Form, Proof
@@ -228,6 +230,26 @@ def test_a_service_sends_as_itself_and_with_a_scope_as_anyone(world: ApiWorld) -
     assert senders == ["eve", "system"]
 
 
+def test_what_mimc_counts_is_taken_from_its_quota_and_beyond_it_nothing_leaves() -> None:
+    with api_world() as world:
+        service = world.service_with(*Scope)
+        for call in CALLS:
+            world.make(call, bearer())
+        world.make(next(call for call in CALLS if call.name == "push p2p more"), service)
+        users, services = (
+            [(amount, number) for _, amount, number, account, _ in world.quotas.taken if account == who]
+            for who in ("1000", None)
+        )
+        assert users == [(call.amount, 2 if call.name == "push p2p more" else 1) for call in CALLS if call.amount]
+        assert services == [(Amount.PERSONAL, 2)]
+        world.service.requests.clear()
+        world.quotas.answer = QuotaSpent(Holder.ACCOUNT, 2500)
+        push = next(call for call in CALLS if call.name == "push p2p")
+        answer = world.make(push, bearer())
+        assert (answer.status_code, answer.headers["Retry-After"]) == (429, "3")
+        assert world.service.requests == []
+
+
 def test_the_largest_message_passes_and_a_larger_one_is_refused_by_name(world: ApiWorld) -> None:
     push = next(call for call in CALLS if call.name == "push p2p")
     assert world.make(push, bearer(), {"msg": "x" * MOST_PAYLOAD}).status_code == 200
@@ -266,6 +288,8 @@ def test_a_line_tells_who_called_what_and_nothing_of_what_was_said(world: ApiWor
     assert [(line["call"], line["account"], line["app"], line["code"]) for line in told] == [
         ("push p2p", "1000", "main", 200), ("push p2p", "system", "main", 200),
     ]  # fmt: skip
+    who = [redact(None, "info", line) for line in told]
+    assert (who[0]["backend"], who[1]["api_key_id"], who[1]["api_key_name"]) == ("jwt", "id", "bot")
     assert not [word for word in ("canary words", "ak_", "the-mimc-token", "b64-demo-secret") if word in repr(lines)]
 
 

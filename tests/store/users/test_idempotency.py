@@ -18,7 +18,7 @@ from proxy.domain.idempotency import (
 )
 from proxy.domain.times import MS
 from proxy.domain.transfers import FailureKind, Paused, Response, TransportFailure
-from proxy.errors import StoreUnavailable
+from proxy.errors import NotAllowed, StoreUnavailable
 from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.scripts import script
@@ -183,6 +183,15 @@ def test_a_fault_of_ours_while_it_was_under_way_is_a_call_that_may_have_been_sen
     with pytest.raises(ZeroDivisionError):
         call_once(book, call(app_id), NOON, LEASE, fails)
     assert call_once(book, call(app_id), NOON, LEASE, lambda: SENT) == MayHaveBeenSent()
+
+
+def test_a_refusal_of_ours_frees_the_key(book: RedisIdempotency, app_id: str) -> None:
+    def refuses() -> Response:
+        raise NotAllowed("too often")
+
+    with pytest.raises(NotAllowed):
+        call_once(book, call(app_id), NOON, LEASE, refuses)
+    assert call_once(book, call(app_id), NOON, LEASE, lambda: SENT) == SENT
 
 
 def test_a_call_is_marked_before_it_leaves(book: RedisIdempotency, app_id: str) -> None:
