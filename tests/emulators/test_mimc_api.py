@@ -5,6 +5,7 @@ Each row of the tables of calls in MIMC's documents has its test, here or in tes
 
 import base64
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -177,6 +178,11 @@ def test_the_journal_tells_of_each_call_and_holds_no_secret(mimc: Emulator) -> N
     assert not any(text in written for text in ("a private word", APP_SECRET, "wrong-secret", APP_KEY, token["token"]))
 
 
+def test_the_journal_tells_of_a_call_that_there_is_not(mimc: Emulator) -> None:
+    mimc.api("PUT", "/api/push/p2p/", PUSH)
+    assert mimc.journal()[-1].items() >= {"kind": "api", "method": "PUT", "path": "/api/push/p2p/", "code": 405}.items()
+
+
 def test_faults_hit_the_calls_of_an_account(mimc: Emulator) -> None:
     alice, bob = token_of(mimc, "alice"), token_of(mimc, "bob")
     path = f"/api/topic/{APP_ID}/account"
@@ -227,6 +233,22 @@ def test_any_member_invites_and_a_full_group_takes_nobody_more(mimc: Emulator) -
     assert code(mimc.api("POST", path, {"accounts": ""}, **token_of(mimc, "bob"))) == 400
     assert code(mimc.api("POST", path, {"accounts": ["e"]}, **token_of(mimc, "bob"))) == 400
     assert code(mimc.api("POST", path, {"accounts": "e"}, **token_of(mimc, "mallory"))) == 403
+
+
+def test_of_many_invitations_at_once_no_more_succeed_than_there_is_room(mimc: Emulator) -> None:
+    path = f"/api/topic/{APP_ID}/{group(mimc, 'alice', 'bob')}"
+    bob = token_of(mimc, "bob")
+
+    def invite(account: str) -> int:
+        with requests.Session() as own:
+            own.trust_env = False
+            reply = own.post(f"{mimc.url}{path}/accounts", json={"accounts": account}, headers=bob, timeout=60)
+        return int(reply.json()["code"])
+
+    with ThreadPoolExecutor(8) as pool:
+        codes = list(pool.map(invite, "cdefghij"))
+    assert (codes.count(200), codes.count(400)) == (4, 4)
+    assert len(data(mimc.api("GET", path, **bob))["members"]) == 6
 
 
 def test_a_member_leaves_and_the_owner_cannot(mimc: Emulator) -> None:
