@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from proxy.domain.history import KEPT, Noted
 from proxy.domain.times import from_ms
@@ -13,7 +13,7 @@ from proxy.web.callers import Caller, current_user, require
 from proxy.web.cors import require_origin
 from proxy.web.envelope import HttpRefusal, envelope
 from proxy.web.limits import Limited
-from proxy.web.query import asked_section
+from proxy.web.query import asked_in_query, asked_section
 
 bp = Blueprint("alerts", __name__, url_prefix="/api/alerts")
 
@@ -37,7 +37,9 @@ def show() -> Response:
 
 
 def _count() -> int:
-    given = request.args.get("count", str(_COUNT))
+    given = asked_in_query("count")
+    if given is None:
+        return _COUNT
     if not (given.isascii() and given.isdigit() and 1 <= int(given[:9]) <= _MOST):
         raise HttpRefusal(400, f"count: expected a number from 1 to {_MOST}")
     return int(given)

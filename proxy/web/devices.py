@@ -1,6 +1,6 @@
 """Where a signed-in user's devices are reached."""
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from proxy.auth import Authenticated, account_of
 from proxy.domain.devices import Address, Device, Platform, fingerprint
@@ -14,7 +14,7 @@ from proxy.web.callers import Caller, current_caller, current_user, require
 from proxy.web.cors import require_origin
 from proxy.web.envelope import envelope
 from proxy.web.limits import Limited
-from proxy.web.query import asked_section
+from proxy.web.query import asked_in_query, asked_section
 
 bp = Blueprint("devices", __name__, url_prefix="/api/devices")
 
@@ -90,9 +90,10 @@ def _devices_asked_for() -> list[Device]:
         return current_services().devices.devices_of(_section(caller.bound_app), caller.app_account)
     if _SCOPE not in caller.scopes:
         raise NotAllowed(f"the API key has not the scope {_SCOPE}")
-    account = account_of(request.args.get("account"))
+    named = asked_in_query("account")
+    account = account_of(named)
     if account is None:
-        raise BadRequest("account", expected="an account in the query", got=request.args.get("account", ...))
+        raise BadRequest("account", expected="an account in the query", got=... if named is None else named)
     return current_services().devices.devices_of(_section(caller.app), account)
 
 

@@ -329,6 +329,8 @@ def test_a_service_with_the_scope_reads_devices_of_any_account(world: ApiWorld) 
         ("/phone?account=bob", 404),
     ):
         assert world.client.get(f"/api/devices{path}", headers=shown).status_code == status, path
+    raw = {"QUERY_STRING": "account=\xff"}  # no UTF-8, and not in percent encoding either
+    assert world.client.get("/api/devices", headers=shown, environ_overrides=raw).status_code == 400
     assert world.client.get("/api/devices?account=ann", headers=world.service_with(Scope.PUSH_SEND)).status_code == 403
     assert world.client.delete("/api/devices/phone?app=main", headers=shown).status_code == 401
     mine = json_of(world.client.get("/api/devices?account=ann&app=main", headers=bearer("bob")))
