@@ -10,6 +10,7 @@ import jsonschema_rs
 import pytest
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR  # as the OpenAPI Initiative publishes it
 
+from proxy.domain.api_keys import Scope
 from proxy.mimc.calls import CALLS, Family
 from proxy.web.callers import Caller, guard_of
 from proxy.web.openapi import routes_of
@@ -103,12 +104,11 @@ def test_it_says_who_may_call() -> None:
         guard, security = guards[route], operation["security"]
         assert guard
         assert ("servers" in operation) is (guard.caller in (Caller.OPERATOR, Caller.BALANCER)), route
-        if guard.caller is Caller.CLIENT:
-            services = [it["service"] for it in security if "service" in it]
-            assert [it for it in security if "service" not in it] == USER
-            assert services[:1] == ([[scopes[route]]] if scopes[route] else []), route
-        else:
-            assert security == (USER if guard.caller is Caller.USER else NO_PROOF), route
+        services = [it["service"] for it in security if "service" in it]
+        users = guard.caller in (Caller.USER, Caller.CLIENT)
+        assert [it for it in security if "service" not in it] == (USER if users else NO_PROOF), route
+        scope = scopes.get(route, Scope.DEVICES_READ) if guard.caller is Caller.CLIENT else None
+        assert services[:1] == ([[scope]] if scope else []), route
 
 
 def test_a_reader_asks_again_only_for_another_version() -> None:

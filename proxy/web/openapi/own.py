@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from proxy.domain.accounts import MAX_PASSWORD_BYTES
+from proxy.domain.api_keys import Scope
 from proxy.domain.devices import FALLBACKS_MOST, ApnsEnvironment, Platform
 from proxy.domain.preferences import MOST_MUTED
 from proxy.domain.previews import Preview
@@ -16,6 +17,7 @@ from proxy.web.openapi.parts import (
     USER,
     Json,
     body,
+    envelope,
     members,
     or_null,
     parameter,
@@ -43,21 +45,39 @@ _PLATFORM: Json = {"enum": [it.value for it in Platform]}
 _ENVIRONMENT: Json = {"enum": [it.value for it in ApnsEnvironment]}
 _DEVICE_ID = parameter("path", "device_id", {"type": "string", "minLength": 1, "maxLength": 128})
 _APP = parameter("query", "app", TEXT, "The section of the settings; needed where there are several.")
+_WHOSE = parameter("query", "account", TEXT, "For a service, which must name it; a user sees their own.")
 _SECTION: Json = {"app": or_null(TEXT)}
 
-_ADDRESS = {"platform": _PLATFORM, "push_token": {"type": "string", "minLength": 1, "maxLength": 1024}}
-_APNS: Json = {"environment": or_null(_ENVIRONMENT)}
-_FALLBACKS: Json = {"type": "array", "maxItems": FALLBACKS_MOST, "items": members(_ADDRESS, _APNS)}
-_REGISTRATION = members(
-    _ADDRESS,
+_PUSH_TOKENS: Mapping[Platform, str] = {
+    Platform.APNS: "^([0-9a-fA-F]{2}){8,200}$",
+    Platform.MIPUSH: r"^[\x21-\x2b\x2d-\x7e]{1,64}$",
+    Platform.HTTP: r"^[\x21-\x7e]{1,1024}$",
+}
+
+
+def _addresses(more: Mapping[str, Json]) -> Json:
+    """Objects that have a push address, of each platform."""
+    variants = [
+        members(
+            {
+                "platform": {"const": platform.value},
+                "push_token": {"type": "string", "pattern": _PUSH_TOKENS[platform]},
+            },
+            {**({"environment": or_null(_ENVIRONMENT)} if platform is Platform.APNS else {}), **more},
+        )
+        for platform in Platform
+    ]
+    return {"oneOf": variants}
+
+
+_REGISTRATION = _addresses(
     {
         **_SECTION,
-        **_APNS,
         "locale": or_null({"type": "string", "pattern": "^[A-Za-z0-9_-]{0,35}$"}),
         "resource": or_null({"type": "string", "maxLength": 128}),
         "preview": or_null(_PREVIEW),
-        "fallbacks": or_null(_FALLBACKS),
-    },
+        "fallbacks": or_null({"type": "array", "maxItems": FALLBACKS_MOST, "items": _addresses({})}),
+    }
 )
 _SHOWN_ADDRESS: Json = {"platform": _PLATFORM, "push_token_fingerprint": TEXT, "environment": or_null(_ENVIRONMENT)}
 _DEVICE = members(
@@ -117,13 +137,20 @@ _RECEIPTS: Json = {"required": True, "content": {
 }}  # fmt: skip
 _OPERATORS = [{"url": "http://127.0.0.1:9464", "description": "server.operator_bind"}]
 _DETAILS = or_null({"type": "object", "additionalProperties": TEXT})
+_NOT_READY = {
+    "description": "Not ready; `data` says why.",
+    "content": {"application/json": {"schema": envelope({"const": 503}, _DETAILS)}},
+}
 
 
-def _user(tag: str, name: str, summary: str, done: Json, statuses: tuple[int, ...], **more: object) -> Json:
-    """What a signed-in user calls."""
+def _user(
+    tag: str, name: str, summary: str, done: Json, statuses: tuple[int, ...], scope: Scope | None = None, **more: object
+) -> Json:
+    """What a signed-in user calls, and a service with this scope."""
     answers = refusals(*sorted({400, 401, 403, 404, 413, 429, 503, *statuses}))
+    security = [*USER, {"service": [scope.value]}] if scope else USER
     return {
-        "operationId": name, "tags": [tag], "summary": summary, "security": USER, **more,
+        "operationId": name, "tags": [tag], "summary": summary, "security": security, **more,
         "responses": {"200": done, **answers},
     }  # fmt: skip
 
@@ -148,14 +175,15 @@ OPERATIONS: Mapping[tuple[str, str], Json] = {
     ),
     ("GET", "/api/devices"): _user(
         "devices", "list_devices", "The user's devices.", success({"type": "array", "items": _DEVICE}), (),
-        parameters=[_APP],
+        Scope.DEVICES_READ, parameters=[_WHOSE, _APP],
     ),
     ("PUT", "/api/devices/{device_id}"): _user(
         "devices", "register_device", "Registers a device, or replaces its registration.", success(_DEVICE),
         (409, 415), parameters=[_DEVICE_ID], requestBody=body(_REGISTRATION),
     ),
     ("GET", "/api/devices/{device_id}"): _user(
-        "devices", "show_device", "One device.", success(_DEVICE), (), parameters=[_DEVICE_ID, _APP]
+        "devices", "show_device", "One device.", success(_DEVICE), (), Scope.DEVICES_READ,
+        parameters=[_DEVICE_ID, _WHOSE, _APP],
     ),
     ("DELETE", "/api/devices/{device_id}"): _user(
         "devices", "remove_device", "Ends a registration.", success({"type": "null"}), (),
@@ -217,7 +245,7 @@ OPERATIONS: Mapping[tuple[str, str], Json] = {
     ("GET", "/healthz"): _operators("alive", "200 while the process answers.", {"200": success({"type": "null"})}),
     ("GET", "/readyz"): _operators(
         "ready", "Can the service do its work?",
-        {"200": success(_DETAILS), "503": {**success(_DETAILS, "Not ready; `data` says why.")}},
+        {"200": success(_DETAILS), "503": _NOT_READY},
     ),
     ("GET", "/metrics"): _operators(
         "metrics", "Prometheus text.", {"200": {"description": "Metrics.", "content": {"text/plain": {"schema": TEXT}}}}
