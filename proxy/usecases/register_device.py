@@ -14,7 +14,7 @@ _OF_ADDRESS = {"platform", "push_token", "environment"}
 _REG_ID = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,64}")  # several are joined by commas; longer ones the channel refuses
 _HEX = re.compile(r"(?:[0-9a-fA-F]{2}){8,200}")  # Apple promises no length
 _ANY_TEXT = re.compile(r"[\x21-\x7e]{1,1024}")  # the developer's sender gives it a meaning
-_PUSH_TOKENS: Mapping[Platform, tuple[re.Pattern[str], str]] = {
+PUSH_TOKENS: Mapping[Platform, tuple[re.Pattern[str], str]] = {
     Platform.APNS: (_HEX, "the device token, 16 to 400 hex digits, an even number"),
     Platform.MIPUSH: (_REG_ID, "the regId, at most 64 characters, no comma or blank"),
     Platform.HTTP: (_ANY_TEXT, "1 to 1024 printable ASCII characters without a blank"),
@@ -126,7 +126,7 @@ def _require_channel(app: AppSettings, platform: Platform, place: str) -> None:
 
 
 def _push_token(value: object, platform: Platform, place: str) -> str:
-    shape, expected = _PUSH_TOKENS[platform]
+    shape, expected = PUSH_TOKENS[platform]
     if not isinstance(value, str) or not shape.fullmatch(value):
         raise BadRequest(f"{place}push_token", expected=expected, got=value)
     return value.lower() if platform is Platform.APNS else value

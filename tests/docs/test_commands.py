@@ -18,7 +18,7 @@ import pytest
 from tests.system.test_run import Run, running
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("docs/callbacks.md",)
+PAGES = ("docs/callbacks.md", "docs/api.md")
 _BLOCK = re.compile(r"^```sh([^\n]*)\n(.*?)^```$(?:\s*^```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
 _MARK = "-- the end of a block --"
 _LONGEST_S = 300
@@ -93,7 +93,7 @@ def at_home(script: str, service: Run) -> str:
         ".venv/bin/app-proxy": f"{sys.executable} -m proxy",
         ".venv/bin/python": sys.executable,
     }
-    assert all(usual in script for usual in places)
+    assert all(usual in script for usual in ("STATE=.state\n", "WEB=http://127.0.0.1:8080\n"))
     usual_places = re.compile("|".join(map(re.escape, places)))  # in one pass: what is put in may have them, too
     return usual_places.sub(lambda found: places[found[0]], script)
 

@@ -7,6 +7,7 @@ from proxy.domain.api_keys import Scope
 from proxy.domain.devices import FALLBACKS_MOST, ApnsEnvironment, Platform
 from proxy.domain.preferences import MOST_MUTED
 from proxy.domain.previews import Preview
+from proxy.usecases.register_device import PUSH_TOKENS
 from proxy.web.openapi.parts import (
     COUNT,
     FLAG,
@@ -48,12 +49,6 @@ _APP = parameter("query", "app", TEXT, "The section of the settings; needed wher
 _WHOSE = parameter("query", "account", TEXT, "For a service, which must name it; a user sees their own.")
 _SECTION: Json = {"app": or_null(TEXT)}
 
-_PUSH_TOKENS: Mapping[Platform, str] = {
-    Platform.APNS: "^([0-9a-fA-F]{2}){8,200}$",
-    Platform.MIPUSH: r"^[\x21-\x2b\x2d-\x7e]{1,64}$",
-    Platform.HTTP: r"^[\x21-\x7e]{1,1024}$",
-}
-
 
 def _addresses(more: Mapping[str, Json]) -> Json:
     """Objects that have a push address, of each platform."""
@@ -61,11 +56,11 @@ def _addresses(more: Mapping[str, Json]) -> Json:
         members(
             {
                 "platform": {"const": platform.value},
-                "push_token": {"type": "string", "pattern": _PUSH_TOKENS[platform]},
+                "push_token": {"type": "string", "pattern": f"^{shape.pattern}$"},
             },
             {**({"environment": or_null(_ENVIRONMENT)} if platform is Platform.APNS else {}), **more},
         )
-        for platform in Platform
+        for platform, (shape, _) in PUSH_TOKENS.items()
     ]
     return {"oneOf": variants}
 
