@@ -50,6 +50,12 @@ class _App(Flask):
     done once more after an answer.
     """
 
+    def wsgi_app(self, environ: dict[str, Any], start_response: Any) -> Any:
+        """MIMC's Android demo asks for //api/uctopic/topics: a slash of the host's and one of the path's."""
+        if environ["PATH_INFO"].startswith("//"):
+            environ["PATH_INFO"] = "/" + environ["PATH_INFO"].lstrip("/")
+        return super().wsgi_app(environ, start_response)
+
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         return func
 

@@ -204,7 +204,9 @@ def _is_payload(value: object, coding: object) -> bool:
 
 
 def _joined(name: str, value: object) -> str:
-    """MIMC takes one text, in which an account with a comma would be two."""
+    """MIMC takes one text, in which an account with a comma would be two. A group of the caller alone has ""."""
+    if value == "":
+        return ""
     accounts = value.split(",") if isinstance(value, str) else value
     if not isinstance(accounts, list) or not all(isinstance(it, str) and it and "," not in it for it in accounts):
         raise BadRequest(name, expected="accounts without commas, joined by commas or in an array", got=value)

@@ -126,7 +126,7 @@ WRONG: dict[Form, tuple[object, ...]] = {
     Form.FLAG: ("true", 1, []),
     Form.TEXTS: ("bob", [1], {}),
     Form.IDS: (7, ["x"], [True]),
-    Form.ACCOUNTS: ("a,,b", "", ",a", ["a,b"], ["a", ""], 7, [1]),
+    Form.ACCOUNTS: ("a,,b", ",", ",a", ["a,b"], ["a", ""], 7, [1]),
     Form.CODING: ("gzip", 1, ["base64"]),
     Form.PAYLOAD: ("x" * (MOST_PAYLOAD + 1), "中" * (MOST_PAYLOAD // 3 + 1), 7, b"x".hex() * 20_000),
     Form.PAYLOADS: ("x", ["x" * (MOST_PAYLOAD + 1)], [1]),

@@ -142,6 +142,12 @@ def test_with_and_without_the_slash(world: ApiWorld, call: Call) -> None:
     assert world.make(other, bearer()).status_code == 200
 
 
+def test_the_doubled_slash_of_mimcs_android_demo(world: ApiWorld) -> None:
+    doubled = {"PATH_INFO": "//api/uctopic/topics"}
+    answer = world.client.get("/", headers={**bearer(), "Origin": ORIGIN}, environ_overrides=doubled)
+    assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (200, ORIGIN)
+
+
 REFUSALS: dict[str, tuple[int, ...]] = {
     "no session": (401,), "a wrong session": (401,), "a revoked key": (401,), "a key without a scope": (403,),
     "another app": (404,), "an app without these calls": (403, 404), "a key of another app": (403, 404),
