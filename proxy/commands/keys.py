@@ -56,7 +56,7 @@ def add_key(config: Path | None, name: str, scopes: tuple[str, ...], account: st
 @keys.command("list")
 @config_option
 def list_keys(config: Path | None) -> None:
-    """One line of JSON for each key, the oldest first. When it was last used is up to a minute old."""
+    """One line of JSON for each key, the oldest first. When it was last used is up to two minutes old."""
     for key in RedisApiKeys(store_of(load_settings(config))).all_keys():
         click.echo(as_json(_shown(key)))
 

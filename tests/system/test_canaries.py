@@ -72,7 +72,7 @@ def told(place: Path) -> Iterator["Told"]:
             "APP_PROXY_LOGS__LEVEL": "debug",
             "APP_PROXY_STORE__URL": store_url(place / "store").replace("unix://", f"unix://canary:{STORE_PASSWORD}@"),
             "PYTHONWARNINGS": "default",
-            "APP_PROXY_APPS__MAIN__API": "push,topic",
+            "APP_PROXY_APPS__MAIN__API": "push,topic,history",
         }
         yield Told(rig, variables)
 
@@ -250,12 +250,36 @@ def servers_show_api_keys(told: Told) -> None:
     for shown in (f"Bearer {good}", f"Bearer {good[:-9]}", good, f"Bearer {good} {good}", f"Basic {good}"):
         for method, path in (
             ("POST", "/api/account/token"),
-            ("GET", "/api/devices?app=main"),
+            ("GET", "/api/preferences?app=main"),
             ("PUT", "/api/devices/x"),
         ):
             assert told.ask(method, path, headers={"Authorization": shown}).status_code == 401
+    services_call_mimc(told, {"Authorization": f"Bearer {good}"})
     for command in (("list",), ("revoke", "bot")):
         assert told.command("keys", *command).popen.wait(40) == 0
+    told.ask("POST", "/api/push/p2p/", json={"toAccount": "carol", "msg": MARK}, headers={"Authorization": good})
+
+
+def services_call_mimc(told: Told, shown: dict[str, str]) -> None:
+    """What they write goes to MIMC and nowhere else, whatever MIMC says; and a user reads it in their history."""
+    rig, path = told.rig, "/api/push/p2p/"
+    words, key = TEXT.format("api"), {**shown, "Idempotency-Key": rig.secret("idempotency key", "idempotency-key-xz93")}
+    rig.secret("text in base64", base64.b64encode(words.encode()).decode())
+    message = {"toAccount": "carol", "msg": words}
+    for body, status in ((message, 200), (message, 200), ({**message, "msg": f"{words}!"}, 422)):
+        assert told.ask("POST", path, json=body, headers=key).status_code == status
+    for wrong in ({"fromAccount": f"eve{MARK}"}, {"msg": words * 2000}, {"toAccount": [words]}, {"appId": MARK}):
+        assert told.ask("POST", path, json=message | wrong, headers=shown).status_code in (400, 403, 404)
+    assert told.ask("GET", f"/api/topic/{MAIN}/account", headers=shown).status_code == 403
+    now_ms = int(time.time() * 1000)
+    asked = {"fromAccount": "bob", "toAccount": "carol", "utcFromTime": now_ms - 60_000, "utcToTime": now_ms + 60_000}
+    reader = {"Authorization": f"Bearer {rig.bearer('carol')}"}
+    history = rig.http.post(f"{rig.web}/api/msg/p2p/queryOnTime/", json=asked, headers=reader)
+    assert base64.b64encode(words.encode()).decode() in history.text or words in history.text, history.text
+    echo = json.dumps({"appKey": "key-of-main", "appSecret": APP_SECRET[MAIN], "msg": words})
+    for fault in ({"effect": "raw", "status": 500, "body": echo}, {"effect": "not_http"}, {"effect": "reset"}):
+        rig.fault("mimc", times=1, **fault)
+        assert told.ask("POST", path, json=message, headers=shown).status_code in (502, 504)
 
 
 def speak_no_http(told: Told, message: dict[str, Any]) -> None:
