@@ -342,7 +342,7 @@ def test_of_a_conversation_a_bounded_number_of_messages_is_remembered(on_relay: 
             await relay.plan(relay.accounts)
         (key,) = await names_like(relay.redis, f"*:{relay.app_id}:said:*")
         assert await relay.redis.zcard(key) == 127
-        assert await relay.redis.object("encoding", key) == b"listpack"
+        assert await relay.redis.object("encoding", key) in (b"listpack", b"ziplist")  # the latter is Redis 6.2
         assert 0 < await relay.redis.pttl(key) <= 86_400_000
 
     on_relay(scenario)
