@@ -16,6 +16,7 @@ _FOUND_IN = {
     "token": "proxy.commands.signing:token",
     "emulate": "proxy.commands.emulating:emulate",
     "devices": "proxy.commands.devices:devices",
+    "lanes": "proxy.commands.lanes:lanes",
     "dead-letters": "proxy.commands.dead_letters:dead_letters",
     "accounts": "proxy.commands.users:accounts",
     "users": "proxy.commands.users:users",

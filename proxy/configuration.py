@@ -166,6 +166,8 @@ def _variables(
             yield name, _Variable(here, field.annotation)
             if _is_secret(field.annotation):
                 yield f"{name}__FILE", _Variable(here, field.annotation, as_file=True)
+        elif get_origin(field.annotation) is tuple:  # of the file alone, where each may say { env = "NAME" }
+            continue
         elif get_origin(field.annotation) is dict:
             for word, called in _names(f"{name}__", own, given).items():
                 its_own = own.get(called) if isinstance(own, dict) else None

@@ -41,6 +41,12 @@ _AGES = (0.1, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 3600.0, 86400.0)
 callbacks_total = Counter(
     "app_proxy_callbacks_total", "MIMC callbacks by kind and what became of them", ["kind", "result"], registry=WEB
 )
+webhooks_full_total = Counter(
+    "app_proxy_webhook_dropped_total",
+    "Callbacks that a webhook does not get, because too many wait for it",
+    ["app", "channel"],
+    registry=WEB,
+)
 callbacks_from_the_future_total = Counter(
     "app_proxy_callbacks_from_the_future_total",
     "MIMC callbacks whose timestamp is more than a minute ahead of the store's clock; they count as sent now",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from proxy.domain.callbacks import Receipt
 from proxy.domain.dead_letters import DeadLetter, PutBack
 from proxy.domain.devices import Device, Registered
+from proxy.domain.forwards import Forward
 from proxy.domain.history import Noted
 from proxy.domain.jobs import Job, Push
 from proxy.domain.lanes import Lane
@@ -214,9 +215,11 @@ class DeadLetters(Protocol):
 
     def has(self, letter: DeadLetter) -> bool: ...
 
-    def whole(self, letter: DeadLetter) -> Job | OfflineMessage | Entry | None: ...
+    def whole(self, letter: DeadLetter) -> Job | OfflineMessage | Forward | Entry | None: ...
 
-    def put_back(self, letter: DeadLetter, subject: Job | OfflineMessage | Entry, lane: Lane | None) -> PutBack: ...
+    def put_back(
+        self, letter: DeadLetter, subject: Job | OfflineMessage | Forward | Entry, lane: Lane | None
+    ) -> PutBack: ...
 
 
 class Transport(Protocol):

@@ -36,6 +36,7 @@ from proxy.settings import (
     TemplateSettings,
     TokenSettings,
     TypeSettings,
+    WebhookSettings,
     WordsSettings,
 )
 
@@ -90,14 +91,17 @@ def test_the_untouched_file_says_what_to_fill_in() -> None:
 def uncommented() -> dict[str, Any]:
     """The shipped file with every commented key and section switched on."""
     text = (CONFIG / "proxy.toml").read_text()
-    return tomllib.loads(re.sub(r"(?m)^# (?=\[[a-z_.]+\]$|[a-z_]+ = \S)", "", text.partition("[server]")[2]))
+    return tomllib.loads(re.sub(r"(?m)^# (?=\[\[?[a-z_.]+\]\]?$|[a-z_]+ = \S)", "", text.partition("[server]")[2]))
 
 
 def sections_of_the_file() -> Iterator[tuple[type[Section], dict[str, Any]]]:
     document = uncommented()
     app = document["apps"]["main"]
     yield from (
-        (ServerSettings, {key: value for key, value in document.items() if not isinstance(value, dict)}),
+        (
+            ServerSettings,
+            {key: value for key, value in document.items() if not isinstance(value, dict) and key != "webhooks"},
+        ),
         (StoreSettings, document["store"]),
         (AuthSettings, document["auth"]),
         (JwtSettings, document["auth"]["jwt"]["own"]),
@@ -112,6 +116,7 @@ def sections_of_the_file() -> Iterator[tuple[type[Section], dict[str, Any]]]:
         (TemplateSettings, app["mipush"]["group_template"]),
         (HttpSettings, app["http"]),
         (ProfileSettings, app["profiles"]),
+        (WebhookSettings, document["webhooks"][0]),
         (TokenSettings, document["token"]),
         (LimitSettings, document["limits"]),
         (CallbackSettings, document["callbacks"]),

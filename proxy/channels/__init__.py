@@ -3,6 +3,7 @@
 Apple's sandbox is a channel of its own: its trouble is not production's.
 
 apns/  mipush/  http/   the languages of the providers, and of the developer's own sender, pure: wire.py
+webhooks/        callbacks to the developer's other servers: wire.py, for no phone
 factory.py       one transport for each identity at a provider
 http2.py  http1.py  connection.py  places.py  transfer.py  multi.py   libcurl; they know no provider
 """

@@ -8,7 +8,7 @@ from proxy.channels.http2 import Http2Transport
 from proxy.channels.transfer import Limits
 from proxy.curl import Route
 from proxy.domain.devices import ApnsEnvironment
-from proxy.settings import ApnsSettings, HttpSettings, MipushSettings, ProfileSettings
+from proxy.settings import ApnsSettings, HttpSettings, MipushSettings, ProfileSettings, WebhookSettings
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,11 @@ class TransportFactory:
 
     def http(self, section: HttpSettings) -> Http1Transport:
         """One per section."""
+        route = Route(section.ca_file, section.proxy, section.guard, section.allow_plain)
+        return self._open_http1(route, section.connections)
+
+    def webhook(self, section: WebhookSettings) -> Http1Transport:
+        """One per endpoint: a slow one holds up no other."""
         route = Route(section.ca_file, section.proxy, section.guard, section.allow_plain)
         return self._open_http1(route, section.connections)
 

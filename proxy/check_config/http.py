@@ -9,12 +9,13 @@ from datetime import datetime
 from proxy.channels.factory import TransportFactory
 from proxy.channels.http.wire import HttpWire
 from proxy.channels.transfer import Limits
+from proxy.channels.webhooks.wire import WebhookWire
 from proxy.check_config.addresses import TIMEOUT_S, host_of
 from proxy.check_config.finding import Finding
 from proxy.domain.profiles import Question
 from proxy.domain.transfers import Request, Response, TransportFailure
 from proxy.profiles.wire import ProfileWire
-from proxy.settings import HttpSettings, ProfileSettings
+from proxy.settings import HttpSettings, ProfileSettings, WebhookSettings
 
 _NO_PHONE = "an alert for a phone"
 
@@ -50,6 +51,31 @@ def ask_profiles(place: str, profiles: ProfileSettings, now: datetime) -> Findin
     if wire.read(question, answer) is None:
         return Finding("fault", place, f"{host} answers HTTP {answer.status} without names: see docs/profiles.md")
     return Finding("ok", place, f"{host} accepts a signed question", "a name")
+
+
+def ask_webhook(place: str, webhook: WebhookSettings, now: datetime) -> Finding:
+    """One signed event of the type "check", sent as a worker sends callbacks."""
+    host, place = host_of(webhook.url.get_secret_value()), f"{place}.url"
+    answer = asyncio.run(_send_to_webhook(webhook, now))
+    if isinstance(answer, TransportFailure):
+        return Finding("fault", place, f"{host} was not reached: {answer.reason}")
+    if 200 <= answer.status < 300:
+        return Finding("ok", place, f'{host} accepts a signed event of the type "check"', "a callback")
+    if answer.status in {401, 403}:
+        return Finding("fault", place, f"{host} refuses the signature, HTTP {answer.status}: see secret")
+    text = f'{host} answers HTTP {answer.status} to an event of the type "check", which asks for 2xx'
+    return Finding("fault" if 300 <= answer.status < 400 or answer.status == 410 else "warning", place, text)
+
+
+async def _send_to_webhook(webhook: WebhookSettings, now: datetime) -> Response | TransportFailure:
+    transports = TransportFactory(Limits(push_timeout_s=TIMEOUT_S, connect_timeout_s=TIMEOUT_S), lambda _event: None)
+    try:
+        transport = transports.webhook(webhook)
+        await transport.reserve(1)
+        request = WebhookWire(webhook).build_check(f"check-{secrets.token_hex(8)}", now)
+        return await transport.send(request, time.monotonic() + TIMEOUT_S)
+    finally:
+        await transports.aclose()
 
 
 async def _ask(profiles: ProfileSettings, request: Request) -> Response | TransportFailure:

@@ -10,7 +10,7 @@ from proxy.auth.jwt_keys import jwks_keys
 from proxy.check_config.addresses import TIMEOUT_S, host_of
 from proxy.check_config.apns import ask_apns
 from proxy.check_config.finding import Finding
-from proxy.check_config.http import ask_http, ask_profiles
+from proxy.check_config.http import ask_http, ask_profiles, ask_webhook
 from proxy.check_config.tokens import ask_for_token
 from proxy.errors import StoreUnavailable
 from proxy.settings import JwtSettings, MipushSettings, Settings
@@ -56,6 +56,8 @@ def ask_services(settings: Settings, account: str = "") -> Iterator[Finding]:
             yield ask_http(f"{place}.http", app.http, clock.now())
         if app.profiles is not None:
             yield ask_profiles(f"{place}.profiles", app.profiles, clock.now())
+    for number, webhook in enumerate(settings.webhooks):
+        yield ask_webhook(f"webhooks.{number}", webhook, clock.now())
 
 
 def _is_new(asked: set[tuple[str, ...]], *question: str) -> bool:

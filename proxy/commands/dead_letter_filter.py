@@ -20,6 +20,7 @@ from proxy.domain.devices import Platform
 from proxy.errors import ProxyError
 from proxy.settings import Settings
 from proxy.store.queue.dead_letters import RedisDeadLetters
+from proxy.wiring.common import webhooks_of
 
 _LETTER_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}(\.[0-9]{1,4})?")
 _EVERY = DeadLetterFilter()
@@ -93,6 +94,8 @@ def choosing(command: Command) -> Command:
             before=older_than,
             after=newer_than,
         )
+        if channel is not None and channel not in (known := _channels(settings)):
+            raise click.BadParameter(f"expected one of {', '.join(known)}", param_hint="--channel")
         if not (ids or every) and choice == _EVERY:
             raise click.UsageError("Name dead letters by their ids, choose them by an option, or say --all.")
         caps = {"jobs_cap": settings.store.jobs_cap, "callbacks_cap": settings.store.callbacks_cap}
@@ -107,13 +110,15 @@ def choosing(command: Command) -> Command:
         select,
         config_option,
         click.option("--app", help="Only this section's; a callback is for all sections of its appId."),
-        click.option(
-            "--channel", type=click.Choice([platform.value for platform in Platform]), help="Only this channel's."
-        ),
+        click.option("--channel", help="Only this channel's: apns, mipush, http, or webhook-NAME."),
         click.option("--cause", type=click.Choice([cause.value for cause in Cause]), help="Only those of this cause."),
         click.option("--older-than", type=Moment(), help="Only those from before then."),
         click.option("--newer-than", type=Moment(), help="Only those since then."),
     )
+
+
+def _channels(settings: Settings) -> list[str]:
+    return [*(it.value for it in Platform), *(it.lane.channel for it in webhooks_of(settings))]
 
 
 def naming(command: Command) -> Command:

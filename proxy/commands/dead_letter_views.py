@@ -6,6 +6,7 @@ from typing import Any
 from proxy.commands import as_json
 from proxy.domain.alerts import Order
 from proxy.domain.dead_letters import DeadLetter, Unread
+from proxy.domain.forwards import Forward
 from proxy.domain.jobs import Job
 from proxy.domain.offline_messages import OfflineMessage
 
@@ -17,7 +18,8 @@ def line_of(letter: DeadLetter) -> str:
         "id": letter.id, "app_id": letter.app_id, "at": _time(letter.at), "kind": letter.kind, "cause": letter.cause,
         "reason": letter.reason, "app": letter.app, "channel": letter.channel,
         "account": job.account if job else "", "device_id": job.device_id if job else "",
-        "job_id": job.id if job else "", "message_id": _message_id(letter), "attempt": job.attempt if job else 0,
+        "job_id": job.id if job else "", "message_id": _message_id(letter),
+        "attempt": letter.subject.attempt if isinstance(letter.subject, Job | Forward) else 0,
     })  # fmt: skip
 
 
@@ -35,6 +37,11 @@ def page_of(letter: DeadLetter, words_until: datetime | None) -> str:
             }
         case OfflineMessage() as message:
             page["callback"] = _callback(message)
+        case Forward() as forward:
+            page["webhook"] = {
+                "webhook_id": forward.id, "app": forward.app, "channel": forward.channel,
+                "callback_kind": forward.kind, "attempt": forward.attempt,
+            }  # fmt: skip
         case Unread(app, channel, size):
             page["record"] = {"from": f"lane {app}/{channel}" if app else "callbacks", "bytes": size}
         case None:

@@ -13,12 +13,13 @@ from proxy.commands.dead_letter_views import line_of, outcome_line, page_of
 from proxy.commands.time_params import Span
 from proxy.domain.dead_letters import DeadLetter
 from proxy.usecases.replay_dead_letter import NotReplayable, Replay, ReplayRules, Throttle, prepare, replay_dead_letter
-from proxy.wiring.common import lanes_of
+from proxy.wiring.common import lanes_of, webhooks_of
 
 
 @click.group("dead-letters", cls=Commands)
 def dead_letters() -> None:
-    """See, put back to work or drop what ended without an alert: jobs, callbacks, unreadable records.
+    """See, put back to work or drop what ended without an alert: jobs, callbacks, unreadable records; and callbacks
+    that a webhook did not take.
 
     Dead letters are named by their ids, or chosen by section, channel, cause and age. What is printed holds nothing
     that people wrote; the words are kept for relay.dedupe_ttl_s beside them, and only a replay reads them.
@@ -67,7 +68,7 @@ def replay_dead_letters(
     """
     letters, settings = selection.letters(), selection.settings
     rules = ReplayRules(
-        lanes=lanes_of(settings),
+        lanes=[*lanes_of(settings), *(it.lane for it in webhooks_of(settings))],
         alert_ttl=settings.relay.alert_ttl,
         dedupe_ttl=settings.relay.dedupe_ttl,
         life=life,

@@ -6,6 +6,7 @@ preferences  previews                                   what they ask of their a
 lanes  lane_state                                       a section's jobs of one channel; open, paused, ramping up
 api_keys  bearers  idempotency                          the developer's own servers; calls that are made once
 limits  quotas  service_state                           how often a caller may call; a service that is asked, or paused
+webhooks  forwards                                      endpoints that get callbacks, and one on its way there
 transfers  outcomes  decisions  settlements             a request, what its answer means, what we do, how it is stored
 dead_letters  monitoring  times                         what waits for a person; what the operator sees; milliseconds
 """

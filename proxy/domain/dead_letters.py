@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from enum import Enum, StrEnum, auto
 from typing import assert_never
 
+from proxy.domain.forwards import Forward
 from proxy.domain.jobs import Job
 from proxy.domain.offline_messages import OfflineMessage
 
@@ -35,8 +36,8 @@ class Unread:
 class DeadLetter:
     """One dead letter. `id` is its entry's in its appId's stream; `at` is aware UTC.
 
-    `subject` has no words of people: a job's text and a message's payload are empty here. None: an earlier program kept
-    nothing but the reason.
+    `subject` has no words of people: a job's text, a message's payload and a webhook's body are empty here. None: an
+    earlier program kept nothing but the reason.
     """
 
     id: str
@@ -44,16 +45,16 @@ class DeadLetter:
     at: datetime
     cause: Cause
     reason: str
-    subject: Job | OfflineMessage | Unread | None
+    subject: Job | OfflineMessage | Forward | Unread | None
 
     @property
     def app(self) -> str:
         """Its section; "" for a callback, which is for all sections of its appId."""
-        return self.subject.app if isinstance(self.subject, Job | Unread) else ""
+        return self.subject.app if isinstance(self.subject, Job | Forward | Unread) else ""
 
     @property
     def channel(self) -> str:
-        return self.subject.channel if isinstance(self.subject, Job | Unread) else ""
+        return self.subject.channel if isinstance(self.subject, Job | Forward | Unread) else ""
 
     @property
     def kind(self) -> str:
@@ -62,6 +63,8 @@ class DeadLetter:
                 return "job"
             case OfflineMessage():
                 return "callback"
+            case Forward():
+                return "webhook"
             case Unread() | None:
                 return "record"
             case _:

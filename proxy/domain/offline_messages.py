@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from proxy.domain.alerts import Alert, AlertText, Order
 from proxy.domain.callbacks import Callback, Recipient
+from proxy.domain.forwards import Copy
 from proxy.domain.times import TOLERATED_SKEW, to_ms
 
 
@@ -40,10 +41,15 @@ class OfflineMessage:
 
 
 class Letter(NamedTuple):
-    """What intake puts in the inbox; `callback_id` tells a repeat from another callback about the same message."""
+    """What intake puts in the inbox; `callback_id` tells a repeat from another callback about the same message.
+
+    `copies` go to webhooks. `is_planned` False: it is for them alone, and its message has no readers.
+    """
 
     message: OfflineMessage
     callback_id: str
+    copies: tuple[Copy, ...] = ()
+    is_planned: bool = True
 
 
 def is_from_the_future(callback: Callback, now: datetime) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from proxy.domain.dead_letters import Cause
+from proxy.domain.forwards import Forward
 from proxy.domain.history import JobEnd, Note
 from proxy.domain.jobs import ClaimedJob, Job
 from proxy.domain.lanes import Lane
@@ -88,13 +89,25 @@ class Postpone:
 
 
 @dataclass(frozen=True)
+class Again:
+    """The entry goes; what it has for a webhook comes back to the lane at `when`."""
+
+    entry_id: bytes
+    forward: Forward
+    when: datetime
+    notes: Sequence[Note | JobEnd] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True)
 class Bury:
-    """The entry becomes a dead letter: a job, a callback's message, or the entry as it is where it is unreadable."""
+    """The entry becomes a dead letter: a job, a callback's message, what was for a webhook, or the entry as it is where
+    it is unreadable.
+    """
 
     entry_id: bytes
     cause: Cause
     reason: str
-    subject: Job | OfflineMessage | Entry
+    subject: Job | OfflineMessage | Forward | Entry
     notes: Sequence[Note | JobEnd] = field(default=(), compare=False)
 
 
@@ -122,7 +135,7 @@ class PlanEnd:
 
 
 JobSettlement = Finish | Shown | Told | Postpone | Bury | Move
-Settlement = JobSettlement | PlanEnd
+Settlement = JobSettlement | Again | PlanEnd
 
 
 @dataclass(frozen=True)

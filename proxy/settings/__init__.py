@@ -48,6 +48,7 @@ from proxy.settings.fields import (
 )
 from proxy.settings.messages import MessageSettings, TypeSettings, WordsSettings
 from proxy.settings.users import AccountsSettings, AuthSettings, IntrospectionSettings, JwtSettings, key_text
+from proxy.settings.webhooks import WebhookSettings
 
 __all__ = [
     "AccountsSettings",
@@ -77,6 +78,7 @@ __all__ = [
     "TemplateSettings",
     "TokenSettings",
     "TypeSettings",
+    "WebhookSettings",
     "WordsSettings",
     "key_text",
 ]
@@ -493,6 +495,7 @@ class Settings(Section):
     store: StoreSettings = StoreSettings()
     auth: AuthSettings
     apps: Annotated[dict[Name, AppSettings], Field(min_length=1), AfterValidator(_sections_agree)]
+    webhooks: tuple[WebhookSettings, ...] = ()
     token: TokenSettings = TokenSettings()
     limits: LimitSettings = LimitSettings()
     callbacks: CallbackSettings = CallbackSettings()
@@ -534,6 +537,18 @@ class Settings(Section):
         bound |= {f"auth.jwt.{name}.app": issuer.app for name, issuer in self.auth.jwt.items()}
         problem = "names no section under [apps]"
         refuse([(key, problem) if app and app not in self.apps else None for key, app in bound.items()])
+        return self
+
+    @model_validator(mode="after")
+    def _webhooks_are_of_apps(self) -> "Settings":
+        names = [it.name for it in self.webhooks]
+        faults: list[tuple[str, str] | None] = []
+        for place, webhook in enumerate(self.webhooks):
+            if webhook.app not in self.apps:
+                faults.append((f"webhooks.{place}.app", "names no section under [apps]"))
+            if webhook.name in names[:place]:
+                faults.append((f"webhooks.{place}.name", "is also that of another; each needs its own"))
+        refuse(faults)
         return self
 
     @model_validator(mode="after")

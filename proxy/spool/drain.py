@@ -21,6 +21,7 @@ from proxy.spool.folder import REJECTED_SUFFIX, Spool
 from proxy.spool.format import CutOff, Damage, Record, walk
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.records import UnreadableRecord, dump_offline_message, has_own_time, load_offline_message
+from proxy.store.spooled_copies import carried_over
 
 _BATCH, _BATCH_BYTES = 64, 256 << 10  # with fsync on each call of its own: 550/s on a busy machine
 
@@ -174,7 +175,7 @@ class _Round:
                 body = record.body
                 if has_own_time(body):
                     message = replace(message, accepted_at=message.accepted_at + self._offset)
-                    body = dump_offline_message(message)
+                    body = carried_over(record.body, dump_offline_message(message))
                 is_old = message.accepted_at < self._oldest
                 return _Rejected(start, end, is_old=True) if is_old else _Ready(message.app_id, record, body)
 

@@ -11,6 +11,7 @@ from proxy.spool.folder import Spool
 from proxy.store.connection import Store
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.records import dump_offline_message
+from proxy.store.spooled_copies import with_copies
 
 
 class SpoolingInbox(CallbackInbox):
@@ -38,6 +39,8 @@ class SpoolingInbox(CallbackInbox):
 
     def _keep(self, letter: Letter) -> Receipt | SpoolRefused:
         record = dump_offline_message(letter.message, own_clock=not self._knows_time())
+        if letter.copies:
+            record = with_copies(record, letter.copies, is_planned=letter.is_planned)
         try:
             self._spool.keep(letter.callback_id, record, letter.message.accepted_at)
         except SpoolRefused as refused:

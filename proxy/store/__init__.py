@@ -5,7 +5,7 @@ records.py        how things lie there,           sentinels name (masters.py), a
                   compact_records.py in bytes     slots.py); round_trips.py, packing.py, availability.py, troubles.py
 marks.py          dedupe marks, and how many      steps.py        changes that several shards share, step by step
 upgrade.py        makes an earlier store compact  provider_tokens.py  APNs' JWT, shared by all processes
-reshard.py        moves it to other shards
+reshard.py        moves it to other shards        spooled_copies.py   what webhooks get of a spooled callback
 
 queue/          callbacks in, streams, pauses of lanes, conversation locks, dead letters, history
 devices/        registrations, and the removal guard

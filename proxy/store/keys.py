@@ -74,6 +74,7 @@ Accounts are users' own names and may hold anything; they and push tokens enter 
 Preferences live on from each time that they are set or read, or a device of the account is registered.
 The owner of a device's first push token also names those of its fallbacks, as "others".
 What deliver writes of removed devices, the guard and unknown accounts, the web writes too, where a receipt says so.
+Callbacks for a webhook lie in jobs and retries, too, with the channel webhook-<name>, in the shard of the callback.
 What lives until it is planned, settled or due has a cap instead: callbacks and those that wait together one, a lane's
 jobs and retries together one. The history has a cap in bytes too, of all its streams: `alerts.history_max_bytes`.
 Marks lie in buckets in a compact store, and in keys of their own (seen, planned) in one that an earlier program made,

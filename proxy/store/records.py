@@ -17,6 +17,7 @@ from proxy.domain.alerts import Alert, AlertText, Order, Update
 from proxy.domain.callbacks import Recipient
 from proxy.domain.dead_letters import Unread
 from proxy.domain.devices import Address, ApnsEnvironment, Device, Platform
+from proxy.domain.forwards import Forward
 from proxy.domain.jobs import Job, Try
 from proxy.domain.kinds import FOLD, Kind
 from proxy.domain.lanes import Lane
@@ -196,8 +197,32 @@ def _load_try(at: object, reason: object) -> Try:
     return Try(_time(at), reason)
 
 
+def dump_forward(forward: Forward) -> bytes:
+    """What we know of it as JSON in the first line, then the body as it is."""
+    head = _dump({
+        "v": FORMAT, "app": forward.app, "channel": forward.channel, "id": forward.id, "kind": forward.kind,
+        "until": to_ms(forward.until), "attempt": forward.attempt, "reason": forward.reason,
+    })  # fmt: skip
+    return head + b"\n" + forward.body
+
+
+def load_forward(record: bytes) -> Forward:
+    """Raises UnreadableRecord."""
+    head, _, body = record.partition(b"\n")
+    try:
+        fields = _load(head)
+        _only(str, *(fields[name] for name in ("app", "channel", "id", "kind", "reason")))
+        _only(int, fields["attempt"])
+        return Forward(
+            fields["app"], fields["channel"], fields["id"], fields["kind"], _time(fields["until"]), body,
+            fields["attempt"], fields["reason"],
+        )  # fmt: skip
+    except _NOT_OURS as error:
+        raise UnreadableRecord(f"webhook record: {type(error).__name__}") from None
+
+
 def dump_dead_letter(
-    of: Job | OfflineMessage | Entry, lane: Lane | None, *, compact: bool = False
+    of: Job | OfflineMessage | Forward | Entry, lane: Lane | None, *, compact: bool = False
 ) -> tuple[str, bytes, bytes]:
     """Kind, record without words, and the record as it was. `lane` is where an unreadable one lay, None: callbacks."""
     match of:
@@ -209,6 +234,8 @@ def dump_dead_letter(
                 dump_offline_message(of, with_payload=False, compact=compact),
                 dump_offline_message(of, compact=compact),
             )
+        case Forward():
+            return "webhook", dump_forward(of.without_words()), dump_forward(of)
         case Entry():
             app, channel = (lane.app, lane.channel) if lane else ("", "")
             return "record", _dump({"v": FORMAT, "app": app, "channel": channel, "size": len(of.record)}), of.record
@@ -216,7 +243,7 @@ def dump_dead_letter(
             assert_never(of)
 
 
-def load_dead_letter(kind: str, record: bytes) -> Job | OfflineMessage | Unread | None:
+def load_dead_letter(kind: str, record: bytes) -> Job | OfflineMessage | Forward | Unread | None:
     """What a dead letter is about; None where that is unknown, as with callbacks of an earlier program.
 
     `kind` "" is that program's too, which wrote jobs without it.
@@ -227,6 +254,8 @@ def load_dead_letter(kind: str, record: bytes) -> Job | OfflineMessage | Unread 
                 return load_job(record)
             case "callback":
                 return load_offline_message(record)
+            case "webhook":
+                return load_forward(record)
             case "record":
                 return _load_unread(record)
             case _:

@@ -47,15 +47,23 @@ def judge_callback(
             callback = replace(callback, recipients=callback.recipients[:1])
     if not callback.recipients:
         return Acceptance.NO_RECIPIENTS
-    if callback.sent_at is not None and now - callback.sent_at > dedupe_ttl:
-        second = second_clock()
-        if second is not None and second - callback.sent_at > dedupe_ttl:
-            return Acceptance.STALE
+    if is_stale(callback, now=now, second_clock=second_clock, dedupe_ttl=dedupe_ttl):
+        return Acceptance.STALE
     return Letter(offline_message(callback, now), callback.callback_id)
 
 
-def acceptance_of(receipt: Receipt) -> Acceptance:
-    """What became of a callback that was put in the inbox."""
+def is_stale(
+    callback: Callback, *, now: datetime, second_clock: Callable[[], datetime | None], dedupe_ttl: timedelta
+) -> bool:
+    """The store no longer knows whether it had it."""
+    if callback.sent_at is None or now - callback.sent_at <= dedupe_ttl:
+        return False
+    second = second_clock()
+    return second is not None and second - callback.sent_at > dedupe_ttl
+
+
+def acceptance_of(receipt: Receipt, accepted: Acceptance = Acceptance.ACCEPTED) -> Acceptance:
+    """What became of a callback that was put in the inbox; `accepted` where it is stored, and new."""
     if receipt.spooled:
         return Acceptance.SPOOLED
-    return Acceptance.DUPLICATE if receipt.duplicate else Acceptance.ACCEPTED
+    return Acceptance.DUPLICATE if receipt.duplicate else accepted

@@ -7,6 +7,7 @@ from typing import assert_never
 
 from proxy.domain.alerts import AlertText
 from proxy.domain.dead_letters import DeadLetter, PutBack, Unread, revived
+from proxy.domain.forwards import Forward
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
 from proxy.domain.messages import wordless_text
@@ -17,9 +18,9 @@ from proxy.ports import DeadLetters
 
 @dataclass(frozen=True)
 class Replay:
-    """What goes back to which lane, None: to the callbacks. `expires_at`: the end of its alert, if it has one."""
+    """What goes back to which lane, None: to the callbacks. `expires_at`: the end of its alert, or of its tries."""
 
-    of: Job | OfflineMessage | Entry
+    of: Job | OfflineMessage | Forward | Entry
     lane: Lane | None
     expires_at: datetime | None
 
@@ -53,6 +54,8 @@ def prepare(letter: DeadLetter, letters: DeadLetters, rules: ReplayRules, now: d
             return _job(letter, letter.subject, letters, rules, now)
         case OfflineMessage():
             return _callback(letter, letter.subject, letters, rules, now)
+        case Forward():
+            return _forward(letter, letter.subject, letters, rules, now)
         case Unread():
             return _record(letter, letter.subject, letters, rules)
         case None:
@@ -102,6 +105,19 @@ def _callback(
     if not isinstance(whole, OfflineMessage):
         return NotReplayable("its words are gone; without them it is unknown whether it is to be alerted")
     return Replay(whole, None, expires_at)
+
+
+def _forward(
+    letter: DeadLetter, kept: Forward, letters: DeadLetters, rules: ReplayRules, now: datetime
+) -> Replay | NotReplayable:
+    lane = Lane(letter.app_id, kept.app, kept.channel)
+    if lane not in rules.lanes:
+        return NotReplayable(f"the settings have no {kept.channel} of {kept.app}")
+    whole = letters.whole(letter)
+    if not isinstance(whole, Forward):
+        return NotReplayable("its body is gone")
+    forward = whole.revived(now, rules.life)
+    return Replay(forward, lane, forward.until)
 
 
 def _record(letter: DeadLetter, kept: Unread, letters: DeadLetters, rules: ReplayRules) -> Replay | NotReplayable:

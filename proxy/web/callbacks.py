@@ -42,7 +42,8 @@ def receive_callback(url_secret: str) -> Response:
         _require_network(services.settings.callbacks.allowed_networks)
         sender = _admit(services.senders, url_secret)
         facts["app"] = sender.section
-        callback = parse_callback(read_body(current_request().environ, MAX_BODY))
+        body = read_body(current_request().environ, MAX_BODY)
+        callback = parse_callback(body)
         kind = _label(callback)
         services.senders.check(sender, callback.origin)
         now = services.store_now()
@@ -56,6 +57,13 @@ def receive_callback(url_secret: str) -> Response:
         if isinstance(callback, Callback) and is_from_the_future(callback, now):
             callbacks_from_the_future_total.inc()
             facts["timestamp"] = "in the future"
+        accepted = Acceptance.ACCEPTED
+        if services.copying is not None:
+            before, judged = judged, services.copying.with_copies(
+                judged, callback, body, sender.app_id, now=now, second_clock=services.second_clock,
+                dedupe_ttl=services.settings.relay.dedupe_ttl,
+            )  # fmt: skip
+            accepted = before if isinstance(before, Acceptance) else accepted
     except Refusal as error:
         _count(facts, kind, "refused" if isinstance(error, NotAllowed | NotFound) else "bad")
         raise
@@ -63,12 +71,13 @@ def receive_callback(url_secret: str) -> Response:
         _count(facts, kind, judged)
         return _TAKEN
     together = current_request().environ.get(TOGETHER) or Together()
-    return LaterAnswer(partial(_conclude, facts, kind, together.put(judged, services.inbox)))
+    return LaterAnswer(partial(_conclude, facts, kind, together.put(judged, services.inbox), accepted))
 
 
-def _conclude(facts: dict[str, object], kind: str, receipt: Callable[[], Receipt]) -> Response:
+def _conclude(facts: dict[str, object], kind: str, receipt: Callable[[], Receipt], accepted: Acceptance) -> Response:
+    """`accepted`: what it counts as where it was stored; one for webhooks alone is still an instant one."""
     try:
-        acceptance = acceptance_of(receipt())
+        acceptance = acceptance_of(receipt(), accepted)
     except StoreUnavailable as error:
         if isinstance(error, SpoolRefused):
             spool_failures_total.labels(error.reason).inc()

@@ -29,6 +29,7 @@ from proxy.spool.drain import Drain
 from proxy.spool.folder import Spool
 from proxy.store.connection import Store
 from proxy.store.users.presence import RedisPresence
+from proxy.usecases.copy_callback import Copying
 from proxy.usecases.monitor_quota import QuotaMonitor
 from proxy.usecases.monitor_tokens import TokenMonitor
 from proxy.web.receiving import WaitingReceipts
@@ -67,6 +68,7 @@ class Services:
     sign_ins: SignIns | None = None  # None: the built-in accounts are off
     spool: "SpoolServices | None" = None  # None: it is off
     withdrawing: Mapping[str, MessageReading] = field(default_factory=dict)  # by appId; empty: it is off
+    copying: Copying | None = None  # None: there are no webhooks
 
 
 @dataclass(frozen=True)

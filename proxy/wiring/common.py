@@ -6,6 +6,7 @@ import structlog
 
 from proxy.domain.devices import APNS_SANDBOX, Device, channels_of
 from proxy.domain.lanes import Lane
+from proxy.domain.webhooks import Webhook, lane_of_webhook
 from proxy.metrics import clock_skew, quota_allowed, quota_used
 from proxy.settings import Settings
 from proxy.store.devices.removal import RemovalGuard
@@ -27,6 +28,21 @@ def lanes_of(settings: Settings) -> list[Lane]:
         for name, app in settings.apps.items()
         for platform in app.channels
         for channel in channels_of(platform)
+    ]
+
+
+def webhooks_of(settings: Settings) -> list[Webhook]:
+    return [
+        Webhook(
+            lane_of_webhook(settings.apps[it.app].app_id, it.app, it.name),
+            frozenset(it.kinds),
+            life=it.keep,
+            most=it.max_waiting,
+            accounts=frozenset(it.accounts),
+            topics=frozenset(it.topics),
+            passes_authentication=it.pass_authentication,
+        )
+        for it in settings.webhooks
     ]
 
 

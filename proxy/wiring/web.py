@@ -1,6 +1,8 @@
 """From Settings to the services of a web process."""
 
 import asyncio
+import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -22,8 +24,10 @@ from proxy.domain.messages import MessageReading
 from proxy.domain.receipts import Delivery, DeliveryReceipt
 from proxy.domain.service_state import BreakerRules
 from proxy.domain.times import TOLERATED_SKEW
+from proxy.domain.webhooks import Webhook
 from proxy.errors import SpoolRefused, StoreUnavailable
-from proxy.metrics import history_lost_total, keys_fetched, token_echoes_total
+from proxy.metrics import history_lost_total, keys_fetched, token_echoes_total, webhooks_full_total
+from proxy.mimc.bare_body import without_authentication
 from proxy.mimc.client import TokenClient
 from proxy.mimc.echo import Echo
 from proxy.mimc.passable import Passable
@@ -39,6 +43,7 @@ from proxy.store.devices.receipt_notes import ReceiptNotes
 from proxy.store.devices.receipts import ReceiptEffects
 from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.devices.removal import DeviceRemoval
+from proxy.store.queue.copying_inbox import CopyingInbox
 from proxy.store.queue.history import RedisHistory
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.server.clocks import StoreClock, clock_commands
@@ -52,6 +57,7 @@ from proxy.store.users.blocks import RedisBlocks
 from proxy.store.users.preferences import RedisPreferences
 from proxy.store.users.presence import RedisPresence
 from proxy.store.users.unread import RedisUnread
+from proxy.usecases.copy_callback import Copying
 from proxy.usecases.guarded_mimc import GuardedTokens, MimcGuard
 from proxy.usecases.monitor_clock import ClockedTokens
 from proxy.usecases.monitor_tokens import TokenMonitor
@@ -71,11 +77,14 @@ from proxy.wiring.common import (
     removal_guard_of,
     risks_of,
     utc_now,
+    webhooks_of,
 )
 from proxy.wiring.messages import reading_of_app
 
 if TYPE_CHECKING:
     from proxy.mimc.api import MimcApi
+
+_SAY_EVERY_S = 60.0
 
 log = structlog.get_logger()
 
@@ -84,6 +93,7 @@ def web_services(settings: Settings) -> Services:
     """Raises BadSettings."""
     timeout_s = settings.store.timeout.total_seconds()
     lanes, app_ids = lanes_of(settings), sorted(set(app_ids_of(settings).values()))
+    webhooks = {it.lane: it.most for it in webhooks_of(settings)}
     store = Store(
         settings.store.url.get_secret_value(),
         timeout_s,
@@ -130,7 +140,7 @@ def web_services(settings: Settings) -> Services:
     passable, guard = Passable(settings.apps, settings.token.echo_guard, note_echo), _guard(settings.token)
     tokens = GuardedTokens(ClockedTokens(TokenClient(settings.apps, settings.token, passable), skews), guard)
     its = settings.store
-    inbox = RedisInbox(store, settings.relay.dedupe_ttl, its.callbacks_cap, writes, its.replicas)
+    inbox = _inbox(settings, store, writes)
 
     def store_now() -> datetime:
         if not clock.is_measured:  # the store was away so far
@@ -159,11 +169,14 @@ def web_services(settings: Settings) -> Services:
         ),
         preferences=RedisPreferences(store, app_ids_of(settings)),
         history=RedisHistory(store, app_ids_of(settings)),
-        store_metrics=RedisMetrics(store, lanes, clock.now),
+        store_metrics=RedisMetrics(store, lanes, clock.now, webhooks),
         health=RememberedHealth(
             NotedHealth(
                 SpoolHealth(
-                    RedisHealth(store, lanes, clock.now, its.replicas), store, spool.spool if spool else None, clock.now
+                    RedisHealth(store, lanes, clock.now, its.replicas, webhooks),
+                    store,
+                    spool.spool if spool else None,
+                    clock.now,
                 ),
                 risks_of(settings),
             )
@@ -181,7 +194,37 @@ def web_services(settings: Settings) -> Services:
         sign_ins=sign_ins,
         spool=spool,
         withdrawing=_withdrawing(settings),
+        copying=_copying(settings),
     )
+
+
+def _inbox(settings: Settings, store: Store, writes: CountedWrites) -> RedisInbox:
+    ttl, its, webhooks = settings.relay.dedupe_ttl, settings.store, webhooks_of(settings)
+    if not webhooks:
+        return RedisInbox(store, ttl, its.callbacks_cap, writes, its.replicas)
+    lanes = [it.lane for it in webhooks]
+    return CopyingInbox(store, ttl, its.callbacks_cap, writes, its.replicas, lanes=lanes, on_full=_FullWebhooks())
+
+
+def _copying(settings: Settings) -> Copying | None:
+    by_app_id = defaultdict[str, list[Webhook]](list)
+    for webhook in webhooks_of(settings):
+        by_app_id[webhook.lane.app_id].append(webhook)
+    return Copying(by_app_id, without_authentication) if by_app_id else None
+
+
+class _FullWebhooks:
+    """Counts what they do not get, and says so once a minute."""
+
+    def __init__(self) -> None:
+        self._said: dict[Lane, float] = {}
+
+    def __call__(self, lane: Lane) -> None:
+        webhooks_full_total.labels(lane.app, lane.channel).inc()
+        now = time.monotonic()
+        if now - self._said.get(lane, -_SAY_EVERY_S) >= _SAY_EVERY_S:
+            self._said[lane] = now
+            log.error("a webhook is full: what comes in is lost to it", app=lane.app, channel=lane.channel)
 
 
 def _withdrawing(settings: Settings) -> dict[str, MessageReading]:

@@ -22,16 +22,26 @@ from proxy.channels.mipush.receipts import quota_in
 from proxy.channels.mipush.wire import MipushWire
 from proxy.channels.mipush.wire import authorization as mipush_authorization
 from proxy.channels.transfer import Limits
+from proxy.channels.webhooks.wire import WebhookWire
 from proxy.domain.decisions import Result, exponential_backoff
 from proxy.domain.devices import ApnsEnvironment, platform_of
 from proxy.domain.lanes import Callbacks, Lane, Route, Source
 from proxy.domain.settlements import Settlement, SettleResult
 from proxy.domain.transfers import Response
+from proxy.domain.webhooks import lane_of_webhook
 from proxy.garbage import look_for_cycles_seldom
 from proxy.metrics import connection_events_total, exposition, lost_details, profile_answers_total
 from proxy.profiles.lookup import ProfileLookup
 from proxy.profiles.wire import ProfileWire
-from proxy.settings import ApnsSettings, AppSettings, HttpSettings, MipushSettings, Settings
+from proxy.settings import (
+    ApnsSettings,
+    AppSettings,
+    HttpSettings,
+    MipushSettings,
+    RelaySettings,
+    Settings,
+    WebhookSettings,
+)
 from proxy.store import keys
 from proxy.store.connection import address_of, async_redis
 from proxy.store.devices.addresses import RedisAddresses
@@ -69,6 +79,7 @@ from proxy.worker.conversations import Conversations
 from proxy.worker.deliver import Channel, LaneWorker
 from proxy.worker.effects import Effects
 from proxy.worker.event_loop_watchdog import EventLoopWatchdog
+from proxy.worker.forwarding import WebhookWorker
 from proxy.worker.handover import HandOver
 from proxy.worker.lane_control import LaneControl
 from proxy.worker.leases import Leases
@@ -83,6 +94,7 @@ from proxy.worker.withdrawals import PlanWithdrawals
 
 log = structlog.get_logger()
 _LONGEST_BLOCK = timedelta(seconds=2)
+_WAITING_PER_CONNECTION = 4  # callbacks of a webhook, so that no connection waits for a claim
 _STORE_TIMEOUT_S = 5.0  # above the longest blocking read
 _PLANS_IN_FLIGHT = 128  # plans are short and wait for the store: enough to keep it busy, few enough to share it
 
@@ -186,6 +198,7 @@ def build_worker(settings: Settings) -> Worker:
     return Worker(
         plans=[_plan_worker(app_id, shared, lanes) for app_id in sorted(set(app_ids.values()))],
         lanes=lanes,
+        webhooks=[_webhook_worker(section, shared) for section in settings.webhooks],
         queue=shared.queue,
         lane_states=shared.lane_states,
         leases=shared.leases,
@@ -284,14 +297,9 @@ def _withdrawals(app_id: str, shared: _Shared, routes: Sequence[Route]) -> PlanW
     )
 
 
-def _lane_worker(lane: Lane, shared: _Shared) -> LaneWorker:
+def _lane_control(lane: Lane, shared: _Shared, observer: RelayObserver) -> LaneControl:
     relay = shared.settings.relay
-    observer = RelayObserver(lane.app_id, lane, shared.outage)
-    # longer than a push may take, its wait for a connection and its one repeat included
-    longest_push = relay.lease + 2 * relay.push_timeout
-    settle = partial(shared.queue.settle_jobs, lane)
-    consumer = shared.consumer(lane, settle, observer, relay.in_flight)
-    control = LaneControl(
+    return LaneControl(
         lane,
         shared.lane_states,
         shared.watchdog,
@@ -299,9 +307,45 @@ def _lane_worker(lane: Lane, shared: _Shared) -> LaneWorker:
         breaker_failures=relay.breaker_failures,
         first_probe=relay.backoff_initial,
         probe_every=relay.probe,
-        probe_lease=longest_push,
+        probe_lease=_longest_push(relay),
         clock=time.monotonic,
     )
+
+
+def _longest_push(relay: RelaySettings) -> timedelta:
+    """Its wait for a connection and its one repeat included."""
+    return relay.lease + 2 * relay.push_timeout
+
+
+def _webhook_worker(section: WebhookSettings, shared: _Shared) -> WebhookWorker:
+    relay, lane = (
+        shared.settings.relay,
+        lane_of_webhook(shared.settings.apps[section.app].app_id, section.app, section.name),
+    )
+    observer = RelayObserver(lane.app_id, lane, shared.outage)
+    in_flight = _WAITING_PER_CONNECTION * section.connections
+    return WebhookWorker(
+        lane,
+        WebhookWire(section),
+        shared.transports.webhook(section),
+        shared.consumer(lane, partial(shared.queue.settle_jobs, lane), observer, in_flight),
+        _lane_control(lane, shared, observer),
+        observer,
+        backoff=exponential_backoff(random.random, first=relay.backoff_initial, most=relay.backoff_max),
+        in_flight=in_flight,
+        patience=2 * relay.push_timeout,
+        now=shared.clock.now,
+        clock=time.monotonic,
+    )
+
+
+def _lane_worker(lane: Lane, shared: _Shared) -> LaneWorker:
+    relay = shared.settings.relay
+    observer = RelayObserver(lane.app_id, lane, shared.outage)
+    longest_push = _longest_push(relay)
+    settle = partial(shared.queue.settle_jobs, lane)
+    consumer = shared.consumer(lane, settle, observer, relay.in_flight)
+    control = _lane_control(lane, shared, observer)
     return LaneWorker(
         _channel(lane, shared.settings.apps[lane.app], shared),
         consumer,

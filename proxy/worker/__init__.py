@@ -5,6 +5,7 @@ consumer.py       claim, lease, capacity, take-over, poison, settle: for callbac
 plan.py           messages to jobs
 handover.py       from the plan to lanes that have room: append, claim and look up in one round trip
 deliver.py        jobs to pushes to decisions, one lane
+forwarding.py     callbacks to one webhook
 batches.py        the jobs of one request, and those that wait for a place on the wire
 lane_control.py   a lane's pauses, probes and ramp
 effects.py        what a decision changes besides its job

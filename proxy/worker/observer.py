@@ -12,11 +12,13 @@ from prometheus_client import Counter, Histogram
 
 from proxy import metrics
 from proxy.domain.decisions import Decision, PauseLane, Result
+from proxy.domain.forwards import Forward
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import OfflineMessage
 from proxy.domain.settlements import Bury
 from proxy.domain.transfers import Response
+from proxy.domain.webhooks import ForwardDecision
 from proxy.logs import log_event
 from proxy.text import first_characters
 from proxy.usecases.monitor_clock import ClockMonitor
@@ -80,6 +82,15 @@ class RelayObserver:
         log_event(
             "push settled", app=self._app, channel=self._channel, result=decision.result, reason=decision.reason,
             job_id=job.id, message_id=job.alert.message_id, attempt=job.attempt,
+        )  # fmt: skip
+
+    def forwarded(self, forward: Forward, decision: ForwardDecision) -> None:
+        """What becomes of a callback for a webhook is decided."""
+        reason = metrics.bounded_reason(decision.reason)
+        metrics.settled_total.labels(self._app, self._channel, decision.result, reason).inc()
+        log_event(
+            "webhook settled", app=self._app, channel=self._channel, result=decision.result, reason=decision.reason,
+            webhook_id=forward.id, kind=forward.kind, attempt=forward.attempt,
         )  # fmt: skip
 
     def _tell_impossible(self, account: str, reason: str) -> None:

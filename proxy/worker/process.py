@@ -26,6 +26,7 @@ from proxy.store.troubles import is_the_stores_own
 from proxy.worker.consumer import StreamConsumer
 from proxy.worker.deliver import LaneWorker
 from proxy.worker.event_loop_watchdog import EventLoopWatchdog
+from proxy.worker.forwarding import WebhookWorker
 from proxy.worker.leases import Leases
 from proxy.worker.plan import PlanWorker
 from proxy.worker.readiness import Readiness
@@ -68,6 +69,7 @@ class Worker:
 
     plans: Sequence[PlanWorker]
     lanes: Sequence[LaneWorker]
+    webhooks: Sequence[WebhookWorker]
     queue: RedisQueue
     lane_states: RedisLaneStates
     leases: Leases
@@ -88,7 +90,11 @@ class Worker:
 
     @property
     def _workers(self) -> list[StreamWorker]:
-        return [*self.plans, *self.lanes]
+        return [*self.plans, *self._lanes]
+
+    @property
+    def _lanes(self) -> list[LaneWorker | WebhookWorker]:
+        return [*self.lanes, *self.webhooks]
 
     async def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Work until SIGTERM or SIGINT; then claim nothing more, finish what is in flight, and leave the rest."""
@@ -107,7 +113,7 @@ class Worker:
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait([stopping, *claiming, *serving], return_when=asyncio.FIRST_COMPLETED)
         stop.set()
-        for lane in self.lanes:
+        for lane in self._lanes:
             lane.close()
         log.info("worker drains", in_flight=self.leases.count())
         await asyncio.wait(claiming, timeout=_LAST_CLAIM_S)  # a read that is cancelled would strand what it brings
@@ -164,7 +170,8 @@ class Worker:
 
     async def _move_due(self) -> None:
         """Retries that are due go back to their lanes, at the moment when the next one is due."""
-        lanes, app_ids = [lane.lane for lane in self.lanes], sorted({lane.lane.app_id for lane in self.lanes})
+        app_ids = sorted({lane.lane.app_id for lane in self.lanes})
+        lanes = [lane.lane for lane in self._lanes]
         now = self.clock.now()
         moved = await self.queue.move_due(lanes, app_ids, now, _MOVE_MOST)
         for key in moved.errors.keys() - self.broken:
@@ -197,16 +204,15 @@ class Worker:
 
     async def _look_for_pauses(self) -> None:
         asked_at = self.leases.clock()
-        lanes = [lane.lane for lane in self.lanes]
-        await self.queue.look_at_caps(lanes)
-        states = await self.lane_states.states(lanes)
-        for lane in self.lanes:
+        await self.queue.look_at_caps([lane.lane for lane in self.lanes])
+        states = await self.lane_states.states([lane.lane for lane in self._lanes])
+        for lane in self._lanes:
             lane.observe(states[lane.lane], asked_at)
         self.pauses_known.set()
         await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _report(self) -> None:
-        stalls = {f"{lane.lane.app}/{lane.lane.channel}": lane.stall() for lane in self.lanes}
+        stalls = {f"{lane.lane.app}/{lane.lane.channel}": lane.stall() for lane in self._lanes}
         if self.watchdog.was_late():
             stalls = {name: why and "this process gets too little processor time" for name, why in stalls.items()}
         state = self.readiness.take(stalls)

@@ -103,8 +103,8 @@ class Process:
 class Rig:
     """See the module. `relay`, `alerts`, `apns`, `mipush`, `mimc` change what the defaults here are.
 
-    With `http` the app `other` has a sender of its own, too. With `sandbox` APNs' sandbox is an emulator of its own;
-    without, one emulated APNs serves both environments.
+    With `http` the app `other` has a sender of its own, too. `webhooks` are sections of the settings. With `sandbox`
+    APNs' sandbox is an emulator of its own; without, one emulated APNs serves both environments.
 
     `without` names emulators that are not started; their callers find no listener. `program` is the folder whose
     `proxy` package, `wsgi.py` and `config` are run; web and workers can each be started from another one. A program
@@ -125,6 +125,7 @@ class Rig:
         mipush: Mapping[str, Any] | None = None,
         mimc: Mapping[str, Any] | None = None,
         http: Mapping[str, Any] | None = None,
+        webhooks: Sequence[Mapping[str, Any]] = (),
         without: Sequence[str] = (),
         program: Path = ROOT,
     ) -> None:
@@ -132,7 +133,7 @@ class Rig:
         self.program = program
         self.logs, self.temporary = folder / "logs", folder / "tmp"
         self._relay = {**SHORT_TIMES, **(relay or {})}
-        self._alerts = alerts or {}
+        self._alerts, self._webhooks = alerts or {}, webhooks
         emulators = {"apns": apns or {}, "mipush": mipush or {}, "mimc": mimc or {}}
         emulators |= {} if sandbox is None else {"sandbox": sandbox}
         emulators |= {} if http is None else {"http": http}
@@ -467,6 +468,8 @@ class Rig:
         if "http" in self._emulators:
             url = f"{self.facts['http']['url']}/alerts?key={SENDER_KEY}"
             lines += ["[apps.other.http]", f'url = "{url}"', f'secret = "{SENDER_SECRET}"']
+        for webhook in self._webhooks:
+            lines += ["[[webhooks]]", *(f"{name} = {json.dumps(value)}" for name, value in webhook.items())]
         return "\n".join(lines) + "\n"
 
     def _emulator_toml(self, name: str) -> str:

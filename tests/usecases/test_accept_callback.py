@@ -34,7 +34,7 @@ def accept(
     callback: Callback | Ignored, inbox: CallbackInbox, now: datetime = NOW, second: datetime | None = NOW
 ) -> Acceptance:
     judged = judge_callback(callback, now=now, second_clock=lambda: second, dedupe_ttl=LIFE)
-    return judged if isinstance(judged, Acceptance) else acceptance_of(inbox.accept(*judged))
+    return judged if isinstance(judged, Acceptance) else acceptance_of(inbox.accept(judged.message, judged.callback_id))
 
 
 class BrokenInbox(CallbackInbox):
@@ -65,7 +65,7 @@ def callback(
 def test_a_callback_about_people_who_missed_a_message_is_stored(kind: Kind, sent_at: datetime | None) -> None:
     inbox, missed = Inbox(), callback(kind, sent_at)
     assert accept(missed, inbox) is Acceptance.ACCEPTED
-    assert inbox.taken == [(offline_message(missed, NOW), missed.callback_id)]
+    assert inbox.taken == [Letter(offline_message(missed, NOW), missed.callback_id)]
 
 
 def test_what_lies_on_the_disk_is_told_from_what_the_store_has() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from proxy.domain.alerts import AlertText
 from proxy.domain.dead_letters import Cause, DeadLetter, PutBack, Unread
+from proxy.domain.forwards import Forward
 from proxy.domain.jobs import HISTORY_MOST, Job
 from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import OfflineMessage, offline_message
@@ -25,24 +26,24 @@ MESSAGE = offline_message(callback("77"), NOON)
 class Letters:
     """Implements ports.DeadLetters with one letter; `whole_` is what its words make of it."""
 
-    whole_: Job | OfflineMessage | Entry | None
+    whole_: Job | OfflineMessage | Forward | Entry | None
     answer: PutBack = PutBack.DONE
     is_there: bool = True
-    put: list[tuple[Job | OfflineMessage | Entry, Lane | None]] = field(default_factory=list)
+    put: list[tuple[Job | OfflineMessage | Forward | Entry, Lane | None]] = field(default_factory=list)
 
     def has(self, _letter: DeadLetter) -> bool:
         return self.is_there
 
-    def whole(self, _letter: DeadLetter) -> Job | OfflineMessage | Entry | None:
+    def whole(self, _letter: DeadLetter) -> Job | OfflineMessage | Forward | Entry | None:
         return self.whole_
 
-    def put_back(self, _letter: DeadLetter, of: Job | OfflineMessage | Entry, lane: Lane | None) -> PutBack:
+    def put_back(self, _letter: DeadLetter, of: Job | OfflineMessage | Forward | Entry, lane: Lane | None) -> PutBack:
         if self.answer is PutBack.DONE:
             self.put.append((of, lane))
         return self.answer
 
 
-def letter(of: Job | OfflineMessage | Unread | None = JOB, app_id: str = "77") -> DeadLetter:
+def letter(of: Job | OfflineMessage | Forward | Unread | None = JOB, app_id: str = "77") -> DeadLetter:
     return DeadLetter("1-0", app_id, NOON + SECOND, Cause.REJECTED, "TooLarge", of)
 
 

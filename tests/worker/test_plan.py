@@ -193,7 +193,7 @@ class Relay:
         judged = judge_callback(one, now=now, second_clock=lambda: now, dedupe_ttl=DAY, reading=reading)
         if isinstance(judged, Acceptance):
             return judged
-        return acceptance_of(RedisInbox(self.store, DAY, 1000).accept(*judged))
+        return acceptance_of(RedisInbox(self.store, DAY, 1000).accept(judged.message, judged.callback_id))
 
     def accept_messages(self, sequences: Iterable[int], accounts: Sequence[str] = ("ben",)) -> None:
         for sequence in sequences:

@@ -9,6 +9,7 @@ from heapq import merge
 from typing import Any
 
 from proxy.domain.dead_letters import Cause, DeadLetter, DeadLetterFilter, PutBack, Unread
+from proxy.domain.forwards import Forward
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane
 from proxy.domain.offline_messages import OfflineMessage
@@ -17,9 +18,11 @@ from proxy.domain.times import from_ms, to_ms
 from proxy.store.connection import Store
 from proxy.store.records import (
     UnreadableRecord,
+    dump_forward,
     dump_job,
     dump_offline_message,
     load_dead_letter,
+    load_forward,
     load_job,
     load_offline_message,
 )
@@ -62,7 +65,7 @@ class RedisDeadLetters:
         now, left_ms = self._store.call(lambda redis: (redis.time(), redis.pttl(name)))
         return from_ms(now[0] * 1000 + now[1] // 1000 + left_ms) if left_ms > 0 else None
 
-    def whole(self, letter: DeadLetter) -> Job | OfflineMessage | Entry | None:
+    def whole(self, letter: DeadLetter) -> Job | OfflineMessage | Forward | Entry | None:
         """What the dead letter is about, with its words. None: they are gone."""
         record: bytes | None = self._store.call(lambda redis: redis.get(self._words(letter)))
         if record is None:
@@ -73,6 +76,8 @@ class RedisDeadLetters:
                     return load_job(record)
                 case OfflineMessage():
                     return load_offline_message(record)
+                case Forward():
+                    return load_forward(record)
                 case Unread():
                     return Entry(letter.id.encode(), record)
                 case None:
@@ -80,7 +85,9 @@ class RedisDeadLetters:
         except UnreadableRecord:  # of another version, or damaged: of no use here
             return None
 
-    def put_back(self, letter: DeadLetter, subject: Job | OfflineMessage | Entry, lane: Lane | None) -> PutBack:
+    def put_back(
+        self, letter: DeadLetter, subject: Job | OfflineMessage | Forward | Entry, lane: Lane | None
+    ) -> PutBack:
         """The dead letter leaves and `subject` is in its lane, or with None among the callbacks; or nothing happens."""
         app_id, layout = letter.app_id, self._store.layout
         shard, own = self._place(letter.id)  # of the job's account too, or of the callback
@@ -156,11 +163,13 @@ def _letter(app_id: str, id_: str, fields: dict[bytes, bytes]) -> DeadLetter:
     )
 
 
-def _record(subject: Job | OfflineMessage | Entry, *, compact: bool) -> bytes:
+def _record(subject: Job | OfflineMessage | Forward | Entry, *, compact: bool) -> bytes:
     match subject:
         case Job():
             return dump_job(subject, compact=compact)
         case OfflineMessage():
             return dump_offline_message(subject, compact=compact)
+        case Forward():
+            return dump_forward(subject)
         case Entry():
             return subject.record

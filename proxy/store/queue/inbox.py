@@ -6,6 +6,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from proxy.domain.callbacks import Receipt
+from proxy.domain.forwards import Copy
 from proxy.domain.lanes import Callbacks
 from proxy.domain.offline_messages import Letter
 from proxy.domain.times import to_ms
@@ -14,17 +15,18 @@ from proxy.ports import CallbackInbox
 from proxy.store.connection import Store
 from proxy.store.queue.caps import Caps
 from proxy.store.records import dump_offline_message, load_offline_message
-from proxy.store.scripts import Command, ask_now, script
+from proxy.store.scripts import Argument, Command, ask_now, script
 from proxy.store.server.writes import CountedWrites, Known
 
 _SHARE_OF_REPLICAS = 0.5  # of a call's time, which ends after 0.7 of it
 
 
-class _Record(NamedTuple):
+class Record(NamedTuple):
     app_id: str
     callback_id: str
     record: bytes
     accepted_at_ms: int
+    copies: tuple[Copy, ...] = ()  # for webhooks: see copying_inbox.py
 
 
 class RedisInbox(CallbackInbox):
@@ -50,7 +52,7 @@ class RedisInbox(CallbackInbox):
         """
         compact = self._store.layout.is_compact
         records = [
-            _Record(it.message.app_id, it.callback_id, dump_offline_message(it.message, compact=compact),
+            Record(it.message.app_id, it.callback_id, dump_offline_message(it.message, compact=compact),
                     to_ms(it.message.accepted_at))
             for it in letters
         ]  # fmt: skip
@@ -60,16 +62,16 @@ class RedisInbox(CallbackInbox):
         """The same with records of (appId, callback id, record) that were made before, in their order and one round
         trip; None where a stream is full. Raises StoreUnavailable; then some may be stored.
         """
-        return self._put([_Record(*record, to_ms(load_offline_message(record[2]).accepted_at)) for record in records])
+        return self._put([Record(*record, to_ms(load_offline_message(record[2]).accepted_at)) for record in records])
 
-    def _put(self, records: Sequence["_Record"]) -> list[Receipt | StoreUnavailable | None]:
+    def _put(self, records: Sequence[Record]) -> list[Receipt | StoreUnavailable | None]:
         try:
             return self._put_together(records)
         except StoreUnavailable:
             if not self._store.is_cluster or self._store.is_away:
                 raise
-        receipts: dict[_Record, Receipt | StoreUnavailable | None] = {}
-        by_shard: dict[int, list[_Record]] = {}
+        receipts: dict[Record, Receipt | StoreUnavailable | None] = {}
+        by_shard: dict[int, list[Record]] = {}
         for one in records:
             by_shard.setdefault(self._shard_of(one), []).append(one)
         for some in by_shard.values():
@@ -79,7 +81,7 @@ class RedisInbox(CallbackInbox):
                 receipts |= dict.fromkeys(some, away)
         return [receipts[one] for one in records]
 
-    def _put_together(self, records: Sequence["_Record"]) -> list[Receipt | StoreUnavailable | None]:
+    def _put_together(self, records: Sequence[Record]) -> list[Receipt | StoreUnavailable | None]:
         commands = [self._asked(record) for record in records]
         known = [self._writes.known(self._writes_of(one)) for one in records]
         if self._replicas:
@@ -88,7 +90,7 @@ class RedisInbox(CallbackInbox):
         else:
             answers, unsafe = self._store.call(lambda redis: ask_now(redis, commands)), frozenset()
         receipts = [
-            self._receipt(self._writes_of(record), before, answer)
+            self._receipt(record, self._writes_of(record), before, answer)
             for record, before, answer in zip(records, known, answers, strict=True)
         ]
         if not unsafe:
@@ -118,7 +120,11 @@ class RedisInbox(CallbackInbox):
                 raise _too_few(self._store)
         return answers[: len(commands)], unsafe
 
-    def _asked(self, it: "_Record") -> Command:
+    def _asked(self, it: Record) -> Command:
+        return self._accept.call(*self._named(it))
+
+    def _named(self, it: Record) -> tuple[list[str], list[Argument]]:
+        """Keys and arguments of the script; the keys end with those of its mark."""
         layout = self._store.layout
         shard = layout.shard_of_callback(it.callback_id)
         marks, mark = layout.marks_of_callback(it.app_id, it.callback_id, it.accepted_at_ms, self._dedupe_ttl_ms)
@@ -133,7 +139,7 @@ class RedisInbox(CallbackInbox):
             else ""
         )
         apart = names.index(seen) + 1 if seen else 0
-        return self._accept.call(names, [self._dedupe_ttl_ms, cap, it.record, mark, apart])
+        return names, [self._dedupe_ttl_ms, cap, it.record, mark, apart]
 
     def look_at_caps(self, app_ids: Sequence[str]) -> None:
         """Whether there is room, all shards together. To be called every second."""
@@ -150,14 +156,14 @@ class RedisInbox(CallbackInbox):
         for app_id in app_ids:
             self._caps.learn(Callbacks(app_id), sum(islice(lengths, 2 * len(layout.all_shards))))
 
-    def _writes_of(self, it: "_Record") -> str:
+    def _writes_of(self, it: Record) -> str:
         """The counter that storing it raises."""
         return self._store.layout.writes(it.app_id, self._shard_of(it))
 
-    def _shard_of(self, it: "_Record") -> int:
+    def _shard_of(self, it: Record) -> int:
         return self._store.layout.shard_of_callback(it.callback_id)
 
-    def _receipt(self, counter: str, known: Known, answer: Sequence[int]) -> Receipt | None:
+    def _receipt(self, _record: Record, counter: str, known: Known, answer: Sequence[int]) -> Receipt | None:
         """None where there is no room."""
         stored, *writes = answer
         for count in writes:

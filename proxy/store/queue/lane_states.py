@@ -1,7 +1,9 @@
 """Which lanes are paused, and why: one truth for all workers."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -9,7 +11,8 @@ from redis.exceptions import RedisError
 from proxy.domain.lanes import Lane, Pause, PauseKind, StoredLane
 from proxy.domain.times import MS, from_ms, to_ms
 from proxy.store import keys
-from proxy.store.scripts import Argument, Command, ask, script
+from proxy.store.connection import Store
+from proxy.store.scripts import Argument, Command, ask, ask_now, script
 from proxy.store.troubles import is_the_stores_own
 
 _UNKNOWN = datetime.fromtimestamp(0, UTC)
@@ -67,8 +70,39 @@ class RedisLaneStates:
 
     async def resume(self, lane: Lane) -> bool:
         """The lane goes on, which all workers know for a while. False where it was not paused."""
-        names = [keys.pause(lane), keys.probe(lane), keys.resumed(lane)]
-        return bool(await script("resume_lane").run_async(self._redis, names, [keys.RESUMED_TTL_S]))
+        return bool(await script("resume_lane").run_async(self._redis, *_resuming(lane)))
+
+
+@dataclass(frozen=True)
+class LaneView:
+    """A lane as an operator sees it: how many wait for a worker, how many for another try."""
+
+    lane: Lane
+    waiting: int
+    retrying: int
+    pause: Pause | None
+
+
+def lane_views(store: Store, lanes: Sequence[Lane]) -> list[LaneView]:
+    """Raises StoreUnavailable."""
+    layout, views = store.layout, list[LaneView]()
+    for lane in lanes:
+        asked: list[Command] = [("XLEN", layout.jobs(lane, shard)) for shard in layout.all_shards]
+        asked += [("ZCARD", layout.retries(lane, shard)) for shard in layout.all_shards]
+        asked.append(("HMGET", keys.pause(lane), *PAUSE_FIELDS))
+        *counts, pause = store.call(partial(ask_now, commands=asked))
+        shards = len(layout.all_shards)
+        views.append(LaneView(lane, sum(counts[:shards]), sum(counts[shards:]), read_pause(pause)))
+    return views
+
+
+def resume_now(store: Store, lane: Lane) -> bool:
+    """As RedisLaneStates.resume. Raises StoreUnavailable."""
+    return bool(store.call(lambda redis: script("resume_lane").run(redis, *_resuming(lane))))
+
+
+def _resuming(lane: Lane) -> tuple[list[str], list[Argument]]:
+    return [keys.pause(lane), keys.probe(lane), keys.resumed(lane)], [keys.RESUMED_TTL_S]
 
 
 def read_pause(found: Sequence[bytes | None]) -> Pause | None:

@@ -23,6 +23,7 @@ from proxy.domain.history import JobEnd
 from proxy.domain.jobs import ClaimedJob, Job
 from proxy.domain.lanes import Callbacks, Lane, Source
 from proxy.domain.settlements import (
+    Again,
     Bury,
     ChunkResult,
     Claimed,
@@ -47,7 +48,7 @@ from proxy.store.queue.caps import Caps
 from proxy.store.queue.folds import GOES_AT_ONCE, Folding, key_of
 from proxy.store.queue.reads import Found, ShardReads
 from proxy.store.queue.shared_words import SharedWords, records_of
-from proxy.store.records import dump_dead_letter, dump_job
+from proxy.store.records import dump_dead_letter, dump_forward, dump_job
 from proxy.store.scripts import Argument, Command, ask, ask_strictly, script
 from proxy.store.server.writes import CountedWrites
 from proxy.store.slots import NodeAway
@@ -680,6 +681,8 @@ def _spelled(settlement: Settlement, source: Source, layout: Layout, place: int,
             return ["told", *_end_of_fold(job, place, next_at, compact)]
         case Postpone(job=job, when=when):
             return ["retry", to_ms(when), dump_job(job, compact=compact)]
+        case Again(forward=forward, when=when):
+            return ["retry", to_ms(when), dump_forward(forward)]
         case Move(job=job, lane=target):
             return ["move", place, dump_job(replace(job, channel=target.channel), compact=compact)]
         case Bury(cause=cause, reason=reason, subject=Job() as subject) if subject.alert.is_fold:

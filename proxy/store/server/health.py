@@ -1,7 +1,8 @@
 """Can the service do its work, and what does this store put at risk?"""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from proxy.domain.lanes import Lane, Pause, PauseKind
@@ -25,6 +26,7 @@ from proxy.store.server.token_facts import token_details
 from proxy.store.server.worker_states import worker_details
 
 _READY_TTL_S = 60
+_FULL = 0.99  # its parts are not all full at the same time
 _PAUSES = {
     PauseKind.FAULT: "paused",
     PauseKind.BREAKER: "paused by the breaker",
@@ -35,8 +37,16 @@ _PAUSES = {
 class RedisHealth:
     """Implements ports.HealthCheck."""
 
-    def __init__(self, store: Store, lanes: Sequence[Lane], now: Callable[[], datetime], replicas: int = 0) -> None:
-        """`replicas`: how many must have a callback."""
+    def __init__(
+        self,
+        store: Store,
+        lanes: Sequence[Lane],
+        now: Callable[[], datetime],
+        replicas: int = 0,
+        webhooks: Mapping[Lane, int] = MappingProxyType({}),
+    ) -> None:
+        """`replicas`: how many must have a callback. `webhooks`: how many may wait in the lane of each."""
+        self._webhooks, self._all = webhooks, [*lanes, *webhooks]
         self._store, self._replicas = store, replicas
         self._now = now
         self._lanes = lanes
@@ -57,7 +67,7 @@ class RedisHealth:
         missing = [stream for stream, answer in zip(streams, groups, strict=True) if not _has_group(answer)]
         policy = read_policy(redis)
         evicts = eviction_fault(policy)
-        details = {"store": "writable", **self._paused(redis)}
+        details = {"store": "writable", **self._paused(redis), **self._full(redis)}
         if lag := replicas_fault(self._replicas, redis):  # tokens and devices do not need them
             details["replicas"] = lag
         if risk := persistence_risk(*read_persistence(redis)):
@@ -76,15 +86,28 @@ class RedisHealth:
         layout, streams = self._store.layout, list[str]()
         for shard in layout.all_shards:
             streams += [layout.callbacks(app_id, shard) for app_id in self._app_ids]
-            streams += [layout.jobs(lane, shard) for lane in self._lanes]
+            streams += [layout.jobs(lane, shard) for lane in self._all]
         return streams
 
     def _paused(self, redis: Any) -> dict[str, str]:
         pipe = redis.pipeline(transaction=False)
-        for lane in self._lanes:
+        for lane in self._all:
             pipe.hmget(keys.pause(lane), *PAUSE_FIELDS)
-        pauses = zip(self._lanes, map(read_pause, pipe.execute()), strict=True)
+        pauses = zip(self._all, map(read_pause, pipe.execute()), strict=True)
         return {f"lane {lane.app}/{lane.channel}": _sentence(pause) for lane, pause in pauses if pause is not None}
+
+    def _full(self, redis: Any) -> dict[str, str]:
+        """Webhooks in whose lanes there is no room, or next to none."""
+        layout, details = self._store.layout, dict[str, str]()
+        for lane, most in self._webhooks.items():
+            asked = [
+                command
+                for shard in layout.all_shards
+                for command in (("XLEN", layout.jobs(lane, shard)), ("ZCARD", layout.retries(lane, shard)))
+            ]
+            if sum(ask_now(redis, asked)) >= most * _FULL:
+                details[f"webhook {lane.name}"] = f"full: what comes in is lost to it while {most} callbacks wait"
+        return details
 
 
 def _sentence(pause: Pause) -> str:

@@ -1,6 +1,6 @@
 """Backlogs, ages, pauses and dead letters as the store has them, for /metrics."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from itertools import islice
@@ -20,8 +20,10 @@ from proxy.store.server.identity import loss_metric
 class RedisMetrics:
     """Implements ports.StoreMetrics."""
 
-    def __init__(self, store: Store, lanes: Sequence[Lane], now: Callable[[], datetime]) -> None:
-        self._store = store
+    def __init__(
+        self, store: Store, lanes: Sequence[Lane], now: Callable[[], datetime], webhooks: Iterable[Lane] = ()
+    ) -> None:
+        self._store, self._all = store, [*lanes, *webhooks]
         self._lanes = lanes
         self._app_ids = sorted({lane.app_id for lane in lanes})
         self._now = now
@@ -34,7 +36,7 @@ class RedisMetrics:
             by_app = {"app_id": app_id}
             rows += _stream("app_proxy_callbacks", "Callbacks not yet planned", by_app, self._age(answers))
             rows.append(Metric("app_proxy_dead_letters", "Dead letters kept", by_app, sum(self._of_shards(answers))))
-        for lane in self._lanes:
+        for lane in self._all:
             by_lane = {"app": lane.app, "channel": lane.channel}
             rows += _stream("app_proxy_jobs", "Jobs in the lane", by_lane, self._age(answers))
             rows.append(
@@ -60,7 +62,7 @@ class RedisMetrics:
             asked += [("XLEN", name) for name in callbacks]
             asked += [("XRANGE", name, "-", "+", "COUNT", 1) for name in callbacks]
             asked += [("XLEN", layout.dead_letters(app_id, shard)) for shard in layout.all_shards]
-        for lane in self._lanes:
+        for lane in self._all:
             jobs = [layout.jobs(lane, shard) for shard in layout.all_shards]
             asked += [("XLEN", name) for name in jobs]
             asked += [("XRANGE", name, "-", "+", "COUNT", 1) for name in jobs]

@@ -1,0 +1,1 @@
+"""Callbacks to the developer's own servers: to signed requests, and answers to outcomes (wire); pure."""

@@ -1,0 +1,53 @@
+"""`app-proxy lanes`: what waits in each lane, which are paused and why, and the end of a pause."""
+
+from pathlib import Path
+
+import click
+
+from proxy.commands import Commands, as_json, config_option, store_of
+from proxy.configuration import load_settings
+from proxy.domain.lanes import Lane
+from proxy.errors import ProxyError
+from proxy.settings import Settings
+from proxy.store.queue.lane_states import lane_views, resume_now
+from proxy.wiring.common import lanes_of, webhooks_of
+
+
+@click.group(cls=Commands)
+def lanes() -> None:
+    """See what waits in the lanes of phones and webhooks, which of them are paused, and end a pause.
+
+    A paused lane goes on by itself once a probe gets through; one whose webhook answered 410 waits for `resume`.
+    """
+
+
+@lanes.command("list")
+@config_option
+def list_lanes(config: Path | None) -> None:
+    """One line of JSON for each lane."""
+    settings = load_settings(config)
+    for view in lane_views(store_of(settings), _all(settings)):
+        pause = view.pause
+        paused = None if pause is None else {
+            "kind": pause.kind, "reason": pause.reason, "since": pause.since.isoformat(timespec="seconds")
+        }  # fmt: skip
+        click.echo(
+            as_json({"lane": view.lane.name, "waiting": view.waiting, "retrying": view.retrying, "paused": paused})
+        )
+
+
+@lanes.command("resume")
+@config_option
+@click.argument("lane")
+def resume(config: Path | None, lane: str) -> None:
+    """End the pause of a LANE, called as `list` calls it: main/webhook-crm. Its workers go on within a second."""
+    settings = load_settings(config)
+    found = next((it for it in _all(settings) if it.name == lane), None)
+    if found is None:
+        raise ProxyError(f"there is no such lane; there are {', '.join(it.name for it in _all(settings))}")
+    was_paused = resume_now(store_of(settings), found)
+    click.echo(as_json({"lane": found.name, "result": "resumed" if was_paused else "was not paused"}))
+
+
+def _all(settings: Settings) -> list[Lane]:
+    return [*lanes_of(settings), *(it.lane for it in webhooks_of(settings))]
