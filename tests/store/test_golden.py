@@ -16,6 +16,7 @@ import pytest
 
 from proxy.domain.alerts import Alert, AlertText
 from proxy.domain.dead_letters import Cause
+from proxy.domain.forwards import Forward
 from proxy.domain.offline_messages import offline_message
 from proxy.spool.format import Record, walk
 from proxy.store import keys, records
@@ -40,6 +41,7 @@ WRITERS = {
     "dump_offline_message": {"callbacks"},
     "dump_job": {"jobs", "retries", "dead"},
     "dump_dead_letter": {"dead", "dead-words"},
+    "dump_forward": {"jobs", "retries"},  # of webhooks; its golden record is a file of its own
     "dump_device": {"account"},
     "dump_order": {"shown", "sent", "fold"},
     "dump_preferences": {"preferences"},
@@ -141,6 +143,14 @@ def test_a_spool_file_is_read_and_written_as_it_was_at_first() -> None:
     ]
     assert len(found) == 2
     assert golden.spool_file() == kept
+
+
+def test_a_callback_for_a_webhook_is_read_and_written_as_it_was_at_first() -> None:
+    kept = (RECORDS / "1.webhook").read_bytes()
+    body = '{"payload" : "你好", "sequence":12345678901234567890}\n'.encode()
+    forward = Forward("main", "webhook-crm", "3f2a", "OFFLINE_MSG", NOON, body, 2, "http 500")
+    assert records.load_forward(kept) == forward
+    assert records.dump_forward(forward) == kept
 
 
 def test_every_writer_of_records_and_every_kind_of_key_has_golden_records() -> None:

@@ -24,23 +24,27 @@ import requests
 
 from proxy.auth.credentials import Credentials
 from proxy.channels.mipush.wire import MipushWire
+from proxy.channels.webhooks.wire import WebhookWire
 from proxy.curl import Route as TransportRoute
 from proxy.domain.alerts import AlertText
 from proxy.domain.callbacks import Callback
 from proxy.domain.dead_letters import Cause
 from proxy.domain.decisions import Decision, Result
 from proxy.domain.devices import Device, Platform
+from proxy.domain.forwards import Copy, Forward
 from proxy.domain.jobs import ClaimedJob, Job, Push
 from proxy.domain.lanes import Lane
-from proxy.domain.offline_messages import offline_message
-from proxy.domain.settlements import Bury, Entry, Finish, Postpone
+from proxy.domain.offline_messages import Letter, offline_message
+from proxy.domain.settlements import Again, Bury, Entry, Finish, Postpone
 from proxy.domain.transfers import Response
+from proxy.domain.webhooks import lane_of_webhook
 from proxy.errors import BadCallback
 from proxy.mimc.wire import parse_callback
 from proxy.settings import Settings
 from proxy.store.server.embedded import store_url
 from proxy.wiring.web import web_services
 from tests import stored
+from tests.receiver import Receiver
 from tests.system.rig import (
     APP_SECRET,
     JWT_KEY,
@@ -57,6 +61,7 @@ from tests.system.rig import (
 
 STORE_PASSWORD = "store-password-kq83nv"
 PROXY_PASSWORD = "proxy-password-xw51mz"
+WEBHOOK_SECRET, WEBHOOK_KEY = "whsec_" + "d2ViaG9vayBvZiBjYW5hcmllcywgMjQrIQ==", "webhook-key-mz83xq"
 TEXT = "Text{}ofbobqz71"  # one word of letters and digits: the same however it is encoded
 MARK = "ofbobqz71"
 
@@ -64,8 +69,15 @@ MARK = "ofbobqz71"
 @pytest.fixture
 def told(place: Path) -> Iterator["Told"]:
     """A rig whose processes log all they can, in one format or the other, on a store with a password."""
-    with Rig(place, mipush={"unknown_targets": "accept"}, http={}, alerts={"withdraw": True, "badge": True}) as rig:
+    alerts, receiver = {"withdraw": True, "badge": True}, Receiver(WEBHOOK_SECRET)
+    receiver.answer = lambda webhook_id, _number: (204 if webhook_id.startswith("check") else 500, {})
+    url = f"http://127.0.0.1:{receiver.port}/hooks?{WEBHOOK_KEY}"
+    webhooks = [{"name": "crm", "app": "main", "url": url, "secret": WEBHOOK_SECRET, "keep_s": 3}]
+    rig = Rig(place, mipush={"unknown_targets": "accept"}, http={}, alerts=alerts, webhooks=webhooks)
+    with receiver, rig:
         rig.secret("text", MARK)
+        rig.secret("webhook secret", WEBHOOK_SECRET)
+        rig.secret("key in a webhook's address", WEBHOOK_KEY)
         rig.secret("store password", STORE_PASSWORD)
         variables = {
             "APP_PROXY_LOGS__FORMAT": "json",
@@ -579,6 +591,8 @@ def test_no_repr_of_ours_shows_a_secret_or_a_word_of_a_message(place: Path) -> N
     settings = Settings.model_validate({
         "auth": {"jwt": {"own": {"secret": canary}}}, "store": {"url": f"redis://{canary}:{canary}@127.0.0.1/0"},
         "apps": {"main": {**section, "proxy": proxy, "mipush": mipush}},
+        "webhooks": [{"name": "crm", "app": "main", "url": f"https://crm.example.com/{canary}",
+                      "secret": f"whsec_{canary}", "proxy": proxy}],
     })  # fmt: skip
     services = web_services(settings)
     body = offline("bob", "alice", canary, 1, authentication=canary, toAppId="1", fromAppId="1")
@@ -588,6 +602,9 @@ def test_no_repr_of_ours_shows_a_secret_or_a_word_of_a_message(place: Path) -> N
     alert = message.alert(AlertText(canary, canary), timedelta(hours=1))
     device = Device("main", "alice", "phone", Platform.MIPUSH, canary, services.now())
     job = Job("main", "mipush", "alice", "phone", alert)
+    lane = lane_of_webhook("1", "main", "crm")
+    forward = Forward("main", lane.channel, "id", "OFFLINE_MSG", services.now(), canary.encode())
+    webhook_wire = WebhookWire(settings.webhooks[0])
     push = Push(job, device)
     wire = MipushWire(settings.apps["main"].mipush or pytest.fail("no section"))
     request = wire.build([push], f"key={canary}", services.now())
@@ -600,7 +617,9 @@ def test_no_repr_of_ours_shows_a_secret_or_a_word_of_a_message(place: Path) -> N
         Bury(b"1-1", Cause.UNREADABLE, "unreadable record", entry),
         Postpone(b"1-1", job, services.now()), Decision(Finish(b"1-1"), Result.ACCEPTED),
         TransportRoute(None, proxy), ClaimedJob(b"1-1", job), BadCallback("payload", expected="base64", got=canary),
-        ignored_of(body, canary),
+        ignored_of(body, canary), forward, Copy(lane, forward, 1), Letter(message, "id", (Copy(lane, forward, 1),)),
+        webhook_wire, webhook_wire.build(forward, services.now()), Again(b"1-1", forward, services.now()),
+        Bury(b"1-1", Cause.EXPIRED, "late", forward),
     ]  # fmt: skip
     found = [type(it).__name__ for it in shown if "canary" in f"{it!r} {it}" or body["payload"] in repr(it)]
     assert found == []
