@@ -36,8 +36,8 @@ class Scope(StrEnum):
 class ApiKey:
     """What is known of a key; nothing of it lets anybody in.
 
-    `account` is who the service is for MIMC, in the section `app`. `last_used_at` is up to two minutes old; None: it was
-    never used.
+    `account` is who the service is for MIMC, in the section `app`. `last_used_at` is up to two minutes old; None: it
+    was never used.
     """
 
     id: str

@@ -281,7 +281,7 @@ def test_beyond_its_size_the_oldest_go_whatever_their_bucket(store_url: str, sto
         for n in range(20_000):  # the later the more: half of the time holds less than half of the bytes
             account, at = f"user-{n}", NOON - DAY + timedelta(seconds=int(86_400 * (n / 20_000) ** 0.5))
             name = LAYOUT.history(app_id, bucket_of(account), 0)
-            pipe.xadd(name, {"r": records(note(account))[0]}, id=f"{to_ms(at)}-{n + 1}")  # "-*" is not known to Redis 6.2
+            pipe.xadd(name, {"r": records(note(account))[0]}, id=f"{to_ms(at)}-{n + 1}")  # 6.2 knows no "-*"
         pipe.execute()
 
     store.call(fill)
