@@ -19,6 +19,7 @@ from proxy.domain.transfers import Response
 KEPT_FOR = timedelta(hours=24)
 MOST_CHARACTERS = 255
 MOST_KEPT_BYTES = 16 * 1024
+MOST_KEPT_OF_A_CALLER = 8 * 1024 * 1024  # in a day: a user with a loop cannot fill the store
 _QUOTED = re.compile(r'[ \t]*"((?:[ !#-\[\]-~]|\\["\\])*)"[ \t]*')  # RFC 8941, 3.3.3, without parameters
 _PLAIN = re.compile(r"[ \t]*([!#-+\--:<-\[\]-~]+)[ \t]*")  # visible ASCII but " \ , and ;
 _KEPT_HEADERS = ("content-type", "content-encoding")
@@ -26,10 +27,14 @@ _KEPT_HEADERS = ("content-type", "content-encoding")
 
 @dataclass(frozen=True)
 class Call:
-    """What a key is for. `name` says which call, as a digest; `content` tells it from another with the same key."""
+    """What a key is for. `name` says which call, as a digest; `content` tells it from another with the same key.
+
+    `caller` is one for all that a user or a service sends.
+    """
 
     name: str
     content: bytes
+    caller: str
 
 
 @dataclass(frozen=True)
@@ -38,11 +43,12 @@ class Begun:
 
     call: Call
     owner: str
+    began_ms: int
 
 
 @dataclass(frozen=True)
 class Answered:
-    """The first answer. `body` None: it was too long to keep.
+    """The first answer. `body` None: it was too long to keep, or its caller has had too much kept.
 
     Then its status is told all the same. That the call was carried out is what matters most: with an error instead the
     client would take another key and do it twice.
@@ -86,13 +92,13 @@ def read_key(header: str) -> str | None:
 
 
 def call_of(key: str, caller: str, method: str, path: str, section: str, content: bytes) -> Call:
-    """`caller` is one for all that a user or a service sends. `content` is the body, and a query where there is one.
+    """`content` is the body, and a query where there is one.
 
     What is kept of the content is keyed with the key, which the store does not have: short words cannot be guessed by
     who reads the store.
     """
     mark = hmac.digest(key.encode(), content, hashlib.sha256)
-    return Call(digest("idempotency", caller, method, path, section, key), mark)
+    return Call(digest("idempotency", caller, method, path, section, key), mark, caller)
 
 
 def answer_to_keep(answer: Response) -> Answered:

@@ -2,7 +2,8 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -71,6 +72,23 @@ def test_an_answer_too_long_to_keep_leaves_its_status(book: RedisIdempotency, ap
     assert book.begin(call(app_id), NOON, LEASE) == Answered(200, {}, None)
 
 
+def test_beyond_what_is_kept_of_a_caller_answers_leave_their_status_until_a_day_later(
+    store: Store, app_id: str
+) -> None:
+    book, twelve = RedisIdempotency(store, most_kept=30), Answered(200, {}, b"twelve bytes")
+
+    def repeated(key: str, now: datetime, who: str = "user ann") -> object:
+        one = call_of(key, f"{who} of {app_id}", "POST", "/", "main", b"")
+        first = book.begin(one, now, LEASE)
+        assert isinstance(first, Begun)
+        assert book.end(first, twelve)
+        return book.begin(one, now, LEASE)
+
+    assert [repeated(key, NOON) for key in "abc"] == [twelve, twelve, replace(twelve, body=None)]
+    assert repeated("a", NOON, "key ab12") == twelve
+    assert repeated("d", NOON + 2 * KEPT_FOR) == twelve
+
+
 def test_what_never_left_frees_the_key(book: RedisIdempotency, store: Store, app_id: str) -> None:
     assert book.abandon(begun(book, app_id))
     assert raw(store, "EXISTS", keys.idempotency(call(app_id).name)) == 0
@@ -86,7 +104,7 @@ def test_of_many_at_once_one_is_begun(book: RedisIdempotency, app_id: str) -> No
 
 def test_a_late_end_of_another_owner_changes_nothing(book: RedisIdempotency, app_id: str) -> None:
     it = begun(book, app_id)
-    stranger = Begun(call(app_id), "another")
+    stranger = Begun(call(app_id), "another", it.began_ms)
     assert [book.end(stranger, ANSWER), book.abandon(stranger), book.cut_off(stranger)] == [False] * 3
     assert book.end(it, ANSWER)
     assert [book.end(it, Answered(500, {}, b"")), book.abandon(it), book.cut_off(it)] == [False] * 3
