@@ -29,6 +29,8 @@ app_secret = "s"
 url_secret = "a-secret-of-an-address"
 """
 _PLACE = re.compile(r"`((?:[a-z0-9_]+/)*(?:[a-z0-9_]+\.(?:py|toml)|[a-z0-9_]+/))`")
+_TEST = re.compile(r"`(test_[a-z0-9_]+)`")
+_DEFINED = re.compile(r"^def (test_[a-z0-9_]+)", re.MULTILINE)
 _METRIC = re.compile(r"\bapp_proxy_\w+")
 _SUFFIXES = re.compile(r"_(bucket|sum|count)$")
 
@@ -87,6 +89,14 @@ def test_each_file_and_folder_that_a_page_names_is_there(page: Path) -> None:
     named = {f"/{name.rstrip('/')}" for name in _PLACE.findall((ROOT / page).read_text())}
     tops = {f"/{path.name}" for path in ROOT.iterdir()}
     assert not [name for name in named - tops if not any(path.endswith(name) for path in there)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_each_test_that_a_page_names_is_there(page: Path) -> None:
+    named = set(_TEST.findall((ROOT / page).read_text()))
+    assert not named or named <= {
+        name for path in (ROOT / "tests").rglob("*.py") for name in _DEFINED.findall(path.read_text())
+    }
 
 
 def test_the_architecture_names_each_part_of_the_program() -> None:
