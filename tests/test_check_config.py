@@ -57,12 +57,18 @@ def served(answer: Any, seen: list[dict[str, str]] | None = None) -> Iterator[st
 
 
 def findings(
-    base_url: str, store_url: str = "redis://127.0.0.1:1/0", account: str = "", replicas: str = "0", **app: Any
+    base_url: str,
+    store_url: str = "redis://127.0.0.1:1/0",
+    account: str = "",
+    replicas: str = "0",
+    webhooks: Any = (),
+    **app: Any,
 ) -> dict[str, list[Finding]]:
     settings = Settings.model_validate(
         {
             "auth": {"jwt": {"own": {"secret": "k" * 40}}},
             "store": {"url": store_url, "replicas": replicas},
+            "webhooks": webhooks,
             "apps": {
                 "main": {
                     "app_id": "1",
@@ -206,6 +212,21 @@ def test_a_server_of_names_is_asked_as_a_worker_asks(answer: tuple[str, int], ve
     assert SECRET not in f"{finding}"
     assert seen[-1]["webhook-signature"].startswith("v1,")
     (finding,) = findings(url, profiles=profiles)["apps.main.profiles.url"]
+    assert (finding.verdict, finding.text.endswith("connection refused")) == ("fault", True)
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"), [(204, "ok"), (401, "fault"), (302, "fault"), (410, "fault"), (404, "warning")]
+)
+def test_a_webhook_is_asked_as_a_worker_asks(status: int, verdict: str) -> None:
+    seen: list[dict[str, str]] = []
+    with served(("", status), seen) as url:
+        webhook = {"name": "crm", "app": "main", "url": f"{url}/{SECRET}", "secret": f"whsec_{'A' * 32}"}
+        (finding,) = findings(url, webhooks=[webhook])["webhooks.0.url"]
+    assert finding.verdict == verdict
+    assert SECRET not in f"{finding}"
+    assert seen[-1]["webhook-signature"].startswith("v1,")
+    (finding,) = findings(url, webhooks=[webhook])["webhooks.0.url"]
     assert (finding.verdict, finding.text.endswith("connection refused")) == ("fault", True)
 
 

@@ -19,6 +19,7 @@ from proxy.settings import (
     ServerSettings,
     Settings,
     StoreSettings,
+    WebhookSettings,
 )
 
 APP: dict[str, Any] = {"app_id": 2882303761517000001, "app_key": "k", "app_secret": "s", "url_secret": "u" * 16}
@@ -147,6 +148,7 @@ def test_the_sandbox_is_on_and_may_have_a_key_of_its_own(tmp_path: Path) -> None
 
 
 SENDER = {"url": "https://push.example.com/alerts", "secret": f"whsec_{'A' * 32}"}
+NAMED: dict[str, object] = {"name": "crm", "app": "main"}
 NO_ADDRESS = "url: expected an address like https://push.example.com/alerts"
 NO_SECRET = "expected whsec_ and 24 to 64 bytes in base64"
 
@@ -172,9 +174,9 @@ NO_SECRET = "expected whsec_ and 24 to 64 bytes in base64"
     ],
 )  # fmt: skip
 def test_a_section_of_ones_own_sender_is_refused_in_plain_words(changes: dict[str, object], problem: str) -> None:
-    for section in (HttpSettings, ProfileSettings):
+    for section, named in ((HttpSettings, {}), (ProfileSettings, {}), (WebhookSettings, NAMED)):
         with pytest.raises(ValidationError) as failure:
-            section.model_validate({**SENDER, **changes})
+            section.model_validate({**SENDER, **named, **changes})
         assert any(problem in line for line in fault_lines(failure.value, section, {}))
         assert "hunter2" not in str(failure.value)
 
@@ -195,6 +197,31 @@ def test_a_section_of_ones_own_sender_is_refused_in_plain_words(changes: dict[st
 def test_a_section_of_ones_own_sender_may_be_written_so(changes: dict[str, object]) -> None:
     assert HttpSettings.model_validate({**SENDER, **changes}).all_secrets
     assert ProfileSettings.model_validate({**SENDER, **changes}).all_secrets
+    assert WebhookSettings.model_validate({**SENDER, **NAMED, **changes}).all_secrets
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"app": "other"}, "webhooks.1.app: names no section under [apps]"),
+        ({"name": "crm"}, "webhooks.1.name: is also that of another"),
+        ({"name": "a/b"}, "webhooks.1.name: expected 1 to 32 letters"),
+        ({"kinds": ["OFFLINE"]}, "webhooks.1.kinds.0: input should be"),
+        ({"kinds": []}, "webhooks.1.kinds: "),
+        ({"topics": ["a group"]}, "webhooks.1.topics.0: expected 1 to 20 digits"),
+        ({"keep": 3}, 'webhooks.1.keep: unknown key; did you mean "keep_s"?'),
+    ],
+)
+def test_a_webhook_is_refused_in_plain_words(changes: dict[str, object], problem: str) -> None:
+    document = {
+        "auth": {"jwt": {"own": {"secret": "k" * 40}}},
+        "apps": {"main": {"app_id": 1, "app_key": "k", "app_secret": "s", "url_secret": "u" * 16}},
+        "webhooks": [{**SENDER, **NAMED}, {**SENDER, **NAMED, "name": "second", **changes}],
+    }
+    with pytest.raises(ValidationError) as failure:
+        Settings.model_validate(document)
+    lines = fault_lines(failure.value, Settings, {})
+    assert lines[0].startswith(problem)
 
 
 def test_the_sections_of_an_app_are_its_channels() -> None:

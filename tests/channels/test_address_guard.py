@@ -15,7 +15,8 @@ from proxy.channels.transfer import Limits
 from proxy.curl import Route
 from proxy.domain.transfers import FailureKind, Request, Response, TransportFailure
 from proxy.public_addresses import AddressGuard
-from tests.channels.pushes import http_settings
+from proxy.settings import WebhookSettings
+from tests.channels.pushes import WEBHOOK_SECRET, http_settings
 from tests.channels.test_http1 import Provider, serving
 
 LIMITS = Limits(push_timeout_s=5.0, connect_timeout_s=5.0)
@@ -98,3 +99,22 @@ def test_a_section_has_a_transport_of_its_own_that_obeys_no_proxy_of_the_environ
 
     with serving(Provider()) as provider:
         assert isinstance(asyncio.run(run(f"{provider.origin}/ok")), Response)
+
+
+def test_a_webhook_is_never_led_to_this_machine_by_a_name_that_does_not_say_so() -> None:
+    """The guard of its section is that of its transport; `localhost` in the request stands for such a name."""
+
+    async def run(url: str) -> Response | TransportFailure:
+        factory = TransportFactory(LIMITS, lambda _: None)
+        webhook = {"name": "crm", "app": "main", "url": "http://crm.example.com/", "secret": WEBHOOK_SECRET}
+        try:
+            transport = factory.webhook(WebhookSettings.model_validate({**webhook, "allow_plain": True}))
+            await transport.reserve(1)
+            return await transport.send(Request(url, ("accept:",), b"{}"), math.inf)
+        finally:
+            await factory.aclose()
+
+    with listening() as (url, listener):
+        assert asyncio.run(run(url)) == FORBIDDEN
+        with pytest.raises(BlockingIOError):
+            listener.accept()

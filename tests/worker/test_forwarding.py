@@ -41,13 +41,13 @@ OnBench = Callable[..., None]
 class Bench:
     """One webhook's worker; the store's own lease is short, so that take-overs need no waiting."""
 
-    def __init__(self, redis: Any, app_id: str, logged: Logged, url: str, instance: str = "worker-1") -> None:
+    def __init__(self, redis: Any, app_id: str, logged: Logged, url: str, dead_cap: int = 2000) -> None:
         self.redis, self.lane, self.logged = redis, lane_of_webhook(app_id, "main", "crm"), logged
         self.now: datetime = NOON
         settings = WebhookSettings.model_validate({"name": "crm", "app": "main", "url": url, "secret": SECRET})
-        self.queue = RedisQueue(redis, instance, lease=MS, dedupe_ttl=DAY, jobs_cap=5000, dead_cap=2000)
+        self.queue = RedisQueue(redis, "worker-1", lease=MS, dedupe_ttl=DAY, jobs_cap=5000, dead_cap=dead_cap)
         self.transports = TransportFactory(Limits(), lambda _event: None)
-        self.lane_states = RedisLaneStates(redis, instance)
+        self.lane_states = RedisLaneStates(redis, "worker-1")
         self.leases = Leases(LEASE.total_seconds())
         observer = RelayObserver(app_id, self.lane)
         self.consumer = StreamConsumer(
@@ -193,6 +193,19 @@ def test_after_a_day_it_is_a_dead_letter_without_words(on_bench: OnBench) -> Non
             assert await bench.left() == 0
 
         on_bench(scenario, receiver.url)
+
+
+def test_an_endpoint_that_is_dead_for_long_leaves_half_of_the_room_for_dead_letters_to_alerts(
+    on_bench: OnBench,
+) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.put("a", "b", "c", life=-DAY)
+        await bench.turn()
+        assert [letter.id for _, letter in await bench.dead_letters()] == ["a", "b"]
+        assert await bench.left() == 0
+
+    with Receiver() as receiver:
+        on_bench(scenario, receiver.url, dead_cap=4)
 
 
 def test_410_pauses_the_lane_until_the_operator_resumes_it_and_nothing_is_lost(on_bench: OnBench) -> None:

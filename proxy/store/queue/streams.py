@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 
 from proxy.domain.dead_letters import Cause
 from proxy.domain.decisions import Result
+from proxy.domain.forwards import Forward
 from proxy.domain.history import JobEnd
 from proxy.domain.jobs import ClaimedJob, Job
 from proxy.domain.lanes import Callbacks, Lane, Source
@@ -688,6 +689,8 @@ def _spelled(settlement: Settlement, source: Source, layout: Layout, place: int,
         case Bury(cause=cause, reason=reason, subject=Job() as subject) if subject.alert.is_fold:
             end = _end_of_fold(subject, place, None, compact)
             return ["told dead", *end, reason, cause, *dump_dead_letter(subject, lane, compact=compact)]
+        case Bury(cause=cause, reason=reason, subject=Forward() as subject):
+            return ["dead of webhook", reason, cause, *dump_dead_letter(subject, lane, compact=compact)]
         case Bury(cause=cause, reason=reason, subject=subject):
             return ["dead", reason, cause, *dump_dead_letter(subject, lane, compact=compact)]
         case _:

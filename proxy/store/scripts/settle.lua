@@ -14,13 +14,15 @@
 --         move   place of the stream in KEYS, record     appended there
 --         wait   due time in ms, head                    a callback's message waits, with the head before its record
 --         dead   reason, cause, kind, record, words      kept for an operator; only the last of them has people's words
+--         dead of webhook   the same; not kept where dead letters fill half of their cap: the rest is for alerts
 --         told   place of the fold in KEYS, how many messages it had seen (-1: all; 0: it told of none of them), end of
 --                the window that begins now, ms ('': none does), record
 --                                                        an update of a fold ends: where more messages came meanwhile the
 --                                                        record is the next update
 --         told dead   the same, then as dead
 -- with marks.lua
-local takes = {done = 0, shown = 2, retry = 2, move = 2, wait = 2, dead = 5, told = 4, ['told dead'] = 9}
+local takes = {done = 0, shown = 2, retry = 2, move = 2, wait = 2, dead = 5, told = 4, ['told dead'] = 9,
+               ['dead of webhook'] = 5}
 local carry_out = {
   done = function() return {} end,
   shown = function(i)
@@ -50,6 +52,10 @@ local carry_out = {
     return letter
   end,
 }
+carry_out['dead of webhook'] = function(i)
+  if redis.call('XLEN', KEYS[3]) >= tonumber(ARGV[3]) / 2 then return {} end
+  return carry_out.dead(i)
+end
 local LATE = 900000 -- see plan_chunk.lua
 function carry_out.told(i)
   local key, seen, next_at = KEYS[tonumber(ARGV[i])], tonumber(ARGV[i + 1]), ARGV[i + 2]
