@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,11 +19,13 @@ from redis.exceptions import RedisError
 
 from proxy.domain.callbacks import Receipt, conversation_digest
 from proxy.domain.conversations import LockRelease
+from proxy.domain.forwards import Copy, Forward
 from proxy.domain.idempotency import Begun, Call, Running, call_of
 from proxy.domain.lanes import Callbacks
 from proxy.domain.limits import Admitted, Blocked, Budget
 from proxy.domain.offline_messages import Letter
 from proxy.domain.settlements import Entry, Finish, Renewed, SettleResult
+from proxy.domain.webhooks import lane_of_webhook
 from proxy.errors import StoreUnavailable
 from proxy.local.ports import free_port
 from proxy.spool.drain import Drain
@@ -32,9 +35,10 @@ from proxy.store import keys
 from proxy.store.connection import Store, async_redis
 from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.queue.conversation_locks import RedisConversationLocks
+from proxy.store.queue.copying_inbox import CopyingInbox
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.queue.streams import RedisQueue
-from proxy.store.records import dump_offline_message
+from proxy.store.records import dump_offline_message, load_forward
 from proxy.store.reshard import Resharding, begin
 from proxy.store.scripts import ask, ask_now, ask_strictly
 from proxy.store.server.embedded import server_binary
@@ -158,6 +162,28 @@ def test_callbacks_are_waited_for_where_each_lies(servers: Clustered, store: Sto
         assert others == [Receipt(duplicate=True)] * 2
         assert inbox.accept(letters[1].message, letters[1].callback_id).duplicate  # it lies on another node
     assert not store.is_away
+
+
+def test_what_webhooks_get_lies_where_each_callback_does_and_is_written_in_one_step(store: Store, app_id: str) -> None:
+    lane, letters = lane_of_webhook(app_id, "main", "crm"), list[Letter]()
+    inbox = CopyingInbox(store, DAY, 1000, lanes=[lane], on_full=lambda _lane: pytest.fail("full"))
+    for sequence in range(60):
+        message, callback_id = for_inbox(callback(app_id, sequence=str(sequence)), NOON)
+        forward = Forward(lane.app, lane.channel, callback_id, "OFFLINE_MSG", NOON + DAY, b"{}")
+        letters.append(Letter(message, callback_id, (Copy(lane, forward, 1000),), is_planned=sequence % 2 == 0))
+    assert inbox.accept_all(letters) == [Receipt(duplicate=False)] * 60
+    assert inbox.accept_all(letters) == [Receipt(duplicate=True)] * 60
+    layout = store.layout
+    found = {
+        shard: [load_forward(fields[b"r"]).id for _, fields in store.call(partial(xrange, layout.jobs(lane, shard)))]
+        for shard in layout.all_shards
+    }
+    assert sorted(id_ for ids in found.values() for id_ in ids) == sorted(it.callback_id for it in letters)
+    assert all(layout.shard_of_callback(id_) == shard for shard, ids in found.items() for id_ in ids)
+
+
+def xrange(name: str, redis: Any) -> Any:
+    return redis.xrange(name)
 
 
 def test_a_caller_is_admitted_by_what_lies_on_several_nodes(servers: Clustered, store: Store, app_id: str) -> None:

@@ -7,12 +7,15 @@ from typing import Any, TypeVar
 
 import pytest
 
+from proxy.domain.forwards import Forward
 from proxy.domain.times import to_ms
+from proxy.domain.webhooks import lane_of_webhook
 from proxy.errors import StoreUnavailable
 from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.keys import Layout
 from proxy.store.marks import GENERATION_MS, Marks
+from proxy.store.records import dump_forward, load_forward
 from proxy.store.reshard import Moved, Resharding, begin, shards_of
 from proxy.store.server.embedded import ensure_store, stop_store
 from proxy.store.server.identity import AsyncIdentityMonitor, IdentityMonitor, StoreIdentity
@@ -101,6 +104,23 @@ def test_from_no_shards_to_sixteen_and_to_four_everything_is_read_as_it_was(url:
         assert (moved.shards, moved.broken) == (shards, ())
         assert Store(url).layout.shards == shards_of(Store(url)) == shards
     assert in_any_order(golden.read(url)) == in_any_order(json.loads((RECORDS / "1.1.json").read_text()))
+
+
+def test_what_waits_for_a_webhook_is_moved_with_its_body_and_is_there_once(url: str) -> None:
+    lane = lane_of_webhook(golden.APP_ID, "main", "crm")
+    ones = [Forward("main", lane.channel, f"{number}", "NORMAL_MSG", NOON, b'{"n":1}\n') for number in range(20)]
+    store = Store(url)
+    for one in ones[:15]:
+        store.call(lambda redis, one=one: redis.xadd(Layout(0).jobs(lane, 0), {"r": dump_forward(one)}))  # type: ignore[misc]
+    later = {dump_forward(one): to_ms(NOON) for one in ones[15:]}
+    store.call(lambda redis: redis.zadd(Layout(0).retries(lane, 0), later))
+    for shards in (16, 4):
+        assert reshard(Store(url), shards).broken == ()
+    moved, layout = contents(url), Layout(4)
+    waiting = [fields[b"r"] for shard in range(4) for _, fields in moved.get(layout.jobs(lane, shard), [])]
+    retrying = [record for shard in range(4) for record, _ in moved.get(layout.retries(lane, shard), [])]
+    assert sorted(map(load_forward, waiting), key=lambda it: int(it.id)) == ones[:15]
+    assert sorted(map(load_forward, retrying), key=lambda it: int(it.id)) == ones[15:]
 
 
 def in_any_order(told: dict[str, Any]) -> dict[str, Any]:
