@@ -4,8 +4,9 @@
 .PHONY: help run demo check test test-long lint types imports unit system trials chaos-short bench chaos soak soak-short attacks attacks-short fuzz fuzz-short openapi lock audit clean env
 .DEFAULT_GOAL := help
 
-# A foreign PYTHONPATH would mix other packages into ours.
-unexport PYTHONHOME PYTHONPATH
+# A foreign PYTHONPATH would mix other packages into ours; without compiled files each worker of pytest makes the tests'
+# asserts anew, which takes it 8 s, and each process of the system tests the program.
+unexport PYTHONHOME PYTHONPATH PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
 # Most system tests wait, so more workers than cores pay.

@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.chaos.generator import Generator
 from tests.chaos.runlog import RunLog, read_run_log
-from tests.chaos.size import SHORT
+from tests.chaos.size import SHORT, Size
 
 QUICK = replace(SHORT, messages=120, pace=1200, repeat_after_s=(0.02, 0.04, 0.06), notice_within_s=0.3)
 
@@ -52,11 +52,11 @@ def web(*statuses: int) -> Iterator[int]:
             thread.join()
 
 
-def run(folder: Path, *statuses: int) -> list[dict[str, Any]]:
+def run(folder: Path, *statuses: int, size: Size = QUICK) -> list[dict[str, Any]]:
     """What was posted."""
     path = folder / "run.jsonl"
     with web(*statuses) as port, RunLog(path) as log:
-        asyncio.run(Generator(1, QUICK, port, log).run())
+        asyncio.run(Generator(1, size, port, log).run())
     return [event for event in read_run_log(path) if event["event"] == "posted"]
 
 
@@ -77,7 +77,7 @@ def test_what_is_answered_200_is_not_said_again_unless_the_answer_was_not_heard(
 
 
 def test_what_is_refused_or_hung_up_on_comes_again_until_it_is_taken(tmp_path: Path) -> None:
-    posted = run(tmp_path, 503, 0, 200)
+    posted = run(tmp_path, 503, 0, 200, size=replace(QUICK, messages=40))
     taken = {post["callback"] for post in posted if post["status"] == 200}
     assert taken == {post["callback"] for post in posted}
     counted = attempts(posted)
@@ -85,7 +85,7 @@ def test_what_is_refused_or_hung_up_on_comes_again_until_it_is_taken(tmp_path: P
 
 
 def test_after_four_times_nobody_says_it_again(tmp_path: Path) -> None:
-    posted = run(tmp_path, 503)
+    posted = run(tmp_path, 503, size=replace(QUICK, messages=20))
     assert set(attempts(posted)) == {4}
     by_callback = {post["callback"]: post for post in posted}
     assert max(post["attempt"] for post in by_callback.values()) == 4
