@@ -28,7 +28,7 @@ class Holder(StrEnum):
     """Whose share is used up."""
 
     APP = "app"
-    USERS = "app's users"
+    USERS = "users"
     ACCOUNT = "account"
 
 

@@ -122,7 +122,8 @@ def take_quota(section: str, amount: "Amount", number: int, account: str | None)
     if spent:
         rate_limited_total.labels(name, spent.holder).inc()
         add_log_context(limited_by=spent.holder)
-        message = f"too many messages at a time: the share of this {spent.holder} in MIMC's quota is used up"
+        whose = "this app's users" if spent.holder == "users" else f"this {spent.holder}"
+        message = f"too many messages at a time: the share of {whose} in MIMC's quota is used up"
         raise HttpRefusal(429, message, _retry_after(spent.wait_ms))
 
 

@@ -33,13 +33,18 @@ def test_what_is_sent_counts_for_its_app_and_account() -> None:
     assert place.quotas.taken == [("main", Amount.PERSONAL, 3, "ann", NOW), ("main", Amount.PERSONAL, 3, None, NOW)]
 
 
-@pytest.mark.parametrize("holder", list(Holder))
+@pytest.mark.parametrize(
+    ("holder", "whose"),
+    [(Holder.APP, "this app"), (Holder.USERS, "this app's users"), (Holder.ACCOUNT, "this account")],
+)
 @pytest.mark.parametrize(("wait_ms", "told"), [(1, "1"), (1001, "1"), (2020, "3")])
-def test_a_share_that_is_used_up_is_answered_429_with_the_time_to_wait(holder: Holder, wait_ms: int, told: str) -> None:
+def test_a_share_that_is_used_up_is_answered_429_with_the_time_to_wait(
+    holder: Holder, whose: str, wait_ms: int, told: str
+) -> None:
     place = world()
     before = counted(metrics_of(place), SPENT)
     place.quotas.answer = QuotaSpent(holder, wait_ms)
-    with pytest.raises(HttpRefusal, match=f"the share of this {holder} in MIMC's quota is used up") as refused:
+    with pytest.raises(HttpRefusal, match=f"the share of {whose} in MIMC's quota is used up") as refused:
         take(place)
     assert (refused.value.status, refused.value.headers) == (
         429,
