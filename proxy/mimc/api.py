@@ -2,12 +2,13 @@
 
 import io
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
 import pycurl
 
-from proxy.domain.transfers import Paused, Response, TransportFailure
+from proxy.domain.transfers import FailureKind, Paused, Response, TransportFailure
 from proxy.mimc.api_request import ApiRequest, Prepared, with_credentials
 from proxy.mimc.calls import Proof
 from proxy.mimc.connection import HEADERS, Connection, Limits, PerThread
@@ -47,6 +48,8 @@ class MimcApi:
         if asked.is_service or asked.call.proof is Proof.BODY:
             return self._send(app, asked, None)
         token = self._users.of(app, asked.account)
+        if isinstance(token, TransportFailure):
+            return replace(token, kind=FailureKind.NOT_SENT)  # the call itself has not left
         if not isinstance(token, UserToken):
             return token
         answer = self._send(app, asked, token)

@@ -118,9 +118,17 @@ def test_the_answer_comes_back_as_it_is() -> None:
     assert answer.headers["content-type"] == "application/json;charset=UTF-8"
 
 
+def test_where_no_token_came_the_call_has_not_left() -> None:
+    with world(answering(GOOD)) as it:
+        it.tokens.answer = TransportFailure("no answer in time", FailureKind.TIMED_OUT)
+        answer = it.call("topic leave")
+    assert answer == TransportFailure("no answer in time", FailureKind.NOT_SENT)
+    assert not it.service.requests
+
+
 def test_where_there_is_no_token_its_answer_is_the_answer() -> None:
     refused = Response(200, {}, b'{"code":401,"message":"app authentication fail","data":null}')
-    for said in (refused, TransportFailure("no answer in time", FailureKind.TIMED_OUT), Paused(3)):
+    for said in (refused, Paused(3)):
         with world(answering(GOOD)) as it:
             it.tokens.answer = said
             assert it.call("topic list") is said
