@@ -15,6 +15,7 @@ from proxy.domain.forwards import Forward
 from proxy.domain.lanes import Lane, PauseKind
 from proxy.domain.settlements import Bury
 from proxy.domain.webhooks import lane_of_webhook
+from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.queue.lane_states import RedisLaneStates
 from proxy.store.records import load_forward
@@ -85,6 +86,19 @@ def test_lanes_are_listed_with_what_waits_and_why_they_are_paused_and_resumed_by
     assert operator.told("lanes", "list")[0]["paused"] is None
     assert operator.told(*resume)[0]["result"] == "was not paused"
     assert "there is no such lane" in operator.run("lanes", "resume", "main/webhook-other").output
+
+
+def test_what_waits_for_a_webhook_that_is_gone_from_the_settings_is_dropped_by_name(operator: Operator) -> None:
+    raw(operator.store, "XADD", LAYOUT.jobs(operator.lane, 0), "*", "r", "{}")
+    operator.pause()
+    drop = ("lanes", "drop", "main/webhook-crm", "--yes")
+    assert "the settings have it still" in operator.run(*drop).output
+    config = operator._config
+    config.write_text(config.read_text().replace('name = "crm"', 'name = "other"'))
+    assert operator.told(*drop) == [{"lane": "main/webhook-crm", "dropped": 1}]
+    assert operator.told(*drop)[0]["dropped"] == 0
+    assert raw(operator.store, "EXISTS", LAYOUT.jobs(operator.lane, 0), keys.pause(operator.lane)) == 0
+    assert "expected the lane of a webhook" in operator.run("lanes", "drop", "main/apns", "--yes").output
 
 
 def test_what_an_endpoint_did_not_take_is_sent_again_under_the_same_id(operator: Operator) -> None:

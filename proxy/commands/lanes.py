@@ -1,4 +1,4 @@
-"""`app-proxy lanes`: what waits in each lane, which are paused and why, and the end of a pause."""
+"""`app-proxy lanes`: what waits in each lane, which are paused and why, the end of a pause, and of a webhook."""
 
 from pathlib import Path
 
@@ -7,9 +7,10 @@ import click
 from proxy.commands import Commands, as_json, config_option, store_of
 from proxy.configuration import load_settings
 from proxy.domain.lanes import Lane
+from proxy.domain.webhooks import is_webhook
 from proxy.errors import ProxyError
 from proxy.settings import Settings
-from proxy.store.queue.lane_states import lane_views, resume_now
+from proxy.store.queue.lane_states import drop_lane, lane_views, resume_now
 from proxy.wiring.common import lanes_of, webhooks_of
 
 
@@ -47,6 +48,24 @@ def resume(config: Path | None, lane: str) -> None:
         raise ProxyError(f"there is no such lane; there are {', '.join(it.name for it in _all(settings))}")
     was_paused = resume_now(store_of(settings), found)
     click.echo(as_json({"lane": found.name, "result": "resumed" if was_paused else "was not paused"}))
+
+
+@lanes.command("drop")
+@config_option
+@click.argument("lane")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def drop(config: Path | None, lane: str, yes: bool) -> None:
+    """Delete what waits for a webhook that is in the settings no longer: LANE is main/webhook-crm."""
+    settings = load_settings(config)
+    app, _, channel = lane.partition("/")
+    if app not in settings.apps or not is_webhook(channel):
+        raise ProxyError("expected the lane of a webhook, like main/webhook-crm")
+    found = Lane(settings.apps[app].app_id, app, channel)
+    if found in _all(settings):
+        raise ProxyError("the settings have it still: take it out of them, and restart web and worker, first")
+    if not yes:
+        click.confirm(f"All that waits in {lane} is to be deleted for good. Go on?", abort=True, err=True)
+    click.echo(as_json({"lane": found.name, "dropped": drop_lane(store_of(settings), found)}))
 
 
 def _all(settings: Settings) -> list[Lane]:

@@ -59,6 +59,10 @@ def lane_of_webhook(app_id: str, app: str, name: str) -> Lane:
     return Lane(app_id, app, f"{_CHANNEL}{name}")
 
 
+def is_webhook(channel: str) -> bool:
+    return channel.startswith(_CHANNEL)
+
+
 def expired(entry_id: bytes, forward: Forward) -> ForwardDecision:
     """Its time is over."""
     reason = f"not delivered in time: {forward.reason}" if forward.reason else "not delivered in time"

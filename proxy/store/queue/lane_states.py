@@ -101,6 +101,15 @@ def resume_now(store: Store, lane: Lane) -> bool:
     return bool(store.call(lambda redis: script("resume_lane").run(redis, *_resuming(lane))))
 
 
+def drop_lane(store: Store, lane: Lane) -> int:
+    """All that waits in the lane is gone; returns how many that were. Raises StoreUnavailable."""
+    (view,), layout = lane_views(store, [lane]), store.layout
+    names = [it(lane, shard) for shard in layout.all_shards for it in (layout.jobs, layout.retries)]
+    names += [keys.pause(lane), keys.probe(lane), keys.resumed(lane)]
+    store.call(partial(ask_now, commands=[("UNLINK", name) for name in names]))
+    return view.waiting + view.retrying
+
+
 def _resuming(lane: Lane) -> tuple[list[str], list[Argument]]:
     return [keys.pause(lane), keys.probe(lane), keys.resumed(lane)], [keys.RESUMED_TTL_S]
 
