@@ -31,11 +31,11 @@ _FRESH = "public, max-age=300"  # the next start may open other routes
 @bp.get("/openapi.json")
 @require(Caller.ANYONE, Limited.CLIENT)
 def show() -> Response:
-    text, tag = _made(current_app._get_current_object())  # type: ignore[attr-defined]  # a LocalProxy's
+    body, tag = _made(current_app._get_current_object())  # type: ignore[attr-defined]  # a LocalProxy's
     headers = [*SECURITY_HEADERS, ("ETag", f'"{tag}"'), ("Cache-Control", _FRESH)]
     if current_request().if_none_match.contains_weak(tag):
         return Response(status=304, headers=headers)
-    return PlainAnswer(text, content_type="application/json", headers=headers)
+    return PlainAnswer(body, content_type="application/json", headers=headers)
 
 
 def routes_of(rules: Iterable[Rule]) -> Iterator[tuple[str, str]]:
@@ -47,12 +47,12 @@ def routes_of(rules: Iterable[Rule]) -> Iterator[tuple[str, str]]:
 
 
 @lru_cache(maxsize=1)
-def _made(app: Flask) -> tuple[str, str]:
-    """The text, and the tag of this version."""
+def _made(app: Flask) -> tuple[bytes, str]:
+    """The body, which all answers share, and the tag of this version."""
     from proxy.web.openapi.document import document  # noqa: PLC0415  few processes are ever asked
 
     made = document(
         frozenset(routes_of(app.url_map.iter_rules())), opens_mimc=bool(current_services().settings.families)
     )
-    text = json.dumps(made, separators=(",", ":"), ensure_ascii=False) + "\n"
-    return text, hashlib.sha256(text.encode()).hexdigest()[:32]
+    body = json.dumps(made, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+    return body, hashlib.sha256(body).hexdigest()[:32]

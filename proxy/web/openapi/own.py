@@ -44,7 +44,8 @@ TAGS: Mapping[str, str] = {
 _PREVIEW: Json = {"enum": [it.value for it in Preview]}
 _PLATFORM: Json = {"enum": [it.value for it in Platform]}
 _ENVIRONMENT: Json = {"enum": [it.value for it in ApnsEnvironment]}
-_DEVICE_ID = parameter("path", "device_id", {"type": "string", "minLength": 1, "maxLength": 128})
+_DEVICE_NAME: Json = {"type": "string", "minLength": 1, "maxLength": 128}
+_DEVICE_ID = parameter("path", "device_id", _DEVICE_NAME)
 _APP = parameter("query", "app", TEXT, "The section of the settings; needed where there are several.")
 _WHOSE = parameter("query", "account", TEXT, "For a service, which must name it; a user sees their own.")
 _SECTION: Json = {"app": or_null(TEXT)}
@@ -90,7 +91,11 @@ _CONVERSATION: Json = {"oneOf": [members(_PEER, {}), members(_GROUP, {})]}
 _MUTED: Json = {"mentions": or_null(FLAG), "until": or_null(TIME)}
 _CLOCK: Json = {"type": "string", "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$"}
 _QUIET_HOURS = members(
-    {"from": _CLOCK, "to": _CLOCK, "time_zone": {"type": "string", "examples": ["Asia/Shanghai"]}},
+    {
+        "from": _CLOCK,
+        "to": {**_CLOCK, "description": "Another time than `from`."},
+        "time_zone": {"type": "string", "minLength": 1, "description": "A name of IANA, as Asia/Shanghai."},
+    },
     {"calls": or_null(FLAG)},
 )
 _MUTES: Json = {
@@ -208,7 +213,7 @@ OPERATIONS: Mapping[tuple[str, str], Json] = {
         requestBody=body(
             members(
                 {"account": _ACCOUNT, "password": _PASSWORD},
-                {"cookie": FLAG, **_SECTION, "device_id": or_null(TEXT)},
+                {"cookie": FLAG, **_SECTION, "device_id": or_null(_DEVICE_NAME)},
                 closed=False,
             )
         ),
@@ -220,7 +225,7 @@ OPERATIONS: Mapping[tuple[str, str], Json] = {
     ),
     ("POST", "/auth/logout"): _user(
         "sign-in", "sign_out", "Ends the session, and its device's registration.", success({"type": "null"}), (415,),
-        requestBody=body(members({}, {"device_id": or_null(TEXT)}, closed=False), required=False),
+        requestBody=body(members({}, {"device_id": or_null(_DEVICE_NAME)}, closed=False), required=False),
     ),
     ("GET", "/auth/me"): _user(
         "sign-in", "me", "Who is calling.",
