@@ -17,14 +17,14 @@ from proxy.store.cluster import CONNECT_SHARE, LOOK, LOOK_SHARE, as_sent, parsed
 from proxy.store.first_contact import layout_of_async
 from proxy.store.keys import Layout
 from proxy.store.masters import options_of, plain_options
-from proxy.store.round_trips import RoundTrips
+from proxy.store.round_trips import RoundTrips, waited_for
 from proxy.store.slots import Address, Batch, Command, Exchange, NodeAway, Nodes, NotSent, is_unanswered, words
 from proxy.store_address import StoreAddress
 
 _PATIENCE_S = 0.5  # with what a node refuses, where others have done their part
-_SILENCE_S = 1.0  # of a node, likewise
+_SILENCE_S = 2.0  # of a node, likewise
 _REST_S = 1.0  # for a node that gave no answer; then one caller tries it
-_PROBE_S = 0.3
+_PROBE_S = 1.0
 _LOOK_EVERY_S = 0.25  # while a node rests: another may have its slots
 
 
@@ -159,8 +159,8 @@ class ClusterTrips:
             return {at: await ask(at)}
         tasks = {at: asyncio.ensure_future(ask(at)) for at in batches}
         try:
-            done, silent = await asyncio.wait(tasks.values(), timeout=_SILENCE_S) if tasks else (set(), set())
-            if silent and not any(isinstance(task.result(), list) for task in done):
+            silent = await waited_for(tasks.values(), _SILENCE_S)
+            if silent and not any(task.done() and isinstance(task.result(), list) for task in tasks.values()):
                 await asyncio.wait(silent)
         finally:
             for task in tasks.values():

@@ -1,7 +1,7 @@
 """Whole round trips on an event loop, to one server."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from redis.asyncio import ConnectionPool
@@ -105,6 +105,19 @@ class _TimeLimit:
             self._begin()
         else:
             self._limit.reschedule(now)
+
+
+async def waited_for(tasks: Collection["asyncio.Future[Any]"], seconds: float) -> set["asyncio.Future[Any]"]:
+    """Those that have not ended then. Where this process itself did not run at that moment what they wait for may lie
+    there unread, and they are waited for anew.
+    """
+    clock, silent = asyncio.get_running_loop().time, set(tasks)
+    while silent:
+        due = clock() + seconds
+        _, silent = await asyncio.wait(silent, timeout=seconds)
+        if clock() - due <= _LATE_S:
+            break
+    return silent
 
 
 async def _exchange(connection: Any, commands: Sequence[Sequence[Any]]) -> tuple[list[Any], bool]:

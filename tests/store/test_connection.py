@@ -22,6 +22,7 @@ from proxy.domain.settlements import PlanChunk
 from proxy.errors import StoreUnavailable
 from proxy.store.connection import Store, address_of, async_redis
 from proxy.store.queue.inbox import RedisInbox
+from proxy.store.round_trips import waited_for
 from proxy.store.scripts import ask
 from proxy.store.server.embedded import ensure_store, stop_store
 from proxy.store.troubles import is_the_stores_own
@@ -313,3 +314,20 @@ def test_an_answer_that_came_while_this_process_did_not_run_is_read_and_not_thro
         return answers
 
     assert asyncio.run(scenario()) == [b"PONG"]
+
+
+def test_what_came_while_this_process_stood_still_is_no_silence() -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        mine, theirs = socket.socketpair()
+        with mine, theirs:
+            mine.setblocking(False)
+            answer = asyncio.ensure_future(loop.sock_recv(mine, 1))
+            loop.call_later(0.01, theirs.send, b"1")
+            loop.call_later(0.01, time.sleep, 0.6)
+            assert await waited_for([answer], 0.05) == set()
+            silent = asyncio.ensure_future(loop.sock_recv(mine, 1))
+            assert await waited_for([silent, answer], 0.05) == {silent}
+            silent.cancel()
+
+    asyncio.run(scenario())
