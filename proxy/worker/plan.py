@@ -36,7 +36,7 @@ from proxy.domain.times import to_ms
 from proxy.profiles.lookup import ProfileLookup
 from proxy.store.devices.addresses import RedisAddresses
 from proxy.store.history_records import NotesOfMessage
-from proxy.store.queue.streams import lane_name
+from proxy.store.queue.entries import lane_name
 from proxy.store.records import UnreadableRecord, load_offline_message
 from proxy.store.scripts import Command
 from proxy.store.troubles import is_one_nodes, is_the_stores_own

@@ -23,7 +23,8 @@ from proxy.domain.settlements import Entry, PlanEnd
 from proxy.domain.times import to_ms
 from proxy.store.devices.addresses import RedisAddresses
 from proxy.store.history_records import NotesOfMessage
-from proxy.store.queue.streams import RedisQueue, lane_name
+from proxy.store.queue.entries import lane_name
+from proxy.store.queue.streams import RedisQueue
 from proxy.store.queue.withdrawals import RedisWithdrawals, Said
 from proxy.store.scripts import Command
 from proxy.store.users.unread import uncounting

@@ -8,23 +8,21 @@ entries that are still this instance's, and say which are not. An entry that was
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import cycle, islice
-from typing import Any, TypeVar, assert_never
+from typing import Any, TypeVar
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from proxy.domain.dead_letters import Cause
 from proxy.domain.decisions import Result
-from proxy.domain.forwards import Forward
 from proxy.domain.history import JobEnd
 from proxy.domain.jobs import ClaimedJob, Job
 from proxy.domain.lanes import Callbacks, Lane, Source
 from proxy.domain.settlements import (
-    Again,
     Bury,
     ChunkResult,
     Claimed,
@@ -38,33 +36,28 @@ from proxy.domain.settlements import (
     Renewed,
     Settlement,
     SettleResult,
-    Shown,
-    Told,
 )
 from proxy.domain.times import from_ms, to_ms
 from proxy.store import keys
-from proxy.store.history_records import record_of
 from proxy.store.keys import Layout
 from proxy.store.queue.caps import Caps
-from proxy.store.queue.folds import GOES_AT_ONCE, Folding, key_of
+from proxy.store.queue.chunks import Appending, chunk_result
+from proxy.store.queue.entries import by_shard, came_at, entry_of, id_of, own_id, stream_of
+from proxy.store.queue.folds import Folding
 from proxy.store.queue.reads import Found, ShardReads
-from proxy.store.queue.shared_words import SharedWords, records_of
-from proxy.store.records import dump_dead_letter, dump_forward, dump_job
+from proxy.store.queue.settling import Settling
+from proxy.store.queue.shared_words import SharedWords
 from proxy.store.scripts import Argument, Command, ask, ask_strictly, script
 from proxy.store.server.writes import CountedWrites
 from proxy.store.slots import NodeAway
 from proxy.store.troubles import is_one_nodes, is_the_stores_own
-from proxy.store.users.unread import counting
 
 _GONE_MS = 3_600_000
 _IDS_PER_CALL = 500  # Lua's unpack and the store's patience both have limits
 _REPLICAS_TAKE_MS = 1000  # at most, one after the other
 _SUSPECT_AFTER = 2  # claims
-_WAIT_FIRST_MS, _WAIT_LONGEST_MS = 1_000, 30_000  # a message for a lane that is full
-_WORDS = 5  # their place among plan_chunk's arguments
-_T = TypeVar("_T")
+T = TypeVar("T")
 _NO_ROOMS: Mapping[Lane, int] = {}
-_FIELDS_OF_WAITING = (b"lanes", b"tries")
 
 
 class RedisQueue:
@@ -90,16 +83,17 @@ class RedisQueue:
         `replicas`: so many of the store's have what a callback led to before it ends.
         """
         self._replicas = replicas
-        self._redis, self._counts_unread, self._folding = redis, counts_unread, folding
+        self._redis = redis
         self._words = SharedWords(redis)
         self._writes = writes or CountedWrites()
         self._instance = instance
         self._lease_ms = _milliseconds(lease)
-        self._dedupe_ttl_ms = _milliseconds(dedupe_ttl)
         self._caps = Caps(jobs_cap)
-        self._dead_cap = dead_cap
         self._keeps_history = keeps_history
-        self._reads = ShardReads(redis, instance, lambda source, shard: _stream(self.layout, source, shard))
+        dedupe_ttl_ms = _milliseconds(dedupe_ttl)
+        self._appending = Appending(instance, dedupe_ttl_ms, self._caps, counts_unread, folding)
+        self._settling = Settling(instance, dead_cap, dedupe_ttl_ms, keeps_history)
+        self._reads = ShardReads(redis, instance, lambda source, shard: stream_of(self.layout, source, shard))
         self._turn = 0  # which shard comes first
 
     async def reads_ended(self) -> None:
@@ -120,7 +114,7 @@ class RedisQueue:
 
     def streams(self, source: Source) -> list[str]:
         """By shard."""
-        return [_stream(self.layout, source, shard) for shard in self.layout.all_shards]
+        return [stream_of(self.layout, source, shard) for shard in self.layout.all_shards]
 
     async def claim(self, source: Source, count: int, block: timedelta) -> Claimed:
         """Up to `count` new entries, of all shards alike; waits up to `block` for the first."""
@@ -140,9 +134,9 @@ class RedisQueue:
         return Claimed(await self._read_as(source, found), is_all=True, since=since)
 
     async def _read_as(self, source: Source, found: Sequence[Found]) -> list[Entry]:
-        entries = [_entry(shard, id_, fields) for shard, some in found for id_, fields in some]
+        entries = [entry_of(shard, id_, fields) for shard, some in found for id_, fields in some]
         if len(found) > 1:
-            entries.sort(key=_when)  # in the order in which they came, as far as one read shows it
+            entries.sort(key=came_at)  # in the order in which they came, as far as one read shows it
         return await self._words.whole(entries, source.app_id)
 
     async def _read(
@@ -152,7 +146,7 @@ class RedisQueue:
         if self._redis.is_cluster and len(self.layout.all_shards) > 1:
             return await self._reads.claim(source, shards, block)
         layout, each = self.layout, min(shards.values())
-        by_name = {_stream(layout, source, shard).encode(): shard for shard in shards}
+        by_name = {stream_of(layout, source, shard).encode(): shard for shard in shards}
         command: Command = ("XREADGROUP", "GROUP", keys.GROUP, self._instance, "COUNT", each, "BLOCK",
                    max(_milliseconds(block), 1), "STREAMS", *by_name, *[">"] * len(by_name))  # fmt: skip
         (answer,) = await ask(self._redis, [command])
@@ -204,12 +198,12 @@ class RedisQueue:
 
     async def renew(self, source: Source, ids: Sequence[bytes]) -> Renewed:
         """Renew the leases; returns those that are not."""
-        portions = [(shard, some) for shard, its in _by_shard(ids, lambda id_: id_) for some in _portions(its)]
+        portions = [(shard, some) for shard, its in by_shard(ids, lambda id_: id_) for some in _portions(its)]
         group = (keys.GROUP, self._instance)
         heartbeat, layout = script("heartbeat"), self.layout
         answers = await self._each(
             [
-                heartbeat.call([_stream(layout, source, shard)], [*group, *map(_own_id, some)])
+                heartbeat.call([stream_of(layout, source, shard)], [*group, *map(own_id, some)])
                 for shard, some in portions
             ]
         )
@@ -221,7 +215,7 @@ class RedisQueue:
                 _only_no_group(answer)
                 renewed.lost.extend(some)
             else:
-                renewed.lost.extend(_id(shard, own) for own in answer)
+                renewed.lost.extend(id_of(shard, own) for own in answer)
         return renewed
 
     async def settle_jobs(self, lane: Lane, settlements: Sequence[Settlement]) -> SettleResult:
@@ -253,10 +247,10 @@ class RedisQueue:
 
         Plain commands, in an order in which a crash between them leaves what take_over.lua ends.
         """
-        portions = [(shard, some) for shard, its in _by_shard(ended, _entry_id) for some in _portions(its)]
+        portions = [(shard, some) for shard, its in by_shard(ended, _entry_id) for some in _portions(its)]
         asked: list[Command] = []
         for shard, some in portions:
-            stream, ids = _stream(self.layout, source, shard), [_own_id(it.entry_id) for it in some]
+            stream, ids = stream_of(self.layout, source, shard), [own_id(it.entry_id) for it in some]
             asked += [("XDEL", stream, *ids), ("XACK", stream, keys.GROUP, *ids)]
         answers = await self._each(asked)
         for (_, some), deleted, acked in zip(portions, answers[::2], answers[1::2], strict=True):
@@ -291,9 +285,9 @@ class RedisQueue:
         `then` is asked in the same round trip, after all of that; the answers to it come second, as `ask` gives them.
         """
         left = dict(rooms)
-        commands = [self._planned(chunk, to_ms(now), left) for chunk in chunks]
+        commands = [self._appending.command(self.layout, chunk, to_ms(now), left) for chunk in chunks]
         answers = await ask(self._redis, commands, then)
-        results = [_chunk_result(self.layout, chunk, answer) for chunk, answer in zip(chunks, answers, strict=False)]
+        results = [chunk_result(self.layout, chunk, answer) for chunk, answer in zip(chunks, answers, strict=False)]
         for place, result in enumerate(results):
             if any(isinstance(one, Entry) for entries in result.claimed.values() for one in entries):
                 results[place] = replace(result, claimed=await self._whole(result.claimed))
@@ -410,68 +404,14 @@ class RedisQueue:
         except NodeAway as error:
             return [error] * len(commands)
 
-    def _in_turn(self, of: Sequence[_T], most: int = keys.MOST_SHARDS) -> list[_T]:
+    def _in_turn(self, of: Sequence[T], most: int = keys.MOST_SHARDS) -> list[T]:
         """So many of them, each time beginning with another."""
         self._turn += 1
         return list(islice(cycle(of), self._turn % len(of), self._turn % len(of) + min(most, len(of))))
 
     def _taking_over(self, source: Source, shard: int, count: int, *, suspect: bool) -> Command:
         args: list[Argument] = [keys.GROUP, self._instance, self._lease_ms, count, int(suspect)]
-        return script("take_over").call([_stream(self.layout, source, shard)], args)
-
-    def _planned(self, chunk: PlanChunk, now_ms: int, rooms: dict[Lane, int]) -> Command:
-        """Takes what it claims from `rooms`."""
-        counts = Counter(lane for lane, _ in chunk.jobs)
-        lanes, layout = sorted(counts), self.layout
-        shard = layout.shard_of_account(chunk.jobs[0][1].account)
-        app_id, message_id, of_first = chunk.app_id, chunk.message_id, chunk.jobs[0][1].alert
-        accepted_at_ms = of_first.order.accepted_at_ms
-        names = layout.marks_of_message(app_id, message_id, shard, accepted_at_ms, self._dedupe_ttl_ms)
-        kept = f"{self._dedupe_ttl_ms} {len(names)}"
-        for lane in lanes:
-            names += [layout.jobs(lane, shard), layout.retries(lane, shard)]
-        accounts = dict.fromkeys(job.account for _, job in chunk.jobs) if self._counts_unread else {}
-        counted: list[Argument] = []
-        if accounts:
-            its_names, counted = counting(layout, app_id, of_first, list(accounts), now_ms)
-            names += its_names
-        args: list[Argument] = [keys.GROUP, self._instance, kept, len(lanes), len(accounts), b"", 0]
-        if self._folding is not None:
-            args[_WORDS - 1] = f"{len(accounts)} {self._folding.window_ms}"
-        for lane in lanes:
-            claims = min(counts[lane], rooms.get(lane, 0))
-            args += [self._caps.of_shard(lane, layout.shards), claims]
-            if claims:
-                rooms[lane] -= claims
-        place = {lane: index for index, lane in enumerate(lanes)}
-
-        written = records_of([job for _, job in chunk.jobs], now_ms, compact=layout.is_compact)
-        marks = layout.marks_of_targets(app_id, message_id, [job.mark for _, job in chunk.jobs])
-        if accounts or self._folding is not None:
-            args += counted
-            places = {account: index for index, account in enumerate(accounts)}
-            if self._folding is not None:
-                args += self._folding.of_message(of_first, now_ms)
-            for (lane, job), mark, record in zip(chunk.jobs, marks, written.records, strict=True):
-                args += [place[lane], mark, record]
-                if accounts:
-                    args.append(places[job.account])
-                if self._folding is not None:
-                    args += self._folded(self._folding, lane, job, names)
-        else:
-            for (lane, _), mark, record in zip(chunk.jobs, marks, written.records, strict=True):
-                args += [place[lane], mark, record]
-        if written.words:
-            names.append(layout.words(app_id, shard, written.name))
-            args[_WORDS : _WORDS + 2] = [written.words, written.ttl_ms]
-        return script("plan_chunk").call(names, args)
-
-    def _folded(self, folding: Folding, lane: Lane, job: Job, names: list[str]) -> Sequence[Argument]:
-        """The fold that it may go into is added to `names`."""
-        if not job.alert.may_fold:
-            return GOES_AT_ONCE
-        names.append(key_of(self.layout, lane.app_id, job))
-        return folding.of_job(lane, job, len(names))
+        return script("take_over").call([stream_of(self.layout, source, shard)], args)
 
     async def _settle(
         self, source: Source, settlements: Sequence[Settlement], result: SettleResult, now_ms: int = 0
@@ -506,10 +446,12 @@ class RedisQueue:
         """Those that the store refuses, each with its error and, where it may be buried instead, its job."""
         portions = [
             (shard, some, self._writes.known(self.layout.writes(source.app_id, shard)))
-            for shard, its in _by_shard(settlements, _entry_id)
+            for shard, its in by_shard(settlements, _entry_id)
             for some in _portions(its)
         ]
-        answers = await self._each([self._settlement(source, shard, some, now_ms) for shard, some, _ in portions])
+        answers = await self._each(
+            [self._settling.command(self.layout, source, shard, some, now_ms) for shard, some, _ in portions]
+        )
         refused: list[tuple[bytes, str, Job | None]] = []
         for (shard, some, known), answer in zip(portions, answers, strict=True):
             if isinstance(answer, RedisError):
@@ -526,113 +468,13 @@ class RedisQueue:
             writes, foreign, errors, unnoted = answer
             if writes:
                 self._writes.answered(self.layout.writes(source.app_id, shard), known, writes)
-            result.foreign.extend(_id(shard, own) for own in foreign)
+            result.foreign.extend(id_of(shard, own) for own in foreign)
             result.unnoted.extend(error.decode("utf-8", "replace") for error in unnoted)
             subjects = {it.entry_id: it.job for it in some if isinstance(it, Postpone | Move)}
             for own, error in errors:
-                id_ = _id(shard, own)
+                id_ = id_of(shard, own)
                 refused.append((id_, error.decode("utf-8", "replace").split(" ", 1)[0], subjects.get(id_)))
         return refused
-
-    def _settlement(self, source: Source, shard: int, settlements: Sequence[Settlement], now_ms: int) -> Command:
-        layout, app_id = self.layout, source.app_id
-        lane = source if isinstance(source, Lane) else None
-        waits = layout.retries(lane, shard) if lane else layout.waiting(app_id, shard)
-        names = [
-            _stream(layout, source, shard), waits, layout.dead_letters(app_id, shard), layout.writes(app_id, shard),
-            layout.history_new(app_id, shard),
-        ]  # fmt: skip
-        place: dict[str, int] = {}
-        for settlement in settlements:
-            key = _key_of(settlement, app_id, layout, shard)
-            if key and key not in place:
-                names.append(key)
-                place[key] = len(names)
-        args: list[Argument] = [
-            keys.GROUP, self._instance, self._dead_cap, layout.dead_words_prefix(app_id, shard), self._dedupe_ttl_ms
-        ]  # fmt: skip
-        keeps = self._keeps_history
-        for settlement in settlements:
-            args.append(_own_id(settlement.entry_id))
-            place_of_key = place.get(_key_of(settlement, app_id, layout, shard), 0)
-            args += _spelled(settlement, source, layout, place_of_key, now_ms)
-            its_own = () if isinstance(settlement, PlanEnd) else settlement.notes
-            args.append(b"".join(map(record_of, its_own)) if keeps and its_own else b"")
-        return script("settle").call(names, args)
-
-
-def lane_name(lane: Lane) -> str:
-    """A lane of an app by its section and channel, as the messages that wait for it name it."""
-    return f"{lane.app}:{lane.channel}"
-
-
-def _stream(layout: Layout, source: Source, shard: int) -> str:
-    return layout.jobs(source, shard) if isinstance(source, Lane) else layout.callbacks(source.app_id, shard)
-
-
-def _id(shard: int, own: bytes) -> bytes:
-    return b"%b/%d" % (own, shard)
-
-
-def _entry_id(settlement: Settlement) -> bytes:
-    return settlement.entry_id
-
-
-def _own_id(entry_id: bytes) -> bytes:
-    """The stream's."""
-    return entry_id.partition(b"/")[0]
-
-
-def _taken(shard: int, answer: Sequence[Any]) -> list[Entry]:
-    return [_entry(shard, id_, fields, deliveries + 1) for id_, fields, deliveries in answer]
-
-
-def _when(entry: Entry) -> bytes:
-    """The milliseconds that its id begins with."""
-    return entry.id.partition(b"-")[0]
-
-
-def _by_shard(items: Iterable[_T], id_of: Callable[[_T], bytes]) -> Iterable[tuple[int, list[_T]]]:
-    found: dict[int, list[_T]] = {}
-    for item in items:
-        found.setdefault(int(id_of(item).partition(b"/")[2]), []).append(item)
-    return found.items()
-
-
-def _entry(shard: int, own: bytes, fields: Sequence[bytes], deliveries: int = 1) -> Entry:
-    """`fields`: names and values in turn; the record comes first."""
-    id_ = _id(shard, own)
-    if len(fields) == 2:
-        return Entry(id_, fields[1], deliveries)
-    found = dict(zip(fields[2::2], fields[3::2], strict=True))
-    lanes, tries = (found.get(name, b"") for name in _FIELDS_OF_WAITING)
-    return Entry(id_, fields[1], deliveries, frozenset(lanes.decode().split()), int(tries or 0))
-
-
-def _chunk_result(layout: Layout, chunk: PlanChunk, answer: Sequence[Any] | RedisError) -> ChunkResult:
-    if isinstance(answer, RedisError):
-        return ChunkResult([], error=answer)
-    ends, claimed = answer
-    shard = layout.shard_of_account(chunk.jobs[0][1].account)
-    # by lane too: in one step all streams give the same ids
-    jobs = {(lane, end): job for (lane, job), end in zip(chunk.jobs, ends, strict=True) if isinstance(end, bytes)}
-    folded = {place: end[0].decode() for place, end in enumerate(ends) if isinstance(end, list)}
-    full = frozenset(lane for (lane, _), end in zip(chunk.jobs, ends, strict=True) if end == -1)
-    lanes = sorted({lane for lane, _ in chunk.jobs})
-    return ChunkResult(
-        [isinstance(end, bytes | list) for end in ends],
-        full,
-        {
-            lane: [_claimed(shard, id_, jobs.get((lane, id_)), fields) for id_, fields in entries]
-            for lane, entries in zip(lanes, claimed, strict=True)
-            if entries
-        },
-        folded=folded,
-    )
-
-
-def _claimed(shard: int, own: bytes, job: Job | None, fields: Sequence[bytes]) -> ClaimedJob | Entry:
-    return ClaimedJob(_id(shard, own), job) if job is not None else _entry(shard, own, fields)
 
 
 def _is_no_group(error: RedisError) -> bool:
@@ -653,49 +495,9 @@ def _milliseconds(span: timedelta) -> int:
     return span // timedelta(milliseconds=1)
 
 
-def _key_of(settlement: Settlement, app_id: str, layout: Layout, shard: int) -> str:
-    """The key that it touches beside those of its own lane; "" for none."""
-    match settlement:
-        case Move():
-            return layout.jobs(settlement.lane, shard)
-        case Shown():
-            alert = settlement.job.alert
-            return layout.marks_of_message(app_id, alert.message_id, shard, alert.order.accepted_at_ms)[0]
-        case Told(job=job) | Bury(subject=Job() as job) if job.alert.is_fold:
-            return key_of(layout, app_id, job)
-        case _:
-            return ""
+def _entry_id(settlement: Settlement) -> bytes:
+    return settlement.entry_id
 
 
-def _spelled(settlement: Settlement, source: Source, layout: Layout, place: int, now_ms: int) -> list[Argument]:
-    """Verb and what it takes, for settle.lua; `place` is that of its key."""
-    lane, compact = source if isinstance(source, Lane) else None, layout.is_compact
-    match settlement:
-        case PlanEnd(full=full, tries=tries) if full:
-            wait_ms = min(_WAIT_FIRST_MS << min(tries, 10), _WAIT_LONGEST_MS)
-            return ["wait", now_ms + wait_ms, f"{tries + 1} {' '.join(sorted(map(lane_name, full)))}\n"]
-        case Finish() | PlanEnd():
-            return ["done"]
-        case Shown(job=job):
-            return ["shown", place, layout.mark_of_target(source.app_id, [job.alert.message_id], job.mark)]
-        case Told(job=job, next_at=next_at):
-            return ["told", *_end_of_fold(job, place, next_at, compact)]
-        case Postpone(job=job, when=when):
-            return ["retry", to_ms(when), dump_job(job, compact=compact)]
-        case Again(forward=forward, when=when):
-            return ["retry", to_ms(when), dump_forward(forward)]
-        case Move(job=job, lane=target):
-            return ["move", place, dump_job(replace(job, channel=target.channel), compact=compact)]
-        case Bury(cause=cause, reason=reason, subject=Job() as subject) if subject.alert.is_fold:
-            end = _end_of_fold(subject, place, None, compact)
-            return ["told dead", *end, reason, cause, *dump_dead_letter(subject, lane, compact=compact)]
-        case Bury(cause=cause, reason=reason, subject=Forward() as subject):
-            return ["dead of webhook", reason, cause, *dump_dead_letter(subject, lane, compact=compact)]
-        case Bury(cause=cause, reason=reason, subject=subject):
-            return ["dead", reason, cause, *dump_dead_letter(subject, lane, compact=compact)]
-        case _:
-            assert_never(settlement)
-
-
-def _end_of_fold(job: Job, place: int, next_at: datetime | None, compact: bool) -> list[Argument]:
-    return [place, job.seen, to_ms(next_at) if next_at else "", dump_job(job.anew(), compact=compact)]
+def _taken(shard: int, answer: Sequence[Any]) -> list[Entry]:
+    return [entry_of(shard, id_, fields, deliveries + 1) for id_, fields, deliveries in answer]

@@ -54,8 +54,9 @@ from proxy.errors import StoreFull
 from proxy.store import keys
 from proxy.store.connection import Store, async_redis
 from proxy.store.queue.dead_letters import RedisDeadLetters
+from proxy.store.queue.entries import lane_name
 from proxy.store.queue.inbox import RedisInbox
-from proxy.store.queue.streams import RedisQueue, lane_name
+from proxy.store.queue.streams import RedisQueue
 from proxy.store.records import dump_dead_letter, dump_offline_message, load_job, load_offline_message
 from proxy.store.server.embedded import ensure_store, stop_store
 from tests.store.queue.model import AppModel, Lying, StreamModel, dump
