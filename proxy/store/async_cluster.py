@@ -24,7 +24,7 @@ from proxy.store_address import StoreAddress
 _PATIENCE_S = 0.5  # with what a node refuses, where others have done their part
 _SILENCE_S = 2.0  # of a node, likewise
 _REST_S = 1.0  # for a node that gave no answer; then one caller tries it
-_PROBE_S = 1.0
+_PROBE_S = 0.5
 _LOOK_EVERY_S = 0.25  # while a node rests: another may have its slots
 
 
@@ -116,7 +116,8 @@ class ClusterTrips:
             await trips.aclose()
 
     async def _round(self, exchange: Exchange, seconds: float) -> None:
-        now, asked = asyncio.get_running_loop().time(), dict[Address, Batch]()
+        clock = asyncio.get_running_loop().time
+        now, asked = clock(), dict[Address, Batch]()
         tried = set[Address]()  # nodes that have rested
         for at, batch in exchange.batches().items():
             rests_until = self._rests.get(at)
@@ -125,7 +126,7 @@ class ClusterTrips:
                 continue
             asked[at] = batch
             if rests_until is not None:
-                self._rests[at] = now + _REST_S  # the others need not try it too
+                self._rests[at] = now + _PROBE_S + _REST_S  # the others need not try it too
                 tried.add(at)
         for at, answers in (await self._ask_all(asked, tried, seconds)).items():
             if not isinstance(answers, BaseException):
@@ -136,7 +137,7 @@ class ClusterTrips:
                 raise answers
             self.nodes.doubt(at)
             if at in tried or isinstance(answers, RedisTimeoutError):
-                self._rests[at] = now + _REST_S
+                self._rests[at] = clock() + _REST_S
                 exchange.fail(asked[at], RedisConnectionError(str(answers)))
             else:
                 exchange.fail(asked[at], answers)
