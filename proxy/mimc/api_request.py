@@ -5,6 +5,7 @@ only repeat it. Credentials that a client sends, as old clients do, go no furthe
 """
 
 import json
+import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,10 @@ from proxy.strict_json import BadJson
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode  # `json.dumps` makes one for each call
 _DIGITS = 20  # of an id; 2^64 has as many
+_MOST_ACCOUNT = 256  # bytes; as in auth/credentials.py
+_NO_ACCOUNT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, halves of surrogate pairs
+_IN_A_HEADER = re.compile("[!-~](?:[ -~]*[!-~])?")  # RFC 9110, 5.5: what arrives as it left
+_TWO = ("fromAccount", "toAccount")
 _HISTORY = "application/json;charset=UTF-8"  # the history's calls want it spelled out
 
 
@@ -127,19 +132,27 @@ def _act(actor: Actor, members: dict[str, Any], acting: Acting) -> str:
     match actor:
         case Actor.FROM_ACCOUNT | Actor.ACCOUNT:
             named = members.setdefault(actor.value, acting.account)
-            if named != acting.account and not acting.for_anyone:
-                raise NotAllowed(f"{actor.value}: is not the caller")
-            account: str = named
-            return account
-        case Actor.ONE_OF_TWO:
-            two = members.get("fromAccount"), members.get("toAccount")
             if acting.for_anyone:
-                return next((it for it in reversed(two) if isinstance(it, str)), acting.account)
-            if acting.account not in two:
+                return _account(actor.value, named)
+            if named != acting.account:
+                raise NotAllowed(f"{actor.value}: is not the caller")
+            return acting.account
+        case Actor.ONE_OF_TWO:
+            if acting.for_anyone:
+                whose = next((name for name in reversed(_TWO) if members.get(name) is not None), None)
+                return _account(whose, members[whose]) if whose else acting.account
+            if acting.account not in [members.get(name) for name in _TWO]:
                 raise NotAllowed("fromAccount, toAccount: neither is the caller")
             return acting.account
         case Actor.CREDENTIALS:
             return acting.account
+
+
+def _account(name: str, value: object) -> str:
+    """Whom a service names: MIMC reads it in a header, too. Raises BadRequest."""
+    if isinstance(value, str) and value and not _NO_ACCOUNT.search(value) and len(value.encode()) <= _MOST_ACCOUNT:
+        return value
+    raise BadRequest(name, expected=f"an account of 1 to {_MOST_ACCOUNT} bytes, without control characters", got=value)
 
 
 def _only_the_section(named: object, app: AppSettings) -> None:
@@ -220,8 +233,8 @@ def _id_header(name: str, value: str) -> str:
 
 
 def _account_headers(account: str) -> Iterable[str]:
-    """A header holds ASCII alone; MIMC takes another account in base64."""
-    if account.isascii():
+    """A header holds visible ASCII alone, and no blanks at its ends; MIMC takes another account in base64."""
+    if _IN_A_HEADER.fullmatch(account):
         return (f"appAccount: {account}",)
     return f"appAccount: {b64encode(account.encode()).decode()}", "appAccountEncode: base64"
 

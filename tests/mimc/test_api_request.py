@@ -62,6 +62,30 @@ def test_an_account_that_is_not_ascii_goes_into_a_header_in_base64() -> None:
     assert {f"appAccount: {b64encode('客服'.encode()).decode()}", "appAccountEncode: base64"} <= set(headers)
 
 
+NAMED_BY_SERVICES = [("history p2t query", "account"), ("history p2p query", "fromAccount"),
+                     ("history p2p query", "toAccount"), ("push p2p", "fromAccount")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "name"), NAMED_BY_SERVICES)
+@pytest.mark.parametrize("named", ["bob\r\nappAccount: eve", "bob\0", "", "\ud800", "\x85", "客" * 86])
+def test_what_a_service_names_as_an_account_is_one(call: str, name: str, named: str) -> None:
+    """It goes into a header, too."""
+    with pytest.raises(BadRequest, match=f"^{name}: expected an account"):
+        prepare(ROWS[call], asked({name: named}), ANYONE, APP)
+
+
+@pytest.mark.parametrize(("call", "name"), [NAMED_BY_SERVICES[0], NAMED_BY_SERVICES[-1]])
+def test_a_service_that_names_null_is_refused(call: str, name: str) -> None:
+    with pytest.raises(BadRequest, match=f"^{name}: expected an account"):
+        prepare(ROWS[call], asked({name: None}), ANYONE, APP)
+
+
+@pytest.mark.parametrize("account", [" bot", "bot ", " "])
+def test_blanks_at_the_ends_of_an_account_arrive(account: str) -> None:
+    headers = sent("topic list", asked(), Acting(account, is_service=True)).headers
+    assert {f"appAccount: {b64encode(account.encode()).decode()}", "appAccountEncode: base64"} <= set(headers)
+
+
 def test_what_is_not_changed_leaves_as_it_came() -> None:
     body = b'{ "topicName": "a", "big": 21351198708203520, "x": 1.50 }'
     given = Asked(body=body, members=read_members(body))
