@@ -93,6 +93,7 @@ def prepare(call: Call, asked: Asked, acting: Acting, app: AppSettings) -> Prepa
         if members.get(name) is not None:
             members[name] = _checked(name, form, members[name], members.get("msgType"))
     account = _act(call.actor, members, acting)
+    _only_the_body_names(call.actor, members, asked.query)
     if call.names_app or call.proof is Proof.BODY:
         members["appId"] = app.app_id
     written = None if members == asked.members and call.proof is not Proof.BODY else members
@@ -146,6 +147,14 @@ def _act(actor: Actor, members: dict[str, Any], acting: Acting) -> str:
             return acting.account
         case Actor.CREDENTIALS:
             return acting.account
+
+
+def _only_the_body_names(actor: Actor, members: Mapping[str, Any], query: Iterable[tuple[str, str]]) -> None:
+    """No text tells whether MIMC would take a member out of the query, too. Raises NotAllowed."""
+    names = _TWO if actor is Actor.ONE_OF_TWO else (actor.value,)
+    for name, value in query:
+        if name in names and value != members.get(name):
+            raise NotAllowed(f"{name}: is another one in the query than in the body")
 
 
 def _account(name: str, value: object) -> str:

@@ -127,6 +127,15 @@ def test_one_of_two_is_the_caller_and_nothing_is_overwritten(call: Call) -> None
     assert prepare(call, asked({"fromAccount": "bob", "toAccount": "carol"}), ANYONE, APP).account == "carol"
 
 
+@pytest.mark.parametrize("call", [it for it in CALLS if it.actor is not Actor.CREDENTIALS], ids=lambda it: it.name)
+def test_a_query_names_nobody_else(call: Call) -> None:
+    name = "toAccount" if call.actor is Actor.ONE_OF_TWO else call.actor.value
+    body = asked({"fromAccount": "alice", "toAccount": "bob", "account": "alice"}).members
+    prepare(call, asked(body, query=[(name, str(body[name]))]), ALICE, APP)
+    with pytest.raises(NotAllowed, match=f"^{name}: "):
+        prepare(call, asked(body, query=[(name, str(body[name])), (name, "eve")]), ALICE, APP)
+
+
 def test_a_new_owner_is_a_value_and_not_the_caller() -> None:
     given = asked({"ownerAccount": "bob"}, topic_id="21351198708203520")
     request = sent("topic update", given)
