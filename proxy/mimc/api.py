@@ -64,9 +64,11 @@ class MimcApi:
     def _send(self, app: str, asked: Prepared, token: UserToken | None) -> Answered | Paused:
         request = with_credentials(asked, self._apps[app], token.text if token else None)
         prepare = partial(_prepare, self._apps[app].base_url, request, changes=asked.call.changes)
+        tells_of_users = asked.call.proof is not Proof.BODY
 
         def ask() -> Answered:
-            return self._passable.checked(app, self._connections.of(app).exchange(prepare, self._limits))
+            answer = self._connections.of(app).exchange(prepare, self._limits)
+            return self._passable.checked(app, answer, tells_of_users=tells_of_users)
 
         return self._guard.through(app, asked.account, ask, _is_there)
 

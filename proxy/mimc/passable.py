@@ -8,6 +8,7 @@ from proxy.curl import parse_head
 from proxy.domain.transfers import FailureKind, Response, TransportFailure
 from proxy.mimc.connection import ENCODED, Answer
 from proxy.mimc.echo import Echo, EchoGuard
+from proxy.mimc.token_answer import SUCCESS, code_of
 from proxy.settings import AppSettings
 
 REPEATS_US = "answer repeats our credentials"
@@ -36,20 +37,27 @@ class Passable:
         self._refuses = echo_guard == "refuse"
         self._on_echo = on_echo
 
-    def checked(self, app: str, answer: Answer | TransportFailure) -> Response | TransportFailure:
+    def checked(
+        self, app: str, answer: Answer | TransportFailure, *, tells_of_users: bool = False
+    ) -> Response | TransportFailure:
         """The answer as it came. One that repeats our appKey or appSecret, as error pages of gateways repeat requests,
         is none: the client would read it. The user's own security key is passed on whatever it holds.
+
+        `tells_of_users`: a success holds what users wrote. Who knows our appKey, which apps used to show, could write
+        it into a group, and nobody would read there any more.
         """
         if isinstance(answer, TransportFailure):
             return answer
         if not all(map(_is_readable, answer.head)):
             return TransportFailure(ENCODED, FailureKind.WITHHELD)
-        echo = self._guards[app].find(answer.head, answer.body)
+        passed = Response(answer.status, _headers(answer.head), answer.body)
+        is_theirs = tells_of_users and answer.status < 400 and code_of(passed) == SUCCESS
+        echo = self._guards[app].find(answer.head, b"" if is_theirs else answer.body)
         if echo is not None:
             self._on_echo(app, echo)
         if echo is Echo.ANSWER and self._refuses:
             return TransportFailure(REPEATS_US, FailureKind.WITHHELD)
-        return Response(answer.status, _headers(answer.head), answer.body)
+        return passed
 
 
 def _headers(head: Iterable[bytes]) -> dict[str, str]:

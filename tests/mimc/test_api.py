@@ -226,3 +226,21 @@ def test_an_answer_that_repeats_our_secret_is_withheld() -> None:
     with world(answering(http(b'{"code":400,"got":"the-own-secret"}', b"400 Bad"))) as it:
         answer = it.call("push p2p", {"msg": "hi"})
     assert answer == TransportFailure("answer repeats our credentials", FailureKind.WITHHELD)
+
+
+@pytest.mark.parametrize("acting", [ALICE, Acting("system", is_service=True)], ids=["user", "service"])
+def test_what_a_user_wrote_is_passed_on_whatever_it_is(acting: Acting) -> None:
+    """Who knows the appKey could close a group to all others by writing it there."""
+    raw = b'{"code":200,"message":"success","data":{"messages":[{"payload":"the-own-key dGhlLW93bi1zZWNyZXQ="}]}}'
+    with world(answers(http(raw), http(raw), http(raw, b"400 Bad"), http(b"<p>the-own-key"))) as it:
+        for name in ("history p2t query", "topic query"):
+            answer = it.call(name, {}, acting)
+            assert isinstance(answer, Response)
+            assert answer.body == raw
+        for _ in range(2):  # neither is a success of MIMC's
+            assert isinstance(it.call("history p2t query", {}, acting), TransportFailure)
+
+
+def test_a_success_whose_headers_repeat_our_secret_is_withheld() -> None:
+    with world(answering(http(b'{"code":200}', headers=b"X-Asked: the-own-secret\r\n"))) as it:
+        assert isinstance(it.call("topic query"), TransportFailure)
