@@ -23,6 +23,11 @@ class Response:
     body: bytes = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Prevented(Response):
+    """What another call was answered, without which the one that was asked for could not leave."""
+
+
 class FailureKind(StrEnum):
     """How far a request without a response that we can use got."""
 

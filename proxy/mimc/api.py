@@ -8,7 +8,7 @@ from typing import Protocol
 
 import pycurl
 
-from proxy.domain.transfers import FailureKind, Paused, Response, TransportFailure
+from proxy.domain.transfers import FailureKind, Paused, Prevented, Response, TransportFailure
 from proxy.mimc.api_request import ApiRequest, Prepared, with_credentials
 from proxy.mimc.calls import Proof
 from proxy.mimc.connection import HEADERS, Connection, Limits, PerThread
@@ -48,10 +48,8 @@ class MimcApi:
         if asked.is_service or asked.call.proof is Proof.BODY:
             return self._send(app, asked, None)
         token = self._users.of(app, asked.account)
-        if isinstance(token, TransportFailure):
-            return replace(token, kind=FailureKind.NOT_SENT)  # the call itself has not left
         if not isinstance(token, UserToken):
-            return token
+            return _without_a_token(token)
         answer = self._send(app, asked, token)
         if not is_refusal(answer):
             return answer
@@ -76,6 +74,17 @@ class MimcApi:
 def _is_there(answer: Response) -> bool:
     """A refusal of MIMC's own may come with any status: no text says with which."""
     return answer.status < 500 or code_of(answer) is not None
+
+
+def _without_a_token(answer: Answered | Paused) -> Answered | Paused:
+    """Of the call itself nothing has left, whatever became of the token call."""
+    match answer:
+        case Response(status, headers, body):
+            return Prevented(status, headers, body)
+        case TransportFailure():
+            return replace(answer, kind=FailureKind.NOT_SENT)
+        case _:
+            return answer
 
 
 def _has_done_nothing(answer: Answered | Paused) -> bool:

@@ -12,7 +12,7 @@ from proxy.domain.idempotency import (
     Running,
     answer_to_keep,
 )
-from proxy.domain.transfers import Paused, Response, TransportFailure
+from proxy.domain.transfers import Paused, Prevented, Response, TransportFailure
 from proxy.errors import Refusal
 from proxy.ports import Idempotency
 
@@ -39,10 +39,10 @@ def call_once(
         book.cut_off(begun)  # how far it came is not known
         raise
     match ended:
+        case Prevented() | TransportFailure(sent=False) | Paused():
+            book.abandon(begun)
+        case TransportFailure():
+            book.cut_off(begun)
         case Response():
             book.end(begun, answer_to_keep(ended))
-        case TransportFailure(sent=True):
-            book.cut_off(begun)
-        case TransportFailure() | Paused():
-            book.abandon(begun)
     return ended

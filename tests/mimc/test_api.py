@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from proxy.domain.service_state import BreakerRules
-from proxy.domain.transfers import FailureKind, Paused, Response, TransportFailure
+from proxy.domain.transfers import FailureKind, Paused, Prevented, Response, TransportFailure
 from proxy.mimc.api import MimcApi
 from proxy.mimc.api_request import Acting, Asked, Prepared, prepare, read_members
 from proxy.mimc.calls import CALLS
@@ -118,20 +118,25 @@ def test_the_answer_comes_back_as_it_is() -> None:
     assert answer.headers["content-type"] == "application/json;charset=UTF-8"
 
 
-def test_where_no_token_came_the_call_has_not_left() -> None:
-    with world(answering(GOOD)) as it:
-        it.tokens.answer = TransportFailure("no answer in time", FailureKind.TIMED_OUT)
-        answer = it.call("topic leave")
-    assert answer == TransportFailure("no answer in time", FailureKind.NOT_SENT)
-    assert not it.service.requests
-
-
 def test_where_there_is_no_token_its_answer_is_the_answer() -> None:
-    refused = Response(200, {}, b'{"code":401,"message":"app authentication fail","data":null}')
-    for said in (refused, Paused(3)):
-        with world(answering(GOOD)) as it:
+    refused = b'{"code":401,"message":"app authentication fail","data":null}'
+    with world(answering(GOOD)) as it:
+        for said, answer in ((Response(200, {}, refused), Prevented(200, {}, refused)), (Paused(3), Paused(3))):
             it.tokens.answer = said
-            assert it.call("topic list") is said
+            assert it.call("topic list") == answer
+        assert not it.service.requests
+
+
+@pytest.mark.parametrize("kind", [FailureKind.TIMED_OUT, FailureKind.BROKEN, FailureKind.WITHHELD])
+def test_a_change_that_waited_for_a_token_in_vain_has_not_left(kind: FailureKind) -> None:
+    """Its client may repeat it at once; a key of it is free again."""
+    with world(answering(GOOD)) as it:
+        it.tokens.answer = TransportFailure("no answer in time", kind)
+        answer = it.call("topic leave")
+        assert isinstance(answer, TransportFailure)
+        assert (answer.reason, answer.sent) == ("no answer in time", False)
+        it.tokens.answer = Response(200, {}, b'{"code":500,"message":"busy"}')
+        assert isinstance(it.call("topic leave"), Prevented)
         assert not it.service.requests
 
 

@@ -18,7 +18,7 @@ from proxy.domain.idempotency import (
     call_of,
 )
 from proxy.domain.times import MS
-from proxy.domain.transfers import FailureKind, Paused, Response, TransportFailure
+from proxy.domain.transfers import FailureKind, Paused, Prevented, Response, TransportFailure
 from proxy.errors import NotAllowed, StoreUnavailable
 from proxy.store import keys
 from proxy.store.connection import Store
@@ -181,6 +181,7 @@ def test_a_store_that_went_away_meanwhile_leaves_a_call_that_may_have_been_sent(
         (TransportFailure("echo", FailureKind.WITHHELD), MayHaveBeenSent()),
         (TransportFailure("unreachable", FailureKind.UNREACHABLE), "made again"),
         (TransportFailure("no place", FailureKind.NOT_SENT), "made again"),
+        (Prevented(200, {}, b'{"code":500}'), "made again"),
         (Paused(3.0), "made again"),
     ],
 )
