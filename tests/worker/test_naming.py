@@ -180,7 +180,9 @@ def test_of_very_many_that_lack_a_name_some_wait_and_the_others_show_the_account
         while len(await titles(relay)) < 100:
             await one.worker.claim()
         server.go_on.set()
-        await one.worker.drained()
+        while len(await titles(relay)) < len(senders):  # on a slow machine some were given up before all were read
+            await one.worker.claim()
+            await one.worker.drained()
         assert len(await titles(relay)) == len(senders)
         assert one.consumer.in_flight.free == 128
 
