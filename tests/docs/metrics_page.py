@@ -20,6 +20,9 @@ Web processes of one machine answer together; each worker speaks for itself, so 
 or in the spool is read when the web is asked, and is the same on every web that shares it: take the maximum. A series
 with labels is there once something was counted in it. Labels are closed sets of ours or of the providers' documents: no
 account, no token, nothing personal. There are no exemplars.
+
+The alert rules are in [ops/prometheus/rules.yml](../ops/prometheus/rules.yml), and what to do about each in
+[operations.md](operations.md#alert-rules).
 """
 
 PARTS: Mapping[str, str] = {
