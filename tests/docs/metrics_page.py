@@ -22,7 +22,8 @@ with labels is there once something was counted in it. Labels are closed sets of
 account, no token, nothing personal. There are no exemplars.
 
 The alert rules are in [ops/prometheus/rules.yml](../ops/prometheus/rules.yml), and what to do about each in
-[operations.md](operations.md#alert-rules).
+[operations.md](operations.md#alert-rules); a dashboard for Grafana is in
+[ops/grafana/dashboard.json](../ops/grafana/dashboard.json).
 """
 
 PARTS: Mapping[str, str] = {
