@@ -49,7 +49,7 @@ system: env ## the tests that start real processes
 	@$(BIN)/pytest -q -n $(WORKERS) --maxschedchunk 1 -m "system and not trial"
 
 trials: env ## the long ones of the tests, the audited auditor among them, and bench and soak at their smallest
-	@$(BIN)/pytest -q -n 2 -m trial
+	@$(BIN)/pytest -q -rs -n 2 -m trial
 
 bench: env ## CPU and rates as ratios, side by side, in a table (5 minutes; QUICK=1 for a short try)
 	@$(BIN)/python -m tests.bench $(if $(QUICK),--quick)
