@@ -30,7 +30,7 @@ from proxy.web.body import MAX_JSON, read_body
 from proxy.web.callers import Caller, current_caller, require
 from proxy.web.cors import require_origin
 from proxy.web.handed_on import handed_on, status_of
-from proxy.web.idempotency import call_asked, known_answer
+from proxy.web.idempotency import call_asked, known_answer, spend_key
 from proxy.web.limits import Limited, take_quota
 
 T = TypeVar("T")
@@ -102,6 +102,8 @@ def _once(caller: Authenticated | ApiKey, section: str, content: bytes, leave: C
     named = call_asked(caller, section, content)
     if named is None:
         return leave()
+    if isinstance(caller, Authenticated):
+        spend_key(caller.app_account)
     services = current_services()
     lease = _TRIES * services.settings.token.timeout + _SPARE
     return call_once(_opened(services.idempotency), named, services.store_now(), lease, leave)

@@ -8,6 +8,8 @@ from flask import Response as WebResponse
 from proxy.auth import Authenticated
 from proxy.domain.api_keys import ApiKey
 from proxy.domain.idempotency import (
+    KEPT_FOR,
+    MOST_CALLS_OF_A_USER,
     MOST_CHARACTERS,
     Answered,
     Call,
@@ -17,11 +19,13 @@ from proxy.domain.idempotency import (
     call_of,
     read_key,
 )
+from proxy.domain.limits import Budget
 from proxy.domain.times import MS
-from proxy.errors import BadRequest
-from proxy.web import current_request
+from proxy.errors import BadRequest, StoreUnavailable
+from proxy.web import current_request, current_services
 from proxy.web.access import add_log_context
 from proxy.web.envelope import SECURITY_HEADERS, PlainAnswer, envelope
+from proxy.web.limits import Limited, count_uncounted, too_often
 
 _NAME = "Idempotency-Key"
 _SECOND_MS = timedelta(seconds=1) // MS
@@ -42,6 +46,18 @@ def call_asked(caller: Authenticated | ApiKey, section: str, body: bytes) -> Cal
     who = f"user {caller.app_account}" if isinstance(caller, Authenticated) else f"key {caller.id}"
     content = asked.query_string + b"\n" + body
     return call_of(key, who, asked.method, asked.path.rstrip("/"), section, content)
+
+
+def spend_key(account: str) -> None:
+    """Counts a user's call with a key, which the store keeps for a day. Raises HttpRefusal 429."""
+    budget = Budget("idempotency_keys_per_account", MOST_CALLS_OF_A_USER, KEPT_FOR // MS, account)
+    try:
+        exceeded = current_services().admission.spend([budget], None)
+    except StoreUnavailable:
+        count_uncounted(Limited.CLIENT)
+        return
+    if exceeded:
+        raise too_often(Limited.CLIENT, exceeded)
 
 
 def known_answer(known: Answered | Running | Different | MayHaveBeenSent) -> WebResponse:

@@ -263,6 +263,17 @@ def test_the_largest_message_passes_and_a_larger_one_is_refused_by_name(world: A
     assert (answer.status_code, json_of(answer)["message"].partition(":")[0]) == (400, "msg")
 
 
+def test_a_user_in_a_loop_fills_the_store_with_keys_no_further_than_a_day_allows() -> None:
+    """Each is kept for a day. Without one the call is made, and a service has as many as it may call."""
+    with api_world() as world:
+        leave = next(call for call in CALLS if call.name == "topic leave")
+        world.admission.spent[("idempotency_keys_per_account", "1000")] = 60.0
+        refused = world.make(leave, {**bearer(), "Idempotency-Key": "k"})
+        assert (refused.status_code, refused.headers["Retry-After"]) == (429, "60")
+        assert world.make(leave, bearer()).status_code == 200
+        assert len(world.service.requests) == 1
+
+
 def test_a_page_of_another_origin_may_not_call(world: ApiWorld) -> None:
     topics = next(call for call in CALLS if call.name == "topic list")
     assert world.make(topics, {**bearer(), "Origin": ORIGIN}).status_code == 200

@@ -6,9 +6,9 @@ from flask import Response
 from proxy.auth import Authenticated
 from proxy.domain.api_keys import ApiKey
 from proxy.domain.idempotency import Answered, Call, Different, MayHaveBeenSent, Running
-from proxy.errors import BadRequest
+from proxy.errors import BadRequest, StoreUnavailable
 from proxy.web import current_notes
-from proxy.web.idempotency import call_asked, known_answer
+from proxy.web.idempotency import call_asked, known_answer, spend_key
 from tests.web.world import NOW, World
 
 ANN, BOT = Authenticated("ann", None, "jwt"), ApiKey("0123456789abcdef", "bot", "main", "ann", frozenset(), NOW)
@@ -80,3 +80,12 @@ def test_why_there_is_no_answer_is_said_in_the_envelope(
     assert answer.json["code"] == status
     assert words in answer.json["message"]
     assert answer.headers.get("Retry-After") == ("2" if status == 409 else None)
+
+
+def test_without_the_counters_a_key_is_not_counted() -> None:
+    world = World()
+    world.admission.failure = StoreUnavailable("the store did not answer")
+    with world.app.test_request_context():
+        current_notes().facts = {}
+        spend_key("ann")
+        assert current_notes().facts == {"limiter": "unavailable"}
