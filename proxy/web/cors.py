@@ -20,6 +20,11 @@ from proxy.web.envelope import answer_http_error
 
 PAGE_HEADER = "X-App-Proxy"  # goes along with a cookie: a foreign page cannot add it without asking first
 CLIENT_PATHS = ("/api/", "/auth/")
+# to MIMC's own calls; the last five are dropped, but a page that still sends one would not get to call at all
+_OF_CALLS = (
+    "Idempotency-Key", "appId", "topicId", "startUuid",
+    "token", "appAccount", "appAccountEncode", "appKey", "appSecret",
+)  # fmt: skip
 
 
 def init_cors(app: Flask) -> None:
@@ -82,7 +87,7 @@ def _asked_with(settings: Settings) -> list[str]:
     """The headers with which a page may call."""
     names = ["Authorization", "Content-Type", "If-Match", "X-Request-Id"]
     names += [PAGE_HEADER] * _cookies_count(settings.auth)
-    return names + (["Idempotency-Key", "appId", "topicId", "startUuid"] if settings.families else [])
+    return names + ([*_OF_CALLS] if settings.families else [])
 
 
 def _cookies_count(auth: AuthSettings) -> bool:
