@@ -203,10 +203,10 @@ def test_a_push_to_several_counts_as_many() -> None:
 
 
 def test_a_query_goes_along_in_one_spelling() -> None:
-    given = asked(query=[("accounts", "bob,张三"), ("new", "1 2")], topic_id="7")
+    given = asked(query=[("accounts", "bob,张三"), ("new", "1 2"), ("credentials", "a")], topic_id="7")
     assert (
         sent("topic kick", given).target
-        == f"/api/topic/{APP_ID}/7/accounts?accounts=bob%2C%E5%BC%A0%E4%B8%89&new=1%202"
+        == f"/api/topic/{APP_ID}/7/accounts?accounts=bob%2C%E5%BC%A0%E4%B8%89&new=1%202&credentials=a"
     )
 
 
