@@ -5,6 +5,7 @@ import json
 import re
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, requires
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -106,10 +107,14 @@ def test_every_variable_is_a_setting_and_the_ports_agree(service: str, tmp_path:
 def test_nginx_finds_the_web_and_is_believed(tmp_path: Path) -> None:
     site = (ROOT / "config/nginx.conf").read_text()
     settings = settings_of("web", tmp_path)
-    assert SERVICES["nginx"]["network_mode"] == "service:web"
-    assert f"server {settings.server.bind};" in site
-    assert "127.0.0.1" in {str(it.network_address) for it in settings.limits.trusted_proxies if not isinstance(it, str)}
-    assert {port_of(it) for it in SERVICES["web"]["ports"]} == set(re.findall(r"listen (\d+)", site))
+    web, nginx = (SERVICES[name]["networks"]["front"]["ipv4_address"] for name in ("web", "nginx"))
+    ((usual, here),) = re.findall(r"sed 's/([^/]+)/([^/]+)/'", SERVICES["nginx"]["entrypoint"][-1])
+    assert site.count(usual) == 1
+    assert here == f"server {web}:{port_of(settings.server.bind)};"
+    assert [str(it) for it in settings.limits.trusted_proxies] == [f"{nginx}/32"]
+    (subnet,) = COMPOSE["networks"]["front"]["ipam"]["config"]
+    assert {ip_address(web), ip_address(nginx)} <= set(ip_network(subnet["subnet"]).hosts())
+    assert {port_of(it) for it in SERVICES["nginx"]["ports"]} == set(re.findall(r"listen (\d+)", site))
     assert "/etc/nginx/tls/" in site
 
 
@@ -145,7 +150,7 @@ def test_a_container_may_end_its_work(service: str, grace: timedelta) -> None:
 def test_only_what_must_be_is_open() -> None:
     assert [name for name in ("web", "worker") if not SERVICES[name]["read_only"]] == []
     assert [name for name in ("web", "worker") if SERVICES[name]["cap_drop"] != ["ALL"]] == []
-    ports = {name: it["ports"] for name, it in SERVICES.items() if "ports" in it and name != "web"}
+    ports = {name: it["ports"] for name, it in SERVICES.items() if "ports" in it and name != "nginx"}
     assert [it for each in ports.values() for it in each if not it.startswith("127.0.0.1:")] == []
     assert " ".join(SERVICES["worker"]["command"]) == PROCFILE["worker"]
 
