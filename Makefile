@@ -43,7 +43,7 @@ types: env ## mypy --strict
 	@$(BIN)/mypy
 
 unit: env ## the tests that start no process
-	@$(BIN)/pytest -q -n 3 -m "not system"
+	@$(BIN)/pytest -q -n 4 -m "not system"
 
 system: env ## the tests that start real processes
 	@$(BIN)/pytest -q -n $(WORKERS) --maxschedchunk 1 -m "system and not trial"
