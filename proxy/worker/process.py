@@ -116,7 +116,8 @@ class Worker:
         for lane in self._lanes:
             lane.close()
         log.info("worker drains", in_flight=self.leases.count())
-        await asyncio.wait(claiming, timeout=_LAST_CLAIM_S)  # a read that is cancelled would strand what it brings
+        if self.pauses_known.is_set():  # else none has begun; a read that is cancelled would strand what it brings
+            await asyncio.wait(claiming, timeout=_LAST_CLAIM_S)
         await cancel_all(claiming)
         try:
             async with asyncio.timeout(self.drain.total_seconds()):
