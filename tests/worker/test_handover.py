@@ -253,7 +253,8 @@ def test_one_broken_record_does_not_hold_up_what_was_appended_with_it(on_phones:
 def test_one_message_that_cannot_be_appended_does_not_hold_up_the_others(on_phones: OnLane) -> None:
     async def scenario(bench: LaneBench) -> None:
         plan = Plan(bench)
-        await bench.redis.set(marks_of(bench.redis.layout, bench.lane.app_id, "broken"), "no hash")
+        bucket = marks_of(bench.redis.layout, bench.lane.app_id, "broken")
+        await bench.redis.set(bucket, "no hash")
         chunks = [
             plan.chunk([(bench.lane, plan.job(who))], message) for who, message in (("ben", "broken"), ("cai", "m1"))
         ]
@@ -263,6 +264,7 @@ def test_one_message_that_cannot_be_appended_does_not_hold_up_the_others(on_phon
         await bench.worker.drained()
         assert bench.sent == [["cai-token"]]
         await bench.nothing_is_left()
+        await bench.redis.delete(bucket)  # other tests have marks in it
 
     on_phones(scenario)
 
