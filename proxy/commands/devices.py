@@ -1,26 +1,38 @@
-"""`app-proxy devices`: what is registered, what was removed, and the way back. A line of JSON for each device."""
+"""`app-proxy devices`: what is registered, moving it in and out, what was removed, and the way back.
 
+A line of JSON for each device.
+"""
+
+import sys
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import click
 
+from proxy.auth.credentials import account_of
 from proxy.commands import Commands, as_json, config_option, store_clock, store_of
 from proxy.commands.time_params import Moment
 from proxy.configuration import load_settings
-from proxy.domain.devices import Device, fingerprint
+from proxy.domain.devices import Device, ImportResult, fingerprint
 from proxy.domain.previews import Preview
+from proxy.errors import ProxyError, StoreUnavailable
 from proxy.settings import Settings
 from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.devices.removed import RedisRemovedDevices, RemovedDevice
 from proxy.store.devices.restoring import RestoreResult
+from proxy.usecases.import_devices import Rules, exported, read_lines, waves
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _KEPT = timedelta(days=7)
 _RELEASED = timedelta(hours=1)
+_CALL_S = 15.0  # each takes milliseconds; a store that is saving may take longer
+_TOGETHER = 500  # lines that share round trips
 
 
 @click.group(cls=Commands)
@@ -46,6 +58,74 @@ def which_removed(command: F) -> F:
     command = click.option("--since", type=Moment(), help="Only what was removed since then.")(command)
     command = click.option("--account", help="Only this account's.")(command)
     return config_option(click.option("--app", help="Only this section.")(command))
+
+
+@devices.command("export")
+@config_option
+@click.option("--app", help="Only this section.")
+@click.option("--with-push-tokens", is_flag=True, help="Needed: the lines are secrets, by which phones are reached.")
+def export_devices(config: Path | None, app: str | None, with_push_tokens: bool) -> None:
+    """One line of JSON for each registered device, WITH ITS PUSH TOKEN, as `devices import` reads it.
+
+    Keep the file as you keep passwords, and delete it afterwards. A device that changes meanwhile may be missed, or
+    come twice, which an import does not mind.
+    """
+    if not with_push_tokens:
+        raise click.UsageError("the lines hold push tokens, which are secrets: say --with-push-tokens")
+    settings = load_settings(config)
+    registry = RedisDeviceRegistry(store_of(settings, at_least_s=_CALL_S), _app_ids(settings))
+    for name in _sections(settings, app):
+        for device in registry.all_devices(name):
+            click.echo(as_json(exported(device)))
+
+
+@devices.command("import")
+@config_option
+@click.argument("file")
+@click.option("--app", help="The section of all lines, whatever they say.")
+@click.option("--dry-run", is_flag=True, help="Only count what would become of them.")
+@click.option("--from-line", type=click.IntRange(1), default=1, help="Go on there, after an interruption.")
+def import_devices(config: Path | None, file: str, app: str | None, dry_run: bool, from_line: int) -> None:
+    """Register the devices of FILE (-: stdin), a JSON object in each line.
+
+    A line is what PUT /api/devices/{device_id} takes, and "account", "device_id" and "registered_at", a time with its
+    offset. What was registered here at that time or later stays as it is, and what a provider has called dead since
+    does not come back. Of a line that is wrong its number and the fault are told, and the others go on; the exit code
+    is 1 then. Repeating it changes nothing, so after an interruption the same command goes on, too.
+    """
+    settings = load_settings(config)
+    section = _sections(settings, app)[0] if app else None
+    registry = RedisDeviceRegistry(
+        store_of(settings, at_least_s=_CALL_S),
+        _app_ids(settings),
+        settings.devices.per_account,
+        replicas=settings.store.replicas,
+    )
+    lines = read_lines(_opened(file), Rules(settings.apps, section, account_of, store_clock(settings)()))
+    counts, number, began = Counter[str](), 0, time.monotonic()
+    shows_progress = sys.stderr.isatty()
+    chosen = (line for line in lines if line.number >= from_line)
+    while some := list(islice(chosen, _TOGETHER)):
+        for line in some:
+            if line.device is None:
+                counts["wrong"] += 1
+                click.echo(f"line {line.number}: {line.fault}", err=True)
+        try:
+            for wave in waves(line.device for line in some if line.device):
+                counts.update(it.value for it in registry.import_all(wave, only_ask=dry_run))
+        except StoreUnavailable:
+            click.echo(f"stopped: --from-line {some[0].number} goes on", err=True)
+            raise
+        number = some[-1].number
+        if shows_progress:
+            rate = sum(counts.values()) / max(time.monotonic() - began, 0.001)
+            click.echo(f"\r{number:,} lines, {rate:,.0f}/s ", nl=False, err=True)
+    if shows_progress and number:
+        click.echo("", err=True)
+    told = {it.value: counts[it.value] for it in ImportResult}
+    click.echo(as_json({"lines": sum(counts.values()), "dry_run": dry_run, **told, "wrong": counts["wrong"]}))
+    if counts["wrong"]:
+        raise ProxyError(f"{counts['wrong']} lines are wrong")
 
 
 @devices.command("removed")
@@ -94,6 +174,14 @@ def release(config: Path | None, app: str) -> None:
     until = store_clock(settings)() + _RELEASED
     _removed_devices(settings).release(section, until)
     click.echo(as_json({"app": section, "released_until": until.isoformat(timespec="seconds")}))
+
+
+def _opened(file: str) -> BinaryIO:
+    try:
+        opened: BinaryIO = click.get_current_context().with_resource(click.open_file(file, "rb"))
+    except OSError as error:
+        raise click.BadParameter(f"cannot be opened: {error.strerror}", param_hint="FILE") from None
+    return opened
 
 
 def _chosen(

@@ -173,6 +173,16 @@ class LaneRead:
     is_paused: bool
 
 
+class ImportResult(StrEnum):
+    """What became, or would become, of a registration that another store has told."""
+
+    DONE = "imported"
+    SAME = "here already"
+    OLDER = "older than what is here"
+    REMOVED = "called dead by a provider since"
+    NO_ROOM = "no room in the account"
+
+
 class RemovalResult(Enum):
     """What became of a registration that was to be removed."""
 

@@ -7,6 +7,7 @@ it serves threads and event loops, and a test that ends it wherever it likes.
 
 from collections.abc import Generator, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any, TypeVar
 
 from proxy.errors import StoreUnavailable
@@ -34,6 +35,32 @@ def take_steps(store: Store, steps: Steps[T], replicas: int = 0) -> T:
     except StopIteration as end:
         found: T = end.value
         return found
+
+
+def take_together(store: Store, operations: Sequence[Steps[T]], replicas: int = 0) -> list[T]:
+    """What each of many operations returns that have nothing to do with each other; their steps share round trips.
+
+    The first that raises something ends all of them, wherever they are.
+    """
+    found: dict[int, T] = {}
+    under_way: dict[int, Sequence[Command]] = {}
+
+    def go_on(number: int, answers: list[Any] | None) -> None:
+        try:
+            under_way[number] = operations[number].send(answers)  # type: ignore[arg-type]  # None begins it
+        except StopIteration as end:
+            under_way.pop(number, None)
+            found[number] = end.value
+
+    for number in range(len(operations)):
+        go_on(number, None)
+    while under_way:
+        asked = list(under_way.items())
+        commands = [one for _, its in asked for one in its]
+        answers = iter(_take(store, commands, replicas if store.is_cluster else 0))
+        for number, its in asked:
+            go_on(number, list(islice(answers, len(its))))
+    return [found[number] for number in range(len(operations))]
 
 
 def _take(store: Store, commands: Sequence[Command], replicas: int) -> list[Any]:

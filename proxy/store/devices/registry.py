@@ -9,16 +9,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from proxy.domain.callbacks import account_digest
-from proxy.domain.devices import Device, Registered
-from proxy.store.connection import Commands
+from proxy.domain.devices import Device, ImportResult, Registered
+from proxy.errors import StoreUnavailable
+from proxy.store.connection import Commands, Store
 from proxy.store.devices.changing import ChangingDevices
-from proxy.store.devices.registering import registering, signing_out
+from proxy.store.devices.registering import importing, registering, signing_out
 from proxy.store.devices.registrations import registration_parts
 from proxy.store.keys import Layout
 from proxy.store.records import device_or_none
 from proxy.store.scripts import Command, ask_now
+from proxy.store.steps import take_together
 
 _TOGETHER = 200  # accounts that are read at once
+_A_SCAN = 1000  # names looked at in one call: 0.2 ms of the store's time
+_TRIES = 3  # where others change the same registration
 
 
 class RedisDeviceRegistry(ChangingDevices):
@@ -26,6 +30,20 @@ class RedisDeviceRegistry(ChangingDevices):
 
     def register(self, device: Device) -> Registered:
         return self._take(registering(self._change(device.app), device, self._per_account))
+
+    def import_all(self, devices: Sequence[Device], *, only_ask: bool = False) -> list[ImportResult]:
+        """Register what another store says, together. No two have an account or a push token in common."""
+        steps = [importing(self._change(it.app), it, self._per_account, only_ask=only_ask) for it in devices]
+        found = take_together(self._store, steps, self._replicas)
+        return [it or self._import_alone(device) for it, device in zip(found, devices, strict=True)]
+
+    def _import_alone(self, device: Device) -> ImportResult:
+        """After another change of the same came between."""
+        for _ in range(_TRIES):
+            found = self._take(importing(self._change(device.app), device, self._per_account, only_ask=False))
+            if found is not None:
+                return found
+        raise StoreUnavailable("a registration changes all the time")
 
     def devices_of(self, app: str, account: str) -> list[Device]:
         """This account's devices, oldest registration first."""
@@ -41,13 +59,16 @@ class RedisDeviceRegistry(ChangingDevices):
         return self._take(signing_out(self._change(app), account_digest(account), device_id))
 
     def all_devices(self, app: str) -> Iterator[Device]:
-        """Every device of a section, in no order, found by scanning: for the command line, not for requests."""
+        """Every device of a section, in no order, found by scanning: for the command line, not for requests.
+
+        A page at a time, however many there are. One that changes meanwhile may be missed or come twice.
+        """
         layout, app_id = self._store.layout, self._app_ids[app]
         pattern = in_any_shard(layout, lambda shard: layout.account_prefix(app_id, app, shard))
-        names = self._store.call(partial(_scanned, pattern=pattern))
-        for start in range(0, len(names), _TOGETHER):
-            some = {name: name.rpartition(":")[2] for name in names[start : start + _TOGETHER]}
-            yield from self._store.call(partial(_owned, layout=layout, app_id=app_id, app=app, names=some))
+        for page in scanned(self._store, pattern):
+            for start in range(0, len(page), _TOGETHER):
+                some = {name: name.rpartition(":")[2] for name in page[start : start + _TOGETHER]}
+                yield from self._store.call(partial(_owned, layout=layout, app_id=app_id, app=app, names=some))
 
 
 def in_any_shard(layout: Layout, prefix_of: Callable[[int], str]) -> str:
@@ -77,5 +98,17 @@ def _owned(redis: Commands, layout: Layout, app_id: str, app: str, names: Mappin
     return [device for device in found if device]
 
 
-def _scanned(redis: Commands, pattern: str) -> list[str]:
-    return list(dict.fromkeys(key.decode() for key in redis.scan_iter(match=pattern, count=500)))
+def scanned(store: Store, pattern: str) -> Iterator[list[str]]:
+    """The names of all keys that are like this, in pages; while keys come and go, one may come twice."""
+    for place in range(store.call(lambda redis: len(redis.servers()))):
+        cursor = 0
+        while True:
+            cursor, page = store.call(partial(_page, place=place, cursor=cursor, pattern=pattern))
+            yield list(dict.fromkeys(name.decode() for name in page))
+            if cursor == 0:
+                break
+
+
+def _page(redis: Commands, place: int, cursor: int, pattern: str) -> tuple[int, list[bytes]]:
+    found: tuple[int, list[bytes]] = redis.servers()[place].scan(cursor, match=pattern, count=_A_SCAN)
+    return found

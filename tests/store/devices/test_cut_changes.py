@@ -21,7 +21,7 @@ from proxy.errors import StoreUnavailable
 from proxy.store.connection import Store
 from proxy.store.devices.addresses import RedisAddresses
 from proxy.store.devices.changes import Change, change
-from proxy.store.devices.registering import registering, signing_out
+from proxy.store.devices.registering import importing, registering, signing_out
 from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.devices.removal import CountFirst, RemovalGuard, removing
 from proxy.store.devices.removed import RedisRemovedDevices
@@ -35,6 +35,7 @@ FCM, OWN = Address(Platform.HTTP, "fcm:1"), Address(Platform.HTTP, "own:1")
 PHONE = replace(device(), fallbacks=(FCM, OWN))
 AGAIN = replace(device(push_token="c3", registered_at=NOON + SECOND), fallbacks=(OWN, Address(Platform.HTTP, "fcm:2")))
 CAIS = device("cai", "cais", registered_at=NOON + SECOND)
+CAIS_OF_OLD = replace(CAIS, push_token=OWN.push_token, platform=OWN.platform, registered_at=NOON - SECOND)
 CAIS_WHOLE = replace(PHONE, account="cai", device_id="cais", registered_at=NOON + SECOND)
 OTHER_ID = replace(PHONE, device_id="other", registered_at=NOON + SECOND)
 PADS = [device("ben", f"pad-{n}", f"pad{n}", NOON + n * SECOND) for n in range(1, 4)]
@@ -52,6 +53,9 @@ class World:
 
     def register(self, one: Device) -> Steps[Any]:
         return registering(self.change(), one, self.per_account)
+
+    def bring(self, one: Device) -> Steps[Any]:
+        return importing(self.change(), one, self.per_account, only_ask=False)
 
     def sign_out(self, account: str, device_id: str) -> Steps[Any]:
         return signing_out(self.change(), account_digest(account), device_id)
@@ -179,6 +183,7 @@ CASES = [
     Case("a first registration", [], lambda it: it.register(PHONE), [PHONE]),
     Case("the same again", [PHONE], lambda it: it.register(PHONE), [PHONE]),
     Case("other push tokens", [PHONE], lambda it: it.register(AGAIN), [AGAIN]),
+    Case("an import", [replace(PHONE, registered_at=NOON - SECOND), CAIS_OF_OLD], lambda it: it.bring(PHONE), [PHONE]),
     TAKEN,
     Case("another's with all", [PHONE, device("cai", "cais", "c9")], lambda it: it.register(CAIS_WHOLE), [CAIS_WHOLE]),
     Case("another id", [PHONE], lambda it: it.register(OTHER_ID), [OTHER_ID]),
