@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar, cast
 
 import click
 
@@ -178,10 +178,9 @@ def release(config: Path | None, app: str) -> None:
 
 def _opened(file: str) -> BinaryIO:
     try:
-        opened: BinaryIO = click.get_current_context().with_resource(click.open_file(file, "rb"))
+        return cast(BinaryIO, click.get_current_context().with_resource(click.open_file(file, "rb")))
     except OSError as error:
         raise click.BadParameter(f"cannot be opened: {error.strerror}", param_hint="FILE") from None
-    return opened
 
 
 def _chosen(

@@ -30,6 +30,7 @@ class Scope(StrEnum):
     HISTORY_READ = "history:read"
     PRESENCE_READ = "presence:read"
     DEVICES_READ = "devices:read"
+    DEVICES_WRITE = "devices:write"  # of any account
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Where a signed-in user's devices are reached."""
 
+from dataclasses import dataclass
+
 from flask import Blueprint, Response
 
 from proxy.auth import Authenticated, account_of
@@ -10,7 +12,7 @@ from proxy.usecases.register_device import check_device_id, choose_section, read
 from proxy.web import current_request, current_services
 from proxy.web.access import add_log_context, audit
 from proxy.web.body import read_object
-from proxy.web.callers import Caller, current_caller, current_user, require
+from proxy.web.callers import Caller, current_caller, require
 from proxy.web.cors import require_origin
 from proxy.web.envelope import envelope
 from proxy.web.limits import Limited
@@ -18,21 +20,21 @@ from proxy.web.query import asked_in_query, asked_section
 
 bp = Blueprint("devices", __name__, url_prefix="/api/devices")
 
-_SCOPE = "devices:read"  # as a text: where no API key counts, its module is not loaded
+_READ, _WRITE = "devices:read", "devices:write"  # as texts: where no API key counts, their module is not loaded
 
 
 @bp.put("/<device_id>")
-@require(Caller.USER, Limited.CLIENT)
+@require(Caller.CLIENT, Limited.CLIENT)
 def register(device_id: str) -> Response:
     """Registers, or replaces what was registered under this id. The push token moves here from wherever it was."""
     services = current_services()
-    user = current_user()
+    whose = _whose(_WRITE)
     check_device_id(device_id)
     device = read_registration(
         read_object(current_request().environ),
         device_id=device_id,
-        account=user.app_account,
-        bound_app=user.bound_app,
+        account=whose.account,
+        bound_app=whose.bound_app,
         apps=services.settings.apps,
         now=services.store_now(),
     )
@@ -49,9 +51,9 @@ def register(device_id: str) -> Response:
     if device.fallbacks:
         facts["fallbacks"] = " ".join(f"{it.platform}:{fingerprint(it.push_token)}" for it in device.fallbacks)
     add_log_context(**facts)
-    audit("device registered", account=user.app_account, backend=user.backend, device_id=device_id, **facts)
+    audit("device registered", account=whose.account, **whose.proof, device_id=device_id, **facts)
     for oldest in registered.gone:
-        audit("device made room", account=user.app_account, app=device.app, device_id=oldest)
+        audit("device made room", account=whose.account, app=device.app, device_id=oldest)
     return envelope(200, data=_shown(device))
 
 
@@ -72,29 +74,43 @@ def list_all() -> Response:
 
 
 @bp.delete("/<device_id>")
-@require(Caller.USER, Limited.CLIENT)
+@require(Caller.CLIENT, Limited.CLIENT)
 def remove(device_id: str) -> Response:
-    user = current_user()
+    whose = _whose(_WRITE)
     check_device_id(device_id)
-    section = _section(user.bound_app)
-    if not current_services().devices.remove(section, user.app_account, device_id):
+    section = _section(whose.bound_app)
+    if not current_services().devices.remove(section, whose.account, device_id):
         raise NotFound("device_id: is not registered")
-    audit("device removed", account=user.app_account, app=section, backend=user.backend, device_id=device_id)
+    audit("device removed", account=whose.account, app=section, **whose.proof, device_id=device_id)
     return envelope(200)
 
 
-def _devices_asked_for() -> list[Device]:
+@dataclass(frozen=True)
+class _Whose:
+    """Whose devices a call is about; and what an audit line says of who asks."""
+
+    account: str
+    bound_app: str | None
+    proof: dict[str, str]
+
+
+def _whose(scope: str) -> _Whose:
     """A user's own; for a service with the scope those of the `account` in the query."""
     caller = current_caller()
     if isinstance(caller, Authenticated):
-        return current_services().devices.devices_of(_section(caller.bound_app), caller.app_account)
-    if _SCOPE not in caller.scopes:
-        raise NotAllowed(f"the API key has not the scope {_SCOPE}")
+        return _Whose(caller.app_account, caller.bound_app, {"backend": caller.backend})
+    if scope not in caller.scopes:
+        raise NotAllowed(f"the API key has not the scope {scope}")
     named = asked_in_query("account")
     account = account_of(named)
     if account is None:
         raise BadRequest("account", expected="an account in the query", got=... if named is None else named)
-    return current_services().devices.devices_of(_section(caller.app), account)
+    return _Whose(account, caller.app, {"backend": "api_key", "api_key_id": caller.id, "api_key_name": caller.name})
+
+
+def _devices_asked_for() -> list[Device]:
+    whose = _whose(_READ)
+    return current_services().devices.devices_of(_section(whose.bound_app), whose.account)
 
 
 def _section(bound_app: str | None) -> str:

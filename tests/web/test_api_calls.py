@@ -351,6 +351,6 @@ def test_a_service_with_the_scope_reads_devices_of_any_account(world: ApiWorld) 
     raw = {"QUERY_STRING": "account=\xff"}  # no UTF-8, and not in percent encoding either
     assert world.client.get("/api/devices", headers=shown, environ_overrides=raw).status_code == 400
     assert world.client.get("/api/devices?account=ann", headers=world.service_with(Scope.PUSH_SEND)).status_code == 403
-    assert world.client.delete("/api/devices/phone?app=main", headers=shown).status_code == 401
+    assert world.client.delete("/api/devices/phone?app=main&account=ann", headers=shown).status_code == 403
     mine = json_of(world.client.get("/api/devices?account=ann&app=main", headers=bearer("bob")))
     assert mine["data"] == []  # a user sees their own, whatever they ask

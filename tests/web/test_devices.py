@@ -3,14 +3,17 @@
 import json
 
 import pytest
+from structlog.testing import capture_logs
 
+from proxy.domain.api_keys import ApiKey, Scope
 from proxy.domain.devices import fingerprint
 from proxy.metrics import WEB
-from tests.web.world import World, app_section, bearer, mipush_section, other_section, settings
+from tests.web.world import NOW, World, app_section, bearer, mipush_section, other_section, settings
 
 PHONE = "/api/devices/phone"
 TOKEN = "AB" * 32
 KEY = {"platform": "apns", "push_token": TOKEN}
+CANARY = {"platform": "mipush", "push_token": "canary-token"}
 
 
 @pytest.fixture
@@ -217,3 +220,41 @@ def test_with_several_apps_the_caller_says_which(apns: dict[str, object]) -> Non
     assert world.client.get(PHONE, headers=bearer()).status_code == 400
     assert world.client.get(f"{PHONE}?app=main", headers=bearer()).status_code == 404
     assert world.client.get(f"{PHONE}?app=other", headers=bearer()).status_code == 200
+
+
+def service_of(world: World, *scopes: Scope) -> dict[str, str]:
+    shown = f"ak_{len(world.api_keys.known):064x}"
+    world.api_keys.known[shown] = ApiKey("id", "bot", "main", "system", frozenset(scopes), NOW)
+    return {"Authorization": f"Bearer {shown}"}
+
+
+def test_a_service_with_the_scope_registers_and_removes_devices_of_any_account_in_its_own_app() -> None:
+    main = app_section(mipush=mipush_section(), api=["push"])
+    world, device = World(settings({"main": main, "other": other_section()})), CANARY
+    shown = service_of(world, Scope.DEVICES_WRITE)
+    with capture_logs() as lines:
+        for path, body, status in (
+            ("?account=ann", device, 200),
+            ("?account=ann", device | {"push_token": "two words"}, 400),
+            ("?account=ann", device | {"app": "other"}, 403),
+            ("", device, 400),
+        ):
+            answer = world.client.put(f"/api/devices/phone{path}", json=body, headers=shown)
+            assert answer.status_code == status, (path, answer.text)
+        ((_, account, *_),) = world.devices.stored
+        assert account == "ann"
+        assert world.client.get("/api/devices?account=ann", headers=shown).status_code == 403
+        for path, status in (("?account=bob", 404), ("?account=ann&app=other", 403), ("?account=ann", 200)):
+            assert world.client.delete(f"/api/devices/phone{path}", headers=shown).status_code == status, path
+    assert world.devices.stored == {}
+    audited = [line for line in lines if line["event"] == "audit" and "device" in line["what"]]
+    assert [(it["what"], it["account"], it["api_key_id"]) for it in audited] == [
+        ("device registered", "ann", "id"),
+        ("device removed", "ann", "id"),
+    ]
+    assert "canary-token" not in str(lines)
+    reader = service_of(world, Scope.DEVICES_READ)
+    assert world.client.put("/api/devices/phone?account=ann", json=device, headers=reader).status_code == 403
+    own = world.client.put("/api/devices/phone?account=ann", json=device | {"app": "main"}, headers=bearer("bob"))
+    assert own.status_code == 200
+    assert [it.account for it in world.devices.stored.values()] == ["bob"]  # a user registers for themselves alone

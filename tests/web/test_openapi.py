@@ -107,7 +107,8 @@ def test_it_says_who_may_call() -> None:
         services = [it["service"] for it in security if "service" in it]
         users = guard.caller in (Caller.USER, Caller.CLIENT)
         assert [it for it in security if "service" not in it] == (USER if users else NO_PROOF), route
-        scope = scopes.get(route, Scope.DEVICES_READ) if guard.caller is Caller.CLIENT else None
+        of_devices = Scope.DEVICES_READ if route[0] == "GET" else Scope.DEVICES_WRITE
+        scope = scopes.get(route, of_devices) if guard.caller is Caller.CLIENT else None
         assert services[:1] == ([[scope]] if scope else []), route
 
 

@@ -179,7 +179,7 @@ OPERATIONS: Mapping[tuple[str, str], Json] = {
     ),
     ("PUT", "/api/devices/{device_id}"): _user(
         "devices", "register_device", "Registers a device, or replaces its registration.", success(_DEVICE),
-        (409, 415), parameters=[_DEVICE_ID], requestBody=body(_REGISTRATION),
+        (409, 415), Scope.DEVICES_WRITE, parameters=[_DEVICE_ID, _WHOSE], requestBody=body(_REGISTRATION),
     ),
     ("GET", "/api/devices/{device_id}"): _user(
         "devices", "show_device", "One device.", success(_DEVICE), (), Scope.DEVICES_READ,
@@ -187,7 +187,7 @@ OPERATIONS: Mapping[tuple[str, str], Json] = {
     ),
     ("DELETE", "/api/devices/{device_id}"): _user(
         "devices", "remove_device", "Ends a registration.", success({"type": "null"}), (),
-        parameters=[_DEVICE_ID, _APP],
+        Scope.DEVICES_WRITE, parameters=[_DEVICE_ID, _WHOSE, _APP],
     ),
     ("POST", "/api/badge"): _user(
         "alerts", "clear_badge", "The user has read a conversation, or all.",
