@@ -177,6 +177,17 @@ class AccountsDatabase:
         with self._writing() as connection:
             connection.execute(change, [to_ms(now), session_id])
 
+    def erase(self, account: str) -> bool:
+        """The user and their sessions are gone from the file too. False: there was none."""
+        with self._connection() as connection:
+            connection.execute("PRAGMA secure_delete = ON")
+        with self._writing() as connection:
+            connection.execute("DELETE FROM sessions WHERE account = ?", [account])
+            done = connection.execute("DELETE FROM users WHERE account = ?", [account]).rowcount > 0
+        with self._connection() as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return done
+
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction. It takes the lock at once: one that read first could not take it after another's write."""

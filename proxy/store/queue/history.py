@@ -70,13 +70,13 @@ class RedisHistory:
 
     def reaches_back_to(self, app: str) -> datetime | None:
         """When the oldest note was written; None where there is none."""
-        names = _streams(self._store.layout, self._app_ids[app])
+        names = streams_of_history(self._store.layout, self._app_ids[app])
         asked: list[Command] = [("XRANGE", name, "-", "+", "COUNT", 1) for name in names]
         answers = self._store.call(lambda redis: ask_now(redis, asked))
         return min((_time(entries[0][0]) for entries in answers if entries), default=None)
 
     def _all(self, app: str, since: datetime, sign: bytes) -> list[Noted]:
-        names = _streams(self._store.layout, self._app_ids[app])
+        names = streams_of_history(self._store.layout, self._app_ids[app])
         return _in_order(one for name in names for one in self._newest_first(name, since, sign))
 
     def _newest_first(self, name: str, since: datetime, sign: bytes) -> Iterator[Noted]:
@@ -153,7 +153,7 @@ class HistorySweep:
     async def _trim(self, before: datetime) -> tuple[int, datetime | None]:
         """What is left, and how old the oldest of it is. A key of another type is as if it were empty."""
         size, oldest = 0, list[datetime]()
-        every = [name for app_id in self._app_ids for name in _streams(self._redis.layout, app_id)]
+        every = [name for app_id in self._app_ids for name in streams_of_history(self._redis.layout, app_id)]
         for start in range(0, len(every), _TOGETHER):
             names = every[start : start + _TOGETHER]
             sweep = script("sweep_history")
@@ -166,7 +166,7 @@ class HistorySweep:
         return size, min(oldest, default=None)
 
 
-def _streams(layout: Layout, app_id: str) -> list[str]:
+def streams_of_history(layout: Layout, app_id: str) -> list[str]:
     names = [layout.history_new(app_id, shard) for shard in layout.all_shards]
     step = max(min(layout.shards, BUCKETS), 1)
     return names + [
