@@ -1,15 +1,19 @@
 """What the settings become."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from proxy.domain.decisions import Result
 from proxy.domain.limits import Budget
 from proxy.errors import StoreUnavailable
 from proxy.spool.inbox import SpoolingInbox
 from proxy.wiring.common import channels_on, identity_of
 from proxy.wiring.web import web_services
+from proxy.wiring.worker import as_delivered
+from proxy.worker.deliver import Channel
 from tests.store.samples import NOON
 from tests.web.world import app_section, mipush_section, other_section, settings
 
@@ -69,3 +73,14 @@ def test_a_section_reaches_phones_by_the_channels_that_are_on(tmp_path: Path) ->
     for sandbox, channels in ((True, {"apns", "apns-sandbox", "mipush"}), (False, {"apns", "mipush"})):
         section = app_section(apns=apns | {"sandbox": sandbox}, mipush=mipush_section())
         assert channels_on(settings({"main": section, "other": other_section()})) == {"main": channels, "other": set()}
+
+
+def test_an_apps_delivery_says_whether_its_channels_send() -> None:
+    part: Any = None
+    found = []
+    for delivery in ("on", "shadow", "off"):
+        app = settings({"main": app_section(delivery=delivery)}).apps["main"]
+        channel = as_delivered(Channel(part, part, part, part), app)
+        found.append((channel.is_shadow, channel.off))
+    assert found == [(False, None), (True, None), (False, Result.DELIVERY_OFF)]
+    assert settings().apps["main"].delivery == "on"

@@ -61,6 +61,8 @@ class Result(StrEnum):
     OTHER_ENVIRONMENT = "other environment"
     FALLBACK = "goes to a fallback"
     SANDBOX_OFF = "sandbox is off"
+    DELIVERY_OFF = "delivery is off"
+    SHADOW = "shadow"  # it would have been sent
 
 
 @dataclass(frozen=True)

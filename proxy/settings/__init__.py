@@ -280,6 +280,7 @@ class AppSettings(Section):
     """One app on MIMC. Several sections may share an appId ("chat across applications"), then also its credentials.
 
     `api`: which families of MIMC's own calls are open to users and services; empty: none.
+    `delivery` "shadow": alerts are planned and built, and not sent; "off": each ends without a look at its device.
     `check_account`: the account for which check-config asks MIMC for a token; "": it does not ask.
     """
 
@@ -295,6 +296,7 @@ class AppSettings(Section):
     allowed_origins: Origins = ()
     check_account: Annotated[str, written_as(r"[^\x00-\x1f\x7f]{0,256}", "at most 256 characters on one line")] = ""
     api: Annotated[tuple[ApiFamily, ...], AfterValidator(distinct)] = ()
+    delivery: Literal["on", "off", "shadow"] = "on"
     messages: MessageSettings = MessageSettings()
     apns: ApnsSettings | None = None
     mipush: MipushSettings | None = None

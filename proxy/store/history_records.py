@@ -48,7 +48,7 @@ _RESULTS = (
     *(NOTED[Delivery.DELIVERED], NOTED[Delivery.CLICKED], NOTED[Delivery.INVALID_TARGET]),
     *(NOTED[Delivery.BLOCKED_BY_USER], NOTED[Delivery.FILTERED], NOTED[Delivery.OVER_QUOTA]),
     *(NOTED[Delivery.EXPIRED], NOTED[Delivery.OTHER]),
-    *(Result.FALLBACK, Reason.FOLDED),
+    *(Result.FALLBACK, Reason.FOLDED, Result.DELIVERY_OFF, Result.SHADOW),
 )
 # the same; a channel that is not among them costs its name in each record
 _CHANNELS = (Platform.APNS.value, APNS_SANDBOX, Platform.MIPUSH.value, Platform.HTTP.value)

@@ -6,7 +6,7 @@ import random
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -382,6 +382,21 @@ def _route(lane: Lane, settings: Settings) -> Route:
 
 
 def _channel(lane: Lane, app: AppSettings, shared: _Shared) -> Channel:
+    return as_delivered(_channel_that_sends(lane, app, shared), app)
+
+
+def as_delivered(channel: Channel, app: AppSettings) -> Channel:
+    """As the app's `delivery` has it."""
+    match app.delivery:
+        case "on":
+            return channel
+        case "shadow":
+            return replace(channel, is_shadow=True)
+        case "off":
+            return replace(channel, off=channel.off or Result.DELIVERY_OFF)
+
+
+def _channel_that_sends(lane: Lane, app: AppSettings, shared: _Shared) -> Channel:
     match app.channels[platform_of(lane.channel)]:
         case ApnsSettings() as section:
             return _apns(lane, section, shared)

@@ -58,7 +58,8 @@ class Channel:
     """All that delivers the jobs of one lane. `replaces`: its alerts of one conversation replace each other.
 
     `withdraws`: an alert may be taken back. `window`: so long alerts of a conversation are gathered, and told together.
-    `off` settles every job so: the operator switched the channel off while jobs were waiting.
+    `off` settles every job so: the operator switched the channel off while jobs were waiting. `is_shadow`: what would
+    be sent is built, and settled as such; nothing is sent.
     """
 
     route: Route
@@ -69,6 +70,7 @@ class Channel:
     withdraws: bool = False
     window: timedelta = timedelta(0)
     off: Result | None = None
+    is_shadow: bool = False
 
 
 @dataclass(frozen=True)
@@ -331,6 +333,9 @@ class LaneWorker:
         checked = check(claimed, destination, self.lane, now)
         if isinstance(checked, Push) and (outcome := self._wire.refuse(checked)) is not None:
             return decide(claimed, outcome, sent_at=now, now=now, backoff=self._backoff)
+        if self._channel.is_shadow and isinstance(checked, Push):
+            self._wire.build([checked], "", now)  # where that fails, it is told as always
+            return Decision(Finish(claimed.entry_id), Result.SHADOW)
         return checked
 
     async def _locked(self, pushes: Sequence[Addressed]) -> dict[bytes, Push]:

@@ -117,6 +117,7 @@ class LaneBench:
         window: timedelta = timedelta(0),
         guard: RemovalGuard | None = None,
         off: Result | None = None,
+        is_shadow: bool = False,
         instance: str = "worker-1",
         keeps_history: bool = True,
     ) -> None:
@@ -159,6 +160,7 @@ class LaneBench:
                 withdraws=withdraws,
                 window=window,
                 off=off,
+                is_shadow=is_shadow,
             ),
             self.consumer,
             self.addresses,

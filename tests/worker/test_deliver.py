@@ -305,6 +305,18 @@ def test_jobs_of_a_sandbox_that_was_switched_off_end_without_a_dead_letter(on_ph
     on_phones(scenario, off=Result.SANDBOX_OFF)
 
 
+def test_a_shadow_builds_what_it_would_send_sends_nothing_and_checks_as_always(on_phones: OnLane) -> None:
+    async def scenario(bench: LaneBench) -> None:
+        await bench.put("ben", "zoe")  # who has no phone
+        await bench.turn()
+        assert sorted(bench.results) == [("ben", "shadow"), ("zoe", "device moved")]
+        assert bench.sent == []
+        assert await bench.dead_letters() == []
+        await bench.nothing_is_left()
+
+    on_phones(scenario, is_shadow=True)
+
+
 # surprises
 
 
