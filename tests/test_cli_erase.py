@@ -110,8 +110,10 @@ class Operator:
             for whose, talk in ((account, "p2p:ann"), ("ben", "p2p:ann"), ("ben", f"p2p:{account}"))
         ]
         raw(self.store, "XADD", layout.history_new(self.app_id, shard), "*", "r", b"".join(notes))
-        for bucket, (field, value) in filed(notes).items():
-            raw(self.store, "XADD", layout.history(self.app_id, bucket, shard), "*", field, value)
+        for whose, its in ((account, notes[:1]), ("ben", notes[1:])):
+            for bucket, (field, value) in filed(its).items():
+                stream = layout.history(self.app_id, bucket, layout.shard_of_account(whose))
+                raw(self.store, "XADD", stream, "*", field, value)
 
 
 @pytest.fixture
