@@ -12,10 +12,11 @@ from redis.exceptions import RedisError
 from proxy.errors import StoreUnavailable
 from proxy.store.connection import Store, async_redis
 from proxy.store.queue.inbox import RedisInbox
+from proxy.store.queue.streams import RedisQueue
 from proxy.store.scripts import ask
 from proxy.store.server.health import RedisHealth
 from tests.sentinels import APP_PASSWORD, PASSWORD, SENTINEL_PASSWORD, Replicated, replicated
-from tests.store.samples import DAY, NOON, apns_lane, callback, for_inbox, with_redis
+from tests.store.samples import DAY, NOON, apns_lane, callback, for_inbox, job, with_redis
 
 pytestmark = pytest.mark.system
 T = TypeVar("T")
@@ -172,3 +173,30 @@ def test_a_failover_by_command_is_heard_of_within_a_second(tmp_path: Path) -> No
 
         new = with_redis(servers.url("default"), scenario)
         assert port_of(store) == new != before
+
+
+@pytest.mark.trial
+def test_what_a_master_appends_that_is_none_any_more_and_does_not_know_it_is_not_planned(
+    servers: Replicated, app_id: str
+) -> None:
+    """The end of its callback would go to the new one, and the jobs be lost with the old one's other writes."""
+    lane, master = apns_lane(app_id), servers.master()
+
+    async def scenario(redis: Any) -> None:
+        queue = RedisQueue(redis, "w", lease=DAY, dedupe_ttl=DAY, jobs_cap=100, dead_cap=10, replicas=1)
+        chunks = list(queue.chunks(app_id, "m1", [(lane, job(lane))], 50))
+        await queue.append_planned(
+            list(queue.chunks(app_id, "m0", [(lane, job(lane))], 50)), NOON
+        )  # it knows the script
+        with servers.halted(master):
+            appending = asyncio.create_task(queue.append_planned(chunks, NOON))
+            while servers.master() == master or not servers.replicas_of(servers.master()):
+                await asyncio.sleep(0.05)
+        try:
+            (result,), _ = await appending
+        except RedisError:
+            return
+        assert result.error is not None
+
+    with_redis(servers.url(), scenario)
+    servers.wait(servers.is_well, "the former master as a replica")

@@ -286,12 +286,27 @@ class RedisQueue:
         """
         left = dict(rooms)
         commands = [self._appending.command(self.layout, chunk, to_ms(now), left) for chunk in chunks]
-        answers = await ask(self._redis, commands, then)
+        waits = self._waits_for_replicas(chunks)
+        answers = await ask(self._redis, commands, [*then, *waits] if waits else then)
         results = [chunk_result(self.layout, chunk, answer) for chunk, answer in zip(chunks, answers, strict=False)]
+        if waits:
+            *answers, _, have_it = answers
+            if isinstance(have_it, RedisError) or have_it < self._replicas:
+                too_few = RedisConnectionError("too few of the store's replicas have it")
+                results = [replace(result, error=result.error or too_few) for result in results]
         for place, result in enumerate(results):
             if any(isinstance(one, Entry) for entries in result.claimed.values() for one in entries):
                 results[place] = replace(result, claimed=await self._whole(result.claimed))
         return results, answers[len(chunks) :]
+
+    def _waits_for_replicas(self, chunks: Sequence[PlanChunk]) -> Sequence[Command]:
+        """Of one server, over the connection that appends: it may be a master no more, and not have heard of it. Then
+        its replicas are another's, and the end of the callback would go to that one.
+        """
+        if not (self._replicas and chunks) or self._redis.is_cluster:
+            return []
+        counter = self.layout.writes(chunks[0].app_id, self.layout.shard_of_account(chunks[0].jobs[0][1].account))
+        return [("INCRBY", counter, 0), ("WAIT", self._replicas, _REPLICAS_TAKE_MS)]
 
     async def _whole(
         self, claimed: Mapping[Lane, Sequence[ClaimedJob | Entry]]
@@ -306,7 +321,7 @@ class RedisQueue:
 
     async def confirm(self, chunks: Sequence[PlanChunk]) -> None:
         """Returns once the replicas have what was appended: the end of its callback may lie on another node, whose
-        replicas know nothing of that. On one server they have it before they have the end. Raises RedisError.
+        replicas know nothing of that. On one server they have it with the append. Raises RedisError.
         """
         if not (self._replicas and self._redis.is_cluster):
             return
