@@ -29,11 +29,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Claimed:
-    """What a claim brought. `is_all`: there was nothing more. `since`: it is ours since then (monotonic), None: now."""
+    """What a claim brought. `is_all`: there was nothing more. `since`: it is ours since then (monotonic), None: now.
+
+    `full`: the shards that gave all that they were asked for.
+    """
 
     entries: list[Entry]
     is_all: bool
     since: float | None = None
+    full: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)

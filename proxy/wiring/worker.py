@@ -90,13 +90,15 @@ from proxy.worker.process import Worker
 from proxy.worker.readiness import Readiness
 from proxy.worker.store_monitor import StoreMonitor
 from proxy.worker.store_outage import StoreOutage
+from proxy.worker.turns import Turns
 from proxy.worker.withdrawals import PlanWithdrawals
 
 log = structlog.get_logger()
 _LONGEST_BLOCK = timedelta(seconds=2)
 _WAITING_PER_CONNECTION = 4  # callbacks of a webhook, so that no connection waits for a claim
 _STORE_TIMEOUT_S = 5.0  # above the longest blocking read
-_PLANS_IN_FLIGHT = 128  # plans are short and wait for the store: enough to keep it busy, few enough to share it
+# plans are short and wait for the store: enough to keep it busy, few enough to share it
+_PLANS_IN_FLIGHT, _OF_FLOODS = 128, 64
 
 
 async def run_worker(settings: Settings) -> None:
@@ -134,11 +136,21 @@ class _Shared:
     clock: StoreClock
     providers_clock: ClockMonitor
     outage: StoreOutage
+    turns: Turns
 
-    def consumer(self, source: Source, settle: SettleCall, observer: RelayObserver, in_flight: int) -> StreamConsumer:
+    def consumer(
+        self,
+        source: Source,
+        settle: SettleCall,
+        observer: RelayObserver,
+        in_flight: int,
+        for_floods: int | None = None,
+    ) -> StreamConsumer:
         # an entry that arrives at the end of a blocking read is as old as the read: keep that well under the lease
         block = min(_LONGEST_BLOCK, self.settings.relay.lease / 8)
-        return StreamConsumer(source, self.queue, self.leases, settle, observer, in_flight=in_flight, block=block)
+        return StreamConsumer(
+            source, self.queue, self.leases, settle, observer, in_flight=in_flight, block=block, for_floods=for_floods
+        )
 
 
 def build_worker(settings: Settings) -> Worker:
@@ -148,6 +160,7 @@ def build_worker(settings: Settings) -> Worker:
     redis = async_redis(
         url, timeout_s=_STORE_TIMEOUT_S, shards=settings.store.shards, app_ids=sorted(set(app_ids.values()))
     )
+    turns = Turns()
     instance = f"{platform.node()[:32]}-{os.getpid()}-{secrets.token_hex(4)}"
     writes = CountedWrites()
     shared = _Shared(
@@ -165,6 +178,7 @@ def build_worker(settings: Settings) -> Worker:
             counts_unread=settings.alerts.badge,
             folding=_folding(settings),
             replicas=settings.store.replicas,
+            after=turns.after,
         ),
         addresses=RedisAddresses(
             redis,
@@ -187,6 +201,7 @@ def build_worker(settings: Settings) -> Worker:
         clock=StoreClock(redis),
         providers_clock=clock_monitor(),
         outage=StoreOutage(address_of(settings.store.url.get_secret_value())),
+        turns=turns,
     )
 
     async def close() -> None:
@@ -225,7 +240,7 @@ def _plan_worker(app_id: str, shared: _Shared, lanes: Sequence[LaneWorker]) -> P
     def settle(settlements: Sequence[Settlement]) -> Awaitable[SettleResult]:
         return shared.queue.settle_callbacks(app_id, settlements, shared.clock.now())
 
-    consumer = shared.consumer(Callbacks(app_id), settle, observer, _PLANS_IN_FLIGHT)
+    consumer = shared.consumer(Callbacks(app_id), settle, observer, _PLANS_IN_FLIGHT, _OF_FLOODS)
     mine = [worker for worker in lanes if worker.lane.app_id == app_id and is_on(worker.lane, shared.settings)]
     routes = [_route(worker.lane, shared.settings) for worker in mine]
     return PlanWorker(
@@ -240,6 +255,7 @@ def _plan_worker(app_id: str, shared: _Shared, lanes: Sequence[LaneWorker]) -> P
         now=shared.clock.now,
         withdrawals=_withdrawals(app_id, shared, routes),
         profiles=_profiles(app_id, shared),
+        turns=shared.turns,
     )
 
 
@@ -361,6 +377,7 @@ def _lane_worker(lane: Lane, shared: _Shared) -> LaneWorker:
         now=shared.clock.now,
         clock=time.monotonic,
         on_response=_listener(lane, shared),
+        turns=shared.turns,
     )
 
 

@@ -7,7 +7,7 @@ later take-over) or lost (another worker took it over). The consumer knows nothi
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 
@@ -26,6 +26,8 @@ POISON_DELIVERIES = 6  # claimed once, taken over five times
 SUSPECT_DELIVERIES = 3  # from its third delivery on an entry is claimed alone: it may have ended its workers
 _SUSPECT_BLOCK = timedelta(milliseconds=50)  # soon after one of them the next is claimed: there may be hundreds
 _CLAIM_MOST = 500
+_FLOOD_READS = 4  # in turn: what comes together in one moment is no flood
+_FLOOD_BLOCK = timedelta(milliseconds=8)
 _GATHER_S = 0.05
 _GATHER_MOST = 256  # over 16 shards some to each: what a call costs is shared
 _STORE_AWAY_S = 0.5
@@ -47,8 +49,15 @@ class StreamConsumer:
         *,
         in_flight: int,
         block: timedelta,
+        for_floods: int | None = None,
     ) -> None:
+        """`for_floods`: so many places at most are for shards in which more waits than one read brings; None: all."""
         self.source = source
+        self.flooded: frozenset[int] = frozenset()
+        self._full_reads: dict[int, int] = {}  # by shard, how many reads in turn brought all that they asked for
+        self._for_floods = for_floods
+        self._for_others = in_flight - (for_floods or 0)
+        self._many_of_flood = (for_floods or in_flight) // 2
         self.in_flight = InFlightLimit(in_flight)
         self._queue, self._leases, self._settle_call, self._observer = queue, leases, settle_call, observer
         self.block = block
@@ -58,7 +67,7 @@ class StreamConsumer:
         self._reading = asyncio.Lock()  # or a claim and a take-over would fill the same free places
         self._more_to_take_over = False
         self._asked_for = 0  # by the read under way: so many places may be needed at any moment
-        self._is_behind = True  # the last read brought as much as it asked for, or there was none yet
+        self._full: frozenset[int] | None = None  # shards that gave all that the last read asked for; None: none was
         self._wanted, self._many, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._idle.set()
 
@@ -75,22 +84,53 @@ class StreamConsumer:
             count = min(self.in_flight.free, most)
             if count <= 0:
                 return []
-            if not self._is_behind:
+            if not self.behind:
                 count = (count + 1) // 2
-            since = self._leases.clock()
             block = min(self.block, _SUSPECT_BLOCK) if self._suspect else self.block
+            apart, of_apart = self.flooded, 0
+            if self.flooded:
+                of_apart, block = await self._room_for_floods(), min(block, _FLOOD_BLOCK)
+            elif self._for_floods is None and self._full and len(self._full) < len(self._shards):
+                apart, of_apart = self._full, count // 2  # only there more wait than came
+            count = max(count - of_apart, 1)
+            since = self._leases.clock()
             self._asked_for = count
             try:
-                claimed = await self._queue.claim(self.source, count, block)
+                claimed = await self._queue.claim(self.source, count, block, apart, of_apart)
             finally:
                 self._asked_for = 0
-            self._is_behind = not claimed.is_all
+            if self._for_floods is not None:
+                self._look_for_floods(claimed.full, unasked=frozenset() if of_apart else self.flooded)
+            self._full = claimed.full
             return self._took(claimed.entries, since if claimed.since is None else min(since, claimed.since))
 
     async def claim_rest(self) -> list[Entry]:
         """What reads brought after the last claim, where there is no other to come: else it would lie for a lease."""
         rest = await self._queue.claim_rest(self.source)
         return self._took(rest.entries, self._leases.clock() if rest.since is None else rest.since)
+
+    def _look_for_floods(self, full: Iterable[int], unasked: Iterable[int]) -> None:
+        self._full_reads = {shard: self._full_reads.get(shard, 0) + 1 for shard in full} | {
+            shard: self._full_reads.get(shard, 0) for shard in unasked
+        }
+        flooded, shards = [it for it, reads in self._full_reads.items() if reads >= _FLOOD_READS], self._shards
+        self.flooded = frozenset(shards if 2 * len(flooded) > len(shards) else flooded)  # of the app: none goes before
+
+    async def _room_for_floods(self) -> int:
+        """0 where that is not worth a read. Where no other shard is left to read it is waited for."""
+        assert self._for_floods is not None  # noqa: S101  for mypy: else no shard is flooded
+        while True:
+            is_all = len(self.flooded) == len(self._shards)
+            room = self.in_flight.free - (0 if is_all else self._for_others)  # more places while some wait for names
+            if room >= self._for_floods // 2:
+                return room
+            if not is_all:
+                return 0
+            await self.in_flight.changed()
+
+    @property
+    def _shards(self) -> Sequence[int]:
+        return self._queue.layout.all_shards
 
     async def take_over(self, most: int = _CLAIM_MOST) -> list[Entry]:
         """Entries whose worker has been silent for a lease. Where there is no room the next claim does it first."""
@@ -122,13 +162,17 @@ class StreamConsumer:
                 self._suspect = entry.id
         return new
 
+    @property
+    def behind(self) -> Collection[int]:
+        """The shards in which older entries may wait."""
+        return self._shards if self._full is None else self._full
+
     def admit(self, most: int) -> int:
         """Take places for entries that are about to be claimed as they are appended; returns how many.
 
-        `claimed` says what became of them. None where older ones are known to wait.
+        `claimed` says what became of them. They are for shards that are not `behind`.
         """
-        has_older = self._is_behind or self._more_to_take_over
-        places = 0 if has_older else max(min(most, self.in_flight.free - self._asked_for), 0)
+        places = 0 if self._more_to_take_over else max(min(most, self.in_flight.free - self._asked_for), 0)
         self.in_flight.take(places)
         return places
 
@@ -164,7 +208,7 @@ class StreamConsumer:
             self._deciding[settlement.entry_id] = settlement
             self._idle.clear()
             self._wanted.set()
-            if len(self._deciding) >= _GATHER_MOST:
+            if len(self._deciding) >= (self._many_of_flood if self.flooded else _GATHER_MOST):
                 self._many.set()
 
     def release(self, ids: Sequence[bytes]) -> None:

@@ -16,7 +16,7 @@ leave for reasons of ours goes back to the batches that wait.
 
 import asyncio
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -43,11 +43,13 @@ from proxy.worker.conversations import Conversations, Ending, ending
 from proxy.worker.effects import Effects
 from proxy.worker.lane_control import LaneControl
 from proxy.worker.observer import RelayObserver
+from proxy.worker.turns import Turns
 
 _STORE_AWAY_S = 0.5
 _LOCK_BUSY = timedelta(milliseconds=300)
 _EARLY = timedelta(seconds=2)  # for one that is to be tried again, which takes longer than an answer
 _PROBE_CLAIM = 50
+_MANY = 50  # jobs that waited in their streams
 
 log = structlog.get_logger()
 Prepared = tuple[Batch, tuple[Addressed, ...]]
@@ -100,7 +102,9 @@ class LaneWorker:
         now: Callable[[], datetime],
         clock: Callable[[], float],
         on_response: Callable[[Response], None],
+        turns: Turns | None = None,
     ) -> None:
+        self._turns = turns or Turns()
         self.lane: Lane = channel.route.lane
         self.consumer = consumer
         self._channel, self._wire, self._transport = channel, channel.wire, channel.transport
@@ -127,7 +131,10 @@ class LaneWorker:
         self._make_room()
         await self.consumer.in_flight.worth_reading()
         if not self._control.is_paused:
-            self._waiting.put(self._batches(await self.consumer.claim()))
+            entries = await self.consumer.claim()
+            if len(entries) > _MANY:
+                self._turns.flood()
+            self._waiting.put(self._batches(entries))
 
     async def claim_rest(self) -> None:
         """The last round: what was read and not claimed. A paused lane puts it back."""
@@ -164,6 +171,11 @@ class LaneWorker:
         self.consumer.in_flight.allow(most + min(self._conversations.held_back, self._in_flight))
 
     # what the plan hands over
+
+    @property
+    def behind(self) -> Collection[int]:
+        """See StreamConsumer.behind."""
+        return self.consumer.behind
 
     def admit(self, most: int) -> Room:
         """Room for jobs that are being planned. `take` must follow, or `give_back`."""
@@ -233,7 +245,11 @@ class LaneWorker:
             return 0
         if not self._later:
             self._observer.store.answered()
-        return sum(self._send(batch, addressed, authorization) for batch, addressed in prepared)
+        sent = 0
+        for place, (batch, addressed) in enumerate(prepared):
+            await self._turns.after(place)
+            sent += self._send(batch, addressed, authorization)
+        return sent
 
     async def _after_store_error(self, batches: Sequence[Batch], error: RedisError) -> int:
         """A store in trouble is waited for with the jobs in hand; a job that it cannot serve is left for later."""
@@ -384,7 +400,8 @@ class LaneWorker:
             await self._some_answered.wait()
             self._some_answered.clear()
             answers, self._answers = self._answers, []
-            for sent, answer in answers:
+            for place, (sent, answer) in enumerate(answers):
+                await self._turns.after(place)
                 await self._conclude(sent, answer)
 
     async def _conclude(self, sent: Sent, answer: Response | TransportFailure | Exception) -> None:

@@ -6,7 +6,7 @@ Only a lane that has room takes part, and it gives the room before anything is r
 jobs lie in their streams: not claimed, or claimed and taken over like those of a dead worker.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -42,12 +42,13 @@ class HandOver:
 
     async def append(self, chunks: Sequence[PlanChunk], now: datetime) -> list[ChunkResult]:
         """See RedisQueue.append_planned. Raises RedisError where the store does not answer."""
-        offers = self._offers(chunks)
+        behind = {lane: worker.behind for lane, worker in self._lanes.items()}
+        offers = self._offers(chunks, behind)
         rooms, since = {offer.worker.lane: offer.room.jobs for offer in offers}, self._clock()
         try:
             questions = [self._question(offer) for offer in offers]
             asked = [command for question in questions for command in question]
-            results, answers = await self._queue.append_planned(chunks, now, rooms, asked)
+            results, answers = await self._queue.append_planned(chunks, now, rooms, asked, behind)
             rest = iter(answers)
             known = [
                 self._destinations(offer, list(islice(rest, len(question))))
@@ -80,11 +81,13 @@ class HandOver:
         """See RedisQueue.append_notes."""
         await self._queue.append_notes(app_id, notes)
 
-    def _offers(self, chunks: Sequence[PlanChunk]) -> list[_Offer]:
+    def _offers(self, chunks: Sequence[PlanChunk], behind: Mapping[Lane, Collection[int]]) -> list[_Offer]:
         jobs: dict[Lane, list[Job]] = {}
         for chunk in chunks:
+            shard = self.shard_of(chunk.jobs[0][1].account)
             for lane, job in chunk.jobs:
-                jobs.setdefault(lane, []).append(job)
+                if shard not in behind.get(lane, ()):
+                    jobs.setdefault(lane, []).append(job)
         offers = []
         for lane in jobs.keys() & self._lanes.keys():
             room = self._lanes[lane].admit(len(jobs[lane]))

@@ -37,6 +37,11 @@ class InFlightLimit:
         self._used -= count
         self._freed.set()
 
+    async def changed(self) -> None:
+        """Returns once a place was freed, or their number changed."""
+        self._freed.clear()
+        await self._freed.wait()
+
     async def worth_reading(self) -> int:
         """How many places are free, once it is worth a read; at once where nothing is in flight."""
         while self._used and self.free < max(1, min(self._most // 8, 50)):

@@ -10,7 +10,8 @@ back its own jobs alone: the store keeps the message for that lane, and gives it
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -36,7 +37,7 @@ from proxy.domain.times import to_ms
 from proxy.profiles.lookup import ProfileLookup
 from proxy.store.devices.addresses import RedisAddresses
 from proxy.store.history_records import NotesOfMessage
-from proxy.store.queue.entries import lane_name
+from proxy.store.queue.entries import lane_name, shard_of
 from proxy.store.records import UnreadableRecord, load_offline_message
 from proxy.store.scripts import Command
 from proxy.store.troubles import is_one_nodes, is_the_stores_own
@@ -48,12 +49,16 @@ from proxy.worker.naming import Naming, Unnamed
 from proxy.worker.observer import RelayObserver
 from proxy.worker.portions import portions
 from proxy.worker.tasks import Tasks
+from proxy.worker.turns import Turns
 from proxy.worker.withdrawals import Notice, PlanWithdrawals
 
 JOBS_PER_CHUNK = 50  # the store is busy for half a millisecond a chunk; 1,000 at once would be 6 to 10
 CROWD = 50  # a message with more readers than this is planned by itself
 READERS_TOGETHER = 500  # of several messages: pushes share the event loop, and would wait for more of them
+_OF_FLOOD = 16  # the same of a flood while others have little: the store too would make them wait for all of it
+_PAGE = 100  # readers of a crowd that are looked up together
 _JOBS_TOGETHER = 800  # of a crowd: about a chunk for each of 16 shards
+_JOBS_AT_ONCE = 100  # of these: chunks that share a round trip, which costs as much as three jobs
 _PAUSING_CROWD = 1_000
 _STORE_AWAY_S = 0.5
 _GATHER_S = 0.006
@@ -128,6 +133,15 @@ class Plan:
         return PlanResult.PRESENT if self.present else PlanResult.BLOCKED
 
 
+@dataclass(frozen=True)
+class _Aside:
+    """Callbacks of flooded shards. `done` once they are planned."""
+
+    entries: Sequence[Entry]
+    shards: Set[int]
+    done: "asyncio.Future[None]"
+
+
 class PlanWorker:
     """Plans one app's callbacks. `routes` are the app's lanes, of all its sections."""
 
@@ -145,8 +159,11 @@ class PlanWorker:
         reading: MessageReading = DEFAULT_READING,
         withdrawals: PlanWithdrawals | None = None,
         profiles: ProfileLookup | None = None,
+        turns: Turns | None = None,
     ) -> None:
         """`withdrawals` None: nothing is taken back; `profiles` None: names are those of payloads."""
+        self._turns = turns or Turns()
+        self._aside = deque[_Aside]()
         self.consumer = consumer
         self._app_id, self._routes, self._addresses, self._hand_over = app_id, routes, addresses, hand_over
         self._observer, self._alert_ttl, self._now = observer, alert_ttl, now
@@ -160,14 +177,39 @@ class PlanWorker:
     async def claim(self) -> None:
         """One round: read what there is room for, and plan it."""
         await self.consumer.in_flight.worth_reading()
-        entries = await self.consumer.claim()
+        entries = self._without_flood(await self.consumer.claim())
         await self._begin(entries)
-        if len(entries) > 1:  # under load more come together the next time, which costs less for each
+        if (
+            len(entries) > 1 and not self._aside
+        ):  # under load more come together the next time, which costs less for each
             await asyncio.sleep(_GATHER_S)
 
     async def claim_rest(self) -> None:
         """The last round: plan what was read and not claimed."""
         await self._begin(await self.consumer.claim_rest())
+
+    def _without_flood(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Those of shards in which more wait are planned beside the others, in their order."""
+        flooded = self.consumer.flooded.union(*(it.shards for it in self._aside))
+        flood = [entry for entry in entries if shard_of(entry.id) in flooded] if flooded else []
+        if not flood:
+            return entries
+        self._turns.flood()
+        self._aside.append(_Aside(flood, {shard_of(it.id) for it in flood}, asyncio.get_running_loop().create_future()))
+        if len(self._aside) == 1:
+            self._tasks.start(self._plan_aside())
+        return [entry for entry in entries if shard_of(entry.id) not in flooded]
+
+    async def _plan_aside(self) -> None:
+        while self._aside:
+            some = self._aside[0]
+            try:
+                await self._begin(some.entries, _OF_FLOOD if self._turns.are_shared else READERS_TOGETHER)
+            except Exception:
+                log.exception("planning failed")
+                self.consumer.release([entry.id for entry in some.entries])  # left for a later take-over
+            finally:
+                self._aside.popleft().done.set_result(None)
 
     async def take_over(self) -> None:
         """Go on with what a dead worker left."""
@@ -182,15 +224,19 @@ class PlanWorker:
         """Stop in the middle: a later take-over adds what is missing."""
         await self._tasks.cancel()
 
-    async def _begin(self, entries: Sequence[Entry]) -> None:
-        notices = list[Notice]()
-        plans = [plan for entry in entries if (plan := self._read(entry, notices)) is not None]
+    async def _begin(self, entries: Sequence[Entry], together: int = READERS_TOGETHER) -> None:
+        notices, plans = list[Notice](), list[Plan]()
+        for place, entry in enumerate(entries):
+            await self._turns.after(place)
+            if (plan := self._read(entry, notices)) is not None:
+                plans.append(plan)
         if self._naming is None:
-            await self._plan_all(plans)
+            await self._plan_all(plans, together)
         else:
             await self._go_on(self._naming.sort([self._unnamed(plan) for plan in plans]))
         if notices:
             waiting = self._naming.waiting if self._naming else []
+            waiting += [it.done for it in self._aside if it.entries is not entries]
             if waiting:  # what they take back may be among them
                 self._tasks.start(self._withdraw_behind(waiting, notices))
             else:
@@ -208,12 +254,14 @@ class PlanWorker:
                 plan.alert = alert_of(plan.message, plan.content, self._now(), self._alert_ttl)
         await self._plan_all([plan for plan, _ in found])
 
-    async def _plan_all(self, plans: Sequence[Plan]) -> None:
+    async def _plan_all(self, plans: Sequence[Plan], together: int = READERS_TOGETHER) -> None:
         for plan in plans:
             if plan.is_crowd:
                 self._tasks.start(self._plan([plan]))
-        for together in portions((it for it in plans if not it.is_crowd), lambda it: len(it.readers), READERS_TOGETHER):
-            await self._plan(together)
+        others = [plan for plan in plans if not plan.is_crowd]
+        with self._turns.small(sum(len(plan.readers) for plan in others)):
+            for some in portions(others, lambda it: len(it.readers), together):
+                await self._plan(some)
 
     def _read(self, entry: Entry, notices: list[Notice]) -> Plan | None:
         """None where there is nothing to plan: what takes alerts back is added to `notices`."""
@@ -360,7 +408,8 @@ class PlanWorker:
             return
         found = await self._look_up([(plan, plan.readers) for plan in plans])
         chunks = list[tuple[Plan, PlanChunk]]()
-        for plan in plans:
+        for place, plan in enumerate(plans):
+            await self._turns.after(place)
             plan.begin(self._now())
             plan.jobs = self._jobs(plan, plan.readers, found)
             chunks += [(plan, chunk) for chunk in self._chunks(plan, plan.jobs)]
@@ -369,15 +418,15 @@ class PlanWorker:
     async def _append_crowd(self, plan: Plan) -> None:
         plan.begin(self._now())
         waiting, plan.jobs = list[Planned](), []
-        for start in range(0, len(plan.readers), CROWD):
-            page = plan.readers[start : start + CROWD]
+        for start in range(0, len(plan.readers), _PAGE):
+            page = plan.readers[start : start + _PAGE]
             waiting += self._jobs(plan, page, await self._look_up([(plan, page)]))
             plan.jobs = plan.jobs or waiting[:1]
-            if len(waiting) < _JOBS_TOGETHER and start + CROWD < len(plan.readers):
+            if len(waiting) < _JOBS_TOGETHER and start + _PAGE < len(plan.readers):
                 continue  # a shard has its jobs in fewer chunks
-            for chunk in self._chunks(plan, waiting):
+            for chunks in portions(self._chunks(plan, waiting), lambda it: len(it.jobs), _JOBS_AT_ONCE):
                 began = time.perf_counter()
-                await self._append([(plan, chunk)])
+                await self._append([(plan, chunk) for chunk in chunks])
                 if len(plan.readers) > _PAUSING_CROWD:  # it can wait; intake and other people's messages cannot
                     await asyncio.sleep(2 * (time.perf_counter() - began))
             waiting = []

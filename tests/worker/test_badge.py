@@ -190,16 +190,16 @@ def test_of_too_many_conversations_the_one_that_was_silent_longest_counts_no_lon
 
 def test_a_plan_that_a_dead_worker_left_half_done_counts_each_account_once(on_relay: OnRelay) -> None:
     async def scenario(relay: Counting) -> None:
-        people = [f"user-{number}" for number in range(60)]
+        people = [f"user-{number}" for number in range(160)]
         relay.say("m1", topic_id="t1", to=people)
         await relay.ensure_group()
         dying = relay.instance(relay.accounts, name="dying")
         dying.queue.fault, dying.queue.from_call = RuntimeError("killed"), 1
         await dying.turn()
         counted = [await relay.unread(name) for name in people]
-        assert sum(counted) == 50
+        assert sum(counted) == 100
         await relay.instance(relay.accounts, name="heir").take_over()
-        assert [await relay.unread(name) for name in people] == [1] * 60
+        assert [await relay.unread(name) for name in people] == [1] * 160
         assert await relay.left() == (0, 0)
 
     on_relay(scenario)

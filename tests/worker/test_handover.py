@@ -1,7 +1,7 @@
 """What is appended while a lane has room leaves at once; everything else waits in its stream, as ever."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
@@ -40,11 +40,12 @@ class Interrupted(RedisQueue):
         now: datetime,
         rooms: Mapping[Lane, int] = MappingProxyType({}),
         then: Sequence[Command] = (),
+        behind: Mapping[Lane, Collection[int]] = MappingProxyType({}),
     ) -> tuple[list[ChunkResult], list[Any]]:
         self.first()
         if self.fault is not None:
             raise self.fault
-        return await super().append_planned(chunks, now, rooms, then)
+        return await super().append_planned(chunks, now, rooms, then, behind)
 
 
 class Plan:

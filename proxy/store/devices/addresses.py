@@ -1,6 +1,6 @@
 """Registrations as the worker needs them: read in batches, removed in one step."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
@@ -60,7 +60,8 @@ class RedisAddresses:
         """
         layout = self._redis.layout
         commands: list[Command] = [("HGETALL", layout.account(app_id, app, name)) for app in apps for name in names]
-        commands += [("GET", layout.preferences(app_id, name)) for name in names]
+        preferences = self._values([layout.preferences(app_id, name) for name in names])
+        commands += preferences
         commands.append(("SMISMEMBER", keys.blocked_accounts(), *map(account_mark, names)))
         if self._with_presence:
             commands += [("GET", layout.present(app_id, name)) for name in names]
@@ -68,7 +69,7 @@ class RedisAddresses:
         said, answers = (answers[: len(besides)], answers[len(besides) :]) if besides else ((), answers)
         rest = iter(answers)
         registrations = list(islice(rest, len(apps) * len(names)))
-        records, blocked = list(islice(rest, len(names))), next(rest)
+        records, blocked = _flat(islice(rest, len(preferences))), next(rest)
         present = list(rest)
         accounts = [(app, name) for app in apps for name in names]
         devices = [self._devices(app, fields) for (app, _), fields in zip(accounts, registrations, strict=True)]
@@ -80,6 +81,10 @@ class RedisAddresses:
             said,
         )
 
+    def _values(self, names: Sequence[str]) -> list[Command]:
+        """Of these keys; in a Cluster one command can name those of one slot only."""
+        return [("MGET", name) for name in names] if self._redis.is_cluster else [("MGET", *names)]
+
     async def destinations(self, lane: Lane, jobs: Sequence[Job]) -> LaneRead:
         """Where these jobs of a lane go now, and whether the lane is paused: one round trip.
 
@@ -89,9 +94,9 @@ class RedisAddresses:
         if not jobs:
             return LaneRead([], False)
         layout = self._redis.layout
-        asked_first: list[Command] = [("GET", layout.preferences(lane.app_id, job.account)) for job in jobs]
+        asked_first = self._values([layout.preferences(lane.app_id, job.account) for job in jobs])
         answers = await ask_strictly(self._redis, [*asked_first, *self.question(lane, jobs)])
-        preferences, answers = answers[: len(jobs)], answers[len(jobs) :]
+        preferences, answers = _flat(answers[: len(asked_first)]), answers[len(asked_first) :]
         found, others = self.read(lane, jobs, answers)
         if others:
             asked: list[Command] = []
@@ -258,3 +263,8 @@ class RedisAddresses:
         return keys.rest_of(
             self._redis.layout.push_token(self._app_ids[device.app], device.app, device.platform, device.push_token)
         )
+
+
+def _flat(answers: Iterable[Sequence[Any]]) -> list[Any]:
+    """The values that several commands answered with."""
+    return [value for values in answers for value in values]

@@ -1,7 +1,7 @@
 """A message's jobs for accounts of one shard, as plan_chunk.lua appends them, and what it answers."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from proxy.store.scripts import Argument, Command, script
 from proxy.store.users.unread import counting
 
 _WORDS = 5  # their place among the script's arguments
+_NONE_BEHIND: Mapping[Lane, Collection[int]] = {}
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,15 @@ class Appending:
     counts_unread: bool
     folding: Folding | None
 
-    def command(self, layout: Layout, chunk: PlanChunk, now_ms: int, rooms: dict[Lane, int]) -> Command:
-        """Takes what it claims from `rooms`."""
+    def command(
+        self,
+        layout: Layout,
+        chunk: PlanChunk,
+        now_ms: int,
+        rooms: dict[Lane, int],
+        behind: Mapping[Lane, Collection[int]] = _NONE_BEHIND,
+    ) -> Command:
+        """Takes what it claims from `rooms`; nothing of a lane in shards in which that is `behind`."""
         counts = Counter(lane for lane, _ in chunk.jobs)
         lanes = sorted(counts)
         shard = layout.shard_of_account(chunk.jobs[0][1].account)
@@ -52,7 +60,7 @@ class Appending:
         if self.folding is not None:
             args[_WORDS - 1] = f"{len(accounts)} {self.folding.window_ms}"
         for lane in lanes:
-            claims = min(counts[lane], rooms.get(lane, 0))
+            claims = 0 if shard in behind.get(lane, ()) else min(counts[lane], rooms.get(lane, 0))
             args += [self.caps.of_shard(lane, layout.shards), claims]
             if claims:
                 rooms[lane] -= claims

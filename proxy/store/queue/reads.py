@@ -28,9 +28,9 @@ Found = tuple[int, Sequence[Any]]  # a shard, and entries of its stream
 
 @dataclass
 class _Waiting:
-    """A source: what was read for it and not claimed yet, since when, and how many entries a read may bring."""
+    """A source: what was read for it and not claimed yet, since when, and how many entries a shard's read may bring."""
 
-    each: int = 1
+    each: Mapping[int, int] = field(default_factory=dict)
     found: list[Found] = field(default_factory=list)
     since: float = float("inf")
     error: RedisError | None = None
@@ -67,7 +67,7 @@ class ShardReads:
         if not mine.found:
             mine.error = None
             mine.arrived.clear()
-            mine.each, mine.is_waited_for = min(shards.values()), True
+            mine.each, mine.is_waited_for = shards, True
             self._want(source, shards, block)
             with suppress(TimeoutError):
                 async with asyncio.timeout(block.total_seconds() + _ROUND_TRIP_S):
@@ -111,7 +111,7 @@ class ShardReads:
     async def _wait_at(self, shard: int, sources: Sequence[Source], block: timedelta) -> None:
         self._read.setdefault(shard, set()).update(sources)
         names = {self._stream(source, shard).encode(): source for source in sources}
-        count = min(self._sources[source].each for source in sources)
+        count = min(self._sources[source].each.get(shard, 1) for source in sources)
         command: Command = (
             "XREADGROUP", "GROUP", keys.GROUP, self._instance, "COUNT", count, "BLOCK",
             max(block // timedelta(milliseconds=1), 1), "STREAMS", *names, *[">"] * len(names),

@@ -8,7 +8,7 @@ entries that are still this instance's, and say which are not. An entry that was
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import cycle, islice
@@ -57,7 +57,9 @@ _IDS_PER_CALL = 500  # Lua's unpack and the store's patience both have limits
 _REPLICAS_TAKE_MS = 1000  # at most, one after the other
 _SUSPECT_AFTER = 2  # claims
 T = TypeVar("T")
+After = Callable[[int], Awaitable[None]]
 _NO_ROOMS: Mapping[Lane, int] = {}
+_NONE_BEHIND: Mapping[Lane, Collection[int]] = {}
 
 
 class RedisQueue:
@@ -77,11 +79,13 @@ class RedisQueue:
         counts_unread: bool = False,
         folding: Folding | None = None,
         replicas: int = 0,
+        after: After | None = None,
     ) -> None:
         """`counts_unread`: what is planned counts as unread; `folding` None: each message has an alert of its own.
 
-        `replicas`: so many of the store's have what a callback led to before it ends.
+        `replicas`: so many of the store's have what a callback led to before it ends. `after`: see Turns.after.
         """
+        self._after = after
         self._replicas = replicas
         self._redis = redis
         self._words = SharedWords(redis)
@@ -116,17 +120,28 @@ class RedisQueue:
         """By shard."""
         return [stream_of(self.layout, source, shard) for shard in self.layout.all_shards]
 
-    async def claim(self, source: Source, count: int, block: timedelta) -> Claimed:
-        """Up to `count` new entries, of all shards alike; waits up to `block` for the first."""
-        shards = self._in_turn(self.layout.all_shards, count)
-        each = count // len(shards)
+    async def claim(
+        self, source: Source, count: int, block: timedelta, apart: Collection[int] = (), of_apart: int = 0
+    ) -> Claimed:
+        """Up to `count` new entries, of all shards alike; waits up to `block` for the first.
+
+        Of the shards that are `apart` up to `of_apart` together.
+        """
+        shares = self._shares([it for it in self.layout.all_shards if it not in apart], count)
+        shares |= self._shares(sorted(apart), of_apart)
         try:
-            found, since = await self._read(source, dict.fromkeys(shards, each), block)
+            found, since = await self._read(source, shares, block)
         except RedisError as error:
             _only_no_group(error)
             await self.ensure_groups(source)
             return Claimed([], is_all=True)
-        return Claimed(await self._read_as(source, found), all(len(some) < each for _, some in found), since)
+        full = frozenset(shard for shard, some in found if len(some) >= shares.get(shard, 1))
+        return Claimed(await self._read_as(source, found), not full, since, full)
+
+    def _shares(self, shards: Sequence[int], count: int) -> dict[int, int]:
+        """Which of these shards are read next, and how many entries of each."""
+        some = self._in_turn(shards, count) if shards and count else ()
+        return {shard: count // len(some) for shard in some}
 
     async def claim_rest(self, source: Source) -> Claimed:
         """What reads have brought that no claim has taken: those of several shards end each at its own time."""
@@ -140,19 +155,28 @@ class RedisQueue:
         return await self._words.whole(entries, source.app_id)
 
     async def _read(
-        self, source: Source, shards: Mapping[int, int], block: timedelta
+        self, source: Source, shares: Mapping[int, int], block: timedelta
     ) -> tuple[Sequence[Found], float | None]:
-        """As ShardReads.claim; where one server has all shards one command reads them."""
+        """As ShardReads.claim; where one server has all shards a command reads those with an equal share."""
         if self._redis.is_cluster and len(self.layout.all_shards) > 1:
-            return await self._reads.claim(source, shards, block)
-        layout, each = self.layout, min(shards.values())
-        by_name = {stream_of(layout, source, shard).encode(): shard for shard in shards}
-        command: Command = ("XREADGROUP", "GROUP", keys.GROUP, self._instance, "COUNT", each, "BLOCK",
-                   max(_milliseconds(block), 1), "STREAMS", *by_name, *[">"] * len(by_name))  # fmt: skip
-        (answer,) = await ask(self._redis, [command])
-        if isinstance(answer, RedisError):
-            raise answer
-        return [(by_name[name], entries) for name, entries in answer or []], None
+            return await self._reads.claim(source, shares, block)
+        by_name = {stream_of(self.layout, source, shard).encode(): shard for shard in shares}
+        by_share: dict[int, list[bytes]] = {}
+        for name, shard in by_name.items():
+            by_share.setdefault(shares[shard], []).append(name)
+        waits = ("BLOCK", max(_milliseconds(block), 1)) if len(by_share) == 1 else ()
+        asked: list[Command] = [
+            ("XREADGROUP", "GROUP", keys.GROUP, self._instance, "COUNT", share, *waits,
+             "STREAMS", *names, *[">"] * len(names))
+            for share, names in by_share.items()
+        ]  # fmt: skip
+        answers = await ask(self._redis, asked)
+        found = [answer for answer in answers if not isinstance(answer, RedisError)]
+        if not any(found):
+            for answer in answers:
+                if isinstance(answer, RedisError):
+                    raise answer
+        return [(by_name[name], entries) for answer in found for name, entries in answer or ()], None
 
     async def take_over(self, source: Source, count: int, *, suspect: bool) -> list[Entry]:
         """Entries whose worker has been silent for a lease: up to `count` whose second claim this is.
@@ -278,14 +302,20 @@ class RedisQueue:
         now: datetime,
         rooms: Mapping[Lane, int] = _NO_ROOMS,
         then: Sequence[Command] = (),
+        behind: Mapping[Lane, Collection[int]] = _NONE_BEHIND,
     ) -> tuple[list[ChunkResult], list[Any]]:
         """Append the jobs whose target is new for their message, all chunks in one round trip.
 
-        Of a lane with `rooms` each chunk claims as many as it appends, in the same step, as far as the room goes.
+        Of a lane with `rooms` each chunk claims as many as it appends, in the same step, as far as the room goes; none
+        in shards that are `behind`.
         `then` is asked in the same round trip, after all of that; the answers to it come second, as `ask` gives them.
         """
         left = dict(rooms)
-        commands = [self._appending.command(self.layout, chunk, to_ms(now), left) for chunk in chunks]
+        commands = list[Command]()
+        for place, chunk in enumerate(chunks):
+            if self._after is not None:
+                await self._after(place)
+            commands.append(self._appending.command(self.layout, chunk, to_ms(now), left, behind))
         waits = self._waits_for_replicas(chunks)
         answers = await ask(self._redis, commands, [*then, *waits] if waits else then)
         results = [chunk_result(self.layout, chunk, answer) for chunk, answer in zip(chunks, answers, strict=False)]
@@ -464,9 +494,12 @@ class RedisQueue:
             for shard, its in by_shard(settlements, _entry_id)
             for some in _portions(its)
         ]
-        answers = await self._each(
-            [self._settling.command(self.layout, source, shard, some, now_ms) for shard, some, _ in portions]
-        )
+        commands = list[Command]()
+        for place, (shard, some, _) in enumerate(portions):
+            if self._after is not None:
+                await self._after(place)
+            commands.append(self._settling.command(self.layout, source, shard, some, now_ms))
+        answers = await self._each(commands)
         refused: list[tuple[bytes, str, Job | None]] = []
         for (shard, some, known), answer in zip(portions, answers, strict=True):
             if isinstance(answer, RedisError):
