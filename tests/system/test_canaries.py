@@ -263,7 +263,7 @@ def servers_show_api_keys(told: Told) -> None:
         for method, path in (
             ("POST", "/api/account/token"),
             ("GET", "/api/preferences?app=main"),
-            ("PUT", "/api/devices/x"),
+            ("PUT", "/api/preferences?app=main"),
         ):
             assert told.ask(method, path, headers={"Authorization": shown}).status_code == 401
     services_call_mimc(told, {"Authorization": f"Bearer {good}"})
