@@ -12,7 +12,7 @@ from proxy.domain.dead_letters import Cause
 from proxy.domain.decisions import Backoff, PauseLane, Result
 from proxy.domain.forwards import Forward
 from proxy.domain.lanes import Lane, PauseKind
-from proxy.domain.outcomes import Accepted, Deferred, OurFault
+from proxy.domain.outcomes import About, Accepted, Deferred, OurFault
 from proxy.domain.settlements import Again, Bury, Finish
 
 UNTIL_RESUMED = timedelta(days=30)  # by the operator; the store keeps a pause no longer
@@ -97,7 +97,7 @@ def decide_forward(
         case Deferred(reason, wait) if wait > timedelta(0) and (is_probe or not is_paused):
             rest = PauseLane(reason, PauseKind.REST, now + wait)
             return put_back(entry_id, forward.failed(reason), now, rest)
-        case Deferred(reason) if is_paused:
+        case Deferred(reason, about=About.PROVIDER) if is_paused:
             return put_back(entry_id, forward.failed(reason), now, PauseLane(reason, PauseKind.BREAKER))
         case Deferred(reason):
             again = replace(forward.failed(reason), attempt=forward.attempt + 1)

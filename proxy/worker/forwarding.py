@@ -19,7 +19,7 @@ from proxy.domain.dead_letters import Cause
 from proxy.domain.decisions import Backoff, Result
 from proxy.domain.forwards import Forward
 from proxy.domain.lanes import Lane, StoredLane
-from proxy.domain.outcomes import Deferred
+from proxy.domain.outcomes import About, Deferred
 from proxy.domain.settlements import Bury, Entry
 from proxy.domain.transfers import FailureKind, Response, TransportFailure
 from proxy.domain.webhooks import ForwardDecision, decide_forward, expired, put_back
@@ -174,7 +174,7 @@ class WebhookWorker:
                 await self._control.withdraw_probe()
             return
         outcome = self._wire.read(answer, now) if isinstance(answer, Response) else Deferred(answer.reason)
-        if isinstance(outcome, Deferred):
+        if isinstance(outcome, Deferred) and outcome.about is About.PROVIDER:
             self._trouble = outcome.reason
             self._control.failed(one.forward.id)
         else:

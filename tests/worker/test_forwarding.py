@@ -280,6 +280,39 @@ def test_an_endpoint_that_fails_all_pauses_its_lane_and_a_probe_ends_the_pause(o
         assert ids(receiver.accepted) == ["a", "b", "c"]
 
 
+def test_callbacks_that_are_refused_for_what_they_say_pause_no_lane(on_bench: OnBench) -> None:
+    with Receiver() as receiver:
+        receiver.answer = always(422)
+
+        async def scenario(bench: Bench) -> None:
+            await bench.put(*(f"bad-{number}" for number in range(12)))
+            await bench.turn()
+            assert await bench.pause() is None
+            receiver.answer = accepting
+            await bench.put("good")
+            await bench.turn()
+            assert ids(receiver.accepted) == ["good"]
+
+        on_bench(scenario, receiver.url)
+
+
+def test_a_probe_that_is_refused_for_what_it_says_shows_that_the_endpoint_is_there(on_bench: OnBench) -> None:
+    with Receiver() as receiver:
+        receiver.answer = always(500)
+
+        async def scenario(bench: Bench) -> None:
+            await bench.put("a", "b", "c")
+            await bench.turn()
+            assert await bench.pause() is not None
+            receiver.answer = always(422)
+            await bench.later(SECOND)
+            await bench.probe_is_due()
+            await bench.turn()
+            assert await bench.pause() is None
+
+        on_bench(scenario, receiver.url)
+
+
 def test_an_endpoint_that_asks_for_time_gets_it(on_bench: OnBench) -> None:
     with Receiver() as receiver:
         receiver.answer = always(429, retry_after="7")

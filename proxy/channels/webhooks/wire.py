@@ -4,13 +4,15 @@ from datetime import UTC, datetime
 
 from proxy.channels.common import retry_after, to_json
 from proxy.domain.forwards import Forward
-from proxy.domain.outcomes import Accepted, Deferred, OurFault
+from proxy.domain.outcomes import About, Accepted, Deferred, OurFault
 from proxy.domain.transfers import Request, Response
 from proxy.domain.webhooks import UNTIL_RESUMED, ForwardOutcome
 from proxy.settings import WebhookSettings
 from proxy.signatures import signer_of
 
 _BUSY = frozenset({429, 503})
+# for what it says: who writes to your users must not be able to pause an endpoint behind a filter
+_FOR_ITS_CONTENT = frozenset({400, 406, 409, 413, 415, 422})
 
 
 class WebhookWire:
@@ -37,7 +39,7 @@ class WebhookWire:
             return OurFault(reason, now + UNTIL_RESUMED)
         if answer.status in _BUSY:
             return Deferred(reason, retry_after(answer.headers))
-        return Deferred(reason)
+        return Deferred(reason, about=About.JOB if answer.status in _FOR_ITS_CONTENT else About.PROVIDER)
 
     def _request(self, webhook_id: str, body: bytes, now: datetime) -> Request:
         headers = self._signer.request_headers(webhook_id, body, now)
