@@ -54,7 +54,7 @@ class ApiKey:
 
 
 def new_bearer(chance: bytes) -> str:
-    """What the server will show. `chance` is KEY_BYTES of it, which nobody else knows."""
+    """What the server will show. `chance` is KEY_BYTES of it, which no one else knows."""
     if len(chance) < KEY_BYTES:
         raise ValueError(f"expected {KEY_BYTES} bytes at least")
     return API_KEY_PREFIX + chance.hex()

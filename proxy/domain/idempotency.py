@@ -20,7 +20,7 @@ KEPT_FOR = timedelta(hours=24)
 MOST_CHARACTERS = 255
 MOST_KEPT_BYTES = 16 * 1024
 MOST_KEPT_OF_A_CALLER = 8 * 1024 * 1024  # in a day: a user with a loop cannot fill the store
-MOST_CALLS_OF_A_USER = 10_000  # in a day, with a key: nobody taps so often, and each leaves 400 bytes in the store
+MOST_CALLS_OF_A_USER = 10_000  # in a day, with a key: no person taps so often, and each leaves 400 bytes in the store
 _QUOTED = re.compile(r'[ \t]*"((?:[ !#-\[\]-~]|\\["\\])*)"[ \t]*')  # RFC 8941, 3.3.3, without parameters
 _PLAIN = re.compile(r"[ \t]*([!#-+\--:<-\[\]-~]+)[ \t]*")  # visible ASCII but " \ , and ;
 _KEPT_HEADERS = ("content-type", "content-encoding")

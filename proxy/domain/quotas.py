@@ -50,7 +50,7 @@ class Quota:
 
 @dataclass(frozen=True)
 class QuotaSpent:
-    """There is room for the same after `wait_ms`, if nobody else takes it."""
+    """There is room for the same after `wait_ms`, if no other sender takes it."""
 
     holder: Holder
     wait_ms: int

@@ -1,7 +1,7 @@
 """MIMC's HTTP API besides the token call: one row for each call. Pure data.
 
-A row says what a call is to MIMC, whose account acts in it, and which scope of an API key allows it. Whoever reads or
-adds one needs no other place: routes, requests, limits, tests and docs/openapi.yaml are made from the rows.
+A row says what a call is to MIMC, whose account acts in it, and which scope of an API key allows it. To read or
+add one takes no other place: routes, requests, limits, tests and docs/openapi.yaml are made from the rows.
 Source: MIMC operation manual (push, topic, history); newer calls as MIMC's own clients make them.
 """
 

@@ -44,7 +44,7 @@ class Passable:
         is none: the client would read it. The user's own security key is passed on whatever it holds.
 
         `tells_of_users`: a success holds what users wrote. Who knows our appKey, which apps used to show, could write
-        it into a group, and nobody would read there any more.
+        it into a group, and no member could read there any more.
         """
         if isinstance(answer, TransportFailure):
             return answer

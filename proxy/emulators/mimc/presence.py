@@ -1,4 +1,4 @@
-"""Who is signed in. Nobody is until PUT /_emulator/online says so: a token alone opens no socket."""
+"""Who is signed in. No account is until PUT /_emulator/online says so: a token alone opens no socket."""
 
 import threading
 from collections.abc import Collection, Mapping

@@ -80,7 +80,7 @@ def mimc_app(mimc: Mimc) -> Flask:
     @app.errorhandler(404)
     @app.errorhandler(405)
     def no_such_call(error: Any) -> ResponseReturnValue:
-        if request.path.startswith("/api/"):  # whoever looks for what a client sent must find this, too
+        if request.path.startswith("/api/"):  # a test that looks for what a client sent must find this, too
             facts = {"kind": "api", "method": request.method, "path": request.path, "account": None, "app_id": None}
             mimc.journal.write(**facts, outcome="refused", status=error.code, code=error.code, reason=error.name)
         return envelope(error.code, error.code, error.name)
