@@ -24,7 +24,7 @@ from proxy.errors import StoreUnavailable
 if TYPE_CHECKING:  # where MIMC's API is closed, none of its modules is loaded
     from proxy.domain.api_keys import ApiKey
     from proxy.domain.idempotency import Answered, Begun, Call, Found
-    from proxy.domain.quotas import Amount, QuotaSpent
+    from proxy.domain.quotas import QuotaRequest, QuotaSpent
 
 
 class Wire(Protocol):
@@ -136,12 +136,14 @@ class Admission(Protocol):
         budget: Budget | None = None,
         address: Budget | None = None,
         api_key: str | None = None,
-    ) -> Admitted | Blocked | Exceeded:
+        quota: "QuotaRequest | None" = None,
+    ) -> "Admitted | Blocked | Exceeded | QuotaSpent":
         """For a proved caller: counts the call, and lifts the "unknown account" marks, which this shows to be in use.
 
         `app` is the section that the proof is good for, None: any. `api_key` is the hash of the one that proves a
         service; where it was revoked, the service is blocked. An address that must be counted is one that `count`
-        has seen. Where the counters alone are away, the user is admitted.
+        has seen. Where the counters alone are away, the user is admitted. From `quota` nothing is taken for a caller
+        who may not go on.
         """
 
     def has_signed_in(self, account: str, network: str) -> bool:
@@ -186,11 +188,8 @@ class Idempotency(Protocol):
 class Quotas(Protocol):
     """What MIMC takes from an app, see domain/quotas.py. Raises StoreUnavailable. See store/users/quotas.py."""
 
-    def take(self, app: str, amount: "Amount", number: int, account: str | None, now: datetime) -> "QuotaSpent | None":
-        """Takes so many from the quota of the section's appId; None: they may leave, else nothing was taken.
-
-        `account` is the user's; None: a service sends.
-        """
+    def take(self, request: "QuotaRequest", now: datetime) -> "QuotaSpent | None":
+        """None: the messages may leave, else nothing was taken."""
 
 
 class TokenService(Protocol):

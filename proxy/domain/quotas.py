@@ -49,8 +49,19 @@ class Quota:
 
 
 @dataclass(frozen=True)
+class QuotaRequest:
+    """A call takes `number` from the quota of the section `app`. `account` is the user's; None: a service sends."""
+
+    app: str
+    amount: Amount
+    number: int
+    account: str | None
+
+
+@dataclass(frozen=True)
 class QuotaSpent:
     """There is room for the same after `wait_ms`, if no other sender takes it."""
 
+    amount: Amount
     holder: Holder
     wait_ms: int

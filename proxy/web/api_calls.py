@@ -15,6 +15,8 @@ from werkzeug.routing import BaseConverter
 
 from proxy.auth import Authenticated
 from proxy.domain.api_keys import ApiKey, Scope
+from proxy.domain.idempotency import Call as KeyedCall
+from proxy.domain.quotas import QuotaRequest
 from proxy.domain.transfers import Paused, Response, TransportFailure
 from proxy.errors import BadRequest, NotAllowed, NotFound
 from proxy.metrics import api_calls_total, bounded_reason
@@ -27,7 +29,7 @@ from proxy.usecases.choose_app import choose_app
 from proxy.web import current_request, current_services
 from proxy.web.access import add_log_context, audit
 from proxy.web.body import MAX_JSON, read_body
-from proxy.web.callers import Caller, current_caller, require
+from proxy.web.callers import Caller, admit_caller, current_caller, require
 from proxy.web.cors import require_origin
 from proxy.web.handed_on import handed_on, status_of
 from proxy.web.idempotency import call_asked, known_answer, spend_key
@@ -59,7 +61,7 @@ def blueprint(families: Iterable[str]) -> Blueprint:
 
 
 def _view(call: Call) -> Callable[..., WebResponse]:
-    @require(Caller.CLIENT, Limited.CLIENT)
+    @require(Caller.CLIENT, Limited.CLIENT, with_quota=True)
     def make_call(app_id: str | None = None, topic_id: str = "") -> WebResponse:
         return _make(call, app_id, topic_id)
 
@@ -80,13 +82,18 @@ def _make(call: Call, app_id: str | None, topic_id: str) -> WebResponse:
         raise
 
     def leave() -> Ended:
-        if call.amount:
-            take_quota(section, call.amount, prepared.amount, None if prepared.is_service else prepared.account)
         answer = _opened(services.api).call(section, prepared)
         _note(section, prepared, caller, answer)
         return answer
 
-    ended = _once(caller, section, _content(asked), leave) if call.changes else leave()
+    quota = _quota(section, prepared)
+    named = call_asked(caller, section, _content(asked)) if call.changes else None
+    if named is None:
+        admit_caller(quota)
+        ended: Ended | Known = leave()
+    else:
+        admit_caller()
+        ended = _once(caller, named, quota, leave)
     if isinstance(ended, Response | TransportFailure | Paused):
         return handed_on(ended, _WHO, once=call.changes)
     return known_answer(ended)
@@ -97,16 +104,27 @@ def _content(asked: Asked) -> bytes:
     return b"\n".join([asked.body, *(f"{name}: {value}".encode() for name, value in sorted(asked.headers.items()))])
 
 
-def _once(caller: Authenticated | ApiKey, section: str, content: bytes, leave: Callable[[], Ended]) -> Ended | Known:
-    """With an Idempotency-Key what the first call with it was answered."""
-    named = call_asked(caller, section, content)
-    if named is None:
-        return leave()
+def _quota(section: str, asked: Prepared) -> QuotaRequest | None:
+    if asked.call.amount is None:
+        return None
+    return QuotaRequest(section, asked.call.amount, asked.amount, None if asked.is_service else asked.account)
+
+
+def _once(
+    caller: Authenticated | ApiKey, named: KeyedCall, quota: QuotaRequest | None, leave: Callable[[], Ended]
+) -> Ended | Known:
+    """What the first call with this Idempotency-Key was answered; a repeat takes nothing from the quota."""
     if isinstance(caller, Authenticated):
         spend_key(caller.app_account)
+
+    def leave_within_quota() -> Ended:
+        if quota:
+            take_quota(quota)
+        return leave()
+
     services = current_services()
     lease = _TRIES * services.settings.token.timeout + _SPARE
-    return call_once(_opened(services.idempotency), named, services.store_now(), lease, leave)
+    return call_once(_opened(services.idempotency), named, services.store_now(), lease, leave_within_quota)
 
 
 def _opened(service: T | None) -> T:

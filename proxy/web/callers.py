@@ -12,6 +12,8 @@ from proxy.auth import Authenticated
 from proxy.errors import NotFound
 from proxy.web import current_notes, current_request
 from proxy.web.guards import (
+    admit_service,
+    admit_user,
     is_operator,
     require_known_host,
     require_operator,
@@ -23,6 +25,7 @@ from proxy.web.limits import Limited, count_address
 
 if TYPE_CHECKING:
     from proxy.domain.api_keys import ApiKey
+    from proxy.domain.quotas import QuotaRequest
 
 P = ParamSpec("P")
 View = Callable[P, Response]
@@ -47,12 +50,14 @@ class Guard:
     limited: Limited
 
 
-def require(caller: Caller, limited: Limited) -> Callable[[View[P]], View[P]]:
+def require(caller: Caller, limited: Limited, *, with_quota: bool = False) -> Callable[[View[P]], View[P]]:
     """Who may call the view below, and how often. Put it under the route's own decorator.
 
     A call counts against its address before anything is looked at, and a USER's against their account, a service's
     against its key, as soon as that is known. A SENDER is counted by the view, where the URL secret is wrong. Raises
     ValueError for any other limit on senders: MIMC sends what users write, and gives up after three repeats.
+    `with_quota`: the view of a CLIENT has to call `admit_caller` before anything leaves, for it alone knows what the
+    call takes from a quota; a call that it refuses before counts all the same.
     """
     if (caller is Caller.SENDER) is not (limited is Limited.WRONG_SECRET):
         raise ValueError("callbacks are limited by wrong secrets alone")
@@ -67,7 +72,13 @@ def require(caller: Caller, limited: Limited) -> Callable[[View[P]], View[P]]:
             @wraps(view)
             def checked(*args: P.args, **kwargs: P.kwargs) -> Response:
                 _check(caller, limited)
-                return view(*args, **kwargs)
+                if not with_quota:
+                    admit_caller()
+                    return view(*args, **kwargs)
+                try:
+                    return view(*args, **kwargs)
+                finally:
+                    admit_caller()
 
         vars(checked)[_GUARD] = Guard(caller, limited)
         return checked
@@ -85,6 +96,19 @@ def current_caller() -> "Authenticated | ApiKey":
     """The user, or the key of the service, that `require` let into a view for clients."""
     caller: Authenticated | ApiKey = current_notes().caller
     return caller
+
+
+def admit_caller(quota: "QuotaRequest | None" = None) -> None:
+    """The proved caller of this request may go on, and `quota` has room; once for each request.
+
+    Raises NotSignedIn, HttpRefusal 429 and StoreUnavailable.
+    """
+    notes = current_notes()
+    proof, limited = notes.pop("unadmitted", (None, None))
+    if isinstance(proof, Authenticated):
+        admit_user(limited, proof, quota)
+    elif proof is not None:
+        admit_service(proof, quota)
 
 
 def guard_of(view: object) -> Guard | None:
@@ -109,9 +133,13 @@ def _check(caller: Caller, limited: Limited) -> None:
     count_address(limited)
     match caller:
         case Caller.USER:
-            current_notes().user = signed_in(limited)
+            notes = current_notes()
+            notes.user = signed_in(limited)
+            notes.unadmitted = notes.user, limited
         case Caller.CLIENT:
-            current_notes().caller = service_calling() or signed_in(limited)
+            notes = current_notes()
+            notes.caller = service_calling() or signed_in(limited)
+            notes.unadmitted = notes.caller, limited
         case Caller.OPERATOR:
             require_operator(current_request().environ)
         case Caller.BALANCER:

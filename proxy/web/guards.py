@@ -29,6 +29,7 @@ from proxy.web.limits import (
     address_budget,
     count_uncounted,
     key_budget,
+    quota_spent,
     share_address,
     too_often,
 )
@@ -36,6 +37,7 @@ from proxy.web.listeners import ON_OPERATOR
 
 if TYPE_CHECKING:
     from proxy.domain.api_keys import ApiKey
+    from proxy.domain.quotas import QuotaRequest, QuotaSpent
 
 _BACKEND = "api_key"  # as refusals and the log name it
 
@@ -65,12 +67,7 @@ def init_login(app: Flask, accounts: AccountsSettings | None) -> None:
 
 
 def signed_in(limited: Limited) -> Authenticated:
-    """The user who is calling, and may: within the limits of their account and address, and not blocked.
-
-    A block counts at once, whatever proved the user and however long that proof lives. After the proof all this takes
-    one round trip. Raises NotSignedIn, HttpRefusal 429, and StoreUnavailable where the store cannot say whether the
-    user is blocked.
-    """
+    """The user who is calling, by bearer or cookie; whether they may, `admit_user` says. Raises NotSignedIn."""
     current_notes().limited = limited
     asked = current_request()
     if current_services().api_keys and shows_api_key(asked.environ.get("HTTP_AUTHORIZATION", "")):
@@ -83,27 +80,39 @@ def signed_in(limited: Limited) -> Authenticated:
     proof: Authenticated = user.proof
     if proof.by_cookie:
         require_browser_care(asked)
-    budget, address = account_budget(limited, proof.app_account), address_budget(limited)
-    match current_services().admission.admit(
-        proof.app_account, proof.session_id, proof.bound_app, budget=budget, address=address
-    ):
-        case Admitted(counted):
-            if not counted:
-                count_uncounted(limited)
-        case Blocked():
-            add_log_context(refused="blocked")
-            audit_refusal(proof.backend, "blocked", account=proof.app_account)
-            raise NotSignedIn("blocked or signed out")
-        case Exceeded() as exceeded:
-            raise too_often(limited, exceeded)
     return proof
 
 
-def service_calling() -> "ApiKey | None":
-    """The key of the service that is calling, and may, as `signed_in` says of users; None: no API key is shown.
+def admit_user(limited: Limited, proof: Authenticated, quota: "QuotaRequest | None" = None) -> None:
+    """The user may call: they are within the limits of their account and address, not blocked, and `quota` has room.
 
-    Raises NotSignedIn, HttpRefusal 429 and StoreUnavailable.
+    A block counts at once, whatever proved the user and however long that proof lives. All this takes one round trip.
+    Raises NotSignedIn, HttpRefusal 429, and StoreUnavailable where the store cannot say whether the user is blocked.
     """
+    budget, address = account_budget(limited, proof.app_account), address_budget(limited)
+    verdict = current_services().admission.admit(
+        proof.app_account, proof.session_id, proof.bound_app, budget=budget, address=address, quota=quota
+    )
+    if isinstance(verdict, Blocked):
+        add_log_context(refused="blocked")
+        audit_refusal(proof.backend, "blocked", account=proof.app_account)
+        raise NotSignedIn("blocked or signed out")
+    _within_limits(limited, verdict)
+
+
+def _within_limits(limited: Limited, verdict: "Admitted | Exceeded | QuotaSpent") -> None:
+    match verdict:
+        case Admitted(counted):
+            if not counted:
+                count_uncounted(limited)
+        case Exceeded():
+            raise too_often(limited, verdict)
+        case _:
+            raise quota_spent(verdict)
+
+
+def service_calling() -> "ApiKey | None":
+    """The API key of the service that is calling, see `signed_in`; None: none is shown. Raises NotSignedIn."""
     services, asked = current_services(), current_request()
     shown = asked.environ.get("HTTP_AUTHORIZATION", "")
     if services.api_keys is None or not shows_api_key(shown):
@@ -112,26 +121,25 @@ def service_calling() -> "ApiKey | None":
     key = services.api_keys.find(bearer, services.store_now()) if bearer else None
     if key is None:
         raise _no_key("unknown or revoked")
-    named: dict[str, str] = {"api_key_id": key.id, "api_key_name": key.name, "account": key.account, "app": key.app}
     add_log_context(auth=_BACKEND, api_key_id=key.id)
     if key.app not in services.settings.apps:
-        raise _no_key("of no section", named)
-    match services.admission.admit(
-        key.account,
-        None,
-        key.app,
-        budget=key_budget(key.id),
-        address=address_budget(Limited.CLIENT),
-        api_key=key.bearer_hash,
-    ):
-        case Admitted(counted):
-            if not counted:
-                count_uncounted(Limited.CLIENT)
-        case Blocked():
-            raise _no_key("blocked or revoked", named)
-        case Exceeded() as exceeded:
-            raise too_often(Limited.CLIENT, exceeded)
+        raise _no_key("of no section", _facts_of(key))
     return key
+
+
+def admit_service(key: "ApiKey", quota: "QuotaRequest | None" = None) -> None:
+    """The service may call, as `admit_user` says of users. Raises the same."""
+    budget, address = key_budget(key.id), address_budget(Limited.CLIENT)
+    verdict = current_services().admission.admit(
+        key.account, None, key.app, budget=budget, address=address, api_key=key.bearer_hash, quota=quota
+    )
+    if isinstance(verdict, Blocked):
+        raise _no_key("blocked or revoked", _facts_of(key))
+    _within_limits(Limited.CLIENT, verdict)
+
+
+def _facts_of(key: "ApiKey") -> dict[str, str]:
+    return {"api_key_id": key.id, "api_key_name": key.name, "account": key.account, "app": key.app}
 
 
 def _no_key(reason: str, named: dict[str, str] | None = None) -> NotSignedIn:

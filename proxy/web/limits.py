@@ -26,7 +26,7 @@ from proxy.web.addresses import client_address, network_of
 from proxy.web.envelope import HttpRefusal
 
 if TYPE_CHECKING:
-    from proxy.domain.quotas import Amount
+    from proxy.domain.quotas import QuotaRequest, QuotaSpent
 
 
 class Limited(StrEnum):
@@ -105,26 +105,31 @@ def address_budget(limited: Limited) -> Budget | None:
     return budgets[limited]
 
 
-def take_quota(section: str, amount: "Amount", number: int, account: str | None) -> None:
-    """Takes so many from the quota that MIMC gives the section's app, before MIMC is asked.
+def take_quota(request: "QuotaRequest") -> None:
+    """Takes from the quota that MIMC gives the app, before MIMC is asked; in a round trip of its own.
 
-    `account` None: a service sends. Raises HttpRefusal 429. Without the counters MIMC itself must do.
+    Raises HttpRefusal 429. Without the counters MIMC itself must do.
     """
-    services, name = current_services(), f"{amount} quota"
+    services = current_services()
     if services.quotas is None:
         return
     try:
-        spent = services.quotas.take(section, amount, number, account, services.store_now())
+        spent = services.quotas.take(request, services.store_now())
     except StoreUnavailable:
-        limiter_unavailable_total.labels(name).inc()
+        limiter_unavailable_total.labels(f"{request.amount} quota").inc()
         add_log_context(limiter="unavailable")
         return
     if spent:
-        rate_limited_total.labels(name, spent.holder).inc()
-        add_log_context(limited_by=spent.holder)
-        whose = "this app's users" if spent.holder == "users" else f"this {spent.holder}"
-        message = f"too many messages at a time: the share of {whose} in MIMC's quota is used up"
-        raise HttpRefusal(429, message, _retry_after(spent.wait_ms))
+        raise quota_spent(spent)
+
+
+def quota_spent(spent: "QuotaSpent") -> HttpRefusal:
+    """Counts and logs it too."""
+    rate_limited_total.labels(f"{spent.amount} quota", spent.holder).inc()
+    add_log_context(limited_by=spent.holder)
+    whose = "this app's users" if spent.holder == "users" else f"this {spent.holder}"
+    message = f"too many messages at a time: the share of {whose} in MIMC's quota is used up"
+    return HttpRefusal(429, message, _retry_after(spent.wait_ms))
 
 
 def count_uncounted(limited: Limited) -> None:

@@ -32,7 +32,7 @@ from proxy.mimc.client import TokenClient
 from proxy.mimc.echo import Echo
 from proxy.mimc.passable import Passable
 from proxy.mimc.senders import Senders
-from proxy.ports import ApiKeys, BlockMarks, Idempotency, Quotas, TokenService
+from proxy.ports import ApiKeys, BlockMarks, Idempotency, TokenService
 from proxy.settings import AccountsSettings, Settings, TokenSettings
 from proxy.spool.drain import Drain
 from proxy.spool.folder import open_spool
@@ -83,6 +83,7 @@ from proxy.wiring.messages import reading_of_app
 
 if TYPE_CHECKING:
     from proxy.mimc.api import MimcApi
+    from proxy.store.users.quotas import RedisQuotas
 
 _SAY_EVERY_S = 60.0
 
@@ -139,7 +140,7 @@ def web_services(settings: Settings) -> Services:
     token_monitor = TokenMonitor(clock.now, _log_no_tokens, _log_tokens_again, keep_tokens)
     passable, guard = Passable(settings.apps, settings.token.echo_guard, note_echo), _guard(settings.token)
     tokens = GuardedTokens(ClockedTokens(TokenClient(settings.apps, settings.token, passable), skews), guard)
-    its = settings.store
+    its, quotas = settings.store, _quotas(settings, counters or store)
     inbox = _inbox(settings, store, writes)
 
     def store_now() -> datetime:
@@ -158,6 +159,7 @@ def web_services(settings: Settings) -> Services:
             counters,
             app_ids_of(settings),
             _lanes_by_account(settings, lanes),
+            quotas,
         ),
         senders=Senders(settings.apps),
         inbox=SpoolingInbox(inbox, store, spool.spool, lambda: clock.is_measured) if spool else inbox,
@@ -190,7 +192,7 @@ def web_services(settings: Settings) -> Services:
         unread=RedisUnread(store, app_ids_of(settings)) if settings.alerts.badge else None,
         api_keys=_api_keys(settings, store),
         idempotency=_idempotency(settings, store),
-        quotas=_quotas(settings, counters or store),
+        quotas=quotas,
         sign_ins=sign_ins,
         spool=spool,
         withdrawing=_withdrawing(settings),
@@ -278,7 +280,7 @@ def _idempotency(settings: Settings, store: Store) -> Idempotency | None:
     return RedisIdempotency(store, settings.store.replicas)
 
 
-def _quotas(settings: Settings, counters: Store) -> Quotas | None:
+def _quotas(settings: Settings, counters: Store) -> "RedisQuotas | None":
     if not settings.families:
         return None
     from proxy.wiring.api import quotas_at_mimc  # noqa: PLC0415  as above

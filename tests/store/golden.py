@@ -35,7 +35,7 @@ from proxy.domain.monitoring import TokenFacts
 from proxy.domain.offline_messages import offline_message
 from proxy.domain.preferences import Mute, Preferences, QuietHours
 from proxy.domain.previews import Preview
-from proxy.domain.quotas import Amount, Quota
+from proxy.domain.quotas import Amount, Quota, QuotaRequest
 from proxy.domain.settlements import Bury, PlanChunk, PlanEnd, Postpone
 from proxy.domain.times import from_ms, to_ms
 from proxy.spool import format as spool
@@ -162,7 +162,9 @@ def write(url: str) -> None:
     RedisHealth(store, [APNS], lambda: NOON).check()
     RedisApiKeys(store).add(BOT, BEARER)
     RedisApiKeys(store).find(BEARER, NOON + SECOND)
-    RedisQuotas(store, APP_IDS, {Amount.PERSONAL: Quota(50, DAY)}).take("main", Amount.PERSONAL, 45, "ben", NOON)
+    RedisQuotas(store, APP_IDS, {Amount.PERSONAL: Quota(50, DAY)}).take(
+        QuotaRequest("main", Amount.PERSONAL, 45, "ben"), NOON
+    )
     asyncio.run(_with_redis(url, _work))
     store.call(lambda redis: redis.set(LAYOUT.writes(APP_ID, 0), 3))  # whatever it took in this version
     devices.remove("main", HELD.account, HELD.device_id)

@@ -243,17 +243,32 @@ def test_what_mimc_counts_is_taken_from_its_quota_and_beyond_it_nothing_leaves()
             world.make(call, bearer())
         world.make(next(call for call in CALLS if call.name == "push p2p more"), service)
         users, services = (
-            [(amount, number) for _, amount, number, account, _ in world.quotas.taken if account == who]
-            for who in ("1000", None)
+            [(it.amount, it.number) for it in world.quotas.taken if it.account == who] for who in ("1000", None)
         )
         assert users == [(call.amount, 2 if call.name == "push p2p more" else 1) for call in CALLS if call.amount]
         assert services == [(Amount.PERSONAL, 2)]
         world.service.requests.clear()
-        world.quotas.answer = QuotaSpent(Holder.ACCOUNT, 2500)
+        world.quotas.answer = QuotaSpent(Amount.PERSONAL, Holder.ACCOUNT, 2500)
         push = next(call for call in CALLS if call.name == "push p2p")
         answer = world.make(push, bearer())
         assert (answer.status_code, answer.headers["Retry-After"]) == (429, "3")
         assert world.service.requests == []
+
+
+def test_a_call_that_is_refused_counts_for_its_caller_and_takes_no_quota() -> None:
+    with api_world() as world:
+        push = next(call for call in CALLS if call.name == "push p2p")
+        for members, status in (({"toAccount": 7}, 400), ({"fromAccount": "eve"}, 403)):
+            assert world.make(push, bearer(), members).status_code == status
+        assert world.admission.calls.count(("client_per_account", "1000")) == 2
+        world.blocks.block("1000")
+        assert world.make(push, bearer(), {"toAccount": 7}).status_code == 401
+        assert world.make(push, bearer()).status_code == 401
+        world.blocks.unblock("1000")
+        world.admission.spent["client_per_account", "1000"] = 5.0
+        for headers in ({}, {"Idempotency-Key": "k"}):
+            assert world.make(push, {**bearer(), **headers}).status_code == 429
+        assert (world.quotas.taken, world.service.requests) == ([], [])
 
 
 def test_the_largest_message_passes_and_a_larger_one_is_refused_by_name(world: ApiWorld) -> None:

@@ -2,13 +2,13 @@
 
 import pytest
 
-from proxy.domain.quotas import Amount, Holder, QuotaSpent
+from proxy.domain.quotas import Amount, Holder, QuotaRequest, QuotaSpent
 from proxy.errors import StoreUnavailable
 from proxy.web import current_notes
 from proxy.web.envelope import HttpRefusal
 from proxy.web.limits import take_quota
 from tests.web.test_limits import counted, metrics_of
-from tests.web.world import NOW, World, app_section, settings
+from tests.web.world import World, app_section, settings
 
 SPENT = 'app_proxy_rate_limited_total{by="account",route="personal quota"}'
 AWAY = 'app_proxy_rate_limiter_unavailable_total{route="personal quota"}'
@@ -18,7 +18,7 @@ def take(world: World, number: int = 3, account: str | None = "ann") -> dict[str
     """What the line of the request says of it."""
     with world.app.test_request_context():
         current_notes().facts = {}
-        take_quota("main", Amount.PERSONAL, number, account)
+        take_quota(QuotaRequest("main", Amount.PERSONAL, number, account))
         facts: dict[str, object] = current_notes().facts
         return facts
 
@@ -30,7 +30,7 @@ def world() -> World:
 def test_what_is_sent_counts_for_its_app_and_account() -> None:
     place = world()
     assert take(place) == take(place, account=None) == {}
-    assert place.quotas.taken == [("main", Amount.PERSONAL, 3, "ann", NOW), ("main", Amount.PERSONAL, 3, None, NOW)]
+    assert place.quotas.taken == [QuotaRequest("main", Amount.PERSONAL, 3, who) for who in ("ann", None)]
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_share_that_is_used_up_is_answered_429_with_the_time_to_wait(
 ) -> None:
     place = world()
     before = counted(metrics_of(place), SPENT)
-    place.quotas.answer = QuotaSpent(holder, wait_ms)
+    place.quotas.answer = QuotaSpent(Amount.PERSONAL, holder, wait_ms)
     with pytest.raises(HttpRefusal, match=f"the share of {whose} in MIMC's quota is used up") as refused:
         take(place)
     assert (refused.value.status, refused.value.headers) == (

@@ -23,7 +23,7 @@ from proxy.domain.limits import Admitted, Blocked, Budget, Exceeded
 from proxy.domain.monitoring import Health, Metric
 from proxy.domain.offline_messages import Letter, OfflineMessage
 from proxy.domain.preferences import DEFAULT, Preferences
-from proxy.domain.quotas import Amount, QuotaSpent
+from proxy.domain.quotas import QuotaRequest, QuotaSpent
 from proxy.domain.receipts import DeliveryReceipt
 from proxy.domain.transfers import Paused, Response, TransportFailure
 from proxy.errors import StoreUnavailable
@@ -181,12 +181,13 @@ class MemoryQuotas:
     """Implements ports.Quotas: there is room, unless `answer` says otherwise."""
 
     answer: QuotaSpent | StoreUnavailable | None = None
-    taken: list[tuple[str, Amount, int, str | None, datetime]] = field(default_factory=list)
+    taken: list[QuotaRequest] = field(default_factory=list)
 
-    def take(self, app: str, amount: Amount, number: int, account: str | None, now: datetime) -> QuotaSpent | None:
+    def take(self, request: QuotaRequest, now: datetime) -> QuotaSpent | None:
+        assert now == NOW
         if isinstance(self.answer, StoreUnavailable):
             raise self.answer
-        self.taken.append((app, amount, number, account, now))
+        self.taken.append(request)
         return self.answer
 
 
@@ -221,6 +222,7 @@ class MemoryAdmission:
     """
 
     blocks: BlockList = field(default_factory=MemoryBlocks)
+    quotas: MemoryQuotas = field(default_factory=MemoryQuotas)
     spent: dict[tuple[str, str], float] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
@@ -245,7 +247,8 @@ class MemoryAdmission:
         budget: Budget | None = None,
         address: Budget | None = None,  # noqa: ARG002  `count` has had it
         api_key: str | None = None,  # noqa: ARG002  MemoryApiKeys says so
-    ) -> Admitted | Blocked | Exceeded:
+        quota: QuotaRequest | None = None,
+    ) -> Admitted | Blocked | Exceeded | QuotaSpent:
         self.asked.append("admit")
         if self.blocks.is_blocked(account, session_id):
             return Blocked()
@@ -254,7 +257,10 @@ class MemoryAdmission:
         if budget and (exceeded := self._count(budget)):
             return exceeded
         self.lifted.append((account, app))
-        return Admitted()
+        try:
+            return (self.quotas.take(quota, NOW) if quota else None) or Admitted()
+        except StoreUnavailable:
+            return Admitted(counted=False)
 
     def has_signed_in(self, account: str, network: str) -> bool:
         if self.failure:
@@ -313,7 +319,7 @@ class World:
         self.history = MemoryHistory()
         self.unread, self.api_keys, self.quotas = MemoryUnread(), MemoryApiKeys(), MemoryQuotas()
         self.tokens, self.state, self.blocks = ScriptedTokens(), MemoryState(), MemoryBlocks()
-        self.admission = MemoryAdmission(self.blocks)
+        self.admission = MemoryAdmission(self.blocks, self.quotas)
         self.receipts: list[DeliveryReceipt] = []
         self.quota, self.quota_warnings = list[NamedUse](), list[NamedUse]()
         self.services = Services(

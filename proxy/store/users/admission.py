@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from proxy.domain.lanes import Lane
 from proxy.domain.limits import Admitted, Blocked, Budget, Exceeded, Window
@@ -18,6 +18,10 @@ from proxy.store.connection import Store
 from proxy.store.scripts import Argument, Command, ask_now, script
 from proxy.store.users.blocks import account_mark
 from proxy.store.users.local_counts import LocalCounts
+
+if TYPE_CHECKING:
+    from proxy.domain.quotas import QuotaRequest, QuotaSpent
+    from proxy.store.users.quotas import RedisQuotas
 
 
 class RedisAdmission:
@@ -34,10 +38,11 @@ class RedisAdmission:
         counters: Store | None = None,
         app_ids: Mapping[str, str] | None = None,
         account_lanes: Sequence[Lane] = (),
+        quotas: "RedisQuotas | None" = None,
     ) -> None:
         self._store, self._now, self._counters = store, now, counters
         self._app_ids = app_ids or {}
-        self._account_lanes = account_lanes
+        self._account_lanes, self._quotas = account_lanes, quotas
         self._local = LocalCounts()
         self._script = script("admit")
 
@@ -56,18 +61,45 @@ class RedisAdmission:
         budget: Budget | None = None,
         address: Budget | None = None,
         api_key: str | None = None,
+        quota: "QuotaRequest | None" = None,
+    ) -> "Admitted | Blocked | Exceeded | QuotaSpent":
+        """One message's quota is taken in the same round trip, and given back where the caller may not go on. Of more
+        a blocked caller would keep others waiting, so these are taken by a caller who may.
+        """
+        now, proof, quotas = self._now(), _Proof(account, session_id, app, api_key), self._quotas
+        now_ms = to_ms(now)
+        if quota is None or quotas is None:
+            return self._admitted(proof, budget, address, now_ms)
+        if quota.number == 1 and self._counters is None:
+            verdict, answers = self._proved(proof, budget, address, now_ms, quotas.taking(quota, now_ms))
+            spent = quotas.spent(quota, answers)
+            if isinstance(verdict, Admitted):
+                return spent or verdict
+            if answers and not spent:
+                back = quotas.giving_back(quota, now_ms)
+                self._store.call(lambda redis: ask_now(redis, [back]))
+            return verdict
+        verdict = self._admitted(proof, budget, address, now_ms)
+        if not isinstance(verdict, Admitted):
+            return verdict
+        try:
+            return quotas.take(quota, now) or verdict
+        except StoreUnavailable:
+            return Admitted(counted=False)
+
+    def _admitted(
+        self, proof: "_Proof", budget: Budget | None, address: Budget | None, now_ms: int
     ) -> Admitted | Blocked | Exceeded:
-        now_ms, proof = to_ms(self._now()), _Proof(account, session_id, app, api_key)
         if self._counters is None:
-            return self._proved(proof, budget, address, now_ms)
+            return self._proved(proof, budget, address, now_ms)[0]
         try:
             exceeded = self._spent(self._counters, [budget] if budget else [], address, now_ms)
         except StoreUnavailable:
-            verdict = self._proved(proof, None, None, now_ms)
+            verdict, _ = self._proved(proof, None, None, now_ms)
             return Admitted(counted=False) if isinstance(verdict, Admitted) else verdict
         if exceeded:
             return exceeded
-        return self._proved(proof, None, None, now_ms)
+        return self._proved(proof, None, None, now_ms)[0]
 
     def has_signed_in(self, account: str, network: str) -> bool:
         return bool(self._store.call(lambda redis: redis.exists(keys.signed_in(account, network))))
@@ -77,12 +109,13 @@ class RedisAdmission:
             self._store.call(lambda redis: redis.set(keys.signed_in(account, network), "1", ex=keys.SIGNED_IN_TTL_S))
 
     def _proved(
-        self, proof: "_Proof", budget: Budget | None, address: Budget | None, now_ms: int
-    ) -> Admitted | Blocked | Exceeded:
-        """The account is in use: a provider that did not know it is asked again, unless it may not go on.
+        self, proof: "_Proof", budget: Budget | None, address: Budget | None, now_ms: int, also: Sequence[Command] = ()
+    ) -> tuple[Admitted | Blocked | Exceeded, list[Any]]:
+        """May they go on, and the answers to `also`, which is asked whether they may or not.
 
-        Blocks, counter and marks lie where they lie; in a cluster on nodes of their own. So they are commands of one
-        round trip, and a blocked account's call is counted too.
+        The account is in use: a provider that did not know it is asked again, unless it may not go on. Blocks, counter
+        and marks lie where they lie; in a cluster on nodes of their own. So they are commands of one round trip, and a
+        blocked account's call is counted too.
         """
         blocks: list[Command] = [("SISMEMBER", keys.blocked_accounts(), account_mark(proof.account))]
         if proof.session_id is not None:
@@ -92,20 +125,21 @@ class RedisAdmission:
         marks = self._unknown_marks(proof.account, proof.app)
         exists: list[Command] = [("EXISTS", mark) for mark in marks]
         exceeded: Exceeded | None
-        exceeded, *answers = self._ask(self._store, [*blocks, *holds, *counter, *exists], address, now_ms)
-        blocked, held, counted, present = _parted(answers, [len(it) for it in (blocks, holds, counter, exists)])
+        exceeded, *answers = self._ask(self._store, [*blocks, *holds, *counter, *also, *exists], address, now_ms)
+        lengths = [len(it) for it in (blocks, holds, counter, also, exists)]
+        blocked, held, counted, answered, present = _parted(answers, lengths)
         if any(blocked) or not all(held):
-            return Blocked()
+            return Blocked(), answered
         if exceeded is None and budget:
             verdict, *window = counted[0]
             exceeded = None if verdict else _exceeded(budget, window, now_ms)
         if exceeded:
-            return exceeded
+            return exceeded, answered
         found = [mark for mark, is_there in zip(marks, present, strict=True) if is_there]
         if found:
             with suppress(StoreUnavailable):
                 self._store.call(lambda redis: ask_now(redis, [("DEL", mark) for mark in found]))
-        return Admitted()
+        return Admitted(), answered
 
     def _unknown_marks(self, account: str, app: str | None) -> list[str]:
         """Where it is said that a provider does not know the account, in the sections that the proof is good for."""

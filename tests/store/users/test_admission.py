@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -13,12 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.domain.limits import Admitted, Blocked, Budget, Exceeded, Window
+from proxy.domain.quotas import Amount, Holder, Quota, QuotaRequest, QuotaSpent
 from proxy.errors import StoreUnavailable
 from proxy.store import keys
 from proxy.store.connection import Store
 from proxy.store.scripts import Argument, script
 from proxy.store.users.admission import RedisAdmission
 from proxy.store.users.blocks import RedisBlocks
+from proxy.store.users.quotas import RedisQuotas
 from tests.store.samples import LAYOUT, mipush_lane, raw
 from tests.store.test_keys import catalogue
 from tests.store.trips import counted_trips
@@ -212,6 +215,61 @@ def test_a_proved_user_is_admitted_in_one_round_trip_to_each_server(store_url: s
                 before = main.count, counters.count
                 assert admission.admit(who, "a session", None, budget(who, 99), place) == Admitted()
             assert (main.count - before[0], counters.count - before[1]) == trips
+
+
+MESSAGE = QuotaRequest("main", Amount.PERSONAL, 1, "ann")
+
+
+@pytest.fixture
+def quotas(store: Store) -> RedisQuotas:
+    return RedisQuotas(store, {"main": uuid.uuid4().hex}, {Amount.PERSONAL: Quota(50, timedelta(seconds=1))})
+
+
+def test_the_quota_of_one_message_is_taken_in_the_round_trip_that_admits(
+    store_url: str, clock: Clock, who: str, quotas: RedisQuotas
+) -> None:
+    with counted_trips(store_url) as trips:
+        admission = RedisAdmission(Store(trips.url), clock, quotas=quotas)
+        admission.admit(who, None, None, quota=MESSAGE)  # brings the script along
+        before = trips.count
+        answers = [admission.admit(who, None, None, quota=MESSAGE) for _ in range(20)]
+        assert trips.count == before + 20
+    assert answers == [Admitted()] * 19 + [QuotaSpent(Amount.PERSONAL, Holder.ACCOUNT, 1100)]
+
+
+@pytest.mark.parametrize("number", [1, 15])
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_caller_who_may_not_go_on_takes_nothing_from_the_quota(
+    store: Store, clock: Clock, who: str, quotas: RedisQuotas, number: int, *, apart: bool
+) -> None:
+    """Else whom the operator blocked would use up what the others have."""
+    admission = RedisAdmission(store, clock, store if apart else None, quotas=quotas)
+    wanted = replace(MESSAGE, number=number)
+    admission.spend([budget(who, 1)], None)
+    for _ in range(30):
+        assert isinstance(admission.admit(who, None, None, budget(who, 1), quota=wanted), Exceeded)
+    RedisBlocks(store).block(who)
+    for _ in range(30):
+        assert admission.admit(who, None, None, quota=wanted) == Blocked()
+    assert admission.admit(who, None, None, api_key="revoked", quota=wanted) == Blocked()
+    assert quotas.take(replace(MESSAGE, number=20), clock.now) is None
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_what_many_get_asks_for_its_quota_once_its_caller_is_admitted(
+    store: Store, clock: Clock, who: str, quotas: RedisQuotas, *, apart: bool
+) -> None:
+    admission = RedisAdmission(store, clock, store if apart else None, quotas=quotas)
+    wanted = replace(MESSAGE, number=15)
+    assert admission.admit(who, None, None, quota=wanted) == Admitted()
+    assert isinstance(admission.admit(who, None, None, quota=wanted), QuotaSpent)
+
+
+def test_without_the_counters_a_message_leaves_uncounted(store: Store, clock: Clock, who: str) -> None:
+    away = Store("redis://127.0.0.1:1/0")
+    quotas = RedisQuotas(away, {"main": "77"}, {Amount.PERSONAL: Quota(50, timedelta(seconds=1))})
+    admission = RedisAdmission(store, clock, away, quotas=quotas)
+    assert admission.admit(who, None, None, quota=MESSAGE) == Admitted(counted=False)
 
 
 def test_the_counters_are_in_the_catalogue_and_end_by_themselves(
