@@ -279,3 +279,8 @@ CALLS: tuple[Call, ...] = (
         documented=False,
     ),
 )  # fmt: skip
+
+
+def folders_of(families: Iterable[str]) -> tuple[str, ...]:
+    """What the paths of their calls begin with; no route of ours does."""
+    return tuple(sorted({call.path.partition("<")[0].rstrip("/") for call in CALLS if call.family in families}))

@@ -99,6 +99,7 @@ class ServerSettings(Section):
     operator_hosts: tuple[HostName, ...] = ()
     workers: Annotated[int, Field(ge=1, le=64)] = 2
     threads: Annotated[int, Field(ge=1, le=256)] = 16
+    mimc_api_threads: Annotated[int, Field(ge=1, le=256)] = 8
     callback_threads: Annotated[int, Field(ge=1, le=256)] = 8
     sign_in_threads: Annotated[int, Field(ge=1, le=64)] = 2
     connections: Annotated[int, Field(ge=16, le=100_000)] = 2000

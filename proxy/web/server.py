@@ -16,7 +16,7 @@ import resource
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -81,6 +81,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self._most_held = server.collected_max_bytes
         self._has_one_listener = server.has_one_listener
         self._prefix = os.environ.get("SCRIPT_NAME", "")
+        self._mimc_api = _folders(self.settings.families)
         self._held = 0
         self._connections: dict[int, Connection] = {}
         self._given_back: deque[Connection] = deque()
@@ -96,6 +97,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         threads = {
             Share.CALLBACKS: (server.callback_threads, self._patience_s),
             Share.CALLS: (server.threads, self._patience_s),
+            Share.MIMC_API: (server.mimc_api_threads if self._mimc_api else 0, self._patience_s),
             Share.SIGN_INS: (server.sign_in_threads, _SIGN_IN_PATIENCE_S),
             Share.OPERATOR: (_OPERATOR_THREADS, self._patience_s),
         }
@@ -240,6 +242,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
             on_operator=connection.door.is_operators,
             is_only=self._has_one_listener,
             prefix=self._prefix,
+            mimc_api=self._mimc_api,
         )
         return longest_body(connection.share)
 
@@ -499,6 +502,15 @@ class Worker(BaseWorker):  # type: ignore[misc]
         else:
             with suppress(OSError):  # the poller has seen it already, and closed it
                 self._poller.arm(connection.fd, write=connection.state is State.WRITING)
+
+
+def _folders(families: Collection[str]) -> tuple[str, ...]:
+    """Of MIMC's own API, where it is open."""
+    if not families:
+        return ()
+    from proxy.mimc.calls import folders_of  # noqa: PLC0415  not loaded where it is off
+
+    return folders_of(families)
 
 
 def _open_files() -> int:

@@ -24,6 +24,7 @@ class Share(StrEnum):
 
     CALLBACKS = "callbacks"
     CALLS = "calls"
+    MIMC_API = "mimc_api"
     SIGN_INS = "sign_ins"
     OPERATOR = "operator"
 
@@ -31,17 +32,30 @@ class Share(StrEnum):
 OPERATORS_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
-def share_of(method: str, raw_path: str, *, on_operator: bool, is_only: bool = True, prefix: str = "") -> Share:
+def share_of(
+    method: str,
+    raw_path: str,
+    *,
+    on_operator: bool,
+    is_only: bool = True,
+    prefix: str = "",
+    mimc_api: tuple[str, ...] = (),
+) -> Share:
     """By the path as the application will see it, however it is spelled, and by the listener.
 
     `is_only`: it is the operator's and the public one. Else strangers who ask for the operator's paths take no thread
-    of theirs. `prefix`: gunicorn's SCRIPT_NAME, the path under which the whole service lies.
+    of theirs. `prefix`: gunicorn's SCRIPT_NAME, the path under which the whole service lies. `mimc_api`: the folders of
+    MIMC's own API where it is open. A token call waits for MIMC too, but not behind a slow search in a history.
     """
     path: str = (unquote_to_wsgi_str(raw_path) if "%" in raw_path else raw_path).removeprefix(prefix)
+    if path.startswith("//"):
+        path = "/" + path.lstrip("/")
     if on_operator or (is_only and path in OPERATORS_PATHS):
         return Share.OPERATOR
     if path.startswith("/callbacks/"):
         return Share.CALLBACKS
+    if mimc_api and path.startswith(mimc_api):
+        return Share.MIMC_API
     # a browser's question before it (OPTIONS) costs nothing
     return Share.SIGN_INS if path == "/auth/login" and method == "POST" else Share.CALLS
 

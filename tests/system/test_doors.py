@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 import resource
+import select
 import signal
 import socket
 import sys
@@ -23,7 +24,7 @@ from tests.system.rig import MAIN, URL_SECRET, Process, Rig, offline
 
 CONNECTIONS = 40
 DOORS = {
-    "CALLBACK_THREADS": "1", "THREADS": "1", "SIGN_IN_THREADS": "1", "REQUEST_TIMEOUT_S": "3",
+    "CALLBACK_THREADS": "1", "THREADS": "1", "MIMC_API_THREADS": "1", "SIGN_IN_THREADS": "1", "REQUEST_TIMEOUT_S": "3",
     "CONNECTIONS": str(CONNECTIONS), "CONNECTIONS_PER_ADDRESS": "20", "COLLECTED_MAX_BYTES": str(4 << 20),
     "ALLOWED_ORIGINS": "https://chat.example.com",
 }  # fmt: skip
@@ -90,6 +91,7 @@ def doors(rig: Rig, mimc_url: str) -> dict[str, str]:
     variables |= {f"APP_PROXY_APPS__{section}__BASE_URL": mimc_url for section in ("MAIN", "OTHER")}
     variables |= {f"APP_PROXY_LIMITS__SIGN_IN_PER_{by}": "off" for by in ("ACCOUNT", "ADDRESS")}
     variables |= {"APP_PROXY_TOKEN__TIMEOUT_S": "0.8", "APP_PROXY_TOKEN__CONNECT_TIMEOUT_S": "0.4"}
+    variables |= {"APP_PROXY_APPS__MAIN__API": "push"}
     return variables | {"APP_PROXY_AUTH__ACCOUNTS__KEY": rig.secret("accounts", "k" * 48)}
 
 
@@ -196,6 +198,21 @@ def test_calls_that_hang_take_nothing_from_callbacks_and_the_operator(web: Web) 
             connection.sendall(call.encode())
         assert all(web.is_well() for _ in range(3))
         assert read(hanging[0])[0] in {502, 503, 504}
+
+
+def test_mimcs_own_calls_that_hang_take_nothing_from_what_else_clients_call(web: Web) -> None:
+    bearer = {"Authorization": f"Bearer {web.rig.bearer('alice')}"}
+    body = json.dumps({"toAccount": "bob", "msg": "hello", "msgType": ""})
+    head = f"POST //api/push/p2p/ HTTP/1.1\r\nHost: x\r\nAuthorization: {bearer['Authorization']}\r\n"
+    with ExitStack() as stack:
+        hanging = [stack.enter_context(web.connect(f"127.0.0.{15 + number % 2}")) for number in range(6)]
+        for connection in hanging:
+            connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        answer = web.rig.http.get(f"{web.rig.web}/api/devices?app=main", headers=bearer, timeout=10)
+        assert answer.status_code == 200
+        assert len(select.select(hanging, [], [], 0)[0]) < len(hanging)  # it did not wait for its turn behind them
+        assert web.is_well()
+        assert {read(connection)[0] for connection in hanging} <= {502, 503, 504}
 
 
 def test_sign_ins_without_a_thread_are_answered_503_and_take_nothing_from_callbacks(web: Web) -> None:

@@ -7,11 +7,12 @@ from queue import SimpleQueue
 import pytest
 from werkzeug.routing import Rule
 
+from proxy.mimc.calls import Family, folders_of
 from proxy.mimc.wire import MAX_BODY
 from proxy.web.body import MAX_JSON
 from proxy.web.callers import Caller, guard_of
 from proxy.web.shares import OPERATORS_PATHS, Pool, Share, longest_body, share_of
-from tests.web.world import World
+from tests.web.world import World, app_section, settings
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,24 @@ def test_a_path_is_known_however_it_is_spelled(path: str, share: Share) -> None:
     assert share_of("POST", path, on_operator=True) is Share.OPERATOR
 
 
+FOLDERS = folders_of(Family)
+
+
+@pytest.mark.parametrize(
+    ("path", "share"),
+    [
+        ("/api/push/p2p/", Share.MIMC_API), ("/api/%70ush/p2p", Share.MIMC_API),
+        ("//api/uctopic/topics", Share.MIMC_API),
+        ("/api/topic/77/21351198708203520/accounts", Share.MIMC_API), ("/api/account/status", Share.MIMC_API),
+        ("/api/account/token", Share.CALLS), ("/api/devices", Share.CALLS), ("//callbacks/mimc/x", Share.CALLBACKS),
+    ],
+)  # fmt: skip
+def test_mimcs_own_calls_have_threads_of_their_own_where_they_are_open(path: str, share: Share) -> None:
+    assert share_of("POST", path, on_operator=False, mimc_api=FOLDERS) is share
+    closed = Share.CALLS if share is Share.MIMC_API else share
+    assert share_of("POST", path, on_operator=False, mimc_api=folders_of(())) is closed
+
+
 def test_what_a_browser_asks_before_a_sign_in_needs_no_thread_of_theirs() -> None:
     assert share_of("OPTIONS", "/auth/login", on_operator=False) is Share.CALLS
 
@@ -38,11 +57,12 @@ def test_a_service_below_a_path_of_its_host_has_the_same_shares() -> None:
 
 
 def test_every_route_is_in_the_share_of_its_callers() -> None:
-    app = World().app
+    app = World(settings({"main": app_section(api=list(Family))})).app
     for rule in app.url_map.iter_rules():
         guard = guard_of(app.view_functions[rule.endpoint])
         assert guard is not None
-        share = share_of("POST", path_of(rule), on_operator=False)
+        share = share_of("POST", path_of(rule), on_operator=False, mimc_api=FOLDERS)
+        assert rule.endpoint.startswith("api_calls.") is (share is Share.MIMC_API), rule
         assert (guard.caller is Caller.SENDER) is (share is Share.CALLBACKS), rule
         assert (guard.caller in {Caller.OPERATOR, Caller.BALANCER}) is (share is Share.OPERATOR), rule
     assert all(share_of("POST", path, on_operator=False) is Share.OPERATOR for path in OPERATORS_PATHS)
