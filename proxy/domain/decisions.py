@@ -148,7 +148,7 @@ def check(claimed: ClaimedJob, destination: Destination, lane: Lane, now: dateti
     if device is None:
         return Decision(Finish(entry_id), Result.DEVICE_MOVED)
     if device.channel != lane.channel:
-        other = replace(lane, channel=device.channel)
+        other = lane._replace(channel=device.channel)
         if device.platform == job.platform:  # registered anew for the other environment
             return Decision(Move(entry_id, job, other), Result.OTHER_ENVIRONMENT)
         is_number = job.alert.update is Update.BADGE and device.platform not in BADGED_ALONE

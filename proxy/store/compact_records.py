@@ -79,8 +79,13 @@ def load_offline_message(record: bytes) -> OfflineMessage:
 
 def dump_job(job: Job, text: AlertText) -> bytes:
     """`text`: what its alert says, or as much of that as may be kept."""
+    return with_its_words(job, dump_words(job.alert, text))
+
+
+def with_its_words(job: Job, words: bytes) -> bytes:
+    """The same of a job whose alert says `words`, as `dump_words` has it."""
     own = dump_own(job)
-    return _fitted(_WIDTH, _WHOLE, len(own)) + own + dump_words(job.alert, text)
+    return _fitted(_WIDTH, _WHOLE, len(own)) + own + words
 
 
 def dump_own(job: Job) -> bytes:

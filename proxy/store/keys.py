@@ -93,7 +93,7 @@ import re
 import zlib
 from binascii import crc_hqx
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from proxy.domain.callbacks import account_digest, digest
@@ -159,6 +159,7 @@ def tags_of(shards: int) -> tuple[str, ...]:
     )
 
 
+@lru_cache(maxsize=4096)  # what comes of one message asks for its digests some ten times
 def spread(text: str) -> int:
     """A number whose lowest bits name a shard, and the bucket of an account's history."""
     return zlib.crc32(text.encode("utf-8", "surrogatepass"))

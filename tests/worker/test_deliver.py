@@ -286,7 +286,7 @@ def test_a_job_whose_device_changed_its_environment_goes_to_the_other_lane(on_ph
         assert bench.results == [("ben", "other environment")]
         assert bench.sent == []
         await bench.nothing_is_left()
-        ((_, fields),) = await bench.redis.xrange(LAYOUT.jobs(replace(bench.lane, channel="apns-sandbox"), 0))
+        ((_, fields),) = await bench.redis.xrange(LAYOUT.jobs(bench.lane._replace(channel="apns-sandbox"), 0))
         moved = load_job(fields[b"r"])
         assert (moved.account, moved.channel, moved.id) == ("ben", "apns-sandbox", bench.job("ben").id)
 
@@ -839,7 +839,7 @@ def test_an_alert_whose_address_is_dead_goes_to_the_fallback_once(on_phones: OnL
         await bench.move_due()
         await bench.turn()  # on to the third, in its own lane
         assert bench.sent == [["ben-token"], ["ben-token"], ["b0"], ["b0"]]
-        http = LAYOUT.jobs(replace(bench.lane, channel="http"), 0)
+        http = LAYOUT.jobs(bench.lane._replace(channel="http"), 0)
         moved = [load_job(fields[b"r"]) for _, fields in await bench.redis.xrange(http)]
         assert [(one.alert.message_id, one.channel, one.first_platform) for one in moved] == [
             ("m1", "http", "apns"), ("m2", "http", "apns"),

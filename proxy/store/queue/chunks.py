@@ -1,6 +1,5 @@
 """A message's jobs for accounts of one shard, as plan_chunk.lua appends them, and what it answers."""
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +41,9 @@ class Appending:
         behind: Mapping[Lane, Collection[int]] = _NONE_BEHIND,
     ) -> Command:
         """Takes what it claims from `rooms`; nothing of a lane in shards in which that is `behind`."""
-        counts = Counter(lane for lane, _ in chunk.jobs)
+        counts = dict[Lane, int]()
+        for lane, _ in chunk.jobs:
+            counts[lane] = counts.get(lane, 0) + 1
         lanes = sorted(counts)
         shard = layout.shard_of_account(chunk.jobs[0][1].account)
         app_id, message_id, of_first = chunk.app_id, chunk.message_id, chunk.jobs[0][1].alert
@@ -100,22 +101,22 @@ def chunk_result(layout: Layout, chunk: PlanChunk, answer: Sequence[Any] | Redis
     if isinstance(answer, RedisError):
         return ChunkResult([], error=answer)
     ends, claimed = answer
-    shard = layout.shard_of_account(chunk.jobs[0][1].account)
-    # by lane too: in one step all streams give the same ids
-    jobs = {(lane, end): job for (lane, job), end in zip(chunk.jobs, ends, strict=True) if isinstance(end, bytes)}
-    folded = {place: end[0].decode() for place, end in enumerate(ends) if isinstance(end, list)}
-    full = frozenset(lane for (lane, _), end in zip(chunk.jobs, ends, strict=True) if end == -1)
-    lanes = sorted({lane for lane, _ in chunk.jobs})
-    return ChunkResult(
-        [isinstance(end, bytes | list) for end in ends],
-        full,
-        {
-            lane: [_claimed(shard, id_, jobs.get((lane, id_)), fields) for id_, fields in entries]
-            for lane, entries in zip(lanes, claimed, strict=True)
-            if entries
-        },
-        folded=folded,
-    )
+    jobs = dict[Lane, dict[bytes, Job]]()  # by lane: in one step all streams give the same ids
+    folded, full = dict[int, str](), set[Lane]()
+    for place, ((lane, job), end) in enumerate(zip(chunk.jobs, ends, strict=True)):
+        of_lane = jobs.setdefault(lane, {})
+        if isinstance(end, bytes):
+            of_lane[end] = job
+        elif isinstance(end, list):
+            folded[place] = end[0].decode()
+        elif end == -1:
+            full.add(lane)
+    taken = dict[Lane, list[ClaimedJob | Entry]]()
+    for lane, entries in zip(sorted(jobs), claimed, strict=True):
+        if entries:
+            shard = layout.shard_of_account(chunk.jobs[0][1].account)
+            taken[lane] = [_claimed(shard, id_, jobs[lane].get(id_), fields) for id_, fields in entries]
+    return ChunkResult([isinstance(end, (bytes, list)) for end in ends], frozenset(full), taken, folded=folded)
 
 
 def _claimed(shard: int, own: bytes, job: Job | None, fields: Sequence[bytes]) -> ClaimedJob | Entry:

@@ -16,7 +16,15 @@ from redis.exceptions import RedisError
 from proxy.domain.jobs import Job
 from proxy.domain.settlements import Entry
 from proxy.domain.times import MS, to_ms
-from proxy.store.compact_records import dump_own, dump_words, name_of_words, sharing, with_words, words_name
+from proxy.store.compact_records import (
+    dump_own,
+    dump_words,
+    name_of_words,
+    sharing,
+    with_its_words,
+    with_words,
+    words_name,
+)
 from proxy.store.keys import Layout
 from proxy.store.records import dump_job
 from proxy.store.scripts import ask
@@ -39,15 +47,17 @@ class ChunkRecords:
 
 def records_of(jobs: Sequence[Job], now_ms: int, *, compact: bool) -> ChunkRecords:
     """Jobs of one message."""
-    if not compact or len(jobs) < MANY:
+    if not compact or len(jobs) == 1:
         return ChunkRecords([dump_job(job, compact=compact) for job in jobs])
     try:
         said = _words_of(jobs)
+        if len(jobs) < MANY:
+            return ChunkRecords([with_its_words(job, its) for job, its in zip(jobs, said, strict=True)])
         (words, many), *_ = Counter(said).most_common(1)
         if many >= MANY:
             name = words_name(words)
             records = [
-                sharing(name, dump_own(job)) if its == words else dump_job(job, compact=True)
+                sharing(name, dump_own(job)) if its == words else with_its_words(job, its)
                 for job, its in zip(jobs, said, strict=True)
             ]
             life_ms = max(to_ms(jobs[said.index(words)].alert.expires_at) - now_ms, 0) + _LONGER_MS
