@@ -33,11 +33,12 @@ from proxy.store.connection import Store
 from proxy.store.keys import Layout, Place
 from proxy.store.marks import Marks, field_of_callback, field_of_target
 from proxy.store.records import UnreadableRecord, load_dead_letter, load_job
+from proxy.store.replicas import TOO_FEW, Waits
 from proxy.store.scripts import Argument, Command, ask_now, script
 
 _PAGE = 200  # keys, or entries of a stream
 _FIELDS_AT_ONCE = 500
-_WAIT_MS = 5_000
+_WAIT_S = 5.0
 _LATE_PLAN_MS = 3_600_000  # a message may be planned so long after it was accepted
 _WORKS_FOR = timedelta(seconds=30)  # whoever has said something within that time may be at work
 _FOLD_ID = 8  # bytes that a bucket has of the message which names a fold, see plan_chunk.lua
@@ -209,17 +210,14 @@ class Resharding:
         return ("HGETALL", name)
 
     def _confirmed(self, writes: Sequence[Command]) -> None:
-        """Returns once the replicas have it, where it is about to be deleted on another node."""
-        if not (self._replicas and self._store.is_cluster):
-            self._call(writes)
+        """Returns once the replicas have it: it is about to be deleted elsewhere, on another node or a new master."""
+        if not writes:
             return
-        waits = list[Command]()
-        for shard in self._after.all_shards:
-            counter = self._after.moved("0", shard, "waits")
-            waits += [("HINCRBY", counter, "-", 0), ("WAIT", self._replicas, _WAIT_MS // len(self._after.all_shards))]
-        answers = self._store.call(lambda redis: ask_now(redis, writes, waits)) if writes else []
-        if answers and min(answers[len(writes) + 1 :: 2]) < self._replicas:
-            raise StoreUnavailable("too few of the store's replicas have it", self._store.at)
+        counters = [self._after.moved("0", shard, "replicas") for shard in self._after.all_shards]
+        waits = Waits(counters, self._replicas, _WAIT_S, self._store.is_cluster)
+        answers = self._store.call(partial(ask_now, commands=writes, then=waits.commands))
+        if waits.faults(answers[len(writes) :]):
+            raise StoreUnavailable(TOO_FEW, self._store.at)
 
     def _written(self, place: Place, value: Any, ttl_ms: int) -> list[Command]:
         """At the new place or places."""

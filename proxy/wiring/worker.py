@@ -299,7 +299,9 @@ def _withdrawals(app_id: str, shared: _Shared, routes: Sequence[Route]) -> PlanW
     relay, store, alerts = shared.settings.relay, shared.settings.store, shared.settings.alerts
     if not (alerts.withdraw or alerts.badge):
         return None
-    kept = RedisWithdrawals(shared.redis, ttl=relay.dedupe_ttl, jobs_cap=store.jobs_cap, folds=bool(alerts.fold))
+    kept = RedisWithdrawals(
+        shared.redis, ttl=relay.dedupe_ttl, jobs_cap=store.jobs_cap, folds=bool(alerts.fold), replicas=store.replicas
+    )
     return PlanWithdrawals(
         app_id,
         kept,

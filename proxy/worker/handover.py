@@ -70,10 +70,6 @@ class HandOver:
         """See RedisQueue.chunks."""
         return self._queue.chunks(app_id, message_id, jobs, most)
 
-    async def confirm(self, chunks: Sequence[PlanChunk]) -> None:
-        """See RedisQueue.confirm."""
-        await self._queue.confirm(chunks)
-
     def shard_of(self, account: str) -> int:
         return self._queue.layout.shard_of_account(account)
 

@@ -503,4 +503,3 @@ class PlanWorker:
         for result in results:
             if result.error is not None:
                 raise result.error
-        await self._hand_over.confirm(asked)

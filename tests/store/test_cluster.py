@@ -67,6 +67,7 @@ from tests.store.samples import (
     queue_of,
     with_redis,
 )
+from tests.store.stale_masters import BEFORE_A_CALLBACKS_END
 
 pytestmark = pytest.mark.system
 T = TypeVar("T")
@@ -426,20 +427,48 @@ def test_the_locks_of_conversations_in_several_shards_are_released_together(serv
     with_redis(servers.url(), scenario)
 
 
-def test_what_was_planned_is_confirmed_by_the_replicas_of_each_node(servers: Clustered, app_id: str) -> None:
+def test_what_was_planned_is_waited_for_at_each_node_and_only_its_own_is_in_doubt(
+    servers: Clustered, app_id: str
+) -> None:
     lane = apns_lane(app_id)
 
     async def scenario(redis: Any) -> None:
         queue = RedisQueue(redis, "w", lease=DAY, dedupe_ttl=DAY, jobs_cap=1000, dead_cap=10, replicas=1)
         chunks = list(queue.chunks(app_id, "m1", [(lane, job(lane, f"user-{n}")) for n in range(100)], 50))
-        await queue.append_planned(chunks, NOON)
-        await queue.confirm(chunks)
-        halted = servers.halted(servers.replica_of(servers.masters()[0]))
-        with halted, pytest.raises(RedisError, match="too few of the store's replicas have it"):
-            await queue.confirm(chunks)
-        await queue.confirm([])
+        results, _ = await queue.append_planned(chunks, NOON)
+        assert [it.error for it in results] == [None] * len(chunks)
+        slow = servers.masters()[0]
+        with servers.halted(servers.replica_of(slow)):
+            results, _ = await queue.append_planned(chunks, NOON)  # known by now, which its replicas need not have
+        for chunk, result in zip(chunks, results, strict=True):
+            shard = redis.layout.shard_of_account(chunk.jobs[0][1].account)
+            is_slow = servers.owner(redis.layout.writes(app_id, shard)) == slow
+            assert str(result.error or "") == ("too few of the store's replicas have it" if is_slow else "")
 
     with_redis(servers.url(), scenario)
+
+
+@pytest.mark.trial
+@pytest.mark.parametrize("way", BEFORE_A_CALLBACKS_END)
+def test_what_a_master_takes_that_is_none_any_more_and_does_not_know_it_is_not_done(
+    servers: Clustered, app_id: str, way: str
+) -> None:
+    lane = apns_lane(app_id)
+
+    async def scenario(redis: Any) -> None:
+        name = redis.layout.writes(app_id, redis.layout.shard_of_account("ben"))
+        master = servers.owner(name)
+        do = BEFORE_A_CALLBACKS_END[way]
+        await do(redis, lane, "m0")  # it knows the script
+        with servers.halted(master):
+            doing = asyncio.ensure_future(do(redis, lane, "m1"))
+            while servers.owner(name) == master:
+                await asyncio.sleep(0.05)
+        with pytest.raises(RedisError):
+            await doing
+
+    with_redis(servers.url(), scenario)
+    servers.wait(servers.is_well, "the former master as a replica")
 
 
 def test_a_push_token_moves_only_where_the_replicas_have_it(servers: Clustered, store: Store, app_id: str) -> None:

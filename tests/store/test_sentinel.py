@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,12 +12,13 @@ from redis.exceptions import RedisError
 
 from proxy.errors import StoreUnavailable
 from proxy.store.connection import Store, async_redis
+from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.queue.inbox import RedisInbox
-from proxy.store.queue.streams import RedisQueue
 from proxy.store.scripts import ask
 from proxy.store.server.health import RedisHealth
 from tests.sentinels import APP_PASSWORD, PASSWORD, SENTINEL_PASSWORD, Replicated, replicated
-from tests.store.samples import DAY, NOON, apns_lane, callback, for_inbox, job, with_redis
+from tests.store.samples import DAY, NOON, apns_lane, callback, device, for_inbox, with_redis
+from tests.store.stale_masters import BEFORE_A_CALLBACKS_END
 
 pytestmark = pytest.mark.system
 T = TypeVar("T")
@@ -176,27 +178,42 @@ def test_a_failover_by_command_is_heard_of_within_a_second(tmp_path: Path) -> No
 
 
 @pytest.mark.trial
-def test_what_a_master_appends_that_is_none_any_more_and_does_not_know_it_is_not_planned(
-    servers: Replicated, app_id: str
+@pytest.mark.parametrize("way", BEFORE_A_CALLBACKS_END)
+def test_what_a_master_takes_that_is_none_any_more_and_does_not_know_it_is_not_done(
+    servers: Replicated, app_id: str, way: str
 ) -> None:
-    """The end of its callback would go to the new one, and the jobs be lost with the old one's other writes."""
+    """The end of its callback would go to the new one, and be all that is left of it."""
     lane, master = apns_lane(app_id), servers.master()
 
     async def scenario(redis: Any) -> None:
-        queue = RedisQueue(redis, "w", lease=DAY, dedupe_ttl=DAY, jobs_cap=100, dead_cap=10, replicas=1)
-        chunks = list(queue.chunks(app_id, "m1", [(lane, job(lane))], 50))
-        await queue.append_planned(
-            list(queue.chunks(app_id, "m0", [(lane, job(lane))], 50)), NOON
-        )  # it knows the script
+        do = BEFORE_A_CALLBACKS_END[way]
+        await do(redis, lane, "m0")  # it knows the script
         with servers.halted(master):
-            appending = asyncio.create_task(queue.append_planned(chunks, NOON))
+            doing = asyncio.ensure_future(do(redis, lane, "m1"))
             while servers.master() == master or not servers.replicas_of(servers.master()):
                 await asyncio.sleep(0.05)
-        try:
-            (result,), _ = await appending
-        except RedisError:
-            return
-        assert result.error is not None
+        with pytest.raises(RedisError):
+            await doing
 
     with_redis(servers.url(), scenario)
     servers.wait(servers.is_well, "the former master as a replica")
+
+
+@pytest.mark.trial
+def test_what_a_master_registers_that_is_none_any_more_and_does_not_know_it_is_not_said_to_be_done(
+    servers: Replicated, app_id: str
+) -> None:
+    """Its next step would go to the new one."""
+    master = servers.master()
+    devices = RedisDeviceRegistry(Store(servers.url(), timeout_s=20), {"main": app_id}, replicas=1)
+    devices.register(device(account="ann"))
+    with ThreadPoolExecutor(1) as threads:
+        with servers.halted(master):
+            doing = threads.submit(devices.register, device(push_token="c3d4"))
+            while servers.master() == master or not servers.replicas_of(servers.master()):
+                time.sleep(0.05)
+        with pytest.raises(StoreUnavailable):
+            doing.result()
+    servers.wait(servers.is_well, "the former master as a replica")
+    assert until_it_works(lambda: devices.register(device(push_token="c3d4")))
+    assert [it.push_token for it in devices.devices_of("main", "ben")] == ["c3d4"]

@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from itertools import cycle, islice
 from typing import Any, TypeVar
 
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from proxy.domain.dead_letters import Cause
@@ -47,14 +46,15 @@ from proxy.store.queue.folds import Folding
 from proxy.store.queue.reads import Found, ShardReads
 from proxy.store.queue.settling import Settling
 from proxy.store.queue.shared_words import SharedWords
-from proxy.store.scripts import Argument, Command, ask, ask_strictly, script
+from proxy.store.replicas import Waits
+from proxy.store.scripts import Argument, Command, ask, script
 from proxy.store.server.writes import CountedWrites
 from proxy.store.slots import NodeAway
 from proxy.store.troubles import is_one_nodes, is_the_stores_own
 
 _GONE_MS = 3_600_000
 _IDS_PER_CALL = 500  # Lua's unpack and the store's patience both have limits
-_REPLICAS_TAKE_MS = 1000  # at most, one after the other
+_REPLICAS_TAKE_S = 1.0  # at most, one after the other
 _SUSPECT_AFTER = 2  # claims
 T = TypeVar("T")
 After = Callable[[int], Awaitable[None]]
@@ -307,7 +307,7 @@ class RedisQueue:
         """Append the jobs whose target is new for their message, all chunks in one round trip.
 
         Of a lane with `rooms` each chunk claims as many as it appends, in the same step, as far as the room goes; none
-        in shards that are `behind`.
+        in shards that are `behind`. What too few replicas have is a chunk's error: its callback may not end for it.
         `then` is asked in the same round trip, after all of that; the answers to it come second, as `ask` gives them.
         """
         left = dict(rooms)
@@ -316,27 +316,20 @@ class RedisQueue:
             if self._after is not None:
                 await self._after(place)
             commands.append(self._appending.command(self.layout, chunk, to_ms(now), left, behind))
-        waits = self._waits_for_replicas(chunks)
-        answers = await ask(self._redis, commands, [*then, *waits] if waits else then)
+        counters = [self._counter(chunk) for chunk in chunks]
+        waits = Waits(counters, self._replicas, _REPLICAS_TAKE_S, self._redis.is_cluster)
+        answers = await ask(self._redis, commands, [*then, *waits.commands])
+        having = len(commands) + len(then)
         results = [chunk_result(self.layout, chunk, answer) for chunk, answer in zip(chunks, answers, strict=False)]
-        if waits:
-            *answers, _, have_it = answers
-            if isinstance(have_it, RedisError) or have_it < self._replicas:
-                too_few = RedisConnectionError("too few of the store's replicas have it")
-                results = [replace(result, error=result.error or too_few) for result in results]
+        for place, fault in enumerate(map(waits.faults(answers[having:]).get, counters)):
+            results[place] = replace(results[place], error=results[place].error or fault)
         for place, result in enumerate(results):
             if any(isinstance(one, Entry) for entries in result.claimed.values() for one in entries):
                 results[place] = replace(result, claimed=await self._whole(result.claimed))
-        return results, answers[len(chunks) :]
+        return results, answers[len(commands) : having]
 
-    def _waits_for_replicas(self, chunks: Sequence[PlanChunk]) -> Sequence[Command]:
-        """Of one server, over the connection that appends: it may be a master no more, and not have heard of it. Then
-        its replicas are another's, and the end of the callback would go to that one.
-        """
-        if not (self._replicas and chunks) or self._redis.is_cluster:
-            return []
-        counter = self.layout.writes(chunks[0].app_id, self.layout.shard_of_account(chunks[0].jobs[0][1].account))
-        return [("INCRBY", counter, 0), ("WAIT", self._replicas, _REPLICAS_TAKE_MS)]
+    def _counter(self, chunk: PlanChunk) -> str:
+        return self.layout.writes(chunk.app_id, self.layout.shard_of_account(chunk.jobs[0][1].account))
 
     async def _whole(
         self, claimed: Mapping[Lane, Sequence[ClaimedJob | Entry]]
@@ -348,22 +341,6 @@ class RedisQueue:
             whole = {entry.id: entry for entry in await self._words.whole(earlier, lane.app_id)}
             found[lane] = [whole[one.id] if isinstance(one, Entry) else one for one in entries]
         return found
-
-    async def confirm(self, chunks: Sequence[PlanChunk]) -> None:
-        """Returns once the replicas have what was appended: the end of its callback may lie on another node, whose
-        replicas know nothing of that. On one server they have it with the append. Raises RedisError.
-        """
-        if not (self._replicas and self._redis.is_cluster):
-            return
-        counters = {
-            self.layout.writes(chunk.app_id, self.layout.shard_of_account(chunk.jobs[0][1].account)) for chunk in chunks
-        }
-        asked: list[Command] = []
-        for counter in sorted(counters):  # the server waits for what its own connection wrote
-            asked += [("INCRBY", counter, 0), ("WAIT", self._replicas, _REPLICAS_TAKE_MS // len(counters))]
-        have_it = (await ask_strictly(self._redis, asked))[1::2]
-        if have_it and min(have_it) < self._replicas:
-            raise RedisConnectionError("too few of the store's replicas have it")
 
     async def append_notes(self, app_id: str, notes: Mapping[int, bytes]) -> list[str]:
         """Into the history: records, by the shard of their accounts. Returns errors: they are worth no message."""

@@ -20,10 +20,12 @@ from proxy.domain.times import MS, to_ms
 from proxy.store.keys import Layout
 from proxy.store.queue.folds import key_of
 from proxy.store.records import dump_job
-from proxy.store.scripts import Argument, Command, ask_strictly, script
+from proxy.store.replicas import Waits, counters_of
+from proxy.store.scripts import Argument, Command, ask, ask_strictly, script, without_errors
 
 MOST_SAID = 127  # messages of a conversation; with one more than that each would take twice the memory
 MOST_BEFORE = 32  # of them are withdrawn together with the one that was read
+_REPLICAS_TAKE_S = 1.0  # at most, one after the other
 _MAY_WAIT_MS = 600_000  # accepted so long before it, they may wait for their plan still, as where a lane is full
 # msgId and writer; message id; its sequence, or where it has none its time; which. Short, for each message has one
 _MEMBER = struct.Struct(">10s16sQ?")
@@ -52,9 +54,12 @@ def is_withdrawn(mark: bytes | None) -> bool:
 class RedisWithdrawals:
     """For the worker. `ttl`: how long a message can be taken back; `jobs_cap` is that of a lane."""
 
-    def __init__(self, redis: Any, *, ttl: timedelta, jobs_cap: int, folds: bool = False) -> None:
-        """`folds`: the messages may be among those that are told together."""
+    def __init__(self, redis: Any, *, ttl: timedelta, jobs_cap: int, folds: bool = False, replicas: int = 0) -> None:
+        """`folds`: the messages may be among those that are told together. `replicas`: so many of the store's have what
+        was taken back before its callback ends.
+        """
         self._redis, self._ttl_ms, self._jobs_cap, self._folds = redis, ttl // MS, jobs_cap, folds
+        self._replicas = replicas
 
     @property
     def layout(self) -> Layout:
@@ -89,6 +94,7 @@ class RedisWithdrawals:
         """Take alerts of messages back at the targets of jobs, which are the withdrawals: in order, one round trip.
 
         Returns for each the lanes that are full: their targets are as they were. `then` is asked after all of that.
+        Raises RedisError, also where too few replicas have it.
         """
         parts = [
             (place, messages, some, sorted({lane for lane, _ in some}))
@@ -96,7 +102,12 @@ class RedisWithdrawals:
             for some in self._by_shard(jobs)
         ]
         commands = [self._withdrawing(app_id, messages, some, lanes) for _, messages, some, lanes in parts]
-        answers = await ask_strictly(self._redis, [*commands, *then])
+        done = [*commands, *then]
+        counters = counters_of(self.layout, done, app_id) if self._replicas else ()
+        waits = Waits(counters, self._replicas, _REPLICAS_TAKE_S, self._redis.is_cluster)
+        answers = without_errors(await ask(self._redis, done, waits.commands))
+        for fault in waits.faults(answers[len(done) :]).values():
+            raise fault
         full: list[set[Lane]] = [set() for _ in asked]
         for (place, _, _, lanes), answer in zip(parts, answers, strict=False):
             full[place].update(lanes[one] for one in answer)

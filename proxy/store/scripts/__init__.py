@@ -86,7 +86,7 @@ def _unknown_scripts(
 
 async def ask_strictly(redis: Any, commands: Sequence[Command]) -> list[Any]:
     """The same; raises the first error among the answers."""
-    return _without_errors(await ask(redis, commands))
+    return without_errors(await ask(redis, commands))
 
 
 def ask_now(
@@ -102,10 +102,11 @@ def ask_now(
         places = [*unknown, *range(len(commands), len(answers))]
         for place, answer in zip(places, redis.exchange([*whole, *then]), strict=True):
             answers[place] = answer
-    return _without_errors(answers) if strictly else answers
+    return without_errors(answers) if strictly else answers
 
 
-def _without_errors(answers: list[Any]) -> list[Any]:
+def without_errors(answers: list[Any]) -> list[Any]:
+    """Raises the first that is one."""
     for answer in answers:
         if isinstance(answer, RedisError):
             raise answer

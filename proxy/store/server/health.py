@@ -68,7 +68,7 @@ class RedisHealth:
         policy = read_policy(redis)
         evicts = eviction_fault(policy)
         details = {"store": "writable", **self._paused(redis), **self._full(redis)}
-        if lag := replicas_fault(self._replicas, redis):  # tokens and devices do not need them
+        if lag := replicas_fault(self._replicas, redis):  # tokens do not need them
             details["replicas"] = lag
         if risk := persistence_risk(*read_persistence(redis)):
             details["persistence"] = risk
