@@ -125,6 +125,23 @@ def test_phones_are_told_once_in_a_window_and_the_number_is_read_when_they_are(o
     on_relay(scenario)
 
 
+def test_what_is_read_while_a_number_may_be_under_way_is_told_once_more(on_relay: OnRelay) -> None:
+    """It is due when the window ends by the clock of the worker, whose look at it came before the store's began."""
+
+    async def scenario(relay: Counting) -> None:
+        relay.withdraws = False
+        await relay.say_all(3)
+        for sequence, name, left in ((90, "m1", SECOND), (91, "m2", DAY), (92, "m3", SECOND)):
+            relay.read(name, sequence=sequence)
+            await relay.plan(relay.phones)
+            await relay.redis.pexpire(LAYOUT.badge_due(relay.app_id, "ben"), left)
+            told = await relay.told()
+            await relay.redis.delete(LAYOUT.retries(relay.phones, 0))  # under way, and its number read
+            assert len(told) == (name != "m3")
+
+    on_relay(scenario)
+
+
 def test_an_account_that_says_it_has_read_all_has_and_later_messages_count_again(on_relay: OnRelay) -> None:
     async def scenario(relay: Counting) -> None:
         await relay.say_all(2)

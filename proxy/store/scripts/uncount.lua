@@ -1,5 +1,7 @@
 -- Messages of an account are read, or recalled: they are unread no longer. Where that changes the number on its phones
 -- they are told, by one job each when the window ends, in which no other is made: the number is read when it is pushed.
+-- In the window's last second another is: the job may be under way, for it is due by the clock of who asks, who has looked
+-- before it came here.
 -- Returns how many of them were unread, and how many messages still are.
 -- KEYS  1 badge   2 badge-due   then per job: retries of its lane
 -- ARGV  1 conversation, '' for all   2 ids of messages, one after the other   3 and those accepted up to then, ms
@@ -35,7 +37,8 @@ else
   end
 end
 local gone = before - left
-if gone > 0 and #ARGV > 6 and redis.call('SET', KEYS[2], '1', 'NX', 'PX', ARGV[4]) then
+if gone > 0 and #ARGV > 6 and redis.call('PTTL', KEYS[2]) <= 1000 then
+  redis.call('SET', KEYS[2], '1', 'PX', ARGV[4])
   for i = 7, #ARGV do redis.call('ZADD', KEYS[i - 4], ARGV[5], ARGV[i]) end
 end
 return {gone, left}
