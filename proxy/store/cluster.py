@@ -160,13 +160,13 @@ class ThreadCluster(Redis):
         """
         cluster, nodes = self._cluster, self._nodes
         until = cluster.clock() + cluster.timeout_s
-        exchange = Exchange(commands, nodes)
+        exchange, admitted = Exchange(commands, nodes), set[Address | int | None]()
         self.failing = []
         cluster.admit([None])
         while True:
             if nodes.is_old and not exchange.has_moved:
                 self._look(until)
-            self._round(exchange, until)
+            self._round(exchange, until, admitted)
             pause_s = exchange.pause_s()
             if pause_s is None:
                 if cluster.is_troubled:
@@ -212,10 +212,13 @@ class ThreadCluster(Redis):
             self.failing = [None]
             raise
 
-    def _round(self, exchange: Exchange, until: float) -> None:
+    def _round(self, exchange: Exchange, until: float, admitted: set[Address | int | None]) -> None:
+        """`admitted`: what this caller may ask already. It may be the one that tries, and is no other."""
         batches = exchange.batches()
         if self._cluster.is_troubled:
-            self._cluster.admit([*batches, *exchange.slots()])
+            asked: list[Address | int | None] = [*batches, *exchange.slots()]
+            self._cluster.admit(it for it in dict.fromkeys(asked) if it not in admitted)
+            admitted.update(asked)
         for at, answers in self._ask(batches, until, exchange).items():
             exchange.take(at, batches[at], answers)
 

@@ -258,6 +258,26 @@ def test_a_slot_on_its_way_is_served_by_either_node_and_costs_the_others_nothing
     assert store.call(lambda redis: redis.get(old)) == b"here"
 
 
+def test_a_slot_that_was_away_is_asked_again_whatever_number_of_commands_and_rounds_that_takes(
+    servers: Clustered,
+) -> None:
+    """Each of them was let pass as the one that tries; so the second never was, and what lies there stayed away."""
+    store = Store(servers.url(), timeout_s=0.3)
+    source, target, _ = servers.masters()
+    old, new = name_on(servers, source), name_on(servers, source, "later")
+    store.call(lambda redis: redis.set(old, "here"))
+    asked = [(*BOTH_GET, old, new), ("INCRBY", new, 0), ("WAIT", 1, 200)]
+
+    def under_way() -> None:
+        store.call(lambda redis: redis.get(old))
+        with pytest.raises(StoreUnavailable, match="TryAgain"):
+            store.call(lambda redis: ask_now(redis, asked[:1]))
+
+    servers.migrate(old, target, under_way)
+    assert until_it_works(lambda: store.call(lambda redis: ask_now(redis, asked))) == [[b"here", None], 0, 1]
+    servers.migrate(old, source)
+
+
 def test_what_tries_again_succeeds_as_soon_as_the_slot_has_come(servers: Clustered, store: Store) -> None:
     source, target, _ = servers.masters()
     old, new = name_on(servers, source), name_on(servers, source, "missing")
