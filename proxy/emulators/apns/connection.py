@@ -317,8 +317,8 @@ class ApnsConnection(asyncio.Protocol):
         self._flush()
         self._ended = True
         self._abandon("reset")
-        peer = self._transport.get_extra_info("socket")
-        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if peer := self._transport.get_extra_info("socket"):  # none where its client has just gone
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
 
     def _release(self) -> None:
