@@ -21,8 +21,9 @@ that live for 7 days, so that JSON's names alone would cost more than all of thi
 
 import uuid
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import lru_cache
+from typing import TypeVar
 
 from proxy.domain.callbacks import account_digest
 from proxy.domain.decisions import Result
@@ -33,6 +34,8 @@ from proxy.domain.receipts import NOTED, Delivery
 from proxy.domain.times import from_ms, to_ms
 from proxy.store.keys import spread
 from proxy.store.records import UnreadableRecord
+
+T = TypeVar("T", bound=Hashable)
 
 BUCKETS = 64  # of each appId; with as many shards or fewer a bucket lies in one of them, with more each has one
 RECORDS, DEFLATED = b"r", b"z"  # names of an entry's only field, which say how its records lie in it
@@ -151,6 +154,26 @@ def load_notes(records: bytes) -> Iterator[Note]:
             yield from _Reading(records[head:middle]).notes(records[members:end])
         except (IndexError, ValueError, OverflowError):  # the last: a year too far
             continue
+
+
+def divided(records: bytes, place_of: Callable[[str], T]) -> dict[T, bytes]:
+    """The same records by where their accounts' notes belong. What cannot be read of them is left out."""
+    found: dict[T, list[bytes]] = {}
+    for start, middle, end in _places(records):
+        _, head = _number_at(records, start + 1)
+        parts: dict[tuple[T, int], list[bytes]] = {}
+        for note in load_notes(records[start:end]):
+            bucket, whose = _whose(note.account, note.device_id)
+            parts.setdefault((place_of(note.account), bucket), []).append(whose + _course(note))
+        for (place, bucket), members in parts.items():
+            shared = b"%c%b%b" % (bucket, records[start + 1 : head], records[head:middle])
+            found.setdefault(place, []).append(shared + _sized(members))
+    return {place: b"".join(parts) for place, parts in found.items()}
+
+
+def entry_of(records: bytes) -> tuple[bytes, bytes]:
+    """Name and value of the field of an entry of the history that is filed."""
+    return _deflated(records)
 
 
 def sign_of_message(message_id: str) -> bytes:

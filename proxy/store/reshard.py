@@ -11,11 +11,13 @@ of its shard: shards are powers of two, so that with fewer of them all marks of 
 copied to every one in which it may be looked for. The copies go with their generation, as marks do. Those in keys of
 their own, of an earlier program, become marks in buckets.
 
-The history is dropped: an entry of it is of many accounts. Counters begin anew; devices are counted when next needed.
+An entry of the history is of many accounts: its notes are divided among their shards. Counters begin anew; devices are
+counted when next needed.
 """
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -30,6 +32,7 @@ from proxy.domain.times import MS, to_ms
 from proxy.errors import StoreUnavailable
 from proxy.store import keys
 from proxy.store.connection import Store
+from proxy.store.history_records import RECORDS, bucket_of, divided, entry_of, unfiled
 from proxy.store.keys import Layout, Place
 from proxy.store.marks import Marks, field_of_callback, field_of_target
 from proxy.store.records import UnreadableRecord, load_dead_letter, load_job
@@ -41,13 +44,14 @@ _FIELDS_AT_ONCE = 500
 _WAIT_S = 5.0
 _LATE_PLAN_MS = 3_600_000  # a message may be planned so long after it was accepted
 _WORKS_FOR = timedelta(seconds=30)  # whoever has said something within that time may be at work
+_NEW_NOTES = "history:new"
 _FOLD_ID = 8  # bytes that a bucket has of the message which names a fold, see plan_chunk.lua
 
 _STRINGS = frozenset({"preferences", "present", "badge-due", "unknown", "rest", "shown", "flying", "sent", "words"})
 _ZSETS = frozenset({"said"})
-_STREAMS = frozenset({"callbacks", "jobs", "dead"})
+_STREAMS = frozenset({"callbacks", "jobs", "dead", "history"})
 _WAITING = frozenset({"waiting", "retries"})
-_DROPPED = frozenset({"history", "writes", "devices"})
+_DROPPED = frozenset({"writes", "devices"})
 _MARKS = frozenset({"seen", "planned", "marks"})
 _INDEXES = frozenset({"forgotten", "held", "reserved"})  # of an appId; they name removed records
 _NAMES_KEYS: Mapping[str, frozenset[bytes]] = {  # and in which fields; none: in all
@@ -341,14 +345,15 @@ class Resharding:
         return candidates[zlib.crc32(record) % len(candidates)]
 
     def _append(self, streams: Sequence[str]) -> None:
-        """Streams of the same kind from all shards, by time."""
+        """Streams of the same kind from all shards, by time. An earlier version's notes are in other buckets now."""
         together: dict[tuple[str, str], list[Place]] = {}
         for name in dict.fromkeys(streams):
             if place := self._before.place(name):
-                together.setdefault((place.app_id, place.rest), []).append(place)
+                is_filed_anew = place.kind == "history" and place.rest != _NEW_NOTES and not self._moves.before
+                together.setdefault((place.app_id, place.kind if is_filed_anew else place.rest), []).append(place)
         for sources in together.values():
             try:
-                entries = merge(*(self._entries_of(it) for it in sources), key=lambda it: _moment(it[1]))
+                entries = merge(*map(self._entries_of, sorted(sources)), key=lambda it: _moment(it[1]))
                 while page := list(islice(entries, _PAGE)):
                     self._append_page(page)
             except _BrokenError:
@@ -373,21 +378,42 @@ class Resharding:
     def _append_page(self, page: Sequence[tuple[Place, bytes, Pairs]]) -> None:
         kind = page[0][0].kind
         words = self._words_of(page) if kind == "dead" else [(b"", 0)] * len(page)
-        by_shard: dict[int, list[Argument]] = {}
+        targets: dict[Place, list[Argument]] = {}
         for (place, id_, fields), (text, ttl_ms) in zip(page, words, strict=True):
-            named = dict(zip(fields[::2], fields[1::2], strict=True))
-            letter = named.get(b"kind", b"").decode("utf-8", "replace")
-            shard = self._shard_of_record(place, named.get(b"r", b""), letter)
-            args = by_shard.setdefault(shard, [])
-            args += [str(place.shard), id_, text, ttl_ms, len(fields), *fields]
-        place, commands = page[0][0], list[Command]()
-        for shard, args in by_shard.items():
-            name = self._after.name_at(place._replace(shard=shard))
-            cursors = self._after.moved(place.app_id, shard, place.rest)
-            prefix = self._after.dead_words_prefix(place.app_id, shard) if kind == "dead" else ""
-            commands.append(script("append_moved").call([name, cursors], [prefix, *args]))
+            for target, its in self._parts(place, fields):
+                source = f"{place.shard}" if target.rest == place.rest else f"{place.shard} {place.rest}"
+                targets.setdefault(target, []).extend([source, id_, text, ttl_ms, len(its), *its])
+        commands = list[Command]()
+        for place, args in targets.items():
+            cursors = self._after.moved(place.app_id, place.shard, place.rest)
+            prefix = self._after.dead_words_prefix(place.app_id, place.shard) if kind == "dead" else ""
+            commands.append(script("append_moved").call([self._after.name_at(place), cursors], [prefix, *args]))
         self._confirmed(commands)
         self._entries += len(page)
+
+    def _parts(self, place: Place, fields: Pairs) -> Iterator[tuple[Place, Pairs]]:
+        """Where an entry belongs, and with which fields; one of the history may belong in several places."""
+        if place.kind == "history":
+            yield from self._parts_of_history(place, fields)
+            return
+        named = dict(zip(fields[::2], fields[1::2], strict=True))
+        letter = named.get(b"kind", b"").decode("utf-8", "replace")
+        yield place._replace(shard=self._shard_of_record(place, named.get(b"r", b""), letter)), fields
+
+    def _parts_of_history(self, place: Place, fields: Pairs) -> Iterator[tuple[Place, Pairs]]:
+        candidates = self._candidates(place.shard)
+        if self._moves.before and len(candidates) == 1:
+            yield place._replace(shard=candidates[0]), fields
+            return
+        is_new = place.rest == _NEW_NOTES
+
+        def place_of(account: str) -> Place:
+            shard = self._after.shard_of_account(account)
+            return place._replace(shard=shard, rest=place.rest if is_new else f"history:{bucket_of(account):02x}")
+
+        with suppress(UnreadableRecord):
+            for target, records in divided(unfiled(*fields[:2]), place_of).items():
+                yield target, (RECORDS, records) if is_new else entry_of(records)
 
     def _words_of(self, page: Sequence[tuple[Place, bytes, Pairs]]) -> list[tuple[bytes, int]]:
         names = [self._before.dead_words(place.app_id, id_.decode(), place.shard) for place, id_, _ in page]

@@ -17,6 +17,7 @@ from proxy.store.history_records import (
     BUCKETS,
     NotesOfMessage,
     bucket_of,
+    divided,
     filed,
     load_notes,
     record_of,
@@ -63,6 +64,13 @@ notes = st.builds(
 @given(notes)
 def test_a_note_comes_back_as_it_was(note: Note) -> None:
     assert list(load_notes(record_of(note))) == [note]
+
+
+@given(st.lists(notes, max_size=4))
+def test_notes_that_are_divided_among_places_are_all_there(some: list[Note]) -> None:
+    found = divided(b"".join(map(record_of, some)), len)
+    assert sorted(repr(it) for part in found.values() for it in load_notes(part)) == sorted(map(repr, some))
+    assert all(len(it.account) == place for place, part in found.items() for it in load_notes(part))
 
 
 @given(notes, st.lists(notes, max_size=4))

@@ -8,15 +8,19 @@ from typing import Any, TypeVar
 import pytest
 
 from proxy.domain.forwards import Forward
+from proxy.domain.history import Note, Reason
 from proxy.domain.times import to_ms
 from proxy.domain.webhooks import lane_of_webhook
 from proxy.errors import StoreUnavailable
-from proxy.store import keys
+from proxy.store import history_records, keys
 from proxy.store.connection import Store
+from proxy.store.history_records import NotesOfMessage, entry_of, old_bucket_of, record_of
 from proxy.store.keys import Layout
 from proxy.store.marks import GENERATION_MS, Marks
+from proxy.store.queue.history import RedisHistory
 from proxy.store.records import dump_forward, load_forward
 from proxy.store.reshard import Moved, Resharding, begin, shards_of
+from proxy.store.scripts import ask_now
 from proxy.store.server.embedded import ensure_store, stop_store
 from proxy.store.server.identity import AsyncIdentityMonitor, IdentityMonitor, StoreIdentity
 from tests.store import golden
@@ -123,6 +127,39 @@ def test_what_waits_for_a_webhook_is_moved_with_its_body_and_is_there_once(url: 
     assert sorted(map(load_forward, retrying), key=lambda it: int(it.id)) == ones[15:]
 
 
+def with_history(url: str) -> None:
+    """Notes of a message's readers, together, and of two of them each by itself; some filed, some not."""
+    readers = [f"user-{number}" for number in range(80)]
+    some = NotesOfMessage()
+    some.add(note_of(it) for it in readers)
+    (together,) = some.records().values()
+    asked = [("XADD", Layout(0).history_new(golden.APP_ID, 0), f"{to_ms(NOON)}-7", history_records.RECORDS, together)]
+    for moment, account in enumerate(readers):
+        name = Layout(0).history(golden.APP_ID, old_bucket_of(account), 0)
+        asked.append(("XADD", name, f"{to_ms(NOON) + moment}-0", *entry_of(record_of(note_of(account)))))
+    Store(url).call(lambda redis: ask_now(redis, asked))
+
+
+def note_of(account: str) -> Note:
+    return Note("000000000000000a", "topic:t1", to_ms(NOON), 0, Reason.NO_DEVICE, account)
+
+
+def test_each_note_of_the_history_is_moved_to_its_account(url: str) -> None:
+    with_history(url)
+    history = RedisHistory(Store(url), golden.APP_IDS)
+    before = history.of_message("main", "000000000000000a", NOON)
+    assert len(before) == 160
+    for shards in (16, 256, 4):
+        assert reshard(Store(url), shards).broken == ()
+        history = RedisHistory(Store(url), golden.APP_IDS)
+        assert sorted(history.of_message("main", "000000000000000a", NOON), key=repr) == sorted(before, key=repr)
+        for one in before[::20]:
+            found = history.of_account("main", one.note.account, NOON, 9)
+            assert [(it.note, it.at) for it in found] == [
+                (it.note, it.at) for it in before if it.note.account == one.note.account
+            ]
+
+
 def in_any_order(told: dict[str, Any]) -> dict[str, Any]:
     """What several shards hold of one millisecond has none."""
     return {name: sorted(it, key=repr) if isinstance(it, list) else it for name, it in told.items()}
@@ -136,6 +173,7 @@ def test_killed_after_any_command_it_ends_as_if_it_had_not_been(
     url: str, shards: tuple[int, int], stride: int, tmp_path: Path
 ) -> None:
     with_known_marks(url)
+    with_history(url)
     other = ensure_store(tmp_path / "t")
     try:
         copy(url, other)
