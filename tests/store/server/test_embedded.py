@@ -143,8 +143,14 @@ def test_the_foreground_command_is_the_server_itself_and_ends_on_sigterm(folder:
 def test_without_a_server_binary_the_message_names_the_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.delenv("STORE_SERVER", raising=False)
     with pytest.raises(StoreNotStarted, match=r"Install one of them, or set REDIS_URL"):
         server_binary()
+
+
+def test_another_server_may_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORE_SERVER", "/opt/valkey/bin/valkey-server")
+    assert server_binary() == Path("/opt/valkey/bin/valkey-server")
 
 
 def test_a_server_that_cannot_start_is_reported_with_its_log(folder: Path) -> None:
