@@ -10,8 +10,10 @@ from proxy.domain.callbacks import digest
 from proxy.domain.devices import Device, platform_of
 from proxy.domain.folds import Fold
 from proxy.domain.previews import Preview
+from proxy.domain.times import from_ms
 
 HISTORY_MOST = 10
+UNHEARD = "its answer was not heard"
 
 
 @dataclass(frozen=True)
@@ -106,10 +108,15 @@ class ClaimedJob:
         at = self.entry_id.partition(b"-")[0]
         return self.job.planned_at_ms or (int(at) if at.isdigit() else 0)
 
-    def put_off(self, job: "Job | None" = None) -> "Job":
-        """The job, or what has become of it, as it goes into another entry: it knows when it was planned."""
+    def put_off(self, job: "Job | None" = None, *, may_have_arrived: bool = False) -> "Job":
+        """The job, or what has become of it, as it goes into another entry: it knows when it was planned, and whether
+        it may have been sent.
+        """
         job = job or self.job
-        return job if job.planned_at_ms else replace(job, planned_at_ms=self.planned_at_ms)
+        job = job if job.planned_at_ms else replace(job, planned_at_ms=self.planned_at_ms)
+        if (self.taken_over or may_have_arrived) and not job.history:
+            job = job.tried(from_ms(job.planned_at_ms), UNHEARD)
+        return job
 
 
 @dataclass(frozen=True)

@@ -576,9 +576,8 @@ class LaneWorker:
         for batch in batches:
             for claimed in batch.jobs:
                 if self.consumer.is_open(claimed.entry_id):
-                    self.consumer.settle(
-                        Postpone(claimed.entry_id, claimed.put_off(), now, _note_of_pause(claimed, now))
-                    )
+                    job = claimed.put_off(may_have_arrived=batch.may_have_arrived)
+                    self.consumer.settle(Postpone(claimed.entry_id, job, now, _note_of_pause(claimed, now)))
 
     def _is_ours(self, batch: Batch) -> bool:
         """False, and nothing is decided, where another worker may have taken the batch over."""

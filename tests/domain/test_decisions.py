@@ -360,7 +360,12 @@ def test_a_job_whose_alert_was_taken_back_ends_and_where_it_may_be_shown_its_wit
     late = NOON + 2 * DAY
     assert check(ClaimedJob(ENTRY, JOB), back, APNS, late) == Decision(Finish(ENTRY), Result.WITHDRAWN)
     tried = JOB.tried(NOON, "no answer in time")
-    for claimed in (ClaimedJob(ENTRY, tried), ClaimedJob(ENTRY, JOB, taken_over=True)):
+    fallen_silent = ClaimedJob(ENTRY, JOB, taken_over=True)
+    put_back = (
+        fallen_silent.put_off(),
+        ClaimedJob(ENTRY, JOB).put_off(may_have_arrived=True),
+    )  # as where a lane is paused
+    for claimed in (ClaimedJob(ENTRY, tried), fallen_silent, *(ClaimedJob(ENTRY, it) for it in put_back)):
         decision = Decision(Shown(ENTRY, claimed.job), Result.WITHDRAWN)
         assert check(claimed, back, APNS, NOON) == decision
 

