@@ -43,6 +43,7 @@ from proxy.settings.fields import (
     refuse,
     rooted,
     seconds,
+    shards_named,
     store_address,
     web_address,
     written_as,
@@ -433,7 +434,9 @@ class AlertSettings(Section):
 
 
 class RelaySettings(Section):
-    """The relay's times. The defaults fit together; the start refuses those that do not."""
+    """The relay's times. The defaults fit together; the start refuses those that do not. `shards`: those that a worker
+    serves; "": all.
+    """
 
     alert_ttl: Seconds = Field(timedelta(seconds=86_400), alias="alert_ttl_s")
     dedupe_ttl: Seconds = Field(timedelta(seconds=86_400), alias="dedupe_ttl_s")
@@ -448,6 +451,7 @@ class RelaySettings(Section):
     backoff_max: Seconds = Field(timedelta(seconds=300), alias="backoff_max_s")
     breaker_failures: Annotated[int, Field(ge=2, le=1000)] = 10
     in_flight: Annotated[int, Field(ge=1, le=5000)] = 500
+    shards: Annotated[str, AfterValidator(shards_named)] = ""
     operator_bind: BindAddress = "127.0.0.1:9465"
 
     @model_validator(mode="after")

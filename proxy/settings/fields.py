@@ -23,6 +23,7 @@ from pydantic import (
 from pydantic_core import core_schema
 
 from proxy.public_keys import NotAKey, read_pem
+from proxy.shard_names import shards_in
 from proxy.store_address import read_store_address
 
 _RATE = re.compile(r" *([1-9][0-9]{0,8}) *(?:/|per) *([1-9][0-9]{0,4})? *(second|minute|hour|day)s? *")
@@ -200,6 +201,12 @@ def power_of_two(value: int) -> int:
     if value & (value - 1):
         raise ValueError("expected a power of two")
     return value
+
+
+def shards_named(text: str) -> str:
+    if text:
+        shards_in(text)
+    return text
 
 
 def read_rate(text: str) -> tuple[int, timedelta] | None:

@@ -42,6 +42,7 @@ from proxy.settings import (
     Settings,
     WebhookSettings,
 )
+from proxy.shard_names import shards_in
 from proxy.store import keys
 from proxy.store.connection import address_of, async_redis
 from proxy.store.devices.addresses import RedisAddresses
@@ -178,6 +179,7 @@ def build_worker(settings: Settings) -> Worker:
             counts_unread=settings.alerts.badge,
             folding=_folding(settings),
             replicas=settings.store.replicas,
+            share=shards_in(relay.shards) if relay.shards else None,
             after=turns.after,
         ),
         addresses=RedisAddresses(
@@ -227,6 +229,7 @@ def build_worker(settings: Settings) -> Worker:
         ),
         outage=shared.outage,
         watchdog=shared.watchdog,
+        share=relay.shards,
         heartbeat=relay.heartbeat,
         lease=relay.lease,
         drain=relay.drain,

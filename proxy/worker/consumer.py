@@ -130,7 +130,7 @@ class StreamConsumer:
 
     @property
     def _shards(self) -> Sequence[int]:
-        return self._queue.layout.all_shards
+        return self._queue.served
 
     async def take_over(self, most: int = _CLAIM_MOST) -> list[Entry]:
         """Entries whose worker has been silent for a lease. Where there is no room the next claim does it first."""

@@ -42,7 +42,9 @@ class HandOver:
 
     async def append(self, chunks: Sequence[PlanChunk], now: datetime) -> list[ChunkResult]:
         """See RedisQueue.append_planned. Raises RedisError where the store does not answer."""
-        behind = {lane: worker.behind for lane, worker in self._lanes.items()}
+        served = self._queue.served
+        others = {shard for shard in self._queue.layout.all_shards if shard not in served}
+        behind = {lane: {*worker.behind, *others} for lane, worker in self._lanes.items()}
         offers = self._offers(chunks, behind)
         rooms, since = {offer.worker.lane: offer.room.jobs for offer in offers}, self._clock()
         try:

@@ -65,7 +65,7 @@ class StreamWorker(Protocol):
 
 @dataclass(frozen=True)
 class Worker:
-    """One worker instance."""
+    """One worker instance. `share`: the shards that it serves, as the settings name them; "": all."""
 
     plans: Sequence[PlanWorker]
     lanes: Sequence[LaneWorker]
@@ -81,6 +81,7 @@ class Worker:
     monitor: StoreMonitor
     outage: StoreOutage
     watchdog: EventLoopWatchdog
+    share: str
     heartbeat: timedelta
     lease: timedelta
     drain: timedelta
@@ -201,6 +202,7 @@ class Worker:
         await self.clock.measure()
         self.monitor.clock.measured("store", -self.clock.offset)
         await self.monitor.look(self.clock.now())
+        self.queue.check_share()
         await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _look_for_pauses(self) -> None:
@@ -219,7 +221,7 @@ class Worker:
         state = self.readiness.take(stalls)
         await asyncio.sleep(_LOOK_EVERY_S)
         try:
-            await self.states.write(self.readiness.instance, state, self.clock.now())
+            await self.states.write(self.readiness.instance, state, self.clock.now(), self.share)
         except RedisError:
             self.readiness.store_answers = False
             raise

@@ -1,7 +1,7 @@
 """What the tests of the store and of its users put into it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -61,8 +61,14 @@ def mipush_lane(app_id: str, app: str = "main") -> Lane:
     return Lane(app_id, app, "mipush")
 
 
-def queue_of(redis: Any, instance: str = "worker-1", lease: timedelta = LEASE, jobs_cap: int = 10_000) -> RedisQueue:
-    return RedisQueue(redis, instance, lease=lease, dedupe_ttl=DAY, jobs_cap=jobs_cap, dead_cap=100)
+def queue_of(
+    redis: Any,
+    instance: str = "worker-1",
+    lease: timedelta = LEASE,
+    jobs_cap: int = 10_000,
+    share: Collection[int] | None = None,
+) -> RedisQueue:
+    return RedisQueue(redis, instance, lease=lease, dedupe_ttl=DAY, jobs_cap=jobs_cap, dead_cap=100, share=share)
 
 
 def alert(message_id: str = "m1", conversation: str = "p2p:ann", sequence: int = 1, life: timedelta = DAY) -> Alert:

@@ -30,8 +30,8 @@ class Interrupted(RedisQueue):
 
     fault: Exception | None = None
 
-    def __init__(self, redis: Any) -> None:
-        super().__init__(redis, "worker-1", lease=MS, dedupe_ttl=DAY, jobs_cap=5000, dead_cap=2000)
+    def __init__(self, redis: Any, share: Collection[int] | None = None) -> None:
+        super().__init__(redis, "worker-1", lease=MS, dedupe_ttl=DAY, jobs_cap=5000, dead_cap=2000, share=share)
         self.first: Callable[[], object] = lambda: None
 
     async def append_planned(
@@ -51,8 +51,8 @@ class Interrupted(RedisQueue):
 class Plan:
     """Plans for one lane of the bench, which does not claim by itself unless the test says so."""
 
-    def __init__(self, bench: LaneBench) -> None:
-        self._bench, self.queue = bench, Interrupted(bench.redis)
+    def __init__(self, bench: LaneBench, share: Collection[int] | None = None) -> None:
+        self._bench, self.queue = bench, Interrupted(bench.redis, share)
         self._hand_over = HandOver(self.queue, bench.addresses, [bench.worker], bench.clock)
 
     def job(self, account: str) -> Job:
@@ -114,6 +114,16 @@ def test_alerts_that_replace_each_other_are_handed_over_too_and_wait_for_their_c
         await bench.nothing_is_left()
 
     on_accounts(scenario, replaces=True)
+
+
+def test_what_lies_in_another_worker_s_shard_is_left_to_that(on_phones: OnLane) -> None:
+    async def scenario(bench: LaneBench) -> None:
+        (result,) = await Plan(bench, share={5}).append("ben")  # which lies in the only one, 0
+        assert result.new == [True]
+        assert bench.sent == []
+        assert len((await bench.queue.claim(bench.lane, 10, MS)).entries) == 1
+
+    on_phones(scenario)
 
 
 def test_what_was_planned_before_is_not_sent_again(on_phones: OnLane) -> None:

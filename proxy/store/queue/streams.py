@@ -37,6 +37,7 @@ from proxy.domain.settlements import (
     SettleResult,
 )
 from proxy.domain.times import from_ms, to_ms
+from proxy.errors import BadSettings
 from proxy.store import keys
 from proxy.store.keys import Layout
 from proxy.store.queue.caps import Caps
@@ -79,12 +80,15 @@ class RedisQueue:
         counts_unread: bool = False,
         folding: Folding | None = None,
         replicas: int = 0,
+        share: Collection[int] | None = None,
         after: After | None = None,
     ) -> None:
         """`counts_unread`: what is planned counts as unread; `folding` None: each message has an alert of its own.
 
-        `replicas`: so many of the store's have what a callback led to before it ends. `after`: see Turns.after.
+        `replicas`: so many of the store's have what a callback led to before it ends. `share`: the shards that it
+        serves; None: all. `after`: see Turns.after.
         """
+        self._share = share
         self._after = after
         self._replicas = replicas
         self._redis = redis
@@ -109,16 +113,30 @@ class RedisQueue:
         layout: Layout = self._redis.layout
         return layout
 
+    @property
+    def served(self) -> Sequence[int]:
+        """The shards of which it claims."""
+        shards = self.layout.all_shards
+        return shards if self._share is None else [it for it in shards if it in self._share]
+
+    def check_share(self) -> None:
+        """Raises BadSettings where the store has no such shard."""
+        last = max(self._share or (), default=0)
+        if last not in self.layout.all_shards:
+            shards = len(self.layout.all_shards)
+            raise BadSettings([f"relay.shards: names shard {last}, but the last one of the store is {shards - 1}"])
+
     async def ensure_groups(self, source: Source) -> None:
         """The streams and their groups exist. A store that came back empty has neither."""
-        asked = [("XGROUP", "CREATE", stream, keys.GROUP, "0", "MKSTREAM") for stream in self.streams(source)]
+        every = [stream_of(self.layout, source, shard) for shard in self.layout.all_shards]
+        asked = [("XGROUP", "CREATE", stream, keys.GROUP, "0", "MKSTREAM") for stream in every]
         for answer in await ask(self._redis, asked):
             if isinstance(answer, RedisError) and "BUSYGROUP" not in str(answer):  # that one says that it exists
                 raise answer
 
     def streams(self, source: Source) -> list[str]:
-        """By shard."""
-        return [stream_of(self.layout, source, shard) for shard in self.layout.all_shards]
+        """By shard that it serves."""
+        return [stream_of(self.layout, source, shard) for shard in self.served]
 
     async def claim(
         self, source: Source, count: int, block: timedelta, apart: Collection[int] = (), of_apart: int = 0
@@ -127,7 +145,7 @@ class RedisQueue:
 
         Of the shards that are `apart` up to `of_apart` together.
         """
-        shares = self._shares([it for it in self.layout.all_shards if it not in apart], count)
+        shares = self._shares([it for it in self.served if it not in apart], count)
         shares |= self._shares(sorted(apart), of_apart)
         try:
             found, since = await self._read(source, shares, block)
@@ -183,7 +201,7 @@ class RedisQueue:
 
         One that was claimed twice and not settled may be what ends its workers. Where `suspect`, one such is taken too.
         """
-        taken, left, shards = list[Entry](), count, self._in_turn(self.layout.all_shards)
+        taken, left, shards = list[Entry](), count, self._in_turn(self.served)
         first, *others = shards
         is_first = suspect
         while shards and left > 0:  # one of them may hold all of it
@@ -356,7 +374,7 @@ class RedisQueue:
         return (await self.lengths([source]))[0]
 
     async def lengths(self, sources: Sequence[Source]) -> list[int]:
-        """How many entries each has, in one round trip."""
+        """How many entries each has in the shards that it serves, in one round trip."""
         asked = [("XLEN", stream) for source in sources for stream in self.streams(source)]
         lengths = list[int]()
         for answer in await self._each(asked):
@@ -364,7 +382,7 @@ class RedisQueue:
                 raise answer
             lengths.append(0 if isinstance(answer, RedisError) else answer)
         rest = iter(lengths)
-        return [sum(islice(rest, len(self.layout.all_shards))) for _ in sources]
+        return [sum(islice(rest, len(self.served))) for _ in sources]
 
     async def look_at_caps(self, lanes: Sequence[Lane]) -> None:
         """Which lanes are full, all shards together. To be called every second."""
@@ -394,7 +412,7 @@ class RedisQueue:
         """
         layout, args = self.layout, (to_ms(now), count)
         moves: list[tuple[Source, str, str, str]] = []
-        for shard in layout.all_shards:
+        for shard in self.served:
             moves += [(lane, "move_due", layout.retries(lane, shard), layout.jobs(lane, shard)) for lane in lanes]
             moves += [
                 (Callbacks(it), "move_waiting", layout.waiting(it, shard), layout.callbacks(it, shard))

@@ -73,7 +73,8 @@ class RedisHealth:
         if risk := persistence_risk(*read_persistence(redis)):
             details["persistence"] = risk
         details |= guard_details(redis, self._lanes, self._now()) | loss_details(redis, self._now())
-        details |= clock_details(redis, self._now()) | token_details(redis, self._now()) | worker_details(redis)
+        details |= clock_details(redis, self._now()) | token_details(redis, self._now())
+        details |= worker_details(redis, self._store.layout.all_shards)
         if missing:
             details["groups"] = f"{len(missing)} streams have no consumer group: no worker has started yet"
         if evicts or policy is None:

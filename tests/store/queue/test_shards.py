@@ -163,6 +163,32 @@ def test_what_a_dead_worker_held_in_any_shard_is_taken_over(sharded_url: str, ap
     with_redis(sharded_url, scenario)
 
 
+def test_a_worker_with_a_share_of_the_shards_touches_no_other(sharded_url: str, app_id: str) -> None:
+    lane = apns_lane(app_id)
+
+    async def scenario(redis: Any) -> None:
+        low, high = (queue_of(redis, f"{share}", SHORT_LEASE, share=share) for share in (range(8), range(8, 16)))
+        await low.ensure_groups(lane)
+        await put_jobs(redis, lane, people(lane, 60))
+        mine = len([one for one in people(lane, 60) if LAYOUT.shard_of_account(one.account) < 8])
+        assert [await low.lengths([lane]), await high.lengths([lane])] == [[mine], [60 - mine]]
+        entries = await new_of(low, lane, 500)
+        assert (len(entries), await new_of(low, lane, 500)) == (mine, [])
+        await asyncio.sleep(SHORT_LEASE.total_seconds() * 1.5)
+        assert (await high.abandoned([lane]), await high.take_over(lane, 500, suspect=True)) == ([], [])
+        taken = {it.id: it for it in await low.take_over(lane, 500, suspect=True)}  # some twice on a slow machine
+        assert len(taken) == mine
+        again: list[Settlement] = [Postpone(it.id, load_job(it.record), NOON) for it in taken.values()]
+        await low.settle_jobs(lane, again)
+        assert not (await high.move_due([lane], [app_id], NOON + SECOND, 100)).jobs
+        assert (await low.move_due([lane], [app_id], NOON + SECOND, 100)).jobs == {lane: mine}
+        low.check_share()
+        with pytest.raises(BadSettings, match=r"relay\.shards: names shard 16, but the last one of the store is 15"):
+            queue_of(redis, share={3, 16}).check_share()
+
+    with_redis(sharded_url, scenario)
+
+
 def test_suspects_are_taken_over_one_at_a_time_whatever_their_shards(sharded_url: str, app_id: str) -> None:
     lane = apns_lane(app_id)
 
