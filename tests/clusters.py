@@ -44,8 +44,8 @@ class Clustered:
             self._ids[port] = self.server(port).execute_command("CLUSTER", "MYID").decode()
         for number, port in enumerate(self.ports[:masters]):
             self.server(port).execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
-            part = (_SLOTS * number // masters, _SLOTS * (number + 1) // masters - 1)
-            self.server(port).execute_command("CLUSTER", "ADDSLOTSRANGE", *part)
+            part = range(_SLOTS * number // masters, _SLOTS * (number + 1) // masters)
+            self.server(port).execute_command("CLUSTER", "ADDSLOTS", *part)  # Redis 6.2 has no ADDSLOTSRANGE
         first, *others = self.ports
         for port in others:
             self.server(port).execute_command("CLUSTER", "MEET", "127.0.0.1", first)

@@ -29,7 +29,8 @@ class Callback(NamedTuple):
 
     `recipients` maps accounts to the logins that missed it, none named: all. `first_asked_ms` is of any post,
     `accepted_ms` the first answer with 200 (None: there was none), `last_accepted_asked_ms` the last post that got one,
-    `stored_by_ms` the last answer after which it may have been new to the store: all but a 200 for a duplicate.
+    `stored_by_ms` the last answer after which it may have been new to the store: all but a 200 for a duplicate, the
+    first 200 among them, for the service may have asked the store twice.
     """
 
     word: str
@@ -89,7 +90,7 @@ def _callback(word: str, recipients: Mapping[str, frozenset[str]], posts: list[M
         accepted_ms=min((post["ms"] for post in good), default=None),
         last_accepted_asked_ms=max((post["asked_ms"] for post in good), default=0),
         asked_ms=tuple(sorted(post["asked_ms"] for post in posts)),
-        stored_by_ms=max((post["ms"] for post in posts if post not in good or not post["duplicate"]), default=0),
+        stored_by_ms=max((post["ms"] for post in posts if post not in good[1:] or not post["duplicate"]), default=0),
     )
 
 

@@ -171,10 +171,22 @@ def test_a_message_that_was_refused_or_taken_twice_may_have_come_later_than_its_
     story.woken("pear-other", "alice", at=720)
     assert passes(story)
     story = pushed("apple", "pear")
-    story.posted("apple-other", ["alice"], at=600, duplicate=True)
+    story.posted("apple-other", ["alice", "bob"], at=600, duplicate=True)
     story.read("apple-other", at=700)
     story.woken("pear-other", "alice", at=720)
     assert found(story) == {"taken back": 1}
+
+
+def test_a_message_is_stored_by_its_first_200_though_that_calls_it_a_duplicate() -> None:
+    """The service asked the store twice. What came before is read with it, and need not have been pushed."""
+    story = Ended()
+    story.sent("apple-other", ["alice"], at=100, app=OTHER)
+    story.sent("pear-other", ["alice"], at=200, app=OTHER)
+    story.events[-1]["duplicate"] = True
+    story.pushed("pear-other", "alice", at=210)
+    story.read("pear-other", at=300)
+    story.woken("pear-other", "alice", at=310)
+    assert passes(story)
 
 
 @pytest.mark.parametrize("why", ["recall", "read"])
