@@ -147,7 +147,7 @@ class Clustered:
             "port": str(port), "bind": "127.0.0.1", "dir": str(folder), "save": '""', "appendonly": "yes",
             "appendfsync": "always", "maxmemory-policy": "noeviction", "repl-diskless-sync-delay": "0",
             "requirepass": PASSWORD, "masterauth": PASSWORD,
-            "user": f"app on >{APP_PASSWORD} ~proxy:* +@all -@admin -@dangerous",
+            "user": f"app on >{APP_PASSWORD} ~proxy:* +@all -@admin -@dangerous +cluster|slots",  # 6.2: of @admin
             "cluster-enabled": "yes", "cluster-config-file": "nodes", "cluster-node-timeout": str(self._down_after_ms),
             "cluster-replica-validity-factor": "0", "cluster-require-full-coverage": "yes" if self._replicas else "no",
         }  # fmt: skip
