@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from proxy.settings.channels import ChannelSettings, HttpSettings, ProfileSettings
-from proxy.settings.console import ConsoleSettings
 from proxy.settings.fields import (
     AppleId,
     BindAddress,
@@ -61,7 +60,6 @@ __all__ = [
     "AuthSettings",
     "CallbackSettings",
     "ChannelSettings",
-    "ConsoleSettings",
     "DeviceSettings",
     "Faults",
     "FileSecret",
@@ -511,7 +509,6 @@ class Settings(Section):
     devices: DeviceSettings = DeviceSettings()
     alerts: AlertSettings = AlertSettings()
     relay: RelaySettings = RelaySettings()
-    console: ConsoleSettings = ConsoleSettings()
     logs: LogSettings = LogSettings()
 
     @cached_property
