@@ -26,7 +26,7 @@ def phone_of(rig: Rig, account: str) -> None:
 
 def device(rig: Rig, account: str, app_id: str) -> str:
     token = push_token()
-    assert rig.register(account, f"{account}'s {token[:4]}", token, app_id=app_id).status_code == 200
+    assert rig.register(account, f"{account}'s {token[:32]}", token, app_id=app_id).status_code == 200
     return token
 
 

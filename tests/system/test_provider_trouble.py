@@ -17,7 +17,7 @@ NO_MIMC = ("mimc", "mipush")
 def phones(rig: Rig, account: str, count: int) -> list[str]:
     tokens = [push_token() for _ in range(count)]
     for token in tokens:
-        assert rig.register(account, f"phone {token[:6]}", token, app_id=OTHER).status_code == 200
+        assert rig.register(account, f"phone {token[:32]}", token, app_id=OTHER).status_code == 200
     return tokens
 
 

@@ -36,7 +36,7 @@ BREAKER = 10
 
 def phone(rig: Rig, account: str, app_id: str = OTHER, **more: str) -> str:
     token = fresh_token()
-    assert rig.register(account, f"phone {token[:6]}", token, app_id=app_id, **more).status_code == 200
+    assert rig.register(account, f"phone {token[:32]}", token, app_id=app_id, **more).status_code == 200
     return token
 
 
@@ -101,7 +101,7 @@ def test_a_worker_with_a_tenth_of_a_core_looks_each_job_up_once_and_goes_on_push
             return int(redis.info("commandstats").get("cmdstat_hget", {}).get("calls", 0))
 
     def jobs(token: str) -> list[Job]:
-        return [job_of("ann", f"phone {token[:6]}", number, expires_in_s=3600) for number in range(1, 501)]
+        return [job_of("ann", f"phone {token[:32]}", number, expires_in_s=3600) for number in range(1, 501)]
 
     with Rig(place, relay=ORDINARY_TIMES, without=APNS_ONLY) as rig:
         rig.start_web(workers=1)
