@@ -1,5 +1,6 @@
 """A store, its sentinels, and a cluster, over TLS with client certificates; the embedded store's server has no TLS."""
 
+import gc
 import shutil
 import subprocess
 import time
@@ -74,6 +75,13 @@ def ports(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) 
         for child in children:
             child.kill()
             child.wait(10)
+
+
+@pytest.fixture(autouse=True)
+def _ended_connections() -> Iterator[None]:
+    """They go here, where a warning of them is expected, and not in whatever test comes next."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(

@@ -26,6 +26,7 @@ from tests.system.stories import (
     worker_and_store_are_killed,
 )
 
+_TRIES = 3
 Story = Callable[[AuditedRig], None]
 CASES: Mapping[str, tuple[Story, Mapping[str, Any], str]] = {
     "acknowledge before settle": (worker_and_store_are_killed, SLOW, "lost"),
@@ -50,12 +51,22 @@ def test_every_broken_build_has_a_story() -> None:
 @pytest.mark.trial
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_the_auditor_notices(mistake: str, place: Path, tmp_path: Path) -> None:
-    story, settings, kind = CASES[mistake]
+    """A story does not always come by the broken place: a job that no room waits for is claimed in another way."""
     build = build_broken(mistake, tmp_path / "build")
+    noticed, report = set[str](), ""
+    for number in range(_TRIES):
+        if not noticed:
+            noticed, report = told(mistake, place / str(number), build)
+    assert noticed == {CASES[mistake][2]}, report
+
+
+def told(mistake: str, place: Path, build: Path) -> tuple[set[str], str]:
+    """The kinds of what the auditor finds, and its report."""
+    story, settings, kind = CASES[mistake]
     with AuditedRig(place, build=build, **settings) as rig:
         story(rig)
         verdict = rig.verdict()
-        noticed = {finding.kind for finding in verdict.findings}
-        if kind == "standstill" and verdict.stood_still:
-            noticed.add(kind)
-        assert noticed == {kind}, verdict.report()
+    noticed = {finding.kind for finding in verdict.findings}
+    if kind == "standstill" and verdict.stood_still:
+        noticed.add(kind)
+    return noticed, verdict.report()
