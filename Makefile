@@ -1,7 +1,7 @@
 # Everything starts from .venv, which is made from requirements.lock when it is missing or out of date.
 # Works with GNU make 3.81, as macOS has it.
 
-.PHONY: help run demo check test test-long lint types imports unit system trials servers chaos-short bench chaos soak soak-short attacks attacks-short fuzz fuzz-short openapi metrics-page lock audit clean env
+.PHONY: help run demo check test test-long lint types imports unit system trials servers chaos-short bench chaos soak soak-short attacks attacks-short fuzz fuzz-short openapi metrics-page settings-page lock audit clean env
 .DEFAULT_GOAL := help
 
 # A foreign PYTHONPATH would mix other packages into ours; without compiled files each worker of pytest makes the tests'
@@ -99,6 +99,9 @@ openapi: env ## write docs/openapi.yaml anew from the routes
 
 metrics-page: env ## write docs/metrics.md anew from what the program counts
 	@$(BIN)/python -m tests.docs.metrics_page > .metrics.new && mv .metrics.new docs/metrics.md
+
+settings-page: env ## write docs/settings.md anew from the settings and config/proxy.toml
+	@$(BIN)/python -m tests.docs.settings_page > .settings.new && mv .settings.new docs/settings.md
 
 lock: ## write requirements.lock anew from pyproject.toml (needs uv; UPGRADE=1 takes the newest versions)
 	$(UV) pip compile pyproject.toml --group dev --universal --generate-hashes --python-version 3.11 --no-header \
