@@ -2,8 +2,10 @@
 
     POST   /_emulator/faults   order a fault (one object or a list of them)
     GET    /_emulator/faults   the faults still in force
+    PUT    /_emulator/faults   these (a list) from now on, in place of all others
     DELETE /_emulator/faults   end them all
-    GET    /_emulator/journal  what came in, in order: {"entries": [...], "last": n}; ?after=n for what is new
+    GET    /_emulator/journal  what came in, in order: {"entries": [...], "last": n}; ?after=n for what is new,
+                              ?newest=n for no more than the last n of it
     DELETE /_emulator/journal  clear it, for runs of hours: {"forgotten": n}; numbers go on
 
 `last` is the number of the newest entry there has been. To follow a journal, ask again with `after` set to it; one that
@@ -18,7 +20,7 @@ says which) is `target`. Which effects there are is the emulator's own; an unkno
 import random
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -80,8 +82,12 @@ class FaultBook:
             self._faults.append(fault)
 
     def clear(self) -> None:
+        self.replace(())
+
+    def replace(self, faults: Iterable[Fault]) -> None:
+        """These from now on, and no others; no request meets a moment between."""
         with self._lock:
-            self._faults.clear()
+            self._faults = list(faults)
 
     def in_force(self) -> list[Fault]:
         with self._lock:
@@ -158,6 +164,18 @@ def control_blueprint(
     def faults_in_force() -> ResponseReturnValue:
         return jsonify(faults=[asdict(fault) for fault in faults.in_force()])
 
+    @bp.put("/faults")
+    def replace_faults() -> ResponseReturnValue:
+        orders = given_json()
+        if not isinstance(orders, list):
+            return jsonify(error="expected a list of faults"), 400
+        try:
+            parsed = [parse_fault(order, effects) for order in orders]
+        except ValueError as error:
+            return jsonify(error=str(error)), 400
+        faults.replace(parsed)
+        return jsonify(ordered=len(parsed))
+
     @bp.delete("/faults")
     def clear_faults() -> ResponseReturnValue:
         faults.clear()
@@ -166,10 +184,11 @@ def control_blueprint(
     @bp.get("/journal")
     def read_journal() -> ResponseReturnValue:
         try:
-            after = asked_number("after")
+            after, newest = asked_number("after"), asked_number("newest")
         except ValueError as error:
             return jsonify(error=str(error)), 400
         entries, last = journal.read(after)
+        entries = entries[-newest:] if newest > 0 else entries
         return jsonify(entries=entries, last=last, counters=counters())
 
     @bp.delete("/journal")

@@ -107,6 +107,12 @@ class Emulator:
     def know(self, device_token: str, state: str, timestamp_ms: int | None = None) -> None:
         self._post("devices", {"device_token": device_token, "state": state, "timestamp_ms": timestamp_ms})
 
+    def replace(self, *faults: Mapping[str, object]) -> None:
+        self.session.put(f"{self.control}/faults", json=faults, timeout=60).raise_for_status()
+
+    def name(self, device_token: str, phone: str) -> None:
+        self._post("devices", {"device_token": device_token, "phone": phone})
+
     def hit(self, effect: str, **facts: object) -> None:
         self._post("connections", {"effect": effect, **facts})
 

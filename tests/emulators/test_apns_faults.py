@@ -287,3 +287,24 @@ def test_an_untrusted_certificate_is_shown_until_the_faults_end(apns: Emulator, 
     apns.clear()
     with Peer(apns) as after:
         assert after.ask().status == 200
+
+
+def test_a_closed_port_is_open_again_once_other_faults_take_its_place(apns: Emulator) -> None:
+    apns.replace({"effect": "closed"}, {"effect": "limit", "code": 3})
+    with pytest.raises(ConnectionRefusedError), Peer(apns):
+        pass
+    apns.replace({"effect": "answer", "reason": "Unregistered", "target": PHONE.upper()})
+    with Peer(apns) as after:
+        assert after.ask().reason == "Unregistered"
+        apns.clear()
+        assert after.ask().status == 200
+
+
+def test_a_phone_can_be_given_a_name(apns: Emulator, peer: Peer) -> None:
+    apns.name(PHONE, "alices-iphone")
+    assert peer.ask().status == 200
+    phones = apns.session.get(f"{apns.control}/phones", timeout=60).json()["phones"]
+    assert [it["phone"] for it in phones if it["device_token"] == PHONE] == ["alices-iphone"]
+    wrong = apns.session.post(f"{apns.control}/devices", json={"device_token": PHONE, "phone": ""}, timeout=60)
+    assert (wrong.status_code, wrong.json()) == (400, {"error": "phone: expected a name"})
+    apns.know(PHONE, "registered")

@@ -57,3 +57,19 @@ def test_a_background_push_lets_the_app_remove_what_it_names_and_what_was_before
 
 def test_what_was_refused_is_on_no_phone() -> None:
     assert phones_of([{**alert(1, "a", "first"), "accepted": False}]) == []
+
+
+def test_a_phone_with_a_name_is_there_before_its_first_push() -> None:
+    assert phones_of([], {"ab": "alices-iphone"}) == [
+        {"device_token": "ab", "phone": "alices-iphone", "badge": None, "badge_ms": None, "shown": []}
+    ]
+    (phone,) = phones_of([alert(1, "a", "first")], {"ab": "alices-iphone"})
+    assert (phone["phone"], len(phone["shown"])) == ("alices-iphone", 1)
+
+
+def test_an_alert_has_its_group_and_its_thread() -> None:
+    said = {"alert": {"title": "bob", "subtitle": "Hiking", "body": "hello"}, "thread-id": "topic:1"}
+    (shown_alert,) = phones_of([push(1, "a", said)])[0]["shown"]
+    assert {name: shown_alert[name] for name in ("title", "subtitle", "body", "thread")} == {
+        "title": "bob", "subtitle": "Hiking", "body": "hello", "thread": "topic:1",
+    }  # fmt: skip

@@ -61,3 +61,29 @@ def test_json_without_a_bottom_is_refused() -> None:
     app = Flask(__name__)
     app.register_blueprint(control_blueprint(Journal(), FaultBook(), ()))
     assert app.test_client().post("/_emulator/faults", data=b"[" * 100_000).status_code == 400
+
+
+def test_faults_can_be_put_in_the_place_of_all_others() -> None:
+    faults, app = FaultBook(), Flask(__name__)
+    app.register_blueprint(control_blueprint(Journal(), faults, ["delay", "reset"]))
+    client = app.test_client()
+    client.post("/_emulator/faults", json={"effect": "delay"})
+    assert (
+        client.put("/_emulator/faults", json=[{"effect": "reset"}, {"effect": "delay", "times": 2}]).status_code == 200
+    )
+    assert faults.in_force() == [Fault("reset"), Fault("delay", times=2)]
+    assert client.put("/_emulator/faults", json=[{"effect": "reset"}, {"effect": "unknown"}]).status_code == 400
+    assert client.put("/_emulator/faults", json={"effect": "reset"}).status_code == 400
+    assert len(faults.in_force()) == 2
+    assert client.put("/_emulator/faults", json=[]).json == {"ordered": 0}
+    assert faults.in_force() == []
+
+
+def test_no_more_than_the_newest_of_a_journal_can_be_read() -> None:
+    journal, app = Journal(), Flask(__name__)
+    app.register_blueprint(control_blueprint(journal, FaultBook(), ()))
+    for word in ("one", "two", "three"):
+        journal.write(word=word)
+    for asked, words in (({"newest": 2}, ["two", "three"]), ({"newest": 2, "after": 2}, ["three"])):
+        entries = app.test_client().get("/_emulator/journal", query_string=asked).get_json()["entries"]
+        assert [entry["word"] for entry in entries] == words

@@ -319,6 +319,18 @@ def test_by_default_all_but_the_sender_missed_the_message(mimc: Emulator, listen
     assert listener.by_kind()["OFFLINE_TOPIC_MSG"]["toAccounts"] == ["2000", "3000"]
 
 
+def test_what_was_written_can_be_read_with_the_ids_that_apps_gave_it(mimc: Emulator, listener: Listener) -> None:
+    ids = mimc.write(from_account="1000", to_account="2000", text="hello")
+    mimc.write(from_account="1000", members=["1000", "2000"], topic_id="7", text="x", inner="plain")
+    first, second = mimc.control("GET", "messages")["messages"][-2:]
+    assert first == {
+        "sequence": ids["sequence"], "packet_id": ids["packet_id"], "app_id": APP_ID, "from_account": "1000",
+        "recipients": ["2000"], "message_id": f"TEXT_{ids['packet_id']}", "type": "TEXT", "text": "hello",
+    }  # fmt: skip
+    told = {"topic_id": "7", "recipients": ["1000", "2000"], "message_id": "", "type": "", "text": "x"}
+    assert second.items() >= told.items()
+
+
 def test_resources_that_missed_a_message_are_named(mimc: Emulator, listener: Listener) -> None:
     mimc.write(from_account="1000", to_account="2000", text="hello", offline={"2000": ["res-a"]})
     assert listener.by_kind()["OFFLINE_MSG"]["offlineResources"] == ["res-a"]

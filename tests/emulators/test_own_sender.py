@@ -39,7 +39,7 @@ class Client:
         """A good request, but for the headers that are given."""
         body = event if isinstance(event, bytes) else json.dumps(ALERT if event is None else event).encode()
         stamped = headers.pop("stamped", str(int(time.time())))
-        content = b"msg-1." + stamped.encode() + b"." + body
+        content = headers.pop("signed_id", "msg-1").encode() + b"." + stamped.encode() + b"." + body
         signature = base64.b64encode(hmac.new(KEY, content, hashlib.sha256).digest()).decode()
         good = {
             "webhook-id": "msg-1", "webhook-timestamp": stamped, "webhook-signature": f"v1,{signature}",
@@ -134,3 +134,30 @@ def test_faults_hit_one_phone_or_all(client: Client) -> None:
 def test_wrong_settings_are_named() -> None:
     assert faults_of(SenderConfig, {"secrets": []}) == ["secrets: expected at least one"]
     assert faults_of(SenderConfig, {"secrets": ["x"]}) == ["secrets.0: expected a text that begins with whsec_"]
+
+
+def event(message: str, sequence: int = 7, account: str = "alice", **data: object) -> dict[str, Any]:
+    return without("", message_id=message, sequence=str(sequence), account=account, **data)
+
+
+def withdrawal(message: str, reason: str, sequence: int = 7) -> dict[str, Any]:
+    return {**event(message, sequence, reason=reason), "type": "withdrawal"}
+
+
+def shown(client: Client) -> list[str]:
+    phones = client.http.get(f"{client.url}/_emulator/phones", timeout=20).json()["phones"]
+    return [alert["body"] for phone in phones for alert in phone["shown"]]
+
+
+def test_phones_show_what_was_accepted_until_it_is_withdrawn(client: Client) -> None:
+    def send(*events: dict[str, Any]) -> list[str]:
+        for number, it in enumerate(events, len(client.journal())):
+            assert client.post(it, webhook_id=f"msg-{number}", signed_id=f"msg-{number}").status_code == 200
+        return shown(client)
+
+    first, second = event("m1", 1, body="first"), event("m2", 2, body="second")
+    assert send(first, second, event("m3", 3, body="third")) == ["first", "second", "third"]
+    assert send(event("m1", 1, body="first, told again")) == ["second", "third", "first, told again"]
+    assert send(withdrawal("m2", "recall", 2)) == ["third", "first, told again"]
+    assert send(withdrawal("m2", "read", 2)) == ["third"]
+    assert send(withdrawal("m3", "recall", 3)) == []

@@ -1,6 +1,7 @@
 """The emulated APNs' own control routes, beside those that all emulators have.
 
-    POST /_emulator/devices      set what APNs knows of device tokens: {"device_token", "state", "timestamp_ms"?}
+    POST /_emulator/devices      set what APNs knows of device tokens: {"device_token", "state"?, "timestamp_ms"?,
+                                 "phone"?}; a phone's name is for those who look at /phones
     GET  /_emulator/phones       what each iPhone shows, and the number on the app's icon (phones.py)
     GET  /_emulator/connections  the live connections: streams open, stream limit, whether it is acknowledged
     POST /_emulator/connections  apply a fault to all of them at once: {"effect": "close" | "goaway" | "reset" |
@@ -65,7 +66,8 @@ def _own_routes(
     @bp.get("/phones")
     def phones() -> ResponseReturnValue:
         entries, _ = shared.journal.read()
-        return jsonify(phones=phones_of(entries))
+        named = {device_token: device.phone for device_token, device in list(shared.devices.items()) if device.phone}
+        return jsonify(phones=phones_of(entries, named))
 
     @bp.get("/connections")
     def list_connections() -> ResponseReturnValue:
@@ -97,13 +99,16 @@ def _own_routes(
 
 
 def _parse_device(order: object) -> tuple[str, Device]:
-    if not isinstance(order, dict) or order.keys() - {"device_token", "state", "timestamp_ms"}:
-        raise ValueError("a device is a JSON object of device_token, state and perhaps timestamp_ms")
-    device_token, state, timestamp_ms = (order.get(name) for name in ("device_token", "state", "timestamp_ms"))
+    if not isinstance(order, dict) or order.keys() - {"device_token", "state", "timestamp_ms", "phone"}:
+        raise ValueError("a device is a JSON object of device_token, and perhaps state, timestamp_ms and phone")
+    device_token, timestamp_ms = order.get("device_token"), order.get("timestamp_ms")
+    state, phone = order.get("state", "registered"), order.get("phone")
     if not isinstance(device_token, str) or not _HEX.fullmatch(device_token.lower()):
         raise ValueError("device_token: expected hexadecimal text")
     if state not in DEVICE_STATES:
         raise ValueError(f"state: expected one of {', '.join(DEVICE_STATES)}")
     if timestamp_ms is not None and (isinstance(timestamp_ms, bool) or not isinstance(timestamp_ms, int)):
         raise ValueError("timestamp_ms: expected milliseconds, an integer")
-    return device_token.lower(), Device(state, timestamp_ms)
+    if phone is not None and not (isinstance(phone, str) and phone):
+        raise ValueError("phone: expected a name")
+    return device_token.lower(), Device(state, timestamp_ms, phone)

@@ -8,6 +8,7 @@ alerts that it names, as docs/callbacks.md tells apps to do.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
+from types import MappingProxyType
 from typing import Any
 
 _Entry = Mapping[str, Any]
@@ -18,6 +19,7 @@ class Phone:
     """One app on one iPhone; `shown` by what it distinguishes alerts by, oldest first."""
 
     device_token: str
+    phone: str | None = None
     badge: int | None = None
     badge_ms: int | None = None
     shown: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -30,13 +32,14 @@ class Phone:
         elif "alert" in aps:
             item = entry["collapse_id"] or entry["apns_id"]
             self.shown.pop(item, None)  # so that it comes last again
-            self.shown[item] = {"item": item, **_text(aps["alert"]), "came_ms": entry["came_ms"], "mimc": data}
+            facts = {"thread": aps.get("thread-id", ""), "came_ms": entry["came_ms"], "mimc": data}
+            self.shown[item] = {"item": item, **_text(aps["alert"]), **facts}
         if "badge" in aps:
             self.badge, self.badge_ms = aps["badge"], entry["came_ms"]
 
     def describe(self) -> dict[str, Any]:
         return {
-            "device_token": self.device_token, "badge": self.badge, "badge_ms": self.badge_ms,
+            "device_token": self.device_token, "phone": self.phone, "badge": self.badge, "badge_ms": self.badge_ms,
             "shown": list(self.shown.values()),
         }  # fmt: skip
 
@@ -51,9 +54,9 @@ class Phone:
         self.shown = {item: alert for item, alert in self.shown.items() if item not in gone}
 
 
-def phones_of(journal: Iterable[_Entry]) -> list[dict[str, Any]]:
-    """Of all device tokens for which a push was accepted."""
-    phones: dict[str, Phone] = {}
+def phones_of(journal: Iterable[_Entry], named: Mapping[str, str] = MappingProxyType({})) -> list[dict[str, Any]]:
+    """Of all device tokens that have a name, and all for which a push was accepted."""
+    phones = {device_token: Phone(device_token, name) for device_token, name in named.items()}
     for entry in sorted((entry for entry in journal if entry["accepted"]), key=itemgetter("came_ms")):
         token = entry["device_token"].lower()
         phones.setdefault(token, Phone(token)).receive(entry)
@@ -62,8 +65,9 @@ def phones_of(journal: Iterable[_Entry]) -> list[dict[str, Any]]:
 
 def _text(alert: Any) -> dict[str, str]:
     if not isinstance(alert, dict):
-        return {"title": "", "body": str(alert)}
-    return {"title": alert.get("title", ""), "body": alert.get("body", alert.get("loc-key", ""))}
+        return {"title": "", "subtitle": "", "body": str(alert)}
+    texts = {name: alert.get(name, "") for name in ("title", "subtitle")}
+    return {**texts, "body": alert.get("body", alert.get("loc-key", ""))}
 
 
 def _number(data: Mapping[str, Any]) -> int | None:

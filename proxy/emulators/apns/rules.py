@@ -44,10 +44,11 @@ DEVICE_STATES: tuple[str, ...] = get_args(DeviceState)
 
 
 class Device(NamedTuple):
-    """What APNs knows of a device token; `timestamp_ms` says since when it has been invalid."""
+    """What APNs knows of a device token; `timestamp_ms` says since when it has been invalid. `phone` is its name."""
 
     state: DeviceState = "registered"
     timestamp_ms: int | None = None
+    phone: str | None = None
 
 
 class PushRequest(NamedTuple):

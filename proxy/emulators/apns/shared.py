@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from proxy.emulators.apns.answers import Answer, refusal
@@ -27,17 +27,17 @@ class ApnsFaults(FaultBook):
         self.stream_limit: int | None = None
 
     def order(self, fault: Fault) -> None:
-        super().order(replace(fault, target=fault.target.lower()) if fault.target else fault)
+        super().order(_at_its_target(fault))
         if fault.effect == "limit":
             self.stream_limit = fault.code
         if fault.effect in LASTING_EFFECTS:
             self._changed()
 
-    def clear(self) -> None:
-        lasting = any(fault.effect in LASTING_EFFECTS for fault in self.in_force())
-        super().clear()
-        self.stream_limit = None
-        if lasting:
+    def replace(self, faults: Iterable[Fault]) -> None:
+        before, after = self.in_force(), list(map(_at_its_target, faults))
+        super().replace(after)
+        self.stream_limit = next((fault.code for fault in reversed(after) if fault.effect == "limit"), None)
+        if any(fault.effect in LASTING_EFFECTS for fault in (*before, *after)):
             self._changed()
 
     def is_in_force(self, effect: str) -> bool:
@@ -45,6 +45,11 @@ class ApnsFaults(FaultBook):
 
     def for_push(self, device_token: str) -> Fault | None:
         return self.take(device_token, PUSH_EFFECTS)
+
+
+def _at_its_target(fault: Fault) -> Fault:
+    """Device tokens are compared in small letters."""
+    return replace(fault, target=fault.target.lower()) if fault.target else fault
 
 
 class Shared:

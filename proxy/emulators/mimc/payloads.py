@@ -11,6 +11,7 @@ plain     the text's bytes, no JSON
 """
 
 import base64
+import json
 from urllib.parse import quote
 
 from proxy.emulators.mimc.accounts import compact_json
@@ -39,6 +40,18 @@ def wrap_text(form: str, text: str, inner_type: str | None, message_id: str, tim
             return compact_json(head | {"msgType": kind, "timestamp": _number(timestamp), "content": content}), ""
         case _:
             return text.encode(), ""
+
+
+def inner_of(payload: bytes) -> dict[str, str]:
+    """The id, type and text inside, of the forms "type" and "msgType"; the bytes as text where they are no JSON."""
+    try:
+        inner = json.loads(payload)
+    except (ValueError, RecursionError):
+        inner = None
+    if not isinstance(inner, dict):
+        return {"message_id": "", "type": "", "text": payload.decode("utf-8", "replace")}
+    kind = inner.get("type", inner.get("msgType", ""))
+    return {"message_id": str(inner.get("msgId", "")), "type": str(kind), "text": str(inner.get("payload", ""))}
 
 
 def _base64(content: bytes) -> str:

@@ -2,6 +2,7 @@
 
     POST /api/account/token              as the real one
     POST /_emulator/messages             an order or a list of them, see orders.py; answers with the ids given
+    GET  /_emulator/messages             {"messages": [...]}: the newest 100, by whom, to whom, their id, type and text
     GET  /_emulator/callbacks/pending    {"pending": n}; ?wait_ms=n waits until it is 0
     PUT  /_emulator/callbacks/urls       {"app_id"?, "callback_url"?, "instant_callback_url"?, "offline_callback_url"?}
     PUT  /_emulator/online               {"app_id"?, "accounts": [...] or {account: [resources]}}: these are signed in,
@@ -58,6 +59,10 @@ def mimc_app(mimc: Mimc) -> Flask:
             return jsonify(error=str(error)), 400
         except BacklogFull:
             return jsonify(error="too many callbacks are pending"), 503
+
+    @app.get("/_emulator/messages")
+    def written() -> ResponseReturnValue:
+        return jsonify(messages=mimc.written())
 
     @app.get("/_emulator/callbacks/pending")
     def pending() -> ResponseReturnValue:

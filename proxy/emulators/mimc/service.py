@@ -5,6 +5,7 @@ import json
 import secrets
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from proxy.emulators.mimc.credentials import Tokens, app_id_text, is_same, is_te
 from proxy.emulators.mimc.groups import Groups
 from proxy.emulators.mimc.history import History
 from proxy.emulators.mimc.orders import BadOrder, Numbers, Order, read_order
+from proxy.emulators.mimc.payloads import inner_of
 from proxy.emulators.mimc.presence import Presence
 from proxy.emulators.mimc.quotas import Quota
 from proxy.emulators.mimc.refusals import FULL, Refused
@@ -51,6 +53,7 @@ class Mimc:
         self.groups = Groups(config.max_topics, config.topic_members)
         self.unlimited = UnlimitedGroups(config.max_topics)
         self.history = History(config.max_messages)
+        self._written = deque[Order](maxlen=100)
         self.contacts, self.blacklist = Contacts(), Blacklist()
         self.p2p_quota, self.topic_quota = Quota(config.p2p_per_second), Quota(config.topic_per_second)
         self.uctopic_quota = Quota(config.uctopic_per_second)
@@ -121,6 +124,10 @@ class Mimc:
             raise Refused(FULL, "push message fail: too many callbacks are pending") from None
         return [order.packet_id for order in read]
 
+    def written(self) -> list[dict[str, Any]]:
+        """The newest messages, oldest first: who wrote what to whom."""
+        return [_written(order) for order in list(self._written)]
+
     def set_urls(self, given: object) -> None:
         """From now on post an app's callbacks there. Raises BadOrder."""
         if not isinstance(given, dict) or given.keys() - {"app_id", *_URLS}:
@@ -170,6 +177,7 @@ class Mimc:
         delivered = [order for order in orders if not self._is_blocked(order)]
         webhooks = [webhook for order in delivered for webhook in self._webhooks(order)]
         self.history.keep(delivered if stored else (), after=lambda: self.webhooks.send(webhooks))
+        self._written.extend(orders)
 
     def _is_blocked(self, order: Order) -> bool:
         if order.topic_id is not None or order.from_app_id != order.app_id:
@@ -238,6 +246,12 @@ def _are_resources(value: object) -> bool:
 def _ids(order: Order) -> dict[str, str]:
     ids = {"sequence": order.sequence, "packet_id": order.packet_id}
     return ids | ({"topic_id": order.topic_id} if order.topic_id else {})
+
+
+def _written(order: Order) -> dict[str, Any]:
+    where = {"topic_id": order.topic_id} if order.topic_id else {}
+    facts = {"app_id": order.app_id, "from_account": order.from_account, "recipients": list(order.recipients), **where}
+    return {"sequence": order.sequence, "packet_id": order.packet_id, **facts, **inner_of(order.payload)}
 
 
 def _url(kind: str, app: MimcApp) -> str | None:
