@@ -13,6 +13,9 @@ RUN python tools/runtime_lock.py > run.lock && python tools/runtime_lock.py flit
  && pip install --require-hashes -r build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY proxy proxy
+# what the links of proxy/data lead to
+COPY config config
+COPY ops/systemd ops/systemd
 RUN pip wheel --no-deps --no-build-isolation -w /build/wheels . \
  && /opt/venv/bin/pip install --no-deps /build/wheels/*.whl \
  && /opt/venv/bin/python -m compileall -q /opt/venv/lib \
@@ -23,9 +26,7 @@ FROM python:3.11-slim-bookworm
 RUN useradd --system --uid 10001 --no-create-home --home-dir /var/lib/app-proxy --shell /usr/sbin/nologin app-proxy \
  && install -d -o app-proxy -g app-proxy -m 700 /var/lib/app-proxy
 COPY --from=build /opt/venv /opt/venv
-WORKDIR /app
-COPY wsgi.py ./
-COPY config/gunicorn.conf.py config/
+WORKDIR /var/lib/app-proxy
 ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     APP_PROXY_CONFIG=/etc/app-proxy/proxy.toml \
     APP_PROXY_SERVER__BIND=0.0.0.0:8080 \
@@ -36,4 +37,4 @@ EXPOSE 8080 9464 9465
 # no shell and no curl; a worker has its own port
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s \
     CMD ["python", "-c", "from http.client import HTTPConnection as C; c = C('127.0.0.1', 9464, timeout=3); c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status != 200)"]
-CMD ["gunicorn", "-c", "config/gunicorn.conf.py", "wsgi:app"]
+CMD ["app-proxy", "web"]

@@ -1,7 +1,7 @@
 # Everything starts from .venv, which is made from requirements.lock when it is missing or out of date.
 # Works with GNU make 3.81, as macOS has it.
 
-.PHONY: help run demo check test test-long lint types imports unit system trials servers chaos-short bench chaos soak soak-short attacks attacks-short fuzz fuzz-short openapi metrics-page settings-page lock audit clean env
+.PHONY: help run demo check test test-long lint types imports unit system trials servers chaos-short bench chaos soak soak-short attacks attacks-short fuzz fuzz-short openapi metrics-page settings-page dist lock audit clean env
 .DEFAULT_GOAL := help
 
 # A foreign PYTHONPATH would mix other packages into ours; without compiled files each worker of pytest makes the tests'
@@ -103,6 +103,12 @@ metrics-page: env ## write docs/metrics.md anew from what the program counts
 settings-page: env ## write docs/settings.md anew from the settings and config/proxy.toml
 	@$(BIN)/python -m tests.docs.settings_page > .settings.new && mv .settings.new docs/settings.md
 
+dist: env .packaging ## sdist and wheel in dist/, and whether PyPI would take them (asks PyPI for the tools)
+	@rm -rf dist && .packaging/bin/python -m build --outdir dist . && .packaging/bin/twine check --strict dist/*
+
+.packaging: | env
+	@$(BIN)/python -m venv .packaging && .packaging/bin/pip install -q build==1.6.1 twine==7.0.0
+
 lock: ## write requirements.lock anew from pyproject.toml (needs uv; UPGRADE=1 takes the newest versions)
 	$(UV) pip compile pyproject.toml --group dev --universal --generate-hashes --python-version 3.11 --no-header \
 	    --quiet $(if $(UPGRADE),--upgrade) -o requirements.lock
@@ -111,7 +117,7 @@ audit: env ## known faults of the packages (asks PyPI) and risky calls in our co
 	@$(BIN)/python -I tools/audit.py
 
 clean: ## remove .venv and the tools' caches; what the local store holds (.state) stays
-	rm -rf .venv .servers .audit .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf .venv .servers .audit .packaging dist .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 env:

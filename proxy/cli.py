@@ -9,6 +9,7 @@ from proxy.commands import LazyCommands
 
 _FOUND_IN = {
     "run": "proxy.commands.running:run",
+    "web": "proxy.commands.serving:web",
     "worker": "proxy.commands.worker:worker",
     "check-config": "proxy.commands.checking:check_config",
     "explain": "proxy.commands.why:explain",

@@ -230,12 +230,8 @@ class Emulated:
 def emulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
     """The emulators of the shipped file, started as an operator would."""
     folder = tmp_path_factory.mktemp("emulators")
-    (folder / "config").mkdir()
-    (folder / ".state").mkdir()
-    config = folder / "config" / "emulators.toml"
-    config.write_text((ROOT / "config" / "emulators.toml").read_text())
-    key_file = write_key(folder / ".state" / "apns.p8", ec.SECP256R1())
-    command = [sys.executable, "-c", "from proxy.cli import main; main()", "emulate", "--config", str(config), "--port"]
+    key_file = write_key(folder / "apns.p8", ec.SECP256R1())
+    command = [sys.executable, "-c", "from proxy.cli import main; main()", "emulate", "--state", str(folder), "--port"]
     children = {
         name: subprocess.Popen([*command, "0", name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for name in ("mimc", "apns", "mipush", "http")

@@ -15,6 +15,7 @@ from proxy.emulators.http import SenderConfig, serve_sender
 from proxy.emulators.mimc import MimcConfig, serve_mimc
 from proxy.emulators.mipush import MipushConfig, serve_mipush
 from proxy.errors import BadSettings, ProxyError
+from proxy.package_data import EMULATORS
 from proxy.settings import Section
 
 _Config = TypeVar("_Config", bound=Section)
@@ -25,14 +26,20 @@ _Config = TypeVar("_Config", bound=Section)
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
-    default=Path("config/emulators.toml"),
-    show_default=True,
-    help="A TOML file with a section for each emulator.",
+    default=EMULATORS,
+    help="A TOML file with a section for each emulator. Default: config/emulators.toml of the project.",
+)
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    help="Where the file's relative paths start. Default: the folder of --config; without one .state.",
 )
 @click.option("--port", type=click.IntRange(0, 65535), help="Instead of the section's; 0 takes free ones.")
 @click.option("--control-port", type=click.IntRange(0, 65535), help="apns: where faults and journal are, over http.")
 @click.option("--callback-url", help="mimc: where the only app's callbacks go.")
-def emulate(name: str, config: Path, port: int | None, control_port: int | None, callback_url: str | None) -> None:
+def emulate(
+    name: str, config: Path, state: Path | None, port: int | None, control_port: int | None, callback_url: str | None
+) -> None:
     """Serve one emulator until Ctrl-C or SIGTERM.
 
     Once it takes requests it prints one line of JSON with its port (and what a client must know, like ca_file). It
@@ -40,6 +47,7 @@ def emulate(name: str, config: Path, port: int | None, control_port: int | None,
     /_emulator/journal.
     """
     section = _emulator_section(config, name)
+    folder = state or (Path(".state") if config == EMULATORS else config.parent)
     if port is not None:
         section["port"] = port
         if port == 0 and "control_port" in section:
@@ -51,13 +59,13 @@ def emulate(name: str, config: Path, port: int | None, control_port: int | None,
     try:
         match name:
             case "mimc":
-                serve_mimc(_checked(MimcConfig, name, section, config.parent), _announce)
+                serve_mimc(_checked(MimcConfig, name, section, folder), _announce)
             case "apns":
-                serve_apns(_checked(ApnsConfig, name, section, config.parent), _announce)
+                serve_apns(_checked(ApnsConfig, name, section, folder), _announce)
             case "mipush":
-                serve_mipush(_checked(MipushConfig, name, section, config.parent), _announce)
+                serve_mipush(_checked(MipushConfig, name, section, folder), _announce)
             case "http":
-                serve_sender(_checked(SenderConfig, name, section, config.parent), _announce)
+                serve_sender(_checked(SenderConfig, name, section, folder), _announce)
     except OSError as error:
         raise ProxyError(f"the {name} emulator cannot serve: {error.strerror or type(error).__name__}") from error
 

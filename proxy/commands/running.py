@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from proxy.local.processes import LOCAL_CONFIG
 from proxy.local.run import run_demo, run_own
+from proxy.package_data import LOCAL_CONFIG
 
 
 @click.command()

@@ -21,15 +21,14 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from proxy.errors import ProxyError, StoreUnavailable
-from proxy.files import new_file, replace_file, take_lock
+from proxy.files import replace_file, take_lock
 from proxy.local.ports import free_port, port_taken
 from proxy.local.supervisor import Announced, Child, Supervisor
+from proxy.package_data import LOCAL_CONFIG
 from proxy.settings import GRACE, RelaySettings, Settings
 from proxy.store.connection import Store
 from proxy.store.server.embedded import answers, store_command, store_url
 
-LOCAL_CONFIG = Path("config/local.toml")
-EMULATORS = Path("config/emulators.toml")
 APP = "demo"
 _HOST = "127.0.0.1"
 _TO_END = timedelta(seconds=5)
@@ -97,8 +96,8 @@ class DemoEnvironment:
             "APP_PROXY_RELAY__OPERATOR_BIND": f"{_HOST}:{ports.worker}",
             f"{app}__URL_SECRET": self.url_secret,
             f"{app}__BASE_URL": f"http://{_HOST}:{ports.mimc}",
-            f"{app}__APNS__KEY_FILE": str(_key_file()),
-            f"{app}__APNS__CA_FILE": str(_certificates() / "emulator-ca.pem"),
+            f"{app}__APNS__KEY_FILE": str(_key_file(self.state)),
+            f"{app}__APNS__CA_FILE": str((self.state / "certificates" / "emulator-ca.pem").absolute()),
             f"{app}__APNS__PRODUCTION_URL": apns,
             f"{app}__APNS__SANDBOX_URL": apns,
             f"{app}__MIPUSH__BASE_URL": f"http://{_HOST}:{ports.mipush}",
@@ -110,7 +109,7 @@ def prepare_demo(state: Path, port: int | None) -> DemoEnvironment:
     """Choose ports and make the secrets that are missing. A usual port that is taken gives way to a free one."""
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     made = _secrets(state / "secrets.json")
-    _make_key(_key_file())
+    _make_key(_key_file(state))
     usual = _claim_usual_ports()
     environment = DemoEnvironment(
         state,
@@ -134,7 +133,7 @@ def start_demo(supervisor: Supervisor, environment: DemoEnvironment) -> None:
         ("mipush", ["--port", str(ports.mipush)]),
         ("http", ["--port", str(ports.sender)]),
     ):
-        argv = [*_app_proxy(), "emulate", name, "--config", str(EMULATORS.resolve()), *options]
+        argv = [*_app_proxy(), "emulate", name, "--state", str(environment.state.absolute()), *options]
         emulators.append(Child(f"emulated-{name}", argv, ready=Announced(_ANNOUNCED)))
     supervisor.start_together(emulators)
     web, worker = f"{_HOST}:{ports.operator}", f"{_HOST}:{ports.worker}"
@@ -169,9 +168,8 @@ def _start_service(
     supervisor: Supervisor, variables: Mapping[str, str], web: str, worker: str, drain: timedelta
 ) -> None:
     """Both get the time to end what is under way that they give themselves, and a little."""
-    gunicorn = [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.conf.py", "wsgi:app"]
-    grace = GRACE + _TO_END
-    supervisor.start(Child("web", gunicorn, ready=lambda: _is_up(f"http://{web}/healthz"), env=variables, grace=grace))
+    serve, grace = [*_app_proxy(), "web"], GRACE + _TO_END
+    supervisor.start(Child("web", serve, ready=lambda: _is_up(f"http://{web}/healthz"), env=variables, grace=grace))
     relay, grace = [*_app_proxy(), "worker"], drain + _TO_END
     supervisor.start(
         Child("worker", relay, ready=lambda: _is_up(f"http://{worker}/metrics"), env=variables, grace=grace)
@@ -211,11 +209,15 @@ def _app_proxy() -> list[str]:
 
 
 def _claim_usual_ports() -> bool:
-    """May this demo listen at the usual ports? Until it ends no other one of this checkout may.
+    """May this demo listen at the usual ports? Until it ends no other one of this user may.
 
     Looking whether a port is taken is not enough: a demo that has just begun does not listen yet.
     """
-    return take_lock(_shared("usual-ports.lock")) is not None  # the kernel frees it with the process
+    lock = Path("/tmp", f"mimc-app-proxy-{os.getuid()}-usual-ports.lock")  # noqa: S108  it holds nothing  # nosec B108
+    try:
+        return take_lock(lock) is not None  # the kernel frees it with the process
+    except OSError:  # another user's
+        return False
 
 
 def _port(name: str, *, usual: bool) -> int:
@@ -231,25 +233,14 @@ def _secrets(path: Path) -> dict[str, Any]:
     return made
 
 
-def _certificates() -> Path:
-    return _shared("certificates")
-
-
-def _key_file() -> Path:
-    return _shared("apns.p8")
-
-
-def _shared(name: str) -> Path:
-    """What all demos of this checkout have in common: config/emulators.toml says where the keys lie."""
-    return (EMULATORS.parent / "../.state" / name).resolve()
+def _key_file(state: Path) -> Path:
+    """config/emulators.toml says where it lies in the state folder."""
+    return (state / "apns.p8").absolute()
 
 
 def _make_key(path: Path) -> None:
-    """There is a key, and none that another demo may have read already is replaced."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if path.exists():
         return
     key = ec.generate_private_key(ec.SECP256R1())
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    with new_file(path) as draft:
-        draft.write_bytes(pem)
+    replace_file(path, pem)

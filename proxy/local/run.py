@@ -9,8 +9,6 @@ from proxy.local.api_key import new_api_key
 from proxy.local.phones import Phones, following
 from proxy.local.ports import PortTaken, require_free
 from proxy.local.processes import (
-    EMULATORS,
-    LOCAL_CONFIG,
     StoreAway,
     prepare_demo,
     start_demo,
@@ -28,10 +26,6 @@ _CANNOT_START = (FolderTaken, FolderUnusable, PortTaken, StoreAway, StoreNotStar
 
 def run_demo(state: Path, port: int | None, say: Say, *, stay_up: bool) -> int:
     """The service on emulators. Returns the exit code: 0, 1 where something failed, 2 where it could not start."""
-    missing = [str(path) for path in (LOCAL_CONFIG, EMULATORS) if not path.is_file()]
-    if missing:
-        say(f"no {' and no '.join(missing)} here: start it in the project's folder")
-        return 2
     try:
         with Supervisor(state, say=say) as supervisor:
             if port is not None:

@@ -2,9 +2,11 @@
 
 import json
 import secrets
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -218,7 +220,7 @@ Everything is up. Ctrl-C stops it all.
 
 Each step by hand, in another terminal, in this folder. What the phones show appears here.
 
-  PATH="$PWD/.venv/bin:$PATH"      # app-proxy and gunicorn are there
+  PATH="{Path(sys.executable).parent}:$PATH"      # app-proxy and gunicorn are there
   TOKEN=$(. {state}/env; app-proxy token --account alice)
   curl -s -X POST -H "Authorization: Bearer $TOKEN" {environment.web}/api/account/token
   curl -s -X PUT -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \\

@@ -20,7 +20,6 @@ from tools.runtime_lock import needed
 DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", "")
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-PROCFILE = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text().splitlines())
 LOCK = (ROOT / "requirements.lock").read_text()
 _FINAL = DOCKERFILE.rpartition("\nFROM ")[2]
 
@@ -64,8 +63,8 @@ def test_every_file_that_the_image_copies_is_there_and_goes_to_the_builder() -> 
     assert [it for it in copied if not any(fnmatch.fnmatch(it, one) for one in allowed)] == []
 
 
-def test_the_image_starts_the_web_as_the_procfile_does_and_not_as_root() -> None:
-    assert " ".join(command_of("CMD")) == PROCFILE["web"]
+def test_the_image_starts_the_web_and_not_as_root() -> None:
+    assert command_of("CMD") == ["app-proxy", "web"]
     assert re.search(r"^USER [1-9]\d*$", _FINAL, re.MULTILINE)
     assert DOCKERFILE.count("\nFROM ") == 2
 
@@ -152,7 +151,7 @@ def test_only_what_must_be_is_open() -> None:
     assert [name for name in ("web", "worker") if SERVICES[name]["cap_drop"] != ["ALL"]] == []
     ports = {name: it["ports"] for name, it in SERVICES.items() if "ports" in it and name != "nginx"}
     assert [it for each in ports.values() for it in each if not it.startswith("127.0.0.1:")] == []
-    assert " ".join(SERVICES["worker"]["command"]) == PROCFILE["worker"]
+    assert SERVICES["worker"]["command"] == ["app-proxy", "worker"]
 
 
 def test_the_store_keeps_what_it_was_given() -> None:
