@@ -112,6 +112,8 @@ def install(command: list[str], lock: int) -> int:
             if what == "Collecting":
                 number += 1
                 say(f"  {number} of at most {total}: {package.split()[0]}")
+            elif what == "Installing":
+                say("  all are here; unpacking them, which takes half a minute or less")
     return pip.returncode
 
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from proxy.configuration import load_settings
 from proxy.errors import ProxyError
+from proxy.files import replace_file
 from proxy.local.api_key import new_api_key
+from proxy.local.apps import PhoneApps
 from proxy.local.phones import Phones, following
 from proxy.local.ports import PortTaken, require_free
 from proxy.local.processes import (
@@ -15,7 +17,7 @@ from proxy.local.processes import (
     start_own,
     wait_until_ready,
 )
-from proxy.local.scenario import Scenario, ScenarioFailed, how_to
+from proxy.local.scenario import BY_HAND, Scenario, ScenarioFailed, addresses, by_hand
 from proxy.local.state import FolderTaken, FolderUnusable
 from proxy.local.supervisor import Supervisor
 from proxy.store.server.embedded import StoreNotStarted
@@ -33,12 +35,14 @@ def run_demo(state: Path, port: int | None, say: Say, *, stay_up: bool) -> int:
             environment = prepare_demo(state, port)
             say("starting store, emulators, web and worker ...")
             start_demo(supervisor, environment)
-            Scenario(environment, new_api_key(environment), say).run()
+            replace_file(state / BY_HAND, by_hand(environment).encode())
+            apps = PhoneApps(environment)
+            Scenario(environment, apps, new_api_key(environment), say).run()
             if not stay_up:
                 say("done: all phones show what they should")
                 return 0
-            say(how_to(environment))
-            with following(Phones(environment), say):
+            say(addresses(environment))
+            with following(Phones(environment, apps), say):
                 supervisor.wait()
     except ScenarioFailed as error:
         say(f"FAILED: {error}. The logs are in {state}/logs/")

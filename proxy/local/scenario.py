@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jwt
 import requests
 
 from proxy.errors import ProxyError
-from proxy.local.processes import APP, DemoEnvironment
+from proxy.local.apps import PhoneApps
+from proxy.local.processes import DemoEnvironment
 
 ALICE_PHONE = "alices-iphone"
 CAROL_PHONE = "carols-xiaomi"
 DORA_PHONE = "doras-oppo"
+BY_HAND = "by-hand.sh"
 _PATIENCE_S = 60.0
-_BEARER_LIFE_S = 3600
 
 
 class ScenarioFailed(ProxyError):
@@ -39,8 +39,9 @@ class Alert:
 class Scenario:
     """Plays alice, bob, carol and dora, and a bot that shows `api_key`. `say` gets one line at a time."""
 
-    def __init__(self, environment: DemoEnvironment, api_key: str, say: Callable[[str], None]) -> None:
+    def __init__(self, environment: DemoEnvironment, apps: PhoneApps, api_key: str, say: Callable[[str], None]) -> None:
         self._environment = environment
+        self._apps = apps
         self._api_key = api_key
         self._app_id = ""
         self._say = say
@@ -67,15 +68,11 @@ class Scenario:
             "6. a bot of yours writes into it, with an API key; MIMC's appSecret never left this service", topic_id
         )
 
-    def bearer(self, account: str) -> str:
-        """What the developer's own system would hand to its signed-in user."""
-        now = int(time.time())
-        claims = {"sub": account, "iat": now, "exp": now + _BEARER_LIFE_S}
-        return jwt.encode(claims, self._environment.jwt_key, algorithm="HS256")
-
     def _sign_in(self) -> None:
         self._say("1. alice signs in; her app asks the broker for a MIMC token")
-        answer = self._http.post(f"{self._environment.web}/api/account/token", headers=self._as("alice"), timeout=30)
+        answer = self._http.post(
+            f"{self._environment.web}/api/account/token", headers=self._apps.as_user("alice"), timeout=30
+        )
         self._expect(answer, "the token call")
         if answer.json().get("code") != 200:
             raise ScenarioFailed("the TokenService refused")
@@ -88,14 +85,16 @@ class Scenario:
         self._say("   carol's Xiaomi phone has set its user account")
         self._register("alice", ALICE_PHONE, platform="apns", push_token=self._iphone, environment="sandbox")
         self._register("dora", DORA_PHONE, platform="http", push_token=f"oppo:{self._iphone[:8]}")
-        phone = {"phone": CAROL_PHONE, "accounts": ["carol"]}
+        phone: dict[str, Any] = {"phone": CAROL_PHONE, "accounts": ["carol"]}
         self._expect(self._http.post(f"{self._mipush}/_emulator/devices", json=phone, timeout=30), "carol's phone")
+        phone = {"phone": ALICE_PHONE, "device_token": self._iphone}  # so that all who look can tell whose it is
+        self._expect(
+            self._http.post(f"{self._apns_control}/_emulator/devices", json=phone, timeout=30), "alice's phone"
+        )
         self._say(f"   PUT /api/devices/{ALICE_PHONE} -> 200, PUT /api/devices/{DORA_PHONE} -> 200")
 
     def _register(self, account: str, device_id: str, **members: str) -> None:
-        url = f"{self._environment.web}/api/devices/{device_id}"
-        answer = self._http.put(url, json={"app": APP, **members}, headers=self._as(account), timeout=30)
-        self._expect(answer, f"registering {device_id}")
+        self._expect(self._apps.register(account, device_id, **members), f"registering {device_id}")
 
     def _message(self, headline: str, order: dict[str, Any], phones: set[str]) -> None:
         self._say(headline)
@@ -111,7 +110,9 @@ class Scenario:
         self._say(headline)
         path = f"/api/topic/{self._app_id}"
         asked = {"topicName": "Dinner", "accounts": "carol,dora"}
-        answer = self._http.post(self._environment.web + path, json=asked, headers=self._as("alice"), timeout=30)
+        answer = self._http.post(
+            self._environment.web + path, json=asked, headers=self._apps.as_user("alice"), timeout=30
+        )
         self._expect(answer, "making the group")
         made = answer.json()["data"]
         members = ", ".join(sorted(member["account"] for member in made["members"]))
@@ -174,9 +175,6 @@ class Scenario:
         if not answer.ok:
             raise ScenarioFailed(f"{what} was answered {answer.status_code}: {answer.text[:200]}")
 
-    def _as(self, account: str) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.bearer(account)}"}
-
     @property
     def _mimc(self) -> str:
         return f"http://127.0.0.1:{self._environment.ports.mimc}"
@@ -201,12 +199,10 @@ def shortened(token_answer: dict[str, Any]) -> str:
     return json.dumps({**token_answer, "data": cut}, separators=(",", ":"))
 
 
-def how_to(environment: DemoEnvironment) -> str:
-    """Where everything listens, and each step by hand."""
+def addresses(environment: DemoEnvironment) -> str:
+    """Where everything listens."""
     ports, state = environment.ports, environment.state
-    mimc, phones, pushes, sender = (
-        f"http://127.0.0.1:{port}" for port in (ports.mimc, ports.mipush, ports.apns_control, ports.sender)
-    )
+    mimc, phones, pushes, sender = _emulators(environment)
     return f"""
 Everything is up. Ctrl-C stops it all.
 
@@ -218,24 +214,37 @@ Everything is up. Ctrl-C stops it all.
   emulated sender   {sender}   /alerts  /_emulator/journal
   logs              {state}/logs/
 
-Each step by hand, in another terminal, in this folder. What the phones show appears here.
-
-  PATH="{Path(sys.executable).parent}:$PATH"      # app-proxy and gunicorn are there
-  TOKEN=$(. {state}/env; app-proxy token --account alice)
-  curl -s -X POST -H "Authorization: Bearer $TOKEN" {environment.web}/api/account/token
-  curl -s -X PUT -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \\
-       -d '{{"platform":"apns","push_token":"{"ab" * 32}","environment":"sandbox"}}' \\
-       {environment.web}/api/devices/my-iphone
-  curl -s -H 'Content-Type: application/json' -d '{{"from_account":"bob","to_account":"alice","text":"Hello"}}' \\
-       {mimc}/_emulator/messages
-  curl -s {pushes}/_emulator/journal
-  curl -s {phones}/_emulator/phones
-  (. {state}/env; app-proxy devices list)
-
-MIMC's own calls, for users with their session and for servers of yours with an API key (docs/api.md):
-
-  curl -s -H "Authorization: Bearer $TOKEN" {environment.web}/api/topic/2882303761517000001/account
-  KEY=$(. {state}/env; app-proxy keys add my-bot --scope push:send --as bot)
-  curl -s -H "Authorization: Bearer $KEY" -H 'Content-Type: application/json' \\
-       -d '{{"toAccount":"alice","msg":"Hello from a bot"}}' {environment.web}/api/push/p2p/
+Each step by hand, as curl commands for another terminal: {state}/{BY_HAND}. What the phones show appears here.
 """
+
+
+def by_hand(environment: DemoEnvironment) -> str:
+    """Each step of the story as a command."""
+    state = environment.state
+    mimc, phones, pushes, _ = _emulators(environment)
+    return f"""# Each step by hand, in another terminal, in the folder in which it runs.
+
+PATH="{Path(sys.executable).parent}:$PATH"      # app-proxy and gunicorn are there
+TOKEN=$(. {state}/env; app-proxy token --account alice)
+curl -s -X POST -H "Authorization: Bearer $TOKEN" {environment.web}/api/account/token
+curl -s -X PUT -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \\
+     -d '{{"platform":"apns","push_token":"{"ab" * 32}","environment":"sandbox"}}' \\
+     {environment.web}/api/devices/my-iphone
+curl -s -H 'Content-Type: application/json' -d '{{"from_account":"bob","to_account":"alice","text":"Hello"}}' \\
+     {mimc}/_emulator/messages
+curl -s {pushes}/_emulator/journal
+curl -s {phones}/_emulator/phones
+(. {state}/env; app-proxy devices list)
+
+# MIMC's own calls, for users with their session and for servers of yours with an API key (docs/api.md)
+curl -s -H "Authorization: Bearer $TOKEN" {environment.web}/api/topic/2882303761517000001/account
+KEY=$(. {state}/env; app-proxy keys add my-bot --scope push:send --as bot)
+curl -s -H "Authorization: Bearer $KEY" -H 'Content-Type: application/json' \\
+     -d '{{"toAccount":"alice","msg":"Hello from a bot"}}' {environment.web}/api/push/p2p/
+"""
+
+
+def _emulators(environment: DemoEnvironment) -> tuple[str, ...]:
+    """MIMC, Mi Push, the control of APNs, the sender."""
+    ports = environment.ports
+    return tuple(f"http://127.0.0.1:{port}" for port in (ports.mimc, ports.mipush, ports.apns_control, ports.sender))

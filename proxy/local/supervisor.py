@@ -169,6 +169,7 @@ class Supervisor:
         if running.process.poll() is not None:
             raise self._failed(child, f"ended before it was ready ({_how(running.process)})")
         running.guarded = True
+        self._say(f"  {child.name} is up")
         return announced or ""
 
     def pid(self, name: str) -> int:

@@ -153,7 +153,7 @@ def test_a_dead_child_is_started_again_and_what_it_left_is_ended(supervisor: Sup
     os.kill(before, signal.SIGKILL)
     until(lambda: supervisor.pid("child") != before)
     until(lambda: started_at(grandchild) is None)
-    assert said == ["child ended (killed by SIGKILL); starting it again now"]
+    assert said == ["  child is up", "child ended (killed by SIGKILL); starting it again now"]
 
 
 def test_a_child_that_dies_again_and_again_is_given_up_with_the_end_of_its_log(
@@ -165,7 +165,7 @@ def test_a_child_that_dies_again_and_again_is_given_up_with_the_end_of_its_log(
     os.kill(supervisor.pid("child"), signal.SIGTERM)
     with pytest.raises(ChildFailed, match=r"(?s)child ended 3 times in a row, at last with exit 1\. .*no disk"):
         supervisor.wait()
-    assert len(said) == 2
+    assert len(said) == 3
 
 
 def test_a_child_that_ends_before_it_is_ready_is_reported_with_its_log(supervisor: Supervisor) -> None:
