@@ -9,6 +9,7 @@ from proxy.commands import LazyCommands
 
 _FOUND_IN = {
     "run": "proxy.commands.running:run",
+    "init": "proxy.commands.beginning:init",
     "web": "proxy.commands.serving:web",
     "worker": "proxy.commands.worker:worker",
     "check-config": "proxy.commands.checking:check_config",
@@ -43,6 +44,7 @@ def cli() -> None:
 
     \b
     To begin with an app of yours:
+      app-proxy init                         config/proxy.toml, .env.example, units for systemd
       app-proxy check-config --offline       what is still to be filled in
       app-proxy check-config                 would MIMC, Apple, Xiaomi and the store work?
       TOKEN=$(app-proxy token --account alice)

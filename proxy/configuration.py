@@ -101,7 +101,7 @@ def _read_document(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             return tomllib.load(file)
     except FileNotFoundError:
-        hint = f"copy config/proxy.toml of the project there, which explains every key, or set {PATH_VARIABLE}"
+        hint = f"`app-proxy init` writes one that explains every key; or set {PATH_VARIABLE}"
         raise BadSettings([f"no configuration file at {path}; {hint}"]) from None
     except OSError as error:
         raise BadSettings([f"cannot read {path}: {type(error).__name__}"]) from None

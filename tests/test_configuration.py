@@ -166,7 +166,7 @@ def test_the_argument_comes_before_the_variable_before_the_usual_place(
 
 
 def test_a_missing_file_is_named_with_the_way_to_make_one(tmp_path: Path) -> None:
-    with pytest.raises(BadSettings, match=r"no configuration file at .*absent\.toml; copy config/proxy\.toml"):
+    with pytest.raises(BadSettings, match=r"no configuration file at .*absent\.toml; `app-proxy init`"):
         load_settings(tmp_path / "absent.toml", {})
 
 

@@ -145,7 +145,7 @@ def start_own(supervisor: Supervisor, state: Path, config: Path, settings: Setti
     variables = {"APP_PROXY_CONFIG": str(config.resolve())}
     if embedded:
         variables["APP_PROXY_STORE__URL"] = _start_store(supervisor, state)
-        if settings.relay.dedupe_margin >= settings.store.spool_max_age:
+        if settings.store.spool_dir is None and settings.relay.dedupe_margin >= settings.store.spool_max_age:
             variables["APP_PROXY_STORE__SPOOL_DIR"] = str(_spool(state))
     relay = settings.relay
     _start_service(supervisor, variables, settings.server.operator_bind, relay.operator_bind, relay.drain)

@@ -56,7 +56,7 @@ def run_demo(state: Path, port: int | None, say: Say, *, stay_up: bool) -> int:
 def run_own(state: Path, config: Path, say: Say) -> int:
     """Store, web and worker with the operator's own configuration; the store is ours unless it names another."""
     settings = load_settings(config)
-    embedded = "store" not in settings.model_fields_set
+    embedded = "url" not in settings.store.model_fields_set
     try:
         with Supervisor(state, say=say) as supervisor:
             say("starting store, web and worker ..." if embedded else "starting web and worker ...")

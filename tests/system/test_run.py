@@ -263,7 +263,7 @@ def test_with_a_configuration_of_ones_own_only_the_service_is_started(place: Pat
     public, operator, relay = free_port(), free_port(), free_port()
     (place / "proxy.toml").write_text(
         f'[server]\nbind = "127.0.0.1:{public}"\noperator_bind = "127.0.0.1:{operator}"\n'
-        f'[relay]\noperator_bind = "127.0.0.1:{relay}"\n[auth.jwt.own]\nsecret = "{"k" * 40}"\n'
+        f'[store]\n[relay]\noperator_bind = "127.0.0.1:{relay}"\n[auth.jwt.own]\nsecret = "{"k" * 40}"\n'
         "[apps.mine]\napp_id = 1\n"
         f'app_key = "k"\napp_secret = "s"\nurl_secret = "{"u" * 20}"\nbase_url = "{DEAD_PORT}"\n'
     )
