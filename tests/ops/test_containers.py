@@ -3,6 +3,7 @@
 import fnmatch
 import json
 import re
+import subprocess
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, requires
 from ipaddress import ip_address, ip_network
@@ -15,6 +16,7 @@ import yaml  # type: ignore[import-untyped]  # PyYAML has no types
 from proxy.configuration import load_settings
 from proxy.settings import GRACE, RelaySettings, Settings
 from tests.docs.test_pages import ROOT
+from tests.ops.installed import needs, tool
 from tools.runtime_lock import needed
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", "")
@@ -159,3 +161,28 @@ def test_the_store_keeps_what_it_was_given() -> None:
     for setting in ("--appendonly yes", "--appendfsync always", "--maxmemory-policy noeviction"):
         assert setting in said
     assert "store:/data" in SERVICES["valkey"]["volumes"]
+
+
+@needs("hadolint")
+def test_hadolint_finds_nothing_wrong_with_the_dockerfile() -> None:
+    done = subprocess.run(
+        [str(tool("hadolint")), str(ROOT / "Dockerfile")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs("docker-compose")
+def test_compose_reads_its_file() -> None:
+    command = [
+        str(tool("docker-compose")),
+        "--file",
+        str(ROOT / "compose.yaml"),
+        "--profile",
+        "monitoring",
+        "config",
+        "-q",
+    ]
+    done = subprocess.run(
+        command, env={"MIMC_APP_ID": "1", "PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
