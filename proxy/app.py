@@ -102,6 +102,10 @@ def create_app(services: Services | None = None) -> Flask:
 
         app.url_map.converters["digits"] = Digits
         app.register_blueprint(blueprint(families))
+    if services.console:
+        from proxy.web.console import blueprint as console  # noqa: PLC0415  as above
+
+        app.register_blueprint(console())
     answer_errors(app)
     return app
 

@@ -54,9 +54,12 @@ _SELECT_LIVE_SESSIONS = """SELECT id, account, refresh_hash, created_at, expires
 _CANNOT_OPEN = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM}
 
 
-def open_accounts(path: Path) -> "AccountsDatabase":
-    """The database at `path`, made when it is missing. Raises BadSettings for a file that is none of ours."""
-    place = f"auth.accounts.database: {path}"
+def open_accounts(path: Path, key: str = "auth.accounts.database") -> "AccountsDatabase":
+    """The database at `path`, which `key` of the settings names, made when it is missing.
+
+    Raises BadSettings for a file that is none of ours.
+    """
+    place = f"{key}: {path}"
     try:
         if not path.exists():
             _make(path)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from proxy.auth.accounts import SessionTokens
 from proxy.auth.accounts_db import AccountsDatabase
 from proxy.auth.passwords import Argon2Passwords
-from proxy.domain.accounts import Session
+from proxy.domain.accounts import Session, User
 from proxy.errors import NotSignedIn
 from proxy.ports import BlockMarks, DeviceRegistry
 
@@ -47,16 +47,14 @@ class SignIns:
         by_cookie: bool = False,
     ) -> SignedIn:
         """A new session. One answer, after the same work, to an unknown user, a disabled one and a wrong password."""
-        user = self.accounts.find(account)
-        is_right = self.passwords.verify(user.password_hash if user else None, password)
-        if user is None or not is_right or user.disabled_at or self.blocks.is_blocked(account, None):
-            raise _wrong()
-        new_hash = self.passwords.hash(password) if self.passwords.needs_rehash(user.password_hash) else None
+        user, new_hash = check_password(account, password, self.accounts, self.passwords)
+        if self.blocks.is_blocked(account, None):
+            raise wrong()
         session_id = self.tokens.new_session_id()
         refresh_token, kept = (None, None) if by_cookie else self.tokens.new_refresh(session_id)
         session = Session(session_id, account, kept, now, now + self.refresh_ttl, device_id, app)
         if not self.accounts.start_session(session, user, new_hash):
-            raise _wrong()
+            raise wrong()
         return self._signed_in(session, refresh_token, now) if refresh_token else SignedIn(session, self.refresh_ttl)
 
     def name_for_log(self, typed: str) -> dict[str, str]:
@@ -125,5 +123,20 @@ def change_password(account: str, password_hash: str, sign_ins: SignIns, now: da
         return change.set_password(account, password_hash, now)
 
 
-def _wrong() -> NotSignedIn:
+def check_password(
+    account: str, password: str, accounts: AccountsDatabase, passwords: Argon2Passwords
+) -> tuple[User, str | None]:
+    """The user whose password this is, and its hash as we make it today, where that is another.
+
+    Raises NotSignedIn, after the same work, for an unknown user, a disabled one and a wrong password.
+    """
+    user = accounts.find(account)
+    is_right = passwords.verify(user.password_hash if user else None, password)
+    if user is None or not is_right or user.disabled_at:
+        raise wrong()
+    return user, passwords.hash(password) if passwords.needs_rehash(user.password_hash) else None
+
+
+def wrong() -> NotSignedIn:
+    """One answer to whatever is wrong with a sign-in."""
     return NotSignedIn("account or password is wrong")

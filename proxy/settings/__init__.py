@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from proxy.settings.channels import ChannelSettings, HttpSettings, ProfileSettings
+from proxy.settings.console import ConsoleSettings
 from proxy.settings.fields import (
     AppleId,
     BindAddress,
@@ -60,6 +61,7 @@ __all__ = [
     "AuthSettings",
     "CallbackSettings",
     "ChannelSettings",
+    "ConsoleSettings",
     "DeviceSettings",
     "Faults",
     "FileSecret",
@@ -509,6 +511,7 @@ class Settings(Section):
     devices: DeviceSettings = DeviceSettings()
     alerts: AlertSettings = AlertSettings()
     relay: RelaySettings = RelaySettings()
+    console: ConsoleSettings = ConsoleSettings()
     logs: LogSettings = LogSettings()
 
     @cached_property

@@ -81,7 +81,7 @@ class FixedAnswer(Response):
 
 def answer_errors(app: Flask) -> None:
     """Whatever ends a request early is answered in the envelope, and never with the request's own content."""
-    app.register_error_handler(Refusal, _refused)
+    app.register_error_handler(Refusal, refused)
     app.register_error_handler(StoreUnavailable, lambda error: unavailable(error, current_notes().facts))
     app.register_error_handler(HTTPException, answer_http_error)
     app.register_error_handler(Exception, lambda error: unexpected(error, current_notes().facts))
@@ -106,7 +106,7 @@ def status_of(error: Refusal) -> int:
             raise TypeError(f"no status for {type(error).__name__}")
 
 
-def _refused(error: Refusal) -> Response:
+def refused(error: Refusal) -> Response:
     headers = error.headers if isinstance(error, HttpRefusal) else {}
     status = status_of(error)
     if isinstance(error, BadField):

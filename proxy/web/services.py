@@ -1,13 +1,15 @@
 """All that the views of a web process work with; `wiring/web.py` fills it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from proxy.auth import Authenticator
+from proxy.auth.operators import Operators
 from proxy.auth.sign_in import SignIns
 from proxy.channels.mipush.receipts import ReceiptReaders
+from proxy.domain.lanes import Lane
 from proxy.domain.messages import MessageReading
 from proxy.mimc.senders import Senders
 from proxy.ports import (
@@ -69,6 +71,7 @@ class Services:
     spool: "SpoolServices | None" = None  # None: it is off
     withdrawing: Mapping[str, MessageReading] = field(default_factory=dict)  # by appId; empty: it is off
     copying: Copying | None = None  # None: there are no webhooks
+    console: "ConsoleServices | None" = None  # None: it is off
 
 
 @dataclass(frozen=True)
@@ -88,3 +91,12 @@ class ReceiptServices:
     readers: ReceiptReaders
     waiting: WaitingReceipts
     quota: QuotaMonitor
+
+
+@dataclass(frozen=True)
+class ConsoleServices:
+    """What the operator's pages show: `store` is for the readers that they share with the commands."""
+
+    store: Store
+    operators: Operators
+    lanes: Sequence[Lane]  # of phones and webhooks

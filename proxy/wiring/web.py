@@ -15,6 +15,7 @@ from proxy.auth import build_authenticator
 from proxy.auth.accounts import SessionTokens
 from proxy.auth.accounts_db import open_accounts
 from proxy.auth.block_user import mend_blocks
+from proxy.auth.operators import Operators
 from proxy.auth.passwords import Argon2Passwords
 from proxy.auth.sign_in import SignIns
 from proxy.channels.mipush.receipts import ReceiptReaders
@@ -33,7 +34,7 @@ from proxy.mimc.echo import Echo
 from proxy.mimc.passable import Passable
 from proxy.mimc.senders import Senders
 from proxy.ports import ApiKeys, BlockMarks, Idempotency, TokenService
-from proxy.settings import AccountsSettings, Settings, TokenSettings
+from proxy.settings import AccountsSettings, ConsoleSettings, Settings, TokenSettings
 from proxy.spool.drain import Drain
 from proxy.spool.folder import open_spool
 from proxy.spool.health import SpoolHealth, SpoolMetrics
@@ -64,7 +65,7 @@ from proxy.usecases.monitor_tokens import TokenMonitor
 from proxy.usecases.noted_health import NotedHealth
 from proxy.usecases.remembered_health import RememberedHealth
 from proxy.web.receiving import WaitingReceipts
-from proxy.web.services import ReceiptServices, Services, SpoolServices
+from proxy.web.services import ConsoleServices, ReceiptServices, Services, SpoolServices
 from proxy.wiring.common import (
     app_ids_of,
     clock_monitor,
@@ -197,6 +198,7 @@ def web_services(settings: Settings) -> Services:
         spool=spool,
         withdrawing=_withdrawing(settings),
         copying=_copying(settings),
+        console=_console(settings, store, lanes),
     )
 
 
@@ -206,6 +208,21 @@ def _inbox(settings: Settings, store: Store, writes: CountedWrites) -> RedisInbo
         return RedisInbox(store, ttl, its.callbacks_cap, writes, its.replicas)
     lanes = [it.lane for it in webhooks]
     return CopyingInbox(store, ttl, its.callbacks_cap, writes, its.replicas, lanes=lanes, on_full=_FullWebhooks())
+
+
+def _console(settings: Settings, store: Store, lanes: Sequence[Lane]) -> ConsoleServices | None:
+    its = settings.console
+    if not its.enabled:
+        return None
+    all_lanes = [*lanes, *(it.lane for it in webhooks_of(settings))]
+    return ConsoleServices(store, operators_of(its), all_lanes)
+
+
+def operators_of(settings: ConsoleSettings) -> Operators:
+    """The accounts of the operators. Raises BadSettings for a file that is none of ours."""
+    operators = Operators(settings.operators, Argon2Passwords(), settings.session)
+    operators.exist()
+    return operators
 
 
 def _copying(settings: Settings) -> Copying | None:

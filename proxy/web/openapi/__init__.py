@@ -39,8 +39,13 @@ def show() -> Response:
 
 
 def routes_of(rules: Iterable[Rule]) -> Iterator[tuple[str, str]]:
-    """Each method and path, as the document names them. A path with a slash at its end is the one without."""
+    """Each method and path, as the document names them. A path with a slash at its end is the one without.
+
+    The console's are pages, and no program's to call.
+    """
     for rule in rules:
+        if rule.endpoint.startswith("console."):
+            continue
         path = _VARIABLE.sub(r"{\1}", rule.rule).rstrip("/")
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
             yield method, path

@@ -1,0 +1,28 @@
+"""The console: pages for the person who runs the service, on the operator's listener alone, under /console.
+
+blueprint     the blueprint that all pages share, its headers, and how an error looks
+visitors      which operator is looking, from where, and what they may see and change
+rules         the decorators that say so of each view: `open_to_look`, `private`, `changes`
+pages         a page, and a part of a page that is polled with an ETag
+words         what the pages say, in each language: words/LANGUAGE/PAGE.toml
+static_files  style and scripts, cached for good under their hash
+figures       numbers, ages and times as people read them
+sign_in       operators sign in and out
+now  lanes    the pages, a module each; a page's template is templates/console/PAGE.html
+
+Views are thin: what they show comes from readers that the commands use as well. docs/console.md is for operators.
+To add a page: a module with its views (see lanes.py), a template, words in each language, and its name in `PAGES`.
+"""
+
+import importlib
+
+from flask import Blueprint
+
+from proxy.web.console.blueprint import PAGES, bp
+
+
+def blueprint() -> Blueprint:
+    """With every page."""
+    for name in ("static_files", "sign_in", *PAGES):
+        importlib.import_module(f"proxy.web.console.{name}")
+    return bp

@@ -1,0 +1,81 @@
+"""Who may see a page of the console, and who may change something there: one of these stands over each view.
+
+@bp.get("/lanes")
+@open_to_look
+def lanes() -> Response: ...
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
+
+from flask import Response
+
+from proxy.errors import NotAllowed, NotSignedIn
+from proxy.web.access import audit
+from proxy.web.callers import Caller, require
+from proxy.web.console.visitors import require_own_form, visitor
+from proxy.web.limits import Limited
+
+P = ParamSpec("P")
+View = Callable[P, Response]
+
+
+def open_to_look(view: View[P]) -> View[P]:
+    """A page without accounts and messages: for all who reach the operator's listener."""
+    return require(Caller.OPERATOR, Limited.OPERATOR)(view)
+
+
+def private(view: View[P]) -> View[P]:
+    """A page of accounts and messages: for this machine, and for operators who have signed in."""
+
+    @wraps(view)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> Response:
+        require_private()
+        return view(*args, **kwargs)
+
+    return require(Caller.OPERATOR, Limited.OPERATOR)(checked)
+
+
+def changes(view: View[P]) -> View[P]:
+    """A form that changes something: for operators who have signed in, where console.writes is on.
+
+    The view says what it has done with `audit_change`.
+    """
+
+    @wraps(view)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> Response:
+        if not visitor().writes:
+            raise NotAllowed("console.writes is off: the console only shows")
+        if visitor().operator is None:
+            raise NotSignedIn("sign in first")
+        require_own_form()
+        return view(*args, **kwargs)
+
+    return require(Caller.OPERATOR, Limited.OPERATOR)(checked)
+
+
+def own_form(view: View[P]) -> View[P]:
+    """A form that changes nothing but this browser's session, or only looks: for all who see the page."""
+
+    @wraps(view)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> Response:
+        require_own_form()
+        return view(*args, **kwargs)
+
+    return require(Caller.OPERATOR, Limited.OPERATOR)(checked)
+
+
+def require_private() -> None:
+    """Raises NotSignedIn, and NotAllowed where there is no way to sign in."""
+    who = visitor()
+    if who.may_see_all:
+        return
+    if who.can_sign_in:
+        raise NotSignedIn("sign in first")
+    raise NotAllowed("this page is for operators: make an account with `app-proxy operators add`")
+
+
+def audit_change(what: str, **facts: str | int | None) -> None:
+    """One line of the log: what the operator did."""
+    audit(what, operator=visitor().operator, via="console", **facts)
