@@ -22,6 +22,7 @@ _FOUND_IN = {
     "dead-letters": "proxy.commands.dead_letters:dead_letters",
     "accounts": "proxy.commands.users:accounts",
     "users": "proxy.commands.users:users",
+    "operators": "proxy.commands.operators:operators",
     "keys": "proxy.commands.keys:keys",
     "store": "proxy.commands.store:store",
 }

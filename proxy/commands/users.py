@@ -1,6 +1,5 @@
 """`app-proxy accounts` and `app-proxy users`: who is blocked, and the accounts of this service's own."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -11,8 +10,8 @@ from proxy.auth.block_user import disable_user, enable_user, mend_blocks
 from proxy.auth.credentials import account_of
 from proxy.auth.sign_in import SignIns, change_password
 from proxy.commands import Commands, as_json, config_option, store_of, with_place
+from proxy.commands.passwords import new_password, password_option
 from proxy.configuration import load_settings
-from proxy.domain.accounts import MIN_PASSWORD_CHARACTERS, fits
 from proxy.domain.offline_messages import OfflineMessage
 from proxy.errors import BadSettings, ProxyError, StoreUnavailable
 from proxy.settings import Settings
@@ -113,11 +112,6 @@ def users() -> None:
     """The built-in accounts of [auth.accounts]: who may sign in at /auth/login."""
 
 
-password_option = click.option(
-    "--password-stdin", "from_stdin", is_flag=True, help="Read the password from the first line of stdin."
-)
-
-
 @users.command("add")
 @config_option
 @password_option
@@ -125,7 +119,7 @@ password_option = click.option(
 def add_user(config: Path | None, account: str, from_stdin: bool) -> None:
     """Make an account. Its password is asked for twice, without being shown."""
     account, sign_ins = _account(account), _sign_ins(config)
-    password_hash = sign_ins.passwords.hash(_new_password(from_stdin))
+    password_hash = sign_ins.passwords.hash(new_password(from_stdin))
     if not sign_ins.accounts.add(account, password_hash, utc_now()):
         raise ProxyError("there is such a user already")
     _mend(sign_ins)  # the name may be blocked already
@@ -163,7 +157,7 @@ def passwd(config: Path | None, account: str, from_stdin: bool) -> None:
     account, sign_ins = _account(account), _sign_ins(config)
     _mend(sign_ins)
     _require_user(sign_ins.accounts.find(account) is not None)
-    password_hash = sign_ins.passwords.hash(_new_password(from_stdin))
+    password_hash = sign_ins.passwords.hash(new_password(from_stdin))
     _require_user(change_password(account, password_hash, sign_ins, utc_now()))
 
 
@@ -199,17 +193,6 @@ def _mend(sign_ins: SignIns) -> None:
 def _require_user(is_there: bool) -> None:
     if not is_there:
         raise ProxyError("there is no such user")
-
-
-def _new_password(from_stdin: bool) -> str:
-    password: str
-    if from_stdin:
-        password = sys.stdin.readline().rstrip("\r\n")
-    else:
-        password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
-    if len(password) < MIN_PASSWORD_CHARACTERS or not fits(password):
-        raise ProxyError(f"the password must have {MIN_PASSWORD_CHARACTERS} characters or more, in 1024 bytes at most")
-    return password
 
 
 def _account(text: str) -> str:

@@ -511,7 +511,7 @@ class Settings(Section):
     devices: DeviceSettings = DeviceSettings()
     alerts: AlertSettings = AlertSettings()
     relay: RelaySettings = RelaySettings()
-    console: ConsoleSettings = ConsoleSettings()
+    console: ConsoleSettings = Field(default={}, validate_default=True)  # so that its file lies in the settings' folder
     logs: LogSettings = LogSettings()
 
     @cached_property

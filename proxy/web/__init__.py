@@ -6,6 +6,7 @@ together                                             callbacks that wait for a t
 hooks  callers  guards  limits  listeners            around every view: which caller may call it, and how often
 tokens  callbacks  receipts  devices  preferences  sessions  health              the routes
 api_calls  openapi                                    MIMC's own API where it is open; the description of all routes
+console                                               the operator's pages
 body  query  envelope  cookies  cors  addresses      what is read of a request, and what is said in an answer
 access                                               what a log says of a request
 services  draining  receiving                        what views work with; the spool's and receipts' way into the store

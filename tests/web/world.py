@@ -34,7 +34,7 @@ from proxy.usecases.monitor_quota import NamedUse, QuotaMonitor
 from proxy.usecases.monitor_tokens import TokenMonitor
 from proxy.web.listeners import ON_OPERATOR
 from proxy.web.receiving import WaitingReceipts
-from proxy.web.services import ReceiptServices, Services
+from proxy.web.services import ConsoleServices, ReceiptServices, Services
 
 Application = Callable[..., Any]
 
@@ -313,7 +313,7 @@ class MemoryState:
 class World:
     """The application with everything around it in reach."""
 
-    def __init__(self, configured: Settings | None = None) -> None:
+    def __init__(self, configured: Settings | None = None, console: ConsoleServices | None = None) -> None:
         self.settings = configured or settings()
         self.inbox, self.devices, self.preferences = MemoryInbox(), MemoryDevices(), MemoryPreferences()
         self.history = MemoryHistory()
@@ -347,6 +347,7 @@ class World:
             unread=self.unread if self.settings.alerts.badge else None,
             api_keys=self.api_keys if self.settings.families else None,
             quotas=self.quotas if self.settings.families else None,
+            console=console,
         )
         self.app = create_app(self.services)
         self.app.wsgi_app = self._served(self.app.wsgi_app)  # type: ignore[method-assign]

@@ -109,6 +109,8 @@ def _is_a_page() -> bool:
 
 
 def _here(**changes: str) -> str:
-    """The address of this page with other parameters."""
+    """The address of this page with other parameters; a form's answer has none."""
+    if request.method != "GET":
+        return url_for("console.now", **changes)  # type: ignore[arg-type]
     values = {**request.args.to_dict(), **(request.view_args or {}), **changes}
     return url_for(request.endpoint or "console.now", **values)

@@ -8,9 +8,17 @@ import hashlib
 from flask import Response, redirect, render_template, url_for
 from markupsafe import Markup
 
+from proxy.errors import NotFound
 from proxy.web import current_request
 from proxy.web.console import words
 from proxy.web.console.blueprint import bp
+from proxy.web.console.rules import open_to_look
+
+
+@bp.get("/<path:unknown>")
+@open_to_look
+def no_such_page(unknown: str) -> Response:  # noqa: ARG001  the route's
+    raise NotFound("there is no such page")
 
 
 def page(name: str, status: int = 200, **values: object) -> Response:

@@ -6,6 +6,7 @@ def lanes() -> Response: ...
 """
 
 from collections.abc import Callable
+from enum import StrEnum
 from functools import wraps
 from typing import ParamSpec
 
@@ -21,9 +22,18 @@ P = ParamSpec("P")
 View = Callable[P, Response]
 
 
+class Rule(StrEnum):
+    """What one of these says of a view."""
+
+    LOOK = "look"
+    PRIVATE = "private"
+    CHANGE = "change"
+    OWN_FORM = "own form"
+
+
 def open_to_look(view: View[P]) -> View[P]:
     """A page without accounts and messages: for all who reach the operator's listener."""
-    return require(Caller.OPERATOR, Limited.OPERATOR)(view)
+    return _guarded(Rule.LOOK, view)
 
 
 def private(view: View[P]) -> View[P]:
@@ -34,7 +44,7 @@ def private(view: View[P]) -> View[P]:
         require_private()
         return view(*args, **kwargs)
 
-    return require(Caller.OPERATOR, Limited.OPERATOR)(checked)
+    return _guarded(Rule.PRIVATE, checked)
 
 
 def changes(view: View[P]) -> View[P]:
@@ -52,7 +62,7 @@ def changes(view: View[P]) -> View[P]:
         require_own_form()
         return view(*args, **kwargs)
 
-    return require(Caller.OPERATOR, Limited.OPERATOR)(checked)
+    return _guarded(Rule.CHANGE, checked)
 
 
 def own_form(view: View[P]) -> View[P]:
@@ -63,7 +73,13 @@ def own_form(view: View[P]) -> View[P]:
         require_own_form()
         return view(*args, **kwargs)
 
-    return require(Caller.OPERATOR, Limited.OPERATOR)(checked)
+    return _guarded(Rule.OWN_FORM, checked)
+
+
+def rule_of(view: object) -> Rule | None:
+    """What was said of this view, None: nothing."""
+    found: Rule | None = getattr(view, _RULE, None)
+    return found
 
 
 def require_private() -> None:
@@ -79,3 +95,12 @@ def require_private() -> None:
 def audit_change(what: str, **facts: str | int | None) -> None:
     """One line of the log: what the operator did."""
     audit(what, operator=visitor().operator, via="console", **facts)
+
+
+def _guarded(rule: Rule, view: View[P]) -> View[P]:
+    guarded = require(Caller.OPERATOR, Limited.OPERATOR)(view)
+    vars(guarded)[_RULE] = rule
+    return guarded
+
+
+_RULE = "console_rule"

@@ -10,7 +10,7 @@ from proxy.web.console import visitors
 from proxy.web.console.blueprint import bp
 from proxy.web.console.pages import page
 from proxy.web.console.rules import open_to_look, own_form
-from proxy.web.limits import remember_sign_in, spend_sign_in
+from proxy.web.limits import Limited, count_address, remember_sign_in, spend_sign_in
 
 _BACKEND = "operators"
 
@@ -30,6 +30,7 @@ def check_sign_in() -> Response:
     name, back = account_of(request.form.get("name")), _back(request.form.get("back"))
     operators, now = visitors.console_services().operators, current_services().now()
     counted = f"operator\n{name}"  # no chat user's name has a control character, so none of them spends what is ours
+    count_address(Limited.SIGN_IN)
     spend_sign_in(counted)
     try:
         secret = operators.sign_in(name or "", request.form.get("password", ""), now)

@@ -30,7 +30,7 @@ _OF_PROXIES = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP
 
 @dataclass(frozen=True)
 class Visitor:
-    """`operator` None: nobody has signed in. `is_local`: at this machine, with no proxy in between."""
+    """`operator` None: they have not signed in. `is_local`: at this machine, with no proxy in between."""
 
     operator: str | None
     is_local: bool
@@ -47,6 +47,9 @@ class Visitor:
         return self.writes and self.operator is not None
 
 
+_STRANGER = Visitor(None, is_local=False, can_sign_in=False, writes=False)
+
+
 def console_services() -> ConsoleServices:
     console = current_services().console
     assert console is not None  # noqa: S101  the blueprint is there with it alone
@@ -58,6 +61,7 @@ def visitor() -> Visitor:
     notes = current_notes()
     if "visitor" not in notes:
         operators = console_services().operators
+        notes.visitor = _STRANGER  # for the page that says so, where the accounts cannot be read
         notes.visitor = Visitor(
             _named_by_proxy(current_request()) or _of_session(operators),
             is_local=_is_local(current_request()),
@@ -126,8 +130,8 @@ def _named_by_proxy(asked: Request) -> str | None:
     peer = peer_address(asked.environ.get("REMOTE_ADDR", ""))
     if not name or not is_within(peer, settings.limits.trusted_proxies):
         return None
-    shown = asked.headers.getlist(name)
-    return account_of(shown[0]) if len(shown) == 1 else None
+    shown = asked.headers.get(name, "")
+    return None if "," in shown else account_of(shown)  # several of one name come joined with a comma (PEP 3333)
 
 
 def _is_local(asked: Request) -> bool:

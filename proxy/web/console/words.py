@@ -14,6 +14,7 @@ from flask import Response
 from proxy.web import current_notes, current_request
 
 LANGUAGES = {"en": "English", "zh-Hans": "简体中文"}
+_BY_TAG = {"en": "en", "zh": "zh-Hans"}
 _FOLDER = Path(__file__).parent / "words"
 _COOKIE, _YEAR_S = "app-proxy-language", 365 * 86_400
 
@@ -55,9 +56,11 @@ def catalogue(of: str) -> Mapping[str, str]:
 
 
 def _of_browser() -> str:
-    """Whoever reads one Chinese script reads the other better than English."""
-    best = current_request().accept_languages.best_match(["en", "zh", "zh-Hans", "zh-CN", "zh-TW", "zh-HK"], "en")
-    return "zh-Hans" if best.startswith("zh") else "en"
+    """People who read one Chinese script read the other better than English."""
+    for tag in current_request().accept_languages.values():
+        if tag.partition("-")[0].lower() in _BY_TAG:
+            return _BY_TAG[tag.partition("-")[0].lower()]
+    return "en"
 
 
 def _flat(prefix: str, table: Mapping[str, object]) -> Iterator[tuple[str, str]]:
