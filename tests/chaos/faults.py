@@ -7,14 +7,16 @@ A second accepted push of one alert is excused only by one of these, each betwee
 - *slow*: it had waited for its answer about as long as the worker waits (a time-out), whether that came or not;
 - *reset*: the connection was reset at once after the answer, which a reset may overtake;
 - *kill_worker*, *stop_worker*, *slow_worker*: done to the process that had sent the first push, known by its port, and
-  begun at most SETTLED_MS after the answer. Where its ports could not be read it may have been any worker;
+  begun at most SETTLED_MS after the answer, or after the end of a slot's migration in which that lay: no script runs on
+  a slot whose keys are on both nodes, so the outcome waits. Where its ports could not be read it may have been any;
 - *store*: it was killed, away or emptied while the first push was out, or at most SETTLED_MS after the answer, or had
   been STORE_BEFORE_MS before it came;
 - *failover*: the same of a store with replicas, until the new master is followed by all that should. What was settled
   at the old one's end is forgotten, and goes out again;
 - *said again to an empty store*: MIMC posted the message again after the store had come back empty.
 
-A worker that gets SIGTERM, a web process that is killed, a replica that hangs or a slot that moves excuses nothing.
+A worker that gets SIGTERM, a web process that is killed, a replica that hangs or a slot that moves excuses nothing by
+itself.
 """
 
 from collections import defaultdict
@@ -107,6 +109,7 @@ class Excuses:
         self._failovers = [fault for fault in faults if fault.kind == FAILOVER]
         self._emptied = [fault for fault in faults if fault.kind == "empty_store"]
         self._worker = [fault for fault in faults if fault.kind in WORKER]
+        self._migrations = [fault for fault in faults if fault.kind == "migrate_slots"]
         self._resets = [fault for fault in faults if fault.kind in _RESETS]
         self._first_ms: dict[tuple[str, int], int] = {}
         self._reset_ms: dict[tuple[str, int], list[int]] = defaultdict(list)
@@ -150,7 +153,11 @@ class Excuses:
 
     def _touches(self, fault: Fault, first: Push) -> bool:
         """It was done to the sender of that push, while it was out or before its outcome was surely settled."""
-        if fault.begin_ms > first.ms + SETTLED_MS or fault.end_ms < first.came_ms:
+        settled_ms = first.ms + SETTLED_MS
+        for moved in self._migrations:
+            if moved.begin_ms <= settled_ms and moved.end_ms >= first.ms:
+                settled_ms = max(settled_ms, moved.end_ms + SETTLED_MS)
+        if fault.begin_ms > settled_ms or fault.end_ms < first.came_ms:
             return False
         if fault.ports is None or first.port in fault.ports:
             return True

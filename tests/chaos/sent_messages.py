@@ -83,6 +83,8 @@ def read_callbacks(events: Iterable[Mapping[str, Any]]) -> list[Callback]:
 
 def _callback(word: str, recipients: Mapping[str, frozenset[str]], posts: list[Mapping[str, Any]]) -> Callback:
     good = [post for post in posts if post["status"] == 200]
+    # by identity: two posts that came and were answered in the same milliseconds are equal
+    may_be_new = [post for post in posts if post["status"] != 200 or not post["duplicate"] or post is good[0]]
     return Callback(
         word=word,
         recipients=recipients,
@@ -90,7 +92,7 @@ def _callback(word: str, recipients: Mapping[str, frozenset[str]], posts: list[M
         accepted_ms=min((post["ms"] for post in good), default=None),
         last_accepted_asked_ms=max((post["asked_ms"] for post in good), default=0),
         asked_ms=tuple(sorted(post["asked_ms"] for post in posts)),
-        stored_by_ms=max((post["ms"] for post in posts if post not in good[1:] or not post["duplicate"]), default=0),
+        stored_by_ms=max(post["ms"] for post in may_be_new),
     )
 
 

@@ -528,6 +528,17 @@ def test_the_senders_death_or_sleep_excuses_a_repeat(kind: str) -> None:
     assert story.verdict().excused == {kind: 1}
 
 
+def test_an_outcome_waits_while_its_slot_moves_so_a_senders_later_death_excuses_a_repeat() -> None:
+    story = repeated()
+    story.fault("migrate_slots", 50, 6_000)
+    story.fault("kill_worker", 7_900, 8_500, ports=[1001])
+    assert passes(story)
+    other = repeated()
+    other.fault("migrate_slots", 50, 4_000)
+    other.fault("kill_worker", 7_900, 8_500, ports=[1001])
+    assert found(other) == {"unexcused repeat": 1}
+
+
 def test_a_worker_whose_ports_are_unknown_may_have_been_the_sender() -> None:
     story = repeated()
     story.fault("kill_worker", 120)
