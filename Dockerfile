@@ -1,5 +1,5 @@
 # docker build -t mimc-app-proxy .         web by default; `app-proxy worker` as the command for a worker (compose.yaml)
-# Never built where it was written: docs/operations.md says what a test checks of it.
+# docs/operations.md, "Containers", says what of it was tried and what a test checks.
 
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /build

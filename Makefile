@@ -2,7 +2,7 @@
 # Works with GNU make 3.81, as macOS has it.
 
 .PHONY: help run demo check test test-long lint types imports unit system trials servers chaos-short bench chaos soak soak-short attacks attacks-short fuzz fuzz-short openapi metrics-page settings-page dist lock audit clean env
-.PHONY: tools packages
+.PHONY: tools packages sbom
 .DEFAULT_GOAL := help
 
 # A foreign PYTHONPATH would mix other packages into ours; without compiled files each worker of pytest makes the tests'
@@ -120,6 +120,9 @@ tools: env ## helm and kubectl-validate (needs Go) and hadolint, into .tools: fo
 
 packages: env ## check image, compose file, chart and units with whatever tools are here; says what is not (see make tools)
 	@$(BIN)/pytest -q -rs tests/ops/test_chart.py tests/ops/test_containers.py tests/ops/test_units.py
+
+sbom: env ## write sbom.json, the bill of materials of what the service needs (CycloneDX 1.6)
+	@$(BIN)/python -I tools/sbom.py > .sbom.new && mv .sbom.new sbom.json
 
 lock: ## write requirements.lock anew from pyproject.toml (needs uv; UPGRADE=1 takes the newest versions)
 	$(UV) pip compile pyproject.toml --group dev --universal --generate-hashes --python-version 3.11 --no-header \
