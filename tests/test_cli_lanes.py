@@ -81,6 +81,7 @@ def test_lanes_are_listed_with_what_waits_and_why_they_are_paused_and_resumed_by
     (line,) = operator.told("lanes", "list")
     assert (line["lane"], line["waiting"], line["retrying"]) == ("main/webhook-crm", 1, 0)
     assert (line["paused"]["kind"], line["paused"]["reason"]) == ("fault", "http 410")
+    assert DAY.total_seconds() - 60 < line["paused"]["next_probe_in_s"] <= DAY.total_seconds()
     resume = ("lanes", "resume", "main/webhook-crm")
     assert operator.told(*resume) == [{"lane": "main/webhook-crm", "result": "resumed"}]
     assert operator.told("lanes", "list")[0]["paused"] is None

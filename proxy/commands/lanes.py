@@ -1,6 +1,8 @@
 """`app-proxy lanes`: what waits in each lane, which are paused and why, the end of a pause, and of a webhook."""
 
+import math
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -10,7 +12,7 @@ from proxy.domain.lanes import Lane
 from proxy.domain.webhooks import is_webhook
 from proxy.errors import ProxyError
 from proxy.settings import Settings
-from proxy.store.queue.lane_states import drop_lane, lane_views, resume_now
+from proxy.store.queue.lane_states import LaneView, drop_lane, lane_views, resume_now
 from proxy.wiring.common import lanes_of, webhooks_of
 
 
@@ -28,13 +30,8 @@ def list_lanes(config: Path | None) -> None:
     """One line of JSON for each lane."""
     settings = load_settings(config)
     for view in lane_views(store_of(settings), _all(settings)):
-        pause = view.pause
-        paused = None if pause is None else {
-            "kind": pause.kind, "reason": pause.reason, "since": pause.since.isoformat(timespec="seconds")
-        }  # fmt: skip
-        click.echo(
-            as_json({"lane": view.lane.name, "waiting": view.waiting, "retrying": view.retrying, "paused": paused})
-        )
+        shown = {"lane": view.lane.name, "waiting": view.waiting, "retrying": view.retrying}
+        click.echo(as_json({**shown, "paused": _pause(view)}))
 
 
 @lanes.command("resume")
@@ -66,6 +63,14 @@ def drop(config: Path | None, lane: str, yes: bool) -> None:
     if not yes:
         click.confirm(f"All that waits in {lane} is to be deleted for good. Go on?", abort=True, err=True)
     click.echo(as_json({"lane": found.name, "dropped": drop_lane(store_of(settings), found)}))
+
+
+def _pause(view: LaneView) -> dict[str, Any] | None:
+    if view.pause is None:
+        return None
+    pause, probe_in_s = view.pause, math.ceil(view.probe_in.total_seconds())
+    since = pause.since.isoformat(timespec="seconds")
+    return {"kind": pause.kind, "reason": pause.reason, "since": since, "next_probe_in_s": probe_in_s}
 
 
 def _all(settings: Settings) -> list[Lane]:

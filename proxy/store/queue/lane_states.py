@@ -1,9 +1,10 @@
 """Which lanes are paused, and why: one truth for all workers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -16,6 +17,7 @@ from proxy.store.scripts import Argument, Command, ask, ask_now, script
 from proxy.store.troubles import is_the_stores_own
 
 _UNKNOWN = datetime.fromtimestamp(0, UTC)
+_NOBODY_PROBES = b"1"  # what pause_lane.lua writes; a worker that probes writes its own name
 PAUSE_FIELDS = ("reason", "since", "kind")
 
 
@@ -75,25 +77,33 @@ class RedisLaneStates:
 
 @dataclass(frozen=True)
 class LaneView:
-    """A lane as an operator sees it: how many wait for a worker, how many for another try."""
+    """A lane as an operator sees it: how many wait for a worker, how many for another try, and in how long a paused
+    one may be probed; zero: as soon as there is something to send, or a probe is under way.
+    """
 
     lane: Lane
     waiting: int
     retrying: int
     pause: Pause | None
+    probe_in: timedelta = timedelta(0)
 
 
 def lane_views(store: Store, lanes: Sequence[Lane]) -> list[LaneView]:
-    """Raises StoreUnavailable."""
-    layout, views = store.layout, list[LaneView]()
+    """In one round trip. Raises StoreUnavailable."""
+    layout, asked = store.layout, list[Command]()
     for lane in lanes:
-        asked: list[Command] = [("XLEN", layout.jobs(lane, shard)) for shard in layout.all_shards]
+        asked += [("XLEN", layout.jobs(lane, shard)) for shard in layout.all_shards]
         asked += [("ZCARD", layout.retries(lane, shard)) for shard in layout.all_shards]
-        asked.append(("HMGET", keys.pause(lane), *PAUSE_FIELDS))
-        *counts, pause = store.call(partial(ask_now, commands=asked))
-        shards = len(layout.all_shards)
-        views.append(LaneView(lane, sum(counts[:shards]), sum(counts[shards:]), read_pause(pause)))
-    return views
+        asked += [("HMGET", keys.pause(lane), *PAUSE_FIELDS), ("GET", keys.probe(lane)), ("PTTL", keys.probe(lane))]
+    answers = iter(store.call(partial(ask_now, commands=asked)) if asked else ())
+    return [_view(lane, answers, len(layout.all_shards)) for lane in lanes]
+
+
+def _view(lane: Lane, answers: Iterator[Any], shards: int) -> LaneView:
+    waiting, retrying = (sum(islice(answers, shards)) for _ in range(2))
+    pause, probe, probe_ttl_ms = read_pause(next(answers)), next(answers), next(answers)
+    waits = pause is not None and probe == _NOBODY_PROBES
+    return LaneView(lane, waiting, retrying, pause, max(probe_ttl_ms, 0) * MS if waits else timedelta(0))
 
 
 def resume_now(store: Store, lane: Lane) -> bool:
