@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]  # PyYAML has no types
 
+from proxy.metrics import exposition
 from tests.docs.test_pages import ROOT, leads_somewhere
 from tests.metric_catalogue import catalogue, faults
 
 FOLDER = ROOT / "ops/prometheus"
 PROMTOOL = shutil.which("promtool")
+USUAL_DAY = "a day just under every limit raises nothing"
 RUNBOOK = (ROOT / "docs/operations.md").read_text()
 
 
@@ -64,6 +66,25 @@ def test_what_the_tests_of_the_rules_expect_is_what_the_rules_say(store_url: str
                 for label, value in alert["exp_labels"].items():
                     summary = summary.replace(f"{{{{ $labels.{label} }}}}", value)
                 assert alert["exp_annotations"]["summary"] == summary
+
+
+@pytest.mark.parametrize("rule", ALERTS, ids=lambda it: it["alert"])
+def test_each_alert_is_shown_to_fire_and_not_to_fire(rule: Mapping[str, Any]) -> None:
+    """Silence says something only where the alert's series are there, so one day has all of them."""
+    cases = yaml.safe_load((FOLDER / "rules_test.yml").read_text())["tests"]
+    asked = [it for case in cases for it in case.get("alert_rule_test", []) if it["alertname"] == rule["alert"]]
+    assert {bool(it["exp_alerts"]) for it in asked} == {True, False}
+    (usual,) = (case for case in cases if case["name"] == USUAL_DAY)
+    given = {series["series"].partition("{")[0] for series in usual["input_series"]} | RECORDED.keys()
+    assert set(re.findall(r"\b(?:app_proxy[\w:]+|up\b)", re.sub(r'"[^"]*"', "", rule["expr"]))) <= given
+
+
+def test_the_histogram_of_the_objective_has_a_bucket_at_its_five_seconds() -> None:
+    """`le` is written as Prometheus gets it: another text would match nothing, and no alert would ever be on time."""
+    of_rules = set(re.findall(r'app_proxy_alert_seconds_bucket\{le="([^"]+)"\}', str(rules())))
+    shown = re.findall(r'app_proxy_alert_seconds_bucket\{le="([^"]+)"\}', exposition().decode())
+    assert of_rules == {"5.0"}
+    assert "5.0" in shown
 
 
 @pytest.mark.trial
