@@ -13,6 +13,7 @@ _FOUND_IN = {
     "web": "proxy.commands.serving:web",
     "worker": "proxy.commands.worker:worker",
     "check-config": "proxy.commands.checking:check_config",
+    "doctor": "proxy.commands.checking:doctor",
     "explain": "proxy.commands.why:explain",
     "explain-payload": "proxy.commands.explaining:explain",
     "token": "proxy.commands.signing:token",
@@ -48,6 +49,7 @@ def cli() -> None:
       app-proxy init                         config/proxy.toml, .env.example, units for systemd
       app-proxy check-config --offline       what is still to be filled in
       app-proxy check-config                 would MIMC, Apple, Xiaomi and the store work?
+      app-proxy doctor                       that, clocks, keys, certificates; and what to do
       TOKEN=$(app-proxy token --account alice)
       curl -X POST -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8080/api/account/token
 

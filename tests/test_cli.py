@@ -3,7 +3,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -262,6 +262,8 @@ def check(
     push_secret: str,
     sender_secret: str = EMULATED_SENDER,
     trust: bool = True,
+    command: str = "check-config",
+    options: Sequence[str] = (),
 ) -> Result:
     apns = f"https://127.0.0.1:{emulated.facts['apns']['port']}"
     ca_file = f'ca_file = "{emulated.facts["apns"]["ca_file"]}"\n' if trust else ""
@@ -274,7 +276,7 @@ def check(
         f'[apps.main.http]\nurl = "{emulated.facts["http"]["url"]}/alerts"\nsecret = "{sender_secret}"\n'
         f'[store]\nurl = "{store_url}"\n',
     )
-    return run("check-config", "--config", str(config))
+    return run(command, "--config", str(config), *options)
 
 
 def test_settings_that_work_are_fit_for_service(tmp_path: Path, emulated: Emulated, store_url: str) -> None:
@@ -304,6 +306,37 @@ def test_who_refuses_us_or_is_not_trusted_is_a_fault(tmp_path: Path, emulated: E
     assert "FAULT   apps.main.http.url: 127.0.0.1:" in result.stdout
     assert "refuses the signature, HTTP 401: see secret" in result.stdout
     assert "FAULT   apps.main.apns.production_url: the TLS certificate of 127.0.0.1:" in result.stdout
+
+
+def test_a_doctor_finds_a_working_service_well(tmp_path: Path, emulated: Emulated, store_url: str) -> None:
+    result = check(tmp_path, emulated, store_url, "emulated-push-secret", command="doctor")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert any(line.startswith("ok      environment: mimc-app-proxy ") for line in lines)
+    assert any(line.startswith("ok      clock: this machine's clock is 0.") for line in lines)
+    assert any(line.startswith("ok      apps.main.mipush.base_url: the store's clock is ") for line in lines)
+    assert any(
+        re.match(r"ok      apps\.main\.apns\.key_file: .* is as it is since 20..-..-.., 0 days", it) for it in lines
+    )
+    assert any(
+        line.startswith("ok      apps.main.apns.production_url: the TLS certificate of 127.0.") for line in lines
+    )
+    assert lines[-1] == "Nothing is at fault."
+    assert "  apps.main.app_secret: name an account of yours: app-proxy doctor --account NAME" in lines
+
+
+def test_a_doctor_ends_with_what_to_do_and_tells_programs_too(
+    tmp_path: Path, emulated: Emulated, store_url: str
+) -> None:
+    told = check(tmp_path, emulated, store_url, PUSH_SECRET, command="doctor")
+    assert told.exit_code == 1
+    _, _, end = told.stdout.partition("\nWhat to do:\n")
+    assert end.startswith("  apps.main.mipush.app_secret: take the AppSecret of the push console")
+    listed = check(tmp_path, emulated, store_url, PUSH_SECRET, command="doctor", options=("--json",))
+    assert listed.exit_code == 1
+    faults = [it for it in json.loads(listed.stdout)["findings"] if it["verdict"] == "fault"]
+    assert [it["place"] for it in faults] == ["apps.main.mipush.app_secret"]
+    assert faults[0]["to_do"].startswith("take the AppSecret")
 
 
 def test_devices_are_listed_without_their_push_tokens(tmp_path: Path, store_url: str) -> None:

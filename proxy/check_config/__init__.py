@@ -7,8 +7,20 @@ What could not be tried is said beside what was found. The findings hold no secr
 settings.
 """
 
+from proxy.check_config.advice import advice_for
+from proxy.check_config.ages import inspect_ages
+from proxy.check_config.clocks import ask_clocks
+from proxy.check_config.environment import inspect_environment
 from proxy.check_config.files import inspect_files
 from proxy.check_config.finding import Finding
 from proxy.check_config.services import ask_services
 
-__all__ = ["Finding", "ask_services", "inspect_files"]
+__all__ = [
+    "Finding",
+    "advice_for",
+    "ask_clocks",
+    "ask_services",
+    "inspect_ages",
+    "inspect_environment",
+    "inspect_files",
+]

@@ -67,7 +67,7 @@ def _is_new(asked: set[tuple[str, ...]], *question: str) -> bool:
 
 
 def _ask_issuer(place: str, url: str, issuer: JwtSettings) -> Finding:
-    answer = _get(place, url, issuer.ca_file, None)
+    answer = get(place, url, issuer.ca_file, None)
     if isinstance(answer, Finding):
         return answer
     if answer.status_code != 200:
@@ -83,14 +83,14 @@ def _ask_issuer(place: str, url: str, issuer: JwtSettings) -> Finding:
 
 
 def _ask_mimc(place: str, url: str, ca_file: Path | None, proxy: str | None) -> Finding:
-    answer = _get(place, url, ca_file, proxy)
+    answer = get(place, url, ca_file, proxy)
     return answer if isinstance(answer, Finding) else Finding("ok", place, f"{host_of(url)} answers")
 
 
 def _ask_mipush(place: str, mipush: MipushSettings) -> Finding:
     secret = mipush.app_secret.get_secret_value()
     url = f"{mipush.base_url}/v1/trace/quota/get"
-    answer = _get(place, url, mipush.ca_file, mipush.proxy, {"Authorization": f"key={secret}"})
+    answer = get(place, url, mipush.ca_file, mipush.proxy, {"Authorization": f"key={secret}"})
     if isinstance(answer, Finding):
         return answer
     match _code(answer):
@@ -118,9 +118,10 @@ def _code(answer: requests.Response) -> int | None:
     return code if isinstance(code, int) else None
 
 
-def _get(
+def get(
     place: str, url: str, ca_file: Path | None, proxy: str | None, headers: dict[str, str] | None = None
 ) -> requests.Response | Finding:
+    """The answer, of whatever status, or why there is none."""
     with requests.Session() as session:
         session.trust_env = False  # as in service: only the settings say which proxy and which authorities
         session.proxies = {"http": proxy, "https": proxy} if proxy else {}
