@@ -27,6 +27,7 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import REGISTRY, Collector
 
+from proxy.domain.figures import BOUNDS
 from proxy.domain.monitoring import Metric
 from proxy.metric_files import MetricFile, count_series, reading
 
@@ -158,7 +159,7 @@ drained_total = Counter(
 )
 push_seconds = Histogram("app_proxy_push_seconds", "From sending a push to its answer", ["channel"], buckets=_LATENCY)
 alert_seconds = Histogram(
-    "app_proxy_alert_seconds", "From accepting a callback to its alert's acceptance", buckets=_AGES
+    "app_proxy_alert_seconds", "From accepting a callback to its alert's acceptance", buckets=BOUNDS
 )
 taken_over_total = Counter("app_proxy_leases_taken_over_total", "Entries taken over from a worker that fell silent")
 lost_total = Counter("app_proxy_leases_lost_total", "Entries that another worker took over from this one")

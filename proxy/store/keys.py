@@ -63,6 +63,7 @@ Accounts are users' own names and may hold anything; they and push tokens enter 
     proxy:{store}:tokens                     hash    1 hour           web (tokens)          does MIMC give tokens?
     proxy:{store}:workers                    zset    1 day            worker                its last word, by ms
     proxy:{store}:worker:<instance>          string  15 s             worker                what it says of itself
+    proxy:{store}:figures:<seconds>:<start>  hash    62 min, 24.5 h   worker                what it did in that time
     proxy:{blocked}:accounts                 set     until lifted     web, cli              digests of blocked accounts
     proxy:{blocked}:session:<d>              string  the session's    web (sign-out)        this session has ended
     proxy:{services}:api-keys                hash    until revoked    cli                   each key, by its SHA-256
@@ -513,6 +514,11 @@ def workers() -> str:
 
 def worker_state(instance: str) -> str:
     return f"proxy:{{store}}:worker:{instance}"
+
+
+def figures(seconds: int, start: int) -> str:
+    """Of the span of so many seconds that began then, in seconds since 1970."""
+    return f"proxy:{{store}}:figures:{seconds}:{start}"
 
 
 def blocked_accounts() -> str:

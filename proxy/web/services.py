@@ -30,6 +30,7 @@ from proxy.settings import Settings
 from proxy.spool.drain import Drain
 from proxy.spool.folder import Spool
 from proxy.store.connection import Store
+from proxy.store.server.figures import FiguresReader
 from proxy.store.users.presence import RedisPresence
 from proxy.usecases.copy_callback import Copying
 from proxy.usecases.monitor_quota import QuotaMonitor
@@ -100,3 +101,4 @@ class ConsoleServices:
     store: Store
     operators: Operators
     lanes: Sequence[Lane]  # of phones and webhooks
+    figures: FiguresReader

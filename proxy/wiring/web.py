@@ -48,6 +48,7 @@ from proxy.store.queue.copying_inbox import CopyingInbox
 from proxy.store.queue.history import RedisHistory
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.server.clocks import StoreClock, clock_commands
+from proxy.store.server.figures import FiguresReader
 from proxy.store.server.health import RedisHealth
 from proxy.store.server.identity import DataLoss, IdentityMonitor
 from proxy.store.server.metrics import RedisMetrics
@@ -215,7 +216,7 @@ def _console(settings: Settings, store: Store, lanes: Sequence[Lane]) -> Console
     if not its.enabled:
         return None
     all_lanes = [*lanes, *(it.lane for it in webhooks_of(settings))]
-    return ConsoleServices(store, operators_of(its), all_lanes)
+    return ConsoleServices(store, operators_of(its), all_lanes, FiguresReader(store))
 
 
 def operators_of(settings: ConsoleSettings) -> Operators:

@@ -56,6 +56,7 @@ from proxy.store.queue.mark_sizes import MarkSizes
 from proxy.store.queue.streams import RedisQueue
 from proxy.store.queue.withdrawals import RedisWithdrawals
 from proxy.store.server.clocks import StoreClock
+from proxy.store.server.figures import FiguresKeeper
 from proxy.store.server.identity import AsyncIdentityMonitor
 from proxy.store.server.worker_states import WorkerStates
 from proxy.store.server.writes import CountedWrites
@@ -80,6 +81,7 @@ from proxy.worker.conversations import Conversations
 from proxy.worker.deliver import Channel, LaneWorker
 from proxy.worker.effects import Effects
 from proxy.worker.event_loop_watchdog import EventLoopWatchdog
+from proxy.worker.figures import CountedFigures
 from proxy.worker.forwarding import WebhookWorker
 from proxy.worker.handover import HandOver
 from proxy.worker.lane_control import LaneControl
@@ -223,6 +225,7 @@ def build_worker(settings: Settings) -> Worker:
         states=WorkerStates(redis),
         history=HistorySweep(redis, sorted(set(app_ids.values())), settings.alerts.history_max_bytes),
         mark_sizes=MarkSizes(redis, sorted(set(app_ids.values()))),
+        figures=CountedFigures(FiguresKeeper(redis)),
         readiness=Readiness(instance),
         monitor=StoreMonitor(
             redis, AsyncIdentityMonitor(redis, identity_of(settings), log_loss, writes), shared.providers_clock

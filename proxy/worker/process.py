@@ -26,6 +26,7 @@ from proxy.store.troubles import is_the_stores_own
 from proxy.worker.consumer import StreamConsumer
 from proxy.worker.deliver import LaneWorker
 from proxy.worker.event_loop_watchdog import EventLoopWatchdog
+from proxy.worker.figures import CountedFigures
 from proxy.worker.forwarding import WebhookWorker
 from proxy.worker.leases import Leases
 from proxy.worker.plan import PlanWorker
@@ -42,6 +43,7 @@ _LAST_CLAIM_S = 2.0  # a blocking read and a little
 _SWEEP_EVERY_S = 600.0
 _SWEEP_HISTORY_EVERY_S = 60.0
 _FILE_HISTORY_EVERY_S = 10.0
+_KEEP_FIGURES_EVERY_S = 5.0
 
 log = structlog.get_logger()
 Round = Callable[[], Awaitable[None]]
@@ -77,6 +79,7 @@ class Worker:
     states: WorkerStates
     history: HistorySweep
     mark_sizes: MarkSizes
+    figures: CountedFigures
     readiness: Readiness
     monitor: StoreMonitor
     outage: StoreOutage
@@ -124,6 +127,8 @@ class Worker:
             async with asyncio.timeout(self.drain.total_seconds()):
                 await self._claim_rest()
                 await asyncio.gather(*(worker.drained() for worker in self._workers))
+                with suppress(RedisError):
+                    await self.figures.keep(self.clock.now())
         except TimeoutError:
             log.warning("worker leaves work to others", in_flight=self.leases.count())
             await asyncio.gather(*(worker.abandon() for worker in self._workers))
@@ -147,7 +152,8 @@ class Worker:
         return [*(worker.claim for worker in self._workers), self._take_over, self._move_due]
 
     def _serving(self) -> list[Round]:
-        return [self._renew, self._look_for_pauses, self._sweep, self._file_history, self._sweep_history]
+        return [self._renew, self._look_for_pauses, self._sweep, self._file_history, self._sweep_history,
+                self._keep_figures]  # fmt: skip
 
     async def _claim(self, stop: asyncio.Event, round_: Round) -> None:
         await self.monitor.admitted.wait()
@@ -197,6 +203,10 @@ class Worker:
     async def _sweep_history(self) -> None:
         await asyncio.sleep(_SWEEP_HISTORY_EVERY_S)
         await self.history.sweep(self.clock.now())
+
+    async def _keep_figures(self) -> None:
+        await asyncio.sleep(_KEEP_FIGURES_EVERY_S)
+        await self.figures.keep(self.clock.now())
 
     async def _monitor(self) -> None:
         await self.clock.measure()

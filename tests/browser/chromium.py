@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 PROGRAMS = ("chromium", "google-chrome", "chromium-browser")  # as tools/find-chromium.sh has them
 WIDTHS = {360: 740, 1280: 800, 3840: 2160}  # of a window, and its height: a small phone, a laptop, 4K
 _FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 # axe's own: WCAG 2.2 A and AA, and what it calls best practice
 _AXE = {"resultTypes": ["violations"]}

@@ -35,6 +35,6 @@ def browser() -> "Iterator[Browser]":
 
 
 @pytest.fixture(scope="session")
-def on(browser: "Browser") -> Iterator[Stage]:  # noqa: ARG001  no service without a browser
+def on(browser: "Browser") -> Iterator[Stage]:
     with tempfile.TemporaryDirectory(prefix="rig-", dir="/tmp") as folder, stage(Path(folder) / "r") as it:
         yield it

@@ -4,11 +4,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from math import sin
 from pathlib import Path
+from typing import Any
 
 from proxy.auth.operators import Operators
 from proxy.auth.passwords import Argon2Passwords
+from proxy.domain.decisions import Result
+from proxy.domain.figures import MESSAGES, seconds_within, settled
+from proxy.store.server.figures import FiguresKeeper
 from tests.receiver import SECRET, Receiver, always
+from tests.store.samples import with_redis
 from tests.system.rig import MAIN, OTHER, Rig, offline, offline_topic, push_token
 
 OPERATOR, PASSWORD = "olga", "a-long-password-of-olga"
@@ -47,6 +53,7 @@ def stage(folder: Path) -> Iterator[Stage]:
             rig.start_web(workers=1, **settings)
             rig.start_worker()
             _play(rig)
+            _add_history(rig.store_address)
             yield Stage(rig)
 
 
@@ -54,6 +61,24 @@ def _add_operator(path: Path) -> None:
     operators = Operators(path, Argon2Passwords(), timedelta(hours=1))
     operators.add(OPERATOR, PASSWORD, datetime.now(UTC))
     operators.close()
+
+
+def _add_history(url: str) -> None:
+    """A day's figures, as a worker writes them: busy by noon, quiet by night, and one trouble."""
+
+    async def adding(redis: Any) -> None:
+        keeper, now = FiguresKeeper(redis), datetime.now(UTC)
+        for age in (*range(24 * 60, 60, -15), *range(60, 0, -1)):
+            count = round(300 + 250 * sin(age / 190) + 40 * sin(age / 7)) * (15 if age > 60 else 1)
+            slow = count // 3 if 300 < age < 400 else count // 90
+            sums = {MESSAGES: count, seconds_within(0.02): count - slow, seconds_within(2.0): slow}
+            sums |= {
+                settled("main", "apns", Result.ACCEPTED): count - slow,
+                settled("main", "apns", Result.RETRY): slow,
+            }
+            await keeper.add(sums, now - age * timedelta(minutes=1))
+
+    with_redis(url, adding)
 
 
 def _play(rig: Rig) -> None:

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 _LANGUAGES = {"light": "en", "dark": "zh-CN"}  # each scheme in the other's language would find nothing else
 # elements that a keyboard must come to, each marked by a number; those of one group of radio buttons are one stop
-_MARK_STOPS = """() => {
+_STOPS = "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']"
+_MARK_STOPS = """all => {
   const shown = it => it.checkVisibility({visibilityProperty: true}) && !it.disabled;
-  const stops = [...document.querySelectorAll('a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex="0"]')].filter(shown);
+  const stops = [...document.querySelectorAll(all)].filter(shown);
   stops.forEach((it, n) => { it.dataset.stop = n; });
   return stops.length;
 }"""
@@ -74,7 +75,7 @@ def test_a_keyboard_comes_to_all_of_a_page(page: str, browser: "Browser", on: St
     with window(browser, storage_state=signed_in) as here:
         here.page.route("**/console/live/**", lambda route: route.abort())  # a new part would lose the marks
         here.page.goto(on.console + on.address(page))
-        stops, reached = here.page.evaluate(_MARK_STOPS), list[int]()
+        stops, reached = here.page.evaluate(_MARK_STOPS, _STOPS), list[int]()
         here.page.keyboard.press("Tab")
         while (stop := here.page.evaluate(_STOP)) is not None and int(stop) not in reached:
             reached.append(int(stop))

@@ -54,6 +54,7 @@ COMPACT = Layout(1, Marks.new(1))
 TAGS_OF_1024 = "acd6cd6dea6a3e844e950f214299cc42"
 SAMPLES: dict[str, Callable[[], str]] = {
     "workers": keys.workers,
+    "figures": lambda: keys.figures(60, 1795435200),
     "worker_state": lambda: keys.worker_state("host-1-ab"),
     "jobs": lambda: LAYOUT.jobs(LANE, 0),
     "moved": lambda: LAYOUT.moved("77", 0, "callbacks"),
@@ -132,6 +133,7 @@ SHARED = {
     "tokens",
     "workers",
     "worker_state",
+    "figures",
     "blocked_accounts",
     "blocked_session",
     "api_keys",
@@ -145,7 +147,7 @@ SHARED = {
 def catalogue() -> list[re.Pattern[str]]:
     """The rows of the module's docstring, each <placeholder> standing for any text without a colon."""
     found = re.findall(r"^    ((?:proxy:|~)\S*(?: d>\S*| id>\S*)?)", inspect.getdoc(keys) or "", re.MULTILINE)
-    assert len(found) == 55
+    assert len(found) == 56
     rows = [row.replace("~~", f"proxy:{{{TAG}}}:").replace("~", f"proxy:{{{TAG}}}:<appId>:") for row in found]
     row_texts = [re.escape(row).replace(r"\ ", " ") for row in rows]
     texts = [

@@ -35,6 +35,7 @@ BOUNDED = {
     ":leftover:main:": "one account's registrations that never ended: one for each device that was changed",
     ":badge:": "one account's unread conversations, at most 200: once a day, and where they are too many",
     "}:clocks$": "machines whose clock is wrong, for /readyz",
+    r"}:figures:\d+:\d+$": "a field for each lane and outcome that there was, for the console",
     "}:tokens$": "a few fields for each app, for /readyz",
 }
 PORTIONS = {"XRANGE", "XREVRANGE", "XREADGROUP", "XAUTOCLAIM", "ZRANGE", "ZRANGEBYSCORE"}

@@ -51,12 +51,15 @@ def _values() -> dict[str, object]:
     """What every template may use."""
     return {
         "t": words.say,
+        "has": words.has,
         "language": words.language(),
         "languages": words.LANGUAGES,
         "visitor": visitors.visitor(),
         "csrf": visitors.csrf_token,
         "number": figures.number,
         "age": figures.age,
+        "latency": figures.latency,
+        "share": figures.share,
         "clock": figures.clock,
         "pages": PAGES,
         "is_current": lambda endpoint: request.endpoint == f"console.{endpoint}",

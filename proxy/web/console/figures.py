@@ -20,6 +20,18 @@ def age(seconds: float) -> str:
     return say("units.milliseconds", n=round(seconds * 1000))
 
 
+def latency(seconds: float) -> str:
+    """With two digits that count, while it is a matter of seconds."""
+    if seconds < 1:
+        return say("units.milliseconds", n=round(seconds * 1000))
+    return say("units.seconds", n=round(seconds, 1)) if seconds < 60 else age(seconds)
+
+
+def share(part: int, other: int) -> str:
+    """How much of both `part` is, in per cent."""
+    return f"{100 * part / (part + other):.1f} %" if part else "0 %"
+
+
 def clock(when: datetime) -> str:
     """In UTC, as logs have it."""
     return when.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
