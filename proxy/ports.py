@@ -220,6 +220,8 @@ class DeadLetters(Protocol):
         self, letter: DeadLetter, subject: Job | OfflineMessage | Forward | Entry, lane: Lane | None
     ) -> PutBack: ...
 
+    def drop(self, letter: DeadLetter) -> bool: ...
+
 
 class Transport(Protocol):
     """Carries requests to one provider. Nothing waits inside: what cannot leave comes back as a TransportFailure."""

@@ -119,3 +119,18 @@ def test_a_page_says_when_the_service_is_gone(browser: "Browser", on: Stage) -> 
         here.page.locator("#stale").wait_for(state="visible")
         here.page.unroute("**/console/live/**")
         here.page.locator("#stale").wait_for(state="hidden")
+
+
+def test_dead_letters_go_back_to_work_by_clicks(browser: "Browser", on: Stage, signed_in: Any) -> None:
+    before = len(on.rig.dead_letters())
+    with window(browser, storage_state=signed_in) as here:
+        here.page.goto(f"{on.console}/dead-letters")
+        here.page.get_by_label("Cause").select_option("rejected")
+        here.page.get_by_role("button", name="Show", exact=True).click()
+        here.page.get_by_role("button", name="Dry run").click()
+        here.page.get_by_text("can be replayed").wait_for()
+        assert here.barriers() == []
+        here.page.get_by_role("button", name="Replay").click()
+        here.page.get_by_text("are back at work").wait_for()
+        assert here.faults == []
+    assert before > len(on.rig.dead_letters())

@@ -67,8 +67,9 @@ def queue_of(
     lease: timedelta = LEASE,
     jobs_cap: int = 10_000,
     share: Collection[int] | None = None,
+    dead_cap: int = 100,
 ) -> RedisQueue:
-    return RedisQueue(redis, instance, lease=lease, dedupe_ttl=DAY, jobs_cap=jobs_cap, dead_cap=100, share=share)
+    return RedisQueue(redis, instance, lease=lease, dedupe_ttl=DAY, jobs_cap=jobs_cap, dead_cap=dead_cap, share=share)
 
 
 def alert(message_id: str = "m1", conversation: str = "p2p:ann", sequence: int = 1, life: timedelta = DAY) -> Alert:

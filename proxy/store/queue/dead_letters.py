@@ -5,6 +5,7 @@ A dead letter holds no words of people. They lie in a key beside it for as long 
 
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from heapq import merge
 from typing import Any
 
@@ -26,7 +27,7 @@ from proxy.store.records import (
     load_job,
     load_offline_message,
 )
-from proxy.store.scripts import Argument, script
+from proxy.store.scripts import Argument, ask_now, script
 
 _PAGE = 100
 _EVERY = DeadLetterFilter()
@@ -36,8 +37,9 @@ _CAUSES = {cause.value: cause for cause in Cause}
 class RedisDeadLetters:
     """Implements ports.DeadLetters. Every method raises StoreUnavailable."""
 
-    def __init__(self, store: Store, *, jobs_cap: int, callbacks_cap: int) -> None:
-        self._store = store
+    def __init__(self, store: Store, *, jobs_cap: int, callbacks_cap: int, page: int = _PAGE) -> None:
+        """`page`: how many are read at once of each shard."""
+        self._store, self._page_size = store, page
         self._jobs_cap = jobs_cap
         self._callbacks_cap = callbacks_cap
 
@@ -49,6 +51,11 @@ class RedisDeadLetters:
     def oldest_first(self, app_id: str, choice: DeadLetterFilter = _EVERY) -> Iterator[DeadLetter]:
         pages = [self._oldest_first(app_id, shard, choice) for shard in self._store.layout.all_shards]
         return merge(*pages, key=lambda letter: letter.at)
+
+    def count(self, app_id: str) -> int:
+        """Of all shards."""
+        names = [self._store.layout.dead_letters(app_id, shard) for shard in self._store.layout.all_shards]
+        return sum(self._store.call(partial(ask_now, commands=[("XLEN", name) for name in names])))
 
     def find(self, app_id: str, letter_id: str) -> DeadLetter | None:
         shard, own = self._place(letter_id)
@@ -131,7 +138,7 @@ class RedisDeadLetters:
 
     def _page(self, command: str, app_id: str, shard: int, first: str, last: str) -> list[DeadLetter]:
         name, ends = self._store.layout.dead_letters(app_id, shard), {"min": first, "max": last}
-        entries = self._store.call(lambda redis: getattr(redis, command)(name, **ends, count=_PAGE))
+        entries = self._store.call(lambda redis: getattr(redis, command)(name, **ends, count=self._page_size))
         suffix = f".{shard}" if self._store.layout.shards else ""
         return [_letter(app_id, id_.decode() + suffix, fields) for id_, fields in entries]
 

@@ -42,11 +42,18 @@ def letters_of(store: Store, cap: int = 100) -> RedisDeadLetters:
     return RedisDeadLetters(store, jobs_cap=cap, callbacks_cap=cap)
 
 
-def bury(store_url: str, app_id: str, jobs: list[Job], cause: Cause = Cause.REJECTED, reason: str = "TooLarge") -> None:
+def bury(
+    store_url: str,
+    app_id: str,
+    jobs: list[Job],
+    cause: Cause = Cause.REJECTED,
+    reason: str = "TooLarge",
+    dead_cap: int = 100,
+) -> None:
     lane = apns_lane(app_id)
 
     async def scenario(redis: Any) -> None:
-        queue = queue_of(redis)
+        queue = queue_of(redis, dead_cap=dead_cap)
         await put_jobs(redis, lane, jobs)
         await queue.ensure_groups(lane)
         entries = await new_of(queue, lane, 100)
