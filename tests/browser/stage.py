@@ -1,5 +1,6 @@
 """The service with something to show on each page of the console: for the browser's tests and the screenshots."""
 
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,9 +11,12 @@ from typing import Any
 
 from proxy.auth.operators import Operators
 from proxy.auth.passwords import Argon2Passwords
+from proxy.domain.api_keys import KEY_BYTES, ApiKey, Scope, hash_of, id_of, new_bearer
 from proxy.domain.decisions import Result
 from proxy.domain.figures import MESSAGES, seconds_within, settled
+from proxy.store.connection import Store
 from proxy.store.server.figures import FiguresKeeper
+from proxy.store.users.api_keys import RedisApiKeys
 from tests.receiver import SECRET, Receiver, always
 from tests.store.samples import with_redis
 from tests.system.rig import MAIN, OTHER, Rig, offline, offline_topic, push_token
@@ -54,6 +58,7 @@ def stage(folder: Path) -> Iterator[Stage]:
             rig.start_worker()
             _play(rig)
             _add_history(rig.store_address)
+            _add_key(rig.store_address)
             yield Stage(rig)
 
 
@@ -61,6 +66,15 @@ def _add_operator(path: Path) -> None:
     operators = Operators(path, Argon2Passwords(), timedelta(hours=1))
     operators.add(OPERATOR, PASSWORD, datetime.now(UTC))
     operators.close()
+
+
+def _add_key(url: str) -> None:
+    bearer, now = new_bearer(secrets.token_bytes(KEY_BYTES)), datetime.now(UTC)
+    scopes = frozenset({Scope.PUSH_SEND, Scope.TOPICS_ADMIN})
+    key = ApiKey(id_of(hash_of(bearer)), "order-bot", "main", "orders", scopes, now - timedelta(days=200))
+    keys = RedisApiKeys(Store(url))
+    keys.add(key, bearer)
+    keys.find(bearer, now - timedelta(minutes=20))  # it is used
 
 
 def _add_history(url: str) -> None:
