@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -92,7 +93,8 @@ def _add_history(url: str) -> None:
             }
             await keeper.add(sums, now - age * timedelta(minutes=1))
 
-    with_redis(url, adding)
+    with ThreadPoolExecutor() as thread:  # this one has playwright's event loop
+        thread.submit(with_redis, url, adding).result()
 
 
 def _play(rig: Rig) -> None:

@@ -300,9 +300,10 @@ class MemoryState:
 
     ready: bool = True
     store_metrics: list[Metric] | None = field(default_factory=list)
+    details: dict[str, str] = field(default_factory=lambda: {"store": "a sentence"})
 
     def check(self) -> Health:
-        return Health(self.ready, {"store": "a sentence"})
+        return Health(self.ready, self.details)
 
     def read(self) -> list[Metric]:
         if self.store_metrics is None:

@@ -8,10 +8,12 @@ words         what the pages say, in each language: words/LANGUAGE/PAGE.toml
 static_files  style and scripts, cached for good under their hash
 figures       numbers, ages and times as people read them
 sign_in       operators sign in and out
-now  lanes    the pages, a module each; a page's template is templates/console/PAGE.html
+plots         lines over time, drawn as SVG
+now  lanes  dead_letters  webhooks  keys    the pages, a module each; a page's template is templates/console/PAGE.html
 
 Views are thin: what they show comes from readers that the commands use as well. docs/console.md is for operators.
-To add a page: a module with its views (see lanes.py), a template, words in each language, and its name in `PAGES`.
+To add a page: a module with its views (see lanes.py), a template, words in each language, its name in `PAGES`, and
+`make screenshots`; what it needs to have something to show is in tests/browser/stage.py.
 """
 
 import importlib

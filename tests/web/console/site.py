@@ -13,6 +13,7 @@ from proxy.auth.operators import Operators
 from proxy.auth.passwords import Argon2Passwords
 from proxy.domain.lanes import Lane
 from proxy.store.connection import Store
+from proxy.store.server.figures import FiguresReader
 from proxy.web.services import ConsoleServices
 from tests.web.world import APP_ID, NOW, World, settings
 
@@ -28,7 +29,7 @@ class Site:
     def __init__(self, folder: Path, store: Store, lanes: Sequence[Lane] = (LANE,), **sections: Any) -> None:
         self.store = store
         self.operators = Operators(folder / "operators.sqlite3", Argon2Passwords(), timedelta(hours=12))
-        self.world = World(settings(**sections), ConsoleServices(store, self.operators, lanes))
+        self.world = World(settings(**sections), ConsoleServices(store, self.operators, lanes, FiguresReader(store)))
 
     def browser(self, peer: str = "127.0.0.1", *, keeps_cookies: bool = True) -> "Browser":
         """One that keeps no cookies sends those of the test's own header."""

@@ -45,7 +45,7 @@ def keep(store_url: str, sums: dict[str, int], now: datetime = NOW) -> None:
 
 def cards(html: str) -> dict[str, str]:
     found = re.findall(r'<div class="card"><dt>(.*?)</dt><dd>(.*?)</dd></div>', html, re.DOTALL)
-    return {name: re.sub(r"<[^>]+>|\s+", " ", value).strip() for name, value in found}
+    return {name: re.sub(r"(<[^>]+>|\s)+", " ", value).strip() for name, value in found}
 
 
 def test_nothing_is_wrong_while_all_entries_say_so(site: Site) -> None:

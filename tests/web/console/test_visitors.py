@@ -24,7 +24,7 @@ def site(tmp_path: Path, store: Store) -> Site:
 def made(folder: Path, store: Store, **sections: Any) -> Site:
     """With a private page of the tests' own."""
     site = Site(folder, store, **sections)
-    view = private(lambda: Response("letters"))
+    view = private(lambda: Response("private words"))
     site.world.app.add_url_rule("/console/probe", "console.probe", view)
     return site
 
@@ -86,10 +86,10 @@ def test_off_means_no_pages() -> None:
 
 
 def test_what_is_private_is_for_this_machine_and_for_operators(site: Site) -> None:
-    assert site.browser("127.0.0.1").page("/console/probe") == "letters"
-    assert site.browser("::1").page("/console/probe") == "letters"
-    assert site.browser("::ffff:127.0.0.1").page("/console/probe") == "letters"
-    assert site.signed_in(peer=FAR).page("/console/probe") == "letters"
+    assert site.browser("127.0.0.1").page("/console/probe") == "private words"
+    assert site.browser("::1").page("/console/probe") == "private words"
+    assert site.browser("::ffff:127.0.0.1").page("/console/probe") == "private words"
+    assert site.signed_in(peer=FAR).page("/console/probe") == "private words"
 
 
 def test_without_an_operator_what_is_private_is_off_for_other_machines(site: Site) -> None:
@@ -97,7 +97,7 @@ def test_without_an_operator_what_is_private_is_off_for_other_machines(site: Sit
         answer = site.browser(FAR).get(path)
         assert answer.status_code == 403, path
         assert "app-proxy operators add" in answer.text
-        assert "letters" not in answer.text
+        assert "private words" not in answer.text
 
 
 def test_with_an_operator_other_machines_are_sent_to_the_sign_in(site: Site) -> None:
@@ -150,7 +150,7 @@ def test_a_proxy_of_the_settings_names_the_operator(tmp_path: Path, store: Store
     browser = site.browser(PROXY)
     page = browser.get("/console/", named)
     assert "olga" in page.text
-    assert browser.get("/console/probe", named).text == "letters"
+    assert browser.get("/console/probe", named).text == "private words"
     change = "/console/lanes/main/apns/resume"
     assert browser.post(change, {"csrf": csrf_in(page.text)}, named).status_code == 303
     assert browser.post(change, {"csrf": csrf_in(page.text)}, {"X-Forwarded-User": "otto"}).status_code == 403
