@@ -1,7 +1,7 @@
 # Everything starts from .venv, which is made from requirements.lock when it is missing or out of date.
 # Works with GNU make 3.81, as macOS has it.
 
-.PHONY: help run demo check test test-long lint types imports unit system trials servers chaos-short browser screenshots bench chaos soak soak-short attacks attacks-short fuzz fuzz-short openapi metrics-page settings-page dist lock audit clean env
+.PHONY: help run demo check test test-long lint types imports unit system trials servers chaos-short browser screenshots bench chaos soak soak-short attacks attacks-short fuzz fuzz-short openapi metrics-page capacity settings-page dist lock audit clean env
 .PHONY: tools packages sbom
 .DEFAULT_GOAL := help
 
@@ -110,6 +110,10 @@ fuzz-short: env ## a minute over all targets
 
 openapi: env ## write docs/openapi.yaml anew from the routes
 	@$(BIN)/python -m tests.docs.openapi_page > docs/openapi.yaml
+
+capacity: env ## computes docs/capacity.md's tables from docs/benchmarks.md, and draws docs/capacity.svg
+	@$(BIN)/python -c 'from tests.docs import capacity_page as page, capacity_plot as plot; \
+	    page.PAGE.write_text(page.written(page.PAGE.read_text())); plot.PLOT.write_text(plot.drawn())'
 
 metrics-page: env ## write docs/metrics.md anew from what the program counts
 	@$(BIN)/python -m tests.docs.metrics_page > .metrics.new && mv .metrics.new docs/metrics.md

@@ -1,6 +1,6 @@
 """The tables of docs/capacity.md, computed from what docs/benchmarks.md says was measured.
 
-python -m tests.docs.capacity_page     # writes them into the page
+`make capacity` writes them into the page, and draws docs/capacity.svg (capacity_plot.py).
 """
 
 import math
@@ -13,7 +13,7 @@ from tests.bench.figures import number
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE, MEASURED = ROOT / "docs/capacity.md", ROOT / "docs/benchmarks.md"
-_BEGIN, _END = "<!-- {}: written by python -m tests.docs.capacity_page -->\n", "<!-- end -->\n"
+_BEGIN, _END = "<!-- {}: written by make capacity -->\n", "<!-- end -->\n"
 
 
 def _measured(pattern: str) -> list[float]:
@@ -142,7 +142,3 @@ def _us(value: float) -> str:
 
 def _up(cores: float) -> str:
     return f"{number(cores)}, so {math.ceil(cores)}"
-
-
-if __name__ == "__main__":
-    PAGE.write_text(written(PAGE.read_text()))
