@@ -14,6 +14,7 @@ _FOUND_IN = {
     "worker": "proxy.commands.worker:worker",
     "check-config": "proxy.commands.checking:check_config",
     "doctor": "proxy.commands.checking:doctor",
+    "send-test": "proxy.commands.trial:send_test",
     "explain": "proxy.commands.why:explain",
     "explain-payload": "proxy.commands.explaining:explain",
     "token": "proxy.commands.signing:token",
@@ -50,6 +51,7 @@ def cli() -> None:
       app-proxy check-config --offline       what is still to be filled in
       app-proxy check-config                 would MIMC, Apple, Xiaomi and the store work?
       app-proxy doctor                       that, clocks, keys, certificates; and what to do
+      app-proxy send-test --account alice    her phones ring, and what happened
       TOKEN=$(app-proxy token --account alice)
       curl -X POST -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8080/api/account/token
 

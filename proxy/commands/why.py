@@ -57,7 +57,7 @@ def explain(
     settings = load_settings(config)
     now = store_clock(settings)()
     question = Question(message, account, device, max(since or now - KEPT, now - KEPT))
-    found = [_found(settings, section, question, now) for section in _one_for_each_app_id(settings, app)]
+    found = [find(settings, section, question, now) for section in one_for_each_app_id(settings, app)]
     if in_json:
         click.echo(as_json({"apps": [_facts(one) for one in found]}))
     else:
@@ -91,7 +91,7 @@ class Found:
     now: dict[str, Any] | None
 
 
-def _found(settings: Settings, section: str, question: Question, now: datetime) -> Found:
+def find(settings: Settings, section: str, question: Question, now: datetime) -> Found:
     store, app_ids = store_of(settings), app_ids_of(settings)
     app_id, history = app_ids[section], RedisHistory(store, app_ids)
     noted = [one for one in _asked(history, section, question) if question.is_about(one.note)]
@@ -108,7 +108,7 @@ def _asked(history: RedisHistory, section: str, question: Question) -> list[Note
     return history.of_device(section, question.device or "", question.since)
 
 
-def _one_for_each_app_id(settings: Settings, app: str | None) -> list[str]:
+def one_for_each_app_id(settings: Settings, app: str | None) -> list[str]:
     if app is not None and app not in settings.apps:
         raise click.BadParameter(f"expected one of {', '.join(settings.apps)}", param_hint="--app")
     by_app_id = {section.app_id: name for name, section in reversed(settings.apps.items())}
@@ -198,26 +198,30 @@ def _note(noted: Noted) -> dict[str, Any]:
 def _lines(found: Found) -> Iterator[str]:
     reach = _time(found.reaches_back_to) if found.reaches_back_to else "nothing: it is empty"
     yield f"appId {found.app_id}: the history reaches back to {reach}"
+    yield from lines_of_now(found)
+    told = stories(found.noted)
+    for story in told:
+        yield ""
+        yield f"message {story.message_id}" + (f" in {story.conversation}" if story.conversation else "")
+        yield from (f"  {line_of(event)}" for event in story.events)
+    if not told:
+        yield "no message: none was planned, or it was longer ago"
+
+
+def lines_of_now(found: Found) -> Iterator[str]:
     if found.now is not None:
         yield "now"
         yield from (f"  {name:<14}{value}" for name, value in found.now.items() if name != "devices")
         yield from (f"  device        {_sentence(one)}" for one in found.now["devices"])
         if not found.now["devices"]:
             yield "  no device is registered"
-    told = stories(found.noted)
-    for story in told:
-        yield ""
-        yield f"message {story.message_id}" + (f" in {story.conversation}" if story.conversation else "")
-        yield from (f"  {_line(event)}" for event in story.events)
-    if not told:
-        yield "no message: none was planned, or it was longer ago"
 
 
 def _sentence(device: dict[str, str]) -> str:
     return ", ".join(f"{name} {value}" for name, value in device.items())
 
 
-def _line(event: Event) -> str:
+def line_of(event: Event) -> str:
     who = " ".join(part for part in (event.account, event.place, event.device_id) if part)
     return f"{_time(event.at)}  {event.step:<10}" + "  ".join(["", *(part for part in (who, event.says) if part)])
 
