@@ -4,16 +4,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from structlog.testing import capture_logs
 
+from proxy.configuration import fault_lines
 from proxy.domain.decisions import Result
+from proxy.domain.delivery import Delivery
 from proxy.domain.limits import Budget
 from proxy.errors import StoreUnavailable
+from proxy.settings import Settings
 from proxy.spool.inbox import SpoolingInbox
 from proxy.wiring.common import channels_on, identity_of
 from proxy.wiring.web import web_services
-from proxy.wiring.worker import as_delivered
-from proxy.worker.deliver import Channel
+from proxy.wiring.worker import delivery_of
 from tests.store.samples import NOON
 from tests.web.world import app_section, mipush_section, other_section, settings
 
@@ -76,11 +79,21 @@ def test_a_section_reaches_phones_by_the_channels_that_are_on(tmp_path: Path) ->
 
 
 def test_an_apps_delivery_says_whether_its_channels_send() -> None:
-    part: Any = None
-    found = []
-    for delivery in ("on", "shadow", "off"):
-        app = settings({"main": app_section(delivery=delivery)}).apps["main"]
-        channel = as_delivered(Channel(part, part, part, part), app)
-        found.append((channel.is_shadow, channel.off))
-    assert found == [(False, None), (True, None), (False, Result.DELIVERY_OFF)]
-    assert settings().apps["main"].delivery == "on"
+    given: list[dict[str, Any]] = [{}, {"delivery": "shadow"}, {"delivery": "off", "delivery_share": 12.5}]
+    found = [delivery_of(settings({"main": app_section(**keys)}).apps["main"]) for keys in given]
+    assert found == [Delivery(None), Delivery(Result.SHADOW, 0.0), Delivery(Result.DELIVERY_OFF, 12.5)]
+
+
+@pytest.mark.parametrize(
+    ("keys", "fault"),
+    [
+        ({"delivery_share": 5}, "apps.main.delivery_share: has no use while delivery"),
+        ({"delivery": "off", "delivery_share": 100.1}, "apps.main.delivery_share: "),
+        ({"delivery": "off", "delivery_share": -1}, "apps.main.delivery_share: "),
+        ({"delivery": "off", "delivery_share": "nan"}, "apps.main.delivery_share: "),
+    ],
+)
+def test_a_share_that_cannot_be_is_refused_at_start(keys: dict[str, Any], fault: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        settings({"main": app_section(**keys)})
+    assert any(line.startswith(fault) for line in fault_lines(refused.value, Settings, {}))

@@ -3,6 +3,7 @@
 callbacks  messages  offline_messages  alerts  jobs     from what MIMC posts to one alert for one device
 devices  accounts  conversations                        where a person is reached, and what their phone shows
 preferences  previews                                   what they ask of their alerts; how much an alert shows
+delivery                                                whose alerts this service delivers
 lanes  lane_state                                       a section's jobs of one channel; open, paused, ramping up
 api_keys  bearers  idempotency                          the developer's own servers; calls that are made once
 limits  quotas  service_state                           how often a caller may call; a service that is asked, or paused

@@ -285,6 +285,7 @@ class AppSettings(Section):
 
     `api`: which families of MIMC's own calls are open to users and services; empty: none.
     `delivery` "shadow": alerts are planned and built, and not sent; "off": each ends without a look at its device.
+    Then `delivery_share` per cent of the accounts get theirs all the same.
     `check_account`: the account for which check-config asks MIMC for a token; "": it does not ask.
     """
 
@@ -301,11 +302,18 @@ class AppSettings(Section):
     check_account: Annotated[str, written_as(r"[^\x00-\x1f\x7f]{0,256}", "at most 256 characters on one line")] = ""
     api: Annotated[tuple[ApiFamily, ...], AfterValidator(distinct)] = ()
     delivery: Literal["on", "off", "shadow"] = "on"
+    delivery_share: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] = 0.0
     messages: MessageSettings = MessageSettings()
     apns: ApnsSettings | None = None
     mipush: MipushSettings | None = None
     http: HttpSettings | None = None
     profiles: ProfileSettings | None = None
+
+    @model_validator(mode="after")
+    def _share_has_others(self) -> "AppSettings":
+        problem = 'has no use while delivery is "on"; with "shadow" or "off" it says how many accounts are served'
+        refuse([("delivery_share", problem) if self.delivery_share and self.delivery == "on" else None])
+        return self
 
     @property
     def channels(self) -> dict[str, ChannelSettings]:

@@ -24,6 +24,7 @@ from proxy.channels.mipush.wire import authorization as mipush_authorization
 from proxy.channels.transfer import Limits
 from proxy.channels.webhooks.wire import WebhookWire
 from proxy.domain.decisions import Result, exponential_backoff
+from proxy.domain.delivery import Delivery
 from proxy.domain.devices import ApnsEnvironment, platform_of
 from proxy.domain.lanes import Callbacks, Lane, Route, Source
 from proxy.domain.settlements import Settlement, SettleResult
@@ -407,18 +408,12 @@ def _route(lane: Lane, settings: Settings) -> Route:
 
 
 def _channel(lane: Lane, app: AppSettings, shared: _Shared) -> Channel:
-    return as_delivered(_channel_that_sends(lane, app, shared), app)
+    return replace(_channel_that_sends(lane, app, shared), delivery=delivery_of(app))
 
 
-def as_delivered(channel: Channel, app: AppSettings) -> Channel:
-    """As the app's `delivery` has it."""
-    match app.delivery:
-        case "on":
-            return channel
-        case "shadow":
-            return replace(channel, is_shadow=True)
-        case "off":
-            return replace(channel, off=channel.off or Result.DELIVERY_OFF)
+def delivery_of(app: AppSettings) -> Delivery:
+    others = {"on": None, "off": Result.DELIVERY_OFF, "shadow": Result.SHADOW}
+    return Delivery(others[app.delivery], app.delivery_share)
 
 
 def _channel_that_sends(lane: Lane, app: AppSettings, shared: _Shared) -> Channel:

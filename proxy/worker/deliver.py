@@ -25,6 +25,7 @@ from redis.exceptions import RedisError
 
 from proxy.domain.dead_letters import Cause
 from proxy.domain.decisions import Backoff, Decision, Result, as_shown_now, bury, check, decide, noted, withdrawn
+from proxy.domain.delivery import TO_ALL, Delivery
 from proxy.domain.devices import Destination, LaneRead
 from proxy.domain.history import JobEnd, shortened
 from proxy.domain.jobs import ClaimedJob, Push
@@ -60,8 +61,8 @@ class Channel:
     """All that delivers the jobs of one lane. `replaces`: its alerts of one conversation replace each other.
 
     `withdraws`: an alert may be taken back. `window`: so long alerts of a conversation are gathered, and told together.
-    `off` settles every job so: the operator switched the channel off while jobs were waiting. `is_shadow`: what would
-    be sent is built, and settled as such; nothing is sent.
+    `off` settles every job so: the operator switched the channel off while jobs were waiting. `delivery`: of the
+    accounts that get no alerts from here, what would be sent is built and settled as such, or not looked at.
     """
 
     route: Route
@@ -72,7 +73,7 @@ class Channel:
     withdraws: bool = False
     window: timedelta = timedelta(0)
     off: Result | None = None
-    is_shadow: bool = False
+    delivery: Delivery = TO_ALL
 
 
 @dataclass(frozen=True)
@@ -344,14 +345,16 @@ class LaneWorker:
         return kept
 
     def _check(self, claimed: ClaimedJob, destination: Destination, now: datetime) -> Push | Decision:
-        if self._channel.off is not None:
-            return Decision(Finish(claimed.entry_id), self._channel.off)
+        instead = self._channel.delivery.instead(claimed.job.account)
+        off = self._channel.off or (instead if instead is not Result.SHADOW else None)
+        if off is not None:
+            return Decision(Finish(claimed.entry_id), off)
         checked = check(claimed, destination, self.lane, now)
         if isinstance(checked, Push) and (outcome := self._wire.refuse(checked)) is not None:
             return decide(claimed, outcome, sent_at=now, now=now, backoff=self._backoff)
-        if self._channel.is_shadow and isinstance(checked, Push):
+        if instead is not None and isinstance(checked, Push):
             self._wire.build([checked], "", now)  # where that fails, it is told as always
-            return Decision(Finish(claimed.entry_id), Result.SHADOW)
+            return Decision(Finish(claimed.entry_id), instead)
         return checked
 
     async def _locked(self, pushes: Sequence[Addressed]) -> dict[bytes, Push]:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from proxy.domain.decisions import Result
+from proxy.domain.delivery import TO_ALL, Delivery
 from proxy.domain.devices import Device, LaneRead
 from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane, Pause, Route
@@ -117,7 +118,7 @@ class LaneBench:
         window: timedelta = timedelta(0),
         guard: RemovalGuard | None = None,
         off: Result | None = None,
-        is_shadow: bool = False,
+        delivery: Delivery = TO_ALL,
         instance: str = "worker-1",
         keeps_history: bool = True,
     ) -> None:
@@ -160,7 +161,7 @@ class LaneBench:
                 withdraws=withdraws,
                 window=window,
                 off=off,
-                is_shadow=is_shadow,
+                delivery=delivery,
             ),
             self.consumer,
             self.addresses,

@@ -15,6 +15,7 @@ from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 from proxy.domain.alerts import AlertText
 from proxy.domain.dead_letters import Cause, DeadLetter, revived
 from proxy.domain.decisions import Result
+from proxy.domain.delivery import Delivery
 from proxy.domain.devices import Address, ApnsEnvironment, Platform
 from proxy.domain.jobs import Push
 from proxy.domain.lanes import Pause, PauseKind
@@ -314,7 +315,30 @@ def test_a_shadow_builds_what_it_would_send_sends_nothing_and_checks_as_always(o
         assert await bench.dead_letters() == []
         await bench.nothing_is_left()
 
-    on_phones(scenario, is_shadow=True)
+    on_phones(scenario, delivery=Delivery(Result.SHADOW))
+
+
+@pytest.mark.parametrize("others", [Result.SHADOW, Result.DELIVERY_OFF])
+def test_a_share_of_the_accounts_is_served_and_moves_over_and_back_with_nothing_twice(
+    on_lane: OnLane, others: Result
+) -> None:
+    """ann is at 28.7 %, ben at 40.2 %."""
+
+    async def scenario(bench: LaneBench) -> None:
+        for step, share in enumerate((0, 30, 50, 30, 0)):
+            bench.worker._channel = replace(
+                bench.worker._channel, delivery=Delivery(others, share)
+            )  # as after a restart
+            await bench.put(*(bench.job(name, message_id=f"m{step}") for name in ("ben", "ann")))
+            await bench.turn()
+        by_account = {name: [result for who, result in bench.results if who == name] for name in ("ben", "ann")}
+        assert by_account == {
+            "ann": [others, "accepted", "accepted", "accepted", others],
+            "ben": [others, others, "accepted", others, others],
+        }
+        await bench.nothing_is_left()
+
+    on_lane(scenario)
 
 
 # surprises
