@@ -3,11 +3,13 @@
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from proxy.errors import StoreUnavailable
 from proxy.store.connection import Store
 from proxy.store.server.embedded import ensure_store, stop_store
 
@@ -43,5 +45,9 @@ def app_id() -> str:
 
 
 @pytest.fixture
-def store(store_url: str) -> Store:
-    return Store(store_url)
+def store(store_url: str) -> Iterator[Store]:
+    """Its connection is closed at the end: what the collector finds with the store in a circle would warn."""
+    store = Store(store_url)
+    yield store
+    with suppress(StoreUnavailable):
+        store.call(lambda redis: redis.close())

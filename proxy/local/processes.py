@@ -79,6 +79,10 @@ class DemoEnvironment:
         return f"http://{_HOST}:{self.ports.web}"
 
     @property
+    def phones_page(self) -> str:
+        return f"http://{_HOST}:{self.ports.operator}/console/phones"
+
+    @property
     def callback_url(self) -> str:
         return f"{self.web}/callbacks/mimc/{self.url_secret}"
 
@@ -94,6 +98,10 @@ class DemoEnvironment:
             "APP_PROXY_SERVER__BIND": f"{_HOST}:{ports.web}",
             "APP_PROXY_SERVER__OPERATOR_BIND": f"{_HOST}:{ports.operator}",
             "APP_PROXY_RELAY__OPERATOR_BIND": f"{_HOST}:{ports.worker}",
+            "APP_PROXY_CONSOLE__EMULATORS__MIMC": f"http://{_HOST}:{ports.mimc}",
+            "APP_PROXY_CONSOLE__EMULATORS__APNS": f"http://{_HOST}:{ports.apns_control}",
+            "APP_PROXY_CONSOLE__EMULATORS__MIPUSH": f"http://{_HOST}:{ports.mipush}",
+            "APP_PROXY_CONSOLE__EMULATORS__HTTP": f"http://{_HOST}:{ports.sender}",
             f"{app}__URL_SECRET": self.url_secret,
             f"{app}__BASE_URL": f"http://{_HOST}:{ports.mimc}",
             f"{app}__APNS__KEY_FILE": str(_key_file(self.state)),

@@ -1,5 +1,6 @@
 """`app-proxy run`: everything started, three messages sent, and kept up until Ctrl-C."""
 
+import webbrowser
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,7 +27,7 @@ Say = Callable[[str], None]
 _CANNOT_START = (FolderTaken, FolderUnusable, PortTaken, StoreAway, StoreNotStarted)
 
 
-def run_demo(state: Path, port: int | None, say: Say, *, stay_up: bool) -> int:
+def run_demo(state: Path, port: int | None, say: Say, *, stay_up: bool, open_page: bool = False) -> int:
     """The service on emulators. Returns the exit code: 0, 1 where something failed, 2 where it could not start."""
     try:
         with Supervisor(state, say=say) as supervisor:
@@ -36,6 +37,9 @@ def run_demo(state: Path, port: int | None, say: Say, *, stay_up: bool) -> int:
             say("starting store, emulators, web and worker ...")
             start_demo(supervisor, environment)
             replace_file(state / BY_HAND, by_hand(environment).encode())
+            say(f"The phones: {environment.phones_page}")
+            if open_page and not webbrowser.open(environment.phones_page):
+                say("no browser was found: open that address yourself")
             apps = PhoneApps(environment)
             Scenario(environment, apps, new_api_key(environment), say).run()
             if not stay_up:

@@ -207,6 +207,7 @@ def addresses(environment: DemoEnvironment) -> str:
 Everything is up. Ctrl-C stops it all.
 
   web               {environment.web}   /api/account/token  /api/devices/ID  /callbacks/mimc/URL-SECRET
+  phones            {environment.phones_page}
   operator          http://127.0.0.1:{ports.operator}   /readyz  /metrics  (the worker's /metrics: port {ports.worker})
   emulated MIMC     {mimc}   /_emulator/messages  /_emulator/journal
   emulated APNs     https://127.0.0.1:{ports.apns}  its journal: {pushes}/_emulator/journal

@@ -39,6 +39,7 @@ from proxy.web.receiving import WaitingReceipts
 
 if TYPE_CHECKING:
     from proxy.mimc.api import MimcApi
+    from proxy.web.console.emulated import Emulators
 
 
 @dataclass(frozen=True)
@@ -102,3 +103,4 @@ class ConsoleServices:
     operators: Operators
     lanes: Sequence[Lane]  # of phones and webhooks
     figures: FiguresReader
+    emulators: "Emulators | None" = None  # None: this service works with the real providers

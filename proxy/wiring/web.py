@@ -5,6 +5,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -216,7 +217,12 @@ def _console(settings: Settings, store: Store, lanes: Sequence[Lane]) -> Console
     if not its.enabled:
         return None
     all_lanes = [*lanes, *(it.lane for it in webhooks_of(settings))]
-    return ConsoleServices(store, operators_of(its), all_lanes, FiguresReader(store))
+    made = ConsoleServices(store, operators_of(its), all_lanes, FiguresReader(store))
+    if its.emulators is None:
+        return made
+    from proxy.web.console.emulated import Emulators  # noqa: PLC0415  requests, for a developer's machine alone
+
+    return replace(made, emulators=Emulators(its.emulators))
 
 
 def operators_of(settings: ConsoleSettings) -> Operators:

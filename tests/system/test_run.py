@@ -81,6 +81,13 @@ class Run:
         assert found, self.said
         return found[1]
 
+    @property
+    def operator_port(self) -> str:
+        """What the written environment says."""
+        found = re.search(r"OPERATOR_BIND='127\.0\.0\.1:(\d+)'", (self.state / "env").read_text())
+        assert found
+        return found[1]
+
     def journal(self) -> list[dict[str, Any]]:
         """The emulated APNs'."""
         found = re.search(r"its journal: (\S+)", self.said)
@@ -137,8 +144,13 @@ def is_up(url: str) -> bool:
 
 @pytest.mark.trial
 def test_two_demos_at_once_both_play_the_main_job_whatever_the_environment(place: Path) -> None:
+    opened = place / "opened"
+    browser = script(place / "browser", f'#!/bin/sh\nprintf %s "$1" > {shlex.quote(str(opened))}\n')
     deep = place / "a-folder-whose-name-alone-is-longer-than-a-unix-socket-may-have" / ("x" * 60) / "state"
-    with running(place / "one", "--demo") as one, running(deep, "--demo", environ=HOSTILE) as two:
+    with (
+        running(place / "one", "--demo", "--open", environ={"BROWSER": str(browser)}) as one,
+        running(deep, "--demo", environ=HOSTILE) as two,
+    ):
         for run in (one, two):
             assert run.end() == 0, run.printed()
             assert all(phone in run.said for phone in PHONES)
@@ -147,6 +159,8 @@ def test_two_demos_at_once_both_play_the_main_job_whatever_the_environment(place
             assert (run.state / "spool").is_dir()
             for secret in json.loads((run.state / "secrets.json").read_text()).values():
                 assert secret not in run.printed()
+            assert f"The phones: http://127.0.0.1:{run.operator_port}/console/phones" in run.said
+        assert opened.read_text() == f"http://127.0.0.1:{one.operator_port}/console/phones"
 
 
 @pytest.mark.trial
@@ -200,6 +214,13 @@ def test_a_folder_of_a_long_relative_name_will_do(place: Path) -> None:
     state = Path(os.path.relpath(place, ROOT)) / ("s" * 100) / ("t" * 100)
     with running(state, "--demo") as run:
         assert run.end() == 0, run.said
+
+
+def script(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
 
 
 def is_told_who_holds_the_folder(holder: Run) -> None:

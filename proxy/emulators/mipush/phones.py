@@ -4,6 +4,7 @@ A phone shows only the first message with a given jobkey, and of those with one 
 """
 
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -54,6 +55,7 @@ class Phone:
             "message_id": message_id,
             "jobkey": jobkey,
             "target": target,
+            "came_ms": time.monotonic_ns() // 1_000_000,
         }
         self.rings += 1
         return True

@@ -10,6 +10,7 @@ figures       numbers, ages and times as people read them
 sign_in       operators sign in and out
 plots         lines over time, drawn as SVG
 now  lanes  dead_letters  webhooks  keys    the pages, a module each; a page's template is templates/console/PAGE.html
+phones        the page of a developer's machine: `emulated` asks the emulators, `phone_views` says what is drawn
 
 Views are thin: what they show comes from readers that the commands use as well. docs/console.md is for operators.
 To add a page: a module with its views (see lanes.py), a template, words in each language, its name in `PAGES`, and
@@ -20,11 +21,11 @@ import importlib
 
 from flask import Blueprint
 
-from proxy.web.console.blueprint import PAGES, bp
+from proxy.web.console.blueprint import EMULATED, PAGES, bp
 
 
 def blueprint() -> Blueprint:
     """With every page."""
-    for name in ("static_files", "sign_in", *PAGES):
+    for name in ("static_files", "sign_in", *PAGES, EMULATED):
         importlib.import_module(f"proxy.web.console.{name}")
     return bp

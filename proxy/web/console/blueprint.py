@@ -19,6 +19,7 @@ bp = Blueprint("console", __name__, url_prefix="/console", template_folder="temp
 
 # in the order of the navigation; each is a module here with a view of that name, and words with a "title"
 PAGES = ("now", "lanes", "dead_letters", "webhooks", "keys")
+EMULATED = "phones"  # the same, where the emulators run
 
 # For browsers. An address of the console in Referer would show an account to another site, and "no-referrer" would
 # take the Origin from our own forms.
@@ -61,7 +62,7 @@ def _values() -> dict[str, object]:
         "latency": figures.latency,
         "share": figures.share,
         "clock": figures.clock,
-        "pages": PAGES,
+        "pages": PAGES if visitors.console_services().emulators is None else (*PAGES, EMULATED),
         "is_current": lambda endpoint: request.endpoint == f"console.{endpoint}",
         "here": _here,
     }

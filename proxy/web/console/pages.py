@@ -38,8 +38,8 @@ def fragment(name: str, endpoint: str, /, **values: object) -> Response:
 
 @bp.app_template_global()
 def live(name: str, endpoint: str, /, **values: object) -> Markup:
-    """templates/console/NAME.html with these values, which the browser replaces every two seconds by what `endpoint`
-    answers with `fragment`.
+    """templates/console/NAME.html with these values, which the browser replaces every `every_s` of them (two seconds)
+    by what `endpoint` answers with `fragment`.
     """
     return Markup(_made(name, endpoint, values)[0])  # noqa: S704  a template's own output
 
@@ -58,9 +58,10 @@ def done_text() -> str:
 
 def _made(name: str, endpoint: str, values: dict[str, object]) -> tuple[str, str]:
     body = render_template(f"console/{name}.html", **values)
-    tag = hashlib.sha256(body.encode()).hexdigest()[:24]
-    asked = url_for(f"console.{endpoint}", **_kept())  # type: ignore[arg-type]
-    return render_template("console/live.html", body=Markup(body), tag=tag, endpoint=endpoint, asked=asked), tag  # noqa: S704
+    facts = {"tag": hashlib.sha256(body.encode()).hexdigest()[:24], "endpoint": endpoint}
+    facts["asked"] = url_for(f"console.{endpoint}", **_kept())  # type: ignore[arg-type]
+    every_s = values.get("every_s", 2)
+    return render_template("console/live.html", body=Markup(body), every_s=every_s, **facts), facts["tag"]  # noqa: S704
 
 
 def _kept() -> dict[str, str]:

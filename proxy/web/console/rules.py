@@ -29,6 +29,7 @@ class Rule(StrEnum):
     PRIVATE = "private"
     CHANGE = "change"
     OWN_FORM = "own form"
+    LOCAL_FORM = "local form"
 
 
 def open_to_look(view: View[P]) -> View[P]:
@@ -74,6 +75,19 @@ def own_form(view: View[P]) -> View[P]:
         return view(*args, **kwargs)
 
     return _guarded(Rule.OWN_FORM, checked)
+
+
+def local_form(view: View[P]) -> View[P]:
+    """A form that orders something of the emulators: it changes nothing here, and is for this machine alone."""
+
+    @wraps(view)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> Response:
+        if not visitor().is_local:
+            raise NotAllowed("the emulators take orders from this machine alone")
+        require_own_form()
+        return view(*args, **kwargs)
+
+    return _guarded(Rule.LOCAL_FORM, checked)
 
 
 def rule_of(view: object) -> Rule | None:

@@ -14,6 +14,7 @@ from proxy.auth.passwords import Argon2Passwords
 from proxy.domain.lanes import Lane
 from proxy.store.connection import Store
 from proxy.store.server.figures import FiguresReader
+from proxy.web.console.emulated import Emulators
 from proxy.web.services import ConsoleServices
 from tests.web.world import APP_ID, NOW, World, settings
 
@@ -26,10 +27,18 @@ LANE = Lane(APP_ID, "main", "apns")
 class Site:
     """`sections` are of the settings: console={"writes": True}."""
 
-    def __init__(self, folder: Path, store: Store, lanes: Sequence[Lane] = (LANE,), **sections: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        store: Store,
+        lanes: Sequence[Lane] = (LANE,),
+        emulators: Emulators | None = None,
+        **sections: Any,
+    ) -> None:
         self.store = store
         self.operators = Operators(folder / "operators.sqlite3", Argon2Passwords(), timedelta(hours=12))
-        self.world = World(settings(**sections), ConsoleServices(store, self.operators, lanes, FiguresReader(store)))
+        console = ConsoleServices(store, self.operators, lanes, FiguresReader(store), emulators)
+        self.world = World(settings(**sections), console)
 
     def browser(self, peer: str = "127.0.0.1", *, keeps_cookies: bool = True) -> "Browser":
         """One that keeps no cookies sends those of the test's own header."""

@@ -54,7 +54,8 @@ def test_each_route_says_who_may_look_or_change_and_only_forms_are_posted(site: 
     for route in of_console(site):
         methods, rule = (route.methods or set()) - {"HEAD", "OPTIONS"}, rule_of(view_of(site, route))
         assert methods in ({"GET"}, {"POST"}), route
-        assert rule in ({Rule.LOOK, Rule.PRIVATE} if methods == {"GET"} else {Rule.CHANGE, Rule.OWN_FORM}), route
+        forms = {Rule.CHANGE, Rule.OWN_FORM, Rule.LOCAL_FORM}
+        assert rule in ({Rule.LOOK, Rule.PRIVATE} if methods == {"GET"} else forms), route
 
 
 def test_all_who_reach_the_operators_listener_may_look(site: Site) -> None:
