@@ -4,7 +4,6 @@ from datetime import datetime
 
 from flask import Response
 
-from proxy.store.users.api_keys import RedisApiKeys
 from proxy.web import current_services
 from proxy.web.console.blueprint import bp
 from proxy.web.console.pages import page
@@ -15,6 +14,8 @@ from proxy.web.console.visitors import console_services
 @bp.get("/keys")
 @private
 def keys() -> Response:
+    from proxy.store.users.api_keys import RedisApiKeys  # noqa: PLC0415  not loaded before a person looks at the page
+
     services = current_services()
     now = services.store_now()
 
