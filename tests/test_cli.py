@@ -21,6 +21,7 @@ from proxy.domain.devices import Device, Platform, fingerprint
 from proxy.store.connection import Store
 from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.server.embedded import ensure_store, stop_store
+from tests.test_check_config import served
 
 ROOT = Path(__file__).parent.parent
 KEY = "0123456789" * 5
@@ -75,6 +76,41 @@ def test_token_prints_a_bearer_for_the_account_and_nothing_else(tmp_path: Path) 
     claims = jwt.decode(result.stdout.removesuffix("\n"), KEY, algorithms=["HS256"])
     assert claims["sub"] == "小明"
     assert claims["exp"] - claims["iat"] == 60
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "says"),
+    [
+        (
+            401,
+            '{"code": 401, "message": "not signed in", "data": null}',
+            'HTTP 401 and says "not signed in": the bearer',
+        ),
+        (404, "<html>", "HTTP 404: this is no broker"),
+        (302, "", "HTTP 302"),
+        (200, '{"code": 401, "message": "x"}', "the broker passes on MIMC's refusal: MIMC's code 401"),
+        (200, "hello", "the broker passes on MIMC's refusal: HTTP 200 without MIMC's code"),
+    ],
+)
+def test_token_check_says_what_was_wrong_and_shows_no_bearer(tmp_path: Path, status: int, body: str, says: str) -> None:
+    config = write_config(tmp_path, 'base_url = "http://127.0.0.1:1"\n')
+    seen = list[dict[str, str]]()
+    with served((body, status), seen) as broker:
+        result = run("token", "--config", str(config), "--account", "alice", "--check", "--url", f"{broker}/")
+    assert result.exit_code == 1
+    assert says in result.stdout.splitlines()[0]
+    assert "FAULT   apps.main.app_secret: 127.0.0.1:1 gave no token" in result.stdout  # MIMC itself was asked, too
+    (asked,) = seen
+    assert asked["path"] == "api/account/token"
+    bearer = asked["authorization"].removeprefix("Bearer ")
+    assert jwt.decode(bearer, KEY, algorithms=["HS256"])["sub"] == "alice"
+    assert bearer not in result.output
+
+
+def test_options_of_the_check_alone_are_refused_without_it(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    assert run("token", "--config", str(config), "--account", "alice", "--url", "http://127.0.0.1:1").exit_code == 2
+    assert run("token", "--config", str(config), "--account", "alice", "--check", "--app", "none").exit_code == 2
 
 
 def test_token_says_what_its_issuer_s_tokens_must_say(tmp_path: Path) -> None:

@@ -109,6 +109,10 @@ def _summarise(settings: Settings) -> None:
 def _told(findings: Iterator[Finding]) -> Iterator[Finding]:
     """The same findings, each shown when it is there: an answer may take seconds."""
     for finding in findings:
-        untried = f"; not tried: {finding.untried}" if finding.untried else ""
-        click.echo(f"{_MARKS[finding.verdict]}{finding.place}: {finding.text}{untried}")
+        show(finding)
         yield finding
+
+
+def show(finding: Finding) -> None:
+    untried = f"; not tried: {finding.untried}" if finding.untried else ""
+    click.echo(f"{_MARKS[finding.verdict]}{finding.place}: {finding.text}{untried}")

@@ -1,6 +1,7 @@
 """The token call through gunicorn: what the TokenService says is what the client reads, to the last byte."""
 
 import json
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,3 +86,26 @@ def test_an_answer_that_repeats_our_app_secret_is_kept_from_the_client(rig: Rig)
     answer = ask(rig)
     assert (answer.status_code, answer.json()["code"]) == (502, 502)
     assert APP_SECRET[MAIN] not in answer.text
+
+
+def check(rig: Rig, *options: str) -> tuple[int, str]:
+    process = rig.start(
+        "token-check", [sys.executable, "-m", "proxy", "token", "--check", "--account", "alice", *options]
+    )
+    return process.popen.wait(60), process.log.read_text()
+
+
+def test_a_check_says_whether_the_broker_gives_a_token_and_shows_none(rig: Rig) -> None:
+    code, said = check(rig)
+    assert (code, said.count("\n")) == (0, 1), said
+    assert said.startswith(f"ok      {rig.web}: the broker gave a MIMC token of appId {MAIN}, in an answer of ")
+    rig.fault("mimc", effect="raw", status=200, body=REFUSAL.decode(), content_type=KIND)
+    code, said = check(rig, "--app", "other")
+    assert code == 1
+    assert f"FAULT   {rig.web}: the broker passes on MIMC's refusal: MIMC's code 500\n" in said
+    assert "FAULT   apps.other.app_secret: " in said
+    rig.end_faults("mimc")
+    code, said = check(rig, "--url", "http://127.0.0.1:1")
+    assert code == 1
+    assert "no answer from 127.0.0.1:1: ConnectionError; does `app-proxy web` run there?" in said
+    assert "ok      apps.main.app_secret: " in said  # so the fault is on this side
