@@ -13,7 +13,7 @@ from proxy.auth.credentials import account_of
 from proxy.channels.apns.wire import ApnsWire
 from proxy.check_config.second_client import push_by_mopyapns
 from proxy.commands import config_option, store_clock, store_of
-from proxy.commands.why import Found, Question, find, line_of, lines_of_now, one_for_each_app_id
+from proxy.commands.why import find, line_of, lines_of_now, one_for_each_app_id
 from proxy.configuration import load_settings
 from proxy.domain.devices import ApnsEnvironment, Device, Platform
 from proxy.domain.jobs import Job, Push
@@ -26,6 +26,7 @@ from proxy.store.connection import Store
 from proxy.store.devices.registry import RedisDeviceRegistry
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.server.worker_states import worker_details
+from proxy.store.tracing import Found, Question
 from proxy.text import printable
 from proxy.usecases.trial_message import trial_letter
 from proxy.wiring.common import app_ids_of
@@ -111,7 +112,8 @@ def _followed(
 ) -> Found:
     """What is known of the message once all of it has ended, or the time is over."""
     account = message.recipients[0].account
-    question, until = Question(message.message_id, account, None, message.accepted_at), time.monotonic() + wait_s
+    question = Question(message.accepted_at, None, message.message_id, account)
+    until = time.monotonic() + wait_s
     while True:
         found = find(settings, section, question, clock())
         if time.monotonic() > until or is_over(last_events(found), expected):

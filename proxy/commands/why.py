@@ -1,7 +1,6 @@
 """`app-proxy explain`: what became of a message, of an account's messages, or of a device's."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,18 +11,13 @@ from proxy.commands import as_json, config_option, store_clock, store_of
 from proxy.commands.time_params import Moment
 from proxy.configuration import load_settings
 from proxy.domain.devices import Device
-from proxy.domain.history import KEPT, Note, Noted, shortened
+from proxy.domain.history import KEPT, Noted
 from proxy.domain.preferences import Preferences
 from proxy.domain.previews import Preview
 from proxy.domain.timeline import Event, Story, stories
 from proxy.domain.times import from_ms
 from proxy.settings import Settings
-from proxy.store.connection import Store
-from proxy.store.devices.registry import RedisDeviceRegistry
-from proxy.store.queue.history import RedisHistory
-from proxy.store.queue.unended import RedisUnended
-from proxy.store.users.blocks import RedisBlocks
-from proxy.store.users.preferences import RedisPreferences
+from proxy.store.tracing import AccountNow, Found, Question, Tracer
 from proxy.text import printable
 from proxy.wiring.common import app_ids_of, lanes_of
 
@@ -56,7 +50,7 @@ def explain(
         raise click.UsageError("name a --message, an --account or a --device")
     settings = load_settings(config)
     now = store_clock(settings)()
-    question = Question(message, account, device, max(since or now - KEPT, now - KEPT))
+    question = Question(max(since or now - KEPT, now - KEPT), None, message, account, device)
     found = [find(settings, section, question, now) for section in one_for_each_app_id(settings, app)]
     if in_json:
         click.echo(as_json({"apps": [_facts(one) for one in found]}))
@@ -64,48 +58,9 @@ def explain(
         click.echo(printable("\n".join(line for one in found for line in _lines(one)), keep="\n"))
 
 
-@dataclass(frozen=True)
-class Question:
-    """What is asked for; what is None narrows nothing down."""
-
-    message: str | None
-    account: str | None
-    device: str | None
-    since: datetime
-
-    def is_about(self, note: Note) -> bool:
-        return (
-            (self.message is None or shortened(self.message) == note.message_id)
-            and self.account in (None, note.account)
-            and self.device in (None, note.device_id)
-        )
-
-
-@dataclass(frozen=True)
-class Found:
-    """What is known in one appId. `now`: what is set for the account, where one was named."""
-
-    app_id: str
-    reaches_back_to: datetime | None
-    noted: Sequence[Noted]
-    now: dict[str, Any] | None
-
-
 def find(settings: Settings, section: str, question: Question, now: datetime) -> Found:
-    store, app_ids = store_of(settings), app_ids_of(settings)
-    app_id, history = app_ids[section], RedisHistory(store, app_ids)
-    noted = [one for one in _asked(history, section, question) if question.is_about(one.note)]
-    unended = RedisUnended(store, lanes_of(settings)).notes(app_id, now, question.is_about)
-    about = _account_now(store, app_ids, app_id, question.account) if question.account else None
-    return Found(app_id, history.reaches_back_to(section), [*noted, *unended], about)
-
-
-def _asked(history: RedisHistory, section: str, question: Question) -> list[Noted]:
-    if question.account:
-        return history.of_account(section, question.account, question.since, _MOST)
-    if question.message:
-        return history.of_message(section, question.message, question.since)
-    return history.of_device(section, question.device or "", question.since)
+    tracer = Tracer(store_of(settings), app_ids_of(settings), lanes_of(settings), _MOST)
+    return tracer.find(section, question, now)
 
 
 def one_for_each_app_id(settings: Settings, app: str | None) -> list[str]:
@@ -115,16 +70,9 @@ def one_for_each_app_id(settings: Settings, app: str | None) -> list[str]:
     return [app] if app else list(reversed(by_app_id.values()))
 
 
-def _account_now(store: Store, app_ids: dict[str, str], app_id: str, account: str) -> dict[str, Any]:
-    sections = [name for name, one in app_ids.items() if one == app_id]
-    registry = RedisDeviceRegistry(store, app_ids)
-    preferences, _ = RedisPreferences(store, app_ids).read(sections[0], account)
-    devices = [_device(one) for name in sections for one in registry.devices_of(name, account)]
-    return {
-        "blocked": RedisBlocks(store).is_blocked(account, None),
-        **_preferences(preferences),
-        "devices": devices,
-    }
+def _account(now: AccountNow) -> dict[str, Any]:
+    devices = [_device(one) for one in now.devices]
+    return {"blocked": now.blocked, **_preferences(now.preferences), "devices": devices}
 
 
 def _device(device: Device) -> dict[str, str]:
@@ -155,7 +103,7 @@ def _facts(found: Found) -> dict[str, Any]:
     return {
         "app_id": found.app_id,
         "reaches_back_to": _time(found.reaches_back_to) if found.reaches_back_to else None,
-        **({"now": found.now} if found.now is not None else {}),
+        **({"now": _account(found.now)} if found.now is not None else {}),
         "messages": [_told(story) for story in stories(found.noted)],
         "notes": [_note(one) for one in found.noted],
     }
@@ -210,10 +158,11 @@ def _lines(found: Found) -> Iterator[str]:
 
 def lines_of_now(found: Found) -> Iterator[str]:
     if found.now is not None:
+        about = _account(found.now)
         yield "now"
-        yield from (f"  {name:<14}{value}" for name, value in found.now.items() if name != "devices")
-        yield from (f"  device        {_sentence(one)}" for one in found.now["devices"])
-        if not found.now["devices"]:
+        yield from (f"  {name:<14}{value}" for name, value in about.items() if name != "devices")
+        yield from (f"  device        {_sentence(one)}" for one in about["devices"])
+        if not about["devices"]:
             yield "  no device is registered"
 
 

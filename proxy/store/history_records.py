@@ -189,6 +189,10 @@ def sign_of_device(device_id: str) -> bytes:
     return _device(device_id)
 
 
+def sign_of_conversation(conversation: str) -> bytes:
+    return _text(conversation.removeprefix(_PEER))
+
+
 def _places(records: bytes) -> Iterator[tuple[int, int, int]]:
     """Of each record that is whole: where it begins, where its members begin with their length, and its end."""
     place, end = 0, len(records)

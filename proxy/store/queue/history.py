@@ -6,7 +6,7 @@ So an account's are found in one of many buckets and among the new ones, a messa
 together shares a stream's entry, heads, and what can be deflated: each note by itself would take twice the room.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -33,6 +33,10 @@ from proxy.store.records import UnreadableRecord
 from proxy.store.scripts import Argument, Command, ask, ask_now, script
 
 _PAGE = 1000  # entries that the store hands out at once, in some milliseconds
+_PAGES_WITH_SIGN = 50  # of a stream: 256 MiB of history are three of them in each
+_SMALL_PAGE = 20  # entries of some ten to a hundred notes, each of which is read
+_PAGES_WITHOUT = 400  # of all streams together, for about a second
+_FILED_WITHIN = timedelta(days=1)  # mostly within minutes
 _FILED_TOGETHER = 128 * 1024  # bytes: about 1,700 notes, for two or three milliseconds
 _FILED_AFTER = timedelta(minutes=10)  # what is fewer waits so long for more: what is filed together takes less room
 _FILED_AT_ONCE = 500_000  # entries; what is left waits for another minute
@@ -68,6 +72,33 @@ class RedisHistory:
         """Of all accounts whose device has this id."""
         return [one for one in self._all(app, since, sign_of_device(device_id)) if one.note.device_id == device_id]
 
+    def latest(
+        self,
+        app: str,
+        since: datetime,
+        until: datetime | None,
+        sign: bytes,
+        is_meant: Callable[[Noted], bool],
+        most: int,
+    ) -> tuple[list[Noted], bool]:
+        """The latest `most` that are meant, of entries with `sign` in them, the oldest first; and whether that is all
+        there is. Of what has no sign a share of the history is looked at, the newest of each stream.
+
+        `until`: what was filed a day later, because no worker ran, is not found.
+        """
+        last = "+" if until is None else str(to_ms(until + _FILED_WITHIN))
+        names = streams_of_history(self._store.layout, self._app_ids[app])
+        page, looked_at = (_PAGE, _PAGES_WITH_SIGN) if sign else (_SMALL_PAGE, max(_PAGES_WITHOUT // len(names), 1))
+        found, is_all = list[Noted](), True
+        for name in names:
+            pages = self._pages(name, since, last, page)
+            notes = (one for entries in islice(pages, looked_at) for one in _newest(entries, since, sign))
+            meant = list(islice(filter(is_meant, notes), most + 1))
+            is_all = is_all and len(meant) <= most and next(pages, None) is None
+            found += meant[:most]
+        in_order = _in_order(found)
+        return in_order[-most:], is_all and len(in_order) <= most
+
     def reaches_back_to(self, app: str) -> datetime | None:
         """When the oldest note was written; None where there is none."""
         names = streams_of_history(self._store.layout, self._app_ids[app])
@@ -81,13 +112,16 @@ class RedisHistory:
 
     def _newest_first(self, name: str, since: datetime, sign: bytes) -> Iterator[Noted]:
         """Page by page, of entries that have `sign` in them; what this program cannot read is left out."""
-        last, first = "+", str(to_ms(since))  # an entry is never older than its notes
+        for entries in self._pages(name, since, "+", _PAGE):
+            yield from _newest(entries, since, sign)
+
+    def _pages(self, name: str, since: datetime, last: str, size: int) -> Iterator[Sequence[_Stored]]:
+        first = str(to_ms(since))  # an entry is never older than its notes
         while True:
-            entries = self._page(("XREVRANGE", name, last, first, "COUNT", _PAGE))
-            for id_, fields in entries:
-                found = [one for one in _noted(id_, fields, sign) if one.at >= since]
-                yield from reversed(found)
-            if len(entries) < _PAGE:
+            entries = self._page(("XREVRANGE", name, last, first, "COUNT", size))
+            if entries:
+                yield entries
+            if len(entries) < size:
                 return
             last = f"({entries[-1][0].decode()}"
 
@@ -174,6 +208,11 @@ def streams_of_history(layout: Layout, app_id: str) -> list[str]:
         for shard in layout.all_shards
         for bucket in range(shard % step, BUCKETS, step)
     ]
+
+
+def _newest(entries: Sequence[_Stored], since: datetime, sign: bytes) -> Iterator[Noted]:
+    for id_, fields in entries:
+        yield from reversed([one for one in _noted(id_, fields, sign) if one.at >= since])
 
 
 def _in_order(newest_first: Iterable[Noted]) -> list[Noted]:

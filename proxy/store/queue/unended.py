@@ -22,10 +22,12 @@ _PAGE = 1000
 
 
 class RedisUnended:
-    """`lanes` are all of the settings. Every method raises StoreUnavailable."""
+    """`lanes` are all of the settings; of each stream, and of its retries, `most` records are read. Every method raises
+    StoreUnavailable.
+    """
 
-    def __init__(self, store: Store, lanes: Sequence[Lane]) -> None:
-        self._store, self._lanes = store, lanes
+    def __init__(self, store: Store, lanes: Sequence[Lane], most: int = MOST) -> None:
+        self._store, self._lanes, self._most = store, lanes, most
         self._words: dict[bytes, bytes | None] = {}
 
     def notes(self, app_id: str, now: datetime, is_meant: Callable[[Note], bool]) -> list[Noted]:
@@ -57,17 +59,18 @@ class RedisUnended:
                 yield from _of_job(record, from_ms(int(float(due_ms))), Reason.WAITS_FOR_TRY, why, 0)
 
     def _entries(self, stream: str) -> Iterator[Any]:
-        first, left = "-", MOST
+        first, left = "-", self._most
         while left > 0:
-            entries = self._answer(("XRANGE", stream, first, "+", "COUNT", _PAGE))
+            entries = self._answer(("XRANGE", stream, first, "+", "COUNT", min(_PAGE, left)))
             yield from entries
             if len(entries) < _PAGE:
                 return
             first, left = f"({entries[-1][0].decode()}", left - _PAGE
 
     def _scored(self, name: str) -> Iterator[tuple[bytes, bytes]]:
-        for start in range(0, MOST, _PAGE):
-            found = self._answer(("ZRANGE", name, start, start + _PAGE - 1, "WITHSCORES"))
+        for start in range(0, self._most, _PAGE):
+            last = min(start + _PAGE, self._most) - 1
+            found = self._answer(("ZRANGE", name, start, last, "WITHSCORES"))
             yield from zip(found[::2], found[1::2], strict=True)
             if len(found) < 2 * _PAGE:
                 return

@@ -35,3 +35,8 @@ def share(part: int, other: int) -> str:
 def clock(when: datetime) -> str:
     """In UTC, as logs have it."""
     return when.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def precise(when: datetime) -> str:
+    """To the millisecond, as `app-proxy explain` has it."""
+    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S}.{when.microsecond // 1000:03d} UTC"

@@ -17,7 +17,7 @@ from proxy.domain.settlements import Bury, Finish, PlanEnd
 from proxy.domain.times import from_ms, to_ms
 from proxy.store import keys
 from proxy.store.connection import Store
-from proxy.store.history_records import BUCKETS, NotesOfMessage, bucket_of, record_of
+from proxy.store.history_records import BUCKETS, NotesOfMessage, bucket_of, record_of, sign_of_conversation
 from proxy.store.queue.history import HistorySweep, RedisHistory
 from proxy.store.queue.inbox import RedisInbox
 from proxy.store.queue.streams import RedisQueue
@@ -366,3 +366,39 @@ def test_a_message_between_two_people_takes_at_most_75_bytes(store_url: str, sto
     names = [name for name in streams(store, app_id) if name != LAYOUT.history_new(app_id, 0).encode()]
     used = int(sum(raw(store, "MEMORY", "USAGE", name, "SAMPLES", 0) for name in names))
     assert used / messages <= 75
+
+
+def latest(
+    store: Store, app_id: str, conversation: str = "", most: int = 9, until: datetime | None = None
+) -> tuple[list[str], bool]:
+    """The accounts of what is found, and whether that is all."""
+    sign = sign_of_conversation(conversation) if conversation else b""
+    found, is_all = history_of(store, app_id).latest(
+        "main", LONG_AGO, until, sign, lambda one: conversation in ("", one.note.conversation), most
+    )
+    return [one.note.account for one in found], is_all
+
+
+@pytest.mark.parametrize("is_filed", [False, True])
+def test_those_of_a_conversation_and_of_a_time_are_found_the_latest_first(
+    store_url: str, store: Store, app_id: str, is_filed: bool
+) -> None:
+    for n in range(6):
+        in_group = {"conversation": "topic:7"} if n % 2 else {}
+        written(store_url, app_id, note(f"user-{n}", ended_at_ms=NOON_MS + n, pushed_at_ms=NOON_MS, **in_group))
+    if is_filed:
+        with_redis(store_url, lambda redis: file_all(redis, app_id))
+    assert latest(store, app_id) == ([f"user-{n}" for n in range(6)], True)
+    assert latest(store, app_id, "topic:7") == (["user-1", "user-3", "user-5"], True)
+    assert latest(store, app_id, "p2p:ann") == (["user-0", "user-2", "user-4"], True)
+    assert latest(store, app_id, "topic:8") == ([], True)
+    found, is_all = latest(store, app_id, most=2)
+    assert (len(found), is_all) == (2, False)
+    assert latest(store, app_id, until=NOON - 30 * DAY) == ([], True)
+
+
+def test_what_waits_is_looked_at_up_to_a_limit(store_url: str, store: Store, app_id: str) -> None:
+    lane = apns_lane(app_id)
+    with_redis(store_url, lambda redis: put_jobs(redis, lane, [job(lane, f"user-{n}") for n in range(5)]))
+    for most, expected in ((2, 2), (5, 5), (1000, 5)):
+        assert len(RedisUnended(store, [lane], most).notes(app_id, NOON, lambda _: True)) == expected
