@@ -2,7 +2,7 @@
 # Works with GNU make 3.81, as macOS has it.
 
 .PHONY: help run demo check test test-long lint types imports unit system trials servers chaos-short browser screenshots bench chaos soak soak-short attacks attacks-short fuzz fuzz-short openapi metrics-page capacity settings-page dist lock audit clean env
-.PHONY: tools packages sbom picture
+.PHONY: tools packages sbom picture release-check
 .DEFAULT_GOAL := help
 
 # A foreign PYTHONPATH would mix other packages into ours; without compiled files each worker of pytest makes the tests'
@@ -143,6 +143,9 @@ packages: env ## check image, compose file, chart and units with whatever tools 
 
 sbom: env ## write sbom.json, the bill of materials of what the service needs (CycloneDX 1.6)
 	@$(BIN)/python -I tools/sbom.py > .sbom.new && mv .sbom.new sbom.json
+
+release-check: env ## is this checkout a release? docs/releasing.md has the steps
+	@$(BIN)/python -I tools/release.py
 
 lock: ## write requirements.lock anew from pyproject.toml (needs uv; UPGRADE=1 takes the newest versions)
 	$(UV) pip compile pyproject.toml --group dev --universal --generate-hashes --python-version 3.11 --no-header \
