@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -22,6 +23,7 @@ from gunicorn.glogging import Logger  # type: ignore[import-untyped]  # noqa: E4
 
 from proxy.configuration import load_settings, taken_from_platform  # noqa: E402  after the folder is named
 from proxy.errors import BadSettings  # noqa: E402  after the folder is named
+from proxy.files import WatchedFiles  # noqa: E402  after the folder is named
 from proxy.garbage import look_for_cycles_seldom  # noqa: E402  after the folder is named
 from proxy.logs import configure_logs  # noqa: E402  after the folder is named
 from proxy.metric_files import sweep  # noqa: E402  after the folder is named
@@ -77,7 +79,10 @@ if Path("/dev/shm").is_dir():  # noqa: S108, gunicorn's heartbeat file must not 
 
 
 def when_ready(server: Any) -> None:
-    """SIGHUP reads the settings again. gunicorn would end with the first that is wrong; a running service goes on."""
+    """SIGHUP reads the settings again, and so does a file that they name and that changed.
+
+    gunicorn would end with the first that is wrong; a running service goes on.
+    """
     reload = server.reload
 
     def reload_what_is_right() -> None:
@@ -89,6 +94,16 @@ def when_ready(server: Any) -> None:
             reload()
 
     server.reload = reload_what_is_right
+    manage, files = server.manage_workers, WatchedFiles(_settings.files)
+
+    def manage_and_look() -> None:
+        """gunicorn does this once a second."""
+        if files.changed():
+            structlog.get_logger().info("files have changed: the settings are read again")
+            os.kill(os.getpid(), signal.SIGHUP)
+        manage()
+
+    server.manage_workers = manage_and_look
 
 
 def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001  the signature is gunicorn's

@@ -67,13 +67,19 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
     document = _read_document(path)
     origins, faults = _override(document, environ)
     origins |= _fill_from_platform(document, environ)
-    try:
-        settings = Settings.model_validate(document, context={"folder": path.parent, "environ": environ})
-    except ValidationError as error:
-        raise BadSettings(faults + fault_lines(error, Settings, origins)) from None
-    if faults:
-        raise BadSettings(faults)
-    return settings
+
+    def read() -> Settings:
+        files = set[Path]()
+        try:
+            context = {"folder": path.parent, "environ": environ, "files": files}
+            settings = Settings.model_validate(document, context=context)
+        except ValidationError as error:
+            raise BadSettings(faults + fault_lines(error, Settings, origins)) from None
+        if faults:
+            raise BadSettings(faults)
+        return settings.came_from(files, read)
+
+    return read()
 
 
 def taken_from_platform(path: Path | None = None, environ: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -6,7 +6,7 @@ Every file made here is readable by its owner alone.
 import fcntl
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -86,3 +86,31 @@ def try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+class WatchedFiles:
+    """Says that files have changed, once they have been still from one look to the next: none is then half written."""
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self._paths = sorted(paths)
+        self._known = self._seen = self._stamps()
+
+    def changed(self) -> bool:
+        """Look. True once for each change; call it once a second or so."""
+        before, self._seen = self._seen, self._stamps()
+        if self._seen == self._known or self._seen != before:
+            return False
+        self._known = self._seen
+        return True
+
+    def _stamps(self) -> list[object]:
+        return [_stamp(path) for path in self._paths]
+
+
+def _stamp(path: Path) -> object:
+    """None: there is no such file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -28,6 +28,7 @@ class TransportFactory:
     limits: Limits
     on_event: Callable[[str], None]
     _apns: dict[_Identity, Http2Transport] = field(default_factory=dict)
+    _former: list[Http2Transport] = field(default_factory=list)
     _http1: list[Http1Transport] = field(default_factory=list)
 
     def apns(self, section: ApnsSettings, environment: ApnsEnvironment) -> Http2Transport:
@@ -42,6 +43,11 @@ class TransportFactory:
         if identity not in self._apns:
             self._apns[identity] = Http2Transport(identity.route, self.limits, self.on_event)
         return self._apns[identity]
+
+    def open_anew(self) -> None:
+        """Those to APNs that are asked for from now on: libcurl keeps what a file of authorities said."""
+        self._former += self._apns.values()
+        self._apns.clear()
 
     def mipush(self, section: MipushSettings) -> Http1Transport:
         """One per section."""
@@ -70,7 +76,7 @@ class TransportFactory:
         return transport
 
     async def aclose(self) -> None:
-        for http2 in self._apns.values():
+        for http2 in (*self._apns.values(), *self._former):
             await http2.aclose()
         for http1 in self._http1:
             await http1.aclose()

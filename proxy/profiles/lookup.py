@@ -68,6 +68,10 @@ class ProfileLookup:
         self._kept = _Kept(most_kept, most_bytes)
         self._asked: dict[Question, asyncio.Task[Profile]] = {}
 
+    def use(self, wire: ProfileWire) -> None:
+        """From now on: a secret has changed."""
+        self._wire = wire
+
     def known(self, question: Question) -> Profile | None:
         """None: only `ask` can tell."""
         profile = self._kept.get(question, self._clock())

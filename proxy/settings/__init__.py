@@ -6,6 +6,7 @@ when absent), and `environ`, where `{ env = ... }` looks (the process's when abs
 """
 
 from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, model_validator
 
 from proxy.settings.channels import ChannelSettings, HttpSettings, ProfileSettings
 from proxy.settings.console import ConsoleSettings
@@ -506,7 +507,14 @@ class LogSettings(Section):
 
 
 class Settings(Section):
-    """The whole configuration. `configuration.load_settings` builds it from the file and the environment."""
+    """The whole configuration. `configuration.load_settings` builds it from the file and the environment.
+
+    `files`: those that its values name and that were read for it. `read_again`: the same configuration with what they
+    say now; raises BadSettings.
+    """
+
+    _files: frozenset[Path] = PrivateAttr(frozenset())
+    _read_again: "Callable[[], Settings] | None" = PrivateAttr(None)
 
     server: ServerSettings = ServerSettings()
     store: StoreSettings = StoreSettings()
@@ -521,6 +529,17 @@ class Settings(Section):
     relay: RelaySettings = RelaySettings()
     console: ConsoleSettings = Field(default={}, validate_default=True)  # so that its file lies in the settings' folder
     logs: LogSettings = LogSettings()
+
+    def came_from(self, files: Iterable[Path], read_again: "Callable[[], Settings]") -> "Settings":
+        self._files, self._read_again = frozenset(files), read_again
+        return self
+
+    @property
+    def files(self) -> frozenset[Path]:
+        return self._files
+
+    def read_again(self) -> "Settings":
+        return self._read_again() if self._read_again else self
 
     @cached_property
     def origins_of(self) -> dict[str, frozenset[str]]:

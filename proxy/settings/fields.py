@@ -47,7 +47,7 @@ def _follow(value: object, info: ValidationInfo) -> object:
     """Follow `{ file = ... }` and `{ env = ... }` to the text; whatever else is left to the type check."""
     match value:
         case {"file": str(path), **rest} if not rest:
-            return read_text(rooted(path, info))
+            return read_text(_to_read(path, info))
         case {"env": str(name), **rest} if not rest:
             environ: Mapping[str, str] = (info.context or {}).get("environ", os.environ)
             if name not in environ:
@@ -72,7 +72,7 @@ class FileSecret(SecretStr):
 def follow_to_file(value: object, info: ValidationInfo) -> object:
     match value:
         case {"file": str(path), **rest} if not rest:
-            return FileSecret(rooted(path, info))
+            return FileSecret(_to_read(path, info))
         case _:
             return _follow(value, info)
 
@@ -89,6 +89,14 @@ def rooted(path: str | Path, info: ValidationInfo) -> Path:
     if "-----BEGIN" in str(path) or "\n" in str(path):
         raise ValueError("expected the path of a file, not its content")
     return Path((info.context or {}).get("folder", "."), Path(path).expanduser())
+
+
+def _to_read(path: str | Path, info: ValidationInfo) -> Path:
+    """The same, of a file that is read: noted in the context's `files`, where it has that set."""
+    found = rooted(path, info)
+    if (files := (info.context or {}).get("files")) is not None:
+        files.add(found)
+    return found
 
 
 def not_empty(value: SecretStr) -> SecretStr:
@@ -255,7 +263,7 @@ def _origin(value: str) -> str:
 
 
 def _readable(path: Path, info: ValidationInfo) -> Path:
-    path = rooted(path, info)
+    path = _to_read(path, info)
     if not path.is_file() or not os.access(path, os.R_OK):
         raise ValueError(f"no readable file at {path}")
     return path
@@ -279,7 +287,9 @@ Name = Annotated[
     str, written_as(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}", "1 to 32 letters, digits, - and _, no - or _ first")
 ]
 AppleId = Annotated[
-    str, written_as(r"[A-Z0-9]{10}", "ten capital letters and digits as Apple shows them, like ABCDE12345")
+    str,
+    written_as(r"[A-Z0-9]{10}", "ten capital letters and digits as Apple shows them, like ABCDE12345"),
+    BeforeValidator(_follow),
 ]
 # so long that a push has room for the rest
 ClickAddress = Annotated[str, written_as(r"[!-~]{0,1024}", "at most 1024 ASCII characters without a space")]

@@ -107,6 +107,10 @@ def log_store(setting: str, at: str, error: str) -> None:
         log.info("the store answers again", setting=setting, at=at)
 
 
+def log_fault_in_files(why: str) -> None:
+    log.error("what changed in a file cannot be used, and what was in use stays", why=why)
+
+
 def identity_of(settings: Settings) -> StoreIdentity:
     folder = settings.store.spool_dir  # the one place of this machine that is said to outlive us
     file = folder / "known-store" if folder else None

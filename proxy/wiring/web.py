@@ -28,6 +28,7 @@ from proxy.domain.service_state import BreakerRules
 from proxy.domain.times import TOLERATED_SKEW
 from proxy.domain.webhooks import Webhook
 from proxy.errors import SpoolRefused, StoreUnavailable
+from proxy.files import WatchedFiles
 from proxy.metrics import history_lost_total, keys_fetched, token_echoes_total, webhooks_full_total
 from proxy.mimc.bare_body import without_authentication
 from proxy.mimc.client import TokenClient
@@ -60,6 +61,7 @@ from proxy.store.users.blocks import RedisBlocks
 from proxy.store.users.preferences import RedisPreferences
 from proxy.store.users.presence import RedisPresence
 from proxy.store.users.unread import RedisUnread
+from proxy.usecases.changed_files import ChangedFiles
 from proxy.usecases.copy_callback import Copying
 from proxy.usecases.guarded_mimc import GuardedTokens, MimcGuard
 from proxy.usecases.monitor_clock import ClockedTokens
@@ -183,7 +185,7 @@ def web_services(settings: Settings) -> Services:
                     spool.spool if spool else None,
                     clock.now,
                 ),
-                risks_of(settings),
+                _notes_of(settings),
             )
         ),
         now=utc_now,
@@ -202,6 +204,17 @@ def web_services(settings: Settings) -> Services:
         copying=_copying(settings),
         console=_console(settings, store, lanes),
     )
+
+
+def _notes_of(settings: Settings) -> Callable[[], dict[str, str]]:
+    """gunicorn's master has the web begin anew where files have changed; what it cannot use is told here."""
+    risks, files = risks_of(settings), ChangedFiles(WatchedFiles(settings.files), settings.read_again)
+
+    def notes() -> dict[str, str]:
+        files.look()
+        return {**risks, **files.details()}
+
+    return notes
 
 
 def _inbox(settings: Settings, store: Store, writes: CountedWrites) -> RedisInbox:

@@ -1,14 +1,16 @@
 """From Settings to a worker."""
 
+import asyncio
 import os
 import platform
 import random
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -30,8 +32,10 @@ from proxy.domain.lanes import Callbacks, Lane, Route, Source
 from proxy.domain.settlements import Settlement, SettleResult
 from proxy.domain.transfers import Response
 from proxy.domain.webhooks import lane_of_webhook
+from proxy.files import WatchedFiles
 from proxy.garbage import look_for_cycles_seldom
 from proxy.metrics import connection_events_total, exposition, lost_details, profile_answers_total
+from proxy.ports import Transport
 from proxy.profiles.lookup import ProfileLookup
 from proxy.profiles.wire import ProfileWire
 from proxy.settings import (
@@ -61,6 +65,7 @@ from proxy.store.server.figures import FiguresKeeper
 from proxy.store.server.identity import AsyncIdentityMonitor
 from proxy.store.server.worker_states import WorkerStates
 from proxy.store.server.writes import CountedWrites
+from proxy.usecases.changed_files import ChangedFiles
 from proxy.usecases.monitor_clock import ClockMonitor
 from proxy.usecases.monitor_quota import QuotaListener
 from proxy.wiring.common import (
@@ -70,11 +75,13 @@ from proxy.wiring.common import (
     identity_of,
     is_on,
     lanes_of,
+    log_fault_in_files,
     log_held,
     log_loss,
     quota_monitor,
     removal_guard_of,
     risks_of,
+    utc_now,
 )
 from proxy.wiring.messages import preview_of, reading_of_app, vocabulary_of
 from proxy.worker.consumer import SettleCall, StreamConsumer
@@ -94,12 +101,14 @@ from proxy.worker.process import Worker
 from proxy.worker.readiness import Readiness
 from proxy.worker.store_monitor import StoreMonitor
 from proxy.worker.store_outage import StoreOutage
+from proxy.worker.tasks import cancel_all
 from proxy.worker.turns import Turns
 from proxy.worker.withdrawals import PlanWithdrawals
 
 log = structlog.get_logger()
 _LONGEST_BLOCK = timedelta(seconds=2)
 _WAITING_PER_CONNECTION = 4  # callbacks of a webhook, so that no connection waits for a claim
+_LOOK_AT_FILES_S = 1.0
 _STORE_TIMEOUT_S = 5.0  # above the longest blocking read
 # plans are short and wait for the store: enough to keep it busy, few enough to share it
 _PLANS_IN_FLIGHT, _OF_FLOODS = 128, 64
@@ -107,7 +116,7 @@ _PLANS_IN_FLIGHT, _OF_FLOODS = 128, 64
 
 async def run_worker(settings: Settings) -> None:
     """Work until SIGTERM; the operator's listener answers once it has begun."""
-    worker = build_worker(settings)
+    worker, changed = build_worker(settings)
     look_for_cycles_seldom()
     for setting, risk in risks_of(settings).items():
         log.warning("a setting that Xiaomi expects is missing", setting=setting, risk=risk)
@@ -119,9 +128,18 @@ async def run_worker(settings: Settings) -> None:
 
     def details() -> tuple[bool, dict[str, str]]:
         is_ready, sentences = worker.readiness.details()
-        return is_ready, {**sentences, **lost_details()}
+        return is_ready, {**sentences, **changed.details(), **lost_details()}
 
-    await worker.run(ready)
+    async def follow() -> None:
+        while True:
+            await asyncio.sleep(_LOOK_AT_FILES_S)
+            changed.look()
+
+    following = asyncio.create_task(follow())
+    try:
+        await worker.run(ready)
+    finally:
+        await cancel_all([following])
 
 
 @dataclass(frozen=True)
@@ -157,8 +175,11 @@ class _Shared:
         )
 
 
-def build_worker(settings: Settings) -> Worker:
-    """One worker instance: a plan per appId, a lane worker per lane. Call it on the running event loop."""
+def build_worker(settings: Settings) -> tuple[Worker, ChangedFiles]:
+    """One worker instance: a plan per appId, a lane worker per lane. Call it on the running event loop.
+
+    And what gives its lanes the keys and secrets of files that change.
+    """
     relay = settings.relay
     url, app_ids = settings.store.url.get_secret_value(), app_ids_of(settings)
     redis = async_redis(
@@ -215,10 +236,13 @@ def build_worker(settings: Settings) -> Worker:
         await redis.aclose()
 
     lanes = [_lane_worker(lane, shared) for lane in lanes_of(settings)]
-    return Worker(
-        plans=[_plan_worker(app_id, shared, lanes) for app_id in sorted(set(app_ids.values()))],
+    profiles = {app_id: _profiles(app_id, shared) for app_id in app_ids.values()}
+    webhooks = [_webhook_worker(section, shared) for section in settings.webhooks]
+    taking = _Taking(shared, lanes, webhooks, profiles, {lane.lane: _in_files(lane.lane, settings) for lane in lanes})
+    worker = Worker(
+        plans=[_plan_worker(app_id, shared, lanes, profiles[app_id]) for app_id in sorted(set(app_ids.values()))],
         lanes=lanes,
-        webhooks=[_webhook_worker(section, shared) for section in settings.webhooks],
+        webhooks=webhooks,
         queue=shared.queue,
         lane_states=shared.lane_states,
         leases=shared.leases,
@@ -239,9 +263,64 @@ def build_worker(settings: Settings) -> Worker:
         drain=relay.drain,
         close=close,
     )
+    return worker, ChangedFiles(WatchedFiles(settings.files), taking.take, log_fault_in_files)
 
 
-def _plan_worker(app_id: str, shared: _Shared, lanes: Sequence[LaneWorker]) -> PlanWorker:
+@dataclass
+class _Taking:
+    """What the files say goes into use, whole or not at all. `known`: what each lane's section said last."""
+
+    shared: _Shared
+    lanes: Sequence[LaneWorker]
+    webhooks: Sequence[WebhookWorker]
+    profiles: Mapping[str, ProfileLookup | None]
+    known: dict[Lane, tuple[object, ...]]
+
+    def take(self) -> None:
+        """Raises BadSettings and OSError."""
+        settings = self.shared.settings.read_again()
+        shared = replace(self.shared, settings=settings)
+        found = {lane.lane: _in_files(lane.lane, settings) for lane in self.lanes}
+        changed = [lane for lane in self.lanes if found[lane.lane] != self.known[lane.lane]]
+        for lane in changed:
+            _refuse_no_key(lane.lane, settings)
+        authorities = [found[lane.lane][-1] != self.known[lane.lane][-1] for lane in changed]
+        if any(authorities):
+            shared.transports.open_anew()
+        made = [
+            _channel(lane.lane, settings.apps[lane.lane.app], shared, None if is_new else lane.channel.transport)
+            for lane, is_new in zip(changed, authorities, strict=True)
+        ]
+        for lane, channel in zip(changed, made, strict=True):
+            lane.use(channel)
+        for webhook, section in zip(self.webhooks, settings.webhooks, strict=True):
+            webhook.use(WebhookWire(section))
+        for app in settings.apps.values():
+            if app.profiles and (lookup := self.profiles[app.app_id]):
+                lookup.use(ProfileWire(app.profiles))
+        self.known = found
+        log.info("files have changed, and are in use", lanes=[f"{it.lane.app}/{it.lane.channel}" for it in changed])
+
+
+def _refuse_no_key(lane: Lane, settings: Settings) -> None:
+    """Raises BadSettings where Apple's key, which is only read where a push needs it, signs nothing."""
+    section = settings.apps[lane.app].channels[platform_of(lane.channel)]
+    if isinstance(section, ApnsSettings):
+        key = section.key_for(sandbox=lane.channel == APNS_SANDBOX)
+        sign_provider_token(key.file.read_bytes(), key.id, section.team_id, utc_now())
+
+
+def _in_files(lane: Lane, settings: Settings) -> tuple[object, ...]:
+    """All that a lane's channel is made from: its section, Apple's key, and last the authorities."""
+    section = settings.apps[lane.app].channels[platform_of(lane.channel)]
+    key = section.key_for(sandbox=lane.channel == APNS_SANDBOX) if isinstance(section, ApnsSettings) else None
+    ca_file: Path | None = getattr(section, "ca_file", None)
+    return section, key and key.file.read_bytes(), ca_file and ca_file.read_bytes()
+
+
+def _plan_worker(
+    app_id: str, shared: _Shared, lanes: Sequence[LaneWorker], profiles: ProfileLookup | None
+) -> PlanWorker:
     observer = RelayObserver(app_id, outage=shared.outage)
 
     def settle(settlements: Sequence[Settlement]) -> Awaitable[SettleResult]:
@@ -261,7 +340,7 @@ def _plan_worker(app_id: str, shared: _Shared, lanes: Sequence[LaneWorker]) -> P
         alert_ttl=shared.settings.relay.alert_ttl,
         now=shared.clock.now,
         withdrawals=_withdrawals(app_id, shared, routes),
-        profiles=_profiles(app_id, shared),
+        profiles=profiles,
         turns=shared.turns,
     )
 
@@ -407,8 +486,9 @@ def _route(lane: Lane, settings: Settings) -> Route:
     return Route(lane, section.by_account, preview_of(lane, settings))
 
 
-def _channel(lane: Lane, app: AppSettings, shared: _Shared) -> Channel:
-    return replace(_channel_that_sends(lane, app, shared), delivery=delivery_of(app))
+def _channel(lane: Lane, app: AppSettings, shared: _Shared, transport: Transport | None = None) -> Channel:
+    """`transport`: one that is open, for a channel with another secret."""
+    return replace(_channel_that_sends(lane, app, shared, transport), delivery=delivery_of(app))
 
 
 def delivery_of(app: AppSettings) -> Delivery:
@@ -416,14 +496,14 @@ def delivery_of(app: AppSettings) -> Delivery:
     return Delivery(others[app.delivery], app.delivery_share)
 
 
-def _channel_that_sends(lane: Lane, app: AppSettings, shared: _Shared) -> Channel:
+def _channel_that_sends(lane: Lane, app: AppSettings, shared: _Shared, transport: Transport | None) -> Channel:
     match app.channels[platform_of(lane.channel)]:
         case ApnsSettings() as section:
             return _apns(lane, section, shared)
         case MipushSettings() as section:
-            return _mipush(lane, section, shared)
+            return _mipush(lane, section, shared, transport)
         case HttpSettings() as section:
-            return _http(lane, section, shared)
+            return _http(lane, section, shared, transport)
     raise LookupError(lane.channel)
 
 
@@ -452,11 +532,11 @@ def _apns(lane: Lane, section: ApnsSettings, shared: _Shared) -> Channel:
     )
 
 
-def _mipush(lane: Lane, section: MipushSettings, shared: _Shared) -> Channel:
+def _mipush(lane: Lane, section: MipushSettings, shared: _Shared, transport: Transport | None) -> Channel:
     return Channel(
         _route(lane, shared.settings),
         MipushWire(section, vocabulary_of(shared.settings.apps[lane.app].messages), lane.app),
-        shared.transports.mipush(section),
+        transport or shared.transports.mipush(section),
         FixedAuthorization(mipush_authorization(section)),
         replaces=_replaces(lane, shared.settings),
         withdraws=shared.settings.alerts.withdraw,
@@ -464,11 +544,11 @@ def _mipush(lane: Lane, section: MipushSettings, shared: _Shared) -> Channel:
     )
 
 
-def _http(lane: Lane, section: HttpSettings, shared: _Shared) -> Channel:
+def _http(lane: Lane, section: HttpSettings, shared: _Shared, transport: Transport | None) -> Channel:
     return Channel(
         _route(lane, shared.settings),
         HttpWire(section, vocabulary_of(shared.settings.apps[lane.app].messages)),
-        shared.transports.http(section),
+        transport or shared.transports.http(section),
         FixedAuthorization(""),  # each request has a signature of its own
         replaces=_replaces(lane, shared.settings),
         withdraws=shared.settings.alerts.withdraw,

@@ -78,10 +78,11 @@ class Channel:
 
 @dataclass(frozen=True)
 class Room:
-    """For jobs that are being planned: so many in flight, and of these so many on the wire."""
+    """For jobs that are being planned: so many in flight, and of these so many on the wire of `channel`."""
 
     jobs: int
     places: int
+    channel: Channel
 
 
 class LaneWorker:
@@ -121,6 +122,14 @@ class LaneWorker:
         self._is_closing = False
         self._progress_at = clock()
         self._trouble = ""  # why the last request, or the last look-up, failed
+
+    def use(self, channel: Channel) -> None:
+        """From now on: the lane's key or secret has changed. What is on the wire ends there, and its answer counts."""
+        self._channel, self._wire, self._transport = channel, channel.wire, channel.transport
+
+    @property
+    def channel(self) -> Channel:
+        return self._channel
 
     # claiming
 
@@ -181,16 +190,16 @@ class LaneWorker:
     def admit(self, most: int) -> Room:
         """Room for jobs that are being planned. `take` must follow, or `give_back`."""
         if self._is_closing or self._control.is_paused:
-            return Room(0, 0)
+            return Room(0, 0, self._channel)
         jobs = self.consumer.admit(most)
         # alerts that replace each other wait for their conversation first
         places = 0 if self._channel.replaces or self._waiting else self._transport.reserve_free(jobs)
-        return Room(jobs, places)
+        return Room(jobs, places, self._channel)
 
     def give_back(self, room: Room) -> None:
         """Nothing is known to have been claimed for it."""
         self.consumer.claimed([], room.jobs, 0.0)
-        self._transport.give_back(room.places)
+        room.channel.transport.give_back(room.places)
 
     def take(self, room: Room, claimed: Sequence[ClaimedJob | Entry], since: float) -> list[ClaimedJob]:
         """What was claimed as it was appended, after `since` (monotonic); `hand_over` must follow."""
@@ -206,9 +215,9 @@ class LaneWorker:
         try:
             if batches := batches_of(going, self._wire):
                 in_order = [destinations[one.job.id] for batch in batches for one in batch.jobs]
-                used = await self._send_next(batches, LaneRead(in_order, is_paused=False))
+                used = await self._send_next(batches, room.channel, LaneRead(in_order, is_paused=False))
         finally:
-            self._transport.give_back(room.places - used)
+            room.channel.transport.give_back(room.places - used)
         sent = {one.entry_id for one in going}
         self._waiting.put(batches_of([one for one in jobs if one.entry_id not in sent], self._wire))
 
@@ -225,22 +234,23 @@ class LaneWorker:
             if self._control.is_paused or not self._waiting:
                 self._put_back(self._waiting.take(len(self._waiting)))
                 continue
-            places, used = await self._transport.reserve(len(self._waiting)), 0
+            channel = self._channel  # another may be in use once it has places
+            places, used = await channel.transport.reserve(len(self._waiting)), 0
             try:
                 if not self._control.is_paused:
-                    used = await self._send_next(self._waiting.take(places))
+                    used = await self._send_next(self._waiting.take(places), channel)
             finally:
-                self._transport.give_back(places - used)
+                channel.transport.give_back(places - used)
             if self._channel.replaces:
                 self._make_room()
 
-    async def _send_next(self, batches: Sequence[Batch], looked_up: LaneRead | None = None) -> int:
+    async def _send_next(self, batches: Sequence[Batch], channel: Channel, looked_up: LaneRead | None = None) -> int:
         """Returns how many requests were sent. `looked_up` says where the jobs of these batches go, in order."""
         try:
-            authorization = await self._channel.authorization.current()  # first: what is prepared must be sent
+            authorization = await channel.authorization.current()  # first: what is prepared must be sent
             prepared = await self._prepare(batches, looked_up)
         except RedisError as error:
-            return await self._after_store_error(batches, error)
+            return await self._after_store_error(batches, channel, error)
         except Exception as error:  # noqa: BLE001  one that escapes a job makes it a dead letter, and the loop goes on
             self._bury([claimed for batch in batches for claimed in batch.jobs], error)
             return 0
@@ -249,15 +259,15 @@ class LaneWorker:
         sent = 0
         for place, (batch, addressed) in enumerate(prepared):
             await self._turns.after(place)
-            sent += self._send(batch, addressed, authorization)
+            sent += self._send(batch, addressed, channel, authorization)
         return sent
 
-    async def _after_store_error(self, batches: Sequence[Batch], error: RedisError) -> int:
+    async def _after_store_error(self, batches: Sequence[Batch], channel: Channel, error: RedisError) -> int:
         """A store in trouble is waited for with the jobs in hand; a job that it cannot serve is left for later."""
         self._trouble = f"store: {type(error).__name__}"
         if is_one_nodes(error):
             if len(batches) > 1:
-                return sum([await self._send_next([batch]) for batch in batches])
+                return sum([await self._send_next([batch], channel) for batch in batches])
             self._observer.store.failed(error)
             self._put_later(batches)
             return 0
@@ -267,7 +277,7 @@ class LaneWorker:
             await asyncio.sleep(_STORE_AWAY_S)
             return 0
         if len(batches) > 1:  # each by itself: one of them is the cause
-            return sum([await self._send_next([batch]) for batch in batches])
+            return sum([await self._send_next([batch], channel) for batch in batches])
         self._leave([id_ for batch in batches for id_ in batch.entry_ids], self._trouble)
         return 0
 
@@ -372,17 +382,23 @@ class LaneWorker:
         return {claimed.entry_id: push for claimed, push in acquired.ready}
 
     def _send(
-        self, batch: Batch, addressed: tuple[Addressed, ...], authorization: str, *, is_probe: bool = False
+        self,
+        batch: Batch,
+        addressed: tuple[Addressed, ...],
+        channel: Channel,
+        authorization: str,
+        *,
+        is_probe: bool = False,
     ) -> bool:
         now = self._now()
         sent = Sent(batch, addressed, authorization, now, self._clock(), is_probe)
         try:
-            request = self._wire.build([push for _, push in addressed], authorization, now)
+            request = channel.wire.build([push for _, push in addressed], authorization, now)
         except Exception as error:  # noqa: BLE001  see _send_next
             self._heard(sent, error)
             return False
         self._under_way += 1
-        future = self._transport.send(request, self.consumer.leave_by(sent.entry_ids))
+        future = channel.transport.send(request, self.consumer.leave_by(sent.entry_ids))
         future.add_done_callback(lambda done: self._came_back(sent, done))
         return True
 
@@ -633,18 +649,19 @@ class LaneWorker:
                     return True
 
     async def _sent_as_probe(self, batch: Batch) -> bool:
-        places, used = await self._transport.reserve(1), 0
+        channel = self._channel
+        places, used = await channel.transport.reserve(1), 0
         try:
-            authorization = await self._channel.authorization.current()
+            authorization = await channel.authorization.current()
             for whole, addressed in await self._prepare([batch]):
-                used += self._send(whole, addressed, authorization, is_probe=True)
+                used += self._send(whole, addressed, channel, authorization, is_probe=True)
         except RedisError as error:
             self._trouble = f"store: {type(error).__name__}"
             self._put_back([batch])
         except Exception as error:  # noqa: BLE001  see above
             self._bury(batch.jobs, error)
         finally:
-            self._transport.give_back(places - used)
+            channel.transport.give_back(places - used)
         return used > 0
 
     # ending and reporting

@@ -71,6 +71,10 @@ class WebhookWorker:
         self._progress_at, self._expired_at = clock(), clock()
         self._trouble = ""
 
+    def use(self, wire: WebhookWire) -> None:
+        """From now on: a secret has changed."""
+        self._wire = wire
+
     # claiming
 
     async def claim(self) -> None:

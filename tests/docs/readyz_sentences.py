@@ -18,6 +18,7 @@ SPEAKERS = {
     "proxy/spool/health.py": {"check", "_sentence"},
     "proxy/metrics.py": {"lost_details"},
     "proxy/worker/readiness.py": {"details"},
+    "proxy/usecases/changed_files.py": {"details"},
     "proxy/settings/__init__.py": {"risks"},
     "proxy/wiring/common.py": {"risks_of"},
 }

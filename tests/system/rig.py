@@ -180,7 +180,7 @@ class Rig:
         self.logs.mkdir(parents=True)
         self.temporary.mkdir()
         for app_id in (MAIN, OTHER):
-            self.secret("p8 key", _write_key(self.folder / f"{SECTION[app_id]}.p8"))
+            self.secret("p8 key", write_key(self.folder / f"{SECTION[app_id]}.p8"))
         self.store = self.start_store()
         for name, process in [(name, self._start_emulator(name)) for name in self._emulators]:
             self.facts[name] = self.wait(partial(_announced, process), f"the emulated {name}")
@@ -371,6 +371,12 @@ class Rig:
     def readiness(self) -> dict[str, str]:
         """What /readyz tells the operator, or told less than a second ago: wait for what has changed."""
         told: dict[str, str] = self.http.get(f"{self.operator}/readyz", timeout=10).json()["data"]
+        return told
+
+    def worker_readiness(self, worker: Process) -> dict[str, str]:
+        """What a worker says on its own /readyz."""
+        address = worker.facts["metrics"].removesuffix("/metrics") + "/readyz"
+        told: dict[str, str] = self.http.get(address, timeout=10).json()["data"]
         return told
 
     @property
@@ -573,7 +579,7 @@ def _settings_secrets() -> dict[str, str]:
     return found
 
 
-def _write_key(path: Path) -> str:
+def write_key(path: Path) -> str:
     """Returns a line of it."""
     key = ec.generate_private_key(ec.SECP256R1())
     encoding, kind = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8

@@ -9,7 +9,7 @@ from tests.web.world import MemoryState, app_section, mipush_section, settings
 
 def test_a_section_without_channel_and_template_is_ready_and_named_with_the_dates() -> None:
     notes = risks_of(settings({"main": app_section(mipush=mipush_section())}))
-    health = NotedHealth(MemoryState(), notes).check()
+    health = NotedHealth(MemoryState(), lambda: notes).check()
     assert health.ready
     assert "store" in health.details
     assert re.search("2023-02-01.*2026-08-01", health.details["apps.main.mipush.channel_id"])

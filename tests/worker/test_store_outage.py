@@ -45,7 +45,7 @@ def test_an_outage_is_told_once_and_ends_when_all_that_noticed_it_are_served_aga
 
 def test_all_loops_of_a_worker_say_together_which_store_is_away() -> None:
     async def scenario() -> None:
-        worker = build_worker(settings(store={"url": "redis://:hidden@127.0.0.1:1/0"}))
+        worker, _ = build_worker(settings(store={"url": "redis://:hidden@127.0.0.1:1/0"}))
         running = asyncio.create_task(worker.run())
         while worker.readiness.store_answers:  # by then all of its loops have asked
             await asyncio.sleep(0.05)
