@@ -1,11 +1,16 @@
 """What must be true of the pages themselves: short where they promise it, no dead link, no name that is gone."""
 
+import ast
+import json
 import re
 import shlex
+import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 import pytest
+import yaml  # type: ignore[import-untyped]  # PyYAML has no types
 
 from proxy.cli import cli
 from proxy.configuration import load_settings
@@ -33,6 +38,15 @@ _PLACE = re.compile(r"`((?:[a-z0-9_]+/)*(?:[a-z0-9_]+\.(?:py|toml)|[a-z0-9_]+/))
 _TEST = re.compile(r"`(test_[a-z0-9_]+)`")
 _DEFINED = re.compile(r"^def (test_[a-z0-9_]+)", re.MULTILINE)
 _METRIC = re.compile(r"\bapp_proxy_\w+")
+_INLINE_COMMAND = re.compile(r"`app-proxy ([a-z-]+(?: [a-z-]+)*)")
+_FENCED = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_READERS: dict[str, Callable[[str], object]] = {
+    "json": json.loads,
+    "toml": tomllib.loads,
+    "yaml": yaml.safe_load,
+    "python": ast.parse,
+}
+_UNREAD = {"", "sh", "sh until it shows", "text", "swift"}
 _SUFFIXES = re.compile(r"_(bucket|sum|count)$")
 
 
@@ -81,6 +95,28 @@ def test_each_command_of_a_page_is_one_that_the_command_line_knows(page: Path) -
             assert found, line
             command, words = found, words[1:]
         command.make_context(line, words)  # raises UsageError for an option that is gone
+
+
+@pytest.mark.parametrize("page", [it for it in PAGES if it.name != "CHANGELOG.md"], ids=str)  # which has old names, too
+def test_each_command_within_a_sentence_is_one_that_the_command_line_knows(page: Path) -> None:
+    for words in _INLINE_COMMAND.findall((ROOT / page).read_text()):
+        command: click.Command = cli
+        for word in words.split():
+            if isinstance(command, click.Group):
+                found = command.get_command(click.Context(command), word)
+                assert found, f"app-proxy {words}"
+                command = found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_each_block_of_code_is_well_formed(page: Path) -> None:
+    """JSON, TOML, YAML and Python are read; `sh` blocks are run by test_commands.py."""
+    text = (ROOT / page).read_text()
+    assert text.count("\n```") % 2 == 0, "a block is not closed"
+    for language, block in _FENCED.findall(text):
+        assert language in {*_READERS, *_UNREAD}, language
+        if reader := _READERS.get(language):
+            reader(block)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
