@@ -58,7 +58,7 @@ browser: env ## the console's pages in a real browser: clicks, barriers, three w
 
 screenshots: env ## write docs/console/*.png anew: each page of the console at three widths
 	@sh tools/find-chromium.sh && $(MAKE) --no-print-directory .browser/.complete && \
-	    PYTHONPATH=.browser $(BIN)/python -m tests.browser.screenshots
+	    PYTHONPATH=.browser $(BIN)/python -m tests.browser.screenshots $(PAGES)
 
 .browser/.complete: requirements-browser.lock | env
 	@rm -rf .browser

@@ -4,12 +4,12 @@ import re
 
 import pytest
 
-from proxy.web.console.blueprint import PAGES
+from tests.browser import screenshots
 from tests.browser.chromium import WIDTHS
 from tests.browser.screenshots import FOLDER, ROOT
 
 _LINK = re.compile(r"\(console/([\w-]+\.png)\)")
-EVERY = {f"{page}-{width}.png" for page in PAGES for width in WIDTHS}
+EVERY = {f"{page}-{width}.png" for page in screenshots.EVERY for width in WIDTHS}
 
 
 def test_each_page_has_a_picture_at_each_width() -> None:

@@ -61,7 +61,7 @@ class MessageView:
 
 @dataclass(frozen=True)
 class Row:
-    """One request: from `left` to `right`. `good` None: it had no answer. No token is in it."""
+    """One request: from `left` to `right`. `good` None: it had no answer, or one that is neither. No token is in it."""
 
     at: str
     left: str
@@ -186,7 +186,8 @@ def _to_mipush(entry: _Entry) -> Row:
     verb = "GET" if entry["kind"] == "quota" else "POST"
     phones = ", ".join(entry.get("shown_on") or entry.get("gone_from") or [])
     request = f"{verb} {entry['path']}" + (f" ({phones})" if phones else "")
-    good = entry["outcome"] == "accepted"
+    has_no_phone = entry.get("code") == 20301  # of this account: no failure, and nothing that was pushed
+    good = None if has_no_phone else entry["outcome"] == "accepted"
     return Row(_at(entry["monotonic_ms"]), "worker", "Mi Push", request, answer, good, _json(told) if told else "")
 
 
