@@ -182,6 +182,14 @@ clock_skew = Gauge(
     ["source"],
     multiprocess_mode="mostrecent",
 )
+key_since = Gauge(
+    "app_proxy_key_since_timestamp_seconds", "Since when Apple's key is as it is in its file, by setting", ["setting"]
+)
+certificate_ends = Gauge(
+    "app_proxy_certificate_end_timestamp_seconds",
+    "When a certificate ends: the last of a file, or the one that a server shows, by the setting that leads there",
+    ["setting"],
+)
 
 _REASONS = 120
 _seen_reasons: set[str] = set()

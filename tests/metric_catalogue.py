@@ -23,7 +23,9 @@ from tests.web.world import World
 
 PROGRAM = Path(__file__).resolve().parents[1] / "proxy"
 OF_THE_SCRAPE = {"up": frozenset({"job", "instance"})}  # what Prometheus adds by itself
-OPEN = frozenset({"app", "app_id", "backend", "issuer", "status", "job", "instance", "le"})  # not words of ours
+OPEN = frozenset(
+    {"app", "app_id", "backend", "issuer", "status", "job", "instance", "le", "setting"}
+)  # not words of ours
 ADDED = frozenset({"job", "instance"})
 _SELECTED = re.compile(r"\b(app_proxy_[\w:]+|up)\s*\{([^}]*)\}")
 _MATCHER = re.compile(r'(\w+)\s*(?:=~|!~|=|!=)\s*"([^"]*)"')

@@ -8,7 +8,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,7 @@ from proxy.store.server.figures import FiguresKeeper
 from proxy.store.server.identity import AsyncIdentityMonitor
 from proxy.store.server.worker_states import WorkerStates
 from proxy.store.server.writes import CountedWrites
+from proxy.usecases.ages import ends_in_files, keys_since, servers
 from proxy.usecases.changed_files import ChangedFiles
 from proxy.usecases.monitor_clock import ClockMonitor
 from proxy.usecases.monitor_quota import QuotaListener
@@ -92,6 +93,7 @@ from proxy.worker.event_loop_watchdog import EventLoopWatchdog
 from proxy.worker.figures import CountedFigures
 from proxy.worker.forwarding import WebhookWorker
 from proxy.worker.handover import HandOver
+from proxy.worker.key_ages import KeyAges
 from proxy.worker.lane_control import LaneControl
 from proxy.worker.leases import Leases
 from proxy.worker.observer import RelayObserver, hear_apns, hear_clock, hear_quota, hear_sandbox
@@ -109,6 +111,7 @@ log = structlog.get_logger()
 _LONGEST_BLOCK = timedelta(seconds=2)
 _WAITING_PER_CONNECTION = 4  # callbacks of a webhook, so that no connection waits for a claim
 _LOOK_AT_FILES_S = 1.0
+_TLS_TIMEOUT_S = 5.0
 _STORE_TIMEOUT_S = 5.0  # above the longest blocking read
 # plans are short and wait for the store: enough to keep it busy, few enough to share it
 _PLANS_IN_FLIGHT, _OF_FLOODS = 128, 64
@@ -135,11 +138,23 @@ async def run_worker(settings: Settings) -> None:
             await asyncio.sleep(_LOOK_AT_FILES_S)
             changed.look()
 
-    following = asyncio.create_task(follow())
+    following = [asyncio.create_task(follow()), asyncio.create_task(_key_ages(settings).follow())]
     try:
         await worker.run(ready)
     finally:
-        await cancel_all([following])
+        await cancel_all(following)
+
+
+def _key_ages(settings: Settings) -> KeyAges:
+    def keys() -> dict[str, datetime]:
+        return {setting: since for setting, _, since in keys_since(settings)}
+
+    def ends() -> dict[str, datetime]:
+        of_files = {setting: max(its) for setting, _, its in ends_in_files(settings) if its}
+        shown = {it.setting: end for it in servers(settings) if (end := it.end(_TLS_TIMEOUT_S))}
+        return of_files | shown
+
+    return KeyAges(keys, ends)
 
 
 @dataclass(frozen=True)

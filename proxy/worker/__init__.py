@@ -14,5 +14,6 @@ observer.py       the metrics and log lines of messages and jobs
 readiness.py      whether this worker works, and if not, why; operator.py: where it says so
 naming.py         messages that lack a name: each waits for its own
 withdrawals.py    READ and RECALL at work: which alerts they take back
+key_ages.py       since when keys are in their places, and when certificates end, as metrics
 leases.py  in_flight.py  event_loop_watchdog.py  store_monitor.py  tasks.py  portions.py
 """

@@ -40,6 +40,9 @@ TO_DO: Mapping[str, str] = {
     "knows no URL secret. `bad`: look at the log",
     "app_proxy_webhook_dropped_total": "grows: mend the endpoint, its lane is full",
     "app_proxy_callbacks_from_the_future_total": "grows: compare MIMC's clock and the store's",
+    "app_proxy_key_since_timestamp_seconds": "years ago: rotate it; Apple's keys have no end",
+    "app_proxy_certificate_end_timestamp_seconds": "less than 30 days away: "
+    "[the certificate ends](operations.md#appproxycertificateends)",
     "app_proxy_token_calls_total": "`503` grows: the store or the TokenService is away. `401`, `403`: the callers",
     "app_proxy_token_answers_total": "no `token` among them: compare `app_key` and `app_secret` with MIMC's console",
     "app_proxy_api_calls_total": "one `answer` grows: look it up in MIMC's manual",
