@@ -6,7 +6,6 @@ from proxy.check_config.finding import Finding
 
 # the first that fits: verdicts, places, what to do
 _ADVICE = (
-    ("fault", "environment", "install mimc-app-proxy in an environment of its own: pipx install, or a new venv"),
     ("*", "clock*", "let this machine and the store's follow a time server (chrony, systemd-timesyncd)"),
     ("fault", "apps.*.base_url", "see whether this machine may reach the host: firewall, proxy, DNS, and its clock"),
     ("warning", "store.spool_dir", "name a folder on a local disk that survives restarts in store.spool_dir"),

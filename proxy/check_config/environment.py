@@ -18,7 +18,10 @@ def inspect_environment(path: Sequence[str] | None = None) -> Iterator[Finding]:
     if not others:
         yield Finding("ok", "environment", f"{_OURS} {version(_OURS)}; no other distribution has a package `proxy`")
     for name in others:
-        yield Finding("fault", "environment", f"{name} has a package `proxy` too: one replaced files of the other")
+        text = (
+            f"{name} has a package `proxy` too: one replaced files of the other. Install ours by pipx, or in a new venv"
+        )
+        yield Finding("fault", "environment", text)
 
 
 def _has_proxy(other: Distribution) -> bool:

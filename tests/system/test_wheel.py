@@ -93,6 +93,8 @@ def test_the_wheel_has_the_files_beside_the_code_and_the_sdist_has_the_tests(bui
         paths = {name.partition("/")[2] for name in archive.getnames()}
     assert paths >= {"LICENSE", "README.md", "CHANGELOG.md", "wsgi.py", "Procfile", "requirements.lock", "docs/api.md"}
     assert paths >= {f"config/{name}" for name in _FILES} | {"tests/system/test_wheel.py", "tools/environment.py"}
+    kept = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert {path for path in kept if not path.startswith(".")} <= paths
     assert not [path for path in paths if "__pycache__" in path or path.startswith((".venv", ".state", ".git/"))]
 
 
