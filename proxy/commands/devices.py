@@ -18,8 +18,7 @@ from proxy.auth.credentials import account_of
 from proxy.commands import Commands, as_json, config_option, store_clock, store_of
 from proxy.commands.time_params import Moment
 from proxy.configuration import load_settings
-from proxy.domain.devices import Device, ImportResult, fingerprint
-from proxy.domain.previews import Preview
+from proxy.domain.devices import ImportResult, shown
 from proxy.errors import ProxyError, StoreUnavailable
 from proxy.settings import Settings
 from proxy.store.devices.registry import RedisDeviceRegistry
@@ -50,7 +49,7 @@ def list_devices(config: Path | None, app: str | None, account: str | None) -> N
     registry = RedisDeviceRegistry(store_of(settings), _app_ids(settings), replicas=settings.store.replicas)
     for name in _sections(settings, app):
         for device in registry.devices_of(name, account) if account else registry.all_devices(name):
-            click.echo(as_json(_shown(device)))
+            click.echo(as_json(shown(device)))
 
 
 def which_removed(command: F) -> F:
@@ -208,19 +207,5 @@ def _removed_devices(settings: Settings) -> RedisRemovedDevices:
     )
 
 
-def _shown(device: Device) -> dict[str, Any]:
-    shown = {
-        "app": device.app, "account": device.account, "device_id": device.device_id, "platform": device.platform,
-        "push_token_fingerprint": fingerprint(device.push_token), "environment": device.environment,
-        "registered_at": device.registered_at.isoformat(timespec="seconds"), "resource": device.resource,
-        "locale": device.locale, "preview": "" if device.preview is Preview.FULL else device.preview.value,
-        "invalid_reason": device.invalid_reason,
-        "fallbacks": [
-            {"platform": it.platform, "push_token_fingerprint": fingerprint(it.push_token)} for it in device.fallbacks
-        ],
-    }  # fmt: skip
-    return {name: value for name, value in shown.items() if value}
-
-
 def _removal(removed: RemovedDevice) -> dict[str, Any]:
-    return {**_shown(removed.device), "removed_at": removed.at.isoformat(timespec="seconds")}
+    return {**shown(removed.device), "removed_at": removed.at.isoformat(timespec="seconds")}

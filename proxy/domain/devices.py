@@ -207,6 +207,21 @@ def channels_of(platform: str) -> tuple[str, ...]:
     return (platform, APNS_SANDBOX) if platform == Platform.APNS else (platform,)
 
 
+def shown(device: Device) -> dict[str, Any]:
+    """As an operator sees it: a push token is a fingerprint. What is empty is left out."""
+    told = {
+        "app": device.app, "account": device.account, "device_id": device.device_id, "platform": device.platform,
+        "push_token_fingerprint": fingerprint(device.push_token), "environment": device.environment,
+        "registered_at": device.registered_at.isoformat(timespec="seconds"), "resource": device.resource,
+        "locale": device.locale, "preview": "" if device.preview is Preview.FULL else device.preview.value,
+        "invalid_reason": device.invalid_reason,
+        "fallbacks": [
+            {"platform": it.platform, "push_token_fingerprint": fingerprint(it.push_token)} for it in device.fallbacks
+        ],
+    }  # fmt: skip
+    return {name: value for name, value in told.items() if value}
+
+
 def fingerprint(push_token: str) -> str:
     """Eight hex digits that distinguish two push tokens in a log, and reveal neither."""
     return hashlib.sha256(push_token.encode()).hexdigest()[:8]

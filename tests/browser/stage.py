@@ -24,7 +24,7 @@ from tests.system.rig import MAIN, OTHER, Rig, offline, offline_topic, push_toke
 
 OPERATOR, PASSWORD = "olga", "a-long-password-of-olga"
 # addresses that show more of a page than it has at first
-MORE: Mapping[str, Sequence[str]] = {"find": ["/find?account=alice"]}
+MORE: Mapping[str, Sequence[str]] = {"find": ["/find?account=alice"], "devices": ["/devices?account=alice"]}
 _REFUSALS = ("PayloadTooLarge", "BadExpirationDate", "PayloadTooLarge")
 
 

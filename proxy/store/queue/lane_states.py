@@ -9,10 +9,12 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from proxy.domain.jobs import Job
 from proxy.domain.lanes import Lane, Pause, PauseKind, StoredLane
 from proxy.domain.times import MS, from_ms, to_ms
 from proxy.store import keys
 from proxy.store.connection import Store
+from proxy.store.records import dump_job
 from proxy.store.scripts import Argument, Command, ask, ask_now, script
 from proxy.store.troubles import is_the_stores_own
 
@@ -104,6 +106,20 @@ def _view(lane: Lane, answers: Iterator[Any], shards: int) -> LaneView:
     pause, probe, probe_ttl_ms = read_pause(next(answers)), next(answers), next(answers)
     waits = pause is not None and probe == _NOBODY_PROBES
     return LaneView(lane, waiting, retrying, pause, max(probe_ttl_ms, 0) * MS if waits else timedelta(0))
+
+
+def append_job(store: Store, lane: Lane, job: Job, cap: int) -> bool:
+    """The job waits in its lane, as if it had been planned just now. False: the lane holds `cap` of them or more.
+
+    Raises StoreUnavailable.
+    """
+    layout = store.layout
+    if lane_views(store, [lane])[0].waiting >= cap:
+        return False
+    stream = layout.jobs(lane, layout.shard_of_account(job.account))
+    command: Command = ("XADD", stream, "*", "r", dump_job(job, compact=layout.is_compact))
+    store.call(partial(ask_now, commands=[command]))
+    return True
 
 
 def resume_now(store: Store, lane: Lane) -> bool:
