@@ -2,7 +2,7 @@
 # Works with GNU make 3.81, as macOS has it.
 
 .PHONY: help run demo check test test-long lint types imports unit system trials servers chaos-short browser screenshots bench chaos soak soak-short attacks attacks-short fuzz fuzz-short openapi metrics-page capacity settings-page dist lock audit clean env
-.PHONY: tools packages sbom picture release-check
+.PHONY: tools packages sbom picture release-check calls-page
 .DEFAULT_GOAL := help
 
 # A foreign PYTHONPATH would mix other packages into ours; without compiled files each worker of pytest makes the tests'
@@ -126,6 +126,9 @@ dist: env .packaging ## sdist and wheel in dist/, and whether PyPI would take th
 
 .packaging: | env
 	@$(BIN)/python -m venv .packaging && .packaging/bin/pip install -q build==1.6.1 twine==7.0.0
+
+calls-page: env ## write docs/calls.md anew: docs/openapi.yaml as a page to read
+	@$(BIN)/python -m tests.docs.calls_page > .calls.new && mv .calls.new docs/calls.md
 
 picture: env ## draw docs/pictures/flow.svg anew from its text
 	@$(BIN)/python -I tools/picture.py < docs/pictures/flow.txt > .picture.new && mv .picture.new docs/pictures/flow.svg
