@@ -3,8 +3,8 @@
     python -m tests.bench [--quick] [--check] [PART ...]
 
 First what a message costs from callback to push (whole), then a backlog (pushes), then the parts of the web process.
-Only when they are named: starved (a worker with little CPU), idle, house (calls and lines of code for one push),
-store (bytes and keys), fairness (others' latency beside a flood).
+Only when they are named: starved (a worker with little CPU), idle, console (an open page), house (calls and lines of
+code for one push), store (bytes and keys), fairness (others' latency beside a flood).
 Linux only. Everything is on loopback, bounded in count and time, and ends by itself after some seven minutes.
 """
 
@@ -19,6 +19,7 @@ from typing import Any
 
 from tests.bench import (
     calls,
+    console,
     fairness,
     house,
     idle,
@@ -49,11 +50,12 @@ PARTS: Mapping[str, tuple[type[MeasuredRig], Callable[[Any, Size], list[Row]]]] 
     "sign_in": (MeasuredRig, sign_in.measure),
     "starved": (SinkRig, starved.measure),
     "idle": (SinkRig, idle.measure),
+    "console": (SinkRig, console.measure),
     "house": (MeasuredRig, house.measure),
     "fairness": (SinkRig, fairness.measure),
     "store": (MeasuredRig, store.measure),
 }
-WHEN_NAMED = ("starved", "idle", "house", "store", "fairness")
+WHEN_NAMED = ("starved", "idle", "console", "house", "store", "fairness")
 DEFAULT = tuple(name for name in PARTS if name not in WHEN_NAMED)
 
 

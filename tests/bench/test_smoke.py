@@ -11,8 +11,17 @@ from tests.bench.size import TINY
 @pytest.mark.trial
 @pytest.mark.parametrize(
     ("part", "rows"),
-    [("whole", 10), ("pushes", 6), ("intake", 5), ("starved", 6), ("idle", 3), ("house", 3), ("fairness", 6)],
-)
+    [
+        ("whole", 10),
+        ("pushes", 6),
+        ("intake", 5),
+        ("starved", 6),
+        ("idle", 3),
+        ("console", 3),
+        ("house", 3),
+        ("fairness", 6),
+    ],
+)  # fmt: skip
 def test_a_part_yields_its_figures(part: str, rows: int) -> None:
     """The other parts are built like `intake`; they are left to `make bench`."""
     found = run([part], TINY)

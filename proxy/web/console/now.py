@@ -97,8 +97,8 @@ def _figures() -> dict[str, Any]:
         "messages": hour.messages,
         "accepted": hour.accepted(phones),
         "failed": hour.failed(phones),
-        "p50": hour.quantile(0.5),
-        "p99": hour.quantile(0.99),
+        "p50": hour.p50,
+        "p99": hour.p99,
         "callbacks": sum(int(rows.get(("app_proxy_callbacks_waiting", it), 0)) for it in app_ids),
         "callbacks_oldest_s": max((rows.get(("app_proxy_callbacks_oldest_seconds", it), 0.0) for it in app_ids),
                                   default=0.0),
@@ -132,15 +132,15 @@ def _plots(ring: Ring, spans: Mapping[int, Figures], phones: Sequence[Lane]) -> 
     def counted(key: str, values: Sequence[int]) -> Line:
         return Line(say(f"now.{key}"), [value / minutes for value in values], written.number)
 
-    def timed(name: str, share: float) -> Line:
-        return Line(name, [it.quantile(share) for it in its], written.latency)
-
     span = say("now.hour" if ring is HOUR else "now.day")
     rates = [
         counted("messages", [it.messages for it in its]),
         counted("alerts", [it.accepted(phones) for it in its]),
     ]
-    latencies = [timed("p50", 0.5), timed("p99", 0.99)]
+    latencies = [
+        Line("p50", [it.p50 for it in its], written.latency),
+        Line("p99", [it.p99 for it in its], written.latency),
+    ]
     return [
         Plot(say("now.plot_rates", span=span), rates, *ends),
         Plot(say("now.plot_latency", span=span), latencies, *ends),

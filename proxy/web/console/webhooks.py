@@ -7,7 +7,7 @@ from flask import Response
 
 from proxy.domain.figures import HOUR, Figures
 from proxy.domain.webhooks import is_webhook
-from proxy.settings import WebhookSettings
+from proxy.settings.webhooks import KINDS, WebhookSettings
 from proxy.store.queue.lane_states import lane_views
 from proxy.web import current_services
 from proxy.web.console.blueprint import bp
@@ -36,7 +36,8 @@ def _facts() -> dict[str, Any]:
         return {"endpoints": [], "hour": None}
     hour = Figures.of(console.figures.of(HOUR, services.store_now()).values())
     endpoints = zip(services.settings.webhooks, lane_views(console.store, lanes), strict=True)
-    return {"endpoints": [(section, host_of(section), view) for section, view in endpoints], "hour": hour}
+    shown = [(section, host_of(section), view) for section, view in endpoints]
+    return {"endpoints": shown, "hour": hour, "kinds": KINDS}
 
 
 def host_of(section: WebhookSettings) -> str:
