@@ -13,11 +13,12 @@ from proxy.check_config.clocks import ask_clocks
 from proxy.check_config.environment import inspect_environment
 from proxy.check_config.files import inspect_files
 from proxy.check_config.finding import Finding
-from proxy.check_config.services import ask_services
+from proxy.check_config.services import ask_app, ask_services
 
 __all__ = [
     "Finding",
     "advice_for",
+    "ask_app",
     "ask_clocks",
     "ask_services",
     "inspect_ages",

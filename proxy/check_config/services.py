@@ -1,6 +1,7 @@
 """What only the services can tell. Each is asked as it is in service."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from proxy.check_config.finding import Finding
 from proxy.check_config.http import ask_http, ask_profiles, ask_webhook
 from proxy.check_config.tokens import ask_for_token
 from proxy.errors import StoreUnavailable
-from proxy.settings import JwtSettings, MipushSettings, Settings
+from proxy.settings import AppSettings, JwtSettings, MipushSettings, Settings
 from proxy.store.connection import Store
 from proxy.store.server.clocks import StoreClock
 from proxy.store.server.policy import (
@@ -43,21 +44,35 @@ def ask_services(settings: Settings, account: str = "") -> Iterator[Finding]:
             yield _ask_issuer(f"auth.jwt.{name}.jwks_url", issuer.jwks_url, issuer)
     asked = set[tuple[str, ...]]()
     for name, app in settings.apps.items():
-        place = f"apps.{name}"
         if _is_new(asked, app.base_url, app.proxy or ""):
-            yield _ask_mimc(f"{place}.base_url", app.base_url, app.ca_file, app.proxy)
+            yield _ask_mimc(f"apps.{name}.base_url", app.base_url, app.ca_file, app.proxy)
         if _is_new(asked, app.base_url, app.proxy or "", app.app_id, account or app.check_account):
             yield ask_for_token(name, app, account or app.check_account)
-        if app.apns is not None:
-            yield from ask_apns(f"{place}.apns", app.apns, store, clock.now)
-        if app.mipush is not None:
-            yield _ask_mipush(f"{place}.mipush.app_secret", app.mipush)
-        if app.http is not None:
-            yield ask_http(f"{place}.http", app.http, clock.now())
-        if app.profiles is not None:
-            yield ask_profiles(f"{place}.profiles", app.profiles, clock.now())
+        yield from _ask_channels(f"apps.{name}", app, store, clock)
     for number, webhook in enumerate(settings.webhooks):
         yield ask_webhook(f"webhooks.{number}", webhook, clock.now())
+
+
+def ask_app(settings: Settings, name: str) -> Iterator[Finding]:
+    """The same of one section alone. Where the store does not answer, times are this machine's."""
+    app, clock = settings.apps[name], StoreClock()
+    store = Store(settings.store.url.get_secret_value(), timeout_s=TIMEOUT_S)
+    with suppress(StoreUnavailable):
+        store.call(clock.measure_with)
+    yield _ask_mimc(f"apps.{name}.base_url", app.base_url, app.ca_file, app.proxy)
+    yield ask_for_token(name, app, app.check_account)
+    yield from _ask_channels(f"apps.{name}", app, store, clock)
+
+
+def _ask_channels(place: str, app: AppSettings, store: Store, clock: StoreClock) -> Iterator[Finding]:
+    if app.apns is not None:
+        yield from ask_apns(f"{place}.apns", app.apns, store, clock.now)
+    if app.mipush is not None:
+        yield _ask_mipush(f"{place}.mipush.app_secret", app.mipush)
+    if app.http is not None:
+        yield ask_http(f"{place}.http", app.http, clock.now())
+    if app.profiles is not None:
+        yield ask_profiles(f"{place}.profiles", app.profiles, clock.now())
 
 
 def _is_new(asked: set[tuple[str, ...]], *question: str) -> bool:

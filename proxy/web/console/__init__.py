@@ -9,7 +9,7 @@ static_files  style and scripts, cached for good under their hash
 figures       numbers, ages and times as people read them
 sign_in       operators sign in and out
 plots         lines over time, drawn as SVG
-now  find  devices  lanes  dead_letters  webhooks  keys    the pages, a module each with templates/console/PAGE.html
+now  find  devices  lanes  dead_letters  apps  webhooks  keys    the pages, each with templates/console/PAGE.html
 phones        the page of a developer's machine: `emulated` asks the emulators, `phone_views` says what is drawn
 
 Views are thin: what they show comes from readers that the commands use as well. docs/console.md is for operators.

@@ -18,7 +18,7 @@ log = structlog.get_logger()
 bp = Blueprint("console", __name__, url_prefix="/console", template_folder="templates")
 
 # in the order of the navigation; each is a module here with a view of that name, and words with a "title"
-PAGES = ("now", "find", "devices", "lanes", "dead_letters", "webhooks", "keys")
+PAGES = ("now", "find", "devices", "lanes", "dead_letters", "apps", "webhooks", "keys")
 EMULATED = "phones"  # the same, where the emulators run
 
 # For browsers. An address of the console in Referer would show an account to another site, and "no-referrer" would
