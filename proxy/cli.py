@@ -15,6 +15,7 @@ _FOUND_IN = {
     "check-config": "proxy.commands.checking:check_config",
     "doctor": "proxy.commands.checking:doctor",
     "send-test": "proxy.commands.trial:send_test",
+    "live-check": "proxy.commands.live:live_check",
     "explain": "proxy.commands.why:explain",
     "explain-payload": "proxy.commands.explaining:explain",
     "token": "proxy.commands.signing:token",

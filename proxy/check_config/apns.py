@@ -48,7 +48,7 @@ def ask_apns(place: str, apns: ApnsSettings, store: Store, now: Callable[[], dat
 def _ask(place: str, apns: ApnsSettings, environment: ApnsEnvironment, store: Store, now: datetime) -> Finding:
     host = host_of(apns.sandbox_url if environment is ApnsEnvironment.SANDBOX else apns.production_url)
     try:
-        authorization = _authorization(apns, environment, store, now)
+        authorization = authorization_of(apns, environment, store, now)
     except BadSettings:
         return Finding("fault", place, f"{host} not asked: the key signs nothing, see above")
     answer = asyncio.run(_push_to_impossible(apns, environment, authorization, now))
@@ -74,7 +74,7 @@ async def _push_to_impossible(
     apns: ApnsSettings, environment: ApnsEnvironment, authorization: str, now: datetime
 ) -> Outcome | TransportFailure:
     """What a push to a device that cannot exist comes to."""
-    wire, push = ApnsWire(apns, environment), _push(environment, now)
+    wire, push = ApnsWire(apns, environment), trial_push(environment, now)
     transports = TransportFactory(Limits(push_timeout_s=TIMEOUT_S, connect_timeout_s=TIMEOUT_S), lambda _event: None)
     try:
         transport = transports.apns(apns, environment)
@@ -85,7 +85,7 @@ async def _push_to_impossible(
     return wire.read([push], answer, now)[0] if isinstance(answer, Response) else answer
 
 
-def _authorization(apns: ApnsSettings, environment: ApnsEnvironment, store: Store, now: datetime) -> str:
+def authorization_of(apns: ApnsSettings, environment: ApnsEnvironment, store: Store, now: datetime) -> str:
     """That of the workers, shared through the store: Apple counts how often a team makes a new one.
 
     Without a store it is for this question alone. Raises BadSettings.
@@ -103,7 +103,8 @@ def _authorization(apns: ApnsSettings, environment: ApnsEnvironment, store: Stor
     return f"bearer {made}"
 
 
-def _push(environment: ApnsEnvironment, now: datetime) -> Push:
+def trial_push(environment: ApnsEnvironment, now: datetime) -> Push:
+    """To a device that cannot exist."""
     alert = Alert(
         digest("check-config"), "p2p:check-config", AlertText("check-config", "no phone shows this"), Order(0, 0, 0),
         now + timedelta(minutes=1),
