@@ -25,6 +25,7 @@ from prometheus_client import (
     values,
 )
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.openmetrics.exposition import generate_latest as generate_open_metrics
 from prometheus_client.registry import REGISTRY, Collector
 
 from proxy.domain.figures import BOUNDS
@@ -249,8 +250,11 @@ def lost_details() -> dict[str, str]:
     return details
 
 
-def exposition(*extra: Collector, web: bool = False) -> bytes:
-    """The text for Prometheus: the counters, in the web over all its processes, and the extra figures."""
+def exposition(*extra: Collector, web: bool = False, open_metrics: bool = False) -> bytes:
+    """The text for Prometheus: the counters, in the web over all its processes, and the extra figures.
+
+    `open_metrics`: in the form that has exemplars.
+    """
     lost = Metric(
         "app_proxy_metrics_lost", "Series that this process counts alone: their folder is gone or full", {},
         _series_alone(),
@@ -258,6 +262,9 @@ def exposition(*extra: Collector, web: bool = False) -> bytes:
     registry = CollectorRegistry()
     for collector in (_Counted(web), StoreMetricsCollector(lambda: [lost]), *extra):
         registry.register(collector)
+    if open_metrics:
+        text: bytes = generate_open_metrics(registry)  # type: ignore[no-untyped-call]  # the library has no types here
+        return text
     return generate_latest(registry)
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
 
 import click
 
@@ -39,7 +38,9 @@ _PHONE = click.IntRange(0, 9)
 @config_option
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write the results there, as JSON.")
 @click.option("--check", "numbers", multiple=True, type=_NUMBERS, help="Only this one; may come several times.")
-@click.option("--callbacks", type=click.File("rb"), help="1: bodies of MIMC's callbacks, one a line.")
+@click.option(
+    "--callbacks", type=click.Path(dir_okay=False, path_type=Path), help="1: bodies of MIMC's callbacks, one a line."
+)
 @click.option("--account", default="", help="2 and 4: an account of yours; MIMC makes one that it does not know.")
 @click.option("--device", default="", help="4: the device_id of an iPhone of that account; it gets an alert.")
 @click.option("--shown", type=_PHONE, help="4: how many alerts the phone showed; asked for where it is not given.")
@@ -47,7 +48,7 @@ def live_check(
     config: Path | None,
     report: Path | None,
     numbers: tuple[str, ...],
-    callbacks: BinaryIO | None,
+    callbacks: Path | None,
     account: str,
     device: str,
     shown: int | None,
@@ -84,8 +85,11 @@ def live_check(
         click.echo(f"written: {report}")
 
 
-def _lines(file: BinaryIO) -> Iterator[bytes]:
-    return (line for line in file if line.strip())
+def _lines(path: Path) -> list[bytes]:
+    try:
+        return [line for line in path.read_bytes().splitlines() if line.strip()]
+    except OSError as error:
+        raise click.BadParameter(f"cannot read it: {type(error).__name__}", param_hint="--callbacks") from None
 
 
 def _of_app(

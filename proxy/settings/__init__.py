@@ -444,7 +444,7 @@ class AlertSettings(Section):
 
 class RelaySettings(Section):
     """The relay's times. The defaults fit together; the start refuses those that do not. `shards`: those that a worker
-    serves; "": all.
+    serves; "": all. `exemplars`: its latency is shown with the id of a job, to whom asks for OpenMetrics.
     """
 
     alert_ttl: Seconds = Field(timedelta(seconds=86_400), alias="alert_ttl_s")
@@ -462,6 +462,7 @@ class RelaySettings(Section):
     in_flight: Annotated[int, Field(ge=1, le=5000)] = 500
     shards: Annotated[str, AfterValidator(shards_named)] = ""
     operator_bind: BindAddress = "127.0.0.1:9465"
+    exemplars: bool = False
 
     @model_validator(mode="after")
     def _times_fit(self) -> "RelaySettings":

@@ -127,7 +127,8 @@ async def run_worker(settings: Settings) -> None:
     def ready() -> None:
         at = address_of(settings.store.url.get_secret_value())
         log.info("worker started", instance=worker.readiness.instance, store_at=at)
-        serve_operator(settings.relay.operator_bind, exposition, details, settings.server.operator_hosts)
+        open_metrics = partial(exposition, open_metrics=True) if settings.relay.exemplars else None
+        serve_operator(settings.relay.operator_bind, exposition, details, settings.server.operator_hosts, open_metrics)
 
     def details() -> tuple[bool, dict[str, str]]:
         is_ready, sentences = worker.readiness.details()
@@ -460,7 +461,7 @@ def _webhook_worker(section: WebhookSettings, shared: _Shared) -> WebhookWorker:
 
 def _lane_worker(lane: Lane, shared: _Shared) -> LaneWorker:
     relay = shared.settings.relay
-    observer = RelayObserver(lane.app_id, lane, shared.outage)
+    observer = RelayObserver(lane.app_id, lane, shared.outage, exemplars=relay.exemplars)
     longest_push = _longest_push(relay)
     settle = partial(shared.queue.settle_jobs, lane)
     consumer = shared.consumer(lane, settle, observer, relay.in_flight)

@@ -35,11 +35,14 @@ log = structlog.get_logger()
 class RelayObserver:
     """The events of one app's callbacks, or of one lane (`lane` None: of callbacks).
 
-    `store` takes those of the store.
+    `store` takes those of the store. `exemplars`: the latency is counted with the job's id: a digest, of no use without
+    the log.
     """
 
-    def __init__(self, app_id: str, lane: Lane | None = None, outage: StoreOutage | None = None) -> None:
-        self._app_id, self._lane = app_id, lane
+    def __init__(
+        self, app_id: str, lane: Lane | None = None, outage: StoreOutage | None = None, *, exemplars: bool = False
+    ) -> None:
+        self._app_id, self._lane, self._exemplars = app_id, lane, exemplars
         self.store = outage or StoreOutage()
         self._app, self._channel = (lane.app, lane.channel) if lane else ("", "")
         self._planned: dict[Lane, Counter] = {}
@@ -76,7 +79,8 @@ class RelayObserver:
         counter.inc()
         is_late_by_design = job.alert.update is not None or job.alert.is_fold
         if decision.result is Result.ACCEPTED and not is_late_by_design:
-            metrics.alert_seconds.observe(max(0.0, now.timestamp() - job.alert.order.accepted_at_ms / 1000))
+            seconds = max(0.0, now.timestamp() - job.alert.order.accepted_at_ms / 1000)
+            metrics.alert_seconds.observe(seconds, {"job_id": job.id} if self._exemplars else None)
         if decision.result is Result.IMPOSSIBLE:
             self._tell_impossible(job.account, decision.reason)
         log_event(

@@ -13,6 +13,7 @@ import structlog
 from proxy.hosts import is_known_host
 
 log = structlog.get_logger()
+_OPEN_METRICS = "application/openmetrics-text"
 Details = Callable[[], tuple[bool, dict[str, str]]]
 
 
@@ -25,18 +26,24 @@ class _SilentHandler(WSGIRequestHandler):
         """The operator's own requests are not logged."""
 
 
-def serve_operator(bind: str, metrics: Callable[[], bytes], details: Details, hosts: Container[str] = ()) -> None:
+def serve_operator(
+    bind: str,
+    metrics: Callable[[], bytes],
+    details: Details,
+    hosts: Container[str] = (),
+    open_metrics: Callable[[], bytes] | None = None,
+) -> None:
     """Answer there; "" serves nothing. A taken port stops no delivery, it is logged.
 
-    `hosts` are names under which it may be called, beside IP addresses and localhost.
+    `hosts` are names under which it may be called, beside IP addresses and localhost. `open_metrics` is for callers
+    that take that form.
     """
     if not bind:
         return
     host, _, port = bind.rpartition(":")
     try:
-        server = make_server(
-            host.strip("[]"), int(port), operator_app(metrics, details, hosts), _Server, handler_class=_SilentHandler
-        )
+        app = operator_app(metrics, details, hosts, open_metrics)
+        server = make_server(host.strip("[]"), int(port), app, _Server, handler_class=_SilentHandler)
     except OSError as error:
         log.error(
             "the operator's port of this worker is taken or not ours: set relay.operator_bind, each worker of a "
@@ -48,7 +55,10 @@ def serve_operator(bind: str, metrics: Callable[[], bytes], details: Details, ho
 
 
 def operator_app(
-    metrics: Callable[[], bytes], details: Details, hosts: Container[str]
+    metrics: Callable[[], bytes],
+    details: Details,
+    hosts: Container[str],
+    open_metrics: Callable[[], bytes] | None = None,
 ) -> Callable[..., Iterable[bytes]]:
     """/healthz: the process lives. /readyz: it can do its work, with reasons; 503 where not. Bodies are envelopes."""
 
@@ -60,6 +70,8 @@ def operator_app(
                 body = _envelope(
                     status, "Host: is none of server.operator_hosts, no IP address and not localhost", None
                 )
+            case "/metrics" if open_metrics and _OPEN_METRICS in environ.get("HTTP_ACCEPT", ""):
+                kind, body = f"{_OPEN_METRICS}; version=1.0.0; charset=utf-8", open_metrics()
             case "/metrics":
                 kind, body = "text/plain; version=0.0.4; charset=utf-8", metrics()
             case "/healthz":

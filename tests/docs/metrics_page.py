@@ -19,7 +19,9 @@ The web serves them at `server.operator_bind`, the worker at `relay.operator_bin
 Web processes of one machine answer together; each worker speaks for itself, so sum over them. What lies in the store
 or in the spool is read when the web is asked, and is the same on every web that shares it: take the maximum. A series
 with labels is there once something was counted in it. Labels are closed sets of ours or of the providers' documents: no
-account, no token, nothing personal. There are no exemplars.
+account, no token, nothing personal. Exemplars are off: with `relay.exemplars` the worker shows
+`app_proxy_alert_seconds` with a `job_id`, which the log has, to a Prometheus that runs with
+`--enable-feature=exemplar-storage`.
 
 The alert rules are in [ops/prometheus/rules.yml](../ops/prometheus/rules.yml), and what to do about each in
 [operations.md](operations.md#alert-rules); a dashboard for Grafana is in

@@ -32,6 +32,18 @@ def test_metrics_are_the_text_that_prometheus_reads() -> None:
     assert answer.text == "app_proxy_jobs_settled_total 7.0\n"
 
 
+def test_open_metrics_are_given_where_they_are_on_to_whom_asks_for_them() -> None:
+    asks = {"Accept": "application/openmetrics-text;version=1.0.0,text/plain;q=0.5"}
+    assert requests.get(f"{serve()}/metrics", headers=asks, timeout=10).headers["Content-Type"].startswith("text/plain")
+    bind = f"127.0.0.1:{free_port()}"
+    serve_operator(bind, lambda: b"plain", lambda: (True, {}), (), lambda: b"open\n# EOF\n")
+    answer = requests.get(f"http://{bind}/metrics", headers=asks, timeout=10)
+    assert (answer.text, answer.headers["Content-Type"]) == (
+        "open\n# EOF\n", "application/openmetrics-text; version=1.0.0; charset=utf-8",
+    )  # fmt: skip
+    assert requests.get(f"http://{bind}/metrics", timeout=10).text == "plain"
+
+
 def test_a_worker_that_makes_no_progress_is_alive_and_not_ready() -> None:
     url = serve((False, {"lane main/apns": "makes no progress: connection refused"}))
     alive, ready = (requests.get(f"{url}{path}", timeout=10) for path in ("/healthz", "/readyz"))
