@@ -137,3 +137,33 @@ def test_dead_letters_go_back_to_work_by_clicks(browser: "Browser", on: Stage, s
         here.page.get_by_text("are back at work").wait_for()
         assert here.faults == []
     assert before > len(on.rig.dead_letters())
+
+
+def test_an_operator_rings_a_phone_by_clicks_and_finds_what_became_of_it(
+    browser: "Browser", on: Stage, signed_in: Any
+) -> None:
+    with window(browser, storage_state=signed_in) as here:
+        here.page.goto(f"{on.console}/find")
+        here.page.get_by_label("Account", exact=True).fill("alice")
+        here.page.get_by_role("button", name="Find").click()
+        here.page.get_by_role("link", name="Its devices, a test alert, and a block").first.click()
+        here.page.get_by_role("button", name="Send a test alert to alice-iphone").click()
+        here.page.get_by_text("The test alert is in its lane").wait_for()
+        address = here.page.url
+        for _ in range(100):
+            if here.page.get_by_text("answered").count():
+                break
+            here.page.wait_for_timeout(100)
+            here.page.goto(address)
+        assert here.page.get_by_role("row", name="answered").count() == 1
+        assert here.faults == []
+
+
+def test_an_app_is_checked_by_a_click(browser: "Browser", on: Stage, signed_in: Any) -> None:
+    with window(browser, storage_state=signed_in) as here:
+        here.page.goto(f"{on.console}/apps")
+        here.page.get_by_role("button", name="Check main").click()
+        here.page.get_by_text("What the check of main found").first.wait_for()
+        assert here.page.get_by_role("row", name="apps.main.base_url").count() == 1
+        assert here.barriers() == []
+        assert here.faults == []
