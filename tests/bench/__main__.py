@@ -4,7 +4,8 @@
 
 First what a message costs from callback to push (whole), then a backlog (pushes), then the parts of the web process.
 Only when they are named: starved (a worker with little CPU), idle, console (an open page), house (calls and lines of
-code for one push), store (bytes and keys), fairness (others' latency beside a flood).
+code for one push), store (bytes and keys), fairness (others' latency beside a flood), watched
+(alerts with the console open and closed).
 Linux only. Everything is on loopback, bounded in count and time, and ends by itself after some seven minutes.
 """
 
@@ -32,6 +33,7 @@ from tests.bench import (
     store,
     tokens,
     users,
+    watched,
     whole,
 )
 from tests.bench.figures import Row, machine, table
@@ -54,8 +56,9 @@ PARTS: Mapping[str, tuple[type[MeasuredRig], Callable[[Any, Size], list[Row]]]] 
     "house": (MeasuredRig, house.measure),
     "fairness": (SinkRig, fairness.measure),
     "store": (MeasuredRig, store.measure),
+    "watched": (SinkRig, watched.measure),
 }
-WHEN_NAMED = ("starved", "idle", "console", "house", "store", "fairness")
+WHEN_NAMED = ("starved", "idle", "console", "house", "store", "fairness", "watched")
 DEFAULT = tuple(name for name in PARTS if name not in WHEN_NAMED)
 
 

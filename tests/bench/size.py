@@ -9,7 +9,7 @@ class Size:
     `members` accounts with two phones each are planned and pushed; the peer sends `peer_pushes`. `trips` are alerts
     from callback to push at full speed, a third of it at an even pace. `starved_s` and `idle_s` are seconds a round.
     The room of `stored` messages in the store is measured. `flood` messages wait, while
-    `fair_messages` of others come."""
+    `fair_messages` of others come. `pairs` of rounds have the console open and closed."""
 
     rounds: int
     requests: int
@@ -29,10 +29,13 @@ class Size:
     flood: int = 8_000
     fair_messages: int = 60
     fair_rounds: int = 3
+    pairs: int = 10
 
 
 FULL = Size(5, 1500, 1000, 3, 10, 500, {30: 60, 0: 400}, 3000, 20, 1, 20, 200_000)
 QUICK = Size(
-    3, 500, 300, 1, 3, 500, {30: 20, 0: 100}, 900, 6, 1, 6, 20_000, flood=4000, fair_messages=30, fair_rounds=2
+    3, 500, 300, 1, 3, 500, {30: 20, 0: 100}, 900, 6, 1, 6, 20_000, flood=4000, fair_messages=30, fair_rounds=2, pairs=4
 )
-TINY = Size(1, 40, 40, 1, 2, 3, {0: 3}, 30, 2, 1, 2, 40, connections=4, flood=20, fair_messages=4, fair_rounds=1)
+TINY = Size(
+    1, 40, 40, 1, 2, 3, {0: 3}, 30, 2, 1, 2, 40, connections=4, flood=20, fair_messages=4, fair_rounds=1, pairs=1
+)

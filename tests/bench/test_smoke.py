@@ -20,6 +20,7 @@ from tests.bench.size import TINY
         ("console", 3),
         ("house", 3),
         ("fairness", 6),
+        ("watched", 5),
     ],
 )  # fmt: skip
 def test_a_part_yields_its_figures(part: str, rows: int) -> None:
