@@ -22,7 +22,7 @@ RUN pip wheel --no-deps --no-build-isolation -w /build/wheels . \
  && /opt/venv/bin/pip uninstall -y pip setuptools
 
 FROM python:3.11-slim-bookworm
-# the folder of the spool and of the accounts; a volume that is mounted there begins with its owner
+# the folder of the spool, of the accounts and of the operators; a volume that is mounted there begins with its owner
 RUN useradd --system --uid 10001 --no-create-home --home-dir /var/lib/app-proxy --shell /usr/sbin/nologin app-proxy \
  && install -d -o app-proxy -g app-proxy -m 700 /var/lib/app-proxy
 COPY --from=build /opt/venv /opt/venv
@@ -31,7 +31,8 @@ ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     APP_PROXY_CONFIG=/etc/app-proxy/proxy.toml \
     APP_PROXY_SERVER__BIND=0.0.0.0:8080 \
     APP_PROXY_SERVER__OPERATOR_BIND=0.0.0.0:9464 \
-    APP_PROXY_RELAY__OPERATOR_BIND=0.0.0.0:9465
+    APP_PROXY_RELAY__OPERATOR_BIND=0.0.0.0:9465 \
+    APP_PROXY_CONSOLE__OPERATORS=/var/lib/app-proxy/operators.sqlite3
 USER 10001
 EXPOSE 8080 9464 9465
 # no shell and no curl; a worker has its own port

@@ -105,6 +105,12 @@ def test_every_variable_is_a_setting_and_the_ports_agree(service: str, tmp_path:
     assert set(re.findall(r"^EXPOSE (.*)$", _FINAL, re.MULTILINE)[0].split()) >= {port_of(operator)}
 
 
+def test_operators_that_are_added_in_a_container_lie_on_a_volume(tmp_path: Path) -> None:
+    operators = settings_of("web", tmp_path).console.operators
+    places = [volume.split(":")[1] for volume in SERVICES["web"]["volumes"] if not volume.startswith(".")]
+    assert str(operators.parent) in places
+
+
 def test_nginx_finds_the_web_and_is_believed(tmp_path: Path) -> None:
     site = (ROOT / "config/nginx.conf").read_text()
     settings = settings_of("web", tmp_path)
