@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -173,3 +174,17 @@ def test_accounts_are_shown_to_no_stranger(path: str, letters: Letters) -> None:
     assert letters.site.browser(FAR).get(path).status_code == 403
     letters.site.signed_in()
     assert letters.site.browser(FAR).get(path).status_code in {303, 401}
+
+
+@pytest.mark.system
+@pytest.mark.trial
+def test_a_run_over_10_000_letters_takes_a_hundred_at_a_time(letters: Letters) -> None:
+    """So no thread of the web is held for longer than these take; the page asks for the next a second later."""
+    letters.bury(10_000)
+    browser = letters.site.signed_in()
+    answers = run(browser, "replay", fields_of(run(browser, "try", SOON)[-1]))
+    assert len(answers) <= 100  # never less than a hundred
+    done = [int(it.replace(",", "")) for page in answers for it in re.findall(r"<p>([\d,]+) of 10,000</p>", page)]
+    assert max(after - before for before, after in pairwise([0, *done, 10_000])) < 200
+    assert "10,000 are back at work" in answers[-1]
+    assert (letters.left(), letters.waiting()) == (0, 10_000)
