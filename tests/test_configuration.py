@@ -244,7 +244,7 @@ def test_what_kubernetes_tells_of_a_service_of_our_name_is_passed_over(tmp_path:
         "PORT_8080_TCP_ADDR": "10.0.0.11",
     }  # fmt: skip
     variables = {f"{service}_{name}": text for name, text in told.items()}
-    assert load(tmp_path, **variables) == load(tmp_path)
+    assert load(tmp_path, **variables).model_dump() == load(tmp_path).model_dump()
     (fault,) = faults_of(tmp_path, APP_PROXY_PORT="8080")  # an operator's
     assert fault.startswith("APP_PROXY_PORT: unknown variable")
 

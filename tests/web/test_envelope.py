@@ -4,6 +4,7 @@ import pytest
 from flask import Flask, g
 
 from proxy.errors import BadCallback, BadField, BadRequest, NotAllowed, NotFound, NotPossible, NotSignedIn, Refusal
+from proxy.web.console.emulated import EmulatorsAway
 from proxy.web.envelope import HttpRefusal, answer_errors, status_of
 
 REFUSALS: list[tuple[Refusal, int]] = [
@@ -14,6 +15,7 @@ REFUSALS: list[tuple[Refusal, int]] = [
     (NotAllowed("a: is another user's"), 403),
     (NotFound("a: is not configured here"), 404),
     (NotPossible("a: the app cannot"), 409),
+    (EmulatorsAway("the emulated apns does not answer"), 503),
     (HttpRefusal(429, "too many calls", {"Retry-After": "7"}), 429),
 ]
 
