@@ -7,6 +7,7 @@ pages         a page, and a part of a page that is polled with an ETag
 words         what the pages say, in each language: words/LANGUAGE/PAGE.toml
 static_files  style and scripts, cached for good under their hash
 figures       numbers, ages and times as people read them
+moments       times as people choose them
 sign_in       operators sign in and out
 plots         lines over time, drawn as SVG
 now  find  devices  lanes  dead_letters  apps  webhooks  keys    the pages, each with templates/console/PAGE.html

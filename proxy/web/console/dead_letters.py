@@ -7,7 +7,7 @@ step. So no thread of the web is held, nothing has to be cleaned up, and a run e
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from heapq import merge
 from itertools import islice
 
@@ -22,6 +22,7 @@ from proxy.usecases.dead_letter_runs import Deed, Step, take_step
 from proxy.usecases.replay_dead_letter import ReplayRules
 from proxy.web import current_request, current_services
 from proxy.web.console.blueprint import bp
+from proxy.web.console.moments import moment
 from proxy.web.console.pages import page
 from proxy.web.console.rules import audit_change, changes, private
 from proxy.web.console.visitors import console_services
@@ -192,17 +193,8 @@ def _choice(asked: Mapping[str, str]) -> DeadLetterFilter:
         raise BadRequest("cause", expected="a cause of dead letters", got=cause)
     return DeadLetterFilter(
         app_id=apps[app].app_id if app else None, app=app, channel=channel, cause=Cause(cause) if cause else None,
-        before=_moment(asked, "older"), after=_moment(asked, "newer"),
+        before=moment(asked, "older"), after=moment(asked, "newer"),
     )  # fmt: skip
-
-
-def _moment(asked: Mapping[str, str], name: str) -> datetime | None:
-    """As a browser's field for date and time gives it, without a zone: UTC."""
-    text = asked.get(name, "")
-    try:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC) if text else None
-    except ValueError as error:
-        raise BadRequest(name, expected="a date and a time", got=text) from error
 
 
 def _moment_ms(asked: Mapping[str, str], name: str) -> datetime | None:

@@ -1,6 +1,5 @@
 """What became of messages: by account, device, message, conversation or time, with the reason where no alert came."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from flask import Response, request
@@ -8,10 +7,10 @@ from flask import Response, request
 from proxy.domain.history import KEPT
 from proxy.domain.timeline import Event, Story, stories
 from proxy.domain.webhooks import is_webhook
-from proxy.errors import BadRequest
 from proxy.store.tracing import Question, Tracer
 from proxy.web import current_services
 from proxy.web.console.blueprint import bp
+from proxy.web.console.moments import moment
 from proxy.web.console.pages import page
 from proxy.web.console.rules import private
 from proxy.web.console.visitors import console_services
@@ -46,7 +45,7 @@ def tracer() -> Tracer:
 
 def _found(asked: dict[str, str], apps: list[str]) -> list[dict[str, Any]]:
     now = current_services().store_now()
-    since, until = _moment(asked, "since"), _moment(asked, "until")
+    since, until = moment(asked, "since"), moment(asked, "until")
     question = Question(
         max(since or now - KEPT, now - KEPT),
         until,
@@ -69,17 +68,6 @@ def _conversation(text: str) -> str | None:
     if not text:
         return None
     return text if text.startswith(("p2p:", "topic:")) else f"topic:{text}"
-
-
-def _moment(asked: dict[str, str], name: str) -> datetime | None:
-    """In UTC, as a browser's field for times has it. Raises BadRequest."""
-    if not asked[name]:
-        return None
-    try:
-        found = datetime.fromisoformat(asked[name])
-    except ValueError:
-        raise BadRequest(name, expected="a time like 2026-11-23T09:30", got=asked[name]) from None
-    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _shown(story: Story) -> dict[str, Any]:

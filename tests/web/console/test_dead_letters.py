@@ -84,11 +84,14 @@ def test_letters_are_grouped_by_what_they_died_of(letters: Letters) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["app=none", "channel=none", "cause=none", "newer=yesterday", "older=1", "newer=2026-13-01T00:00"]
-)
+    "query",
+    ["app=none", "channel=none", "cause=none", "newer=yesterday", "older=1", "newer=2026-13-01T00:00",
+     "newer=1969-12-31T23:59", "older=0001-01-01T00:00"],
+)  # fmt: skip
 def test_a_choice_that_cannot_be_is_refused(letters: Letters, query: str) -> None:
     answer = letters.site.browser().get(f"{PATH}?{query}")
     assert (answer.status_code, "expected" in answer.text) == (400, True)
+    assert not letters.store.is_away
 
 
 def test_a_dry_run_counts_step_by_step_and_changes_nothing(letters: Letters) -> None:

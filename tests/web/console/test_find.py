@@ -149,11 +149,20 @@ def test_the_form_keeps_what_was_asked_and_shows_it_as_text(finding: Finding) ->
     assert 'value="&#34;&gt;&lt;b&gt;"' in finding.page(account="%22><b>")
 
 
-@pytest.mark.parametrize("asked", ["yesterday", "2026-13-01", "1"])
-def test_what_is_no_time_is_told(finding: Finding, asked: str) -> None:
-    answer = finding.site.browser().get(f"/console/find?since={asked}")
+IMPOSSIBLE = [
+    "yesterday", "2026-13-01", "1", "1969-12-31T23:59", "0001-01-01T00:00%2B23:59", "9999-12-31T23:59",
+    "9999-12-31T23:59-23:59",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("asked", IMPOSSIBLE)
+@pytest.mark.parametrize("name", ["since", "until"])
+def test_what_is_no_time_is_told(finding: Finding, name: str, asked: str) -> None:
+    """The store is not asked: what it refuses would count as if it were away, for all callers of this process."""
+    answer = finding.site.browser().get(f"/console/find?{name}={asked}")
     assert answer.status_code == 400
-    assert "since: expected a time like" in answer.text
+    assert f"{name}: expected a time like" in answer.text
+    assert not finding.site.store.is_away
 
 
 def test_each_app_is_asked_once_and_one_can_be_chosen(tmp_path: Path, store: Store, app_id: str) -> None:
