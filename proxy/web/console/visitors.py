@@ -9,7 +9,6 @@ import secrets
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_address
-from urllib.parse import urlsplit
 
 from flask import Request
 from werkzeug.wrappers import Response
@@ -25,7 +24,7 @@ from proxy.web.services import ConsoleServices
 PATH = "/console"
 _SESSION, _BROWSER = "app-proxy-operator", "app-proxy-console"
 # what a proxy adds: its own address is then not that of the caller
-_OF_PROXIES = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
+_OF_PROXIES = ("HTTP_X_FORWARDED_", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ def require_own_form() -> None:
     asked = current_request()
     origin, site = asked.headers.get("Origin"), asked.headers.get("Sec-Fetch-Site", "same-origin")
     # by the host alone: where TLS ends in front of us, the scheme is not ours to know
-    if site != "same-origin" or (origin is not None and urlsplit(origin).netloc != asked.host):
+    if site != "same-origin" or (origin is not None and origin.partition("://")[2] != asked.host):
         add_log_context(refused="origin")
         raise NotAllowed("this form is of another site")
     shown = asked.form.get("csrf", "").encode()
@@ -135,10 +134,12 @@ def _named_by_proxy(asked: Request) -> str | None:
 
 
 def _is_local(asked: Request) -> bool:
-    if any(name in asked.environ for name in _OF_PROXIES):
+    settings = current_services().settings
+    named = settings.console.operator_header
+    if any(name.startswith(_OF_PROXIES) for name in asked.environ) or (named and named in asked.headers):
         return False
     peer = peer_address(asked.environ.get("REMOTE_ADDR", ""))
-    if is_within(peer, current_services().settings.limits.trusted_proxies):
+    if is_within(peer, settings.limits.trusted_proxies):
         return False
     return peer != UNIX_PEER and ip_address(peer).is_loopback
 

@@ -156,8 +156,8 @@ def test_the_first_operator_may_sign_in_without_a_restart(tmp_path: Path, store:
 @pytest.mark.parametrize(
     "headers",
     [{"Origin": "https://evil.example.com"}, {"Origin": "null"}, {"Origin": "http://127.0.0.1:8080"},
-     {"Origin": f"{ORIGIN}.evil.example.com"}, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"},
-     {"Sec-Fetch-Site": "none"}],
+     {"Origin": f"{ORIGIN}.evil.example.com"}, {"Origin": "http://["}, {"Sec-Fetch-Site": "cross-site"},
+     {"Sec-Fetch-Site": "same-site"}, {"Sec-Fetch-Site": "none"}],
 )  # fmt: skip
 @pytest.mark.parametrize("path", ["/console/sign-in", "/console/sign-out", CHANGE])
 def test_a_form_of_another_page_is_refused(site: Site, headers: dict[str, str], path: str) -> None:

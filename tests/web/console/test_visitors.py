@@ -112,9 +112,17 @@ def test_with_an_operator_other_machines_are_sent_to_the_sign_in(site: Site) -> 
     assert back.headers["Location"] == "/console/probe?account=a"
 
 
-@pytest.mark.parametrize("name", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
+@pytest.mark.parametrize(
+    "name",
+    ["X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-User", "Forwarded", "X-Real-IP", "Via"],
+)
 def test_a_visitor_behind_a_proxy_of_this_machine_is_not_of_this_machine(site: Site, name: str) -> None:
     assert site.browser().get("/console/probe", {name: "192.0.2.7"}).status_code == 403
+
+
+def test_a_proxy_that_names_operators_is_no_visitor_before_it_is_trusted(tmp_path: Path, store: Store) -> None:
+    site = made(tmp_path, store, console={"operator_header": "Remote-User"})
+    assert site.browser().get("/console/probe", {"Remote-User": "olga"}).status_code == 403
 
 
 @pytest.mark.parametrize("peer", ["", "unix:", "not an address", FAR])
