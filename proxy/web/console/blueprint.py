@@ -1,6 +1,8 @@
 """The console's blueprint: what every page of it has around itself."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
+from urllib.parse import urlencode
 
 import structlog
 from flask import Blueprint, Response, redirect, render_template, request, url_for
@@ -117,5 +119,10 @@ def _here(**changes: str) -> str:
     """The address of this page with other parameters; a form's answer has none."""
     if request.method != "GET":
         return url_for("console.now", **changes)  # type: ignore[arg-type]
-    values = {**request.args.to_dict(), **(request.view_args or {}), **changes}
-    return url_for(request.endpoint or "console.now", **values)
+    of_view = url_for(request.endpoint or "console.now", **(request.view_args or {}))
+    return with_query(of_view, {**request.args.to_dict(), **changes})
+
+
+def with_query(path: str, values: Mapping[str, str]) -> str:
+    """What came from a browser is no argument of `url_for`, which takes some names for its own: endpoint, _method."""
+    return f"{path}?{urlencode(values)}" if values else path

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from proxy.errors import NotFound
 from proxy.web import current_request
 from proxy.web.console import words
-from proxy.web.console.blueprint import bp
+from proxy.web.console.blueprint import bp, with_query
 from proxy.web.console.rules import open_to_look
 
 
@@ -59,7 +59,7 @@ def done_text() -> str:
 def _made(name: str, endpoint: str, values: dict[str, object]) -> tuple[str, str]:
     body = render_template(f"console/{name}.html", **values)
     facts = {"tag": hashlib.sha256(body.encode()).hexdigest()[:24], "endpoint": endpoint}
-    facts["asked"] = url_for(f"console.{endpoint}", **_kept())  # type: ignore[arg-type]
+    facts["asked"] = with_query(url_for(f"console.{endpoint}"), _kept())
     every_s = values.get("every_s", 2)
     return render_template("console/live.html", body=Markup(body), every_s=every_s, **facts), facts["tag"]  # noqa: S704
 

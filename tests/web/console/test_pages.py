@@ -161,6 +161,14 @@ def test_a_page_holds_its_part_as_the_part_itself_is_sent(site: Site, path: str)
     assert f'hx-get="{path}"' in part
 
 
+@pytest.mark.parametrize("path", ["/console/lanes", "/console/live/lanes", "/console/nowhere"])
+@pytest.mark.parametrize("name", ["endpoint", "_method", "_scheme", "_external", "_anchor", "unknown"])
+def test_a_parameter_of_any_name_stays_one(site: Site, path: str, name: str) -> None:
+    answer = site.browser().get(f"{path}?{name}=a%26b")
+    assert answer.status_code == (404 if path == "/console/nowhere" else 200)
+    assert f"{path}?{name}=a%26b" in answer.text
+
+
 def test_a_page_that_is_not_there_is_told_as_a_page(site: Site) -> None:
     answer = site.browser().get("/console/nowhere/at/all")
     assert (answer.status_code, answer.content_type) == (404, "text/html; charset=utf-8")
