@@ -317,6 +317,21 @@ def test_apple_is_asked_for_a_device_that_cannot_exist(
     assert (finding.verdict, told in finding.text) == (verdict, True), finding
 
 
+def test_too_many_new_provider_tokens_say_how_long_to_wait(tmp_path: Path) -> None:
+    """Without a store there is none of the workers' to ask with."""
+    with emulator(tmp_path, token_updates=2) as apple:
+        apns = {
+            "team_id": TEAM, "key_id": KEY_ID, "topic": TOPIC, "key_file": str(private_key(tmp_path)),
+            "ca_file": apple.ca_file, "production_url": f"https://127.0.0.1:{apple.port}", "sandbox": False,
+        }  # fmt: skip
+        for _ in range(4):
+            (finding,) = findings("http://127.0.0.1:1", apns=apns)["apps.main.apns.production_url"]
+    assert finding.verdict == "warning"
+    assert finding.text.endswith(
+        "TooManyProviderTokenUpdates: the team made too many new provider tokens; ask again in 20 minutes"
+    )
+
+
 def private_key(folder: Path) -> Path:
     path = folder / "key.p8"
     path.write_text(private_pem())

@@ -361,6 +361,14 @@ def test_a_doctor_finds_a_working_service_well(tmp_path: Path, emulated: Emulate
     assert "  apps.main.app_secret: name an account of yours: app-proxy doctor --account NAME" in lines
 
 
+def test_a_doctor_that_meets_no_store_compares_this_machine_s_clock(tmp_path: Path, emulated: Emulated) -> None:
+    mimc = emulated.facts["mimc"]["url"]
+    config = write_config(tmp_path, f'base_url = "{mimc}"\n[store]\nurl = "redis://127.0.0.1:1/0"\n')
+    result = run("doctor", "--config", str(config))
+    assert "ok      apps.main.base_url: this machine's clock is " in result.stdout
+    assert "the store's clock is" not in result.stdout
+
+
 def test_a_doctor_ends_with_what_to_do_and_tells_programs_too(
     tmp_path: Path, emulated: Emulated, store_url: str
 ) -> None:

@@ -30,6 +30,9 @@ def test_it_writes_the_settings_their_environment_and_units_and_says_what_comes_
     assert (tmp_path / "chat/config/proxy.toml").read_bytes() == (ROOT / "config/proxy.toml").read_bytes()
     assert f"cd {tmp_path / 'chat'}" in result.stdout
     assert "app-proxy check-config --offline" in result.stdout
+    # before it runs no store answers, and each question to Apple would be a new provider token of the team
+    steps = ("app-proxy run --config", ". .state/env", "app-proxy doctor", "app-proxy send-test")
+    assert sorted(steps, key=result.stdout.index) == list(steps)
 
 
 def test_the_example_names_each_variable_that_the_settings_need_and_says_what_it_is(tmp_path: Path) -> None:

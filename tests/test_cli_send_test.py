@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from proxy.commands.trial import is_over
+from proxy.commands.trial import is_over, verdict_of
 from proxy.domain.timeline import Event, Step
 from proxy.store.records import load_offline_message
 from proxy.usecases.trial_message import SENDER, trial_letter
@@ -79,3 +79,25 @@ def test_two_at_one_moment_are_two_messages() -> None:
 )
 def test_it_is_over_when_each_device_has_its_end(steps: dict[str, Step], expected: int, over: bool) -> None:
     assert is_over({name: Event(NOW, step, "alice", name) for name, step in steps.items()}, expected) is over
+
+
+@pytest.mark.parametrize(
+    ("says", "rang", "told"),
+    [
+        ({"phone": "accepted"}, True, "1 of 1"),
+        ({"phone": "accepted", "main/mipush": "unknown account"}, True, "1 of 1"),  # they have no Xiaomi phone
+        ({"main/mipush": "unknown account"}, False, "0 of 1 rang. The first that did not: unknown account"),
+        ({"phone": "device gone", "main/mipush": "unknown account"}, False, "0 of 1 rang. The first that did not: dev"),
+        ({"phone": "accepted", "main/mipush": "dead letter"}, False, "1 of 2 rang. The first that did not: dead"),
+        ({}, False, "Nothing is known of it within 20 s"),
+    ],
+)
+def test_a_channel_that_knows_no_phone_of_the_account_counts_where_no_other_does(
+    says: dict[str, str], rang: bool, told: str
+) -> None:
+    ends = {
+        name: Event(NOW, Step.ANSWERED, "alice", "" if "/" in name else name, "main/mipush", text)
+        for name, text in says.items()
+    }
+    assert verdict_of(ends, 20) == (rang, verdict_of(ends, 20)[1])
+    assert verdict_of(ends, 20)[1].startswith(told)

@@ -35,6 +35,7 @@ _MEANING = {
     "TopicDisallowed": "the key may not push to this topic",
     "BadTopic": "this topic is none of the team's apps",
 }
+_TOO_MANY = "TooManyProviderTokenUpdates"  # each question makes one where the store, and with it the workers', is away
 
 
 def ask_apns(place: str, apns: ApnsSettings, store: Store, now: Callable[[], datetime]) -> Iterator[Finding]:
@@ -65,9 +66,9 @@ def _ask(place: str, apns: ApnsSettings, environment: ApnsEnvironment, store: St
             return Finding("fault", place, f"{host} answers {reason}{meaning}")
         case _:
             said = getattr(answer, "reason", "") or type(answer).__name__.lower()
-            return Finding(
-                "warning", place, f"{host} answered an impossible device with {said}", "whether key and topic are good"
-            )
+            wait = ": the team made too many new provider tokens; ask again in 20 minutes" if said == _TOO_MANY else ""
+            text = f"{host} answered an impossible device with {said}{wait}"
+            return Finding("warning", place, text, "whether key and topic are good")
 
 
 async def _push_to_impossible(

@@ -18,8 +18,10 @@ from proxy.usecases.monitor_clock import skew_of
 def ask_clocks(settings: Settings) -> Iterator[Finding]:
     """What does not answer is passed over, for `ask_services` tells of it. Apple's answers name no time."""
     store, clock = Store(settings.store.url.get_secret_value(), timeout_s=TIMEOUT_S), StoreClock()
+    ours = "this machine's clock is"
     try:
         store.call(clock.measure_with)
+        ours = "the store's clock is"
         yield _compared("clock", "this machine's clock is", -clock.offset, "the store's")
         for whose, text in store.call(partial(clock_details, now=clock.now())).items():
             yield Finding("warning", whose, text)
@@ -34,7 +36,7 @@ def ask_clocks(settings: Settings) -> Iterator[Finding]:
             answer = get(place, its.base_url, its.ca_file, its.proxy)
             skew = None if isinstance(answer, Finding) else skew_of(answer.headers.get("date"), clock.now())
             if skew is not None:
-                yield _compared(f"{place}.base_url", "the store's clock is", skew, host_of(its.base_url))
+                yield _compared(f"{place}.base_url", ours, skew, host_of(its.base_url))
 
 
 def _compared(place: str, whose: str, ahead: timedelta, than: str) -> Finding:

@@ -15,8 +15,13 @@ Next:
   install -m 600 .env.example .env            # and fill it in
   set -a; . ./.env; set +a
   app-proxy check-config --offline            # what is still missing in config/proxy.toml
-  app-proxy check-config --account NAME       # would MIMC, Apple, Xiaomi and the store work?
   app-proxy run --config config/proxy.toml    # store, web and worker on this machine
+
+Once it is up, in that folder in another terminal:
+
+  set -a; . ./.env; set +a
+  (. .state/env; app-proxy doctor --account NAME)      # would MIMC, Apple, Xiaomi and the store work?
+  (. .state/env; app-proxy send-test --account NAME)   # once their phone is registered: it rings
 
 In production: `app-proxy web` and `app-proxy worker` with a store that keeps what it is given; the heads of the files
 in systemd/ say how systemd starts them."""

@@ -126,8 +126,7 @@ def prepare_demo(state: Path, port: int | None) -> DemoEnvironment:
         made["url_secret"],
         os.environ.get("REDIS_URL") or store_url(state / "store"),
     )
-    exports = "".join(f"export {name}='{value}'\n" for name, value in environment.variables().items())
-    replace_file(state / "env", exports.encode())
+    _write_environment(state, environment.variables())
     return environment
 
 
@@ -153,10 +152,20 @@ def start_own(supervisor: Supervisor, state: Path, config: Path, settings: Setti
     variables = {"APP_PROXY_CONFIG": str(config.resolve())}
     if embedded:
         variables["APP_PROXY_STORE__URL"] = _start_store(supervisor, state)
-        if settings.store.spool_dir is None and settings.relay.dedupe_margin >= settings.store.spool_max_age:
+        if (
+            settings.store.spool_dir in (None, _spool(state))
+            and settings.relay.dedupe_margin >= settings.store.spool_max_age
+        ):
             variables["APP_PROXY_STORE__SPOOL_DIR"] = str(_spool(state))
+    _write_environment(state, variables)
     relay = settings.relay
     _start_service(supervisor, variables, settings.server.operator_bind, relay.operator_bind, relay.drain)
+
+
+def _write_environment(state: Path, variables: Mapping[str, str]) -> None:
+    """For shells whose commands are to meet the same store, with the same settings."""
+    exports = "".join(f"export {name}='{value}'\n" for name, value in variables.items())
+    replace_file(state / "env", exports.encode())
 
 
 def _start_store(supervisor: Supervisor, state: Path) -> str:

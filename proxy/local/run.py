@@ -21,7 +21,7 @@ from proxy.local.processes import (
 from proxy.local.scenario import BY_HAND, Scenario, ScenarioFailed, addresses, by_hand
 from proxy.local.state import FolderTaken, FolderUnusable
 from proxy.local.supervisor import Supervisor
-from proxy.store.server.embedded import StoreNotStarted
+from proxy.store.server.embedded import StoreNotStarted, store_url
 
 Say = Callable[[str], None]
 _CANNOT_START = (FolderTaken, FolderUnusable, PortTaken, StoreAway, StoreNotStarted)
@@ -60,15 +60,19 @@ def run_demo(state: Path, port: int | None, say: Say, *, stay_up: bool, open_pag
 def run_own(state: Path, config: Path, say: Say) -> int:
     """Store, web and worker with the operator's own configuration; the store is ours unless it names another."""
     settings = load_settings(config)
-    embedded = "url" not in settings.store.model_fields_set
+    # a shell that read .state/env names the embedded one
+    own_store = settings.store.url.get_secret_value() == store_url(state / "store")
+    embedded = own_store or "url" not in settings.store.model_fields_set
     try:
         with Supervisor(state, say=say) as supervisor:
             say("starting store, web and worker ..." if embedded else "starting web and worker ...")
             start_own(supervisor, state, config, settings, embedded=embedded)
             faults = wait_until_ready(f"http://{settings.server.operator_bind}")
-            say(f"Up at http://{settings.server.bind}; /readyz and /metrics at http://{settings.server.operator_bind}.")
+            pages = "/console, /readyz and /metrics" if settings.console.enabled else "/readyz and /metrics"
+            say(f"Up at http://{settings.server.bind}; {pages} at http://{settings.server.operator_bind}.")
             for name, fault in faults.items():
                 say(f"NOT READY: {name}: {fault}")
+            say(f"Commands for it, in another terminal: (. {state}/env; app-proxy doctor)")
             say(f"Logs: {state}/logs/. Ctrl-C stops it all.")
             supervisor.wait()
     except ProxyError as error:

@@ -185,12 +185,16 @@ def test_a_run_outlives_what_is_killed_and_nothing_outlives_the_run(place: Path)
             ends_all_of_its_own_at_an_interrupt(second)
 
 
+def exported(env: Path) -> dict[str, str]:
+    lines = env.read_text().splitlines()
+    return {name: value for name, _, value in (shlex.split(line)[1].partition("=") for line in lines)}
+
+
 @pytest.mark.trial
 def test_a_shell_that_read_the_printed_environment_can_run_it_all_again(place: Path) -> None:
     with running(place / "one", "--demo") as first:
         assert first.end() == 0, first.printed()
-    lines = (place / "one" / "env").read_text().splitlines()
-    poisoned = {name: value for name, _, value in (shlex.split(line)[1].partition("=") for line in lines)}
+    poisoned = exported(place / "one" / "env")
     assert "APP_PROXY_CONFIG" in poisoned
     with running(place / "one", "--demo", environ=poisoned) as again:
         assert again.end() == 0, again.printed()
@@ -296,7 +300,21 @@ def test_with_a_configuration_of_ones_own_only_the_service_is_started(place: Pat
         assert "emulate" not in run.printed()
         assert get(f"http://127.0.0.1:{operator}/readyz").json()["data"]["spool"].startswith("on: ")
         assert (place / "state" / "spool").is_dir()
+        assert f"Commands for it, in another terminal: (. {place / 'state' / 'env'}; app-proxy doctor)" in run.printed()
+        meets_its_store(place / "state" / "env")
         ends_all_of_its_own_at_an_interrupt(run)
+    with running(place / "state", *options, environ=HOSTILE | exported(place / "state" / "env")) as again:
+        again.until_up()
+        assert set(again.children()) == {"store", "web", "worker"}
+        assert exported(place / "state" / "env")["APP_PROXY_STORE__SPOOL_DIR"] == str(place / "state" / "spool")
+        ends_all_of_its_own_at_an_interrupt(again)
+
+
+def meets_its_store(env: Path) -> None:
+    """Other commands know the store and the settings of the run by the file alone."""
+    command = f". {env}; {shlex.quote(sys.executable)} -m proxy devices list"
+    listed = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (listed.returncode, listed.stdout, listed.stderr) == (0, "", "")
 
 
 def test_wrong_settings_of_ones_own_are_told_without_their_values(place: Path) -> None:
