@@ -5,7 +5,7 @@ step. Letters that arrive after its beginning are none of it, those that died ag
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -14,6 +14,8 @@ from typing import assert_never
 from proxy.domain.dead_letters import DeadLetter
 from proxy.ports import DeadLetters
 from proxy.usecases.replay_dead_letter import NotReplayable, Replay, ReplayRules, prepare, replay_dead_letter
+
+_LOOKED_AT = 5_000  # letters in a step at most, for half a second: few of them may be meant
 
 
 class Deed(StrEnum):
@@ -37,22 +39,34 @@ class Step:
 
 
 def take_step(
-    deed: Deed, oldest_first: Iterable[DeadLetter], most: int, letters: DeadLetters, rules: ReplayRules, now: datetime
+    deed: Deed,
+    oldest_first: Iterable[DeadLetter],
+    most: int,
+    letters: DeadLetters,
+    rules: ReplayRules,
+    now: datetime,
+    is_meant: Callable[[DeadLetter], bool] = lambda _: True,
 ) -> Step:
-    """Do it with the first `most`, and with all others of the same millisecond, for a run goes on by time."""
-    batch, next_from = _batch(oldest_first, most)
+    """Do it with the first `most` that are meant, and with all others of the same millisecond, for a run goes on by
+    time. Where few are meant, it ends before it has found as many.
+    """
+    batch, next_from = _batch(oldest_first, most, is_meant)
     outcomes = [_do(deed, letter, letters, rules, now) for letter in batch]
     refused = Counter(it.reason for it in outcomes if isinstance(it, NotReplayable))
     gone = outcomes.count(None)
     return Step(len(outcomes) - gone - refused.total(), gone, refused, next_from)
 
 
-def _batch(letters: Iterable[DeadLetter], most: int) -> tuple[list[DeadLetter], datetime | None]:
-    found = list[DeadLetter]()
-    for letter in letters:
-        if len(found) >= most and letter.at != found[-1].at:
+def _batch(
+    letters: Iterable[DeadLetter], most: int, is_meant: Callable[[DeadLetter], bool]
+) -> tuple[list[DeadLetter], datetime | None]:
+    found, at = list[DeadLetter](), None
+    for number, letter in enumerate(letters):
+        if (len(found) >= most or number >= _LOOKED_AT) and letter.at != at:
             return found, letter.at
-        found.append(letter)
+        at = letter.at
+        if is_meant(letter):
+            found.append(letter)
     return found, None
 
 

@@ -36,6 +36,12 @@ def test_each_letter_is_taken_once_however_many_died_in_one_moment() -> None:
     assert [it.next_from for it in taken] == [NOON + MS, NOON + 2 * SECOND, None]
 
 
+def test_a_step_ends_also_where_few_are_meant() -> None:
+    found = letters_at(*(NOON + it * MS for it in range(5_002)))
+    step = take_step(Deed.REPLAY, found, 10, Letters(JOB), RULES, NOW, lambda it: it.at in (NOON, NOON + 5_001 * MS))
+    assert (step.done, step.next_from) == (1, NOON + 5_000 * MS)
+
+
 def test_a_run_over_nothing_ends_at_once() -> None:
     assert steps([], 10) == [Step()]
 

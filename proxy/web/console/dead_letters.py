@@ -6,7 +6,7 @@ step. So no thread of the web is held, nothing has to be cleaned up, and a run e
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from heapq import merge
 from itertools import islice
@@ -28,6 +28,7 @@ from proxy.web.console.rules import audit_change, changes, private
 from proxy.web.console.visitors import console_services
 
 _SHOWN, _GROUPED, _GROUPS = 50, 2_000, 50  # letters in the list, letters that groups are made of, groups
+_LOOKED_AT = 20_000  # letters for a page, for about a second: few of them may be chosen
 _MOST = {Deed.TRY: 200, Deed.REPLAY: 100, Deed.DROP: 200}  # of a step
 _PAGE = 25  # of a shard: a step of a run reads that of each
 _LIFE = timedelta(hours=1)  # a job that is put back is worth showing for so long, at least: the command's default
@@ -74,7 +75,8 @@ class Run:
 def dead_letters() -> Response:
     asked = current_request().args
     choice, letters = _choice(asked), _letters()
-    newest = list(islice(_newest_first(letters, choice), _GROUPED))
+    every = _newest_first(letters, replace(choice, app=None, channel=None, cause=None))
+    newest = list(islice(filter(choice.takes, islice(every, _LOOKED_AT)), _GROUPED))
     return page(
         "dead_letters",
         chosen=_chosen(asked),
@@ -84,7 +86,8 @@ def dead_letters() -> Response:
         groups=_groups(newest),
         shown=newest[:_SHOWN],
         looked_at=len(newest),
-        is_all=len(newest) < _GROUPED,
+        is_all=len(newest) < _GROUPED and next(every, None) is None,
+        most=_LOOKED_AT,
         job_of=lambda letter: letter.subject if isinstance(letter.subject, Job) else None,
     )
 
@@ -113,12 +116,11 @@ def _step(deed: Deed, asked: Mapping[str, str]) -> Response:
     now = services.store_now()
     run = _run(deed, asked, letters, choice, now)
     rest = DeadLetterFilter(
-        app_id=choice.app_id, app=choice.app, channel=choice.channel, cause=choice.cause,
-        before=min(choice.before or run.until, run.until), after=run.next_from or choice.after,
-    )  # fmt: skip
+        app_id=choice.app_id, before=min(choice.before or run.until, run.until), after=run.next_from or choice.after
+    )
     its = services.settings.relay
     rules = ReplayRules(console_services().lanes, its.alert_ttl, its.dedupe_ttl, _LIFE, bool(asked.get("wordless")))
-    step = take_step(deed, _oldest_first(letters, rest), _MOST[deed], letters, rules, now)
+    step = take_step(deed, _oldest_first(letters, rest), _MOST[deed], letters, rules, now, choice.takes)
     if deed is not Deed.TRY:
         audit_change(
             f"dead letters: {deed}", done=step.done, refused=step.refused.total(), gone=step.gone, cause=choice.cause,
