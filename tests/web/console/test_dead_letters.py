@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlencode
@@ -10,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from proxy.domain.dead_letters import Cause
+from proxy.domain.lanes import Lane
 from proxy.domain.times import to_ms
 from proxy.store.connection import Store
 from proxy.store.queue.dead_letters import RedisDeadLetters
@@ -81,6 +83,18 @@ def test_letters_are_grouped_by_what_they_died_of(letters: Letters) -> None:
     chosen = letters.site.browser().page(f"{PATH}?cause=expired")
     assert re.findall(r'<td class="number">(\d+)</td>', chosen) == ["2"]
     assert "ben-2" not in chosen
+
+
+def test_a_lane_that_the_settings_have_no_more_is_shown_and_leads_to_no_refusal(letters: Letters) -> None:
+    letters.bury(1)
+    gone = Lane(letters.app_id, "gone", "apns")
+    bury(letters.url, letters.app_id, [job(gone, account="gil", of=alert("gone"))], Cause.EXPIRED, "expired")
+    browser = letters.site.browser()
+    html = browser.page(PATH)
+    assert "gone/apns" in html
+    links = [unescape(it) for it in re.findall(rf'href="({PATH}\?[^"]*cause=[^"]*)"', html)]
+    assert len(links) == 1
+    assert "ben-0" in browser.page(links[0])
 
 
 @pytest.mark.parametrize(
