@@ -2,10 +2,23 @@
 
 import json
 import re
+from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
-from proxy.check_config.live import CHECKS, look_at_callbacks, types_of
+from proxy.check_config.live import (
+    CHECKS,
+    FIRST_STREAMS,
+    REPEATED_ID,
+    TOKEN_FIELDS,
+    UNKNOWN_ACCOUNT,
+    Check,
+    is_live,
+    look_at_callbacks,
+    types_of,
+)
+from proxy.settings import AppSettings
 from tests.docs.test_pages import ROOT
 from tests.system.rig import offline
 
@@ -63,3 +76,38 @@ def test_the_page_has_each_check_with_its_number_what_is_presumed_and_since_when
     known = {(number, name, question, presumed) for number, name, question, presumed, _ in rows}
     assert known == {(str(it.number), it.name, it.question, it.presumed) for it in CHECKS}
     assert all(re.fullmatch(r"never confirmed|(confirmed|differs), \d{4}-\d{2}-\d{2}.*", since) for *_, since in rows)
+
+
+@pytest.mark.parametrize(
+    ("check", "changes", "live"),
+    [
+        (TOKEN_FIELDS, {}, True),
+        (TOKEN_FIELDS, {"base_url": "http://127.0.0.1:8601"}, False),
+        (TOKEN_FIELDS, {"base_url": "https://xiaomi.net.example.com"}, False),
+        (FIRST_STREAMS, {"production_url": "https://127.0.0.1:8602"}, False),
+        (FIRST_STREAMS, {"sandbox_url": "https://127.0.0.1:8602"}, True),  # Apple's production is asked
+        (REPEATED_ID, {"sandbox_url": "https://127.0.0.1:8602"}, False),
+        (UNKNOWN_ACCOUNT, {}, True),
+        (UNKNOWN_ACCOUNT, {"push_url": "http://127.0.0.1:8603"}, False),
+    ],
+)
+def test_what_another_host_answers_is_not_taken_for_the_services_word(
+    tmp_path: Path, check: Check, changes: Mapping[str, str], live: bool
+) -> None:
+    (tmp_path / "key.p8").write_text("")
+    apns = {name: url for name, url in changes.items() if name in {"production_url", "sandbox_url"}}
+    app = AppSettings.model_validate(
+        {
+            "app_id": "1", "app_key": "k", "app_secret": "s", "url_secret": "u" * 16,
+            **{name: url for name, url in changes.items() if name == "base_url"},
+            "apns": {
+                "team_id": "ABCDE12345", "key_id": "FGHIJ67890", "topic": "com.example.chat",
+                "key_file": str(tmp_path / "key.p8"), **apns,
+            },
+            "mipush": {
+                "app_secret": "s", "package": "com.example.chat",
+                **({"base_url": changes["push_url"]} if "push_url" in changes else {}),
+            },
+        },
+    )  # fmt: skip
+    assert is_live(check, app) is live

@@ -100,6 +100,23 @@ class Result:
     app: str = ""
 
 
+_LIVE = (".xiaomi.net", ".xiaomi.com", ".push.apple.com")
+
+
+def is_live(check: Check, app: AppSettings) -> bool:
+    """Is the question put to the service itself? By the settings' address, a proxy apart; emulators confirm nothing."""
+    match check.number:
+        case TOKEN_FIELDS.number:
+            urls = [app.base_url]
+        case UNKNOWN_ACCOUNT.number:
+            urls = [app.mipush.base_url] if app.mipush else []
+        case FIRST_STREAMS.number:
+            urls = [app.apns.production_url] if app.apns else []
+        case _:
+            urls = [app.apns.production_url, app.apns.sandbox_url] if app.apns else []
+    return all((urlsplit(url).hostname or "").endswith(_LIVE) for url in urls)
+
+
 def not_run(check: Check, why: str, app: str = "") -> Result:
     return Result(check, "not run", {}, why, app)
 

@@ -16,6 +16,7 @@ from proxy.check_config.live import (
     UNKNOWN_ACCOUNT,
     Result,
     count_first_streams,
+    is_live,
     look_at_callbacks,
     look_at_token,
     not_run,
@@ -79,9 +80,10 @@ def live_check(
     for result in results:
         told = f": {result.why}" if result.why else ""
         place = f" [{result.app}]" if result.app else ""
-        click.echo(f"{result.check.number}  {result.outcome:<10} {result.check.name}{place}{told}")
+        whose = "; not asked of the live service" if _elsewhere(settings, result) else ""
+        click.echo(f"{result.check.number}  {result.outcome:<10} {result.check.name}{place}{told}{whose}")
     if report:
-        replace_file(report, as_json(_facts(results)).encode() + b"\n")
+        replace_file(report, as_json(_facts(settings, results)).encode() + b"\n")
         click.echo(f"written: {report}")
 
 
@@ -123,7 +125,12 @@ def _iphone(settings: Settings, name: str, account: str, device_id: str) -> Devi
     return next((it for it in devices if it.device_id == device_id and it.platform is Platform.APNS), None)
 
 
-def _facts(results: list[Result]) -> dict[str, object]:
+def _elsewhere(settings: Settings, result: Result) -> bool:
+    asked = result.app and result.outcome != "not run"
+    return bool(asked) and not is_live(result.check, settings.apps[result.app])
+
+
+def _facts(settings: Settings, results: list[Result]) -> dict[str, object]:
     """Sections are numbered: their names are the operator's."""
     names = list(dict.fromkeys(it.app for it in results if it.app))
     return {
@@ -133,6 +140,7 @@ def _facts(results: list[Result]) -> dict[str, object]:
             {
                 "number": it.check.number, "name": it.check.name, "presumed": it.check.presumed, "outcome": it.outcome,
                 "seen": dict(it.seen),
+                **({"elsewhere": True} if _elsewhere(settings, it) else {}),
                 **({"why": it.why} if it.why else {}), **({"app": names.index(it.app) + 1} if it.app else {}),
             }
             for it in results

@@ -23,6 +23,8 @@ def test_the_emulators_confirm_what_is_presumed_and_the_report_holds_no_secret(p
         outcomes = {(it["number"], it.get("app")): it["outcome"] for it in said["checks"]}
         assert outcomes[1, None] == "confirmed"
         assert [outcomes[number, 1] for number in (2, 3, 4, 5)] == ["confirmed"] * 4, said
+        assert [it["number"] for it in said["checks"] if it.get("elsewhere") and it["app"] == 1] == [2, 3, 4, 5]
+        assert "2  confirmed  token fields [main]; not asked of the live service" in result.output
         # the other section has no such phone, and knows phones by their registration ids
         assert (outcomes[4, 2], outcomes[5, 2]) == ("not run", "not run")
         assert len({it["apns_id"] for it in rig.accepted(token)}) == 1
