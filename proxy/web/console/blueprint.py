@@ -8,7 +8,7 @@ import structlog
 from flask import Blueprint, Response, redirect, render_template, request, url_for
 from werkzeug.exceptions import HTTPException
 
-from proxy.errors import NotSignedIn, Refusal, StoreUnavailable
+from proxy.errors import BadSettings, NotSignedIn, Refusal, StoreUnavailable
 from proxy.web import current_notes
 from proxy.web.access import add_log_context
 from proxy.web.console import figures, visitors, words
@@ -89,6 +89,13 @@ def _refuse(error: Refusal) -> Response:
 def _no_store(error: StoreUnavailable) -> Response:
     if not is_operator(request.environ):
         return unavailable(error, current_notes().facts)
+    add_log_context(store=str(error))
+    return _page_of(503, str(error))
+
+
+@bp.errorhandler(BadSettings)
+def _no_operators(error: BadSettings) -> Response:
+    """The file of the operators, which may be made while we run, is not to be read."""
     add_log_context(store=str(error))
     return _page_of(503, str(error))
 

@@ -256,3 +256,14 @@ def test_accounts_that_cannot_be_read_are_told_and_no_secret_with_them(site: Sit
     assert answer.status_code == 503
     assert "the accounts&#39; database failed" in answer.text
     assert secret_of(browser) not in repr(lines)
+
+
+def test_a_file_that_is_not_of_operators_is_told(tmp_path: Path, store: Store, lines: list[Any]) -> None:
+    """It may come while the service runs, as one that another user of the machine made."""
+    site = Site(tmp_path, store)
+    assert site.browser().get("/console/").status_code == 200
+    site.operators.path.write_text("no database")
+    answer = site.browser().get("/console/")
+    assert answer.status_code == 503
+    assert "console.operators" in answer.text
+    assert "is not a database of accounts" in repr(lines)
