@@ -15,7 +15,7 @@ from flask import Response
 from proxy.errors import NotAllowed, NotSignedIn
 from proxy.web.access import audit
 from proxy.web.callers import Caller, require
-from proxy.web.console.visitors import require_own_form, visitor
+from proxy.web.console.visitors import require_no_foreign_page, require_own_form, visitor
 from proxy.web.limits import Limited
 
 P = ParamSpec("P")
@@ -42,6 +42,7 @@ def private(view: View[P]) -> View[P]:
 
     @wraps(view)
     def checked(*args: P.args, **kwargs: P.kwargs) -> Response:
+        require_no_foreign_page()
         require_private()
         return view(*args, **kwargs)
 

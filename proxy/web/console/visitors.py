@@ -25,6 +25,7 @@ PATH = "/console"
 _SESSION, _BROWSER = "app-proxy-operator", "app-proxy-console"
 # what a proxy adds: its own address is then not that of the caller
 _OF_PROXIES = ("HTTP_X_FORWARDED_", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
+_FOREIGN = ("cross-site", "same-site")  # another port of this machine is of the same site
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,17 @@ def csrf_token() -> str:
 def remember_browser(response: Response) -> None:
     if key := current_notes().get("browser"):
         _set_cookie(response, _BROWSER, key, None)
+
+
+def require_no_foreign_page() -> None:
+    """Raises NotAllowed for what a page of another site embeds: it reads nothing, but may have us search for seconds.
+
+    A link that a person follows from there is none.
+    """
+    asked = current_request().headers
+    if asked.get("Sec-Fetch-Site") in _FOREIGN and asked.get("Sec-Fetch-Dest") != "document":
+        add_log_context(refused="origin")
+        raise NotAllowed("this is asked by a page of another site")
 
 
 def require_own_form() -> None:

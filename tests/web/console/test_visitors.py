@@ -93,6 +93,17 @@ def test_what_is_private_is_for_this_machine_and_for_operators(site: Site) -> No
     assert site.signed_in(peer=FAR).page("/console/probe") == "private words"
 
 
+@pytest.mark.parametrize(
+    ("of", "to", "status"),
+    [("cross-site", "image", 403), ("same-site", "empty", 403), ("cross-site", "iframe", 403),
+     ("cross-site", "document", 200), ("same-origin", "empty", 200), ("none", "document", 200)],
+)  # fmt: skip
+def test_a_page_of_another_site_has_us_search_for_nothing(site: Site, of: str, to: str, status: int) -> None:
+    """A picture whose address is a search of this machine would hold a thread, unseen."""
+    headers = {"Sec-Fetch-Site": of, "Sec-Fetch-Dest": to}
+    assert site.browser().get("/console/probe", headers).status_code == status
+
+
 def test_without_an_operator_what_is_private_is_off_for_other_machines(site: Site) -> None:
     for path in routes(site, Rule.PRIVATE):
         answer = site.browser(FAR).get(path)
