@@ -35,6 +35,13 @@ def test_it_writes_the_settings_their_environment_and_units_and_says_what_comes_
     assert sorted(steps, key=result.stdout.index) == list(steps)
 
 
+def test_in_the_folder_itself_no_step_enters_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run("init")
+    assert (result.exit_code, written(tmp_path)) == (0, FILES)
+    assert "Next:\n\n  install -m 600 .env.example .env " in result.stdout
+
+
 def test_the_example_names_each_variable_that_the_settings_need_and_says_what_it_is(tmp_path: Path) -> None:
     run("init", str(tmp_path))
     example = (tmp_path / ".env.example").read_text()

@@ -7,6 +7,7 @@ import pytest
 from redis import Redis
 
 from proxy.commands.trial import is_over, verdict_of
+from proxy.domain.messages import MessageReading
 from proxy.domain.timeline import Event, Step
 from proxy.store.records import load_offline_message
 from proxy.usecases.trial_message import SENDER, trial_letter
@@ -39,7 +40,8 @@ def test_it_is_kept_as_a_callback_and_without_a_worker_says_that_none_runs(
     ((_, fields),) = entries(redis, callbacks(redis, app_id))
     message = load_offline_message(next(value for value in fields.values() if SENDER.encode() in value))
     assert [recipient.account for recipient in message.recipients] == ["alice"]
-    assert message.payload.startswith(b"A test alert, ")
+    shown = MessageReading().read(message.payload, message.biz_type).alert_text(SENDER)
+    assert shown.body.startswith("A test alert, ")
 
 
 def test_of_several_app_ids_one_must_be_named(tmp_path: Path, store_url: str, app_id: str) -> None:

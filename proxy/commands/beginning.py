@@ -11,8 +11,7 @@ from proxy.local.starter import hidden_from_units, starter_files
 _NEXT = """
 Next:
 
-  cd {folder}
-  install -m 600 .env.example .env            # and fill it in
+{enter}  install -m 600 .env.example .env            # and fill it in
   set -a; . ./.env; set +a
   app-proxy check-config --offline            # what is still missing in config/proxy.toml
   app-proxy run --config config/proxy.toml    # store, web and worker on this machine
@@ -47,6 +46,6 @@ def init(folder: Path, force: bool) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         click.echo(f"wrote {path}")
-    click.echo(_NEXT.format(folder=folder))
+    click.echo(_NEXT.format(enter=f"  cd {folder}\n" if folder != Path() else ""))
     for path in hidden_from_units(here, command):
         click.echo(f"note: systemd's units have ProtectHome=yes and would not see {path}: install elsewhere for them")

@@ -27,7 +27,7 @@ _Config = TypeVar("_Config", bound=Section)
     "--config",
     type=click.Path(path_type=Path),
     default=EMULATORS,
-    help="A TOML file with a section for each emulator. Default: config/emulators.toml of the project.",
+    help="A TOML file with a section for each emulator. Default: that of `app-proxy run`.",
 )
 @click.option(
     "--state",

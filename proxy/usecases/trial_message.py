@@ -19,7 +19,7 @@ def trial_letter(app_id: str, account: str, unique: str, now: datetime) -> Lette
     """
     message_id, text = digest("send-test", unique), _words(now)
     message = OfflineMessage(
-        message_id, app_id, f"p2p:{SENDER}", SENDER, (Recipient(account),), text.encode(), "", "", 0, now
+        message_id, app_id, f"p2p:{SENDER}", SENDER, (Recipient(account),), text.encode(), "TEXT", "", 0, now
     )
     return Letter(message, digest("send-test callback", message_id))
 

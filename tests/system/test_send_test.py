@@ -45,6 +45,7 @@ def test_it_rings_tells_its_way_and_has_a_second_client_send_the_same(rig: Rig) 
     by_worker, by_mopyapns = rig.accepted(one)
     assert by_worker["payload"] == by_mopyapns["payload"]
     assert by_worker["payload"]["aps"]["alert"]["title"] == SENDER
+    assert by_worker["payload"]["aps"]["alert"]["body"].startswith("A test alert, ")
     assert by_worker["collapse_id"] == by_mopyapns["collapse_id"]
 
     register(rig, "gone", two)
