@@ -266,7 +266,7 @@ def build_worker(settings: Settings) -> tuple[Worker, ChangedFiles]:
         states=WorkerStates(redis),
         history=HistorySweep(redis, sorted(set(app_ids.values())), settings.alerts.history_max_bytes),
         mark_sizes=MarkSizes(redis, sorted(set(app_ids.values()))),
-        figures=CountedFigures(FiguresKeeper(redis)),
+        figures=CountedFigures(FiguresKeeper(redis)) if settings.console.enabled else None,
         readiness=Readiness(instance),
         monitor=StoreMonitor(
             redis, AsyncIdentityMonitor(redis, identity_of(settings), log_loss, writes), shared.providers_clock

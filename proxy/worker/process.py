@@ -79,7 +79,7 @@ class Worker:
     states: WorkerStates
     history: HistorySweep
     mark_sizes: MarkSizes
-    figures: CountedFigures
+    figures: CountedFigures | None  # None: the console, which shows them, is off
     readiness: Readiness
     monitor: StoreMonitor
     outage: StoreOutage
@@ -128,7 +128,7 @@ class Worker:
                 await self._claim_rest()
                 await asyncio.gather(*(worker.drained() for worker in self._workers))
                 with suppress(RedisError):
-                    await self.figures.keep(self.clock.now())
+                    await self._add_figures()
         except TimeoutError:
             log.warning("worker leaves work to others", in_flight=self.leases.count())
             await asyncio.gather(*(worker.abandon() for worker in self._workers))
@@ -152,8 +152,8 @@ class Worker:
         return [*(worker.claim for worker in self._workers), self._take_over, self._move_due]
 
     def _serving(self) -> list[Round]:
-        return [self._renew, self._look_for_pauses, self._sweep, self._file_history, self._sweep_history,
-                self._keep_figures]  # fmt: skip
+        figures = [self._keep_figures] if self.figures else []
+        return [self._renew, self._look_for_pauses, self._sweep, self._file_history, self._sweep_history, *figures]
 
     async def _claim(self, stop: asyncio.Event, round_: Round) -> None:
         await self.monitor.admitted.wait()
@@ -206,7 +206,11 @@ class Worker:
 
     async def _keep_figures(self) -> None:
         await asyncio.sleep(_KEEP_FIGURES_EVERY_S)
-        await self.figures.keep(self.clock.now())
+        await self._add_figures()
+
+    async def _add_figures(self) -> None:
+        if self.figures:
+            await self.figures.keep(self.clock.now())
 
     async def _monitor(self) -> None:
         await self.clock.measure()

@@ -12,8 +12,10 @@ from proxy import metrics
 from proxy.domain.decisions import Result
 from proxy.domain.figures import MESSAGES, Figures, seconds_within, settled
 from proxy.store.server.figures import FiguresKeeper
+from proxy.wiring.worker import build_worker
 from proxy.worker.figures import CountedFigures
 from tests.store.samples import NOON
+from tests.web.world import settings
 
 
 class Kept(FiguresKeeper):
@@ -77,3 +79,14 @@ def test_what_the_store_did_not_take_is_added_the_next_time() -> None:
     metrics.messages_planned_total.labels("planned").inc()
     keep(figures)
     assert kept.added == [{MESSAGES: 4, **SOME}]
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_without_the_console_nothing_is_kept(enabled: bool) -> None:
+    async def scenario() -> bool:
+        worker, _ = build_worker(settings(console={"enabled": enabled}))
+        has_figures = worker.figures is not None
+        await worker.close()
+        return has_figures
+
+    assert asyncio.run(scenario()) is enabled
