@@ -105,7 +105,7 @@ def measure(rig: SinkRig, size: Size) -> list[Row]:
     rig.sink.begin(_DELAY_MS)
     stints, means = dict[float, list[Stint]](), set[str]()
     with Feeders(rig) as feeders:
-        rig.wait(lambda: feeders.waiting() > WAITING + _AHEAD, "the first callbacks", 60)
+        rig.wait(lambda: feeders.waiting() > WAITING + _AHEAD, "the first callbacks", 180)
         rig.wait(rig.sink.count, "the first push")
         for share in SHARES * size.starved_rounds:
             with share_of_a_core(worker.popen, share) as how:

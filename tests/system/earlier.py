@@ -58,14 +58,19 @@ def lay_out(commit: str, checkout: Path, folder: Path, git: str = "git") -> Path
     if packed.returncode:
         raise NoHistory(f"git archive {commit}: {_said(packed)}")
     with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as files:
-        if hasattr(tarfile, "data_filter"):  # from Python 3.11.4 on; the archive is git's own
-            files.extractall(folder, filter="data")
-        else:
-            files.extractall(folder)  # noqa: S202
+        unpack(files, folder)
     theirs, ours = ((place / "requirements.lock").read_text() for place in (folder, checkout))
     if needed_pins(theirs) - all_pins(ours):
         _install(folder)
     return folder
+
+
+def unpack(files: tarfile.TarFile, folder: Path) -> None:
+    """Of an archive that was made here."""
+    if hasattr(tarfile, "data_filter"):  # from Python 3.11.4 on
+        files.extractall(folder, filter="data")
+    else:
+        files.extractall(folder)  # noqa: S202
 
 
 def in_words_of(program: Path, text: str) -> str:

@@ -36,7 +36,14 @@ BREAKER = 10
 
 def phone(rig: Rig, account: str, app_id: str = OTHER, **more: str) -> str:
     token = fresh_token()
-    assert rig.register(account, f"phone {token[:32]}", token, app_id=app_id, **more).status_code == 200
+
+    def is_registered() -> bool:
+        """503 where the store had no time for it: an app asks again."""
+        status = rig.register(account, f"phone {token[:32]}", token, app_id=app_id, **more).status_code
+        assert status in (200, 503)
+        return status == 200
+
+    rig.wait(is_registered, "the registration")
     return token
 
 

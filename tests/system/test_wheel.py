@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from proxy.local.ports import free_port
+from tests.system.earlier import unpack
 from tests.system.test_run import PHONES, ROOT, is_up, until
 
 pytestmark = [pytest.mark.system, pytest.mark.trial]
@@ -34,7 +35,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("dist")
     sdist = build("build_sdist", ROOT, folder)
     with tarfile.open(sdist) as archive:
-        archive.extractall(folder, filter="data")
+        unpack(archive, folder)
     return sdist, build("build_wheel", folder / sdist.name.removesuffix(".tar.gz"), folder)
 
 
