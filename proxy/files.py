@@ -72,7 +72,9 @@ def take_lock(path: Path) -> int | None:
 
     The kernel frees the lock when the last copy of the descriptor is closed, however its processes end.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(
+        path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600
+    )  # it may lie in /tmp, where others make links
     if try_lock(descriptor):
         return descriptor
     os.close(descriptor)
@@ -104,11 +106,11 @@ class WatchedFiles:
         return True
 
     def _stamps(self) -> list[object]:
-        return [_stamp(path) for path in self._paths]
+        return [stamp(path) for path in self._paths]
 
 
-def _stamp(path: Path) -> object:
-    """None: there is no such file."""
+def stamp(path: Path) -> object:
+    """Another one when the file has changed. None: there is no such file."""
     try:
         found = path.stat()
     except OSError:

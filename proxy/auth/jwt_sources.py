@@ -6,7 +6,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 import requests
@@ -15,6 +14,7 @@ import structlog
 from proxy.auth.bounded_http import read_body, session_for
 from proxy.auth.credentials import Unavailable
 from proxy.auth.jwt_keys import Key, KeySet, jwks_keys, pem_key, secret_key
+from proxy.files import stamp
 from proxy.public_keys import NotAKey
 from proxy.settings import FileSecret, JwtSettings, key_text
 from proxy.strict_json import read_object
@@ -92,21 +92,13 @@ class FileKeys:
         log.info("an issuer's keys have changed", issuer=self._name, keys=len(self._keys.keys))
 
     def _stamp(self) -> list[object]:
-        return [_stamp(path) for path in self._files]
+        return [stamp(path) for path in self._files]
 
     def _read(self) -> KeySet:
         allowed = self._settings.algorithms
         secrets = [secret_key(key_text(secret, allowed), allowed) for secret in self._settings.all_secrets]
         pems = [pem_key(path.read_bytes(), allowed) for path in self._settings.all_public_key_files]
         return KeySet((*secrets, *pems))
-
-
-def _stamp(path: Path) -> object:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _why(error: Exception) -> str:

@@ -1,6 +1,6 @@
 """Many dead letters tried, put back or dropped in steps, each short enough for a request of the console.
 
-Nothing is kept of a run: what it has done so far, and where it goes on, is in the hands of whoever asks for its next
+Nothing is kept of a run: what it has done so far, and where it goes on, is in the page that asks for its next
 step. Letters that arrive after its beginning are none of it, those that died again among them.
 """
 
