@@ -72,9 +72,8 @@ def take_lock(path: Path) -> int | None:
 
     The kernel frees the lock when the last copy of the descriptor is closed, however its processes end.
     """
-    descriptor = os.open(
-        path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600
-    )  # it may lie in /tmp, where others make links
+    # no link: it may lie in /tmp, where others could lay one
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     if try_lock(descriptor):
         return descriptor
     os.close(descriptor)
